@@ -1,0 +1,38 @@
+# Each command does its own set-up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
+.PHONY: help setup test lint faults demo clean
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+READY := .venv/.ready
+# More than there are cores: tests with real hosts mostly wait for these.
+WORKERS ?= 4
+# Random pairs of faults that `make faults` plays, besides every single one.
+FAULTS ?= 300
+
+help: ## say what there is
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST)
+
+setup: $(READY) ## what all the others need: system packages and .venv
+$(READY): pyproject.toml tests/setup
+	tests/setup
+
+test: lint ## lint, then all tests, those with real hosts among them
+	tests/as-root $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+faults: $(READY) ## every fault at every state on real hosts, and FAULTS=300 random pairs of them
+	FAULTS=$(FAULTS) tests/as-root $(BIN)/pytest -s tests/hosts/test_faults.py
+
+demo: $(READY) ## ship a service to two real hosts, then a broken one, and roll back
+	$(BIN)/python playbooks/demo/prepare.py --version 1.0.0
+	$(BIN)/python playbooks/demo/prepare.py --version 1.1.0
+	$(BIN)/python playbooks/demo/prepare.py --version 1.2.0 --broken healthz
+	tests/as-root $(BIN)/python playbooks/demo/demo.py
+
+clean: ## remove what the others made in this folder
+	rm -rf .venv dist build .*_cache .hypothesis playbooks/demo/dist playbooks/demo/wheels
+	find src tests playbooks -name __pycache__ -prune -exec rm -rf {} +
