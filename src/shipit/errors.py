@@ -1,0 +1,108 @@
+"""Say what went wrong, where, and what to do about it.
+
+    ShipitError
+    ├── InputError     the playbook, inventory, bundle or command line is wrong   (exit status 2)
+    └── HostError      a host refused, failed or could not be reached             (exit status 3)
+        └── Unreachable    no session with the host could be had
+
+Everything else that escapes is our own bug: it is never caught, and ends with exit status 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAMED_HOSTS = 3  # by name; the others are only counted
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A spot in a file; line and column count from 1, and 0 means unknown."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong in what a person wrote; `hosts` are those where it shows."""
+
+    code: str  # kebab-case and stable: people search for it
+    what: str
+    place: Place | None = None
+    hint: str = ""
+    hosts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        hint = f"\n  {self.hint}" if self.hint else ""
+        return f"{where}{self.what}{self._on_hosts()} [{self.code}]{hint}"
+
+    def _on_hosts(self) -> str:
+        named, others = self.hosts[:NAMED_HOSTS], len(self.hosts) - NAMED_HOSTS
+        more = f" and {others} more" if others > 0 else ""
+        return f", on {', '.join(named)}{more}" if named else ""
+
+
+class ShipitError(Exception):
+    """The root of every error that a person can do something about."""
+
+    exit_status = 3
+
+
+class InputError(ShipitError):
+    """Something a person wrote is wrong; nothing was touched. Carries all mistakes found."""
+
+    exit_status = 2
+
+    def __init__(self, *mistakes: Mistake) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        self.mistakes = mistakes
+
+
+class HostError(ShipitError):
+    """A step failed on one host.
+
+    Attributes:
+        code: kebab-case and stable.
+        what: what happened, with the expected and the actual.
+        host: the inventory's name of the host.
+        step: the step that failed, as in the events.
+        hint: what to do about it.
+        evidence: the unit's log, the command's output; may have many lines.
+    """
+
+    def __init__(
+        self, code: str, what: str, *, host: str, step: str = "", hint: str = "", evidence: str = ""
+    ) -> None:
+        super().__init__(f"{host}: {what} [{code}]" + (f"\n  {hint}" if hint else ""))
+        self.code, self.what, self.host = code, what, host
+        self.step, self.hint, self.evidence = step, hint, evidence
+
+
+class Unreachable(HostError):
+    """No session with the host could be had: refused, timed out, wrong key, no login."""
+
+
+def merged(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """Return each mistake once, with all the hosts where it shows."""
+    hosts: dict[Mistake, dict[str, None]] = {}
+    for mistake in mistakes:
+        alike = replace(mistake, hosts=())
+        hosts.setdefault(alike, {}).update(dict.fromkeys(mistake.hosts))
+    return [replace(mistake, hosts=tuple(names)) for mistake, names in hosts.items()]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'x'?` for the known word closest to a mistyped one, or nothing."""
+    close = get_close_matches(word, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else ""
