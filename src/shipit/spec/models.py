@@ -1,0 +1,400 @@
+"""What a playbook says, as frozen models. This module alone knows pydantic.
+
+Each field's description and examples are what errors, the JSON Schema and docs/playbook.md say.
+A model takes rendered values; what several keys say together is checked in `rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from shipit.spec import places, words
+
+# --- the types of values -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a playbook lies, and whether the files that it names must be there."""
+
+    folder: Path
+    must_exist: bool
+
+
+def _file(value: object, info: ValidationInfo) -> Path:
+    here: Surroundings = info.context  # type: ignore[assignment] # given by `validate`
+    return places.local_file(value, here.folder, must_exist=here.must_exist)
+
+
+def _directory(value: object, info: ValidationInfo) -> Path:
+    here: Surroundings = info.context  # type: ignore[assignment] # given by `validate`
+    return places.local_folder(value, here.folder, must_exist=here.must_exist)
+
+
+def _as_health(value: object) -> object:
+    """A list of checks is short for a mapping that has nothing else."""
+    return {"checks": value} if isinstance(value, (list, tuple)) else value
+
+
+@dataclass(frozen=True, eq=False)  # pydantic needs its hash, and a schema has none
+class Takes:
+    """How a value is read, and what the JSON Schema says of what people write."""
+
+    read: Callable[..., object]
+    schema: dict[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
+        annotated = Annotated[Any, PlainValidator(self.read), WithJsonSchema(self.schema)]
+        return handler.generate_schema(annotated)
+
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_TEXT_OR_WHOLE: dict[str, Any] = {"type": ["string", "integer"]}
+_TEXT_OR_NUMBER: dict[str, Any] = {"type": ["string", "number"]}
+_BATCHES = {"anyOf": [_TEXT_OR_WHOLE, {"type": "array", "items": _TEXT_OR_WHOLE, "minItems": 1}]}
+_SWITCH_OR_TEXT = {"type": ["boolean", "string"]}
+_STATUS = {"type": "integer", "minimum": 100, "maximum": 599}
+_NAME = {**_TEXT, "pattern": "^[a-z][a-z0-9-]{0,30}$"}
+_MODE = {**_TEXT, "pattern": "^0?[0-7]{3}$"}
+_REFERENCE = {**_TEXT, "pattern": "^(env|file|command):."}
+_RESTARTS = {"enum": [*words.RESTARTS, False]}
+
+Name = Annotated[str, Takes(words.name, _NAME)]
+AppName = Annotated[str, Takes(words.app_name, _NAME)]
+UserName = Annotated[str, Takes(words.user_name, _TEXT)]
+Line = Annotated[str, Takes(words.line, _TEXT)]
+Text = Annotated[str, Takes(words.text, _TEXT)]
+Count = Annotated[int, Takes(words.count, {"type": "integer", "minimum": 1})]
+HttpStatus = Annotated[int, Takes(words.http_status, _STATUS)]
+Percentage = Annotated[float, Takes(words.percentage, _TEXT_OR_NUMBER)]
+Duration = Annotated[float, Takes(words.duration, _TEXT_OR_NUMBER)]
+Batches = Annotated[tuple[int | str, ...], Takes(words.batches, _BATCHES)]
+Specifier = Annotated[str, Takes(words.python_specifier, _TEXT)]
+Restart = Annotated[str, Takes(words.restart, _RESTARTS)]
+FileMode = Annotated[int, Takes(words.file_mode, _MODE)]
+Root = Annotated[str, Takes(places.root, {**_TEXT, "pattern": "^/"})]
+Destination = Annotated[str, Takes(places.destination, _TEXT)]
+File = Annotated[Path, Takes(_file, _TEXT)]
+Directory = Annotated[Path, Takes(_directory, _TEXT)]
+Command = Annotated[str, Takes(words.command, _TEXT)]
+Words = Annotated[str, Takes(words.words, _TEXT)]
+Listen = Annotated[str, Takes(places.socket_address, _TEXT_OR_WHOLE)]
+TcpAddress = Annotated[str, Takes(places.tcp_address, _TEXT_OR_WHOLE)]
+SocketPath = Annotated[str, Takes(places.socket_path, _TEXT)]
+Url = Annotated[str, Takes(places.url, _TEXT)]
+JsonFields = Annotated[Mapping[str, object], Takes(words.json_fields, {"type": "object"})]
+Variable = Annotated[str, Takes(words.variable, _TEXT)]
+VarName = Annotated[str, Takes(words.template_variable, _TEXT)]
+EnvValue = Annotated[str, Takes(words.env_value, _TEXT_OR_WHOLE)]
+Reference = Annotated[str, Takes(words.secret_reference, _REFERENCE)]
+Directive = Annotated[str, Takes(words.directive, _TEXT)]
+DirectiveValue = Annotated[bool | str, Takes(words.directive_value, _SWITCH_OR_TEXT)]
+Handover = Annotated[Literal["restart"], Takes(words.handover, {"enum": ["restart"]})]
+Confirm = Annotated[str, Takes(words.confirm, {"enum": ["controller", "host"]})]
+Installer = Annotated[Literal["uv", "pip"], Takes(words.installer, {"enum": ["uv", "pip"]})]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+# --- the models --------------------------------------------------------------------------------
+
+
+class RenderedFile(Model):
+    """A file of the release, made from one on this machine."""
+
+    src: File = Field(
+        description="A text file on this machine; one whose name ends in .j2 is a template.",
+        examples=["templates/logging.ini.j2"],
+    )
+    dest: Destination = Field(
+        description="Its path in the release's files/, the services' working directory.",
+        examples=["logging.ini"],
+    )
+    mode: FileMode = Field(
+        default=0o644,
+        description="Its mode, in quotes. Files belong to root and the group of the app's user.",
+        examples=["0640"],
+    )
+
+
+class Service(Model):
+    """A process that systemd runs: a long-running one, or with `timer` a job."""
+
+    command: Command = Field(
+        default="",
+        description="What to run, in the syntax of systemd's ExecStart (quotes, $VARIABLES and %-"
+        " specifiers are systemd's; write %% for a percent sign). The first word is looked up in"
+        " the release's venv/bin unless it is an absolute path. Required unless `unit` is given.",
+        examples=["uvicorn demoapp.main:app --fd 3"],
+    )
+    socket: Listen = Field(
+        default="",
+        description="Where systemd listens for the service, which gets the socket as descriptor 3:"
+        " a port, IP:port, [IPv6]:port or an absolute path.",
+        examples=[8000, "127.0.0.1:8000", "/run/demoapp.sock"],
+    )
+    timer: Line = Field(
+        default="",
+        description="When to run the job, in the syntax of systemd's OnCalendar. A run missed while"
+        " the machine was off is made up for.",
+        examples=["*-*-* 03:00:00", "hourly"],
+    )
+    handover: Handover = Field(
+        default="restart",
+        description="How a new release takes over. With `restart` connections to a `socket` wait in"
+        " the kernel meanwhile.",
+        examples=["restart"],
+    )
+    restart: Restart = Field(
+        default="",
+        description="When systemd starts the process again: on-failure for services, no for jobs,"
+        " unless given.",
+        examples=["always"],
+    )
+    stop_timeout: Duration = Field(
+        default=30.0,
+        description="How long the process may take to stop before it is killed.",
+        examples=["30s", "5m"],
+    )
+    env: Mapping[Variable, EnvValue] = Field(
+        default={},
+        description="Environment variables of this service alone; they override those of the app.",
+        examples=[{"WORKERS": "4"}],
+    )
+    hardening: Mapping[Directive, DirectiveValue] = Field(
+        default={},
+        description="Changes to how systemd confines the service: false leaves a directive out, a"
+        " text replaces its value.",
+        examples=[{"PrivateTmp": False, "UMask": "0022"}],
+    )
+    unit: File | None = Field(
+        default=None,
+        description="A template of one's own for the service's unit, instead of the default; it may"
+        ' begin with {% extends "shipit/service.j2" %}.',
+        examples=["templates/web.service.j2"],
+    )
+
+    @property
+    def is_job(self) -> bool:
+        return bool(self.timer)
+
+
+class Check(Model):
+    """One health check, made on the host. Exactly one of http, tcp, unix, command, unit."""
+
+    http: Url = Field(
+        default="",
+        description="A URL that must answer; redirects are not followed.",
+        examples=["http://127.0.0.1:8000/healthz"],
+    )
+    tcp: TcpAddress = Field(
+        default="",
+        description="A host:port, or a port of the host itself, that must accept a connection.",
+        examples=["127.0.0.1:8000", 8000],
+    )
+    unix: SocketPath = Field(
+        default="",
+        description="A unix socket that must accept a connection.",
+        examples=["/run/demoapp.sock"],
+    )
+    command: Words = Field(
+        default="",
+        description="A command that must succeed; run as the app's user in the release, without a"
+        " shell, its first word looked up in venv/bin.",
+        examples=["demoapp check --deep"],
+    )
+    unit: Name = Field(
+        default="",
+        description="A service that must run steadily. All long-running services are watched"
+        " anyway: this only says so.",
+        examples=["worker"],
+    )
+    status: HttpStatus = Field(
+        default=200, description="http: the status of the answer.", examples=[204]
+    )
+    json_fields: JsonFields | None = Field(
+        default=None,
+        alias="json",
+        description="http: fields that must be in the answer, with these values; others may be"
+        " there as well.",
+        examples=[{"version": "{{ release.version }}"}],
+    )
+    body: Text = Field(
+        default="", description="http: a text that must be in the answer.", examples=["ready"]
+    )
+    timeout: Duration = Field(
+        default=5.0, description="How long one attempt may take.", examples=["2s"]
+    )
+
+    @property
+    def kind(self) -> Literal["http", "tcp", "unix", "command", "unit"]:
+        found = [kind for kind in ("http", "tcp", "unix", "command") if getattr(self, kind)]
+        return found[0] if found else "unit"  # type: ignore[return-value]
+
+
+class Health(Model):
+    """When a release counts as healthy."""
+
+    checks: tuple[Check, ...] = Field(
+        default=(),
+        description="What must answer. Without any, the long-running services must run steadily.",
+        examples=[[{"http": "http://127.0.0.1:8000/healthz"}]],
+    )
+    interval: Duration = Field(
+        default=0.25,
+        description="The pause between two looks; shorter at first, so that a fast start is a fast"
+        " deploy.",
+        examples=["250ms"],
+    )
+    deadline: Duration = Field(
+        default=60.0, description="When to give up and go back.", examples=["60s"]
+    )
+    min_healthy: Duration = Field(
+        default=1.0,
+        description="How long everything must be good without a break.",
+        examples=["5s"],
+    )
+
+
+class Deployment(Model):
+    """One app on one group of hosts."""
+
+    app: AppName = Field(
+        description="The app's name: of its units, its root and its folders.", examples=["demoapp"]
+    )
+    name: Line = Field(
+        default_factory=lambda data: str(data.get("app", "")),
+        description="What this deployment is called in the output. Default: the app's name.",
+        examples=["Ship the demo service"],
+    )
+    hosts: Line = Field(
+        description="Which hosts of the inventory, as a pattern of Ansible's. No templates here.",
+        examples=["web", "web:&eu:!web3"],
+    )
+    wheel: File = Field(
+        description="The app's wheel.", examples=["dist/demoapp-1.4.0-py3-none-any.whl"]
+    )
+    lock: File = Field(
+        description="The versions and hashes of all that the app needs: requirements with hashes,"
+        " or pylock.toml.",
+        examples=["requirements.lock"],
+    )
+    wheelhouse: Directory = Field(
+        description="The folder with the wheels that the lock names, and uv's or pip's own.",
+        examples=["wheels/"],
+    )
+    python: Specifier = Field(
+        default="",
+        description="Which Pythons of the host will do. Default: any that the app's wheel takes.",
+        examples=[">=3.11"],
+    )
+    installer: Installer | None = Field(
+        default=None,
+        description="What makes the venv. Default: uv if the wheelhouse has it, else pip.",
+        examples=["uv"],
+    )
+    root: Root = Field(
+        default_factory=lambda data: f"/opt/{data.get('app', '')}",
+        description="The app's directory on the host. Default: /opt/<app>.",
+        examples=["/opt/demoapp"],
+    )
+    user: UserName = Field(
+        default_factory=lambda data: str(data.get("app", "")),
+        description="The system user that the services run as; made if missing. Default: the app's"
+        " name.",
+        examples=["demoapp"],
+    )
+    keep_releases: Count = Field(
+        default=5, description="How many proven releases are kept to go back to.", examples=[5]
+    )
+    vars: Mapping[VarName, Any] = Field(
+        default={},
+        description="Variables for {{ templates }}, in this playbook and in its files. They"
+        " override those of the inventory.",
+        examples=[{"port": 8000}],
+    )
+    env: Mapping[Variable, EnvValue] = Field(
+        default={},
+        description="Environment variables of all services.",
+        examples=[{"PORT": "{{ port }}"}],
+    )
+    secrets: Mapping[Variable, Reference] = Field(
+        default={},
+        description="Environment variables of all services that are never shown. The value says"
+        " where the secret is: env:NAME, file:PATH or command:ARGV.",
+        examples=[{"DATABASE_URL": "env:PROD_DATABASE_URL"}],
+    )
+    files: tuple[RenderedFile, ...] = Field(
+        default=(),
+        description="Files of the release besides the code.",
+        examples=[[{"src": "templates/logging.ini.j2", "dest": "logging.ini", "mode": "0640"}]],
+    )
+    services: Annotated[Mapping[Name, Service], Field(min_length=1)] = Field(
+        description="What runs, by name; at least one. Its unit is <app>-<name>.service.",
+        examples=[{"web": {"command": "uvicorn demoapp.main:app --fd 3", "socket": 8000}}],
+    )
+    smoke: Words = Field(
+        default="",
+        description="A command that must succeed in the new venv before anything is switched; run"
+        " as the app's user, without a shell.",
+        examples=["demoapp --version"],
+    )
+    health: Annotated[Health, BeforeValidator(_as_health)] = Field(
+        default=Health(),
+        description="When the release counts as healthy: a list of checks, or a mapping.",
+        examples=[[{"http": "http://127.0.0.1:8000/healthz"}]],
+    )
+    serial: Batches = Field(
+        default=("100%",),
+        description="How many hosts are switched at a time: a number, a percentage, or a list of"
+        " these whose last one repeats.",
+        examples=[[1, "25%", "100%"]],
+    )
+    max_fail_percentage: Percentage = Field(
+        default=0.0,
+        description="How much of the fleet may fail before every host goes back.",
+        examples=[0, 10],
+    )
+    confirm: Confirm = Field(
+        default="controller",
+        description="Who commits a healthy host: the `controller`, all at once, or the `host`.",
+        examples=["host"],
+    )
+    confirm_timeout: Duration = Field(
+        default=60.0,
+        description="How long a switched host waits for the controller before it goes back alone.",
+        examples=["60s"],
+    )
+
+
+# --- reading them ------------------------------------------------------------------------------
+
+
+def validate(
+    values: Mapping[str, object], surroundings: Surroundings
+) -> Deployment | list[dict[str, Any]]:
+    """Return the deployment, or pydantic's account of everything that is wrong."""
+    try:
+        return Deployment.model_validate(values, context=surroundings)
+    except ValidationError as error:
+        return [dict(found) for found in error.errors(include_url=False)]
+
+
+def json_schema() -> dict[str, Any]:
+    return Deployment.model_json_schema()

@@ -1,0 +1,169 @@
+"""Check what the keys of a playbook say together. Pure.
+
+Works on the values as they were written, so that it tells its findings beside those about single
+values; what is of a wrong type or a template not yet rendered is passed over here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from shipit.spec import places, words
+from shipit.spec.words import UnfitError, is_template
+
+Loc = tuple[str | int, ...]
+KINDS = ("http", "tcp", "unix", "command", "unit")
+_OF_HTTP = ("status", "json", "body")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A contradiction: where it shows, and what to do about it."""
+
+    loc: Loc
+    what: str
+    hint: str = ""
+    code: str = "playbook-contradiction"
+
+
+def findings(values: Mapping[str, object]) -> Iterator[Finding]:
+    yield from _hosts(values)
+    yield from _env(values)
+    yield from _files(values)
+    for name, service in _services(values).items():
+        yield from _service(("services", name), service)
+    yield from _sockets(values)
+    yield from _health(values)
+
+
+def _hosts(values: Mapping[str, object]) -> Iterator[Finding]:
+    if is_template(values.get("hosts")):
+        what = "`hosts` can't hold a template: variables are known only when the hosts are"
+        yield Finding(("hosts",), what, "write a pattern, and narrow it with --limit")
+
+
+def _env(values: Mapping[str, object]) -> Iterator[Finding]:
+    secrets = _mapping(values.get("secrets"))
+    sources: list[tuple[Loc, Mapping[object, object]]] = [(("env",), _mapping(values.get("env")))]
+    for name, service in _services(values).items():
+        sources.append((("services", name, "env"), _mapping(service.get("env"))))
+    for loc, env in sources:
+        for key in env:
+            if isinstance(key, str) and key in secrets:
+                what = f"{key} is in `secrets` as well"
+                yield Finding((*loc, key), what, "keep one of the two")
+
+
+def _files(values: Mapping[str, object]) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    files = values.get("files")
+    for index, file in enumerate(files if isinstance(files, list) else []):
+        dest = _mapping(file).get("dest")
+        if is_template(dest) or not _is_fit(places.destination, dest):
+            continue
+        dest = str(dest)
+        for other, first in seen.items():
+            if dest == other or dest.startswith(f"{other}/") or other.startswith(f"{dest}/"):
+                what = f"dest {dest!r} meets {other!r} of files[{first}]"
+                hint = "each file needs a path of its own"
+                yield Finding(("files", index, "dest"), what, hint)
+        seen.setdefault(dest, index)
+
+
+def _service(loc: Loc, service: Mapping[object, object]) -> Iterator[Finding]:
+    if not service.get("command") and not service.get("unit"):
+        hint = "command: what to run; for example: command: uvicorn demoapp.main:app --fd 3"
+        what = f"the key 'command' is missing in services.{loc[-1]}"
+        yield Finding(loc, what, hint, "playbook-missing-key")
+    if service.get("timer") and service.get("socket"):
+        what = "a service has a `socket` or a `timer`, not both"
+        yield Finding((*loc, "timer"), what, "make the job a service of its own")
+    restart = service.get("restart")
+    if service.get("timer") and restart in ("always", "on-success"):
+        what = f"a job with a `timer` can't have `restart: {restart}`: it would never end"
+        yield Finding((*loc, "restart"), what, "take it out, or write on-failure")
+
+
+def _sockets(values: Mapping[str, object]) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for name, service in _services(values).items():
+        address = service.get("socket")
+        if not isinstance(address, (str, int)) or is_template(address) or not address:
+            continue
+        if str(address) in seen:
+            what = f"the service {seen[str(address)]} listens to {address} already"
+            yield Finding(("services", name, "socket"), what, "give each service its own address")
+        seen.setdefault(str(address), name)
+
+
+def _health(values: Mapping[str, object]) -> Iterator[Finding]:
+    written = values.get("health")
+    health = _mapping(written if isinstance(written, Mapping) else {"checks": written})
+    checks = health.get("checks")
+    for index, check in enumerate(checks if isinstance(checks, list) else []):
+        if isinstance(check, Mapping):
+            loc = ("health", "checks", index)
+            yield from _check(loc, check)
+            yield from _watched(loc, check, values)
+    yield from _times(health)
+
+
+def _check(loc: Loc, check: Mapping[object, object]) -> Iterator[Finding]:
+    kinds = [kind for kind in KINDS if kind in check]
+    if len(kinds) != 1:
+        found = " and ".join(kinds) or "none"
+        what = f"a check has exactly one of {', '.join(KINDS)}; found {found}"
+        hint = 'for example: - {http: "http://127.0.0.1:8000/healthz"}'
+        yield Finding((*loc, kinds[1]) if kinds else loc, what, hint)
+    elif kinds != ["http"]:
+        for key in _OF_HTTP:
+            if key in check:
+                what = f"`{key}` belongs to an http check, this one is {kinds[0]}"
+                yield Finding((*loc, key), what, "take it out")
+
+
+def _watched(
+    loc: Loc, check: Mapping[object, object], values: Mapping[str, object]
+) -> Iterator[Finding]:
+    unit, services = check.get("unit"), _services(values)
+    if not isinstance(unit, str) or is_template(unit) or not services:
+        return
+    running = [name for name, service in services.items() if not service.get("timer")]
+    if unit not in running:
+        what = f"`unit: {unit}` is no long-running service of this playbook"
+        yield Finding((*loc, "unit"), what, f"known: {', '.join(running) or 'none'}")
+
+
+def _times(health: Mapping[object, object]) -> Iterator[Finding]:
+    times = [health.get("deadline", "60s"), health.get("min_healthy", "1s")]
+    if not all(_is_fit(words.duration, time) for time in times):
+        return
+    deadline, steady = (words.duration(time) for time in times)
+    if steady >= deadline:
+        what = f"min_healthy ({steady:g} s) is no shorter than the deadline ({deadline:g} s)"
+        key = "min_healthy" if "min_healthy" in health else "deadline"
+        hint = "no release could ever become healthy: make the deadline longer"
+        yield Finding(("health", key), what, hint)
+
+
+def _is_fit(read: Callable[[object], object], value: object) -> bool:
+    """Whether a value is good in itself; if not, that is told as its own mistake."""
+    try:
+        read(value)
+    except UnfitError:
+        return False
+    return True
+
+
+def _services(values: Mapping[str, object]) -> dict[str, Mapping[object, object]]:
+    services = _mapping(values.get("services"))
+    return {
+        name: service
+        for name, service in services.items()
+        if isinstance(name, str) and isinstance(service, Mapping)
+    }
+
+
+def _mapping(value: object) -> Mapping[object, object]:
+    return value if isinstance(value, Mapping) else {}
