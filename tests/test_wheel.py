@@ -1,0 +1,73 @@
+"""What is read from one wheel, and which files are refused as wheels."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import wheelhouse
+from shipit.bundle.wheel import open_wheel
+from shipit.errors import InputError
+from wheelhouse import Recipe, write_wheel
+
+
+def test_a_wheel_tells_its_name_version_tags_and_digest(tmp_path: Path) -> None:
+    recipe = Recipe("My.App", "1.0rc1", tag="py2.py3-none-any", requires=("a>=1",))
+    path = write_wheel(tmp_path, recipe)
+    wheel = open_wheel(path)
+    assert (wheel.name, wheel.version, wheel.pin) == ("my-app", "1.0rc1", "my-app==1.0rc1")
+    assert {str(tag) for tag in wheel.tags} == {"py2-none-any", "py3-none-any"}
+    assert (wheel.sha256, wheel.size) == (wheelhouse.sha256(path), path.stat().st_size)
+    assert [str(requirement) for requirement in wheel.requires] == ["a>=1"]
+
+
+def code_of(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        open_wheel(path)
+    (mistake,) = caught.value.mistakes
+    return mistake.code
+
+
+def test_a_missing_wheel_is_told_with_the_command_that_builds_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="python -m build --wheel"):
+        open_wheel(tmp_path / "app-1-py3-none-any.whl")
+
+
+def test_a_folder_is_no_wheel(tmp_path: Path) -> None:
+    (tmp_path / "app-1-py3-none-any.whl").mkdir()
+    assert code_of(tmp_path / "app-1-py3-none-any.whl") == "missing-wheel"
+
+
+def test_a_file_without_a_wheels_name_is_refused(tmp_path: Path) -> None:
+    assert (
+        code_of(write_wheel(tmp_path, Recipe("app")).rename(tmp_path / "app.whl")) == "not-a-wheel"
+    )
+
+
+def test_a_file_that_is_no_zip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "app-1-py3-none-any.whl"
+    path.write_text("<html>404</html>")
+    assert code_of(path) == "not-a-wheel"
+
+
+def test_a_truncated_wheel_is_refused(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe("app"))
+    path.write_bytes(path.read_bytes()[:-40])
+    assert code_of(path) == "not-a-wheel"
+
+
+def test_a_zip_without_metadata_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "app-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("app.py", "")
+    assert code_of(path) == "not-a-wheel"
+
+
+def test_a_renamed_wheel_of_something_else_is_refused(tmp_path: Path) -> None:
+    other = write_wheel(tmp_path, Recipe("other"))
+    with pytest.raises(InputError, match=r"METADATA is that of other 1\.0\.0"):
+        open_wheel(other.rename(tmp_path / "app-1.0.0-py3-none-any.whl"))
+
+
+def test_a_wheel_with_a_requirement_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    assert code_of(write_wheel(tmp_path, Recipe("app", requires=("a=1",)))) == "not-a-wheel"
