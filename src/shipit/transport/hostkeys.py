@@ -1,0 +1,170 @@
+"""Judge a host's key as OpenSSH does: by known_hosts, or by the key pinned in the inventory.
+
+Promises that a key is accepted only when it is known for this host or is the pinned one; that a
+revoked key never is; and that what is said of a refused key names file and line. Knows hashed
+names, `[host]:port`, wildcards and negations as in sshd(8). Host certificates (@cert-authority)
+are not supported: such lines trust nothing here. It writes to no file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+_SSH_PORT = 22
+_MARKERS = ("@revoked", "@cert-authority")
+_FIELDS = 3  # hosts, type, key
+
+
+@dataclass(frozen=True)
+class HostKey:
+    """A public key, as it is on the wire."""
+
+    kind: str  # ssh-ed25519, ssh-rsa, ...
+    blob: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """As ssh-keygen -l prints it."""
+        digest = base64.b64encode(hashlib.sha256(self.blob).digest()).decode()
+        return f"SHA256:{digest.rstrip('=')}"
+
+    @classmethod
+    def parse(cls, text: str) -> HostKey:
+        """Read `type base64`; ValueError when it is not that."""
+        kind, _, rest = text.partition(" ")
+        try:
+            return cls(kind, base64.b64decode(rest.split()[0], validate=True))
+        except (binascii.Error, IndexError) as error:
+            raise ValueError(text) from error
+
+
+@dataclass(frozen=True)
+class KnownKey:
+    """A line of known_hosts."""
+
+    hosts: str
+    key: HostKey
+    place: Place
+    marker: str = ""  # one of _MARKERS
+
+    def is_for(self, name: str) -> bool:
+        """Whether the line is about `host` or `[host]:port`."""
+        if self.hosts.startswith("|1|"):
+            return _is_hash_of(self.hosts, name)
+        patterns = self.hosts.lower().split(",")
+        if any(p.startswith("!") and _is_like(name, p[1:]) for p in patterns):
+            return False
+        return any(_is_like(name, p) for p in patterns)
+
+
+def _is_hash_of(hashed: str, name: str) -> bool:
+    try:
+        salt, digest = (base64.b64decode(part) for part in hashed.split("|")[2:4])
+    except (binascii.Error, ValueError):
+        return False
+    return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    # In known_hosts the brackets of [host]:port are meant literally; only * and ? are wild.
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
+class Verdict(Enum):
+    """What is known of a key that a host offers."""
+
+    TRUSTED = "trusted"
+    UNKNOWN = "unknown"
+    CHANGED = "changed"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and the lines it rests on: for CHANGED, those with the other keys."""
+
+    verdict: Verdict
+    lines: tuple[KnownKey, ...] = ()
+    has_authority: bool = False  # a @cert-authority line speaks of this host
+
+
+def parse(text: str, file: str) -> Iterator[KnownKey]:
+    """Give the keys of a known_hosts file; lines that are none are left out, as ssh does."""
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        marker = words.pop(0) if words and words[0] in _MARKERS else ""
+        if len(words) < _FIELDS or words[0].startswith(("#", "@")):
+            continue
+        try:
+            key = HostKey.parse(f"{words[1]} {words[2]}")
+        except ValueError:
+            continue
+        yield KnownKey(words[0], key, Place(file, number), marker)
+
+
+def read(files: Iterable[Path]) -> tuple[KnownKey, ...]:
+    """Read known_hosts files; missing ones hold nothing.
+
+    Raises:
+        InputError: known-hosts-unreadable.
+    """
+    keys: list[KnownKey] = []
+    for file in files:
+        try:
+            keys += parse(file.read_text(encoding="utf-8", errors="replace"), str(file))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            what = f"the file cannot be read: {error.strerror}"
+            hint = f"mend it, for example: chmod u+r {file}"
+            raise InputError(
+                Mistake("known-hosts-unreadable", what, Place(str(file)), hint)
+            ) from error
+    return tuple(keys)
+
+
+def name_of(host: str, port: int) -> str:
+    """Return a host's name as known_hosts writes it."""
+    return host.lower() if port == _SSH_PORT else f"[{host.lower()}]:{port}"
+
+
+def judge(known: Sequence[KnownKey], host: str, port: int, key: HostKey) -> Judgement:
+    """Judge the key that `host` offers at `port`."""
+    name = name_of(host, port)
+    about = [line for line in known if line.is_for(name)]
+    bare = [line for line in known if line.is_for(host.lower())] if name != host.lower() else []
+    revoked = tuple(x for x in (*about, *bare) if x.marker == "@revoked" and x.key.blob == key.blob)
+    if revoked:
+        return Judgement(Verdict.REVOKED, revoked)
+    plain = tuple(line for line in about if not line.marker)
+    # As ssh: a key known for the host without its port is good, but none there means nothing.
+    if any(line.key.blob == key.blob and not line.marker for line in (*plain, *bare)):
+        return Judgement(Verdict.TRUSTED)
+    if plain:
+        return Judgement(Verdict.CHANGED, plain)
+    return Judgement(
+        Verdict.UNKNOWN, has_authority=any(line.marker == "@cert-authority" for line in about)
+    )
+
+
+def kinds(known: Sequence[KnownKey], host: str, port: int) -> tuple[str, ...]:
+    """Return the types of the keys known for a host, to ask it for one of these first.
+
+    Otherwise a host of which the ed25519 key is known, and which prefers RSA, seems changed.
+    """
+    names = {name_of(host, port), host.lower()}
+    found = (k.key.kind for k in known if not k.marker and any(k.is_for(name) for name in names))
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,241 @@
+"""Prove who the host is, and who we are: host keys and authentication of an ssh connection.
+
+Promises that an unknown, changed or revoked host key ends the connection before a key or password
+of ours is offered, with the fingerprints and the command that mends it; and that a refused login
+names every key that was tried and what became of it. Asks nobody anything: an encrypted key must be
+in the agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import paramiko
+from paramiko.auth_strategy import (
+    AuthFailure,
+    AuthResult,
+    AuthSource,
+    AuthStrategy,
+    InMemoryPrivateKey,
+    Password,
+    SourceResult,
+)
+
+from shipit.errors import Unreachable
+from shipit.transport.hostkeys import HostKey, KnownKey, Verdict, judge, kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    from shipit.transport.endpoint import Endpoint
+
+DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")  # the signatures that an ssh-rsa key makes today
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What makes a host's key good: the pinned key or else known_hosts, by this name and port."""
+
+    endpoint: Endpoint
+    host: str
+    port: int
+    known: Sequence[KnownKey]
+
+    def preferred(self, supported: Sequence[str]) -> tuple[str, ...]:
+        """Return the signature algorithms to ask for, those of known keys first."""
+        pinned = self.endpoint.host_key
+        types = [pinned.split()[0]] if pinned else kinds(self.known, self.host, self.port)
+        first = [a for kind in types for a in (_RSA if kind == "ssh-rsa" else (kind,))]
+        chosen = [algorithm for algorithm in first if algorithm in supported]
+        return (*chosen, *(a for a in supported if a not in chosen))
+
+    def check(self, key: HostKey) -> None:
+        """Accept the key that the host has proven to own.
+
+        Raises:
+            Unreachable: host-key-unknown, host-key-changed, host-key-revoked.
+        """
+        if self.endpoint.host_key:
+            pinned = HostKey.parse(self.endpoint.host_key)
+            if pinned.blob != key.blob:
+                raise self._changed(key, [f"pinned by shipit_host_key: {pinned.fingerprint}"])
+            return
+        judgement = judge(self.known, self.host, self.port, key)
+        where = [f"{line.place}: {line.key.fingerprint}" for line in judgement.lines]
+        match judgement.verdict:
+            case Verdict.UNKNOWN:
+                raise self._unknown(key, has_authority=judgement.has_authority)
+            case Verdict.CHANGED:
+                raise self._changed(key, where)
+            case Verdict.REVOKED:
+                what = f"the host's key {key.fingerprint} is revoked by {judgement.lines[0].place}"
+                raise self._refusal("host-key-revoked", what, "give the host a new key")
+            case Verdict.TRUSTED:
+                pass
+
+    def _unknown(self, key: HostKey, *, has_authority: bool) -> Unreachable:
+        port = "" if self.port == 22 else f"-p {self.port} "  # noqa: PLR2004 - ssh's own
+        accept = (
+            f"compare it with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub), then: "
+            f"ssh-keyscan {port}{shlex.quote(self.host)} >> ~/.ssh/known_hosts; "
+            "or set shipit_host_key in the inventory"
+        )
+        also = "; a @cert-authority line speaks of it, which shipit can't use" * has_authority
+        what = f"the host's key is not known: {key.kind} {key.fingerprint}{also}"
+        return self._refusal("host-key-unknown", what, accept)
+
+    def _changed(self, key: HostKey, others: list[str]) -> Unreachable:
+        name = self.host if self.port == 22 else f"[{self.host}]:{self.port}"  # noqa: PLR2004
+        forget = f"ssh-keygen -R {shlex.quote(name)}"
+        if self.endpoint.host_key:
+            forget = "change shipit_host_key in the inventory"
+        what = (
+            f"the host's key is another than the known one: it offers {key.kind} {key.fingerprint};"
+            f" known is {', '.join(others)}"
+        )
+        hint = f"this may be an attack. Where the host was really made anew: {forget}"
+        return self._refusal("host-key-changed", what, hint)
+
+    def _refusal(self, code: str, what: str, hint: str) -> Unreachable:
+        return Unreachable(code, what, host=self.endpoint.name, step="connect", hint=hint)
+
+
+class KnownHostsOnly(paramiko.MissingHostKeyPolicy):
+    """Hands each key to `Trust`: paramiko, which knows no keys here, asks for all of them."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+
+    def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002 - paramiko's signature
+        self._trust.check(HostKey(key.get_name(), key.asbytes()))
+
+
+class KeyFile(AuthSource):
+    """A private key in a file, loaded when its turn comes."""
+
+    def __init__(self, username: str, path: Path) -> None:
+        super().__init__(username)
+        self.path = path
+
+    def authenticate(self, transport: paramiko.Transport) -> list[str]:
+        return transport.auth_publickey(self.username, paramiko.PKey.from_path(str(self.path)))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What there is to prove ourselves with."""
+
+    user: str
+    named: tuple[Path, ...]  # by the inventory
+    configured: tuple[Path, ...]  # by ~/.ssh/config
+    default: tuple[Path, ...]
+    only_these: bool  # IdentitiesOnly: of the agent's keys, those whose .pub is among the files
+
+
+class Login(AuthStrategy):
+    """Tries the keys named, the agent's, the configured and default ones, and the password."""
+
+    def __init__(self, endpoint: Endpoint, keys: Keys) -> None:
+        super().__init__(ssh_config=paramiko.SSHConfig())
+        self._endpoint, self._keys = endpoint, keys
+
+    def authenticate(self, transport: paramiko.Transport) -> AuthResult:
+        """Log in.
+
+        Raises:
+            Unreachable: login-refused.
+        """
+        with contextlib.closing(self.get_sources()) as sources:
+            result = self._try_all(transport, sources)
+        if not transport.is_authenticated():
+            raise self._refusal(result)
+        return result
+
+    def get_sources(self) -> Generator[AuthSource, None, None]:
+        """Give what there is to try, in order."""
+        agent = paramiko.Agent()
+        try:
+            yield from self._sources(agent)
+        finally:
+            agent.close()
+
+    def _try_all(self, transport: paramiko.Transport, sources: Iterable[AuthSource]) -> AuthResult:
+        result = AuthResult(strategy=self)
+        for source in sources:
+            if not transport.is_active():  # the server has had enough of us
+                break
+            try:
+                result.append(SourceResult(source, source.authenticate(transport)))
+            except (paramiko.SSHException, OSError, ValueError, TypeError) as error:
+                # TypeError: how the library of keys says that one is encrypted
+                result.append(SourceResult(source, error))
+            if transport.is_authenticated():
+                break
+        return result
+
+    def _sources(self, agent: paramiko.Agent) -> Iterator[AuthSource]:
+        keys = self._keys
+        for path in keys.named:
+            yield KeyFile(keys.user, path)
+        files = (*keys.named, *keys.configured)
+        wanted = {blob for path in files if (blob := _public_blob(path))}
+        for key in agent.get_keys():
+            if not keys.only_these or key.asbytes() in wanted:
+                yield InMemoryPrivateKey(keys.user, key)
+        for path in (*keys.configured, *(() if keys.only_these else keys.default)):
+            if path.is_file() and path not in keys.named:
+                yield KeyFile(keys.user, path)
+        password = self._endpoint.password
+        if password is not None:
+            yield Password(keys.user, password.reveal)
+
+    def _refusal(self, result: AuthResult) -> Unreachable:
+        tried = "; ".join(f"{_name_of(each.source)}: {_fate(each.result)}" for each in result)
+        key = self._endpoint.key_files or ("~/.ssh/id_ed25519",)
+        login = f"{self._keys.user}@{self._endpoint.address}"
+        return Unreachable(
+            "login-refused",
+            f"the host refused to log in {self._keys.user}; tried {tried or 'nothing: no keys'}",
+            host=self._endpoint.name,
+            step="connect",
+            hint=(
+                f"put a key on the host: ssh-copy-id -i {shlex.quote(key[0])} {login}; "
+                "or set ansible_user, ansible_ssh_private_key_file"
+            ),
+        )
+
+
+def _public_blob(path: Path) -> bytes | None:
+    try:
+        return HostKey.parse(Path(f"{path}.pub").read_text(encoding="utf-8").strip()).blob
+    except (OSError, ValueError):
+        return None
+
+
+def _name_of(source: AuthSource) -> str:
+    if isinstance(source, KeyFile):
+        return f"key {source.path}"
+    if isinstance(source, InMemoryPrivateKey):
+        return f"the agent's key {source.pkey.fingerprint}"
+    return "password"
+
+
+def _fate(result: Any) -> str:  # noqa: ANN401 - paramiko: a list of methods, or an exception
+    match result:
+        case FileNotFoundError():
+            return "no such file"
+        case paramiko.BadAuthenticationType(allowed_types=allowed):
+            return f"not accepted by the host, which takes {', '.join(allowed)}"
+        case paramiko.PasswordRequiredException() | TypeError():
+            return "encrypted; add it to the agent with ssh-add"
+        case paramiko.AuthenticationException():
+            return "refused"
+        case AuthFailure() | Exception():
+            return f"unusable: {result}"
+        case _:
+            return f"accepted, but the host also asks for {', '.join(result)}"

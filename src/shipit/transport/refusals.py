@@ -1,0 +1,77 @@
+"""Say in our words why a connection failed, given the error of the socket or of paramiko.
+
+Pure. Tells failures that another try may mend (DroppedError) from those that need a person.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from shipit.errors import Unreachable
+
+if TYPE_CHECKING:
+    from shipit.transport.endpoint import Endpoint
+
+
+class DroppedError(Exception):
+    """The host closed the connection while shaking hands: it may have too many at once."""
+
+
+_UP = "is the host up, the address right, a firewall between? try: ssh {address}"
+_TOLD: tuple[tuple[type[Exception], str, str, str], ...] = (  # the first that fits
+    (
+        socket.gaierror,
+        "name-unknown",
+        "the name {address} is not known",
+        "set ansible_host to its address, or mend the name service",
+    ),
+    (
+        ConnectionRefusedError,
+        "connect-refused",
+        "nobody listens at {where}",
+        "is sshd running there, and on this port? set ansible_port if not",
+    ),
+    (TimeoutError, "connect-timeout", "no answer from {where} within {seconds:g} s", _UP),
+    (
+        paramiko.ChannelException,
+        "jump-failed",
+        "the jump host can't reach {where}: {error}",
+        "is the host up, as the jump host sees it?",
+    ),
+    (
+        paramiko.SSHException,
+        "ssh-failed",
+        "ssh failed: {error}",
+        "does a login work? try: ssh -v {address}",
+    ),
+    (OSError, "connect-failed", "no connection to {where}: {error}", _UP),
+)
+
+
+def failure(endpoint: Endpoint, code: str, what: str, hint: str = "") -> Unreachable:
+    """Return an Unreachable of this host."""
+    return Unreachable(code, what, host=endpoint.name, step="connect", hint=hint)
+
+
+def refusal(endpoint: Endpoint, error: Exception) -> Unreachable | DroppedError:
+    """Return what to raise for an error of the socket or of paramiko."""
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        error = next(iter(error.errors.values()))
+    where = f"{endpoint.address}:{endpoint.port or 22}"
+    cause = error.__context__ if isinstance(error, paramiko.SSHException) else error
+    if isinstance(cause, (EOFError, ConnectionResetError, BrokenPipeError)):
+        return DroppedError(f"{where} closed the connection while greeting")
+    if isinstance(cause, TimeoutError) or "No existing session" in str(error):
+        # The last: how paramiko says that the handshake did not end in time.
+        error = TimeoutError()
+    code, what, hint = next(told[1:] for told in _TOLD if isinstance(error, told[0]))
+    words = {
+        "address": endpoint.address,
+        "where": where,
+        "seconds": endpoint.connect_timeout,
+        "error": error,
+    }
+    return failure(endpoint, code, what.format(**words), hint.format(**words))

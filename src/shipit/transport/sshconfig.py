@@ -1,0 +1,57 @@
+"""Read ~/.ssh/config and what it includes, as one text for the library that understands it.
+
+Include is expanded here because paramiko passes over it. As in ssh_config(5), what follows an
+Include belongs to the Host or Match block before it. One difference: an Include inside a block that
+does not match still counts.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DEEPEST = 16  # as OpenSSH
+
+
+def text_of(file: Path, depth: int = 0) -> str:
+    """Return the file's text with Includes expanded; a missing file is empty.
+
+    Raises:
+        InputError: ssh-config, for a file that cannot be read or includes itself.
+    """
+    if depth > _DEEPEST:
+        raise _wrong(file, "Include goes too deep; does a file include itself?")
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise _wrong(file, f"the file cannot be read: {error.strerror}") from error
+    block, out = "Host *", []
+    for line in lines:
+        words = line.replace("=", " ", 1).split(None, 1)
+        keyword = words[0].lower() if words else ""
+        if keyword in ("host", "match"):
+            block = line
+        if keyword == "include":
+            out += [_included(file, words[1] if len(words) > 1 else "", depth), block]
+        else:
+            out.append(line)
+    return "\n".join(out)
+
+
+def _included(file: Path, patterns: str, depth: int) -> str:
+    texts = []
+    for pattern in shlex.split(patterns):
+        path = file.parent / pattern.replace("~", str(file.parent.parent), 1)
+        texts += [text_of(found, depth + 1) for found in sorted(path.parent.glob(path.name))]
+    return "\n".join(texts)
+
+
+def _wrong(file: Path, what: str) -> InputError:
+    return InputError(Mistake("ssh-config", what, Place(str(file))))

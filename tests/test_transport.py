@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import echoagent
+from shipit.agent import protocol
+from shipit.errors import HostError, Unreachable
+from shipit.transport import Endpoint, Network, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipit.transport import Link
+
+AGENT = echoagent.build()
+HERE = Endpoint("here", "here", connection="local")
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the agent runs as root only")
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Iterator[Link]:
+    """Give a link to this machine; no thread, process or descriptor of it is left."""
+    threads, descriptors = set(threading.enumerate()), count_descriptors()
+    with Network(tmp_path) as network:
+        link = connect(HERE, AGENT, network, directory=str(tmp_path / "agent"))
+        yield link
+        link.close()
+    assert set(threading.enumerate()) == threads
+    assert count_descriptors() == descriptors
+
+
+def count_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_local_host_is_talked_to_without_ssh(link: Link) -> None:
+    wire = link.open("serve")
+    wire.send(protocol.Hello("demo", "/opt/demo"))
+    frame = wire.receive(10.0)
+    assert frame is not None
+    version = "{}.{}".format(*sys.version_info[:2])
+    assert frame.message.text.startswith(f"python {version}, uid 0, role serve")
+    wire.close_send()
+    last = wire.receive(10.0)
+    assert last is not None
+    assert last.message == protocol.End()
+    assert wire.receive(10.0) is None
+
+
+def test_bodies_of_any_size_cross(link: Link, tmp_path: Path) -> None:
+    wire = link.open("receive")
+    body = os.urandom(5_000_000)
+    name = f"{tmp_path.name}-{os.getpid()}"
+    wire.send(protocol.Part(name, 0, len(body)), body)
+    wire.close_send()
+    frame = wire.receive(10.0)
+    assert frame is not None
+    assert frame.message == protocol.End()
+    landed = Path("/tmp/echo") / name
+    assert landed.read_bytes() == body
+    landed.unlink()
+
+
+def test_a_local_agent_that_ends_with_an_error_is_quoted(link: Link) -> None:
+    wire = link.open()
+    wire.send(protocol.AskStatus())
+    with pytest.raises(HostError, match="exit status 1") as caught:
+        wire.receive(10.0)
+    assert caught.value.evidence == "the agent gave up\n"
+
+
+def test_a_local_python_that_is_missing_is_told(tmp_path: Path) -> None:
+    place = Endpoint("here", "here", connection="local", python="/no/python3")
+    with Network(tmp_path) as network:
+        link = connect(place, AGENT, network, directory=str(tmp_path))
+        with pytest.raises(Unreachable, match="python-missing"):
+            link.open()
+        link.close()
