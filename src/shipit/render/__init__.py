@@ -1,0 +1,303 @@
+"""Write out what a playbook means on one host: its values, units, files and environment.
+
+Promises that every template is filled in strictly (see `templating`), that all mistakes of a host
+are told at once, each with the place where it was written, and that secrets get into the
+environment alone: no template can see them. Rendering touches no host and asks none.
+
+Variables, the later overriding the earlier: those of the inventory, the playbook's `vars`, those of
+the command line (-e). Always there: app, root, user, release.id, release.version, release.path,
+inventory_hostname, group_names; a unit's template has `service` as well.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from shipit import spec
+from shipit.agent import contents
+from shipit.errors import InputError, Mistake, Place
+from shipit.render import templating
+from shipit.render.envfile import env_file, revealed
+from shipit.render.templating import TemplateFaultError, Variables
+from shipit.spec.words import RESERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from shipit.inventory import Host
+    from shipit.secret import Secret
+    from shipit.spec import Check, Deployment, Draft, RenderedFile, Service
+
+__all__ = [
+    "ReleaseNames",
+    "ReleaseTexts",
+    "deployment",
+    "env_file",
+    "gate",
+    "release_texts",
+    "revealed",
+    "smoke",
+    "value",
+]
+
+_UNIT_MODE = 0o644
+_QUICK = 10.0  # seconds that stopping a socket or a timer may take; both are systemd's own work
+_DEFAULTS = {"root": "/opt/{{ app }}", "user": "{{ app }}"}  # as spec has them
+
+
+@dataclass(frozen=True)
+class ReleaseNames:
+    """What templates may know of the release.
+
+    Attributes:
+        path: its directory on the host, absolute.
+    """
+
+    id: str
+    version: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ReleaseTexts:
+    """All texts of a release on one host.
+
+    Attributes:
+        units: in the order they are started: sockets, services, timers.
+        texts: by path in the release: units/<name> and files/<dest>.
+        modes: of those texts, by the same paths.
+        env: service -> variable -> value.
+    """
+
+    units: tuple[contents.Unit, ...]
+    texts: Mapping[str, str]
+    modes: Mapping[str, int]
+    env: Mapping[str, Mapping[str, str | Secret]] = field(repr=False)
+
+
+def deployment(
+    draft: Draft, host: Host, extra_vars: Mapping[str, object], release: ReleaseNames
+) -> Deployment:
+    """Return a deployment as it reads for one host.
+
+    Its `vars` are those of the playbook and of the command line together, not rendered.
+
+    Raises:
+        InputError: with everything that is wrong in it.
+    """
+    _refuse_reserved(extra_vars)
+    own = draft.values.get("vars")
+    variables = {**(own if isinstance(own, dict) else {}), **extra_vars}
+    names = {key: draft.values.get(key, _DEFAULTS.get(key, "")) for key in ("app", "root", "user")}
+    scope = Variables({**host.vars, **variables, **names, "release": asdict(release)})
+    filling = _Filling(draft, host, scope)
+    written = {key: value for key, value in draft.values.items() if key != "vars"}
+    rendered = {key: filling.of(value, (key,)) for key, value in written.items()}
+    if filling.mistakes:
+        raise InputError(*filling.mistakes)
+    return spec.typed(draft, {**rendered, "vars": variables})
+
+
+class _Filling:
+    """Renders the tree of a draft's values and gathers what is wrong in it."""
+
+    def __init__(self, draft: Draft, host: Host, scope: Variables) -> None:
+        self._draft, self._host, self._scope = draft, host, scope
+        self.mistakes: list[Mistake] = []
+
+    def of(self, value: object, loc: tuple[str | int, ...]) -> object:
+        if isinstance(value, dict):
+            return {key: self.of(item, (*loc, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.of(item, (*loc, index)) for index, item in enumerate(value)]
+        try:
+            return self._scope.fill(value)
+        except TemplateFaultError as fault:
+            self.mistakes.append(_told(fault, self._host, self._place(fault, loc)))
+            return value
+
+    def _place(self, fault: TemplateFaultError, loc: tuple[str | int, ...]) -> Place:
+        """Return where the template is: the playbook's variable that is at fault, or the value."""
+        own = self._draft.values.get("vars")
+        in_playbook = isinstance(own, dict) and fault.variable in own
+        return self._draft.place(("vars", fault.variable) if in_playbook else loc)
+
+
+def _told(fault: TemplateFaultError, host: Host, place: Place | None) -> Mistake:
+    found = templating.mistake(fault, place)
+    return replace(found, hosts=(host.name,))
+
+
+def value(written: object, host: Host, extra_vars: Mapping[str, object]) -> object:
+    """Return one of a host's own variables with the templates in it filled in.
+
+    Raises:
+        InputError: a template in it can't be filled.
+    """
+    try:
+        return Variables({**host.vars, **extra_vars}).fill(written)
+    except TemplateFaultError as fault:
+        raise InputError(_told(fault, host, None)) from fault
+
+
+def _refuse_reserved(extra_vars: Mapping[str, object]) -> None:
+    taken = sorted(set(extra_vars) & set(RESERVED))
+    if taken:
+        what = f"-e can't set {', '.join(taken)}: it has a meaning of its own in templates"
+        raise InputError(Mistake("extra-vars", what, hint="give the variable another name"))
+
+
+# --- texts -------------------------------------------------------------------------------------
+
+
+def release_texts(
+    deployment: Deployment, host: Host, secrets: Mapping[str, Secret], release: ReleaseNames
+) -> ReleaseTexts:
+    """Return the units, files and environment of a release.
+
+    Args:
+        deployment: as rendered for this host and release.
+        host: whose variables templates may use.
+        secrets: by the names that they have in the deployment's `secrets`.
+        release: the same names that the deployment was rendered with.
+
+    Raises:
+        InputError: with everything that is wrong in templates, files and environment.
+    """
+    names = {"app": deployment.app, "root": deployment.root, "user": deployment.user}
+    scope = Variables({**host.vars, **deployment.vars, **names, "release": asdict(release)})
+    writer = _Writer(host, scope)
+    for name, service in deployment.services.items():
+        writer.units(_about(deployment, name, service, release), service)
+    for file in deployment.files:
+        writer.file(file)
+    env = {name: _env(deployment, name, secrets) for name in deployment.services}
+    for values in env.values():
+        writer.gather_env(values)
+    if writer.mistakes:
+        raise InputError(*dict.fromkeys(writer.mistakes))
+    modes = {path: _UNIT_MODE for path in writer.texts if path.startswith("units/")}
+    modes |= {f"files/{file.dest}": file.mode for file in deployment.files}
+    return ReleaseTexts(_units(deployment), writer.texts, modes, env)
+
+
+class _Writer:
+    """Renders templates to texts and gathers what is wrong in them."""
+
+    def __init__(self, host: Host, scope: Variables) -> None:
+        self._host, self._scope = host, scope
+        self._own = templating.own_templates()
+        self.texts: dict[str, str] = {}
+        self.mistakes: list[Mistake] = []
+
+    def units(self, about: Mapping[str, object], service: Service) -> None:
+        own = service.unit or self._own / "service.j2"
+        self._write(f"units/{about['unit']}", own, {"service": about})
+        if service.socket:
+            self._write(
+                f"units/{about['socket_unit']}", self._own / "socket.j2", {"service": about}
+            )
+        if service.timer:
+            self._write(f"units/{about['timer_unit']}", self._own / "timer.j2", {"service": about})
+
+    def file(self, file: RenderedFile) -> None:
+        if file.src.suffix == ".j2":
+            self._write(f"files/{file.dest}", file.src, {})
+            return
+        try:
+            self.texts[f"files/{file.dest}"] = file.src.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            what = f"the file cannot be used: {reason}"
+            self.mistakes.append(Mistake("file-unreadable", what, Place(str(file.src))))
+
+    def gather_env(self, values: Mapping[str, str | Secret]) -> None:
+        """Find out early whether systemd can hold these variables."""
+        try:
+            env_file(values)
+        except InputError as error:
+            self.mistakes += error.mistakes
+
+    def _write(self, path: str, template: Path, extra: Mapping[str, object]) -> None:
+        try:
+            self.texts[path] = self._scope.fill_file(template, extra)
+        except TemplateFaultError as fault:
+            self.mistakes.append(_told(fault, self._host, None))
+
+
+def _about(
+    deployment: Deployment, name: str, service: Service, release: ReleaseNames
+) -> dict[str, object]:
+    """Return what a unit's template knows of its service."""
+    unit = f"{deployment.app}-{name}"
+    program, _, arguments = service.command.partition(" ")
+    if program and not program.startswith("/"):
+        program = f"{release.path}/venv/bin/{program}"
+    return {
+        "name": name,
+        "unit": f"{unit}.service",
+        "socket_unit": f"{unit}.socket",
+        "timer_unit": f"{unit}.timer",
+        "command": service.command,
+        "exec_start": f"{program} {arguments}".rstrip(),
+        "socket": service.socket,
+        "timer": service.timer,
+        "restart": service.restart or ("no" if service.is_job else "on-failure"),
+        "stop_timeout": f"{service.stop_timeout:g}s",
+        "hardening": dict(service.hardening),
+    }
+
+
+def _units(deployment: Deployment) -> tuple[contents.Unit, ...]:
+    """Return the units in the order they are started."""
+    kinds: tuple[list[contents.Unit], ...] = ([], [], [])
+    sockets, services, timers = kinds
+    for name, service in deployment.services.items():
+        unit, runs = f"{deployment.app}-{name}", not service.is_job
+        stop = service.stop_timeout
+        services.append(contents.Unit(f"{unit}.service", name, runs, runs, stop))
+        if service.socket:
+            sockets.append(contents.Unit(f"{unit}.socket", name, True, False, _QUICK))
+        if service.timer:
+            timers.append(contents.Unit(f"{unit}.timer", name, True, False, _QUICK))
+    return tuple(unit for kind in kinds for unit in kind)
+
+
+def _env(
+    deployment: Deployment, service: str, secrets: Mapping[str, Secret]
+) -> dict[str, str | Secret]:
+    own = deployment.services[service].env
+    return {**deployment.env, **{key: secrets[key] for key in deployment.secrets}, **own}
+
+
+# --- the gate ----------------------------------------------------------------------------------
+
+
+def gate(deployment: Deployment) -> contents.Gate:
+    """Return when a release counts as healthy, in the words that the agent takes.
+
+    A check of the kind `unit` is not among them: the agent watches every long-running unit anyway.
+    """
+    health = deployment.health
+    checks = tuple(_check(check) for check in health.checks if check.kind != "unit")
+    return contents.Gate(checks, health.interval, health.deadline, health.min_healthy)
+
+
+def _check(check: Check) -> contents.Check:
+    fields = check.json_fields
+    return contents.Check(
+        kind=check.kind,
+        target=str(getattr(check, check.kind)),
+        status=check.status,
+        json=dict(fields) if fields else None,
+        body=check.body,
+        timeout=check.timeout,
+    )
+
+
+def smoke(deployment: Deployment) -> tuple[str, ...]:
+    """Return the words of the smoke command; none where there is none."""
+    return tuple(shlex.split(deployment.smoke))

@@ -1,0 +1,297 @@
+"""Fill templates in, strictly and in a sandbox. This module alone knows jinja2.
+
+Promises that an undefined variable is an error that names it; that variables may refer to each
+other, are rendered only when they are used, and a circle is told; that a value which is one
+expression and nothing else (`"{{ port }}"`) keeps the type it has; and that a template can neither
+reach Python's insides nor change what it is given. Knows nothing of playbooks.
+
+Of Ansible's filters there are those that jinja2 has, to_json and bool.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import (
+    ChoiceLoader,
+    FileSystemLoader,
+    PrefixLoader,
+    StrictUndefined,
+    TemplateError,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    UndefinedError,
+    nodes,
+)
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context, Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
+
+from shipit.errors import Mistake, Place, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jinja2 import Template
+    from jinja2.environment import TemplateExpression
+
+OWN = "shipit"  # the folder that our own templates are in, as seen from templates
+_DEEPEST = 50  # variables that refer to each other in a row
+_ASKED = "_variables"  # the key of a context that leads to the lazy variables
+_UNDEFINED = re.compile(r"'(\w+)' is undefined")
+_BARE = re.compile(r"\{\{[-+]?(.*?)[-+]?\}\}", re.DOTALL)
+_NO_FILTER = re.compile(r"No (filter|test) named '(\w+)'")
+# What an expression in a template may do wrong, besides what jinja2 itself tells.
+_WRONG = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+
+
+@dataclass
+class TemplateFaultError(Exception):
+    """A template can't be filled in.
+
+    Attributes:
+        code: template-undefined, template-syntax, template-failed or template-circle.
+        variable: the variable whose own value is at fault; "" where it is the template itself.
+        line: in a template that is a file, from 1; 0 for unknown.
+        file: of a template that is a file; it may be one that was included.
+    """
+
+    code: str
+    what: str
+    hint: str = ""
+    variable: str = ""
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class Variables:
+    """The variables that templates may use; each is rendered when it is first asked for."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        """Args: values: may hold templates, which may use each other."""
+        self._values = values
+        self._rendered: dict[str, object] = {}
+        self._open: list[str] = []
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __getitem__(self, name: str) -> object:
+        """Return a variable, rendered.
+
+        Raises:
+            TemplateFaultError: with `variable` set.
+        """
+        if name in self._rendered:
+            return self._rendered[name]
+        if name in self._open or len(self._open) >= _DEEPEST:
+            circle = " -> ".join([*self._open, name])
+            what = f"variables refer to each other in a circle, or too deep: {circle}"
+            raise TemplateFaultError("template-circle", what, variable=name)
+        self._open.append(name)
+        try:
+            self._rendered[name] = self.fill(self._values[name])
+        except TemplateFaultError as fault:
+            fault.variable = fault.variable or name
+            raise
+        finally:
+            self._open.pop()
+        return self._rendered[name]
+
+    def fill(self, value: object) -> object:
+        """Return a value with all templates in it rendered, however deep; keys are left alone.
+
+        Raises:
+            TemplateFaultError: for the first one that can't be rendered.
+        """
+        if isinstance(value, str):
+            return self.fill_text(value)
+        if isinstance(value, dict):
+            return {key: self.fill(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fill(item) for item in value]
+        return value
+
+    def fill_text(self, text: str) -> object:
+        """Return a text rendered; where it is one expression, what that evaluates to."""
+        if "{" not in text:
+            return text
+        try:
+            compiled = _compiled(text)
+            if isinstance(compiled, _Expression):
+                return _plain(compiled.evaluate({_ASKED: self}))
+            return compiled.render({_ASKED: self})
+        except (TemplateError, *_WRONG) as error:
+            raise _fault(error, self._values) from error
+
+    def fill_file(self, path: Path, extra: Mapping[str, object]) -> str:
+        """Return a template file rendered, with some variables more.
+
+        Raises:
+            TemplateFaultError: with `file` and `line`.
+        """
+        try:
+            template = _environment(path.parent).get_template(path.name)
+            return template.render({_ASKED: self, **extra})
+        except TemplateFaultError as fault:
+            fault.file, fault.line = _spot(fault, path)
+            raise
+        except (TemplateError, OSError, *_WRONG) as error:
+            found = _fault(error, {**self._values, **extra})
+            found.file, found.line = _spot(error, path)
+            raise found from error
+
+
+def _fault(error: Exception, known: Mapping[str, object]) -> TemplateFaultError:
+    match error:
+        case UndefinedError():
+            return _undefined(str(error), known)
+        case TemplateNotFound():
+            said = f"there is no template {error.name!r}"
+        case TemplateSyntaxError():
+            what = f"the template is wrong: {error.message}"
+            return TemplateFaultError("template-syntax", what, _guess(str(error.message)))
+        case UnicodeDecodeError():
+            said = "the template is not UTF-8 text"
+        case SecurityError():
+            said = f"templates may not do this: {error}"
+        case _:
+            said = f"the template fails: {error}"
+    return TemplateFaultError("template-failed", said)
+
+
+def _undefined(said: str, known: Mapping[str, object]) -> TemplateFaultError:
+    found = _UNDEFINED.search(said)
+    if not found:
+        return TemplateFaultError("template-undefined", said)
+    hint = nearest(found[1], known) or "set it in `vars:`, in the inventory or with -e"
+    what = f"the variable '{found[1]}' is undefined"
+    return TemplateFaultError("template-undefined", what, hint)
+
+
+@dataclass(frozen=True)
+class _Expression:
+    """A text that is one expression and nothing else."""
+
+    compiled: TemplateExpression
+
+    def evaluate(self, context: Mapping[str, object]) -> object:
+        return self.compiled(context)
+
+
+class _LazyContext(Context):
+    """Asks the lazy variables for what it doesn't know itself."""
+
+    def resolve_or_missing(self, key: str) -> Any:  # noqa: ANN401 - as jinja2 has it
+        found = super().resolve_or_missing(key)
+        if found is not missing and key not in self.globals_keys:
+            return found
+        variables = super().resolve_or_missing(_ASKED)
+        if isinstance(variables, Variables) and key in variables:
+            return variables[key]
+        return found
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    context_class = _LazyContext
+
+
+# Compiling is pure and costs far more than rendering; the same texts are rendered for every host.
+@lru_cache(maxsize=128)
+def _environment(folder: Path | None) -> _Environment:
+    own = PrefixLoader({OWN: FileSystemLoader(own_templates())})
+    loader = ChoiceLoader([own, FileSystemLoader(folder)]) if folder else own
+    environment = _Environment(
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        loader=loader,
+    )
+    environment.filters |= {"to_json": _to_json, "bool": _to_bool}
+    return environment
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> _Expression | Template:
+    environment = _environment(None)
+    body = environment.parse(text).body
+    parts = body[0].nodes if len(body) == 1 and isinstance(body[0], nodes.Output) else []
+    is_expression = len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData)
+    bare = _BARE.fullmatch(text) if is_expression else None
+    if not bare:
+        return environment.from_string(text)
+    return _Expression(environment.compile_expression(bare[1], undefined_to_none=False))
+
+
+def own_templates() -> Path:
+    """Return the folder of our own templates: in the wheel, or at the top of the source tree."""
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "templates"
+    return packaged if packaged.is_dir() else package.parents[1] / "templates"
+
+
+def mistake(fault: TemplateFaultError, place: Place | None) -> Mistake:
+    """Return a fault as a mistake; its own file is the better place, where it has one."""
+    spot = Place(fault.file, fault.line) if fault.file else place
+    via = f" (in the variable '{fault.variable}')" if fault.variable else ""
+    return Mistake(fault.code, fault.what + via, spot, fault.hint)
+
+
+def _plain(value: object) -> object:
+    """Return what an expression gave as plain values, and make sure that it is defined."""
+    if isinstance(value, Undefined):
+        return str(value)  # a strict one raises, and says what is undefined
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, GeneratorType, range)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _guess(said: str) -> str:
+    found = _NO_FILTER.search(said)
+    if not found:
+        return ""
+    environment = _environment(None)
+    return nearest(found[2], environment.filters if found[1] == "filter" else environment.tests)
+
+
+def _spot(error: Exception, path: Path) -> tuple[str, int]:
+    """Return the file and line of a template that an error comes from."""
+    if isinstance(error, TemplateSyntaxError) and error.filename:
+        return error.filename, error.lineno
+    return str(path), _line_of(error, path)
+
+
+def _line_of(error: Exception, path: Path) -> int:
+    lines = [
+        line or 0
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if Path(frame.f_code.co_filename) == path
+    ]
+    return lines[-1] if lines else 0
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(_plain(value), sort_keys=True)
+
+
+def _to_bool(value: object) -> bool:
+    """Ansible's `bool`, but for what it silently takes for false."""
+    text = str(value).lower()
+    if text in ("true", "yes", "on", "1", "t", "y"):
+        return True
+    if text in ("false", "no", "off", "0", "f", "n", "none", ""):
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
