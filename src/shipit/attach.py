@@ -1,0 +1,205 @@
+"""Follow what runs on the hosts, from any machine; or lead it to its end for a dead controller.
+
+To follow changes nothing: the controller that began it decides, or else each host's lease. To take
+over is all or nothing: where one host refuses (its controller lives) or can't be asked, none is
+taken. A host where nothing runs counts as unchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from shipit.agent import protocol
+from shipit.deploy import Story, until_one_fails
+from shipit.events import Noted, Problem, SecretsKnown
+from shipit.offers import ask, running
+from shipit.phase import Moved, Phase
+from shipit.rollout import Fleet, Policy
+from shipit.secret import Mask
+from shipit.session import Assignment, Job
+from shipit.wishes import secrets_at_hand, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shipit.events import Emit
+    from shipit.fleet import Crew
+    from shipit.phase import Host
+    from shipit.session import Session
+    from shipit.wishes import Run, Target
+
+WATCHING = Policy(max_fail_percentage=100.0)  # whatever fails, nobody is brought back by us
+LEADING = Policy()
+
+
+def attach(run: Run, emit: Emit, *, take_over: bool = False) -> int:
+    """Follow the transactions of every deployment of the playbook to their ends.
+
+    Returns:
+        The exit status, as of the deploy that is followed.
+
+    Raises:
+        InputError: something a person wrote is wrong.
+    """
+    return until_one_fails(_follow(found, run, emit, take_over=take_over) for found in targets(run))
+
+
+def _follow(found: Sequence[Target], run: Run, emit: Emit, *, take_over: bool) -> int:
+    story = Story("attach", found, run, emit)
+    emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=False))))
+
+    def fleet(hosts: Crew) -> Fleet:
+        facts = ask(found, hosts, recover=True)
+        request = protocol.Attach(story.attempt if take_over else None)
+        under_way = {
+            name: attached
+            for name, attached in hosts.each(lambda _, host: host.attach(request)).items()
+            if attached
+        }
+        lease = found[0].deployment.confirm_timeout
+        gathering = Gathering(facts, under_way, dict(hosts.lost))
+        for name, text in gathering.notes(take_over=take_over):
+            emit(Noted(text, name))
+        states = gathering.states(take_over=take_over)
+        parts = {
+            name: _part(name, hosts.sessions[name], gathering, lease, take_over=take_over)
+            for name, state in states.items()
+            if state.phase is Phase.STAGED
+        }
+        return Fleet(parts, {target.name: states[target.name] for target in found})
+
+    return story.tell(fleet, LEADING if take_over else WATCHING)
+
+
+def _part(
+    name: str, session: Session, gathering: Gathering, lease: float, *, take_over: bool
+) -> Host:
+    attached = gathering.under_way[name]
+    if not take_over:
+        return Watcher(session, attached)
+    return Leader(session, Job(attached.holder.attempt, attached.release, None, lease))
+
+
+# --- deciding ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """What the hosts say; `lost` are those that can't be asked, or refuse to be taken over."""
+
+    facts: Mapping[str, protocol.Facts]
+    under_way: Mapping[str, protocol.Attached]
+    lost: Mapping[str, Moved] = field(default_factory=dict)
+
+    def states(self, *, take_over: bool) -> dict[str, Moved]:
+        """Return where every host stands: STAGED is one that has to be followed or led."""
+        idle = {name: self._idle(name) for name in self.facts if name not in self.under_way}
+        followed = {name: self._beginning(name, take_over=take_over) for name in self.under_way}
+        return {**idle, **followed, **self.lost}
+
+    def notes(self, *, take_over: bool) -> list[tuple[str, str]]:
+        """Return what a person should read about each host."""
+        return [
+            (name, self._note(name, take_over=take_over))
+            for name in self.facts
+            if name not in self.lost
+        ]
+
+    def _beginning(self, name: str, *, take_over: bool) -> Moved:
+        before = running(self.facts[name])
+        if take_over and self.lost:
+            what = f"not taken over, because of {', '.join(self.lost)}; its lease decides"
+            return Moved(Phase.UNKNOWN, before, Problem(name, "not-taken-over", what, "attach"))
+        if take_over and self.under_way[name].holder.attempt.txn != self._newest().txn:
+            what = "it runs another transaction than the newest one, and its lease decides"
+            return Moved(Phase.UNKNOWN, before, Problem(name, "not-taken-over", what, "attach"))
+        return Moved(Phase.STAGED, before)
+
+    def _idle(self, name: str) -> Moved:
+        facts = self.facts[name]
+        if facts.stuck:
+            what = "its transaction could neither be finished nor undone"
+            return Moved(
+                Phase.STUCK, running(facts), Problem(name, "stuck", what, "attach", facts.stuck)
+            )
+        if self.under_way and gone_back(facts, self._newest()):
+            what = f"{facts.releases[-1].id} has {facts.releases[-1].outcome} here"
+            return Moved(Phase.RETURNED, running(facts), Problem(name, "gone-back", what, "attach"))
+        return Moved(Phase.UNCHANGED, running(facts))
+
+    def _newest(self) -> protocol.Attempt:
+        attempts = [attached.holder.attempt for attached in self.under_way.values()]
+        return max(attempts, key=lambda attempt: datetime.fromisoformat(attempt.started))
+
+    def _note(self, name: str, *, take_over: bool) -> str:
+        attached = self.under_way.get(name)
+        if attached is None:
+            return idle_note(self.facts[name])
+        return under_way_note(attached, take_over=take_over)
+
+
+def gone_back(facts: protocol.Facts, attempt: protocol.Attempt) -> bool:
+    """Whether a host has already ended this attempt, and not by a commit.
+
+    Its history does not name attempts: a failure of the same person since it began is one of it.
+    """
+    if not facts.releases or facts.releases[-1].outcome == "committed":
+        return False
+    last = facts.releases[-1]
+    began = datetime.fromisoformat(attempt.started)
+    return last.who == attempt.who and datetime.fromisoformat(last.at) >= began
+
+
+def idle_note(facts: protocol.Facts) -> str:
+    """Return what to say of a host where nothing runs."""
+    now = next((line for line in reversed(facts.releases) if line.running), None)
+    runs = f"{now.version} is committed since {now.at}" if now else "no release is committed"
+    done = f"{facts.recovered}; " if facts.recovered else ""
+    return f"{done}nothing runs here; {runs}"
+
+
+def under_way_note(attached: protocol.Attached, *, take_over: bool) -> str:
+    """Return whose the transaction is that is followed or led from now on."""
+    holder, attempt = attached.holder, attached.holder.attempt
+    why = f" ({attempt.reason})" if attempt.reason else ""
+    whose = (
+        f"{attempt.what} of {attached.release} by {attempt.who}{why}, begun {attempt.started},"
+        f" now in {holder.phase}"
+    )
+    if take_over:
+        return f"takes over the {whose}"
+    gone = "" if attached.is_led else "; its controller is gone: its lease decides, or --take-over"
+    return f"follows the {whose}{gone}"
+
+
+# --- following and leading ---------------------------------------------------------------------
+
+
+class Watcher(Assignment):
+    """A host whose transaction is only followed: no verdict is given, and no lease renewed."""
+
+    def __init__(self, session: Session, attached: protocol.Attached) -> None:
+        super().__init__(session, Job(attached.holder.attempt, attached.release, None, 0.0))
+
+    def switch(self) -> Moved:
+        """Wait for the end."""
+        moved = self.await_gate()
+        return self.await_end() if moved.phase is Phase.HEALTHY else moved
+
+    def go_back(self) -> Moved:
+        what = "no longer followed; its transaction goes on"
+        return Moved(Phase.UNKNOWN, problem=Problem(self.name, "detached", what, "attach"))
+
+
+class Leader(Assignment):
+    """A host whose transaction is led to its end in the place of a controller that is gone."""
+
+    def __init__(self, session: Session, job: Job) -> None:
+        super().__init__(session, job)
+        self.keep_lease()  # from now on, also while other hosts are waited for
+
+    def switch(self) -> Moved:
+        """Wait for the gate; the switch was asked for by the other controller."""
+        return self.await_gate()

@@ -1,0 +1,181 @@
+"""The use cases, each of which reads aloud like the README.
+
+Everything a person wrote is checked before a host is asked; every host is asked before one is
+staged; every host is staged before one is switched; and no host is committed before the last one
+has passed its gate.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipit import plan as planning
+from shipit import rollout
+from shipit.errors import HostError
+from shipit.events import Outcome, RunBegan, RunEnded, SecretsKnown
+from shipit.fleet import crew
+from shipit.offers import ask, attempt_to, offers, refuse_if_stuck, running, wanted_by
+from shipit.phase import Moved, Phase
+from shipit.plan import Action
+from shipit.rollout import Fleet, Policy
+from shipit.secret import Mask
+from shipit.session import Assignment, Job
+from shipit.wishes import secrets_at_hand, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from shipit.agent import protocol
+    from shipit.events import Emit, HostResult
+    from shipit.fleet import Crew
+    from shipit.plan import HostPlan
+    from shipit.release import Offer
+    from shipit.session import Goods
+    from shipit.wishes import Run, Target, Wish
+
+AT_ONCE = Policy()  # a rollback takes all hosts in one batch
+ADVICE: Mapping[int, str] = {
+    3: "mend what is named above and run the same command again",
+    4: "mend what is named above and run the same command again; nothing has to be cleaned up",
+    5: "look at the hosts named above: shipit status PLAYBOOK --limit HOST",
+    130: "run the same command again when you are ready",
+}
+FOLLOW = "shipit attach PLAYBOOK follows what goes on on the hosts that were lost"
+
+
+# --- deploy ------------------------------------------------------------------------------------
+
+
+def deploy(run: Run, emit: Emit) -> int:
+    """Ship every deployment of the playbook, in order; stop at the first that fails.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        InputError: something a person wrote is wrong; no host was changed.
+    """
+    wanted = wanted_by(run, emit)
+    return until_one_fails(ship(each, run, emit) for each in wanted)
+
+
+def ship(wanted: Sequence[Wish], run: Run, emit: Emit) -> int:
+    """Ship one deployment to its hosts. Returns the exit status."""
+    found = [wish.target for wish in wanted]
+    story = Story("deploy", found, run, emit)
+
+    def fleet(hosts: Crew) -> Fleet:
+        tasks = {
+            name: _ship_task(offer, plan, story)
+            for name, (offer, plan) in offers(
+                wanted, hosts, story.attempt, allow_older=run.allow_older
+            ).items()
+        }
+        return _fleet(tasks, found, hosts)
+
+    wish = found[0].deployment
+    return story.tell(fleet, Policy(wish.serial, wish.max_fail_percentage))
+
+
+def _ship_task(offer: Offer, plan: HostPlan, story: Story) -> _Task:
+    phase = Phase.UNCHANGED if plan.action is Action.NOTHING else Phase.READY
+    return _Task(story.job(plan.release, offer.goods), Moved(phase, plan.current))
+
+
+# --- rollback ----------------------------------------------------------------------------------
+
+
+def rollback(run: Run, emit: Emit, to: str | None = None) -> int:
+    """Bring every host back to its last good release, or to the named release or version.
+
+    All hosts at once, from what lies on them: nothing is sent and no package index is asked. The
+    deployments of a playbook go back in reverse order.
+    """
+    return until_one_fails(_bring_back(found, run, emit, to) for found in reversed(targets(run)))
+
+
+def _bring_back(found: Sequence[Target], run: Run, emit: Emit, to: str | None) -> int:
+    story = Story("rollback", found, run, emit)
+    emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=False))))
+
+    def fleet(hosts: Crew) -> Fleet:
+        made: dict[str, _Task] = {}
+        for name, facts in ask(found, hosts, recover=True).items():
+            try:
+                made[name] = _return_task(name, facts, to, story)
+            except HostError as error:
+                hosts.lose(name, error, running(facts))
+        return _fleet(made, found, hosts)
+
+    return story.tell(fleet, AT_ONCE)
+
+
+def _return_task(name: str, facts: protocol.Facts, to: str | None, story: Story) -> _Task:
+    refuse_if_stuck(name, facts)
+    goal = planning.rollback_target(name, facts, to)
+    phase = Phase.UNCHANGED if goal.running else Phase.READY
+    return _Task(story.job(goal.id, None), Moved(phase, running(facts)))
+
+
+def _fleet(tasks: Mapping[str, _Task], found: Sequence[Target], hosts: Crew) -> Fleet:
+    before = {**{name: task.before for name, task in tasks.items()}, **hosts.lost}
+    return Fleet(
+        {name: Assignment(hosts.sessions[name], task.job) for name, task in tasks.items()},
+        {target.name: before[target.name] for target in found},
+    )
+
+
+# --- telling -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What one host has to do, and where it stands before."""
+
+    job: Job
+    before: Moved
+
+
+class Story:
+    """A run, told from its first word to its last, whatever breaks it off."""
+
+    def __init__(self, what: str, found: Sequence[Target], run: Run, emit: Emit) -> None:
+        self.attempt = attempt_to(what, run)
+        self._found, self._run, self._emit = found, run, emit
+        self._began = time.monotonic()
+
+    def job(self, release: str, goods: Goods | None) -> Job:
+        wish = self._found[0].deployment
+        lease, wait = wish.confirm_timeout, self._run.lock_wait
+        return Job(self.attempt, release, goods, lease, wait, wish.confirm)
+
+    def tell(self, fleet_of: Callable[[Crew], Fleet], policy: Policy) -> int:
+        """Ask the hosts what there is to do, drive them, and return the exit status."""
+        app, names = self._found[0].deployment.app, tuple(target.name for target in self._found)
+        self._emit(RunBegan(self.attempt.what, app, names))
+        # Until the rollout begins, nothing on any host is different from what it was.
+        fleet = Fleet({}, {name: Moved(Phase.READY) for name in names})
+        try:
+            with crew(self._found, self._run, self._emit) as hosts:
+                fleet = fleet_of(hosts)
+                rollout.drive(fleet, policy, hosts.executor, self._emit)
+        except KeyboardInterrupt:
+            fleet.interrupted = True
+        results = fleet.results()
+        status = rollout.exit_status(results, interrupted=fleet.interrupted)
+        seconds, advice = time.monotonic() - self._began, _advice(status, results)
+        self._emit(RunEnded(self.attempt.what, app, status, results, seconds, advice))
+        return status
+
+
+def _advice(status: int, results: Mapping[str, HostResult]) -> str:
+    """Return the command to run next; a host that was lost after its switch is told of first."""
+    if any(result.outcome is Outcome.UNKNOWN for result in results.values()):
+        return FOLLOW
+    return ADVICE.get(status, "")
+
+
+def until_one_fails(statuses: Iterable[int]) -> int:
+    return next((status for status in statuses if status), 0)

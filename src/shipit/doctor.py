@@ -1,0 +1,135 @@
+"""Look whether the controller and every host are ready for a deploy, and name what mends each flaw.
+
+Changes nothing. What would stop a deploy is a finding that is not ok; so is what a person has to
+put right by hand: a stuck transaction, drift. The host's own preflight is asked, not repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipit.agent import protocol
+from shipit.errors import InputError
+from shipit.fleet import crew
+from shipit.offers import ask, attempt_to, offers, surveyed
+from shipit.wishes import targets, wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shipit.events import Emit
+    from shipit.fleet import Crew
+    from shipit.wishes import Run, Target, Wish
+
+CROWDED = 2**30  # bytes; below it a root fills up within a few releases
+OLDEST_SYSTEMD = 240  # the oldest that the agent's own use of systemd-run was written for
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; host is empty for the controller."""
+
+    host: str
+    title: str
+    ok: bool
+    detail: str
+    mend: str = ""  # what to do, the command where there is one
+
+
+def examine(run: Run, emit: Emit) -> list[Finding]:
+    """Return what was found, the controller first.
+
+    Raises:
+        InputError: the inventory or the playbook cannot be read at all.
+    """
+    findings: list[Finding] = []
+    for found in targets(run):
+        try:
+            wanted = wishes(found)
+        except InputError as error:
+            findings += _mistakes(error)
+            wanted = []
+        else:
+            app = found[0].deployment.app
+            findings.append(Finding("", "playbook", ok=True, detail=f"{app}: all is there"))
+        with crew(found, run, emit) as hosts:
+            findings += _look_at(found, wanted, hosts, attempt_to("plan", run))
+    return findings
+
+
+def _mistakes(error: InputError) -> Iterator[Finding]:
+    for mistake in error.mistakes:
+        where = f"{mistake.place}: " if mistake.place else ""
+        yield Finding("", mistake.code, ok=False, detail=where + mistake.what, mend=mistake.hint)
+
+
+def _look_at(
+    found: Sequence[Target], wanted: Sequence[Wish], hosts: Crew, attempt: protocol.Attempt
+) -> Iterator[Finding]:
+    for name, said in ask(found, hosts, recover=False).items():
+        yield from of_facts(name, said)
+    checks = hosts.each(lambda _, session: session.status(protocol.AskStatus()))
+    for name, status in checks.items():
+        yield from _of_status(name, status)
+    try:
+        made = offers(wanted, hosts, attempt, recover=False) if wanted else {}
+        for name, answer in surveyed(made, hosts).items() if made else ():
+            yield from _of_survey(name, answer)
+    except InputError as error:
+        yield from _mistakes(error)
+    for name, moved in hosts.lost.items():
+        if problem := moved.problem:
+            yield Finding(name, problem.code, ok=False, detail=problem.what, mend=problem.hint)
+
+
+def of_facts(name: str, facts: protocol.Facts) -> Iterator[Finding]:
+    """Return what a host's own account of itself gives rise to."""
+    pythons = ", ".join(one.version for one in facts.interpreters) or "none"
+    yield Finding(name, "reach", ok=True, detail=f"{facts.hostname}, agent on {facts.agent_python}")
+    yield Finding(
+        name,
+        "python",
+        ok=bool(facts.interpreters),
+        detail=f"found: {pythons}",
+        mend="install one: apt-get install python3",
+    )
+    yield Finding(
+        name,
+        "systemd",
+        ok=facts.systemd >= OLDEST_SYSTEMD,
+        detail=f"version {facts.systemd}" if facts.systemd else "not there",
+        mend=f"systemd {OLDEST_SYSTEMD} or newer is needed",
+    )
+    yield Finding(
+        name,
+        "disk",
+        ok=facts.free_bytes > CROWDED,
+        detail=f"{facts.free_bytes / 2**30:.1f} GiB and {facts.free_inodes} inodes free",
+        mend="make room, or keep fewer releases: keep_releases",
+    )
+    if facts.stuck:
+        what = "an earlier transaction could neither be finished nor undone"
+        yield Finding(name, "stuck", ok=False, detail=what, mend=facts.stuck)
+    if facts.holder:
+        whose = facts.holder.attempt
+        why = f" ({whose.reason})" if whose.reason else ""
+        detail = (
+            f"{whose.what} by {whose.who}, pid {whose.pid}{why}, for {facts.holder.age:.0f} s,"
+            f" now in {facts.holder.phase}"
+        )
+        mend = "wait for it to end, or follow it: shipit attach PLAYBOOK"
+        yield Finding(name, "lock", ok=False, detail=detail, mend=mend)
+
+
+def _of_status(name: str, status: protocol.Status) -> Iterator[Finding]:
+    mend = "deploy the release again, or take the change back"
+    for drift in status.drift:
+        yield Finding(name, "drift", ok=False, detail=drift, mend=mend)
+
+
+def _of_survey(name: str, findings: protocol.Findings) -> Iterator[Finding]:
+    for problem in findings.problems:
+        yield Finding(name, problem.code, ok=False, detail=problem.what, mend=problem.hint)
+    if not findings.problems:
+        yield Finding(name, "preflight", ok=True, detail="the release would fit")

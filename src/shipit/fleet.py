@@ -1,0 +1,126 @@
+"""Hold a session with every host of a run, opened side by side and always closed."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from shipit import transport
+from shipit.errors import HostError, Unreachable
+from shipit.events import HostFailed, SecretsKnown, StepBegan, StepEnded
+from shipit.phase import Moved, Phase, problem_of
+from shipit.secret import Mask
+from shipit.session import Session
+from shipit.transport import agentzip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
+
+    from shipit.events import Emit
+    from shipit.secret import Secret
+    from shipit.transport import Endpoint, Link, Network
+    from shipit.transport.agentzip import AgentZip
+    from shipit.wishes import Run, Target
+
+T = TypeVar("T")
+
+
+@dataclass
+class Crew:
+    """The sessions of a run, and what has become of the hosts without one."""
+
+    executor: Executor
+    emit: Emit
+    sessions: dict[str, Session] = field(default_factory=dict)
+    lost: dict[str, Moved] = field(default_factory=dict)
+
+    def each(self, act: Callable[[str, Session], T]) -> dict[str, T]:
+        """Return what `act` makes of each session, side by side; whoever fails is lost."""
+        futures = {
+            name: self.executor.submit(act, name, session)
+            for name, session in self.sessions.items()
+        }
+        answers: dict[str, T] = {}
+        for name, future in futures.items():
+            try:
+                answers[name] = future.result()
+            except HostError as error:
+                self.lose(name, error)
+        return answers
+
+    def lose(self, name: str, error: HostError, running: str = "") -> None:
+        """Note why a host takes no further part, and what it runs if that is known; tell it."""
+        phase = Phase.UNREACHABLE if isinstance(error, Unreachable) else Phase.UNTOUCHED
+        self.lost[name] = Moved(phase, running, problem_of(error, name))
+        self.sessions.pop(name, None)
+        self.emit(HostFailed(problem_of(error, name)))
+
+
+@contextmanager
+def crew(targets: Sequence[Target], run: Run, emit: Emit) -> Iterator[Crew]:
+    """Open a session with every host; those that can't be reached are in `Crew.lost`."""
+    endpoints = {target.name: _endpoint(target, run) for target in targets}
+    emit(SecretsKnown(Mask(_passwords(endpoints.values()))))
+    agent = agentzip.build()
+    with ExitStack() as stack:
+        executor = stack.enter_context(_executor(run.forks))
+        made = Crew(executor, emit)
+        network = stack.enter_context(transport.Network())
+        opened = {
+            name: executor.submit(_open, endpoint, agent, network, emit)
+            for name, endpoint in endpoints.items()
+        }
+        for name, future in opened.items():
+            try:
+                link, session = future.result()
+            except HostError as error:
+                made.lose(name, error)
+            else:
+                stack.callback(link.close)
+                made.sessions[name] = stack.enter_context(session)
+        yield made
+
+
+@contextmanager
+def _executor(forks: int) -> Iterator[Executor]:
+    executor = ThreadPoolExecutor(forks, thread_name_prefix="host")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _endpoint(target: Target, run: Run) -> Endpoint:
+    return transport.endpoint(
+        target.host, become_password=run.become_password, render=target.filled
+    )
+
+
+def _passwords(endpoints: Iterable[Endpoint]) -> list[Secret]:
+    return [
+        secret
+        for endpoint in endpoints
+        for secret in (endpoint.password, endpoint.become_password)
+        if secret
+    ]
+
+
+def _open(
+    endpoint: Endpoint, agent: AgentZip, network: Network, emit: Emit
+) -> tuple[Link, Session]:
+    """Connect to a host, start its agent, and return the session and what it runs over."""
+    emit(StepBegan(endpoint.name, "connect"))
+    began = time.monotonic()
+    link = transport.connect(endpoint, agent, network)
+    try:
+        wire = link.open()
+    except BaseException:
+        link.close()
+        raise
+    emit(StepEnded(endpoint.name, "connect", time.monotonic() - began, ok=True))
+    return link, Session(endpoint.name, wire, partial(transport.ship, link, wire), emit)

@@ -1,0 +1,119 @@
+"""The use cases that only look: plan, status, releases, logs. No host is changed by them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from shipit import plan as planning
+from shipit.agent import protocol
+from shipit.errors import HostError
+from shipit.events import Problem, SecretsKnown
+from shipit.fleet import crew
+from shipit.offers import ask, attempt_to, offers, surveyed, wanted_by
+from shipit.phase import problem_of
+from shipit.plan import Action, HostPlan
+from shipit.secret import Mask
+from shipit.wishes import Run, Wish, secrets_at_hand, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shipit.events import Emit
+    from shipit.session import Session
+
+T = TypeVar("T")
+
+
+def plan(run: Run, emit: Emit) -> list[tuple[str, tuple[HostPlan, ...]]]:
+    """Return what a deploy would do on each host of each deployment; nothing is touched.
+
+    Raises:
+        InputError: something a person wrote is wrong.
+    """
+    wanted = wanted_by(run, emit)
+    return [(_app(each), _plans(each, run, emit)) for each in wanted]
+
+
+def _app(wanted: Sequence[Wish]) -> str:
+    return wanted[0].target.deployment.app
+
+
+def _plans(wanted: Sequence[Wish], run: Run, emit: Emit) -> tuple[HostPlan, ...]:
+    found = [wish.target for wish in wanted]
+    with crew(found, run, emit) as hosts:
+        made = offers(wanted, hosts, attempt_to("plan", run), recover=False, allow_older=True)
+        findings = surveyed(made, hosts)
+        lost = {name: moved.problem for name, moved in hosts.lost.items()}
+    plans = {
+        name: replace(
+            made[name][1], problems=(*_problems(name, answer), *_of_order(made[name][1], run))
+        )
+        for name, answer in findings.items()
+    }
+    return tuple(plans.get(t.name) or _no_plan(t.name, lost[t.name]) for t in found)
+
+
+def _problems(name: str, findings: protocol.Findings) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(name, found.code, found.what, found.step, found.hint, found.evidence)
+        for found in findings.problems
+    )
+
+
+def _of_order(plan: HostPlan, run: Run) -> tuple[Problem, ...]:
+    """Return why a deploy would be refused where it is older; the plan is shown all the same."""
+    try:
+        if not run.allow_older:
+            planning.refuse_if_older(plan)
+    except HostError as error:
+        return (problem_of(error, plan.host),)
+    return ()
+
+
+def _no_plan(name: str, problem: Problem | None) -> HostPlan:
+    return HostPlan(name, Action.NOTHING, "", "", problems=(problem,) if problem else ())
+
+
+def status(run: Run, emit: Emit) -> list[tuple[str, dict[str, protocol.Status | Problem]]]:
+    """Return what runs on each host, and whether it is what its manifest says."""
+    return _look(run, emit, lambda _, session: session.status(protocol.AskStatus()))
+
+
+def releases(run: Run, emit: Emit) -> list[tuple[str, dict[str, protocol.History | Problem]]]:
+    """Return each host's releases, the newest first."""
+    return _look(run, emit, lambda _, session: session.history())
+
+
+def _look(
+    run: Run, emit: Emit, question: Callable[[str, Session], T]
+) -> list[tuple[str, dict[str, T | Problem]]]:
+    """Ask every host of every deployment one question, and change nothing."""
+    answers: list[tuple[str, dict[str, T | Problem]]] = []
+    for found in targets(run):
+        with crew(found, run, emit) as hosts:
+            ask(found, hosts, recover=False)
+            answered = hosts.each(question)
+            lost = {name: moved.problem for name, moved in hosts.lost.items() if moved.problem}
+        told: dict[str, T | Problem] = {**answered, **lost}
+        answers.append((found[0].deployment.app, {t.name: told[t.name] for t in found}))
+    return answers
+
+
+def logs(
+    run: Run,
+    emit: Emit,
+    write: Callable[[str, str], None],
+    *,
+    lines: int,
+    follow: bool,
+    service: str = "",
+) -> int:
+    """Hand the journal of the app's units to `write(host, text)`, following it until Ctrl-C."""
+    found = [target for each in targets(run) for target in each]
+    emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=True))))
+    wanted = protocol.AskLogs(lines, follow, service)
+    answers = _look(run, emit, lambda name, session: session.logs(wanted, partial(write, name)))
+    failed = [one for _, hosts in answers for one in hosts.values() if isinstance(one, Problem)]
+    return 3 if failed else 0

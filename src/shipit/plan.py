@@ -1,0 +1,286 @@
+"""Compare what is wanted on a host with what it says of itself, and say what would change. Pure.
+
+`shipit plan` prints exactly this value and `shipit deploy` acts on it: they cannot differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, replace
+from difflib import unified_diff
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
+
+from shipit.bundle.wheel import is_older
+from shipit.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shipit.agent.contents import Manifest
+    from shipit.agent.protocol import Facts, ReleaseLine
+    from shipit.events import Problem
+
+Kind = Literal["added", "changed", "removed"]
+UNITS = "units/"  # where a release keeps its units
+MIB = 2**20
+RESERVE = 64 * MIB  # bytes that a host must keep free, for logs and the next deploy
+
+
+class Action(Enum):
+    """What a deploy does on a host."""
+
+    DEPLOY = "deploy"  # stage the release and switch to it
+    SWITCH = "switch"  # it lies on the host already: prove it whole and switch to it
+    NOTHING = "nothing"  # it runs already
+
+
+@dataclass(frozen=True)
+class PackageChange:
+    """A package of the venv; an empty version means it isn't there."""
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class TextChange:
+    """A unit or file; the diff is unified, and empty where the old text isn't known."""
+
+    path: str
+    kind: Kind
+    diff: str = ""
+
+
+@dataclass(frozen=True)
+class EnvChange:
+    """A variable of a service's environment. Its value is never in a plan."""
+
+    service: str
+    key: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What would change on one host; `problems` would keep it from being staged."""
+
+    host: str
+    action: Action
+    release: str
+    version: str
+    current: str = ""
+    current_version: str = ""
+    packages: tuple[PackageChange, ...] = ()
+    texts: tuple[TextChange, ...] = ()
+    env: tuple[EnvChange, ...] = ()
+    restarts: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # file names of the wheels that would be sent
+    missing_bytes: int = 0
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A release as it should be on one host.
+
+    Attributes:
+        texts: path in the release -> text, for units and files.
+        env: service -> variable -> `keyed` digest of its value.
+    """
+
+    manifest: Manifest
+    texts: Mapping[str, str]
+    env: Mapping[str, Mapping[str, str]]
+
+
+def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
+    """Return what a deploy of `wanted` would do on the host that says `facts` of itself."""
+    new, old = wanted.manifest, facts.current
+    plan = HostPlan(
+        host=host,
+        action=_action(wanted, facts),
+        release=new.id,
+        version=new.version,
+        current=old.id if old else "",
+        current_version=old.version if old else "",
+    )
+    if plan.action is Action.NOTHING:
+        return plan
+    missing = _missing(new, facts)
+    return replace(
+        plan,
+        packages=tuple(_package_changes(old, new)),
+        texts=(*_unit_changes(wanted, facts), *_file_changes(old, new)),
+        env=tuple(_env_changes(facts.env, wanted.env)),
+        restarts=tuple(_restarts(wanted, facts)),
+        missing=tuple(missing),
+        missing_bytes=sum(missing.values()),
+        notes=tuple(_notes(new, facts)),
+    )
+
+
+def refuse_if_it_does_not_fit(plan: HostPlan, facts: Facts) -> None:
+    """Refuse what would fill the host's disk on its way in; the host itself looks more closely.
+
+    Raises:
+        HostError: disk-too-small.
+    """
+    if plan.missing_bytes and plan.missing_bytes + RESERVE > facts.free_bytes:
+        raise HostError(
+            "disk-too-small",
+            f"{facts.fullest} has {facts.free_bytes / MIB:.0f} MiB free; more than"
+            f" {(plan.missing_bytes + RESERVE) / MIB:.0f} MiB are needed",
+            host=plan.host,
+            step="hello",
+            hint="make room on the host, or keep fewer releases (keep_releases)",
+        )
+
+
+def refuse_if_older(plan: HostPlan) -> None:
+    """Refuse to replace a release by one of an older version (PEP 440).
+
+    Raises:
+        HostError: older-release.
+    """
+    if is_older(plan.version, than=plan.current_version):
+        raise HostError(
+            "older-release",
+            f"{plan.version} is older than {plan.current_version}, which runs here",
+            host=plan.host,
+            step="hello",
+            hint=f"shipit rollback --to {plan.version} where it was deployed before;"
+            " --allow-older deploys it all the same",
+        )
+
+
+def _action(wanted: Wanted, facts: Facts) -> Action:
+    release = wanted.manifest.id
+    runs = facts.current is not None and facts.current.id == release
+    if runs and facts.healthy and facts.units == _unit_texts(wanted):
+        return Action.NOTHING
+    proven = {line.id for line in facts.releases if line.present and line.outcome == "committed"}
+    return Action.SWITCH if release in proven else Action.DEPLOY
+
+
+def _unit_texts(wanted: Wanted) -> dict[str, str]:
+    return {
+        path.removeprefix(UNITS): text
+        for path, text in wanted.texts.items()
+        if path.startswith(UNITS)
+    }
+
+
+def _missing(manifest: Manifest, facts: Facts) -> dict[str, int]:
+    return {
+        artifact.filename: artifact.size
+        for artifact in manifest.artifacts()
+        if artifact.sha256 not in facts.present
+    }
+
+
+def _package_changes(old: Manifest | None, new: Manifest) -> Iterator[PackageChange]:
+    before = _packages(old) if old else {}
+    after = _packages(new)
+    for name in sorted(before | after):
+        if before.get(name) != after.get(name):
+            yield PackageChange(name, before.get(name, ""), after.get(name, ""))
+
+
+def _packages(manifest: Manifest) -> dict[str, str]:
+    return {a.name: a.version for a in (manifest.app_wheel, *manifest.wheels)}
+
+
+def _unit_changes(wanted: Wanted, facts: Facts) -> Iterator[TextChange]:
+    after = _unit_texts(wanted)
+    for name, kind in _kinds(facts.units, after):
+        yield TextChange(UNITS + name, kind, _diff(name, facts.units, after))
+
+
+def _diff(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    lines = unified_diff(
+        before.get(name, "").splitlines(),
+        after.get(name, "").splitlines(),
+        name if name in before else "/dev/null",
+        name if name in after else "/dev/null",
+        lineterm="",
+    )
+    return "\n".join(lines)
+
+
+def _file_changes(old: Manifest | None, new: Manifest) -> Iterator[TextChange]:
+    for path, kind in _kinds(_file_digests(old) if old else {}, _file_digests(new)):
+        yield TextChange(path, kind)
+
+
+def _file_digests(manifest: Manifest) -> dict[str, tuple[str, int]]:
+    return {
+        text.name: (text.sha256, text.mode)
+        for text in manifest.texts
+        if not text.name.startswith(UNITS)
+    }
+
+
+def _env_changes(
+    before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mapping[str, str]]
+) -> Iterator[EnvChange]:
+    for service in sorted({*before, *after}):
+        for key, kind in _kinds(before.get(service, {}), after.get(service, {})):
+            yield EnvChange(service, key, kind)
+
+
+def _kinds(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[tuple[str, Kind]]:
+    """Yield the names whose values differ, in order, with how they differ."""
+    for name in sorted({*before, *after}):
+        if name not in before:
+            yield name, "added"
+        elif name not in after:
+            yield name, "removed"
+        elif before[name] != after[name]:
+            yield name, "changed"
+
+
+def _restarts(wanted: Wanted, facts: Facts) -> Iterator[str]:
+    """Yield the units that will be started anew: processes always, the rest where it changed."""
+    after = _unit_texts(wanted)
+    for unit in wanted.manifest.units:
+        if unit.start and (unit.watched or facts.units.get(unit.name) != after[unit.name]):
+            yield unit.name
+
+
+def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
+    if facts.recovered:
+        yield facts.recovered
+    if facts.current is None:
+        yield "first release on this host: a failure leaves it clean"
+    elif facts.current.id == new.id and not facts.healthy:
+        yield "this release is installed but not all of its units run: they will be started again"
+
+
+def keyed(nonce: str, value: str) -> str:
+    """Return the digest under which controller and host compare a value without telling it."""
+    return hmac.new(bytes.fromhex(nonce), value.encode(), hashlib.sha256).hexdigest()
+
+
+def rollback_target(host: str, facts: Facts, to: str | None) -> ReleaseLine:
+    """Return the release to go back to.
+
+    Without `to` it is the one that ran, proven, before the running one: the host's ledger knows.
+    With it, the proven release of that id, or the newest of that version.
+
+    Raises:
+        HostError: there is none (no-rollback-target); the hint names those that there are.
+    """
+    proven = [line for line in facts.releases if line.present and line.outcome == "committed"]
+    names = {facts.goes_back_to} if to is None else {to}
+    found = [line for line in proven if names & {line.id, line.version}]
+    if found:
+        return found[-1]
+    what = "no earlier release that has proven itself" if to is None else f"no proven release {to}"
+    there = ", ".join(line.id for line in proven if not line.running) or "none"
+    raise HostError(
+        "no-rollback-target", f"{what} on this host", host=host, hint=f"to go back to: {there}"
+    )

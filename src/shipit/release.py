@@ -1,0 +1,139 @@
+"""Put together the release that one host should get, from a wish and what the host says of itself.
+
+The order is: the newest Python that fits, the wheels for it, an id from all contents, then every
+text rendered once more with that id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shipit import bundle, manifest, render
+from shipit.bundle.target import Target
+from shipit.errors import HostError, InputError
+from shipit.plan import Wanted, keyed
+from shipit.session import Blob, Goods
+from shipit.wishes import NAMELESS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shipit.agent import protocol
+    from shipit.bundle import Bundle
+    from shipit.manifest import Origin, Parts, SlowDigests
+    from shipit.render import ReleaseNames
+    from shipit.wishes import Wish
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A release as it should be on one host: to compare, and to send."""
+
+    wanted: Wanted
+    goods: Goods = field(repr=False)
+
+
+def make(
+    wish: Wish, facts: protocol.Facts, origin: Origin, digests: SlowDigests, nonce: str
+) -> Offer:
+    """Return the release for a host.
+
+    Raises:
+        HostError: the host has no Python that fits (no-python-fits).
+        InputError: a wheel is missing or does not run there.
+    """
+    interpreter, chosen = choose(wish, facts)
+    nameless, _ = _parts(wish, wish.names(NAMELESS.id), chosen, interpreter)
+    name = manifest.release_id(nameless, digests)
+    parts, env = _parts(wish, wish.names(name), chosen, interpreter)
+    made = manifest.build(name, parts, origin, digests)
+    texts = parts.texts.texts
+    secret_digests = {
+        service: {key: keyed(nonce, value) for key, value in values.items()}
+        for service, values in env.items()
+    }
+    return Offer(
+        Wanted(made, texts, secret_digests),
+        Goods(made, texts, parts.env, _blobs(chosen, facts)),
+    )
+
+
+def choose(wish: Wish, facts: protocol.Facts) -> tuple[protocol.Interpreter, Bundle]:
+    """Return the newest Python of the host that the app accepts and that there are wheels for.
+
+    Raises:
+        HostError: the host has no Python that the playbook accepts (no-python-fits).
+        InputError: no fitting Python has all wheels; tells what the newest one lacks.
+    """
+    wanted = wish.target.deployment
+    fitting = [i for i in facts.interpreters if _target(facts, i).fits(wanted.python)]
+    if not fitting:
+        raise _no_python(wish, facts)
+    lacking: list[InputError] = []
+    for interpreter in sorted(fitting, key=lambda one: _numbers(one.version), reverse=True):
+        try:
+            chosen = bundle.select(wish.sources, _target(facts, interpreter), wanted.installer)
+        except InputError as error:
+            lacking.append(error)
+        else:
+            return interpreter, chosen
+    raise lacking[0]
+
+
+def _no_python(wish: Wish, facts: protocol.Facts) -> HostError:
+    found = ", ".join(f"{i.version} ({i.path})" for i in facts.interpreters) or "none"
+    return HostError(
+        "no-python-fits",
+        f"the app needs Python {wish.target.deployment.python}; found: {found}",
+        host=wish.target.name,
+        step="hello",
+        hint="install one on the host, or change `python:` in the playbook",
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
+
+
+def _target(facts: protocol.Facts, interpreter: protocol.Interpreter) -> Target:
+    major, minor, *_ = _numbers(interpreter.version)
+    return Target(
+        python=(major, minor),
+        implementation=interpreter.implementation,
+        machine=interpreter.machine,
+        libc=facts.libc,
+        full_version=interpreter.version,
+    )
+
+
+def _parts(
+    wish: Wish, names: ReleaseNames, chosen: Bundle, interpreter: protocol.Interpreter
+) -> tuple[Parts, Mapping[str, Mapping[str, str]]]:
+    """Return the release's parts rendered with these names, and the env values in the open."""
+    deployment = wish.target.rendered(names)
+    texts = render.release_texts(deployment, wish.target.host, wish.secrets, names)
+    env = {
+        service: {key: render.revealed(value) for key, value in values.items()}
+        for service, values in texts.env.items()
+    }
+    parts = manifest.Parts(
+        deployment=deployment,
+        bundle=chosen,
+        texts=texts,
+        gate=render.gate(deployment),
+        smoke=render.smoke(deployment),
+        interpreter=interpreter,
+        env={service: render.env_file(values) for service, values in env.items()},
+        keys={service: tuple(sorted(values)) for service, values in env.items()},
+    )
+    return parts, env
+
+
+def _blobs(chosen: Bundle, facts: protocol.Facts) -> tuple[Blob, ...]:
+    present = set(facts.present)
+    return tuple(
+        Blob(wheel.sha256, wheel.path, wheel.size)
+        for wheel in chosen.all()
+        if wheel.sha256 not in present
+    )

@@ -1,0 +1,246 @@
+"""Drive a fleet: stage every host, then switch batch by batch, then commit all or bring all back.
+
+`decide` is the whole strategy and is pure; `drive` carries its steps out on an executor. What a
+step does on one host is the session's business. Canaries, pauses and run-once hooks belong into
+`decide`, as further steps.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, assert_never
+
+from shipit.errors import HostError, Unreachable
+from shipit.events import BatchBegan, Emit, HostEnded, HostFailed, HostResult, Outcome
+from shipit.phase import Host, Moved, Phase, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a rollout proceeds.
+
+    Attributes:
+        batches: sizes of the batches, each a number of hosts or a percentage ("25%") of the fleet;
+            the last one repeats, as Ansible's `serial` does.
+        max_fail_percentage: the rollout stops when *more* than this share of the fleet has failed;
+            unreachable hosts are counted apart, against the same share.
+    """
+
+    batches: tuple[int | str, ...] = ("100%",)
+    max_fail_percentage: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Switch:
+    hosts: tuple[str, ...]
+    number: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GoBack:
+    """Unstage what was only staged, and bring back what was switched."""
+
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finish:
+    hosts: tuple[str, ...] = ()
+
+
+Step = Stage | Switch | Commit | GoBack | Finish
+
+
+def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -> Step:
+    """Return what to do next; `phases` is in the inventory's order, `stop` means a person said so.
+
+    Promises: no host is switched before every host is staged; hosts are committed only when the
+    whole fleet is through its gate; a spent failure budget brings back every switched host.
+    """
+    here = {phase: tuple(h for h, p in phases.items() if p is phase) for phase in Phase}
+    ready, staged, healthy = here[Phase.READY], here[Phase.STAGED], here[Phase.HEALTHY]
+    if stop or _is_spent(phases, policy):
+        return GoBack(staged + healthy) if staged or healthy else Finish()
+    if ready:
+        return Stage(ready)
+    if staged:
+        return _next_batch(phases, policy)
+    if healthy:
+        return Commit(healthy)
+    return Finish()
+
+
+def _is_spent(phases: Mapping[str, Phase], policy: Policy) -> bool:
+    """Whether more hosts have failed than the policy bears, over the whole fleet."""
+    failed = sum(phase.has_failed for phase in phases.values())
+    unreachable = sum(phase is Phase.UNREACHABLE for phase in phases.values())
+    return max(failed, unreachable) * 100 > policy.max_fail_percentage * len(phases)
+
+
+def _next_batch(phases: Mapping[str, Phase], policy: Policy) -> Switch:
+    """Return the first batch that still has staged hosts."""
+    batches = cut([h for h, p in phases.items() if p is not Phase.UNCHANGED], policy.batches)
+    for number, batch in enumerate(batches, start=1):
+        staged = tuple(host for host in batch if phases[host] is Phase.STAGED)
+        if staged:
+            return Switch(staged, number, len(batches))
+    raise AssertionError("no batch holds a staged host")
+
+
+def cut(hosts: Sequence[str], sizes: Sequence[int | str]) -> list[tuple[str, ...]]:
+    """Cut hosts into batches of these sizes; the last size repeats.
+
+    A percentage is of all hosts, rounded down as Ansible does, but at least one host.
+    """
+    batches, rest, numbers = [], tuple(hosts), [_size(size, len(hosts)) for size in sizes]
+    while rest:
+        size = numbers.pop(0) if len(numbers) > 1 else numbers[0]
+        batches.append(rest[:size])
+        rest = rest[size:]
+    return batches
+
+
+def _size(size: int | str, total: int) -> int:
+    if isinstance(size, str):
+        return max(1, int(float(size.rstrip("%")) / 100 * total))
+    return size if size > 0 else max(1, total)
+
+
+# --- carrying it out ---------------------------------------------------------------------------
+
+
+@dataclass
+class Fleet:
+    """The hosts of a run and what has become of each."""
+
+    hosts: Mapping[str, Host]
+    states: dict[str, Moved] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def phases(self) -> dict[str, Phase]:
+        return {name: moved.phase for name, moved in self.states.items()}
+
+    def results(self) -> dict[str, HostResult]:
+        return {
+            name: HostResult(moved.phase.outcome, moved.release, moved.problem)
+            for name, moved in self.states.items()
+        }
+
+
+def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
+    """Carry out `decide`'s steps until it says Finish; `fleet.states` holds what became of whom.
+
+    A first Ctrl-C makes the running step end soon and brings every host back; a second one leaves
+    the hosts to themselves: their leases run out and they go back alone.
+    """
+    began = time.monotonic()
+    while not isinstance(step := decide(fleet.phases, policy, stop=fleet.interrupted), Finish):
+        if isinstance(step, Switch):
+            emit(BatchBegan(step.number, step.of, step.hosts))
+        try:
+            _carry_out(step, fleet, executor, emit)
+        except KeyboardInterrupt:
+            if fleet.interrupted:
+                _leave(fleet)
+                break
+            fleet.interrupted = True
+    for name, moved in fleet.states.items():
+        emit(HostEnded(name, moved.phase.outcome, moved.release, time.monotonic() - began))
+
+
+def _carry_out(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> None:
+    futures = {
+        executor.submit(_guarded, _act(step, fleet.hosts[name]), name): name for name in step.hosts
+    }
+    try:
+        _collect(futures, fleet, emit)
+    except KeyboardInterrupt:
+        for future, name in futures.items():
+            if not future.cancel() and not future.done():
+                fleet.hosts[name].interrupt()
+        _collect({f: n for f, n in futures.items() if not f.cancelled()}, fleet, emit)
+        raise
+
+
+def _act(step: Step, host: Host) -> Callable[[], Moved]:
+    """Return what a step means for one host."""
+    match step:
+        case Stage():
+            return host.stage
+        case Switch():
+            return host.switch
+        case Commit():
+            return host.commit
+        case GoBack():
+            return host.go_back
+        case Finish():
+            raise AssertionError("nothing is left to do")
+        case _:
+            assert_never(step)
+
+
+def _guarded(act: Callable[[], Moved], name: str) -> Moved:
+    """Turn a host's error into its phase: an act that raises had not switched the host."""
+    try:
+        return act()
+    except Unreachable as error:
+        return Moved(Phase.UNREACHABLE, problem=problem_of(error, name))
+    except HostError as error:
+        return Moved(Phase.UNTOUCHED, problem=problem_of(error, name))
+
+
+def _collect(futures: Mapping[Future[Moved], str], fleet: Fleet, emit: Emit) -> None:
+    for future in _as_they_end(futures):
+        name, moved = futures[future], future.result()
+        before = fleet.states[name]
+        fleet.states[name] = replace(
+            moved,
+            release=moved.release or before.release,
+            problem=moved.problem or before.problem,
+        )
+        if moved.problem and moved.problem != before.problem:
+            emit(HostFailed(moved.problem))
+
+
+def _as_they_end(futures: Iterable[Future[Moved]]) -> Iterable[Future[Moved]]:
+    """Yield futures as they end, waking up often enough for Ctrl-C to be heard."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=0.2, return_when="FIRST_COMPLETED")
+        yield from done
+
+
+def _leave(fleet: Fleet) -> None:
+    """Give up after a second Ctrl-C: what was switched is the host's own business now."""
+    for name, moved in fleet.states.items():
+        if moved.phase is Phase.HEALTHY:
+            fleet.states[name] = replace(moved, phase=Phase.UNKNOWN)
+
+
+def exit_status(results: Mapping[str, HostResult], *, interrupted: bool = False) -> int:
+    """Return the exit status of a run, by the contract in docs/cli.md."""
+    outcomes = {result.outcome for result in results.values()}
+    if interrupted:
+        return 130
+    if all(outcome.is_wanted for outcome in outcomes):
+        return 0
+    if any(outcome.needs_a_person for outcome in outcomes) or Outcome.DEPLOYED in outcomes:
+        return 5
+    return 4 if Outcome.RETURNED in outcomes else 3

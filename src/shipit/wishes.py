@@ -1,0 +1,228 @@
+"""Work out what every host should get, as far as that is known without asking a host.
+
+Everything a person wrote is checked here, all of it at once and before any host is touched.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from shipit import bundle, inventory, render, secret, spec
+from shipit.errors import InputError, merged
+from shipit.render import ReleaseNames
+from shipit.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from shipit.bundle import Sources
+    from shipit.errors import Mistake
+    from shipit.inventory import Host
+    from shipit.spec import Deployment, Draft
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the command line says. Times are in seconds."""
+
+    playbook: Path
+    inventory: tuple[Path, ...] = ()
+    limit: str | None = None
+    extra_vars: Mapping[str, object] = field(default_factory=dict)
+    forks: int = 30
+    become_password: Secret | None = None
+    reason: str = ""
+    lock_wait: float = 0.0
+    allow_older: bool = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """A host and the app it is about: enough for status, logs and rollback."""
+
+    draft: Draft
+    host: Host
+    deployment: Deployment
+    extra_vars: Mapping[str, object]
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    def filled(self, value: object) -> object:
+        """Return a variable of the host with the templates in it filled in."""
+        return render.value(value, self.host, self.extra_vars)
+
+    def rendered(self, names: ReleaseNames) -> Deployment:
+        """Return the deployment as it reads for this host and a release of that name."""
+        return render.deployment(self.draft, self.host, self.extra_vars, names)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a host should get; which of the wheels depends on what the host says of itself."""
+
+    target: Target
+    sources: Sources
+    secrets: Mapping[str, Secret]
+
+    def names(self, release: str) -> ReleaseNames:
+        root = self.target.deployment.root
+        return ReleaseNames(release, self.sources.app.version, f"{root}/releases/{release}")
+
+
+NAMELESS = ReleaseNames("0.0.0-00000000", "0.0.0", "/nowhere")  # stands in until a release is known
+
+
+def targets(run: Run, *, must_exist: bool = False) -> list[list[Target]]:
+    """Return the hosts of each deployment of the playbook, in order.
+
+    Args:
+        run: what the command line says.
+        must_exist: whether the files that the playbook names have to be there: a deploy needs
+            them, a rollback does not.
+
+    Raises:
+        InputError: with everything that is wrong in the inventory and the playbook.
+    """
+    drafts = spec.read(run.playbook, must_exist=must_exist)
+    known = inventory.load(run.inventory)
+    return gathered(lambda draft: _targets_of(draft, known, run), drafts)
+
+
+def _targets_of(draft: Draft, known: inventory.Inventory, run: Run) -> list[Target]:
+    def target(host: Host) -> Target:
+        deployment = render.deployment(draft, host, run.extra_vars, NAMELESS)
+        return Target(draft, host, deployment, run.extra_vars)
+
+    try:
+        chosen = known.select(draft.hosts, run.limit)
+    except InputError as error:
+        place = draft.place(("hosts",))
+        placed = (replace(each, place=each.place or place) for each in error.mistakes)
+        raise InputError(*placed) from error
+    return gathered(target, chosen)
+
+
+def wishes(found: Sequence[Target]) -> list[Wish]:
+    """Return what each host should get: wheels read and hashed, secrets fetched, templates tried.
+
+    Raises:
+        InputError: with everything that is wrong in lock, wheels, templates and secrets.
+    """
+    sources = Once(bundle.load)
+    secrets = Once(secret.resolve)
+
+    def secrets_of(target: Target) -> dict[str, Secret]:
+        found = target.deployment.secrets.items()
+        place = target.draft.place
+        folder = target.draft.folder
+        fetched = gathered(lambda kv: secrets(kv[1], folder, place(("secrets", kv[0]))), found)
+        return dict(zip(target.deployment.secrets, fetched, strict=True))
+
+    def wish(target: Target) -> Wish:
+        wanted, trial = target.deployment, _Trial()
+        own = trial.of(lambda: sources(wanted.wheel, wanted.lock, wanted.wheelhouse))
+        known = trial.of(lambda: secrets_of(target))
+        # Templates are tried also where wheels or secrets are wrong: with names that stand in.
+        unknown = dict.fromkeys(wanted.secrets, Secret(NAMELESS.id))
+        made = Wish(target, own, known or {}) if own else None
+        names = made.names(NAMELESS.id) if made else NAMELESS
+        trial.of(lambda: _try_texts(target, unknown if known is None else known, names))
+        return trial.end(made)
+
+    return gathered(wish, found)
+
+
+def secrets_at_hand(found: Iterable[Target], *, run_commands: bool) -> frozenset[Secret]:
+    """Return the secrets that can be had now, so that what a service logs of them can be hidden.
+
+    A look at the logs or a rollback needs none: one that can't be had is left out. A rollback runs
+    no commands for them, which may ask a person or take their time.
+    """
+    references = {
+        (reference, target.draft.folder)
+        for target in found
+        for reference in target.deployment.secrets.values()
+        if run_commands or not reference.startswith("command:")
+    }
+    known: set[Secret] = set()
+    for reference, folder in references:
+        with suppress(InputError):
+            known.add(secret.resolve(reference, folder))
+    return frozenset(known)
+
+
+def _try_texts(target: Target, secrets: Mapping[str, Secret], names: ReleaseNames) -> None:
+    render.release_texts(target.rendered(names), target.host, secrets, names)
+
+
+class _Trial:
+    """Goes on after a mistake, so that those of what follows are told with it."""
+
+    def __init__(self) -> None:
+        self._mistakes: list[Mistake] = []
+
+    def of(self, make: Callable[[], T]) -> T | None:
+        """Return what is made, or None where something is wrong with it."""
+        try:
+            return make()
+        except InputError as error:
+            self._mistakes += error.mistakes
+            return None
+
+    def end(self, made: T | None) -> T:
+        """Return what was made if nothing was wrong.
+
+        Raises:
+            InputError: with all mistakes.
+        """
+        if self._mistakes or made is None:
+            raise InputError(*self._mistakes)
+        return made
+
+
+def gathered(make: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """Return `make` of every item; the mistakes of all of them are told together, each once.
+
+    Raises:
+        InputError: with the mistakes of all items.
+    """
+    made: list[U] = []
+    mistakes: list[Mistake] = []
+    for item in items:
+        try:
+            made.append(make(item))
+        except InputError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise InputError(*merged(mistakes))
+    return made
+
+
+class Once(Generic[U]):
+    """Calls a function once for each set of arguments; a mistake is told again, not made again."""
+
+    def __init__(self, make: Callable[..., U]) -> None:
+        self._make = make
+        self._made: dict[tuple[object, ...], U | InputError] = {}
+
+    def __call__(self, *arguments: object) -> U:
+        if arguments not in self._made:
+            self._made[arguments] = self._attempt(arguments)
+        made = self._made[arguments]
+        if isinstance(made, InputError):
+            raise made
+        return made
+
+    def _attempt(self, arguments: tuple[object, ...]) -> U | InputError:
+        try:
+            return self._make(*arguments)
+        except InputError as error:
+            return error

@@ -1,0 +1,33 @@
+"""What a host's account of itself gives rise to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shipit.agent import protocol
+from shipit.doctor import Finding, of_facts
+from test_plan import facts
+
+
+def found(said: protocol.Facts, title: str) -> Finding:
+    (finding,) = [it for it in of_facts("web1", said) if it.title == title]
+    return finding
+
+
+def test_a_stuck_host_is_told_with_what_a_person_has_to_do() -> None:
+    stuck = found(replace(facts(), stuck="see systemctl status, then deploy again"), "stuck")
+    assert not stuck.ok
+    assert stuck.mend == "see systemctl status, then deploy again"
+
+
+def test_a_live_lock_is_told_with_whose_it_is_and_how_to_follow_it() -> None:
+    attempt = protocol.Attempt("t", "deploy", "ann@laptop", 42, "", "the fix")
+    holder = protocol.Holder(attempt, 7, "check", 12.0)
+    lock = found(replace(facts(), holder=holder), "lock")
+    for word in ("ann@laptop", "pid 42", "the fix", "12 s", "check"):
+        assert word in lock.detail
+    assert "shipit attach" in lock.mend
+
+
+def test_a_host_at_rest_is_neither_stuck_nor_locked() -> None:
+    assert not {"stuck", "lock"} & {it.title for it in of_facts("web1", facts())}

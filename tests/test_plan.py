@@ -1,0 +1,276 @@
+"""What a plan says, from what is wanted and what a host says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shipit.agent import contents, protocol
+from shipit.errors import HostError
+from shipit.plan import (
+    Action,
+    EnvChange,
+    PackageChange,
+    TextChange,
+    Wanted,
+    compare,
+    keyed,
+    refuse_if_it_does_not_fit,
+    refuse_if_older,
+    rollback_target,
+)
+
+NONCE = "00ff"
+WEB = "demo-web.service"
+SOCKET = "demo-web.socket"
+
+
+def artifact(name: str, version: str) -> contents.Artifact:
+    return contents.Artifact(name, version, f"{name}-{version}.whl", f"{name}{version}", 100)
+
+
+def manifest(
+    version: str = "1.1.0", wheels: tuple[contents.Artifact, ...] = ()
+) -> contents.Manifest:
+    return contents.Manifest(
+        id=f"{version}-aaaaaaaa",
+        app="demo",
+        version=version,
+        root="/opt/demo",
+        user="demo",
+        interpreter="/usr/bin/python3",
+        installer="uv",
+        installer_wheel=artifact("uv", "0.5"),
+        app_wheel=artifact("demo", version),
+        wheels=wheels or (artifact("click", "8.1"),),
+        requirements="",
+        bundle="b",
+        units=(
+            contents.Unit(SOCKET, "web", start=True, watched=False, stop_timeout=5),
+            contents.Unit(WEB, "web", start=True, watched=True, stop_timeout=5),
+        ),
+        texts=(contents.Rendered("files/app.ini", 0o640, f"ini {version}"),),
+        env=(),
+        gate=contents.Gate((), 0.1, 1.0, 0.1),
+        smoke=(),
+        keep_releases=5,
+        created="",
+        created_by="",
+    )
+
+
+def wanted(made: contents.Manifest, env: dict[str, str] | None = None) -> Wanted:
+    texts = {f"units/{WEB}": f"[Service]\nExecStart={made.id}\n", f"units/{SOCKET}": "[Socket]\n"}
+    return Wanted(made, texts, {"web": {k: keyed(NONCE, v) for k, v in (env or {}).items()}})
+
+
+def facts(current: contents.Manifest | None = None) -> protocol.Facts:
+    return protocol.Facts(
+        protocol=1,
+        hostname="web1",
+        machine="x86_64",
+        libc=("glibc", 2, 36),
+        systemd=252,
+        agent_python="3.11.2",
+        interpreters=(),
+        fullest="/opt/demo",
+        free_bytes=1,
+        free_inodes=1,
+        present=(),
+        current=current,
+        healthy=current is not None,
+        units={name.removeprefix("units/"): text for name, text in wanted(current).texts.items()}
+        if current
+        else {},
+        env={"web": {}},
+        releases=(),
+        goes_back_to="",
+        holder=None,
+        recovered="",
+        stuck="",
+    )
+
+
+def line(release: str, *, running: bool = False, **changes: object) -> protocol.ReleaseLine:
+    made = protocol.ReleaseLine(
+        id=release,
+        version=release.split("-", maxsplit=1)[0],
+        outcome="committed",
+        at="",
+        who="",
+        present=True,
+        running=running,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type] # the tests' own fields
+
+
+def test_a_release_that_runs_already_needs_nothing() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), facts(made))
+    assert plan.action is Action.NOTHING
+    changes = (plan.packages, plan.texts, plan.env, plan.restarts, plan.missing)
+    assert not any(changes)
+
+
+def test_a_running_release_whose_unit_was_edited_by_hand_is_mended() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), replace(facts(made), units={WEB: "edited", SOCKET: "x"}))
+    assert plan.action is not Action.NOTHING
+    assert {change.path for change in plan.texts} == {f"units/{WEB}", f"units/{SOCKET}"}
+
+
+def test_a_release_whose_units_are_down_is_started_again() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), replace(facts(made), healthy=False))
+    assert plan.action is not Action.NOTHING
+    assert any("not all of its units run" in note for note in plan.notes)
+
+
+def test_a_first_release_adds_everything() -> None:
+    plan = compare("web1", wanted(manifest()), facts())
+    assert plan.action is Action.DEPLOY
+    assert plan.packages == (PackageChange("click", "", "8.1"), PackageChange("demo", "", "1.1.0"))
+    assert {change.kind for change in plan.texts} == {"added"}
+    assert plan.restarts == (SOCKET, WEB)
+    assert any("first release" in note for note in plan.notes)
+
+
+def test_packages_are_told_from_version_to_version() -> None:
+    old = manifest("1.0.0", (artifact("click", "8.0"), artifact("gone", "1")))
+    plan = compare("web1", wanted(manifest()), facts(old))
+    assert plan.packages == (
+        PackageChange("click", "8.0", "8.1"),
+        PackageChange("demo", "1.0.0", "1.1.0"),
+        PackageChange("gone", "1", ""),
+    )
+
+
+def test_a_unit_is_shown_as_a_diff_and_an_unchanged_socket_is_not_restarted() -> None:
+    plan = compare("web1", wanted(manifest()), facts(manifest("1.0.0")))
+    assert plan.restarts == (WEB,)
+    unit = next(change for change in plan.texts if change.path == f"units/{WEB}")
+    assert "-ExecStart=1.0.0-aaaaaaaa" in unit.diff
+    assert "+ExecStart=1.1.0-aaaaaaaa" in unit.diff
+
+
+def test_a_changed_file_is_told() -> None:
+    plan = compare("web1", wanted(manifest()), facts(manifest("1.0.0")))
+    assert TextChange("files/app.ini", "changed") in plan.texts
+
+
+def test_env_keys_are_told_and_values_never() -> None:
+    before = replace(
+        facts(manifest("1.0.0")),
+        env={
+            "web": {"PORT": keyed(NONCE, "80"), "OLD": keyed(NONCE, "1"), "SAME": keyed(NONCE, "x")}
+        },
+    )
+    after = wanted(manifest(), {"PORT": "hunter2", "NEW": "hunter3", "SAME": "x"})
+    plan = compare("web1", after, before)
+    assert plan.env == (
+        EnvChange("web", "NEW", "added"),
+        EnvChange("web", "OLD", "removed"),
+        EnvChange("web", "PORT", "changed"),
+    )
+    assert "hunter" not in repr(plan)
+
+
+def test_only_missing_wheels_are_sent() -> None:
+    here = replace(facts(manifest("1.0.0")), present=("click8.1", "uv0.5"))
+    plan = compare("web1", wanted(manifest()), here)
+    assert plan.missing == ("demo-1.1.0.whl",)
+    assert plan.missing_bytes == 100
+
+
+def test_what_would_fill_the_disk_on_its_way_in_is_not_sent() -> None:
+    here = replace(facts(), free_bytes=64 * 2**20 + 299)
+    plan = compare("web1", wanted(manifest()), here)
+    with pytest.raises(HostError, match="64 MiB free") as error:
+        refuse_if_it_does_not_fit(plan, here)
+    assert error.value.code == "disk-too-small"
+    refuse_if_it_does_not_fit(plan, replace(here, free_bytes=64 * 2**20 + 300))
+
+
+def test_a_full_disk_does_not_keep_a_host_from_having_nothing_to_do() -> None:
+    made = manifest()
+    full = replace(facts(made), free_bytes=0)
+    refuse_if_it_does_not_fit(compare("web1", wanted(made), full), full)
+
+
+def test_a_proven_release_that_is_still_there_is_switched_to() -> None:
+    there = replace(facts(manifest("1.0.0")), releases=(line("1.1.0-aaaaaaaa"),))
+    assert compare("web1", wanted(manifest()), there).action is Action.SWITCH
+
+
+RELEASES = (
+    line("0.9.0-y"),
+    line("1.0.0-z", present=False),
+    line("1.1.0-a"),
+    line("1.2.0-b", outcome="reverted"),
+    line("1.3.0-c", running=True),
+)
+
+
+def with_releases(*releases: protocol.ReleaseLine, goes_back_to: str = "") -> protocol.Facts:
+    return replace(facts(), releases=releases, goes_back_to=goes_back_to)
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        (None, "1.1.0-a"),
+        ("0.9.0", "0.9.0-y"),
+        ("0.9.0-y", "0.9.0-y"),
+        ("1.3.0", "1.3.0-c"),
+    ],
+)
+def test_a_rollback_goes_to_a_proven_release_that_is_there(to: str | None, expected: str) -> None:
+    here = with_releases(*RELEASES, goes_back_to="1.1.0-a")
+    assert rollback_target("web1", here, to).id == expected
+
+
+@pytest.mark.parametrize("to", ["1.2.0", "1.0.0-z", "7.7.7"])
+def test_a_rollback_to_a_release_that_failed_or_is_gone_is_refused_by_name(to: str) -> None:
+    with pytest.raises(HostError, match=to) as error:
+        rollback_target("web1", with_releases(*RELEASES), to)
+    assert error.value.code == "no-rollback-target"
+    assert "1.1.0-a" in error.value.hint
+
+
+def test_a_version_that_was_built_twice_means_the_newer_build() -> None:
+    here = with_releases(line("1.0.0-a"), line("1.0.0-b"), line("1.1.0-c", running=True))
+    assert rollback_target("web1", here, "1.0.0").id == "1.0.0-b"
+
+
+def test_without_an_earlier_release_there_is_no_rollback() -> None:
+    with pytest.raises(HostError, match="no earlier release"):
+        rollback_target("web1", with_releases(line("1.0.0-a", running=True)), None)
+
+
+@pytest.mark.parametrize(
+    ("wish", "runs", "refused"),
+    [
+        ("1.9.0", "1.10.0", True),
+        ("1.0rc1", "1.0", True),
+        ("1.10.0", "1.9.0", False),
+        ("1.0", "1.0.0", False),
+        ("1.0", "not a version", False),
+    ],
+)
+def test_an_older_version_does_not_replace_a_newer_one(
+    wish: str,
+    runs: str,
+    refused: bool,  # noqa: FBT001 - pytest fills it in
+) -> None:
+    plan = compare("web1", wanted(manifest(wish)), facts(manifest(runs)))
+    if not refused:
+        refuse_if_older(plan)
+        return
+    with pytest.raises(HostError, match=f"(?s){wish} is older than {runs}.*--allow-older") as error:
+        refuse_if_older(plan)
+    assert error.value.code == "older-release"
+
+
+def test_a_first_release_is_older_than_nothing() -> None:
+    refuse_if_older(compare("web1", wanted(manifest("0.1")), facts()))

@@ -1,0 +1,188 @@
+"""The conversation with one host, over a scripted wire."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from shipit import events
+from shipit.agent import protocol
+from shipit.errors import HostError
+from shipit.phase import Moved, Phase
+from shipit.session import Assignment, Blob, Goods, Job, RefusedError, Session
+from test_plan import facts, manifest
+
+ATTEMPT = protocol.Attempt("t1", "deploy", "me@laptop", 1, "2026-01-01T00:00:00+00:00")
+FAILURE = protocol.Failure("gate-failed", "GET /healthz: expected 200, got 500", "check")
+BLOB = Blob("ab" * 32, Path("demo.whl"), 100)
+
+
+@dataclass
+class ScriptedWire:
+    """Answers with what it was given, in order; then the stream has ended."""
+
+    answers: deque[object]
+    sent: list[object] = field(default_factory=list)
+    renewed: threading.Event = field(default_factory=threading.Event)
+    closed: bool = False
+
+    def send(self, message: object, body: bytes = b"") -> None:
+        self.sent.append(message)
+        if isinstance(message, protocol.Renew):
+            self.renewed.set()
+
+    def receive(self, timeout: float, awaited: str = "") -> protocol.Frame | None:
+        if not self.answers:
+            return None
+        answer = self.answers.popleft()
+        if isinstance(answer, HostError):
+            raise answer
+        return protocol.Frame(answer, b"")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def session(*answers: object) -> tuple[Session, ScriptedWire, list[events.Event]]:
+    wire, told = ScriptedWire(deque(answers)), list[events.Event]()
+
+    def ship(blobs: tuple[Blob, ...], progress: object) -> None:
+        wire.sent.append(blobs)
+
+    return Session("web1", wire, ship, told.append), wire, told
+
+
+def job(goods: Goods | None = None, lease: float = 3600.0) -> Job:
+    return Job(ATTEMPT, "1.1.0-aaaaaaaa", goods, lease)
+
+
+def goods(*blobs: Blob) -> Goods:
+    return Goods(manifest(), {"units/a.service": ""}, {"web": 'KEY="hunter2"'}, blobs)
+
+
+def settled(outcome: str, failure: protocol.Failure | None = None) -> protocol.Settled:
+    return protocol.Settled("t1", outcome, "1.0.0-z", failure)
+
+
+def test_what_is_said_before_an_answer_becomes_events() -> None:
+    talk, _, told = session(
+        protocol.StepBegan("venv"), protocol.StepEnded("venv", 0.5, ok=True), facts()
+    )
+    assert talk.hello(protocol.Hello("demo", "/opt/demo")) == facts()
+    assert told == [
+        events.StepBegan("web1", "venv"),
+        events.StepEnded("web1", "venv", 0.5, ok=True),
+    ]
+
+
+def test_a_failure_is_raised_with_all_that_the_host_said() -> None:
+    talk, _, _ = session(FAILURE)
+    with pytest.raises(RefusedError, match="expected 200, got 500") as error:
+        talk.hello(protocol.Hello("demo", "/opt/demo"))
+    assert (error.value.code, error.value.step, error.value.host) == (
+        "gate-failed",
+        "check",
+        "web1",
+    )
+
+
+def test_a_stream_that_ends_early_is_a_lost_link() -> None:
+    talk, _, _ = session()
+    with pytest.raises(HostError, match="link-lost"):
+        talk.hello(protocol.Hello("demo", "/opt/demo"))
+
+
+def test_staging_sends_what_is_missing_first_and_then_the_release() -> None:
+    talk, wire, told = session(protocol.Staged("1.1.0-aaaaaaaa", reused=False))
+    assert Assignment(talk, job(goods(BLOB))).stage() == Moved(Phase.STAGED)
+    steps = [event.step for event in told if isinstance(event, events.StepBegan)]
+    assert steps == ["send", "staged"]
+    blobs, stage = wire.sent
+    assert blobs == (BLOB,)
+    assert isinstance(stage, protocol.Stage)
+
+
+def test_a_release_that_lies_on_the_host_is_not_staged_again() -> None:
+    talk, wire, _ = session()
+    assert Assignment(talk, job()).stage() == Moved(Phase.STAGED)
+    assert wire.sent == []
+
+
+def test_env_values_are_not_in_a_repr() -> None:
+    assert "hunter2" not in repr(job(goods()))
+
+
+def test_a_healthy_host_waits_and_is_committed() -> None:
+    talk, wire, _ = session(protocol.Healthy("t1", "1.1.0-aaaaaaaa"), settled("committed"))
+    part = Assignment(talk, job())
+    assert part.switch().phase is Phase.HEALTHY
+    assert part.commit().phase is Phase.COMMITTED
+    assert wire.sent[-1] == protocol.Settle("t1", "commit")
+
+
+def test_a_host_that_fails_its_gate_comes_back_with_the_reason() -> None:
+    talk, _, _ = session(settled("reverted", FAILURE))
+    moved = Assignment(talk, job()).switch()
+    assert moved.phase is Phase.RETURNED
+    assert moved.release == "1.0.0-z"
+    assert moved.problem is not None
+    assert moved.problem.what == FAILURE.what
+
+
+def test_a_switch_that_the_host_refuses_has_not_begun() -> None:
+    talk, _, _ = session(protocol.Failure("locked", "held by ann@mac", "activate"))
+    with pytest.raises(RefusedError, match="ann@mac"):
+        Assignment(talk, job()).switch()
+
+
+def test_a_link_lost_after_the_switch_was_asked_for_is_an_outcome() -> None:
+    talk, _, _ = session()
+    moved = Assignment(talk, job()).switch()
+    assert moved.phase is Phase.UNKNOWN
+    assert moved.problem is not None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "phase"),
+    [
+        ("committed", Phase.COMMITTED),  # somebody else's verdict came first
+        ("reverted", Phase.RETURNED),
+        ("stuck", Phase.STUCK),
+    ],
+)
+def test_the_host_says_how_it_ended_whatever_was_asked(outcome: str, phase: Phase) -> None:
+    talk, _, _ = session(protocol.Healthy("t1", "r"), settled(outcome))
+    part = Assignment(talk, job())
+    part.switch()
+    assert part.go_back().phase is phase
+
+
+def test_a_staged_host_is_unstaged_and_not_reverted() -> None:
+    talk, wire, _ = session(protocol.Staged("r", reused=False), settled("discarded"))
+    part = Assignment(talk, job(goods()))
+    part.stage()
+    assert part.go_back().phase is Phase.UNTOUCHED
+    assert wire.sent[-1] == protocol.Unstage("t1")
+
+
+def test_the_lease_is_renewed_until_the_end() -> None:
+    talk, wire, _ = session(protocol.Healthy("t1", "r"), settled("committed"))
+    part = Assignment(talk, job(lease=0.03))
+    part.switch()
+    assert wire.renewed.wait(timeout=10)
+    part.commit()
+    assert protocol.Renew("t1", 0.03) in wire.sent
+
+
+def test_an_interrupted_switch_goes_back_and_an_interrupted_staging_is_let_go() -> None:
+    talk, wire, _ = session(protocol.Healthy("t1", "r"))
+    part = Assignment(talk, job())
+    part.interrupt()
+    assert wire.closed
+    part.switch()
+    part.interrupt()
+    assert wire.sent[-1] == protocol.Settle("t1", "revert")
