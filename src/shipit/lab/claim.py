@@ -1,0 +1,280 @@
+"""Claim a lab's names on this machine (prefix, subnet, folder), and clear all that goes by them.
+
+Everything a lab makes outside its folder carries the claim's prefix: network namespaces, bridge,
+cables, control groups, machine names. So what a killed owner left can be found and cleared by
+anybody who knows the prefix, and the claim's record, written first and removed last, tells it.
+Promises to clear only what a claim's prefix or folder names. Does not boot anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipit.lab.image import LabError, call, held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+REGISTER = Path("/run/shipit-lab")
+_SLOTS = 200
+_BROAD = 16  # a route wider than this (a VPN's 10.0.0.0/8) may be shadowed by a lab's /24
+_CLEAR_SECONDS = 15.0
+_GRACE_SECONDS = 2.0
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The names that one lab has for itself until it is cleared."""
+
+    slot: int
+    folder: Path
+    owner: int
+    owner_started: (
+        int  # in clock ticks since boot: a process id alone may be somebody else's by now
+    )
+
+    @property
+    def prefix(self) -> str:
+        return f"shipit{self.slot}"  # with `-NN` still within the 15 characters of a link's name
+
+    @property
+    def network(self) -> IPv4Network:
+        return _network(self.slot)
+
+    @property
+    def gateway(self) -> str:
+        return str(self.network[1])
+
+    @property
+    def record(self) -> Path:
+        return REGISTER / f"{self.prefix}.json"
+
+    def machine(self, index: int) -> str:
+        """Return the name of the index-th machine, its network namespace and its cable."""
+        return f"{self.prefix}-{index}"
+
+    def address(self, index: int) -> str:
+        return str(self.network[10 + index])
+
+    @property
+    def is_orphaned(self) -> bool:
+        return started_at(self.owner) != self.owner_started
+
+
+def claim(directory: Path) -> Claim:
+    """Clear what dead owners left, then take a free prefix and subnet for this process.
+
+    Raises:
+        LabError: no free one, or the register stays locked by others.
+    """
+    REGISTER.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with held(REGISTER / "lock", timeout=60):
+        for orphan in [other for other in _claims() if other.is_orphaned]:
+            with suppress(LabError):  # what won't go keeps its slot; it is no reason to stop here
+                clear(orphan)
+        slot = free_slot({other.slot for other in _claims()}, _routes())
+        folder = directory.resolve() / f"shipit{slot}-{secrets.token_hex(3)}"
+        owner = os.getpid()
+        new = Claim(slot, folder, owner, started_at(owner))
+        _write(new)
+    return new
+
+
+def free_slot(taken: Iterable[int], routes: Sequence[IPv4Network]) -> int:
+    """Choose the first slot that nobody holds and whose subnet no narrow route covers.
+
+    Raises:
+        LabError: all are taken.
+    """
+    narrow = [route for route in routes if route.prefixlen >= _BROAD]
+    for slot in sorted(set(range(_SLOTS)) - set(taken)):
+        if not any(_network(slot).overlaps(route) for route in narrow):
+            return slot
+    raise LabError(
+        "lab-no-subnet", "no free 10.213.x.0/24 for a lab", hint=f"see {REGISTER} and `ip route`"
+    )
+
+
+def lay_bridge(claim: Claim) -> None:
+    """Make the lab's bridge; this machine is the gateway on it."""
+    call("ip", "link", "add", claim.prefix, "type", "bridge")
+    network = f"{claim.gateway}/{claim.network.prefixlen}"
+    call("ip", "address", "add", network, "dev", claim.prefix)
+    call("ip", "link", "set", claim.prefix, "up")
+
+
+def lay_cable(claim: Claim, index: int) -> None:
+    """Make a machine's network namespace and its cable to the bridge."""
+    label = claim.machine(index)
+    call("ip", "netns", "add", label)
+    far = ("peer", "name", "host0", "netns", label)
+    call("ip", "link", "add", label, "type", "veth", *far)
+    call("ip", "link", "set", label, "master", claim.prefix, "up")
+    address = f"{claim.address(index)}/{claim.network.prefixlen}"
+    steps = (f"address add {address} dev host0", "link set lo up", "link set host0 up")
+    call("ip", "-netns", label, "-batch", "-", given="\n".join(steps))
+
+
+def clear(claim: Claim) -> None:
+    """Remove machines, mounts, network and folder of a claim, and the claim itself.
+
+    Raises:
+        LabError: a process or a mount would not go.
+    """
+    _kill_machines(claim)
+    unmount_below(claim.folder)
+    links = sorted(link for link in _names_in(Path("/sys/class/net")) if _is_of(claim, link))
+    for link in reversed(links):  # cables before the bridge, which sorts first
+        with suppress(LabError):  # a cable goes with its other end
+            call("ip", "link", "delete", link)
+    for namespace in _namespaces(claim):
+        call("ip", "netns", "delete", namespace)
+    for hierarchy in {group.parent for group in cgroups_of(claim.prefix)}:
+        for group in hierarchy.glob(f"{claim.prefix}-*"):
+            discard_cgroup(group)
+    shutil.rmtree(claim.folder, ignore_errors=True)
+    for kept in Path("/run/systemd/nspawn/propagate").glob(f"{claim.prefix}-*"):
+        with suppress(OSError):
+            kept.rmdir()
+    claim.record.unlink(missing_ok=True)
+
+
+def started_at(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; -1 if there is none (proc(5))."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return -1
+    state, *fields = stat.rpartition(")")[2].split()
+    return -1 if state in "ZX" else int(fields[18])
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children; none if it is gone."""
+    found: list[int] = []
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += map(int, listing.read_text().split())
+    return found
+
+
+def kill(pid: int) -> None:
+    """Kill one process, if it is still there."""
+    if pid <= 1:  # to kill(2) those mean whole groups, or the machine's init
+        raise ValueError(f"{pid} is not one process")
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount everything mounted at or below a folder, innermost first."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for mount in reversed([re.sub(r"\\([0-7]{3})", _octal, spot) for spot in mounts]):
+        if Path(mount).is_relative_to(folder):
+            # lazily: a dying machine's own mounts may hold it some milliseconds longer
+            call("umount", "--lazy", mount)
+
+
+def cgroups_of(machine: str) -> list[Path]:
+    """Name a machine's control group in each hierarchy that systemd would manage in it."""
+    if (_CGROUPS / "cgroup.procs").exists():
+        return [_CGROUPS / machine]
+    roots = (_CGROUPS / "unified", _CGROUPS / "systemd")
+    return [root / machine for root in roots if root.is_dir()]
+
+
+def discard_cgroup(top: Path) -> None:
+    """Remove a control group and all below it, as far as no process is in them."""
+    for inner, _, _ in os.walk(top, topdown=False):
+        with suppress(OSError):  # busy for a moment more, or systemd took it first
+            Path(inner).rmdir()
+
+
+def _network(slot: int) -> IPv4Network:
+    return IPv4Network(f"10.213.{slot}.0/24")
+
+
+def _is_of(claim: Claim, name: str) -> bool:
+    return re.fullmatch(rf"{claim.prefix}(-\d+)?", name) is not None
+
+
+def _octal(escaped: re.Match[str]) -> str:
+    return chr(int(escaped[1], 8))
+
+
+def _claims() -> Iterator[Claim]:
+    for record in sorted(REGISTER.glob("shipit*.json")):
+        fields = json.loads(record.read_text())
+        yield Claim(**{**fields, "folder": Path(fields["folder"])})
+
+
+def _write(claim: Claim) -> None:
+    part = claim.record.with_suffix(".part")
+    part.write_text(json.dumps(asdict(claim), default=str))
+    part.rename(claim.record)  # /run forgets with the machine: nothing to fsync
+
+
+def _routes() -> list[IPv4Network]:
+    listed = json.loads(call("ip", "-json", "-4", "route", "show"))
+    spots = [route["dst"] for route in listed if route.get("dst", "default") != "default"]
+    return [IPv4Network(spot, strict=False) for spot in spots]
+
+
+def _namespaces(claim: Claim) -> list[str]:
+    return [name for name in _names_in(Path("/run/netns")) if _is_of(claim, name)]
+
+
+def _names_in(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+
+
+def _kill_machines(claim: Claim) -> None:
+    """Kill what runs in the claim's machines; their supervisors then tidy up and end themselves."""
+    begin = time.monotonic()
+    while True:
+        inside = [pid for name in _namespaces(claim) for pid in _inside(name)]
+        supervisors = _supervisors(claim)
+        if not inside and not supervisors:
+            return
+        waited = time.monotonic() - begin
+        if waited > _CLEAR_SECONDS:
+            left = f"processes {inside + supervisors} of {claim.prefix} do not end"
+            raise LabError("lab-left-processes", left)
+        for pid in inside + (supervisors if waited > _GRACE_SECONDS else []):
+            kill(pid)
+        time.sleep(0.02)
+
+
+def _inside(namespace: str) -> list[int]:
+    return [int(pid) for pid in call("ip", "netns", "pids", namespace).split()]
+
+
+def _supervisors(claim: Claim) -> list[int]:
+    word = f"--machine={claim.prefix}-".encode()
+    here = Path("/proc/self/ns/pid").readlink()  # a lab inside a lab may have the same names
+    return [int(process.name) for process in _processes() if _runs(process, word, here)]
+
+
+def _processes() -> Iterator[Path]:
+    return (entry for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+
+
+def _runs(process: Path, word: bytes, namespace: Path) -> bool:
+    try:
+        arguments = (process / "cmdline").read_bytes().split(b"\0")
+        named = any(argument.startswith(word) for argument in arguments)
+        return named and (process / "ns/pid").readlink() == namespace
+    except (FileNotFoundError, ProcessLookupError):
+        return False

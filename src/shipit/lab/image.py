@@ -1,0 +1,241 @@
+"""Build the root file system that every lab machine starts from, once per recipe.
+
+Promises a complete image or none: it is built beside its place and renamed there, under a lock, so
+that several runs may ask at once. Does not boot anything, and never deletes an older recipe's image
+(a lab that runs may still stand on it).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipit.errors import ShipitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+CACHE = Path("/var/cache/shipit-lab")
+SUDO_PASSWORD = "lab-sudo-password"  # noqa: S105 - known to all, and only good on a disposable machine
+USERS = ("deploy", "pwsudo", "nosudo")  # sudo without a password, with SUDO_PASSWORD, not at all
+
+_SUITE = "bookworm"
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server"),
+    *("python3", "iproute2", "sudo", "procps"),
+)
+_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
+# Background work of a machine that lives for a minute; console-getty has no console to sit on.
+_MASKED = (
+    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"),
+    *("e2scrub_all.timer", "fstrim.timer", "console-getty.service"),
+)
+_EDITION = 1  # raise it when the steps of _settle change, so that images are built anew
+_BUILD_SECONDS = 900.0
+
+_COMMANDS = {  # command -> the Debian package that has it
+    "mmdebstrap": "mmdebstrap",
+    "systemd-nspawn": "systemd-container",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "mount": "mount",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # bits, as in linux/capability.h
+
+
+class LabError(ShipitError):
+    """The lab could not be built, booted or reached; no real host is concerned.
+
+    Attributes:
+        code: kebab-case and stable.
+        what: what happened, with the command's or console's own words.
+        hint: what to do about it.
+    """
+
+    def __init__(self, code: str, what: str, *, hint: str = "") -> None:
+        super().__init__(f"{what} [{code}]" + (f"\n  {hint}" if hint else ""))
+        self.code, self.what, self.hint = code, what, hint
+
+
+def obstacles() -> list[str]:
+    """Say why this machine can't boot a lab, one short line per reason; nothing if it can."""
+    system = platform.system()
+    if system != "Linux":
+        return [f"a lab needs Linux, this is {system}"]
+    missing = [command for command in _COMMANDS if shutil.which(command) is None]
+    return obstacles_of(
+        is_root=os.geteuid() == 0,
+        capabilities=_effective_capabilities(Path("/proc/self/status").read_text()),
+        missing=missing,
+        has_keyring=_KEYRING.exists(),
+    )
+
+
+def obstacles_of(
+    *, is_root: bool, capabilities: int, missing: Collection[str], has_keyring: bool
+) -> list[str]:
+    """Name the obstacles of a Linux machine with these properties."""
+    reasons = []
+    if not is_root:
+        reasons.append("a lab needs root: run it with sudo")
+    else:
+        lacking = [name for name, bit in _CAPABILITIES.items() if not capabilities >> bit & 1]
+        if lacking:
+            reasons.append(f"root without {' and '.join(lacking)} (an unprivileged container?)")
+    packages: dict[str, list[str]] = {}
+    for command in missing:
+        packages.setdefault(_COMMANDS[command], []).append(command)
+    for package, commands in packages.items():
+        reasons.append(f"no {' and '.join(commands)}: apt-get install {package}")
+    if not has_keyring:
+        reasons.append("no Debian archive keys: apt-get install debian-archive-keyring")
+    return reasons
+
+
+def base_image(cache: Path = CACHE, emit: Callable[[str], None] = lambda _: None) -> Path:
+    """Return the base root file system, built first if this recipe has none yet (20-40 s).
+
+    Raises:
+        LabError: the packages could not be had, or another build holds the lock for 15 minutes.
+    """
+    base = cache / _digest()
+    if base.is_dir():
+        return base
+    cache.mkdir(parents=True, exist_ok=True)
+    with held(cache / "lock", timeout=_BUILD_SECONDS):
+        if not base.is_dir():
+            emit(f"building the lab's base image in {base} (once, about half a minute)")
+            _build(base)
+    return base
+
+
+@contextmanager
+def held(lock: Path, *, timeout: float) -> Iterator[None]:
+    """Hold the kernel's lock on a file; it dies with its holder.
+
+    Raises:
+        LabError: somebody else still has it after `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    with lock.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LabError(
+                        "lab-busy",
+                        f"another process holds {lock} for more than {timeout:.0f} s",
+                        hint=f"see who does: fuser -v {lock}",
+                    ) from None
+                time.sleep(0.02)
+        yield
+
+
+def call(*argv: str, given: str = "", timeout: float = 30.0) -> str:
+    """Run a command of this machine and return its output.
+
+    Raises:
+        LabError: it failed, or ran longer than `timeout` seconds; carries its own words.
+    """
+    done = finish(argv, given=given.encode(), timeout=timeout)
+    if done.returncode:
+        words = (done.stderr or done.stdout).decode(errors="replace").strip()
+        raise LabError(
+            "lab-command-failed",
+            f"{' '.join(argv)} ended with {done.returncode}: {words[-2000:]}",
+        )
+    return done.stdout.decode(errors="replace")
+
+
+def finish(
+    argv: tuple[str, ...],
+    *,
+    given: bytes = b"",
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end; whatever stops the waiting also ends the command's whole group.
+
+    Raises:
+        LabError: it ran longer than so many timeout, or there is no such command.
+    """
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(
+            argv, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
+        )
+    except FileNotFoundError as error:
+        raise LabError("lab-command-missing", f"no such command: {argv[0]}") from error
+    with process:
+        try:
+            out, err = process.communicate(given, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            words = f"{' '.join(argv)} was not done after {timeout:.0f} s"
+            raise LabError("lab-command-timeout", words) from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+
+def _effective_capabilities(status: str) -> int:
+    found = [line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")]
+    return int(found[0], 16) if found else 0
+
+
+def _digest() -> str:
+    parts = (_EDITION, _SUITE, _PACKAGES, _LEFT_OUT, _MASKED, USERS, SUDO_PASSWORD)
+    return hashlib.sha256(repr((*parts, platform.machine())).encode()).hexdigest()[:16]
+
+
+def _build(base: Path) -> None:
+    part = base.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)  # of a build that was killed: we hold the lock
+    argv = (
+        *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"),
+        f"--include={','.join(_PACKAGES)}",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+        *(_SUITE, str(part)),
+    )
+    try:
+        call(*argv, timeout=_BUILD_SECONDS)
+    except LabError as error:
+        hint = "are deb.debian.org (or your http_proxy) reachable and 300 MB of disk free?"
+        raise LabError("lab-no-image", error.what, hint=hint) from error
+    _settle(part)
+    call("sync", "--file-system", str(part), timeout=120)
+    part.rename(base)
+
+
+def _settle(root: Path) -> None:
+    """Turn freshly installed packages into an image that every machine can start from."""
+    for user in USERS:
+        call("chroot", str(root), "useradd", "--create-home", "--shell", "/bin/bash", user)
+    call("chroot", str(root), "usermod", "--append", "--groups", "sudo", "pwsudo")
+    call("chroot", str(root), "chpasswd", given=f"pwsudo:{SUDO_PASSWORD}\n")
+    grant = root / "etc/sudoers.d/deploy"
+    grant.write_text("deploy ALL=(ALL:ALL) NOPASSWD: ALL\n")
+    grant.chmod(0o440)
+    for unit in _MASKED:
+        (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    for key in (root / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()  # each machine gets its own
+    for empty in ("etc/machine-id", "etc/resolv.conf"):  # no nameserver, or each sudo waits 20 s
+        (root / empty).unlink(missing_ok=True)
+        (root / empty).touch(mode=0o644)
+    (root / "var/log/journal").mkdir(exist_ok=True)  # the log survives a power cut

@@ -1,0 +1,166 @@
+"""Know the acts of a rehearsal: what each changes in the playbook, and how each has to end.
+
+Pure: the playbook's file is never written to, and nothing is played here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from shipit.errors import InputError, Mistake
+
+VARIABLE = "SHIPIT_REHEARSAL"
+FAILING = "/bin/false"  # as a health check: on every host, and never good
+LEASE = "5s"  # a deploy that is broken off need not be waited for any longer
+QUICKLY = {"deadline": "5s", "min_healthy": "1s"}  # a gate that can't pass needs no patience
+
+Values = Mapping[str, object]
+Change = Callable[[Values], Values]
+Releases = Mapping[tuple[str, str], str]  # what runs, by app and host
+
+
+def as_written(values: Values) -> Values:
+    return values
+
+
+def with_a_gate_that_fails(values: Values) -> Values:
+    """Return the same deployment with one more health check, which can't pass.
+
+    Its own checks stay where they are a list; their template is left out where they are one.
+    """
+    written = values.get("health")
+    health = dict(written) if isinstance(written, Mapping) else {"checks": written}
+    checks = health.get("checks")
+    own = checks if isinstance(checks, list) else []
+    return {**values, "health": {**health, **QUICKLY, "checks": [*own, {"command": FAILING}]}}
+
+
+def with_a_gate_that_lasts(values: Values) -> Values:
+    """Return the same deployment with a gate in which there is time for a fault."""
+    changed = with_a_gate_that_fails(values)
+    health = changed["health"]
+    lasting = {**health, "deadline": "15s"} if isinstance(health, Mapping) else health
+    return {**changed, "health": lasting, "confirm_timeout": LEASE}
+
+
+def with_one_more_variable(values: Values) -> Values:
+    """Return the same deployment with one more environment variable.
+
+    Raises:
+        InputError: there is no place for one, as everything is a template.
+    """
+    env = values.get("env", {})
+    if isinstance(env, Mapping):
+        return {**values, "env": {**env, VARIABLE: "1"}}
+    written = values.get("services")
+    services = dict(written) if isinstance(written, Mapping) else {}
+    for name, service in services.items():
+        if isinstance(service, Mapping) and isinstance(own := service.get("env", {}), Mapping):
+            changed = {**service, "env": {**own, VARIABLE: "1"}}
+            return {**values, "services": {**services, name: changed}}
+    what = "a rehearsal adds a variable to `env`, and can't: it is one template"
+    raise InputError(Mistake("rehearsal-env", what, hint="write `env` as a mapping"))
+
+
+class Runs(Enum):
+    """What has to run on a host after an act."""
+
+    ANY = "any release"
+    FIRST = "the release of the first act"
+    OTHER = "another release than that of the first act"
+
+
+class Fault(Enum):
+    """What may happen in the gate."""
+
+    CONTROLLER = "the controller is killed"
+    AGENT = "a host's agent is killed"
+    CABLE = "a host's cable is cut"
+    POWER = "a host's power is cut"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act.
+
+    Attributes:
+        change: what it changes before it deploys; None is a rollback.
+        ends: the exit status that it must have.
+        runs: what must run on every host afterwards.
+        fault: what happens in its gate; the deploy then ends with any status but 0.
+    """
+
+    title: str
+    change: Change | None
+    ends: int
+    runs: Runs
+    fault: Fault | None = None
+
+
+ACTS = (
+    Act("deploy the release", as_written, 0, Runs.ANY),
+    Act("deploy a release whose gate fails", with_a_gate_that_fails, 4, Runs.FIRST),
+    Act("deploy another good release", with_one_more_variable, 0, Runs.OTHER),
+    Act("roll back", None, 0, Runs.FIRST),
+)
+FAULTS = tuple(
+    Act(f"in the gate {fault.value}", with_a_gate_that_lasts, 4, Runs.FIRST, fault)
+    for fault in Fault
+)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One host, looked at after an act.
+
+    Attributes:
+        release: what runs there; empty for nothing.
+        answered: how many of its health checks were asked from outside, and answered well.
+        wrong: each a sentence.
+    """
+
+    release: str
+    answered: int = 0
+    wrong: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An act as it was played; `wrong` is empty if it ended as it has to.
+
+    Attributes:
+        settled: the seconds from the fault until every host had settled it.
+    """
+
+    act: Act
+    seconds: float
+    wrong: tuple[str, ...] = ()
+    sights: Mapping[tuple[str, str], Sight] = field(default_factory=dict)
+    settled: float | None = None
+
+    @property
+    def releases(self) -> dict[tuple[str, str], str]:
+        return {spot: sight.release for spot, sight in self.sights.items()}
+
+
+def wrong_with(
+    act: Act, statuses: list[int], sights: Mapping[tuple[str, str], Sight], first: Releases
+) -> tuple[str, ...]:
+    """Return what is not as it has to be after an act; `first` is what ran after the first one."""
+    wrong = [
+        f"it ended with exit status {status}, and {act.ends} was expected"
+        for status in statuses
+        if status != act.ends
+    ]
+    for (app, host), sight in sights.items():
+        wanted = first.get((app, host), "")
+        if not sight.release:
+            wrong.append(f"{host}: nothing of {app} runs; expected {act.runs.value}")
+        elif (act.runs is Runs.FIRST and sight.release != wanted) or (
+            act.runs is Runs.OTHER and sight.release == wanted
+        ):
+            wrong.append(f"{host}: {sight.release} runs; expected {act.runs.value} ({wanted})")
+        wrong += [f"{host}: {each}" for each in sight.wrong]
+    return tuple(wrong)

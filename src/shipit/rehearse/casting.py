@@ -1,0 +1,101 @@
+"""Decide which hosts a rehearsal plays, and write an inventory in which machines stand in for them.
+
+Promises that names, groups and variables are the playbook's hosts' own, and that no real host can
+be reached by that inventory: everything that says how to connect is replaced, also for hosts that
+are left out. Pure; boots nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from shipit.inventory import Host, Inventory
+
+MOST = 4  # machines: enough for batches, few enough for a laptop
+NOWHERE = "left-out.invalid"  # no such name can exist: RFC 2606, section 2
+
+_CONNECTING = ("ansible_", "shipit_")  # how these variables' names begin
+_OF_ITSELF = {
+    *("inventory_hostname", "inventory_hostname_short", "group_names"),
+    *("inventory_file", "inventory_dir"),
+}
+_OF_ALL = {"all", "ungrouped"}
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who is played.
+
+    Attributes:
+        machines: a machine's name for each host that is played.
+        left_out: the hosts that are not.
+    """
+
+    machines: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
+
+
+def cast(deployments: Sequence[Sequence[str]], most: int = MOST) -> Cast:
+    """Choose hosts: the first of each deployment in any case, then the others in order.
+
+    Args:
+        deployments: the names of the hosts of each.
+        most: how many machines there may be, unless there are more deployments.
+    """
+    every = list(dict.fromkeys(name for names in deployments for name in names))
+    firsts = dict.fromkeys(names[0] for names in deployments)
+    chosen = list(dict.fromkeys([*firsts, *every]))[: max(most, len(firsts))]
+    played = [name for name in every if name in chosen]
+    left_out = tuple(name for name in every if name not in chosen)
+    return Cast(dict(zip(played, _machine_names(played), strict=True)), left_out)
+
+
+def _machine_names(hosts: Sequence[str]) -> list[str]:
+    """Return hostnames for machines: the hosts' own, as far as those can be hostnames."""
+    names = [re.sub(r"[^a-z0-9.-]", "-", name.lower())[:63].strip("-.") for name in hosts]
+    if "localhost" in names or not all(names) or len(set(names)) < len(names):
+        return [f"machine{number}" for number in range(1, len(hosts) + 1)]
+    return names
+
+
+def inventory_text(
+    known: Inventory, played: Iterable[Host], reach: Mapping[str, Mapping[str, object]]
+) -> str:
+    """Return an inventory (JSON, which is YAML too) like `known`, with other ways to connect.
+
+    Args:
+        known: the inventory that the playbook is meant for.
+        played: the hosts that are played; one may be localhost, which no source has to name.
+        reach: the connection variables of those hosts' machines.
+    """
+    hosts = {host.name: host for host in (*known.hosts, *played)}
+    groups: dict[str, object] = {
+        group: {"hosts": {name: {} for name in members}}
+        for group, members in known.groups.items()
+        if group not in _OF_ALL
+    }
+    text = {
+        "hosts": {name: _variables(host, reach.get(name)) for name, host in hosts.items()},
+        "children": groups,
+    }
+    return json.dumps({"all": text}, indent=2, default=str)
+
+
+def _variables(host: Host, reach: Mapping[str, object] | None) -> dict[str, object]:
+    own = {
+        key: value
+        for key, value in host.vars.items()
+        if key not in _OF_ITSELF and not key.startswith(_CONNECTING)
+    }
+    return {**own, **({"ansible_host": NOWHERE} if reach is None else reach)}
+
+
+def connection_of(host: Host) -> dict[str, object]:
+    """Return the variables of a host that say how to connect to it."""
+    return {key: value for key, value in host.vars.items() if key.startswith(_CONNECTING)}

@@ -1,0 +1,135 @@
+"""Break a deploy off in its gate, as the world does it, and time how the machines put it right.
+
+The deploy runs in a process of its own, which is the controller: it can be killed without a word.
+Promises that cables are mended, machines are on and that process has ended when `play` returns. It
+does not judge what runs then: see spectator.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipit.errors import ShipitError
+from shipit.events import StepBegan
+from shipit.rehearse.acts import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from multiprocessing.connection import Connection
+
+    from shipit.events import Emit, Event
+    from shipit.lab import Lab
+
+    Ship = Callable[[Emit], int]
+
+GATE = "check"  # the step during which it happens
+STAGING_SECONDS = 600.0  # at most, until the gate
+SETTLING_SECONDS = 120.0  # at most, from the fault on
+ENDING_SECONDS = 60.0  # at most, for the controller to understand what happened
+_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What a fault came to.
+
+    Attributes:
+        status: the controller's exit status; negative if it was killed.
+        seconds: from the fault until what it hit had settled it; None: it did not come to that.
+    """
+
+    status: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it happens: the app, the machine that plays each of its hosts, and their lab."""
+
+    app: str
+    machines: Mapping[str, str]
+    lab: Lab
+
+    def is_settled(self, machine: str) -> bool:
+        """Whether no transaction is open there (asked without the network)."""
+        journal = f"/var/lib/shipit/txn/{self.app}.json"  # as docs/host.md names it
+        return self.lab.run(machine, "test", "-e", journal).returncode != 0
+
+
+def play(fault: Fault, ship: Ship, place: Place) -> Damage:
+    """Deploy by `ship` in a process of its own; let the fault happen in the first gate.
+
+    Raises:
+        LabError: a machine did not do as it was told.
+    """
+    fork = multiprocessing.get_context("fork")  # what is shipped lives in this process alone
+    hearing, telling = fork.Pipe(duplex=False)
+    controller = fork.Process(target=_control, args=(ship, telling), daemon=True)
+    controller.start()
+    telling.close()
+    try:
+        host = _first_in_gate(hearing)
+        seconds = _struck(fault, place, host, controller.kill) if host else None
+        controller.join(ENDING_SECONDS)
+    finally:
+        controller.kill()
+        controller.join()
+    return Damage(controller.exitcode or 0, seconds)
+
+
+def _control(ship: Ship, telling: Connection) -> None:
+    """Be the controller: tell whose gate begins, and nothing else."""
+
+    def emit(event: Event) -> None:
+        if isinstance(event, StepBegan) and event.step == GATE:
+            telling.send(event.host)
+
+    try:
+        status = ship(emit)
+    except ShipitError as error:
+        status = error.exit_status
+    # The status of this process; what the rehearsal does at its own end is not done here.
+    raise SystemExit(status)
+
+
+def _first_in_gate(hearing: Connection) -> str:
+    """Return the first host whose gate begins; empty if the deploy ended before."""
+    if not hearing.poll(STAGING_SECONDS):
+        return ""
+    try:
+        return str(hearing.recv())
+    except EOFError:
+        return ""
+
+
+def _struck(fault: Fault, place: Place, host: str, kill: Callable[[], None]) -> float | None:
+    """Let it happen, wait until it is settled, and put the cable back."""
+    lab, machine = place.lab, place.machines[host]
+    began, hit = time.monotonic(), [machine]
+    match fault:
+        case Fault.CONTROLLER:
+            kill()
+            hit = list(place.machines.values())
+        case Fault.AGENT:
+            argv = ("systemctl", "kill", "--signal=KILL", "--kill-who=main")
+            lab.run(machine, *argv, f"shipit-{place.app}.service")
+        case Fault.CABLE:
+            lab.cut_cable(machine)
+        case Fault.POWER:
+            lab.power_cut(machine)
+            lab.boot(machine)
+    try:
+        return _settled(place, hit, began)
+    finally:
+        lab.mend_cable(machine)
+
+
+def _settled(place: Place, hit: Sequence[str], began: float) -> float | None:
+    while not all(map(place.is_settled, hit)):
+        if time.monotonic() - began > SETTLING_SECONDS:
+            return None
+        time.sleep(_PAUSE_SECONDS)
+    return time.monotonic() - began

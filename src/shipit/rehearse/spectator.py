@@ -1,0 +1,108 @@
+"""Look at the machines of a rehearsal from outside: what runs there, and does it answer?
+
+What runs is what `shipit status` says. Whether it answers is asked anew, by a program that is no
+part of the agent. Only HTTP checks can be asked so; the other kinds are the agent's alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipit import look
+from shipit.events import Problem
+from shipit.rehearse import glance
+from shipit.rehearse.acts import Sight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shipit.agent.protocol import Status
+    from shipit.events import Event
+    from shipit.lab import Lab
+    from shipit.rehearse.casting import Cast
+    from shipit.spec import Check
+    from shipit.wishes import Run, Wish
+
+PATIENCE_SECONDS = 15.0  # for a service that has just been started once more
+PAUSE_SECONDS = 0.2
+_OVERHEAD_SECONDS = 10.0  # of starting a program on a machine
+
+
+def sights(
+    run: Run, wanted: Sequence[Sequence[Wish]], cast: Cast, lab: Lab
+) -> dict[tuple[str, str], Sight]:
+    """Return what is seen, by app and host."""
+    seen: dict[tuple[str, str], Sight] = {}
+    for each, (app, answers) in zip(wanted, look.status(run, _unheard), strict=True):
+        for wish in each:
+            name = wish.target.name
+            seen[app, name] = _sight(wish, answers[name], cast.machines[name], lab)
+    return seen
+
+
+def _unheard(_event: Event) -> None:
+    """Leave out what looking is made of: what went wrong is in the answers."""
+
+
+def _sight(wish: Wish, answer: Status | Problem, machine: str, lab: Lab) -> Sight:
+    if isinstance(answer, Problem):
+        return Sight("", wrong=(answer.what,))
+    if not answer.release:
+        return Sight("")
+    health = wish.target.rendered(wish.names(answer.release)).health
+    told = [_asked(lab, machine, check) for check in health.checks if check.http]
+    wrong = (answer.stuck, *answer.drift, *told)
+    return Sight(answer.release, told.count(""), tuple(text for text in wrong if text))
+
+
+def _asked(lab: Lab, machine: str, check: Check) -> str:
+    """Ask for a check's URL until the answer is good or patience ends; says what is wrong."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while wrong := misfit(check, _answer(lab, machine, check)):
+        if time.monotonic() > deadline:
+            return f"{check.http}: {wrong}"
+        time.sleep(PAUSE_SECONDS)
+    return ""
+
+
+def _answer(lab: Lab, machine: str, check: Check) -> Mapping[str, object]:
+    argv = ("python3", "-I", "-", check.http, str(check.timeout))
+    program = Path(glance.__file__).read_text()
+    done = lab.run(machine, *argv, input=program, timeout=check.timeout + _OVERHEAD_SECONDS)
+    if done.returncode:
+        return {"error": done.stderr.strip()}
+    answer = json.loads(done.stdout)
+    return answer if isinstance(answer, dict) else {"error": f"not understood: {done.stdout}"}
+
+
+def misfit(check: Check, answer: Mapping[str, object]) -> str:
+    """Say what is wrong with an answer; nothing if it is as the check wants it."""
+    if "error" in answer:
+        return str(answer["error"])
+    status, body = answer.get("status"), str(answer.get("body"))
+    if status != check.status:
+        return f"expected status {check.status}, got {status}"
+    if check.body not in body:
+        return f"expected {check.body!r} in the answer"
+    if check.json_fields and not _holds(_parsed(body), check.json_fields):
+        return f"expected the fields {dict(check.json_fields)}, got {body}"
+    return ""
+
+
+def _parsed(body: str) -> object:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _holds(found: object, wanted: object) -> bool:
+    """Whether all that is wanted is there; more fields may be."""
+    if not isinstance(wanted, dict):
+        return found == wanted
+    return isinstance(found, dict) and all(
+        key in found and _holds(found[key], value) for key, value in wanted.items()
+    )

@@ -1,0 +1,116 @@
+"""What the acts of a rehearsal change, and when one counts as gone wrong."""
+
+from typing import Any
+
+import pytest
+
+from shipit.errors import InputError
+from shipit.rehearse import acts
+from shipit.rehearse.acts import ACTS, FAILING, FAULTS, VARIABLE, Act, Fault, Runs, Sight
+
+FIRST, SPOT = "1.0.0-aaaaaaaa", ("app", "web1")
+CHECK = {"http": "http://127.0.0.1:8000/"}
+
+
+def act(runs: Runs, ends: int = 0) -> Act:
+    return Act("try", acts.as_written, ends, runs)
+
+
+def wrong(runs: Runs, release: str, *, ends: int = 0, problems: tuple[str, ...] = ()) -> str:
+    sights = {SPOT: Sight(release, wrong=problems)}
+    return "; ".join(acts.wrong_with(act(runs), [ends], sights, {SPOT: FIRST}))
+
+
+@pytest.mark.parametrize(
+    ("health", "own"),
+    [
+        ([CHECK], [CHECK]),
+        ({"checks": [CHECK], "interval": "1s", "deadline": "10m"}, [CHECK]),
+        ({"min_healthy": "20s"}, []),
+        ("{{ checks }}", []),
+        (None, []),
+    ],
+)
+def test_a_gate_that_fails_keeps_the_checks_and_loses_its_patience(
+    health: object, own: list[object]
+) -> None:
+    made: dict[str, Any] = dict(acts.with_a_gate_that_fails({"health": health}))["health"]  # type: ignore[assignment]
+    assert made["checks"] == [*own, {"command": FAILING}]
+    assert (made["deadline"], made["min_healthy"]) == ("5s", "1s")
+
+
+def test_the_rest_of_a_deployment_stays_as_it_is() -> None:
+    values = {"app": "x", "health": [CHECK], "env": {"A": "1"}}
+    assert {**acts.with_a_gate_that_fails(values), "health": [CHECK]} == values
+    assert acts.as_written(values) == values
+    assert values["health"] == [CHECK]
+
+
+@pytest.mark.parametrize(
+    ("values", "changed"),
+    [
+        ({}, {"env": {VARIABLE: "1"}}),
+        ({"env": {"A": "2"}}, {"env": {"A": "2", VARIABLE: "1"}}),
+        (
+            {"env": "{{ env }}", "services": {"web": {"command": "x"}, "worker": {}}},
+            {
+                "env": "{{ env }}",
+                "services": {"web": {"command": "x", "env": {VARIABLE: "1"}}, "worker": {}},
+            },
+        ),
+    ],
+)
+def test_a_variable_is_added_where_there_is_a_place(
+    values: dict[str, object], changed: dict[str, object]
+) -> None:
+    assert acts.with_one_more_variable(values) == changed
+
+
+def test_a_deployment_of_templates_alone_is_refused() -> None:
+    with pytest.raises(InputError, match="rehearsal-env"):
+        acts.with_one_more_variable({"env": "{{ env }}", "services": "{{ services }}"})
+
+
+def test_an_act_that_ends_as_it_has_to_has_nothing_wrong() -> None:
+    assert wrong(Runs.ANY, FIRST) == ""
+    assert wrong(Runs.FIRST, FIRST) == ""
+    assert wrong(Runs.OTHER, "1.0.0-bbbbbbbb") == ""
+
+
+def test_another_exit_status_is_wrong() -> None:
+    said = wrong(Runs.ANY, FIRST, ends=4)
+    assert said == "it ended with exit status 4, and 0 was expected"
+
+
+def test_another_release_is_wrong() -> None:
+    assert f"expected the release of the first act ({FIRST})" in wrong(Runs.FIRST, "2-b")
+    assert "expected another release" in wrong(Runs.OTHER, FIRST)
+
+
+def test_a_host_that_runs_nothing_is_wrong() -> None:
+    assert wrong(Runs.ANY, "") == "web1: nothing of app runs; expected any release"
+
+
+def test_what_was_seen_on_a_host_is_told_with_its_name() -> None:
+    assert wrong(Runs.ANY, FIRST, problems=("no answer",)) == "web1: no answer"
+
+
+def test_only_the_act_whose_gate_fails_may_end_badly() -> None:
+    assert [(each.ends, each.runs) for each in ACTS] == [
+        (0, Runs.ANY),
+        (4, Runs.FIRST),
+        (0, Runs.OTHER),
+        (0, Runs.FIRST),
+    ]
+
+
+def test_every_fault_has_its_act_which_ends_with_the_first_release() -> None:
+    assert [each.fault for each in FAULTS] == list(Fault)
+    assert {(each.ends, each.runs) for each in FAULTS} == {(4, Runs.FIRST)}
+
+
+def test_a_gate_that_lasts_can_t_pass_and_leaves_time_for_a_fault() -> None:
+    made: dict[str, Any] = dict(acts.with_a_gate_that_lasts({"health": [CHECK]}))
+    assert made["health"]["checks"] == [CHECK, {"command": FAILING}]
+    assert made["health"]["deadline"] == "15s"
+    assert made["confirm_timeout"] == acts.LEASE

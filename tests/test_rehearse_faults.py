@@ -1,0 +1,61 @@
+"""The controller of a rehearsal's fault: a process of its own. On machines: hosts/test_rehearse."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, cast
+
+from shipit.errors import InputError, Mistake
+from shipit.events import StepBegan
+from shipit.rehearse import faults
+from shipit.rehearse.acts import Fault
+
+if TYPE_CHECKING:
+    from shipit.events import Emit
+    from shipit.lab import Lab
+
+
+class Machines:
+    """Stands in for the lab: a transaction is open until it was looked for twice."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.mended: list[str] = []
+
+    def run(self, machine: str, *argv: str) -> Machines:
+        self.looks += argv[0] == "test"
+        return self
+
+    @property
+    def returncode(self) -> int:
+        return int(self.looks > 2)
+
+    def mend_cable(self, machine: str) -> None:
+        self.mended.append(machine)
+
+
+def place(machines: Machines) -> faults.Place:
+    return faults.Place("app", {"web": "m1"}, cast("Lab", machines))
+
+
+def lasting(emit: Emit) -> int:
+    emit(StepBegan("web", "check"))
+    signal.pause()  # in the process that is killed
+    return 0
+
+
+def test_the_killed_controller_says_nothing_more_and_the_time_is_taken() -> None:
+    machines = Machines()
+    damage = faults.play(Fault.CONTROLLER, lasting, place(machines))
+    assert damage.status < 0
+    assert damage.seconds is not None
+    assert (machines.looks, machines.mended) == (3, ["m1"])
+
+
+def test_a_deploy_that_never_comes_to_its_gate_is_told_with_its_status() -> None:
+    def refused(emit: Emit) -> int:
+        emit(StepBegan("web", "build"))
+        raise InputError(Mistake("some-code", "what is wrong"))
+
+    assert faults.play(Fault.POWER, refused, place(Machines())) == faults.Damage(2, None)
+    assert faults.play(Fault.POWER, lambda _: 4, place(Machines())).status == 4
