@@ -1,0 +1,6 @@
+"""Run `python -m shipit` as `shipit`."""
+
+from shipit.cli import entry
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,398 @@
+"""Turn what was typed into a use case, and its end into an exit status. The owner of click.
+
+Promises: the flags of Ansible under their names, the exit statuses of docs/cli.md, and help in a
+fraction of a second, as everything else is imported only when it is needed.
+It decides nothing about a deploy.
+"""
+
+# ruff: noqa: PLC0415 - importing late keeps help and completion quick
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from shipit import __version__
+from shipit.conduct import INTERRUPTED, UNTOUCHED, Asked, Session, conduct, sigterm_as_ctrl_c
+from shipit.errors import InputError, Mistake, ShipitError
+from shipit.usecases import UseCases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+SHELLS = ("bash", "zsh", "fish")
+
+_STATUSES = """\b
+Exit statuses:
+  0    every host runs the wanted release and it is committed
+  1    a bug in shipit: a traceback, and where to report it
+  2    the input is wrong; nothing was touched
+  3    failed while every host still ran its old release
+  4    failed after a switch; every host is back on its old release
+  5    mixed or unknown: some host needs a person; the last lines name it
+  130  interrupted; what was done about it is said"""
+
+
+class Duration(click.ParamType[float]):
+    """A length of time, such as 90s or 5m; in seconds once converted."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        from shipit.spec import words
+
+        if isinstance(value, float):
+            return value
+        try:
+            return words.duration(value)
+        except words.UnfitError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _become_password() -> str:
+    try:
+        return str(click.prompt("BECOME password", hide_input=True, err=True, default=""))
+    except click.Abort as error:  # Ctrl-C, or no one to ask
+        raise KeyboardInterrupt from error
+
+
+def _names_for_limit(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer hosts and groups; inventories that are programs are not run for a mere Tab."""
+    from shipit import inventory, options
+
+    # Where the line breaks off inside an option, click leaves the arguments before it unread.
+    playbook = ctx.params.get("playbook") or next(iter(ctx.args), "")
+    before, comma, last = incomplete.rpartition(",")
+    try:
+        sources = options.inventory(Path(playbook), ctx.params["inventory"], os.environ)
+        if any(path.is_file() and os.access(path, os.X_OK) for path in sources):
+            return []
+        known = inventory.load(sources)
+    except ShipitError:
+        return []
+    names = [*known.groups, *(host.name for host in known.hosts)]
+    return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
+
+
+_FILE = click.Path(path_type=Path)
+_PLAYBOOK = click.Argument(["playbook"], type=_FILE)
+_JSON = click.Option(["--json"], is_flag=True, help="One JSON object a line; the last the result.")
+_VERBOSE = click.Option(
+    ["-v", "--verbose"], count=True, help="Probes and timings; twice: tracebacks of errors."
+)
+_TARGETS = (
+    _PLAYBOOK,
+    click.Option(
+        ["-i", "--inventory"],
+        type=_FILE,
+        multiple=True,
+        help="Inventory file, folder or program; may be repeated. Default: SHIPIT_INVENTORY, or "
+        "inventory.yaml beside the playbook or one folder up.",
+    ),
+    click.Option(
+        ["-l", "--limit"],
+        metavar="PATTERN",
+        shell_complete=_names_for_limit,
+        help="Only these hosts: a pattern as in Ansible, such as web:!web3.",
+    ),
+    click.Option(
+        ["-e", "--extra-vars"],
+        multiple=True,
+        metavar="VARS",
+        help="Variables: key=value, YAML or JSON, or @file; the last one wins.",
+    ),
+    click.Option(
+        ["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password that sudo wants."
+    ),
+    _VERBOSE,
+    _JSON,
+)
+_FORKS = click.Option(
+    ["-f", "--forks"],
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    metavar="NUMBER",
+    help="Hosts that are worked on at the same time.",
+)
+_CHANGES = (
+    click.Option(
+        ["--lock-wait"],
+        type=Duration(),
+        default=0.0,
+        metavar="TIME",
+        help="How long to wait for another's deploy to end, such as 5m.  [default: not at all]",
+    ),
+    click.Option(["--reason"], default="", help="Why; kept in each host's history."),
+)
+_DIFF = click.Option(["-D", "--diff"], is_flag=True, help="Show how each text would change.")
+
+
+@click.group(
+    "shipit",
+    epilog=_STATUSES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="shipit %(version)s")
+def program() -> None:
+    """Ship Python services to Linux VMs, and come back by itself when a release is bad."""
+
+
+def command(
+    *params: click.Parameter, example: str
+) -> Callable[[Callable[[Session], int]], Callable[[Session], int]]:
+    """Make a command of an act; its docstring is the help."""
+
+    def register(act: Callable[[Session], int]) -> Callable[[Session], int]:
+        def callback(**given: Any) -> int:  # noqa: ANN401 - click gives each option its type
+            use = click.get_current_context().obj or UseCases()
+            return conduct(act, Asked(**given), use, _become_password)
+
+        program.add_command(
+            click.Command(
+                act.__name__,
+                callback=callback,
+                params=list(params),
+                help=inspect.cleandoc(act.__doc__ or ""),
+                epilog=f"\b\nExamples:\n{example}",
+            )
+        )
+        return act
+
+    return register
+
+
+@command(
+    *_TARGETS,
+    _FORKS,
+    click.Option(["-C", "--check"], is_flag=True, help="Change nothing: the same as plan."),
+    _DIFF,
+    *_CHANGES,
+    click.Option(["--allow-older"], is_flag=True, help="Let an older version replace a newer one."),
+    example="  shipit deploy playbooks/prod.yaml\n"
+    "  shipit deploy playbooks/prod.yaml -l web1 --reason 'fix for #42'",
+)
+def deploy(session: Session) -> int:
+    """Ship what the playbook says to its hosts.
+
+    Every host is staged before one is switched. If a release fails its health checks, every host
+    goes back to the release it ran before. Where the release runs already, nothing is done. An
+    older version does not replace a newer one unless --allow-older says so.
+    """
+    if session.asked.check:
+        return plan(session)
+    return session.use.deploy(session.run(), session.face)
+
+
+@command(
+    *_TARGETS,
+    _FORKS,
+    click.Option(["--to"], metavar="RELEASE", help="This release, by id or version."),
+    *_CHANGES,
+    example="  shipit rollback playbooks/prod.yaml\n"
+    "  shipit rollback playbooks/prod.yaml --to 1.3.9-0c5e7d21",
+)
+def rollback(session: Session) -> int:
+    """Go back to the last good release, or to the one named by --to.
+
+    Nothing is sent or built: the release lies on the host. It must pass the same health checks.
+    """
+    return session.use.rollback(session.run(), session.face, session.asked.to)
+
+
+@command(
+    *_TARGETS,
+    _FORKS,
+    click.Option(["--take-over"], is_flag=True, help="Lead it to its end; its controller is gone."),
+    example="  shipit attach playbooks/prod.yaml\n  shipit attach playbooks/prod.yaml --take-over",
+)
+def attach(session: Session) -> int:
+    """Follow the deploy or rollback that runs on the hosts, from any machine, until it ends.
+
+    It only follows, unless --take-over is given: that renews the leases in the place of a
+    controller that is gone, and commits once every host is healthy, or brings every host back.
+    """
+    return session.use.attach(session.run(), session.face, take_over=session.asked.take_over)
+
+
+@command(*_TARGETS, _FORKS, _DIFF, example="  shipit plan playbooks/prod.yaml --diff")
+def plan(session: Session) -> int:
+    """Show what a deploy would change on each host: packages, units, env keys, restarts.
+
+    Nothing is touched. Values of the environment are never shown.
+    """
+    from shipit.faces import reports
+
+    found = session.use.plan(session.run(), session.face.quiet)
+    status = UNTOUCHED if any(host.problems for _, hosts in found for host in hosts) else 0
+    parts = reports.plans(found, diff=session.asked.diff)
+    session.face.answer("plan", status, parts, deployments=reports.plans_data(found))
+    return status
+
+
+@command(
+    *_TARGETS, _FORKS, example="  shipit status playbooks/prod.yaml\n  shipit status p.yaml --json"
+)
+def status(session: Session) -> int:
+    """Show what runs where and since when, and whether it still is what was deployed.
+
+    Ends with 3 if a host could not be asked, and with 5 if one is stuck or has drifted.
+    """
+    from shipit.faces import reports
+
+    found = session.use.status(session.run(), session.face.quiet)
+    ended = reports.query_status(found)
+    data = reports.answers_data(found)
+    session.face.answer("status", ended, reports.status(found), deployments=data)
+    return ended
+
+
+@command(*_TARGETS, _FORKS, example="  shipit releases playbooks/prod.yaml -l web1")
+def releases(session: Session) -> int:
+    """Show each host's history: what was deployed when, by whom, and how it ended."""
+    from shipit.faces import reports
+
+    found = session.use.releases(session.run(), session.face.quiet)
+    ended = reports.query_status(found)
+    data = reports.answers_data(found)
+    session.face.answer("releases", ended, reports.releases(found), deployments=data)
+    return ended
+
+
+@command(
+    *_TARGETS,  # -f is journalctl's and tail's here, not Ansible's
+    click.Option(
+        ["-n", "--lines"],
+        type=click.IntRange(min=0),
+        default=100,
+        show_default=True,
+        metavar="NUMBER",
+        help="How many of the last lines.",
+    ),
+    click.Option(["-f", "--follow"], is_flag=True, help="Go on until interrupted."),
+    click.Option(["-s", "--service"], default="", help="Only this service of the playbook."),
+    example="  shipit logs playbooks/prod.yaml -f -l web1 -s worker",
+)
+def logs(session: Session) -> int:
+    """Show the journal of the app's units, each line with its host."""
+    asked = session.asked
+    return session.use.logs(
+        session.run(),
+        session.face.aside,
+        session.face.log,
+        lines=asked.lines,
+        follow=asked.follow,
+        service=asked.service,
+    )
+
+
+@command(*_TARGETS, _FORKS, example="  shipit doctor playbooks/prod.yaml")
+def doctor(session: Session) -> int:
+    """Look whether the controller and every host are ready; name the command that mends each."""
+    from shipit.faces import reports
+
+    found = session.use.doctor(session.run(), session.face.quiet)
+    ended = 0 if all(finding.ok for finding in found) else UNTOUCHED
+    data = reports.plain_data(list(found))
+    session.face.answer("doctor", ended, reports.findings(found), findings=data)
+    return ended
+
+
+@command(
+    *_TARGETS,
+    _FORKS,
+    click.Option(
+        ["--provider"],
+        type=click.Choice(["nspawn"]),
+        default="nspawn",
+        show_default=True,
+        help="What makes the machines.",
+    ),
+    click.Option(["--keep"], is_flag=True, help="Leave the machines running at the end."),
+    click.Option(
+        ["--faults"],
+        is_flag=True,
+        help="Also kill the controller and the agent, and cut a cable and the power, in the gate.",
+    ),
+    click.Option(["--out"], type=_FILE, help="Write the report to this file as well."),
+    example="  sudo shipit rehearse playbooks/prod.yaml",
+)
+def rehearse(session: Session) -> int:
+    """Play it through on disposable machines: deploy, break, watch the return, roll back.
+
+    No real host is touched. Ends with 0 if every act ended as it has to.
+    """
+    asked = session.asked
+    return session.use.rehearse(
+        session.run(),
+        session.face,
+        provider=asked.provider,
+        keep=asked.keep,
+        out=asked.out,
+        faults=asked.faults,
+    )
+
+
+@program.command(epilog="\b\nExamples:\n  shipit schema > playbook.schema.json")
+@click.pass_obj
+def schema(use: UseCases | None) -> int:
+    """Print the JSON Schema of a playbook, for editors."""
+    import json
+
+    click.echo(json.dumps((use or UseCases()).schema(), indent=2))
+    return 0
+
+
+@program.command(epilog='\b\nExamples:\n  eval "$(shipit completion bash)"')
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> int:
+    """Print the script that completes commands, flags, playbooks and hosts in a shell."""
+    found = get_completion_class(shell)
+    if found is None:  # click knows all of SHELLS
+        raise InputError(Mistake("unknown-shell", f"{shell} is not one of {', '.join(SHELLS)}"))
+    click.echo(found(program, {}, "shipit", "_SHIPIT_COMPLETE").source())
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None, use: UseCases | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    with sigterm_as_ctrl_c():
+        try:
+            return int(program.main(arguments, "shipit", standalone_mode=False, obj=use) or 0)
+        except click.ClickException as error:
+            return _misused(error, sys.argv[1:] if arguments is None else arguments)
+        except click.Abort:
+            return INTERRUPTED
+
+
+def entry() -> NoReturn:
+    """Run the command line as a process of its own."""
+    status = main()
+    if status == INTERRUPTED:
+        # All is told. A connection that still waits for its timeout must not hold the terminal.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _misused(error: click.ClickException, arguments: Sequence[str]) -> int:
+    """Tell what is wrong with the command line itself; machines get their last line, too."""
+    error.show()
+    if "--json" in arguments:
+        from shipit.faces.jsonlines import JsonLines
+        from shipit.faces.masking import Veil
+
+        JsonLines(sys.stdout, verbosity=0, veil=Veil()).conclude(error.exit_code)
+    return error.exit_code

@@ -1,0 +1,162 @@
+"""Carry out one command, and tell how it ended whatever happens.
+
+Promises the exit statuses of docs/cli.md: a person's mistake is told without a traceback, Ctrl-C is
+told as what it is, and all else is our own bug, told with what a report of it needs. It knows
+neither how the command line is parsed nor how a screen is drawn.
+"""
+
+# ruff: noqa: PLC0415 - importing late keeps help and completion quick
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from shipit.errors import ShipitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from shipit.events import Event
+    from shipit.faces.layout import Part
+    from shipit.faces.masking import Veil
+    from shipit.secret import Secret
+    from shipit.usecases import UseCases
+    from shipit.wishes import Run
+
+BUG, UNTOUCHED, INTERRUPTED = 1, 3, 130
+_TRACEBACKS = 2  # the number of -v that shows them
+
+
+class Face(Protocol):
+    """What tells a run: to people (console) or to machines (jsonlines)."""
+
+    def __call__(self, event: Event) -> None: ...
+    def quiet(self, event: Event) -> None: ...
+    def aside(self, event: Event) -> None: ...
+    def answer(self, what: str, status: int, parts: Sequence[Part], /, **data: object) -> None: ...
+    def log(self, host: str, text: str) -> None: ...
+    def refuse(self, error: ShipitError) -> None: ...
+    def confess(self, error: BaseException, trace: str) -> None: ...
+    def interrupt(self) -> None: ...
+    def conclude(self, status: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command line, understood; a command that lacks a flag has its default here."""
+
+    playbook: Path = Path()
+    inventory: tuple[Path, ...] = ()
+    limit: str | None = None
+    extra_vars: tuple[str, ...] = ()
+    forks: int = 30
+    ask_become_pass: bool = False
+    verbose: int = 0
+    json: bool = False
+    check: bool = False
+    diff: bool = False
+    lock_wait: float = 0.0
+    allow_older: bool = False
+    take_over: bool = False
+    reason: str = ""
+    to: str | None = None
+    lines: int = 100
+    follow: bool = False
+    service: str = ""
+    provider: str = "nspawn"
+    keep: bool = False
+    faults: bool = False
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command under way."""
+
+    asked: Asked
+    face: Face
+    use: UseCases
+    veil: Veil
+    ask_password: Callable[[], str]
+
+    def run(self) -> Run:
+        """Return what the use cases want to know.
+
+        Raises:
+            InputError: no inventory, or extra variables that make no sense.
+        """
+        from shipit import options
+        from shipit.wishes import Run
+
+        asked = self.asked
+        inventory = options.inventory(asked.playbook, asked.inventory, os.environ)
+        return Run(
+            playbook=asked.playbook,
+            inventory=inventory,
+            limit=asked.limit,
+            extra_vars=options.extra_vars(asked.extra_vars),
+            forks=asked.forks,
+            become_password=self._become_password() if asked.ask_become_pass else None,
+            reason=asked.reason,
+            lock_wait=asked.lock_wait,
+            allow_older=asked.allow_older,
+        )
+
+    def _become_password(self) -> Secret:
+        from shipit.secret import Mask, Secret
+
+        password = Secret(self.ask_password())
+        self.veil.learn(Mask([password]))
+        return password
+
+
+def conduct(
+    act: Callable[[Session], int], asked: Asked, use: UseCases, ask_password: Callable[[], str]
+) -> int:
+    """Carry out a command and tell how it ended. Returns the exit status."""
+    from shipit.faces.masking import Veil
+
+    veil = Veil()
+    face = _face(asked, veil)
+    try:
+        ended = act(Session(asked, face, use, veil, ask_password))
+    except ShipitError as error:
+        if asked.verbose >= _TRACEBACKS:
+            sys.stderr.write(veil(traceback.format_exc()))
+        face.refuse(error)
+        ended = error.exit_status
+    except KeyboardInterrupt:
+        face.interrupt()
+        ended = INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the edge of the process: our own bug, told as one
+        face.confess(error, traceback.format_exc())
+        ended = BUG
+    face.conclude(ended)
+    return ended
+
+
+def _face(asked: Asked, veil: Veil) -> Face:
+    if asked.json:
+        from shipit.faces.jsonlines import JsonLines
+
+        return JsonLines(sys.stdout, verbosity=asked.verbose, veil=veil)
+    from shipit.faces.console import People
+
+    return People(sys.stdout, sys.stderr, verbosity=asked.verbose, veil=veil)
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: the run ends in order, and says what it did."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,324 @@
+"""Tell a run to people: a live table on a terminal, plain lines elsewhere. The owner of rich.
+
+Promises that both say the same: every failure with its evidence, the table at the end, one sentence
+on the whole and what to do next. Colours only on a terminal, and none where NO_COLOR is set. May be
+fed from many threads at once. What is said is decided elsewhere (wording, reports, board).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO, cast
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+from rich.theme import Theme
+
+from shipit.errors import HostError, InputError, ShipitError
+from shipit.events import (
+    Event,
+    HostFailed,
+    Noted,
+    Probed,
+    Problem,
+    RunBegan,
+    RunEnded,
+    SecretsKnown,
+    Sent,
+    StepBegan,
+    StepEnded,
+)
+from shipit.faces import reports, wording
+from shipit.faces.board import Board, Row
+from shipit.faces.layout import Line, Part, plain
+from shipit.faces.masking import masked
+from shipit.faces.outlet import Outlet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from shipit.events import Emit
+    from shipit.faces.masking import Veil
+
+WHOLE_EVIDENCE = 3  # hosts whose evidence is shown; the rest mostly fail for the same reason
+STEPS_SHOWN = 10  # hosts of a run up to which each step is a plain line without -v
+SPARE_LINES = 6  # of the terminal, for the title, the counts and the prompt
+REFRESHES = 8  # a second
+WIDEST = 100  # columns of the live table: times stay near their steps on a wide screen
+TIME_WIDTH = 6
+
+_THEME = Theme(
+    {"good": "green", "bad": "red", "warn": "yellow", "quiet": "dim", "strong": "bold"},
+    inherit=True,
+)
+_TIMINGS = (StepBegan, StepEnded, Probed)
+
+
+class Printer:
+    """Draws lines and grids: with colours on a terminal, else as plain text of any width."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+        self.is_terminal = outlet.isatty() and os.environ.get("TERM") not in (None, "dumb")
+        file = cast("TextIO", outlet)
+        self.console = Console(file=file, theme=_THEME, highlight=False, markup=False, emoji=False)
+
+    def show(self, parts: Sequence[Part]) -> None:
+        """Print a report; long lines are left to the terminal, so that they can be copied whole."""
+        if not self.is_terminal:
+            self.outlet.write("".join(f"{text}\n" for text in plain(parts)))
+            return
+        for part in parts:
+            self.console.print(_drawn(part), soft_wrap=isinstance(part, Line))
+
+
+class Lines:
+    """Plain lines, one an event; for pipes, logs and CI."""
+
+    def __init__(self, printer: Printer, *, verbosity: int) -> None:
+        self._printer, self._verbosity = printer, verbosity
+        self._board, self._lock = Board(), threading.Lock()
+        self._told = Told(verbosity)
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:  # lines come in the order of what they tell
+            self._board.take(event, time.monotonic())
+            parts = self._parts(event)
+            if parts:
+                self._printer.show(parts)
+
+    def _parts(self, event: Event) -> list[Part]:
+        if isinstance(event, RunEnded):
+            return reports.ending(event, self._board.rows)
+        if isinstance(event, HostFailed):
+            return list(self._told.problem(event.problem))
+        if not self._is_told(event):
+            return []
+        width = max(map(len, self._board.rows), default=0)
+        return [Line(wording.line(event, width))]
+
+    def _is_told(self, event: Event) -> bool:
+        if isinstance(event, Sent):
+            return bool(self._verbosity) and event.done >= event.total
+        if isinstance(event, StepEnded):
+            return bool(self._verbosity) or len(self._board.rows) <= STEPS_SHOWN or not event.ok
+        return bool(self._verbosity) or not isinstance(event, _TIMINGS)
+
+
+class Told:
+    """Tells each problem once, and the evidence of the first few; `-v` shows all of it."""
+
+    def __init__(self, verbosity: int) -> None:
+        self._verbosity, self._seen = verbosity, 0
+
+    def problem(self, failed: Problem) -> Iterator[Line]:
+        self._seen += 1
+        first, *rest = wording.problem(failed, whole=bool(self._verbosity))
+        yield Line(first, "bad")
+        if self._verbosity or self._seen <= WHOLE_EVIDENCE:
+            yield from (Line(text) for text in rest)
+
+
+class LiveTable:
+    """A table of hosts that lives while a run goes on; problems and notes scroll by above it."""
+
+    def __init__(self, printer: Printer, *, verbosity: int) -> None:
+        self._printer, self._verbosity = printer, verbosity
+        self._board, self._told = Board(), Told(verbosity)
+        # Guards the board alone: rich calls _draw with its own lock held, so that printing while
+        # this one is held would be a deadlock.
+        self._lock = threading.Lock()
+        self._live: Live | None = None
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._board.take(event, time.monotonic())
+        if isinstance(event, RunBegan):
+            self._start()
+        elif isinstance(event, RunEnded):
+            self.close()
+            self._printer.show(reports.ending(event, self._board.rows))
+        else:
+            self._tell(event)
+
+    def close(self) -> None:
+        """Take the table from the screen; what was printed above it stays."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _start(self) -> None:
+        self.close()
+        self._live = Live(
+            console=self._printer.console,
+            get_renderable=self._draw,
+            refresh_per_second=REFRESHES,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, HostFailed):
+            self._printer.show(list(self._told.problem(event.problem)))
+        elif isinstance(event, Noted):
+            self._printer.show([Line(wording.line(event))])
+        elif self._verbosity and isinstance(event, _TIMINGS):
+            self._printer.show([Line(wording.line(event), "quiet")])
+
+    def _draw(self) -> RenderableType:
+        now = time.monotonic()
+        with self._lock:
+            view = self._board.view(max(3, self._printer.console.height - SPARE_LINES))
+            title = f"{view.title}  {wording.seconds(now - self._board.began)}"
+        width = min(self._printer.console.width, WIDEST)
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.width = width
+        names = max((len(row.host) for row in view.rows), default=0)
+        table.add_column(no_wrap=True, overflow="ellipsis", width=min(names, width * 2 // 5))
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(no_wrap=True, justify="right", width=TIME_WIDTH)
+        for row in view.rows:
+            table.add_row(*_row_cells(row, now), style=_row_style(row))
+        rest = [Text(view.rest, style="quiet", overflow="ellipsis", no_wrap=True)]
+        head = Text(title, style="strong", overflow="ellipsis", no_wrap=True)
+        return Group(head, table, *(rest if view.rest else []))
+
+
+def _row_cells(row: Row, now: float) -> tuple[Text, Text, Text]:
+    if row.outcome:
+        doing, took = row.outcome.value, wording.seconds(row.seconds)
+        doing += f"  {row.release}" if row.release else ""
+    elif row.step:
+        sent = f"{wording.size(row.done)} of {wording.size(row.total)}" if row.total else ""
+        doing = "  ".join(part for part in (row.step, row.detail, sent) if part)
+        took = wording.seconds(now - row.since)
+    else:
+        doing, took = "waiting", ""
+    return Text(row.host), Text(doing), Text(took)
+
+
+def _row_style(row: Row) -> str:
+    if row.is_failed:
+        return "bad"
+    if row.outcome:
+        return "good"
+    return "" if row.step else "quiet"
+
+
+def _drawn(part: Part) -> RenderableType:
+    if isinstance(part, Line):
+        return Text(part.text, style=part.style)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="quiet")
+    for heading in part.headings:
+        table.add_column(Text(heading), overflow="fold")
+    for number, row in enumerate(part.rows):
+        table.add_row(*(Text(cell) for cell in row), style=part.style(number))
+    return table
+
+
+class People:
+    """The face for people: runs and answers on `out`, what went wrong beside them on `err`."""
+
+    def __init__(self, out: TextIO, err: TextIO, *, verbosity: int, veil: Veil) -> None:
+        self._veil, self._verbosity = veil, verbosity
+        self._out, self._err = Printer(Outlet(out, veil)), Printer(Outlet(err, veil))
+        kind: Callable[..., LiveTable | Lines] = LiveTable if self._out.is_terminal else Lines
+        self._run = kind(self._out, verbosity=verbosity)
+        self._aside = Lines(self._err, verbosity=verbosity)
+        self._is_run = False
+
+    def __call__(self, event: Event) -> None:
+        """Tell an event of a run."""
+        if isinstance(event, SecretsKnown):
+            self._veil.learn(event.hide)
+            return
+        self._is_run = self._is_run or isinstance(event, RunBegan)
+        self._run(masked(event, self._veil))
+
+    def quiet(self, event: Event) -> None:
+        """Tell of a question only what its answer does not hold: notes, and timings with -v."""
+        if isinstance(event, SecretsKnown):
+            self._veil.learn(event.hide)
+        elif isinstance(event, Noted) or (self._verbosity and isinstance(event, _TIMINGS)):
+            self._aside(masked(event, self._veil))
+
+    def aside(self, event: Event) -> None:
+        """Tell what went wrong while lines of a log are on their way."""
+        if isinstance(event, HostFailed):
+            self._aside(masked(event, self._veil))
+        else:
+            self.quiet(event)
+
+    def answer(self, _what: str, _status: int, parts: Sequence[Part], /, **_data: object) -> None:
+        """Print the answer to a question."""
+        self._out.show(masked(list(parts), self._veil))
+
+    def log(self, host: str, text: str) -> None:
+        """Print lines of a host's journal; the host is named in front of each."""
+        lines = "".join(f"{host}  {line}\n" if host else f"{line}\n" for line in text.splitlines())
+        self._out.outlet.write(lines)
+
+    def refuse(self, error: ShipitError) -> None:
+        """Print what is wrong, where, and what to do."""
+        self.close()
+        self._err.show(masked(_refusal(error), self._veil))
+
+    def confess(self, error: BaseException, trace: str) -> None:
+        """Print a bug of our own, with all that a report of it needs."""
+        self.close()
+        what = f"this is a bug in shipit, not a mistake of yours: {error!r}"
+        ask = "please report it with the lines above, and what you typed, where shipit came from"
+        self._err.show(
+            masked([Line(trace.rstrip()), Line(what, "bad"), Line(ask, "strong")], self._veil)
+        )
+
+    def interrupt(self) -> None:
+        """Say that Ctrl-C ended it where no run was there to say what was done about it."""
+        self.close()
+        self._err.show([Line(wording.interrupted(is_run=self._is_run), "warn")])
+
+    def conclude(self, status: int) -> None:
+        """Leave the screen as it should stay."""
+        del status  # the run's last event has told it
+        self.close()
+
+    def close(self) -> None:
+        if isinstance(self._run, LiveTable):
+            self._run.close()
+
+
+def _refusal(error: ShipitError) -> list[Part]:
+    if isinstance(error, HostError):
+        failed = Problem(error.host, error.code, error.what, error.step, error.hint, error.evidence)
+        return [
+            Line(text, "" if number else "bad")
+            for number, text in enumerate(wording.problem(failed))
+        ]
+    parts: list[Part] = [Line(f"error: {error}", "bad")]
+    if isinstance(error, InputError):
+        parts = [Line(f"error: {mistake}", "bad") for mistake in error.mistakes]
+        found = wording.count(len(error.mistakes), "mistake")
+        parts.append(Line(f"{found}; nothing was touched", "strong"))
+    return parts
+
+
+@contextmanager
+def receiver(*, json: bool, stream: TextIO, verbosity: int, veil: Veil) -> Iterator[Emit]:
+    """Give an emit that tells a run on one stream, masked, and leaves the screen in order."""
+    if json:
+        from shipit.faces.jsonlines import JsonLines  # noqa: PLC0415 - structlog only when asked for
+
+        yield JsonLines(stream, verbosity=verbosity, veil=veil)
+        return
+    people = People(stream, stream, verbosity=verbosity, veil=veil)
+    try:
+        yield people
+    finally:
+        people.close()

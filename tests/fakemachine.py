@@ -1,0 +1,362 @@
+"""A machine for tests of the transaction: systemd, probes, clocks in memory, files on a real disk.
+
+`faults` says what goes wrong at which call: a test lets every call of a story fail in turn. A
+process that is killed leaves the machine as it was at that moment; after a power cut it boots.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipit.agent.failures import Refused
+from shipit.agent.host import QUICK, Answer, UnitView
+from shipit.agent.process import Done
+from shipit.agent.protocol import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from shipit.agent.paths import Paths
+
+GOOD = Done(0, "")
+
+
+class Fault(Enum):
+    """What happens at one call."""
+
+    KILL_BEFORE = "kill before"
+    KILL_AFTER = "kill after"
+    CUT_BEFORE = "power cut before"
+    CUT_AFTER = "power cut after"
+    ERROR = "error"
+    LATE_ERROR = "error after its effect"
+
+    @property
+    def is_before(self) -> bool:
+        return self in (Fault.KILL_BEFORE, Fault.CUT_BEFORE)
+
+    @property
+    def is_kill(self) -> bool:
+        return self in (Fault.KILL_BEFORE, Fault.KILL_AFTER)
+
+    @property
+    def is_error(self) -> bool:
+        return self in (Fault.ERROR, Fault.LATE_ERROR)
+
+
+class Killed(BaseException):
+    """SIGKILL, as the process that is hit sees it."""
+
+
+class PowerCut(BaseException):
+    """The machine is gone."""
+
+
+@dataclass
+class Running:
+    text: str
+    invocation: str
+    pid: int
+    since: float
+    restarts: int = 0
+    active: str = "active"
+
+
+@dataclass
+class Machine:
+    """Implements the port `Host`."""
+
+    paths: Paths
+    faults: dict[int, Fault] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    sick: set[str] = field(default_factory=set)  # releases whose health check fails
+    crashing: set[str] = field(default_factory=set)  # releases whose service ends at once
+    loaded: dict[str, str] = field(default_factory=dict)  # what systemd has read
+    running: dict[str, Running] = field(default_factory=dict)
+    driver: list[str] = field(default_factory=list)  # command of the transient unit; [] without
+    idle: list[Callable[[], None]] = field(default_factory=list)  # done whenever time passes
+    label: Callable[[], str] = str  # put before the names of calls
+    clock: float = 1000.0
+    boots: int = 1
+    is_booting: bool = False
+    starts: int = 0
+
+    # --- faults ----------------------------------------------------------------------------------
+
+    def _call(self, name: str, *, fallible: bool = True) -> Fault | None:
+        """Count a call; return the fault that is due after it, or raise the one before it."""
+        self.clock += 0.001
+        fault = self.faults.get(len(self.calls))
+        self.calls.append(f"{self.label()}: {name}")
+        if fault and fault.is_before:
+            raise Killed if fault.is_kill else PowerCut
+        return None if fault and fault.is_error and not fallible else fault
+
+    def _after(self, fault: Fault | None) -> None:
+        if fault is Fault.KILL_AFTER:
+            raise Killed
+        if fault is Fault.CUT_AFTER:
+            raise PowerCut
+
+    def _command(self, name: str, effect: Callable[[], Done]) -> Done:
+        fault = self._call(name)
+        if fault is Fault.ERROR:
+            return Done(1, f"{name}: no")
+        done = effect()
+        self._after(fault)
+        return Done(1, f"{name}: no") if fault is Fault.LATE_ERROR else done
+
+    def _disk(self, name: str, path: str, effect: Callable[[], None]) -> None:
+        fault = self._call(name)
+        full = OSError(errno.ENOSPC, "No space left on device", path)
+        if fault is Fault.ERROR:
+            raise full
+        effect()
+        self._after(fault)
+        if fault is Fault.LATE_ERROR:
+            raise full
+
+    # --- systemd ---------------------------------------------------------------------------------
+
+    def systemctl(self, verb: str, names: Sequence[str] = (), *, timeout: float = QUICK) -> Done:
+        word = verb.partition(" ")[0].replace("-", "_")
+        effect: Callable[[list[str]], Done] = getattr(self, f"_{word}")
+        return self._command(f"{verb} {' '.join(names)}".strip(), lambda: effect(list(names)))
+
+    def _start(self, names: list[str]) -> Done:
+        results = [self._start_one(name) for name in names if name not in self.running]
+        return GOOD if all(results) else Done(1, "Unit not found.")
+
+    def _start_one(self, name: str) -> bool:
+        if name not in self.loaded and not self._load(name):
+            return False
+        self.starts += 1
+        started = Running(self.loaded[name], f"i{self.starts}", 100 + self.starts, self.wall_time)
+        if name.endswith(".service") and self.release_in(started.text) in self.crashing:
+            started.active, started.pid = "failed", 0
+        self.running[name] = started
+        return True
+
+    def _restart(self, names: list[str]) -> Done:
+        self._stop(names)
+        return self._start(names)
+
+    def _stop(self, names: list[str]) -> Done:
+        for name in names:
+            self.running.pop(name, None)
+        return GOOD
+
+    def _reset_failed(self, names: list[str]) -> Done:
+        for name in names:
+            if name in self.running and self.running[name].active == "failed":
+                del self.running[name]
+        return GOOD
+
+    def _enable(self, names: list[str]) -> Done:
+        if not all(self._text(name) for name in names):
+            return Done(1, "Unit file does not exist.")
+        for name in names:
+            if not self._wants(name).is_symlink():
+                self._wants(name).parent.mkdir(exist_ok=True)
+                self._wants(name).symlink_to(f"../{name}")
+        return GOOD
+
+    def _reenable(self, names: list[str]) -> Done:
+        self._disable(names)
+        return self._enable(names)
+
+    def _disable(self, names: list[str]) -> Done:
+        for name in names:
+            self._wants(name).unlink(missing_ok=True)
+        return GOOD
+
+    def _daemon_reload(self, _names: list[str]) -> Done:
+        names = [path.name for path in Path(self.paths.units).iterdir()]
+        self.loaded = {name: text for name in names if (text := self._text(name))}
+        return GOOD
+
+    def _load(self, name: str) -> bool:
+        text = self._text(name)
+        if text:
+            self.loaded[name] = text
+        return bool(text)
+
+    def _text(self, name: str) -> str:
+        path = Path(self.paths.units, name)
+        return path.read_text() if path.is_file() else ""
+
+    def _wants(self, name: str) -> Path:
+        return Path(self.paths.units, "multi-user.target.wants", name)
+
+    def show(self, names: Sequence[str]) -> dict[str, UnitView]:
+        fault = self._call(f"show {' '.join(names)}")
+        if fault and fault.is_error:
+            raise Refused(Failure("systemd-mute", "systemctl show: no", ""))
+        views = {name: self._view(name) for name in names}
+        self._after(fault)
+        return views
+
+    def _view(self, name: str) -> UnitView:
+        if name == self.paths.unit:
+            return UnitView(name, active="active" if self.driver else "inactive")
+        text = self._text(name)
+        enabled = self._wants(name).is_symlink()
+        state = "" if not text else "enabled" if enabled else "disabled"
+        view = UnitView(name, "loaded" if text else "not-found", file_state=state)
+        stale = name in self.loaded and bool(text) and self.loaded[name] != text
+        view = replace(view, need_reload=stale)
+        run = self.running.get(name)
+        if run is None:
+            return view
+        return replace(
+            view,
+            active=run.active,
+            sub="running" if run.active == "active" else run.active,
+            invocation=run.invocation,
+            main_pid=run.pid,
+            restarts=run.restarts,
+            since=run.since if run.active == "active" else 0.0,
+        )
+
+    def start_driver(
+        self, unit: str, argv: Sequence[str], *, after: Sequence[str] = (), wait: bool = True
+    ) -> Done:
+        def effect() -> Done:
+            if self.driver:
+                return Done(1, f"Unit {unit} already exists.")
+            self.driver = list(argv)
+            return GOOD
+
+        return self._command("start driver", effect)
+
+    def verify(self, unit_paths: Sequence[str], *, options: Sequence[str] = ()) -> Done:
+        return GOOD
+
+    # --- probes ----------------------------------------------------------------------------------
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        user: str = "",
+        environment: Mapping[str, str] | None = None,
+        cwd: str = "/",
+    ) -> Done:
+        return self._command(f"run {' '.join(argv)}", lambda: Done(0, f"{user} in {cwd}"))
+
+    def http(self, url: str, *, timeout: float, socket_path: str = "") -> Answer:
+        fault = self._call(f"GET {url}")
+        self._after(fault)
+        if fault:
+            return Answer(error="connection refused")
+        serving = [r for name, r in self.running.items() if name.endswith("web.service")]
+        if not serving or serving[0].active != "active":
+            return Answer(error="connection refused")
+        release = self.release_in(serving[0].text)
+        return Answer(
+            status=500 if release in self.sick else 200, body=f'{{"release": "{release}"}}'.encode()
+        )
+
+    def tcp(self, address: str, port: int, *, timeout: float) -> Answer:
+        return Answer()
+
+    def unix(self, path: str, *, timeout: float) -> Answer:
+        return Answer()
+
+    def unit_log(self, unit: str, *, since: float, lines: int) -> str:
+        self._after(self._call(f"log {unit}", fallible=False))
+        return f"the log of {unit}"
+
+    # --- paths -----------------------------------------------------------------------------------
+
+    def install(self, path: str, text: str) -> None:
+        file = Path(path)
+        self._disk(f"install {file.name}", path, lambda: void(file.write_text(text)))
+
+    def remove(self, path: str) -> None:
+        file = Path(path)
+        self._disk(f"remove {file.name}", path, lambda: file.unlink(missing_ok=True))
+
+    def point(self, link: str, target: str) -> None:
+        def effect() -> None:
+            Path(link).unlink(missing_ok=True)
+            Path(link).symlink_to(target)
+
+        self._disk(f"point {Path(link).name} at {target}", link, effect)
+
+    # --- clocks ----------------------------------------------------------------------------------
+
+    def booting(self) -> bool:
+        self._after(self._call("booting", fallible=False))
+        return self.is_booting
+
+    def boot_id(self) -> str:
+        return f"boot-{self.boots}"
+
+    def boottime(self) -> float:
+        return self.clock
+
+    def now(self) -> float:
+        self._after(self._call("now", fallible=False))
+        return self.clock
+
+    @property
+    def wall_time(self) -> float:
+        return 1_700_000_000.0 + self.clock
+
+    def wall(self) -> float:
+        self._after(self._call("wall", fallible=False))
+        return self.wall_time
+
+    def sleep(self, seconds: float) -> None:
+        fault = self._call("sleep", fallible=False)
+        self.clock += seconds
+        for act in self.idle:
+            act()
+        self._after(fault)
+
+    # --- what a test does with it ----------------------------------------------------------------
+
+    def release_in(self, text: str) -> str:
+        """Return the release that a unit's text belongs to."""
+        _, found, rest = text.partition(f"{self.paths.releases}/")
+        return rest.partition("/")[0] if found else ""
+
+    def boot(self, settle: Callable[[], object]) -> None:
+        """Start again from what is on the disk; `settle` is what the boot-time unit does."""
+        self.boots += 1
+        self.running, self.loaded, self.driver = {}, {}, []
+        self.is_booting = True
+        wants = self._wants("")
+        queued = sorted(link.name for link in wants.iterdir()) if wants.is_dir() else []
+        self._daemon_reload([])
+        settles = Path(self.paths.boot_link).is_symlink()
+        try:
+            if settles:
+                settle()
+            settles = False
+        except Killed:
+            pass  # Restart=on-failure, but by then the units have not waited
+        for name in queued:
+            if not name.startswith("shipit-recover") and self._text(name):
+                self._start_one(name)
+        if settles:
+            settle()
+        self.is_booting = False
+
+    def running_releases(self) -> set[str]:
+        """Return the releases that serve, by what the long-running services were started from."""
+        return {
+            self.release_in(run.text)
+            for name, run in self.running.items()
+            if name.endswith(".service") and run.active == "active"
+        }
+
+
+def void(_result: object) -> None:
+    """Have no result."""

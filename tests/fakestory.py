@@ -1,0 +1,227 @@
+"""A deploy on a fake machine, told to its end whatever fails on the way.
+
+Plays the parts that are not the agent's transaction: the session that stages and launches, systemd
+that starts a dead driver again, the boot, the controller that gives the verdict, the next Hello.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fakemachine import Killed, Machine, PowerCut
+from shipit.agent import files, journal, lease, ledger, prune, releases, transaction
+from shipit.agent.codec import to_json
+from shipit.agent.contents import Artifact, Check, Gate, Manifest, Unit
+from shipit.agent.failures import Refused, from_os_error
+from shipit.agent.machine import State
+from shipit.agent.paths import Paths
+from shipit.agent.protocol import Activate, Attempt, Failure, Settled  # fmt: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEASE = 6.0
+LIMIT = 60  # processes in one story; more is a loop
+TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
+SOCKET = "[Socket]\nListenStream={port}\n[Install]\nWantedBy=sockets.target\n"
+SERVICE = "[Service]\nExecStart={top}/venv/bin/{name}\n[Install]\nWantedBy=multi-user.target\n"
+
+
+def units(*, worker: bool) -> tuple[Unit, ...]:
+    found = [
+        Unit("app-web.socket", "web", start=True, watched=False, stop_timeout=1.0),
+        Unit("app-web.service", "web", start=True, watched=True, stop_timeout=1.0),
+    ]
+    if worker:
+        found.append(
+            Unit("app-worker.service", "worker", start=True, watched=True, stop_timeout=1.0)
+        )
+    return tuple(found)
+
+
+def manifest(paths: Paths, release: str, *, worker: bool = False, keep: int = 5) -> Manifest:
+    return Manifest(
+        id=release, app=paths.app, version=release, root=paths.root, user="root",
+        interpreter="python3", installer="uv", installer_wheel=TOOL,
+        app_wheel=replace(TOOL, sha256=release.ljust(64, "0")),
+        wheels=(), requirements="", bundle="", units=units(worker=worker), texts=(), env=(),
+        gate=Gate((Check("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5),
+        smoke=(), keep_releases=keep, created="", created_by="",
+    )  # fmt: skip
+
+
+def put(paths: Paths, wanted: Manifest, *, port: int = 8000) -> None:
+    """Lay a release's directory out, as staging does."""
+    release = paths.release(wanted.id)
+    for directory in (release.units, release.files, release.env, release.venv):
+        files.make_directory(directory)
+    for unit in wanted.units:
+        text = SOCKET if unit.name.endswith(".socket") else SERVICE
+        content = text.format(port=port, top=release.top, name=unit.service)
+        files.write(f"{release.units}/{unit.name}", content.encode())
+    files.write(release.manifest, json.dumps(to_json(wanted)).encode())
+
+
+@dataclass
+class Story:
+    """One machine, and what people do with it."""
+
+    paths: Paths
+    machine: Machine
+    verdict: str = "commit"  # the controller's, once it has heard Healthy; "" for never
+    txns: int = 0
+    processes: int = 0
+    heard: list[object] = field(default_factory=list)
+
+    @classmethod
+    def at(cls, directory: Path) -> Story:
+        for name in ("opt", "units", "var/txn"):
+            (directory / name).mkdir(parents=True)
+        root, var, etc = (str(directory / name) for name in ("opt/app", "var", "units"))
+        paths = Paths("app", root, var, etc)
+        story = cls(paths, Machine(paths))
+        story.machine.idle.append(story._controller)
+        return story
+
+    def _controller(self) -> None:
+        open_ = journal.load(self.paths)
+        if self.verdict and open_ is not None and open_.healthy:
+            transaction.settle(self.paths, open_.txn, self.verdict)
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    def deploy(self, wanted: Manifest, *, port: int = 8000) -> None:
+        """Stage and launch a release, and let the machine come to rest."""
+        self._lives(lambda: self._staged(wanted, port))
+        self._rest()
+
+    def rollback(self, release: str) -> None:
+        self._lives(lambda: self._launched(self._attempt("rollback"), release))
+        self._rest()
+
+    def _attempt(self, what: str) -> Attempt:
+        self.txns += 1
+        return Attempt(f"t{self.txns}", what, "dev@laptop", 1, "2026-01-01T00:00:00Z")
+
+    def _staged(self, wanted: Manifest, port: int) -> None:
+        transaction.recover(self.paths, self.machine)
+        attempt = self._attempt("deploy")
+        fresh = releases.manifest(self.paths, wanted.id) is None
+        with files.lock(self.paths.session_lock, transaction.lock_note(attempt)):
+            opened = transaction.begin(self.paths, attempt, wanted.id, fresh=fresh)
+            self.machine.now()  # a place to be killed in
+            opened = transaction.advance(self.paths, opened, State.BUILD)
+            self.machine.now()
+            put(self.paths, wanted, port=port)
+            self.machine.now()
+            self._launched(attempt, wanted.id)
+
+    def _launched(self, attempt: Attempt, release: str) -> None:
+        ask = Activate(attempt, release, LEASE)
+        try:
+            transaction.launch(self.paths, self.machine, ask, agent_zip="a.pyz", python="python3")
+        except (Refused, OSError) as error:
+            failure = error.failure if isinstance(error, Refused) else from_os_error(error, "arm")
+            opened = journal.load(self.paths)
+            if opened is not None and opened.txn == attempt.txn:
+                transaction.discard(self.paths, self.machine, opened, failure)
+
+    def hello(self) -> str:
+        """Let the next session settle what is open, as often as it takes."""
+        said: list[str] = []
+        self._lives(lambda: said.append(transaction.recover(self.paths, self.machine)))
+        return "".join(said)
+
+    def _rest(self) -> None:
+        """Let systemd and the next Hello do what they do until nothing is open any more."""
+        while self.processes < LIMIT:
+            if self.machine.driver:
+                self._lives(self._driven)
+            elif self._is_open():
+                self.hello()
+            else:
+                return
+        raise AssertionError(f"no end: {journal.load(self.paths)}")
+
+    def _driven(self) -> None:
+        try:
+            transaction.transact(self.paths, self.machine)
+        except Killed:
+            return  # systemd starts it again
+        self.machine.driver = []
+
+    def _is_open(self) -> bool:
+        open_ = journal.load(self.paths)
+        return open_ is not None and open_.state is not State.STUCK
+
+    def _lives(self, act: Callable[[], object]) -> None:
+        """Run a process; a power cut is followed by a boot, however often it is cut again."""
+        self.processes += 1
+        try:
+            act()
+        except Killed:
+            return
+        except (Refused, OSError):
+            return  # said to the controller
+        except PowerCut:
+            self._lives(self._boot)
+
+    def _boot(self) -> None:
+        self.machine.boot(lambda: transaction.recover(self.paths, self.machine))
+
+    # --- what is true ----------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        open_ = journal.load(self.paths)
+        return open_.state.value if open_ else "closed"
+
+    @property
+    def head(self) -> str:
+        top = ledger.head(ledger.entries(self.paths))
+        return top.release if top else ""
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [entry.outcome for entry in ledger.entries(self.paths)]
+
+    def settled(self) -> Settled | None:
+        last = [m for m in transaction.follow(self.paths, self.machine) if isinstance(m, Settled)]
+        return last[-1] if last else None
+
+    def failure(self) -> Failure:
+        settled = self.settled()
+        assert settled is not None
+        assert settled.failure is not None
+        return settled.failure
+
+    def assert_serves(self, release: str) -> None:
+        """Invariant 1: code, units and processes are of one release; "" for a clean host."""
+        paths, machine = self.paths, self.machine
+        installed = sorted(path.name for path in Path(paths.units).glob("app-*"))
+        if not release:
+            assert (installed, releases.pointed(paths), machine.running) == ([], "", {})
+            assert not Path(paths.current).is_symlink()
+            return
+        wanted = releases.manifest(paths, release)
+        assert wanted is not None
+        assert releases.pointed(paths) == release
+        assert releases.installed_texts(paths, installed) == releases.unit_texts(paths, wanted)
+        texts = {name: run.text for name, run in machine.running.items() if run.active == "active"}
+        assert texts == releases.unit_texts(paths, wanted)
+
+    def assert_nothing_is_left(self) -> None:
+        """Invariant 3: nothing is open, armed or half there."""
+        paths = self.paths
+        assert journal.load(paths) is None
+        assert not Path(paths.boot_unit).exists()
+        assert not Path(paths.boot_link).is_symlink()
+        assert not Path(paths.lease).exists()
+        assert lease.verdict(paths, f"t{self.txns}") == ""
+        assert transaction.holder(paths) is None
+        assert prune.kept(ledger.entries(paths), self.head, 9, []) >= set(
+            releases.listed(paths)
+        ) - {""}

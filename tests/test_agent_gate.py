@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fakestory import Story, manifest, put
+from shipit.agent import gate
+from shipit.agent.contents import Check, Gate, Manifest
+from shipit.agent.failures import Refused
+from shipit.agent.host import Answer, UnitView
+from shipit.agent.protocol import Failure, Probed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HTTP = Check("http", "http://127.0.0.1:8000/healthz", json={"version": "2"})
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "wrong"),
+    [
+        (Check("http", "u"), Answer(status=200), ""),
+        (Check("http", "u"), Answer(error="connection refused"), "connection refused"),
+        (Check("http", "u"), Answer(status=302), "expected status 200, got 302"),
+        (Check("http", "u", status=204), Answer(status=204), ""),
+        (Check("http", "u", body="ok"), Answer(status=200, body=b"all ok"), ""),
+        (Check("http", "u", body="ok"), Answer(status=200, body=b"no"), "the text 'ok'"),
+        (HTTP, Answer(status=200, body=b'{"version": "2", "more": 1}'), ""),
+        (HTTP, Answer(status=200, body=b'{"version": "1"}'), "version to be '2', got '1'"),
+        (HTTP, Answer(status=200, body=b"{}"), "expected a field version"),
+        (HTTP, Answer(status=200, body=b"<html>"), "expected JSON"),
+        (Check("tcp", "a:1"), Answer(), ""),
+        (Check("unix", "/run/a"), Answer(), ""),
+        (Check("unix", "/run/a:/healthz"), Answer(status=500), "expected status 200, got 500"),
+        (Check("command", "check"), Answer(status=0), ""),
+        (Check("command", "check"), Answer(status=3), "expected exit status 0, got 3"),
+    ],
+)
+def test_an_answer_is_judged(check: Check, answer: Answer, wrong: str) -> None:
+    told = gate.judge(check, answer)
+    assert wrong in told
+    assert bool(wrong) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "wrong"),
+    [
+        ({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}, ""),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, "expected a.b to be 1, got 2"),
+        ({"a": {"b": 1}}, {"a": 1}, "expected a to have fields, got 1"),
+        ({"a": True}, {"a": 1}, "expected a to be True, got 1"),
+        ({"a": [1]}, {"a": [1, 2]}, "expected a to be [1], got [1, 2]"),
+        ({}, [], "expected an object to have fields, got []"),
+    ],
+)
+def test_json_fields_are_a_nested_subset(expected: object, got: object, wrong: str) -> None:
+    assert gate.differs(expected, got) == wrong
+
+
+class Gated:
+    """A release that runs on a fake machine, and its gate."""
+
+    def __init__(self, directory: Path) -> None:
+        self.story = Story.at(directory)
+        self.machine = self.story.machine
+        self.manifest = manifest(self.story.paths, "r1")
+        self.story.deploy(self.manifest)
+        self.began = self.machine.clock
+        self.said: list[object] = []
+
+    def run(self, **changes: float) -> Failure | None:
+        plain = self.manifest.gate
+        wanted = replace(self.manifest, gate=replace(plain, **changes))  # type: ignore[arg-type]
+        return gate.run(self.machine, self._subject(wanted), self.said.append, lambda: None)
+
+    def _subject(self, wanted: Manifest) -> gate.Subject:
+        self.began = self.machine.clock
+        return gate.subject(self.story.paths, self.machine, wanted, self.machine.wall_time - 900)
+
+    def later(self, seconds: float, change: Callable[[], None]) -> None:
+        """Let something happen when that much time has passed."""
+        pending = [change]
+
+        def look() -> None:
+            if pending and self.machine.clock >= self.began + seconds:
+                pending.pop()()
+
+        self.machine.idle.append(look)
+
+    @property
+    def seconds(self) -> float:
+        return self.machine.clock - self.began
+
+
+@pytest.fixture
+def gated(tmp_path: Path) -> Gated:
+    return Gated(tmp_path)
+
+
+def test_a_good_release_passes_after_min_healthy_and_no_later(gated: Gated) -> None:
+    assert gated.run(min_healthy=2.0, interval=0.7) is None
+    assert 2.0 <= gated.seconds < 2.1
+
+
+def test_a_fast_start_is_a_fast_gate(gated: Gated) -> None:
+    gated.machine.sick.add("r1")
+    gated.later(0.1, gated.machine.sick.clear)
+    assert gated.run(min_healthy=0.0, interval=5.0) is None
+    assert gated.seconds < 0.3
+
+
+def test_a_break_starts_the_healthy_spell_anew(gated: Gated) -> None:
+    gated.later(1.5, lambda: gated.machine.sick.add("r1"))
+    gated.later(3.0, gated.machine.sick.clear)
+    assert gated.run(min_healthy=2.0, deadline=10.0) is None
+    assert gated.seconds >= 5.0
+    assert [m.ok for m in gated.said if isinstance(m, Probed)] == [True, False, True]
+
+
+def test_a_spell_that_has_begun_in_time_may_be_finished(gated: Gated) -> None:
+    assert gated.run(min_healthy=3.0, deadline=1.0) is None
+
+
+def test_at_the_deadline_the_failure_says_expected_got_attempts_and_the_log(gated: Gated) -> None:
+    gated.machine.sick.add("r1")
+    failure = gated.run(deadline=4.0, interval=1.0)
+    assert failure is not None
+    assert failure.code == "check-failed"
+    assert "GET http://127.0.0.1:8000/healthz: expected status 200, got 500" in failure.what
+    assert "attempts in 4." in failure.what
+    assert 'last answer: {"release": "r1"}' in failure.evidence
+    assert "the log of app-web.service" in failure.evidence
+    assert 4.0 <= gated.seconds < 5.1
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"active": "failed", "pid": 0}, "is failed"),
+        ({"active": "inactive", "pid": 0}, "is inactive"),
+        ({"restarts": 1, "invocation": "other"}, "restarted 1 times"),
+        ({"invocation": "other"}, "app-web.service is active"),
+    ],
+)
+def test_a_unit_that_failed_or_restarted_fails_at_once(
+    gated: Gated, change: dict[str, Any], what: str
+) -> None:
+    running = gated.machine.running
+    web = running["app-web.service"]
+    gated.later(0.3, lambda: running.update({"app-web.service": replace(web, **change)}))
+    failure = gated.run(min_healthy=30.0, deadline=60.0)
+    assert failure is not None
+    assert failure.code == "unit-failed"
+    assert what in failure.what
+    assert gated.seconds < 1.0
+
+
+def test_a_service_that_crashed_before_the_first_look_is_seen(gated: Gated) -> None:
+    web = gated.machine.running["app-web.service"]
+    view = UnitView("app-web.service", "loaded", "active", "running", main_pid=1, restarts=1)
+    assert gate._baseline(replace(view, since=50.0), 40.0).restarts == 0
+    assert gate._baseline(replace(view, since=30.0), 40.0).restarts == 1
+    assert web.restarts == 0
+
+
+def test_a_changed_main_pid_starts_the_spell_anew(gated: Gated) -> None:
+    web = gated.machine.running["app-web.service"]
+    gated.later(1.0, lambda: setattr(web, "pid", 7))
+    assert gated.run(min_healthy=2.0) is None
+    assert gated.seconds >= 3.0
+
+
+def test_an_interruption_ends_the_gate(gated: Gated) -> None:
+    stop = Failure("called-back", "the release was called back", "check")
+    subject = gated._subject(gated.manifest)
+    found = gate.run(gated.machine, subject, gated.said.append, lambda: stop)
+    assert found is stop
+
+
+def test_a_command_runs_in_the_release_as_the_apps_user(gated: Gated) -> None:
+    check = Check("command", "sh -c true", body="root in")
+    wanted = replace(gated.manifest, gate=Gate((check,), 0.25, 1.0, 0.0))
+    put(gated.story.paths, wanted)
+    subject = gated._subject(wanted)
+    assert gate.run(gated.machine, subject, gated.said.append, lambda: None) is None
+    assert any(call.endswith("sh -c true") for call in gated.machine.calls)
+
+
+def test_systemd_that_does_not_answer_is_no_bad_release(gated: Gated) -> None:
+    def mute() -> None:
+        raise Refused(Failure("systemd-mute", "no", ""))
+
+    gated.later(0.1, mute)
+    with pytest.raises(Refused, match="no"):
+        gated.run(min_healthy=5.0)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shipit.agent import ledger, prune
+from shipit.agent.ledger import Entry
+from shipit.agent.paths import Paths
+
+
+def history(text: str) -> list[Entry]:
+    """Read `r1 r2 <r1 r3!`: committed r1, r2, a rollback to r1, r3 reverted; r4? never switched."""
+    return [_entry(str(number), word) for number, word in enumerate(text.split())]
+
+
+def _entry(txn: str, word: str) -> Entry:
+    outcome = {"!": ledger.REVERTED, "?": ledger.FAILED}.get(word[-1], ledger.COMMITTED)
+    what = "rollback" if word.startswith("<") else "deploy"
+    return Entry(txn, what, word.strip("<!?"), "1", "", outcome, "dev", "2026-01-01T00:00:00Z")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths("app", str(tmp_path / "opt"), str(tmp_path / "var"), str(tmp_path / "units"))
+
+
+@pytest.mark.parametrize(
+    ("text", "head", "target"),
+    [
+        ("", None, None),
+        ("r1", "r1", None),
+        ("r1 r2", "r2", "r1"),
+        ("r1 r2 r3!", "r2", "r1"),  # a failed one never ran
+        ("r1 r2! r3", "r3", "r1"),
+        ("r1 r2 r3 <r2", "r2", "r1"),  # two in a row go two back
+        ("r1 r2 r3 <r2 <r1", "r1", None),
+        ("r1 r2 <r1 r3", "r3", "r1"),  # not to the one that was rolled back from
+        ("r1 r2 r1", "r1", "r2"),  # deployed again
+        ("r1 r2 r3 <r2!", "r3", "r1"),  # it failed when it was wanted back
+        ("r1 r2 r3 r2?", "r3", "r2"),  # it was not even tried
+        ("r1 r2 r3 <r1", "r1", None),
+    ],
+)
+def test_head_and_rollback_target(text: str, head: str | None, target: str | None) -> None:
+    entries = history(text)
+    top = ledger.head(entries)
+    assert (top.release if top else None) == head
+    assert ledger.rollback_target(entries, head or "") == target
+
+
+def test_a_line_is_found_again_and_a_torn_one_left_out(paths: Paths) -> None:
+    for entry in history("r1 r2"):
+        ledger.append(paths, entry)
+    with Path(paths.ledger).open("a") as stream:
+        stream.write('{"txn": "half a li')
+    ledger.append(paths, _entry("9", "r3"))
+    assert [entry.release for entry in ledger.entries(paths)] == ["r1", "r2", "r3"]
+
+
+def test_the_same_outcome_of_a_transaction_is_recorded_once(paths: Paths) -> None:
+    for _ in range(2):
+        ledger.append(paths, _entry("t1", "r1"))
+    ledger.append(paths, _entry("t1", "r1!"))
+    assert [e.outcome for e in ledger.entries(paths)] == [ledger.COMMITTED, ledger.REVERTED]
+
+
+def test_a_release_has_one_line_in_the_history_with_its_last_outcome(paths: Paths) -> None:
+    lines = ledger.release_lines(paths, history("r1 r2 r3! <r1 r2?"))
+    assert [(line.id, line.outcome, line.running) for line in lines] == [
+        ("r2", "committed", False),
+        ("r3", "reverted", False),
+        ("r1", "committed", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "running", "keep", "stay"),
+    [
+        ("r1 r2 r3 r4", "r4", 2, "r3 r4"),
+        ("r1 r2 r3 r4", "r4", 1, "r3 r4"),  # the rollback target always stays
+        ("r1 r2 r3! r4! r5", "r5", 2, "r2 r4 r5"),  # of the failed only the newest
+        ("r1 r2 r3 <r1", "r1", 1, "r1"),
+        ("r1 r2 r3 r4 <r2", "r2", 2, "r1 r2 r4"),
+        ("r1 r2! r3! r4!", "r1", 3, "r1 r4"),  # failures don't push proven ones out
+    ],
+)
+def test_what_pruning_keeps(text: str, running: str, keep: int, stay: str) -> None:
+    assert prune.kept(history(text), running, keep, []) == frozenset(stay.split())

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit.agent import probes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+
+@contextmanager
+def answering(listener: socket.socket, answer: Callable[[socket.socket], None]) -> Iterator[None]:
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            answer(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield
+    thread.join(5)
+    listener.close()
+
+
+def plainly(answer: bytes) -> Callable[[socket.socket], None]:
+    def reply(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(answer)
+
+    return reply
+
+
+def dribbling(connection: socket.socket) -> None:
+    """Send a byte now and then for longer than the probe waits, until it hangs up."""
+    try:
+        for byte in OK * 100:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.05)
+    except OSError:
+        return
+
+
+@pytest.fixture
+def listener() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def url(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/healthz?x=1"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "body"),
+    [
+        (OK, 200, b"hi"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n", 302, b""),
+    ],
+)
+def test_an_http_answer_is_passed_on_as_it_is(
+    listener: socket.socket, sent: bytes, status: int, body: bytes
+) -> None:
+    with answering(listener, plainly(sent)):
+        answer = probes.get(url(listener), 5.0)
+    assert (answer.error, answer.status, answer.body) == ("", status, body)
+
+
+def test_a_service_that_dribbles_is_cut_off_in_time(listener: socket.socket) -> None:
+    began = time.monotonic()
+    with answering(listener, dribbling):
+        answer = probes.get(url(listener), 0.3)
+    assert answer.error
+    assert time.monotonic() - began < 2.0
+
+
+def test_what_is_no_http_is_said(listener: socket.socket) -> None:
+    with answering(listener, plainly(b"SSH-2.0-x\r\n")):
+        assert "not an HTTP answer" in probes.get(url(listener), 5.0).error
+
+
+def test_a_refused_connection_is_an_answer(listener: socket.socket) -> None:
+    listener.close()
+    assert probes.tcp("127.0.0.1", 1, 1.0).error == "connection refused"
+    assert probes.get("http://127.0.0.1:1/", 1.0).error == "connection refused"
+
+
+@pytest.mark.parametrize("bad", ["ftp://x/", "http:///x", "http://x:99999/", "nonsense"])
+def test_what_is_no_url_is_said(bad: str) -> None:
+    assert "not a URL" in probes.get(bad, 1.0).error
+
+
+def test_a_unix_socket_is_connected_to_and_asked(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    assert probes.unix(path, 1.0).error == "no such file or directory"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        assert probes.unix(path, 1.0).error == ""
+        listener.accept()[0].close()
+        with answering(listener, plainly(OK)):
+            assert probes.get("http://localhost/healthz", 5.0, path).body == b"hi"

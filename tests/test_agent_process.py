@@ -1,0 +1,96 @@
+"""Programs end in time, and nothing of the agent's environment is theirs."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit.agent import process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_a_program_says_and_how_it_ends() -> None:
+    done = process.run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=10.0)
+    assert (done.status, done.output, done.ok) == (3, "out\nerr\n", False)
+    assert done.end(10.0) == "ended with exit status 3"
+
+
+def test_a_program_that_does_not_end_is_killed_with_its_children() -> None:
+    began = time.monotonic()
+    done = process.run(["sh", "-c", "sleep 60 & echo $!; sleep 60"], timeout=0.3)
+    assert time.monotonic() - began < 10
+    assert (done.timed_out, done.ok) == (True, False)
+    assert done.end(0.3) == "did not end within 0.3 s"
+    child = int(done.output)
+    deadline = time.monotonic() + 10
+    while is_running(child):
+        assert time.monotonic() < deadline
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stream:  # noqa: PTH123 - it may vanish
+            return stream.read().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_child_that_stays_behind_does_not_hold_the_agent_up() -> None:
+    began = time.monotonic()
+    assert process.run(["sh", "-c", "sleep 30 & echo done"], timeout=20.0).output == "done\n"
+    assert time.monotonic() - began < 10
+
+
+def test_the_agents_environment_does_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEAK", "leaked")
+    names = {line.partition("=")[0] for line in process.run(["env"], timeout=10.0).output.split()}
+    assert names == {"PATH", "LC_ALL", "HOME"}
+
+
+def test_only_the_end_of_much_output_is_kept() -> None:
+    done = process.run(["sh", "-c", "yes | head -c 100000; echo the end"], timeout=10.0)
+    assert done.output.endswith("the end\n")
+    assert done.output.startswith("[... ")
+    assert len(done.output) < process.OUTPUT_LIMIT + 100
+
+
+def test_text_reaches_the_program() -> None:
+    assert process.run(["cat"], timeout=10.0, text="ünïcode").output == "ünïcode"
+
+
+def test_a_program_that_is_not_there_is_an_error_of_the_system() -> None:
+    with pytest.raises(FileNotFoundError):
+        process.run(["/nowhere/at/all"], timeout=1.0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_another_users_program_has_that_users_rights() -> None:
+    argv = process.as_user("nobody", ["/bin/sh", "-c", "id -un; id -G; cat /etc/shadow"])
+    done = process.run(argv, timeout=10.0)
+    assert done.output.splitlines()[0] == "nobody"
+    assert "0" not in done.output.splitlines()[1].split()
+    assert "Permission denied" in done.output
+
+
+def test_what_the_watch_raises_ends_the_program_and_comes_out(tmp_path: Path) -> None:
+    class NobodyWaitsError(Exception):
+        pass
+
+    def watch() -> None:
+        if (tmp_path / "pid").exists():
+            raise NobodyWaitsError
+
+    argv = [
+        "/bin/sh",
+        "-c",
+        f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; sleep 60",
+    ]
+    with pytest.raises(NobodyWaitsError):
+        process.run(argv, timeout=30, watch=watch)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -1,0 +1,429 @@
+"""One controller over one channel: it is answered, and what it leaves behind is put right."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pytest
+
+import agentmatter
+from agentmatter import NoSystemd
+from shipit.agent import (
+    channel,
+    contents,
+    files,
+    journal,
+    ledger,
+    locks,
+    preflight,
+    protocol,
+    releases,
+    server,
+    store,
+)
+from shipit.agent.paths import Paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shipit.agent.host import Host
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the agent needs root")
+
+ENV = 'TOKEN="s3cret"\n'
+TEXTS = {f"units/{agentmatter.UNIT}": agentmatter.SERVICE, "files/app.ini": "[app]\n"}
+NONCE = "00ff" * 8
+
+
+class Controller:
+    """The other end of a server that runs in a thread of this process."""
+
+    def __init__(self, folder: Path, host: Host) -> None:
+        self.paths = Paths(
+            "demo", str(folder / "opt"), var=str(folder / "var"), units=str(folder / "units")
+        )
+        Path(self.paths.units).mkdir(exist_ok=True)
+        to_read, to_write = os.pipe(), os.pipe()
+        self._agent_in = os.fdopen(to_read[0], "rb")
+        self.out: BinaryIO = os.fdopen(to_read[1], "wb")
+        self.answers: BinaryIO = os.fdopen(to_write[0], "rb")
+        self._agent_out = to_write[1]
+        made = channel.Channel(self._agent_in, self._agent_out)
+        self.server = server.Server(made, host, self.place, "/nowhere/agent.pyz")
+        self.thread = threading.Thread(target=self._serve)
+        self.status: int | None = None
+        self.channel = made
+        self.thread.start()
+
+    def place(self, app: str, root: str) -> Paths:
+        return replace(self.paths, app=app)
+
+    def _serve(self) -> None:
+        self.status = server.guarded(self.channel, self.server.serve)
+        os.close(self._agent_out)
+
+    def send(self, message: object, body: bytes = b"") -> None:
+        protocol.write(self.out, message, body)
+
+    def answer(self) -> Any:  # noqa: ANN401 - any word of protocol
+        frame = protocol.read(self.answers)
+        return frame.message if frame else None
+
+    def ask(self, message: object, *kinds: type) -> Any:  # noqa: ANN401 - any word of protocol
+        """Send a request and return its answer; steps on the way are passed over."""
+        self.send(message)
+        while True:
+            word = self.answer()
+            if not isinstance(word, (protocol.StepBegan, protocol.StepEnded)):
+                return word
+
+    def hello(self, blobs: Sequence[str] = (), nonce: str = "") -> protocol.Facts:
+        facts = self.ask(protocol.Hello("demo", self.paths.root, tuple(blobs), nonce))
+        assert isinstance(facts, protocol.Facts)
+        return facts
+
+    def leave(self) -> None:
+        self.out.close()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+
+@contextmanager
+def talking(folder: Path, host: Host | None = None) -> Iterator[Controller]:
+    controller = Controller(folder, host or NoSystemd())
+    try:
+        yield controller
+    finally:
+        controller.leave()
+        controller.answers.close()
+        controller._agent_in.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(preflight, "SYSTEMD_RUNS", "/")  # this machine may be run by another init
+    return tmp_path
+
+
+def request(controller: Controller, txn: str = "txn-1", **env: str) -> protocol.Stage:
+    goods = agentmatter.matter(Path(controller.paths.var).parent / "wheels")
+    agentmatter.receive(controller.paths, goods.all)
+    env = env or {"web": ENV}
+    manifest = agentmatter.manifest(controller.paths, goods, texts=TEXTS, env=env)
+    return agentmatter.stage(manifest, TEXTS, env, txn)
+
+
+def commit(controller: Controller, manifest: contents.Manifest) -> None:
+    """Make as if what is staged had been switched to and committed."""
+    entry = ledger.Entry("txn-1", "deploy", manifest.id, "1.0.0", "", "committed", "dev", "now")
+    ledger.append(controller.paths, entry)
+    journal.remove(controller.paths)
+    Path(controller.paths.current).symlink_to(f"releases/{manifest.id}")
+    for name in releases.unit_texts(controller.paths, manifest):
+        unit = Path(controller.paths.units) / name
+        unit.write_text(agentmatter.SERVICE)
+
+
+# --- hello -------------------------------------------------------------------------------------
+
+
+def test_an_empty_host_says_what_it_is(folder: Path) -> None:
+    with talking(folder) as controller:
+        facts = controller.hello(blobs=["0" * 64])
+    assert facts.protocol == protocol.VERSION
+    assert facts.machine == os.uname().machine
+    assert facts.systemd == 252
+    assert facts.libc[0] == "glibc"
+    assert facts.free_bytes > 0
+    assert facts.interpreters
+    assert (facts.current, facts.healthy, facts.present) == (None, False, ())
+    assert (facts.releases, facts.holder, facts.recovered, facts.stuck) == ((), None, "", "")
+
+
+@needs_root
+def test_a_host_with_a_release_tells_it_without_its_secrets(folder: Path) -> None:
+    host = NoSystemd()
+    with talking(folder, host) as controller:
+        controller.hello()
+        stage = request(controller)
+        assert isinstance(controller.ask(stage), protocol.Staged)
+        commit(controller, stage.manifest)
+        digests = [artifact.sha256 for artifact in stage.manifest.artifacts()]
+        facts = controller.hello(digests, NONCE)
+        assert facts.current == stage.manifest
+        assert facts.present == tuple(digests)
+        assert facts.units == {agentmatter.UNIT: agentmatter.SERVICE}
+        expected = hmac.new(bytes.fromhex(NONCE), b"s3cret", "sha256").hexdigest()
+        assert facts.env == {"web": {"TOKEN": expected}}
+        assert [(line.id, line.running) for line in facts.releases] == [(stage.manifest.id, True)]
+        assert facts.healthy
+        host.inactive.add(agentmatter.UNIT)
+        assert not controller.hello().healthy
+        host.inactive.clear()
+        Path(controller.paths.current).unlink()
+        assert not controller.hello().healthy
+
+
+@pytest.mark.parametrize(
+    ("app", "root"), [("../x", "/opt/x"), ("demo", "opt"), ("demo", "/"), ("demo", "/opt/../etc")]
+)
+def test_an_app_that_cannot_be_is_refused(folder: Path, app: str, root: str) -> None:
+    with talking(folder) as controller:
+        failure = controller.ask(protocol.Hello(app, root))
+    assert failure.code == "bad-request"
+    assert controller.status == 1
+
+
+@pytest.mark.parametrize("word", [protocol.AskStatus(), protocol.End()])
+def test_what_may_not_be_said_now_ends_the_conversation(folder: Path, word: object) -> None:
+    with talking(folder) as controller:
+        assert controller.ask(word).code == "bad-request"
+        assert controller.answer() is None
+
+
+# --- staging -----------------------------------------------------------------------------------
+
+
+def parts(content: bytes) -> Iterator[tuple[protocol.Part, bytes]]:
+    digest = hashlib.sha256(content).hexdigest()
+    size = 1 << 20
+    for start in range(0, len(content), size):
+        piece = content[start : start + size]
+        yield protocol.Part(digest, start, len(content)), piece
+
+
+@needs_root
+@pytest.mark.parametrize("before", [True, False], ids=["before the Stage", "after it"])
+def test_blobs_come_on_the_same_channel(folder: Path, *, before: bool) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        stage = request(controller)
+        files.remove_tree(str(Path(controller.paths.incoming("")).parent))
+        goods = agentmatter.matter(folder / "wheels")
+        pieces = [piece for wheel in goods.all for piece in parts(wheel.read_bytes())]
+        if not before:
+            controller.send(replace(stage, parts=len(pieces)))
+        for part, body in pieces:
+            controller.send(part, body)
+        if before:
+            controller.send(stage)
+        kinds = [type(controller.answer()).__name__ for _ in range(7)]
+    assert kinds == ["StepBegan", "StepEnded"] * 3 + ["Staged"]
+
+
+def test_the_bulk_channel_takes_parts_and_says_end(folder: Path) -> None:
+    paths = Paths("", "/", var=str(folder / "var"))
+    content = os.urandom(3 << 20)
+    digest = hashlib.sha256(content).hexdigest()
+    frames = b"".join(protocol.pack(part, len(body)) + body for part, body in parts(content))
+    with (folder / "in").open("wb") as stream:
+        stream.write(frames)
+    with (folder / "in").open("rb") as stdin, (folder / "out").open("wb") as stdout:
+        assert server.receive(stdin, stdout.fileno(), lambda _app, _root: paths) == 0
+    answer = protocol.read(io.BytesIO((folder / "out").read_bytes()))
+    assert answer == protocol.Frame(protocol.End(), b"")
+    assert store.digest_of(paths.incoming(digest)) == digest
+
+
+@needs_root
+def test_what_was_staged_is_discarded_when_the_controller_leaves(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        stage = request(controller)
+        assert isinstance(controller.ask(stage), protocol.Staged)
+        release = Path(controller.paths.release(stage.manifest.id).top)
+        assert release.exists()
+        controller.leave()
+        assert not release.exists()
+        assert journal.load(controller.paths) is None
+        assert controller.status == 0
+        assert files.lock_note(controller.paths.session_lock) is None
+
+
+@needs_root
+def test_unstage_discards_and_says_so(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        stage = request(controller)
+        controller.ask(stage)
+        settled = controller.ask(protocol.Unstage("txn-1"))
+        assert (settled.outcome, settled.running) == ("discarded", "")
+        assert not Path(controller.paths.release(stage.manifest.id).top).exists()
+
+
+@needs_root
+def test_a_failed_stage_is_answered_and_the_next_one_works(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        stage = request(controller)
+        broken = replace(stage, manifest=replace(stage.manifest, interpreter="/nowhere/python3"))
+        assert controller.ask(broken).code == "no-interpreter"
+        again = replace(stage, attempt=agentmatter.attempt("txn-2"))
+        assert isinstance(controller.ask(again), protocol.Staged)
+
+
+@needs_root
+def test_parts_that_follow_a_refused_stage_are_passed_over(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        stage = request(controller)
+        broken = replace(stage.manifest, interpreter="/nowhere/python3")
+        controller.send(replace(stage, manifest=broken, parts=2))
+        while not isinstance(word := controller.answer(), protocol.Failure):
+            assert isinstance(word, (protocol.StepBegan, protocol.StepEnded))
+        for part, body in [*parts(b"one"), *parts(b"two")]:
+            controller.send(part, body)
+        assert controller.ask(protocol.AskReleases()).releases[0].outcome == "failed"
+
+
+def test_a_held_lock_says_whose_it_is(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        note = locks.note(agentmatter.attempt("other"), "session")
+        with files.lock(controller.paths.session_lock, note):
+            assert controller.hello().holder is not None
+            failure = controller.ask(
+                protocol.Activate(agentmatter.attempt(), "1.0.0-aaaaaaaa", lease=10.0)
+            )
+    assert failure.code == "locked"
+    assert "dev@laptop" in failure.what
+
+
+def test_switching_to_a_release_that_is_not_there_is_refused(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        activate = protocol.Activate(agentmatter.attempt(what="rollback"), "nope", lease=10.0)
+        assert controller.ask(activate).code == "release-missing"
+        assert journal.load(controller.paths) is None
+
+
+def test_attaching_where_nothing_runs_ends_at_once(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        assert controller.ask(protocol.Attach()) == protocol.End()
+
+
+@needs_root
+def test_a_survey_finds_and_touches_nothing(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        stage = request(controller)
+        broken = replace(stage.manifest, interpreter="/nowhere/python3")
+        findings = controller.ask(protocol.Survey(broken, 0, TEXTS))
+        assert [problem.code for problem in findings.problems] == ["no-interpreter"]
+        assert not Path(controller.paths.root).exists()
+
+
+# --- status ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deployed(folder: Path) -> Iterator[tuple[Controller, contents.Manifest, NoSystemd]]:
+    host = NoSystemd()
+    with talking(folder, host) as controller:
+        controller.hello()
+        stage = request(controller)
+        assert isinstance(controller.ask(stage), protocol.Staged)
+        commit(controller, stage.manifest)
+        yield controller, stage.manifest, host
+
+
+Deployed = tuple[Controller, contents.Manifest, NoSystemd]
+
+
+@needs_root
+def test_a_release_as_it_was_staged_has_no_drift(deployed: Deployed) -> None:
+    controller, manifest, _host = deployed
+    status = controller.ask(protocol.AskStatus())
+    assert status.drift == ()
+    assert (status.release, status.version, status.who) == (manifest.id, "1.0.0", "dev")
+    (unit,) = status.units
+    assert (unit.name, unit.active, unit.since) == (
+        agentmatter.UNIT,
+        "active/running",
+        "1970-01-01T00:00:01+00:00",
+    )
+
+
+def site_packages(controller: Controller, manifest: contents.Manifest) -> Path:
+    venv = Path(controller.paths.release(manifest.id).venv)
+    (found,) = venv.glob("lib/*/site-packages")
+    return found
+
+
+def edit(path: Path, text: str = "changed") -> str:
+    """Change a file of its own inode: hard links of it elsewhere stay as they are."""
+    path.unlink(missing_ok=True)
+    path.write_text(text)
+    path.chmod(0o644)
+    return str(path)
+
+
+@needs_root
+def test_every_kind_of_drift_is_named_with_its_path(deployed: Deployed) -> None:
+    controller, manifest, host = deployed
+    release = controller.paths.release(manifest.id)
+    packages = site_packages(controller, manifest)
+    expected = {
+        f"{edit(Path(controller.paths.units) / agentmatter.UNIT)} was changed",
+        f"{edit(Path(release.text('files/app.ini')))} was changed",
+        f"{edit(packages / 'demodep.py')} was changed",
+        f"{edit(packages / 'sitecustomize.py')} was added",
+    }
+    env = Path(release.env_file("web"))
+    env.write_text('TOKEN="other"\n')
+    env.chmod(0o644)
+    (packages / "demoapp" / "unused.py").unlink()
+    Path(controller.paths.blob(manifest.app_wheel.sha256)).unlink()
+    host.inactive.add(agentmatter.UNIT)
+    drift = set(controller.ask(protocol.AskStatus()).drift)
+    assert expected <= drift
+    rest = "\n".join(sorted(drift - expected))
+    assert f"{env} was changed" in rest
+    assert f"{env} can be read by others" in rest
+    assert f"{packages}/demoapp/unused.py is missing" in rest
+    assert "is missing or was changed" in rest
+    assert f"{agentmatter.UNIT} is inactive/dead instead of active" in rest
+    assert len(drift) == 9
+
+
+@needs_root
+def test_a_changed_file_with_a_forged_record_is_drift(deployed: Deployed) -> None:
+    controller, manifest, _host = deployed
+    packages = site_packages(controller, manifest)
+    edit(packages / "demodep.py", "ANSWER = 41\n")
+    (record,) = packages.glob("demodep-*.dist-info/RECORD")
+    lines = [line for line in record.read_text().splitlines() if not line.startswith("demodep.py")]
+    edit(record, "\n".join([*lines, "demodep.py,,"]) + "\n")
+    assert controller.ask(protocol.AskStatus()).drift == (f"{packages}/demodep.py was changed",)
+
+
+def test_a_host_without_a_release_has_an_empty_status(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        status = controller.ask(protocol.AskStatus())
+        assert (status.release, status.units, status.drift) == ("", (), ())
+        assert controller.ask(protocol.AskLogs(10, follow=False)).code == "nothing-deployed"
+
+
+def test_a_bug_of_ours_is_told_with_its_traceback(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(NoSystemd):
+        def show(self, names: Sequence[str]) -> dict[str, Any]:
+            raise ZeroDivisionError("a bug")
+
+    with talking(folder, Broken()) as controller:
+        controller.hello()
+        failure = controller.ask(protocol.AskStatus())
+    assert (failure.code, "ZeroDivisionError: a bug" in failure.evidence) == ("agent-bug", True)
+    assert controller.status == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err

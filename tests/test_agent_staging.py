@@ -1,0 +1,350 @@
+"""A staged release is whole, verified and invisible; a failed one leaves nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import agentmatter
+from agentmatter import NoSystemd
+from shipit.agent import journal, ledger, preflight, releases, staging
+from shipit.agent.channel import Gone
+from shipit.agent.contents import Manifest, Rendered
+from shipit.agent.failures import Refused
+from shipit.agent.machine import State
+from shipit.agent.paths import Paths
+from shipit.agent.process import Done
+from shipit.agent.protocol import Staged, StepBegan, StepEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the agent needs root")
+
+SECRET = "s3cret-sentinel-value"
+ENV = f'TOKEN="{SECRET}"\nMODE="x"\n'
+TEXTS = {
+    f"units/{agentmatter.UNIT}": agentmatter.SERVICE,
+    "files/conf/app.ini": "[app]\n",
+}
+
+
+def booted() -> bool:
+    return Path(preflight.SYSTEMD_RUNS).is_dir()
+
+
+@dataclass
+class Stage:
+    """A place to stage in, and what was said there."""
+
+    paths: Paths
+    folder: Path
+    host: NoSystemd
+    said: list[Any]
+
+    def manifest(self, release: str = "1.0.0-aaaaaaaa", **changes: Any) -> Manifest:  # noqa: ANN401
+        goods = agentmatter.matter(self.folder / "wheels")
+        agentmatter.receive(self.paths, goods.all)
+        made = agentmatter.manifest(self.paths, goods, release, TEXTS, {"web": ENV})
+        return replace(made, **changes)
+
+    def stage(self, manifest: Manifest, txn: str = "txn-1", env: str = ENV) -> Staged:
+        request = agentmatter.stage(manifest, TEXTS, {"web": env}, txn)
+        return staging.stage(self.paths, self.host, request, lambda: None, self.said.append)
+
+    def refused(self, manifest: Manifest) -> Refused:
+        with pytest.raises(Refused) as caught:
+            self.stage(manifest)
+        return caught.value
+
+    def commit(self, manifest: Manifest, txn: str = "txn-1") -> None:
+        """Make as if the staged release had been switched to and committed."""
+        entry = ledger.Entry(txn, "deploy", manifest.id, "1", "", "committed", "dev", "now")
+        ledger.append(self.paths, entry)
+        journal.remove(self.paths)
+        Path(self.paths.current).symlink_to(f"releases/{manifest.id}")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    paths = Paths(
+        "demo", str(tmp_path / "opt"), var=str(tmp_path / "var"), units=str(tmp_path / "units")
+    )
+    (tmp_path / "units").mkdir()
+    if not booted():  # the law is about hosts; this machine may be run by something else
+        monkeypatch.setattr(preflight, "SYSTEMD_RUNS", "/")
+    tmp_path.chmod(0o755)
+    for folder in tmp_path.parents:
+        if folder.is_relative_to("/tmp/pytest-of-root"):
+            folder.chmod(0o755)
+    return Stage(paths, tmp_path, NoSystemd(), [])
+
+
+def mode(path: str) -> str:
+    return f"{Path(path).stat().st_mode & 0o7777:04o}"
+
+
+def test_a_staged_release_is_whole_and_nothing_points_at_it(place: Stage) -> None:
+    manifest = place.manifest()
+    assert place.stage(manifest) == Staged(manifest.id, reused=False)
+    release = place.paths.release(manifest.id)
+    assert releases.manifest(place.paths, manifest.id) == manifest
+    assert Path(release.text("files/conf/app.ini")).read_text() == "[app]\n"
+    assert Path(release.env_file("web")).read_text() == ENV
+    assert not Path(place.paths.current).is_symlink()
+    assert list(Path(place.paths.units).iterdir()) == []
+    opened = journal.load(place.paths)
+    assert opened is not None
+    assert (opened.state, opened.fresh) == (State.BUILD, True)
+
+
+def test_env_files_are_for_root_alone(place: Stage) -> None:
+    manifest = place.manifest()
+    place.stage(manifest)
+    release = place.paths.release(manifest.id)
+    assert (mode(release.env), mode(release.env_file("web"))) == ("0700", "0600")
+
+
+def test_files_have_their_mode_and_the_users_group(place: Stage) -> None:
+    digest = hashlib.sha256(b"[app]\n").hexdigest()
+    manifest = place.manifest(user="nobody")
+    private = Rendered("files/conf/app.ini", 0o640, digest)
+    texts = tuple(private if t.name == private.name else t for t in manifest.texts)
+    place.stage(replace(manifest, texts=texts))
+    path = Path(place.paths.release(manifest.id).text("files/conf/app.ini"))
+    assert (mode(str(path)), path.owner(), path.group()) == ("0640", "root", "nogroup")
+
+
+def test_units_are_verified_before_the_answer(place: Stage) -> None:
+    manifest = place.manifest()
+    place.stage(manifest)
+    assert place.host.verified == [
+        place.paths.release(manifest.id).text(f"units/{agentmatter.UNIT}")
+    ]
+
+
+def test_every_step_is_said(place: Stage) -> None:
+    place.stage(place.manifest(smoke=("demoapp",), user="nobody"))
+    began = [word.step for word in place.said if isinstance(word, StepBegan)]
+    ended = [(word.step, word.ok) for word in place.said if isinstance(word, StepEnded)]
+    assert began == ["receive", "build", "verify", "smoke"]
+    assert ended == [(step, True) for step in began]
+
+
+def nothing_left(place: Stage, manifest: Manifest) -> bool:
+    release = Path(place.paths.release(manifest.id).top)
+    return not release.exists() and journal.load(place.paths) is None
+
+
+def test_a_unit_that_systemd_refuses_is_shown_with_its_words(place: Stage) -> None:
+    manifest = place.manifest()
+    place.host.verdict = Done(1, f"other.service: whatever\n{agentmatter.UNIT}: bad line\n")
+    failure = place.refused(manifest).failure
+    assert (failure.code, failure.evidence) == ("unit-verify", f"{agentmatter.UNIT}: bad line")
+    assert nothing_left(place, manifest)
+
+
+def test_another_packages_broken_unit_does_not_matter(place: Stage) -> None:
+    place.host.verdict = Done(1, "/lib/systemd/system/other.service:3: whatever\n")
+    assert place.stage(place.manifest()).release == "1.0.0-aaaaaaaa"
+
+
+def test_a_failing_smoke_command_shows_its_output_without_secrets(place: Stage) -> None:
+    manifest = place.manifest(smoke=("demoapp", "--check"), user="nobody")
+    with pytest.raises(Refused) as caught:
+        place.stage(manifest, env=ENV + 'SMOKE_STATUS="3"\n')
+    failure = caught.value.failure
+    assert failure.code == "smoke-failed"
+    assert "demoapp --check ended with exit status 3" in failure.what
+    assert failure.evidence.startswith("demoapp 42 65534 *** ")
+    assert SECRET not in json.dumps(failure.__dict__)
+    assert nothing_left(place, manifest)
+
+
+def test_no_secret_lies_outside_of_its_env_file(place: Stage) -> None:
+    manifest = place.manifest(smoke=("demoapp",), user="nobody")
+    place.stage(manifest)
+    holders = [
+        path
+        for path in place.folder.rglob("*")
+        if path.is_file() and SECRET.encode() in path.read_bytes()
+    ]
+    assert [str(path) for path in holders] == [place.paths.release(manifest.id).env_file("web")]
+    assert SECRET not in repr(place.said)
+
+
+def test_texts_that_are_not_the_manifests_are_refused(place: Stage) -> None:
+    manifest = replace(place.manifest(), texts=())
+    assert place.refused(manifest).failure.code == "bad-request"
+    assert nothing_left(place, manifest)
+
+
+def test_a_controller_that_goes_away_leaves_nothing_staged(place: Stage) -> None:
+    manifest = place.manifest()
+    request = agentmatter.stage(manifest, TEXTS, {"web": ENV})
+
+    def leave(word: object) -> None:
+        if isinstance(word, StepEnded) and word.step == "build":
+            raise Gone
+
+    with pytest.raises(Gone):
+        staging.stage(place.paths, place.host, request, lambda: None, leave)
+    assert nothing_left(place, manifest)
+
+
+@contextmanager
+def small_disk(at: str, options: str) -> Iterator[None]:
+    """Put a file system of its own under a directory."""
+    Path(at).mkdir(parents=True, exist_ok=True)
+    argv = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", at]
+    if subprocess.run(argv, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", at], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ("size=20m", "disk-too-small", "20 MiB free"),
+        ("nr_inodes=50", "inodes-too-few", "inodes left"),
+        ("ro", "read-only", "mounted read-only"),
+    ],
+)
+def test_a_disk_that_is_too_small_is_told_beforehand(
+    place: Stage, options: str, code: str, words: str
+) -> None:
+    manifest = place.manifest()
+    with small_disk(place.paths.root, options):
+        (problem,) = preflight.survey(place.paths, manifest, TEXTS)
+    assert problem.code == code
+    assert words in problem.what
+    assert place.paths.root in problem.what
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [("size=64k", "disk-full"), ("nr_inodes=20", "no-inodes")]
+)
+def test_a_disk_that_fills_up_meanwhile_is_named_and_nothing_is_left(
+    place: Stage, monkeypatch: pytest.MonkeyPatch, options: str, code: str
+) -> None:
+    monkeypatch.setattr(preflight, "RESERVE", -(1 << 60))
+    monkeypatch.setattr(preflight, "RESERVED_INODES", -(1 << 30))
+    manifest = place.manifest()
+    with small_disk(place.paths.root, options):
+        assert place.refused(manifest).failure.code in (code, "disk-full")
+        assert nothing_left(place, manifest)
+
+
+# --- a release that is there already -----------------------------------------------------------
+
+
+def test_a_committed_release_is_used_again(place: Stage) -> None:
+    manifest = place.manifest()
+    place.stage(manifest)
+    place.commit(manifest)
+    venv = Path(place.paths.release(manifest.id).venv).stat().st_ino
+    assert place.stage(replace(manifest, created="later"), "txn-2").reused
+    assert Path(place.paths.release(manifest.id).venv).stat().st_ino == venv
+    opened = journal.load(place.paths)
+    assert opened is not None
+    assert not opened.fresh
+
+
+def test_texts_of_a_release_that_is_used_again_are_put_right(place: Stage) -> None:
+    manifest = place.manifest()
+    place.stage(manifest)
+    place.commit(manifest)
+    release = place.paths.release(manifest.id)
+    Path(release.text("files/conf/app.ini")).write_text("tampered")
+    Path(release.env_file("web")).unlink()
+    assert place.stage(manifest, "txn-2").reused
+    assert Path(release.text("files/conf/app.ini")).read_text() == "[app]\n"
+    assert (Path(release.env_file("web")).read_text(), mode(release.env_file("web"))) == (
+        ENV,
+        "0600",
+    )
+
+
+def test_a_release_that_was_never_committed_is_made_anew(place: Stage) -> None:
+    manifest = place.manifest()
+    place.stage(manifest)
+    journal.remove(place.paths)
+    left_over = Path(place.paths.release(manifest.id).top) / "left-over"
+    left_over.touch()
+    assert not place.stage(manifest, "txn-2").reused
+    assert not left_over.exists()
+
+
+def test_a_running_release_is_never_removed_to_be_made_anew(place: Stage) -> None:
+    manifest = place.manifest()
+    place.stage(manifest)
+    place.commit(manifest)
+    Path(place.paths.release(manifest.id).manifest).write_text("torn")
+    assert place.refused(manifest).failure.code == "release-damaged"
+    assert Path(place.paths.release(manifest.id).venv).exists()
+
+
+# --- preflight ---------------------------------------------------------------------------------
+
+
+def test_all_that_is_in_the_way_is_told_at_once(place: Stage) -> None:
+    manifest = replace(place.manifest(), interpreter="/usr/bin/python3.99")
+    Path(place.paths.current).mkdir(parents=True)
+    failure = place.refused(manifest).failure
+    assert "is not a symlink" in failure.what
+    assert "python3.99 is not there" in failure.what
+
+
+@pytest.mark.parametrize("name", ["files/../../x", "files//x", "/etc/x", "venv/bin/x", "files"])
+def test_a_dest_outside_of_the_release_is_refused(place: Stage, name: str) -> None:
+    with pytest.raises(Refused) as caught:
+        releases.text_path(place.paths, "r1", name)
+    assert caught.value.failure.code == "dest-outside"
+
+
+def test_a_dest_behind_a_symlink_is_refused(place: Stage) -> None:
+    files = Path(place.paths.release("r1").files)
+    files.mkdir(parents=True)
+    (files / "logs").symlink_to("/etc")
+    with pytest.raises(Refused) as caught:
+        releases.text_path(place.paths, "r1", "files/logs/x")
+    assert "is a symlink" in caught.value.failure.what
+
+
+def test_a_unit_of_somebody_elses_is_not_overwritten(place: Stage) -> None:
+    taken = Path(place.paths.units) / agentmatter.UNIT
+    taken.write_text("[Service]\nExecStart=/bin/true\n")
+    failure = place.refused(place.manifest()).failure
+    assert failure.code == "unit-taken"
+    assert str(taken) in failure.what
+
+
+def test_looking_first_changes_nothing(place: Stage) -> None:
+    manifest = place.manifest()
+    before = sorted(place.folder.rglob("*"))
+    assert preflight.survey(place.paths, manifest, TEXTS) == ()
+    assert sorted(place.folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("one_disk", "copies"), [(True, 0), (False, 1)])
+def test_the_room_for_a_release_counts_copies_only_across_disks(
+    place: Stage, *, one_disk: bool, copies: int
+) -> None:
+    manifest = place.manifest()
+    subject = preflight.Subject(place.paths, manifest, TEXTS, (manifest.app_wheel,))
+    var, root = preflight.needs(subject, one_disk=one_disk)
+    size = manifest.app_wheel.size
+    assert var.size == size * (1 + preflight.UNPACKED)
+    everything = size + sum(wheel.size for wheel in manifest.wheels)
+    assert root.size == copies * everything * preflight.UNPACKED

@@ -1,0 +1,202 @@
+"""The transaction survives anything: each call of a story fails in turn, and pairs of them.
+
+The cases come from the calls that a story makes and from the kinds of faults, not from a list.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakemachine import Fault
+from fakestory import Story, manifest
+from shipit.agent import transaction
+from shipit.agent.protocol import Attempt, Healthy, Settled
+from shipit.agent.voice import Voice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MEMORY = Path("/dev/shm")
+OLD, NEW = "r1", "r2"
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A directory in memory where there is one: thousands of fsyncs, none of them of interest."""
+    directory = tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None)
+    yield Path(directory)
+    shutil.rmtree(directory)
+
+
+def first_deploy(story: Story) -> None:
+    story.deploy(manifest(story.paths, NEW, worker=True))
+
+
+def upgrade(story: Story) -> None:
+    story.deploy(manifest(story.paths, NEW, worker=True))
+
+
+def changed_socket(story: Story) -> None:
+    story.deploy(manifest(story.paths, NEW), port=9000)
+
+
+def sick_upgrade(story: Story) -> None:
+    story.machine.sick.add(NEW)
+    story.deploy(manifest(story.paths, NEW, worker=True))
+
+
+def sick_first_deploy(story: Story) -> None:
+    sick_upgrade(story)
+
+
+def crashing_upgrade(story: Story) -> None:
+    story.machine.crashing.add(NEW)
+    story.deploy(manifest(story.paths, NEW, worker=True))
+
+
+def called_back(story: Story) -> None:
+    story.verdict = "revert"
+    upgrade(story)
+
+
+def unconfirmed(story: Story) -> None:
+    story.verdict = ""
+    upgrade(story)
+
+
+def rollback(story: Story) -> None:
+    story.rollback(NEW)
+
+
+# story -> releases committed beforehand
+STORIES: dict[Callable[[Story], None], tuple[str, ...]] = {
+    first_deploy: (),
+    sick_first_deploy: (),
+    upgrade: (OLD,),
+    changed_socket: (OLD,),
+    sick_upgrade: (OLD,),
+    crashing_upgrade: (OLD,),
+    called_back: (OLD,),
+    unconfirmed: (OLD,),
+    rollback: (NEW, OLD),
+}
+ENDS: dict[Callable[[Story], None], str] = {
+    first_deploy: NEW,
+    upgrade: NEW,
+    changed_socket: NEW,
+    rollback: NEW,
+}
+ids = pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)
+
+
+def prepared(directory: Path, tell: Callable[[Story], None]) -> Story:
+    story = Story.at(directory)
+    for release in STORIES[tell]:
+        story.deploy(manifest(story.paths, release))
+        assert story.head == release
+    story.machine.calls.clear()
+    story.processes = 0
+    return story
+
+
+def told(scratch: Path, tell: Callable[[Story], None], faults: dict[int, Fault]) -> Story:
+    """Tell a story with faults, then check what must hold after every story."""
+    directory = Path(tempfile.mkdtemp(dir=scratch))
+    story = prepared(directory, tell)
+    before = story.head
+    story.machine.faults = faults
+    tell(story)
+    story.machine.faults = {}
+    check_invariants(story, before)
+    shutil.rmtree(directory)
+    return story
+
+
+def check_invariants(story: Story, before: str) -> None:
+    assert "stuck" not in story.outcomes
+    assert story.head in (before, NEW)
+    story.assert_serves(story.head)
+    story.assert_nothing_is_left()
+    settled = story.settled()
+    if settled is not None:
+        assert settled.running == story.head
+        assert (settled.outcome == "committed") == (story.outcomes[-1] == "committed")
+    after, story.verdict = story.head, "commit"  # nothing blocks the next one
+    story.deploy(manifest(story.paths, "r3"))
+    assert story.head == "r3", f"blocked after {after}"
+    story.assert_serves("r3")
+
+
+def moments(scratch: Path, tell: Callable[[Story], None], most: int) -> dict[int, str]:
+    """Return the calls of a story that differ: of each kind in a state, the first and the last."""
+    directory = Path(tempfile.mkdtemp(dir=scratch))
+    story = prepared(directory, tell)
+    story.machine.label = lambda: story.state
+    tell(story)
+    shutil.rmtree(directory)
+    alike: dict[str, list[int]] = {}
+    for index, name in enumerate(story.machine.calls):
+        alike.setdefault(name, []).append(index)
+    chosen = {i for found in alike.values() for i in (*found[: most - 1], *found[-1:])}
+    return {index: story.machine.calls[index] for index in sorted(chosen)}
+
+
+@ids
+def test_without_a_fault_a_story_ends_as_it_should(
+    scratch: Path, tell: Callable[[Story], None]
+) -> None:
+    story = prepared(scratch, tell)
+    before = story.head
+    tell(story)
+    assert story.head == ENDS.get(tell, before)
+    check_invariants(story, before)
+
+
+@ids
+def test_after_any_single_fault_one_release_runs_and_nothing_blocks(
+    scratch: Path, tell: Callable[[Story], None]
+) -> None:
+    calls = moments(scratch, tell, most=2)
+    for index, fault in itertools.product(calls, Fault):
+        try:
+            told(scratch, tell, {index: fault})
+        except AssertionError as error:
+            raise AssertionError(f"{fault.value} {calls[index]!r} (call {index})") from error
+
+
+PAIRS = int(os.environ.get("SHIPIT_FAULT_PAIRS", "25"))  # of each story, drawn anew by a fixed seed
+
+
+@ids
+def test_after_a_pair_of_faults_one_release_runs_and_nothing_blocks(
+    scratch: Path, tell: Callable[[Story], None]
+) -> None:
+    draw = random.Random(tell.__name__)  # noqa: S311 - the same pairs in every run
+    firsts = list(itertools.product(moments(scratch, tell, most=2), Fault))
+    for index, fault in draw.sample(firsts, min(PAIRS, len(firsts))):
+        second, late = draw.randrange(1, 40), draw.choice(list(Fault))
+        try:
+            told(scratch, tell, {index: fault, index + second: late})
+        except AssertionError as error:
+            pair = f"{fault.value} at call {index}, {late.value} {second} calls later"
+            raise AssertionError(pair) from error
+
+
+def test_the_late_last_word_of_the_transaction_before_is_not_taken_for_the_present_one_s(
+    scratch: Path,
+) -> None:
+    story = Story.at(scratch)
+    attempt = Attempt("now", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
+    transaction.begin(story.paths, attempt, NEW, fresh=True)
+    say = Voice(story.paths)
+    say(Settled("before", "reverted", OLD))
+    say(Healthy("now", NEW))
+    assert next(transaction.follow(story.paths, story.machine)) == Healthy("now", NEW)

@@ -1,0 +1,178 @@
+"""A venv is made of blobs alone, hashes required, and what two releases share is shared."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import agentmatter
+from agentmatter import Matter
+from shipit.agent import bytecode, files, store, venv
+from shipit.agent.failures import Refused
+from shipit.agent.paths import Paths
+
+if TYPE_CHECKING:
+    from shipit.agent.contents import Manifest
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths("demo", str(tmp_path / "opt"), var=str(tmp_path / "var"))
+
+
+def goods_in(paths: Paths, folder: Path, installer: str = "uv") -> Matter:
+    goods = agentmatter.matter(folder / "wheels", installer)
+    agentmatter.receive(paths, goods.all)
+    store.prove(paths, map(agentmatter.artifact, goods.all))
+    return goods
+
+
+def make(paths: Paths, manifest: Manifest) -> Path:
+    top = paths.release(manifest.id).top
+    files.make_directory(top)
+    venv.make(paths, manifest)
+    return Path(top) / "venv"
+
+
+def says(made: Path) -> str:
+    argv = [str(made / "bin" / "demoapp")]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def bytecode_of(made: Path, module: str) -> list[Path]:
+    (packages,) = made.glob("lib/*/site-packages")
+    path = packages / module
+    return sorted((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_the_app_runs_from_its_venv(paths: Paths, tmp_path: Path, installer: str) -> None:
+    goods = goods_in(paths, tmp_path, installer)
+    made = make(paths, agentmatter.manifest(paths, goods))
+    assert says(made).startswith("demoapp 42")
+    assert bytecode_of(made, "demodep.py") == []
+    tally = bytecode.complete(str(made), "")
+    assert (tally.linked, tally.compiled > 2) == (0, True)
+    assert len(bytecode_of(made, "demodep.py")) == 1
+
+
+def test_bytecode_of_what_stayed_the_same_is_linked(paths: Paths, tmp_path: Path) -> None:
+    goods = goods_in(paths, tmp_path)
+    old = make(paths, agentmatter.manifest(paths, goods))
+    everything = bytecode.complete(str(old), "").compiled
+    newer = agentmatter.matter(tmp_path / "newer", app_version="2.0.0")
+    agentmatter.receive(paths, newer.all)
+    store.prove(paths, map(agentmatter.artifact, newer.all))
+    new = make(paths, agentmatter.manifest(paths, newer, "2.0.0-bbbbbbbb"))
+    tally = bytecode.complete(str(new), str(old))
+    assert tally == (everything - 2, 2)
+    assert bytecode_of(new, "demodep.py")[0].samefile(bytecode_of(old, "demodep.py")[0])
+    assert not bytecode_of(new, "demoapp/__init__.py")[0].samefile(
+        bytecode_of(old, "demoapp/__init__.py")[0]
+    )
+    assert says(new).startswith("demoapp 42")
+
+
+def test_linked_bytecode_names_the_release_that_runs(paths: Paths, tmp_path: Path) -> None:
+    goods = goods_in(paths, tmp_path)
+    manifest = agentmatter.manifest(paths, goods)
+    old = make(paths, manifest)
+    bytecode.complete(str(old), "")
+    new = make(paths, agentmatter.renamed(manifest, "1.0.0-bbbbbbbb"))
+    assert bytecode.complete(str(new), str(old)).compiled == 0
+    question = "import demoapp; print(demoapp.main.__code__.co_filename)"
+    argv = [str(new / "bin" / "python"), "-c", question]
+    answer = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    assert answer.startswith(str(new))
+
+
+def test_bytecode_of_another_python_is_not_taken(paths: Paths, tmp_path: Path) -> None:
+    goods = goods_in(paths, tmp_path)
+    manifest = agentmatter.manifest(paths, goods)
+    old = make(paths, manifest)
+    bytecode.complete(str(old), "")
+    settings = old / "pyvenv.cfg"
+    settings.write_text(settings.read_text().replace("version_info = 3.", "version_info = 4."))
+    new = make(paths, agentmatter.renamed(manifest, "1.0.0-bbbbbbbb"))
+    assert bytecode.complete(str(new), str(old)).linked == 0
+
+
+def test_a_file_that_is_no_python_does_not_stop_the_rest(paths: Paths, tmp_path: Path) -> None:
+    made = make(paths, agentmatter.manifest(paths, goods_in(paths, tmp_path)))
+    (packages,) = made.glob("lib/*/site-packages")
+    (packages / "template.py").write_text("class {{ name }}:\n")
+    bytecode.complete(str(made), "")
+    assert len(bytecode_of(made, "demodep.py")) == 1
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_wheel_with_another_hash_is_refused(paths: Paths, tmp_path: Path, installer: str) -> None:
+    goods = goods_in(paths, tmp_path, installer)
+    manifest = agentmatter.manifest(paths, goods)
+    digest = manifest.app_wheel.sha256
+    wrong = replace(manifest, requirements=manifest.requirements.replace(digest, "0" * 64))
+    with pytest.raises(Refused) as caught:
+        make(paths, wrong)
+    assert caught.value.failure.code == "install-failed"
+    assert "hash" in caught.value.failure.evidence.lower()
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_blob_that_the_disk_has_spoiled_is_named_and_removed(
+    paths: Paths, tmp_path: Path, installer: str
+) -> None:
+    goods = goods_in(paths, tmp_path, installer)
+    manifest = agentmatter.manifest(paths, goods)
+    blob = Path(paths.blob(manifest.app_wheel.sha256))
+    content = blob.read_bytes()
+    blob.write_bytes(content.replace(b"demodep.ANSWER", b"demodep.answer"))
+    with pytest.raises(Refused) as caught:
+        make(paths, manifest)
+    assert caught.value.failure.code == "blob-corrupt"
+    assert not blob.exists()
+
+
+def test_the_callers_settings_do_not_count(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_LINK_MODE", "nonsense")
+    monkeypatch.setenv("UV_PYTHON", "/nowhere")
+    monkeypatch.setenv("PIP_NO_INDEX", "nonsense")
+    made = make(paths, agentmatter.manifest(paths, goods_in(paths, tmp_path)))
+    assert says(made).startswith("demoapp")
+
+
+def test_a_cache_that_a_power_cut_may_have_torn_is_not_trusted(
+    paths: Paths, tmp_path: Path
+) -> None:
+    manifest = agentmatter.manifest(paths, goods_in(paths, tmp_path))
+    make(paths, manifest)
+    cached = [path for path in Path(paths.uv_cache).rglob("demodep.py") if path.is_file()]
+    assert cached
+    for path in cached:
+        path.write_bytes(b"")
+    Path(paths.uv_cache + ".dirty").touch()
+    made = make(paths, agentmatter.renamed(manifest, "1.0.0-bbbbbbbb"))
+    assert says(made).startswith("demoapp 42")
+    assert not Path(paths.uv_cache + ".dirty").exists()
+
+
+def test_nothing_in_a_venv_is_writable_for_everybody(paths: Paths, tmp_path: Path) -> None:
+    made = make(paths, agentmatter.manifest(paths, goods_in(paths, tmp_path)))
+    found = [path for path in made.rglob("*") if not path.is_symlink()]
+    assert [path for path in found if path.stat().st_mode & 0o022] == []
+
+
+def test_an_interpreter_that_is_gone_is_a_failure_with_its_output(
+    paths: Paths, tmp_path: Path
+) -> None:
+    goods = goods_in(paths, tmp_path)
+    manifest = replace(agentmatter.manifest(paths, goods), interpreter="/usr/bin/python3.99")
+    with pytest.raises(Refused) as caught:
+        make(paths, manifest)
+    assert caught.value.failure.code == "venv-failed"
+    assert "python3.99" in caught.value.failure.evidence
