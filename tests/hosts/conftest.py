@@ -1,0 +1,51 @@
+"""Real hosts for tests: one lab per test process, booted when the first test asks for it.
+
+A test that asks for one of these fixtures is marked `lab`. Where no lab can be booted it is skipped
+with the reason; with CI=true that is a failure, so that a left-out lab can't go unseen.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit.lab import Lab, obstacles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LAB_FIXTURES = {"lab_machine", "lab", "fresh"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark lab tests before `-m` is looked at."""
+    for item in items:
+        if _LAB_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def lab_machine() -> None:
+    """Ask for a machine that can boot labs; for tests that bring up their own."""
+    if reasons := obstacles():
+        why = f"no lab here: {'; '.join(reasons)}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why)
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def lab(lab_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two hosts, web1 and web2, that all tests of this process share: leave them as they were."""
+    with Lab.up(["web1", "web2"], tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def fresh(lab: Lab) -> Lab:
+    """Give the same hosts with clean disks, as if newly installed (half a second)."""
+    lab.reset()
+    return lab

@@ -1,0 +1,322 @@
+"""The fault matrix: cases made from the transaction's tables, and what must hold after each.
+
+    site = Site.on("web1", lab, folder, saboteur(folder))
+    site.survives(Case((Fault("check", "before", "kill"),)))
+
+Everything but the faults is real: the controller, ssh, the venv, systemd. The faults are in the
+agent that this copy of the package ships (see sabotage). A state that is not on the good path is
+reached by an error in the state before it, so that a new state brings its cases along.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import shutil
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import shipit
+from hosts import sabotage
+from hosts.scene import PORT, Done, Scene
+from shipit.agent.machine import ON_ERROR, ON_OK, State
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator, Sequence
+
+    from shipit.lab import Lab
+
+TXN = "var/lib/shipit/txn/tinyapp.json"
+LEASE = 3.0  # seconds
+SETTLING = 25.0  # seconds: the lease, a boot, going back with its gate
+COMMAND = 60.0  # seconds
+HEALTH = {
+    "checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}],
+    "deadline": "5s",
+    "min_healthy": "200ms",
+    "interval": "50ms",
+}
+STAGING_IS_OPEN = ("receive", "build", "arm", "discard")  # the next Hello settles these
+MOMENTS = ("before", "after")
+POWER, CABLE, CONTROLLER = "power", "cable", "controller"
+LAY = "\nfrom . import effects, journal, sabotage\n\nsabotage.lay(journal, effects)\n"
+LOOK = """
+r=/opt/tinyapp; readlink $r/current; grep -o 'releases/[^/]*' /etc/systemd/system/tinyapp-web.service | sort -u
+systemctl show -p ExecStart tinyapp-worker.service | grep -o 'releases/[^/]*' | sort -u
+systemctl is-active tinyapp-web.socket tinyapp-web.service tinyapp-worker.service tinyapp-nightly.timer | sort -u
+systemctl list-units --failed --plain --no-legend 'tinyapp*' 'shipit-*'
+ls /etc/systemd/system | grep shipit-recover; true
+"""  # noqa: E501 - shell
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens at which moment of which state."""
+
+    state: str
+    when: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.when} {self.state}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Faults of one deploy; `way` are the errors by which the first one's state is reached."""
+
+    faults: tuple[Fault, ...]
+    way: tuple[Fault, ...] = ()
+
+    def __str__(self) -> str:
+        return ", then ".join(map(str, self.faults))
+
+
+def single() -> Iterator[Case]:
+    """Give every fault at every state of the table."""
+    kinds = (sabotage.ERROR, sabotage.KILL, POWER, CABLE, CONTROLLER)
+    for state, what, when in itertools.product(ON_OK, kinds, MOMENTS):
+        if what in (CABLE, CONTROLLER) and when == "after":
+            continue  # for these two it is the same moment as before the next state
+        yield Case((Fault(state.value, when, what),), way_to(state))
+
+
+def way_to(state: State) -> tuple[Fault, ...]:
+    """Return the errors that lead to a state off the good path, from as late as can be."""
+    path, good = State.RECEIVE, [State.RECEIVE]
+    while not ON_OK[path].is_end:
+        path = ON_OK[path]
+        good.append(path)
+    if state in good:
+        return ()
+    last = [before for before in good if ON_ERROR[before] is state][-1]
+    return (Fault(last.value, "before", sabotage.ERROR),)
+
+
+def pair(seed: int) -> Case:
+    """Draw two faults; the second happens if its state is reached after the first."""
+    draw = random.Random(seed)  # noqa: S311 - a seed brings the same pair again
+    first, second = draw.sample(list(single()), 2)
+    return Case((*first.faults, *second.faults), first.way)
+
+
+def saboteur(folder: Path) -> Path:
+    """Make a copy of the package whose agent carries the faults; returns what PYTHONPATH needs."""
+    package = Path(shipit.__file__).parent
+    copy = folder / "src" / "shipit"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(sabotage.__file__, copy / "agent" / "sabotage.py")
+    with (copy / "agent" / "__main__.py").open("a") as main:
+        main.write(LAY)
+    (folder / "templates").symlink_to(package.parents[1] / "templates")
+    return copy.parent
+
+
+@dataclass
+class Load:
+    """Somebody who asks the service all the time, and remembers who answered."""
+
+    scene: Scene
+    host: str
+    versions: set[str] = field(default_factory=set)
+    asked: int = 0
+
+    def __enter__(self) -> Self:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._over.wait(0.1):
+            answer = self.scene.serves(self.host)
+            self.asked += 1
+            if "version" in answer:
+                self.versions.add(answer["version"])
+
+
+@dataclass
+class Site:
+    """One host that serves a release, and is deployed to under faults."""
+
+    scene: Scene
+    host: str
+    path: Path  # of the package that is run
+    number: int = 0
+
+    @classmethod
+    def on(cls, host: str, lab: Lab, folder: Path, path: Path) -> Self:
+        """Deploy a first release there."""
+        folder.mkdir()
+        site = cls(Scene.set(folder, lab, [host]), host, path)
+        done = site._finished(site.begin())
+        assert done.status == 0, done.said
+        return site
+
+    @property
+    def root(self) -> Path:
+        return self.scene.lab.hosts[self.host].root
+
+    @property
+    def version(self) -> str:
+        """The newest that was built."""
+        return f"1.0.{self.number}"
+
+    def begin(self, **health: str) -> subprocess.Popen[str]:
+        """Start a deploy of a new version, with this instead of the usual gate's."""
+        self.number += 1
+        self.scene.wheel(self.version)
+        self.scene.playbook(
+            self.version,
+            env={"GREETING": self.version},
+            health={**HEALTH, **health},
+            confirm_timeout=f"{LEASE:g}s",
+            keep_releases=2,
+        )
+        return self.scene.start("deploy", "--json", env={"PYTHONPATH": str(self.path)})
+
+    def restart_service(self) -> None:
+        """Start the service once more, and wait until it answers."""
+        self.scene.sh(self.host, "systemctl restart tinyapp-web.service")
+        self.serving()
+
+    def kill_the_controller_in_the_gate(self) -> float:
+        """Deploy a new version until it answers; returns the moment of the controller's death."""
+        process = self.begin(min_healthy="30s", deadline="60s")
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if (event["event"], event.get("step")) == ("step-began", "check"):
+                break
+        while (answer := self.scene.serves(self.host)).get("version") != self.version:
+            assert process.poll() is None, answer
+        process.kill()
+        death = time.monotonic()
+        process.communicate()
+        return death
+
+    # --- faults ---------------------------------------------------------------------------------
+
+    def survives(self, case: Case, attempts: int = 1) -> None:
+        """Deploy under these faults, then prove that the invariants hold."""
+        old = self.serving()
+        self._plan([*case.way, *case.faults])
+        with Load(self.scene, self.host) as load:
+            for _ in range(attempts):
+                done = self._finished(self.begin())
+                self._settled()
+                self.check(done, old)
+        self._plan([])
+        known = {old, *(f"1.0.{n}" for n in range(self.number - attempts + 1, self.number + 1))}
+        assert load.versions <= known, f"{load.versions} answered, of {known}"
+        done = self._finished(self.begin())
+        assert done.status == 0, f"the next deploy is blocked: {done.said}"
+        self.check(done, self.version)
+        assert not (self.root / TXN).exists()
+
+    def _plan(self, faults: Sequence[Fault]) -> None:
+        folder = self.root / str(sabotage.FOLDER).lstrip("/")
+        folder.mkdir(exist_ok=True)
+        (folder / sabotage.PLAN.name).write_text(json.dumps([asdict(fault) for fault in faults]))
+
+    def _finished(self, process: subprocess.Popen[str]) -> Done:
+        """Let the command end, and bring about what the agent asks for meanwhile."""
+        deadline = time.monotonic() + COMMAND
+        said: list[str] = []
+        reader = threading.Thread(target=lambda: said.extend(process.communicate()), daemon=True)
+        reader.start()
+        while process.poll() is None:
+            assert time.monotonic() < deadline, f"the command hangs; {self.evidence()}"
+            self._obey(process)
+            time.sleep(0.01)
+        reader.join()
+        return Done(process.returncode, *said)
+
+    def _settled(self) -> None:
+        """Wait until the host has come to rest by itself."""
+        deadline = time.monotonic() + SETTLING
+        while self._is_open():
+            assert time.monotonic() < deadline, f"it stays open; {self.evidence()}"
+            self._obey(None)
+            time.sleep(0.02)
+
+    def _is_open(self) -> bool:
+        """Whether a transaction is open that the host has to end without being asked."""
+        try:
+            state = json.loads((self.root / TXN).read_text())["state"]
+        except FileNotFoundError:
+            return False
+        return state not in STAGING_IS_OPEN or self._is_driven()
+
+    def _is_driven(self) -> bool:
+        unit = self.scene.sh(self.host, "systemctl is-active shipit-tinyapp.service || true")
+        return unit in ("active", "activating")
+
+    def _obey(self, controller: subprocess.Popen[str] | None) -> None:
+        """Cut the power or the cable, or kill the controller, when the agent has got there."""
+        mark = self.root / str(sabotage.MARK).lstrip("/")
+        if not mark.exists():
+            return
+        what = mark.read_text()
+        lab = self.scene.lab
+        if what == POWER:
+            lab.power_cut(self.host)
+        elif what == CONTROLLER and controller is not None:
+            controller.kill()
+            controller.wait()
+        elif what == CABLE:
+            lab.cut_cable(self.host)
+            threading.Timer(LEASE + 1, lab.mend_cable, [self.host]).start()
+        mark.unlink()
+        if what == POWER:
+            lab.boot(self.host)
+
+    # --- from outside ---------------------------------------------------------------------------
+
+    def serving(self) -> str:
+        """Return the version that answers, with the environment of the same."""
+        deadline = time.monotonic() + 10
+        while "version" not in (answer := self.scene.serves(self.host)):
+            assert time.monotonic() < deadline, f"nothing answers: {answer}; {self.evidence()}"
+            time.sleep(0.02)
+        env = self.scene.serves(self.host, "/env?key=GREETING")
+        assert env == {"GREETING": answer["version"]}
+        return str(answer["version"])
+
+    def check(self, done: Done, old: str) -> None:
+        """Invariants 1 and 4: one release, whole; success is said only of the new one."""
+        serving = self.serving()
+        assert serving in (old, self.version), f"{serving} is neither {old} nor {self.version}"
+        seen = self.scene.sh(self.host, LOOK).splitlines()
+        release = seen[0].removeprefix("releases/")
+        assert seen == [*[f"releases/{release}"] * 3, "active"], f"{seen}; {self.evidence()}"
+        manifest = json.loads(
+            self.scene.lab.read(self.host, f"/opt/tinyapp/{seen[0]}/manifest.json")
+        )
+        assert manifest["version"] == serving
+        committed = [e for e in self._ledger() if e["outcome"] == "committed"]
+        assert committed[-1]["release"] == release
+        if done.status == 0:
+            assert serving == self.version, done.said
+
+    def _ledger(self) -> list[dict[str, Any]]:
+        text = self.scene.lab.read(self.host, "/opt/tinyapp/ledger.jsonl").decode()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def evidence(self) -> str:
+        """Return what a person would look at."""
+        return self.scene.sh(
+            self.host,
+            "cat /var/lib/shipit/txn/tinyapp.json; tail -n 4 /opt/tinyapp/ledger.jsonl;"
+            "systemctl list-units --all --plain 'tinyapp*' 'shipit-*'; journalctl -n 40 --no-pager"
+            " -u 'tinyapp*' -u 'shipit*'; true",
+        )

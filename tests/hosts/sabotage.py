@@ -1,0 +1,93 @@
+"""Travels inside the agent that the fault matrix ships, and makes planned faults happen there.
+
+It is no part of the product: `faults.saboteur` packs it into a copy of the package, and `lay` puts
+it around the states of the transaction. The plan lies on the host, so that it survives a power cut;
+each fault happens once. What has to come from outside (power, cable, controller) is asked for by a
+mark, and waited for until the mark is gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path("/var/lib/shipit-faults")
+PLAN, MARK = FOLDER / "plan.json", FOLDER / "mark"
+ERROR, KILL = "error", "kill"
+PATIENCE = 60.0  # seconds
+
+
+def lay(journal: Any, effects: Any) -> None:  # noqa: ANN401 - the agent's modules
+    """Put the faults before and after the effect of every state."""
+    for state, effect in list(effects.EFFECTS.items()):
+        effects.EFFECTS[state] = _around(state.value, effect)
+    journal.save = _staging(journal, journal.save)
+
+
+def _around(state: str, effect: Any) -> Any:  # noqa: ANN401 - an Effect
+    def sabotaged(*given: Any) -> Any:  # noqa: ANN401 - as the effect
+        strike(state, "before")
+        ended = effect(*given)
+        strike(state, "after")
+        return ended
+
+    return sabotaged
+
+
+def _staging(journal: Any, save: Any) -> Any:  # noqa: ANN401 - the module, and its function
+    """The states that a session drives have no effect of their own: their journal delimits them."""
+
+    def sabotaged(paths: Any, wanted: Any) -> Any:  # noqa: ANN401 - Paths and Journal
+        before = journal.load(paths)
+        has_begun = before is not None and before.txn == wanted.txn
+        if has_begun and before.state.is_staging and before.state is not wanted.state:
+            strike(before.state.value, "after")
+        saved = save(paths, wanted)
+        if wanted.state.is_staging:
+            strike(wanted.state.value, "before")
+        return saved
+
+    return sabotaged
+
+
+def strike(state: str, when: str) -> None:
+    """Let what is planned for this moment happen."""
+    what = _taken(state, when)
+    if what == ERROR:
+        raise OSError(errno.EIO, "planned", f"{when} {state}")
+    if what == KILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what:
+        _ask_for(what)
+
+
+def _taken(state: str, when: str) -> str:
+    """Return what is due now, and take it off the plan."""
+    try:
+        plan = json.loads(PLAN.read_text())
+    except FileNotFoundError:
+        return ""
+    for due in plan:
+        if (due["state"], due["when"]) == (state, when):
+            plan.remove(due)
+            _write(PLAN, json.dumps(plan))
+            return str(due["what"])
+    return ""
+
+
+def _ask_for(what: str) -> None:
+    _write(MARK, what)
+    deadline = time.monotonic() + PATIENCE
+    while MARK.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(path)

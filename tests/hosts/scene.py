@@ -1,0 +1,195 @@
+"""A person at work: a folder with a playbook, wheels and an inventory, and the command line.
+
+scene = Scene.set(folder, lab)
+scene.wheel("1.0.0"); scene.playbook(version="1.0.0")
+done = scene.shipit("deploy"); done.status == 0
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+import wheelhouse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from shipit.lab import Lab
+
+SECRET = "s3ntinel-Zq8wV5xK"  # a person's password: it may lie in its own env file alone
+PORT = 8000
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What `--json` printed."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return self.lines[-1]
+
+    def told(self, event: str, **fields: object) -> list[dict[str, Any]]:
+        """Return the events of a kind, those alone that have these fields."""
+        return [
+            line for line in self.lines if line["event"] == event and fields.items() <= line.items()
+        ]
+
+
+@dataclass
+class Scene:
+    """A folder with all that a deploy needs."""
+
+    folder: Path
+    lab: Lab
+    env: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def set(cls, folder: Path, lab: Lab, hosts: Sequence[str] = ("web1", "web2")) -> Scene:
+        scene = cls(folder, lab)
+        scene.inventory(hosts)
+        wheelhouse.installed_wheel(scene.wheels, "uv")
+        wheelhouse.installed_wheel(scene.wheels, "pip")
+        scene.lock()
+        return scene
+
+    @property
+    def wheels(self) -> Path:
+        folder = self.folder / "wheels"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def inventory(self, hosts: Sequence[str], text: str | None = None) -> None:
+        made = text or self.lab.inventory(groups={"web": list(hosts)})
+        (self.folder / "inventory.yaml").write_text(made)
+
+    def variables(self, **of_hosts: Mapping[str, object]) -> None:
+        """Write an inventory in which these hosts have these variables, too."""
+        made = yaml.safe_load(self.lab.inventory({"web": list(self.lab.hosts)}))
+        for name, values in of_hosts.items():
+            made["all"]["hosts"][name].update(values)
+        self.inventory([], yaml.safe_dump(made))
+
+    def lock(self, *dependencies: Path) -> None:
+        wheelhouse.write_lock(self.folder / "requirements.lock", list(dependencies))
+
+    def wheel(self, version: str, fault: str = "", requires: Sequence[str] = ()) -> Path:
+        """Build the app in this version; `fault` breaks it (see tinyapp)."""
+        return wheelhouse.tinyapp_wheel(self.folder, version, fault, tuple(requires))
+
+    def playbook(self, version: str = "1.0.0", **changes: object) -> Path:
+        """Write the playbook; a change of None takes the key out."""
+        values: dict[str, Any] = {
+            "name": "Ship tinyapp",
+            "hosts": "web",
+            "app": "tinyapp",
+            "wheel": f"tinyapp-{version}-py3-none-any.whl",
+            "lock": "requirements.lock",
+            "wheelhouse": "wheels",
+            "env": {"GREETING": "hello"},
+            "secrets": {"PASSWORD": "env:TINYAPP_PASSWORD"},
+            "services": {
+                "web": {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s"},
+                "worker": {"command": "tinyapp-worker", "stop_timeout": "5s"},
+                "nightly": {"command": "tinyapp-report", "timer": "*-*-* 03:00:00"},
+            },
+            "smoke": "tinyapp --version",
+            "health": {
+                "checks": [
+                    {
+                        "http": f"http://127.0.0.1:{PORT}/healthz",
+                        "json": {"version": "{{ release.version }}"},
+                    }
+                ],
+                "deadline": "10s",
+                "min_healthy": "300ms",
+                "interval": "50ms",
+            },
+            **changes,
+        }
+        kept = {key: value for key, value in values.items() if value is not None}
+        path = self.folder / "playbook.yaml"
+        path.write_text(yaml.safe_dump(kept, sort_keys=False))
+        return path
+
+    def surroundings(self) -> dict[str, str]:
+        """Return the environment that commands run in."""
+        return {**os.environ, "TINYAPP_PASSWORD": SECRET, **self.env}
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start `shipit WORDS...`; the playbook is put after the first word."""
+        verb, *rest = words
+        return subprocess.Popen(
+            [sys.executable, "-m", "shipit", verb, "playbook.yaml", *rest],
+            cwd=self.folder,
+            env={**self.surroundings(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def shipit(self, *words: str, env: Mapping[str, str] | None = None) -> Done:
+        """Run it to its end, which must come within two minutes."""
+        process = self.start(*words, env=env)
+        try:
+            out, err = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"shipit {words} hung:\n{out}\n{err}") from None
+        return Done(process.returncode, out, err)
+
+    def deploy(self, version: str, *words: str, fault: str = "", **changes: object) -> Done:
+        """Build this version, name it in the playbook, and deploy it."""
+        self.wheel(version, fault)
+        self.playbook(version, **changes)
+        return self.shipit("deploy", *words)
+
+    def asked(self, verb: str, *words: str) -> dict[str, dict[str, Any]]:
+        """Return what a question (status, releases, plan) is answered for each host."""
+        answer = self.shipit(verb, "--json", *words).result
+        hosts: dict[str, dict[str, Any]] = answer["deployments"][0]["hosts"]
+        return hosts
+
+    # --- from outside ---------------------------------------------------------------------------
+
+    def serves(self, name: str, page: str = "/healthz", port: int = PORT) -> dict[str, Any]:
+        """Return what the service of a host answers; an error in `error`."""
+        address = self.lab.hosts[name].address
+        done = subprocess.run(
+            ["curl", "-sS", "-m", "5", f"http://{address}:{port}{page}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr}
+
+    def versions(self) -> dict[str, str]:
+        return {name: str(self.serves(name).get("version")) for name in self.lab.hosts}
+
+    def sh(self, name: str, script: str) -> str:
+        """Run a line of shell on a host, as root and not over ssh."""
+        done = self.lab.run(name, "sh", "-c", script)
+        assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()

@@ -1,0 +1,109 @@
+"""Runs on a lab host: one session's part of a deploy, without SSH and without a real venv.
+
+argv: the agent's zip, then one JSON object: {what, release, mode, lease, verdict, port}. Prints
+each message as JSON; with verdict "" it leaves after Healthy, as a controller does that is cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+sys.path.insert(0, "/root/lib")
+
+from shipit.agent import files, transaction
+from shipit.agent.codec import to_json
+from shipit.agent.contents import Artifact, Check, Gate, Manifest, Unit
+from shipit.agent.host import RealHost
+from shipit.agent.machine import State
+from shipit.agent.paths import Paths
+from shipit.agent.protocol import Activate, Attempt, Healthy  # fmt: skip
+
+APP = """\
+#!/usr/bin/python3 -u
+import http.server, os, socket, sys
+release, mode = {release!r}, {mode!r}
+print("this is", release)
+if mode == "crash":
+    sys.exit("cannot go on: no database")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(500 if mode == "sick" else 200)
+        self.end_headers()
+        self.wfile.write(('{{"release": "%s"}}' % release).encode())
+server = http.server.HTTPServer(("", 0), Handler, bind_and_activate=False)
+server.socket = socket.socket(fileno=3)
+server.serve_forever()
+"""
+SOCKET = "[Socket]\nListenStream={port}\n[Install]\nWantedBy=sockets.target\n"
+SERVICE = """\
+[Unit]
+StartLimitBurst=3
+[Service]
+Type=exec
+ExecStart={top}/venv/bin/app
+Restart=on-failure
+RestartSec=100ms
+[Install]
+WantedBy=multi-user.target
+"""
+UNITS = (
+    Unit("app-web.socket", "web", start=True, watched=False, stop_timeout=5.0),
+    Unit("app-web.service", "web", start=True, watched=True, stop_timeout=5.0),
+)
+TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
+
+
+def put(paths: Paths, wish: dict[str, Any]) -> None:
+    release = paths.release(wish["release"])
+    for directory in (release.units, release.files, release.venv + "/bin"):
+        files.make_directory(directory)
+    source = APP.format(release=wish["release"], mode=wish.get("mode", ""))
+    files.write(release.venv + "/bin/app", source.encode(), 0o755)
+    files.write(
+        release.units + "/app-web.socket", SOCKET.format(port=wish.get("port", 8000)).encode()
+    )
+    files.write(release.units + "/app-web.service", SERVICE.format(top=release.top).encode())
+    url = f"http://127.0.0.1:{wish.get('port', 8000)}/healthz"
+    check = Check("http", url, json={"release": wish["release"]})
+    manifest = Manifest(
+        id=wish["release"], app="app", version="1", root=paths.root, user="root",
+        interpreter="python3", installer="uv", installer_wheel=TOOL, app_wheel=TOOL, wheels=(),
+        requirements="", bundle="", units=UNITS, texts=(), env=(),
+        gate=Gate((check,), 0.25, 5.0, 0.2), smoke=(), keep_releases=2, created="", created_by="",
+    )  # fmt: skip
+    files.write(release.manifest, json.dumps(to_json(manifest)).encode())
+
+
+def say(raw: object) -> None:
+    sys.stdout.write(json.dumps(raw) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    paths, host, wish = Paths("app", "/opt/app"), RealHost(), json.loads(sys.argv[2])
+    began = time.monotonic()
+    recovered = transaction.recover(paths, host)
+    say({"recovered": recovered, "stuck": transaction.stuck(paths)})
+    if not wish:
+        return
+    attempt = Attempt(str(time.time()), wish["what"], "dev@laptop", 1, "2026-01-01T00:00:00Z")
+    with files.lock(paths.session_lock, transaction.lock_note(attempt)):
+        if wish["what"] == "deploy":
+            opened = transaction.begin(paths, attempt, wish["release"], fresh=True)
+            transaction.advance(paths, opened, State.BUILD)
+            put(paths, wish)
+        ask = Activate(attempt, wish["release"], wish.get("lease", 20.0))
+        transaction.launch(paths, host, ask, agent_zip=sys.argv[1], python=sys.executable)
+        for message in transaction.follow(paths, host, timeout=60.0):
+            raw = {"kind": type(message).__name__, "at": time.monotonic() - began}
+            say({**raw, **to_json(message)})
+            if isinstance(message, Healthy):
+                if not wish.get("verdict", "commit"):
+                    return
+                transaction.settle(paths, attempt.txn, wish.get("verdict", "commit"))
+
+
+main()

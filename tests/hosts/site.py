@@ -1,0 +1,169 @@
+"""A deployed app on two hosts, to try bad input on: what was refused must have changed nothing.
+
+    site.refuses(code="inodes-too-few", host="web2", says=["/var/lib/shipit", "df -i"])
+
+What a refusal may change on a host is only what says that it happened (logs, the app's ledger) and
+shipit's own store: a wheel that has arrived need not be sent again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hosts.scene import Done, Scene
+    from shipit.lab import Lab
+
+HOSTS = ("web1", "web2")
+CLEANING = 10.0  # seconds
+UNWATCHED = (
+    *("var/lib/shipit/agent", "var/lib/tinyapp", "var/lib/systemd"),
+    *("var/log", "var/tmp", "run", "tmp"),
+)
+BY_STAGING = ("var/lib/shipit", "opt/tinyapp/ledger.jsonl")
+# What a login starts and ends.
+LOGINS = ("session-", "user@", "user-", "run-", "init.scope", "shipit-", "systemd-hostnamed")
+_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts"
+
+Look = dict[str, tuple[object, ...]]
+
+
+def snapshot(lab: Lab, unwatched: Sequence[str] = ()) -> Look:
+    """Return every file of every host's disk, and the state of every unit."""
+    seen: Look = {}
+    for name, host in lab.hosts.items():
+        left_out = {str(host.upper / path) for path in (*UNWATCHED, *unwatched)}
+        for path, status in _walk(host.upper, left_out):
+            seen[f"{name}:/{os.path.relpath(path, host.upper)}"] = status
+        shown = lab.run(name, "systemctl", "show", f"--property={_PROPERTIES}", "*")
+        for block in shown.stdout.strip().split("\n\n"):
+            unit = dict(line.partition("=")[::2] for line in block.splitlines())
+            if not unit["Id"].startswith(LOGINS) and not unit["Id"].endswith(".device"):
+                seen[f"{name}: unit {unit['Id']}"] = tuple(sorted(unit.items()))
+    return seen
+
+
+def _walk(top: Path, left_out: set[str]) -> list[tuple[str, tuple[object, ...]]]:
+    found = []
+    for folder, folders, files in os.walk(top):
+        folders[:] = [each for each in folders if os.path.join(folder, each) not in left_out]  # noqa: PTH118 - thousands of them
+        paths = [os.path.join(folder, each) for each in (*folders, *files)]  # noqa: PTH118
+        found += [(path, _facts(path)) for path in paths if path not in left_out]
+    return found
+
+
+def _facts(path: str) -> tuple[object, ...]:
+    status = os.lstat(path)
+    facts = (oct(status.st_mode), status.st_uid, status.st_gid)
+    if stat.S_ISDIR(status.st_mode):  # a file that came and went again has changed nothing
+        return facts
+    return (*facts, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def unchanged_since(lab: Lab, before: Look, unwatched: Sequence[str] = ()) -> None:
+    """Prove that the hosts are as they were; what is being removed there may take a moment."""
+    deadline = time.monotonic() + CLEANING
+    while changed := differences(before, snapshot(lab, unwatched)):
+        assert time.monotonic() < deadline, "\n".join(changed)
+
+
+def differences(before: Look, after: Look) -> list[str]:
+    return [
+        f"{name}: {before.get(name)} -> {after.get(name)}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+@dataclass
+class Site:
+    """The scene, and what has to be put right after a test."""
+
+    scene: Scene
+    number: int = 0  # of versions so far
+    runs: str = ""  # the version that is deployed
+    undo: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def lab(self) -> Lab:
+        return self.scene.lab
+
+    def mend(self) -> None:
+        """Put everything right that a test has spoilt."""
+        self.undo.close()
+        self.scene.inventory(HOSTS)
+        self.scene.env.clear()
+        self.scene.lock()
+        if self.runs:
+            self.scene.playbook(self.runs)
+
+    def accepts(self) -> None:
+        """Deploy something new: whatever was wrong before must not stand in the way."""
+        self.wants()
+        done = self.scene.shipit("deploy")
+        assert done.status == 0, done.said
+        self.runs = f"1.0.{self.number}"
+        assert self.scene.versions() == dict.fromkeys(HOSTS, self.runs)
+
+    def wants(self, **changes: object) -> None:
+        """Write a playbook that wants a version which no host has yet."""
+        self.number += 1
+        self.scene.wheel(f"1.0.{self.number}")
+        self.scene.playbook(f"1.0.{self.number}", **changes)
+
+    def spoil(self, name: str, do: str, undo: str) -> None:
+        """Change a host by a line of shell until the test's end."""
+        self.undo.callback(self.scene.sh, name, undo)
+        self.scene.sh(name, do)
+
+    def reach(self, name: str, **variables: object) -> None:
+        """Change the inventory's variables of a host; None takes one out."""
+        whole: dict[str, Any] = yaml.safe_load(self.lab.inventory(groups={"web": HOSTS}))
+        own = {**whole["all"]["hosts"][name], **variables}
+        whole["all"]["hosts"][name] = {k: v for k, v in own.items() if v is not None}
+        self.scene.inventory(HOSTS, yaml.safe_dump(whole))
+
+    def refuses(
+        self,
+        *words: str,
+        code: str,
+        says: Sequence[str],
+        host: str = "",
+        status: int = 3,
+        staging: bool = False,
+    ) -> Done:
+        """Deploy what must be refused with this one problem; nothing on any host may change.
+
+        says: what must be in what is told: what is wrong, where, what was expected, what to do.
+        staging: whether some host gets as far as staging.
+        """
+        unwatched = BY_STAGING if staging else ()
+        before = snapshot(self.lab, unwatched)
+        done = self.scene.shipit("deploy", "--json", *words)
+        assert (done.status, done.result["exit_status"]) == (status, status), done.said
+        told = problems(done)
+        found = [each for each in told if (each["code"], each.get("host", "")) == (code, host)]
+        assert found, done.said
+        assert found[0]["hint"], f"{code} does not say what to do: {found[0]}"
+        whole = json.dumps(found[0], ensure_ascii=False).replace('\\"', '"')
+        for word in says:
+            assert word in whole, f"{word!r} is not in {whole}"
+        assert "Traceback" not in done.said
+        unchanged_since(self.lab, before, unwatched)
+        return done
+
+
+def problems(done: Done) -> list[dict[str, Any]]:
+    """Return everything that was told to be wrong, of the playbook and of hosts."""
+    return done.told("error") + [line["problem"] for line in done.told("host-failed")]

@@ -1,0 +1,103 @@
+"""Releases that are broken in one way each: all hosts return by themselves, and say why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hosts.scene import PORT, Scene
+
+if TYPE_CHECKING:
+    from shipit.lab import Lab
+
+HTTP = [{"http": f"http://127.0.0.1:{PORT}/healthz", "timeout": "1s"}]
+
+
+@pytest.fixture(scope="module")
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Give hosts that serve 1.0.0; each test here leaves them so."""
+    lab.reset()
+    scene = Scene.set(tmp_path_factory.mktemp("broken"), lab)
+    done = scene.deploy("1.0.0")
+    assert done.status == 0, done.said
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("fault", "health", "code", "words"),
+    [
+        (
+            "start",
+            {"checks": HTTP, "deadline": "8s"},
+            "unit-failed",
+            ["tinyapp-web.service", "tinyapp: broken at start, as told"],
+        ),
+        (
+            "late:1",
+            {"checks": HTTP, "deadline": "8s", "min_healthy": "3s"},
+            "unit-failed",
+            ["tinyapp-web.service", "tinyapp: dying as told", "status=3"],
+        ),
+        (
+            "slow:60",
+            {"checks": HTTP, "deadline": "2s"},
+            "check-failed",
+            [f"http://127.0.0.1:{PORT}/healthz", "no answer", "tinyapp-web.service"],
+        ),
+    ],
+)
+def test_a_broken_release_returns_by_itself_and_says_why(
+    deployed: Scene, fault: str, health: dict[str, object], code: str, words: list[str]
+) -> None:
+    before = deployed.asked("status")
+    done = deployed.deploy("2.0.0", "--json", fault=fault, health=health)
+    assert done.status == 4, done.said
+    assert done.result["outcome"] == "returned"
+    after, history = deployed.asked("status"), deployed.asked("releases")
+    for host in ("web1", "web2"):
+        result = done.result["hosts"][host]
+        told = f"{result['problem']['what']}\n{result['problem']['evidence']}"
+        assert (result["outcome"], result["problem"]["code"]) == ("returned", code)
+        assert [word for word in words if word not in told] == [], told
+        seen, newest = after[host], history[host]["releases"][-1]
+        assert seen["release"] == result["release"] == before[host]["release"]
+        assert (seen["drift"], seen["stuck"], seen["holder"]) == ([], "", None)
+        assert (newest["version"], newest["outcome"]) == ("2.0.0", "reverted")
+    assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
+
+
+def test_a_broken_worker_brings_the_web_service_back_too(deployed: Scene) -> None:
+    services = {
+        "web": {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s"},
+        "worker": {"command": "/bin/false"},
+    }
+    done = deployed.deploy("2.1.0", services=services)
+    assert done.status == 4, done.said
+    assert "tinyapp-worker.service" in done.said
+    assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
+    for host in ("web1", "web2"):
+        active = deployed.sh(host, "systemctl is-active tinyapp-worker tinyapp-nightly.timer")
+        assert active.split() == ["active", "active"]
+
+
+def test_what_failed_is_told_to_people_with_what_was_done_and_what_to_do(deployed: Scene) -> None:
+    done = deployed.deploy("2.2.0", fault="start", health={"checks": HTTP, "deadline": "5s"})
+    assert done.status == 4
+    for words in (
+        "web1: tinyapp-web.service",
+        "is back on its old release",
+        "failed after the switch; every host is back on its old release",
+        "journalctl -u tinyapp-web.service",
+        "next: ",
+    ):
+        assert words in done.said
+
+
+def test_the_failed_release_deployed_again_unbroken_is_fine(deployed: Scene) -> None:
+    assert deployed.deploy("2.3.0", fault="start", health={"deadline": "5s"}).status == 4
+    good = deployed.deploy("2.3.0")
+    assert good.status == 0, good.said
+    assert deployed.versions() == {"web1": "2.3.0", "web2": "2.3.0"}
+    assert deployed.shipit("rollback").status == 0
+    assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}

@@ -1,0 +1,174 @@
+"""What a deploy costs on the wire and on the controller: counted, not timed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hosts.relay import Relay
+from hosts.scene import Done, Scene
+from hosts.test_transport import at
+from shipit.lab import Lab
+from shipit.transport import Network, agentzip, connect
+from wheelhouse import MIB, Recipe, write_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KIB = 1024
+RTT = 0.05  # long beside what a host takes to answer, so that turns don't melt into one
+MANY = 30  # dependencies: the manifest grows with them
+CHANNEL = "Starting session: "  # sshd's words for every channel, at LogLevel VERBOSE
+
+
+@dataclass
+class Wire:
+    """What went over the wire to web1 for one command."""
+
+    done: Done
+    turns: int
+    sent: int
+    connections: int
+    channels: int
+
+
+@dataclass
+class Costly:
+    """A scene whose only host is reached through a relay that counts."""
+
+    scene: Scene
+    relay: Relay
+
+    def run(self, *words: str) -> Wire:
+        self.relay.reset()
+        before, connections = self._channels(), self.relay.connections
+        done = self.scene.shipit(*words, "--limit", "web1")
+        assert done.status == 0, done.said
+        return Wire(
+            done,
+            self.relay.turns,
+            self.relay.sent,
+            self.relay.connections - connections,
+            self._channels() - before,
+        )
+
+    def _channels(self) -> int:
+        return int(self.scene.sh("web1", f"journalctl -t sshd | grep -c '{CHANNEL}' || true"))
+
+    def release(self, version: str) -> Path:
+        names = [f"dep-{number}" for number in range(MANY)]
+        wheel = self.scene.wheel(version, requires=names)
+        self.scene.playbook(version)
+        return wheel
+
+
+@contextmanager
+def through(scene: Scene, name: str, rtt: float) -> Iterator[Relay]:
+    """Lead the inventory's way to a host through a relay."""
+    with Relay(scene.lab.hosts[name].address, 22, rtt=rtt) as relay:
+        scene.variables(**{name: {"ansible_host": "127.0.0.1", "ansible_port": relay.port}})
+        yield relay
+
+
+@pytest.fixture(scope="module")
+def costly(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Costly]:
+    """Give web1 with release 1.0.0 on it, and 30 dependencies."""
+    lab.reset()
+    scene = Scene.set(tmp_path_factory.mktemp("cost"), lab, hosts=["web1"])
+    scene.lock(*(write_wheel(scene.wheels, Recipe(f"dep-{number}")) for number in range(MANY)))
+    scene.sh("web1", "echo LogLevel VERBOSE > /etc/ssh/sshd_config.d/verbose.conf")
+    scene.sh("web1", "systemctl reload ssh")
+    with through(scene, "web1", RTT) as relay:
+        costly = Costly(scene, relay)
+        costly.release("1.0.0")
+        costly.run("deploy")
+        yield costly
+
+
+@pytest.fixture(scope="module")
+def connection(costly: Costly, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """Count the turns of connecting and logging in, and nothing else."""
+    place = at(costly.scene.lab.hosts["web1"], address="127.0.0.1", port=costly.relay.port)
+    costly.relay.reset()
+    with Network(home=tmp_path_factory.mktemp("home")) as network:
+        link = connect(place, agentzip.build(), network)
+        turns = costly.relay.turns
+        link.close()
+    return turns
+
+
+def test_a_no_op_costs_the_connection_and_six_turns_on_one_channel(
+    costly: Costly, connection: int
+) -> None:
+    costly.release("1.0.0")
+    costly.run("deploy", "--allow-older")  # whichever test came before: it is 1.0.0 that runs
+    wire = costly.run("deploy", "--json")
+    assert [result["outcome"] for result in wire.done.result["hosts"].values()] == ["unchanged"]
+    assert (wire.connections, wire.channels) == (1, 1)
+    assert wire.turns <= connection + 6
+
+
+def test_a_changed_app_costs_the_connection_and_eight_turns_and_little_but_its_wheel(
+    costly: Costly, connection: int
+) -> None:
+    wheel = costly.release("1.1.0")
+    wire = costly.run("deploy", "--allow-older", "--json")
+    (sent,) = wire.done.told("sent")
+    assert sent["total"] == wheel.stat().st_size
+    assert wire.sent - wheel.stat().st_size < 100 * KIB
+    assert (wire.connections, wire.channels) == (1, 1)
+    assert wire.turns <= connection + 8
+
+
+def test_a_rollback_sends_next_to_nothing(costly: Costly, connection: int) -> None:
+    for version in ("1.2.0", "1.3.0"):
+        costly.release(version)
+        costly.run("deploy", "--allow-older")
+    wire = costly.run("rollback", "--json")
+    assert wire.done.told("sent") == []
+    assert wire.sent < 100 * KIB
+    assert (wire.connections, wire.channels) == (1, 1)
+    assert wire.turns <= connection + 8
+
+
+def test_ten_hosts_and_a_bundle_of_60_mb_need_less_than_150_mb_of_the_controller(
+    lab_machine: None, tmp_path: Path
+) -> None:
+    """The peak is the kernel's own (VmHWM), of the process that ran the whole command."""
+    names = [f"host{number}" for number in range(10)]
+    (tmp_path / "lab").mkdir()
+    with Lab.up(names, tmp_path / "lab", timeout=120) as lab:
+        scene = Scene.set(tmp_path, lab, hosts=names)
+        scene.lock(write_wheel(scene.wheels, Recipe("ballast", bulk=60 * MIB)))
+        scene.wheel("1.0.0", requires=["ballast"])
+        scene.playbook("1.0.0", health={"deadline": "60s", "min_healthy": "100ms"})
+        program = textwrap.dedent("""
+            import re, sys
+            from pathlib import Path
+            from shipit.cli import main
+
+            status = main(["deploy", "playbook.yaml", "--json"])
+            memory = Path("/proc/self/status").read_text()
+            sys.stderr.write(re.search(r"VmHWM:\\s+(\\d+)", memory)[1])
+            sys.exit(status)
+        """)
+        ran = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=scene.folder,
+            env=scene.surroundings(),
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        done = Done(ran.returncode, ran.stdout, "")
+        assert done.status == 0, done.said
+        assert set(scene.versions().values()) == {"1.0.0"}
+    assert int(ran.stderr) * KIB < 150_000_000

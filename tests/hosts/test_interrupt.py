@@ -1,0 +1,129 @@
+"""Ctrl-C and SIGTERM at the worst moments: the hosts serve the old release, and it is said."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hosts.scene import PORT, Done, Scene
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping
+
+    from shipit.lab import Lab
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+PATIENT = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "60s"}
+
+
+@pytest.fixture(scope="module")
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Give hosts that serve 1.0.0; each test here leaves them so."""
+    lab.reset()
+    scene = Scene.set(tmp_path_factory.mktemp("interrupt"), lab)
+    done = scene.deploy("1.0.0")
+    assert done.status == 0, done.said
+    return scene
+
+
+def stop_at(process: subprocess.Popen[str], moment: Mapping[str, Any], number: int) -> Done:
+    """Send the signal as soon as an event with these fields is told; return how it ended."""
+    assert process.stdout is not None
+    alarm = threading.Timer(60, process.kill)
+    alarm.start()
+    try:
+        before = []
+        for line in process.stdout:
+            before.append(line)
+            if moment.items() <= json.loads(line).items():
+                process.send_signal(number)
+                break
+        out, err = process.communicate()
+    finally:
+        alarm.cancel()
+    return Done(process.returncode, "".join(before) + out, err)
+
+
+def check_that_nothing_happened(scene: Scene, before: dict[str, dict[str, Any]]) -> None:
+    """Look that both hosts serve 1.0.0, and that nothing blocks the next deploy."""
+    assert scene.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
+    scene.playbook("1.0.0")
+    again = scene.shipit("deploy", "--json")
+    assert again.status == 0, again.said
+    assert {it["outcome"] for it in again.result["hosts"].values()} == {"unchanged"}
+    for host, status in scene.asked("status").items():
+        assert status["release"] == before[host]["release"]
+        assert (status["drift"], status["stuck"], status["holder"]) == ([], "", None)
+        assert scene.sh(host, "systemctl is-failed 'tinyapp*' || true").count("failed") == 0
+        assert scene.sh(host, "ls /var/lib/shipit/txn/*.json 2>/dev/null || true") == ""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_while_staging_nothing_is_switched_and_nothing_is_left(
+    deployed: Scene, number: signal.Signals
+) -> None:
+    before = deployed.asked("status")
+    there = deployed.sh("web1", "ls /opt/tinyapp/releases")
+    pids = {host: deployed.serves(host)["pid"] for host in before}
+    deployed.wheel("2.0.0")
+    deployed.playbook("2.0.0", smoke="/bin/sleep 30")
+    process = deployed.start("deploy", "--json")
+    done = stop_at(process, {"event": "step-began", "step": "smoke"}, number)
+    assert done.status == 130, done.said
+    assert done.result["outcome"] == "interrupted"
+    assert {it["outcome"] for it in done.result["hosts"].values()} == {"untouched"}
+    check_that_nothing_happened(deployed, before)
+    assert {host: deployed.serves(host)["pid"] for host in before} == pids
+    assert deployed.sh("web1", "ls /opt/tinyapp/releases") == there
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_in_the_gate_the_hosts_go_back(deployed: Scene, number: signal.Signals) -> None:
+    before = deployed.asked("status")
+    deployed.wheel("2.1.0", fault="slow:50")
+    deployed.playbook("2.1.0", health=PATIENT)
+    process = deployed.start("deploy", "--json")
+    done = stop_at(process, {"event": "step-began", "step": "check", "host": "web2"}, number)
+    assert done.status == 130, done.said
+    assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
+    check_that_nothing_happened(deployed, before)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_while_a_host_waits_for_the_others_it_goes_back_too(
+    deployed: Scene, number: signal.Signals
+) -> None:
+    before = deployed.asked("status")
+    deployed.variables(web2={"fault": "slow:50"})
+    deployed.wheel("2.2.0")
+    fault = {"TINYAPP_FAULT": "{{ fault | default('') }}"}
+    deployed.playbook("2.2.0", health=PATIENT, serial=1, env=fault)
+    process = deployed.start("deploy", "--json")
+    done = stop_at(process, {"event": "step-began", "step": "check", "host": "web2"}, number)
+    assert done.status == 130, done.said
+    assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
+    check_that_nothing_happened(deployed, before)
+
+
+def test_people_are_told_what_was_done_about_it(deployed: Scene) -> None:
+    before = deployed.asked("status")
+    deployed.wheel("2.3.0", fault="slow:50")
+    deployed.playbook("2.3.0", health=PATIENT)
+    process = deployed.start("deploy", "-v")
+    assert process.stdout is not None
+    alarm = threading.Timer(60, process.kill)
+    alarm.start()
+    first = next(line for line in process.stdout if "check" in line.split())
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate()
+    alarm.cancel()
+    assert process.returncode == 130, first + rest
+    assert "interrupted" in rest
+    assert rest.count("returned") >= 2
+    assert f"returned  {before['web1']['release']}" in rest
+    check_that_nothing_happened(deployed, before)

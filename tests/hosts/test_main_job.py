@@ -1,0 +1,282 @@
+"""The main job on two real hosts, from the first deploy to the last rollback, as a person sees it.
+
+The acts are played once, and what was seen after each is kept; the tests look at that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hosts.scene import PORT, Done, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from shipit.lab import Lab
+
+HOSTS = ("web1", "web2")
+IMPATIENT = {
+    "checks": [
+        {
+            "http": f"http://127.0.0.1:{PORT}/healthz",
+            "json": {"version": "{{ release.version }}"},
+        }
+    ],
+    "deadline": "2s",
+    "min_healthy": "200ms",
+}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one host is like after an act."""
+
+    serves: Mapping[str, Any]
+    env: Mapping[str, Any]
+    file: Mapping[str, Any]
+    unit: str
+    current: str
+
+
+@dataclass(frozen=True)
+class Act:
+    """A command, and what could be seen after it."""
+
+    done: Done
+    status: Mapping[str, Mapping[str, Any]]
+    releases: Mapping[str, list[dict[str, Any]]]
+    hosts: Mapping[str, Sight]
+
+    def running(self, name: str) -> str:
+        return str(self.status[name]["release"])
+
+
+@dataclass
+class Play:
+    """The acts by name."""
+
+    scene: Scene
+    acts: dict[str, Act] = field(default_factory=dict)
+
+    def act(self, name: str, done: Done) -> Act:
+        scene = self.scene
+        history = scene.asked("releases")
+        self.acts[name] = Act(
+            done,
+            scene.asked("status"),
+            {host: answer["releases"] for host, answer in history.items()},
+            {host: self._see(host) for host in HOSTS},
+        )
+        return self.acts[name]
+
+    def _see(self, host: str) -> Sight:
+        scene = self.scene
+        return Sight(
+            scene.serves(host),
+            scene.serves(host, "/env?key=GREETING"),
+            scene.serves(host, "/file?path=settings.ini"),
+            scene.sh(host, "cat /etc/systemd/system/tinyapp-worker.service"),
+            scene.sh(host, "readlink /opt/tinyapp/current"),
+        )
+
+    def deploy(self, version: str, fault: str = "", **changes: object) -> Done:
+        """Deploy a release that differs in code, env, a rendered file and a unit."""
+        return self.scene.deploy(
+            version,
+            "--json",
+            fault=fault,
+            env={"GREETING": f"greeting of {version}"},
+            files=[{"src": "settings.ini.j2", "dest": "settings.ini"}],
+            services={
+                "web": {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s"},
+                "worker": {
+                    "command": "tinyapp-worker",
+                    "env": {"OF": version},
+                    "hardening": {"UMask": f"00{version[2]}7"},
+                },
+                "nightly": {"command": "tinyapp-report", "timer": "*-*-* 03:00:00"},
+            },
+            health=IMPATIENT,
+            **changes,
+        )
+
+
+@pytest.fixture(scope="module")
+def play(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Play:
+    lab.reset()
+    scene = Scene.set(tmp_path_factory.mktemp("play"), lab)
+    (scene.folder / "settings.ini.j2").write_text("version = {{ release.version }}\n")
+    play = Play(scene)
+    play.act("first deploy", play.deploy("1.0.0"))
+    play.act("no-op", scene.shipit("deploy", "--json"))
+    play.act("second deploy", play.deploy("1.1.0"))
+    play.act("broken deploy", play.deploy("1.2.0", fault="healthz"))
+    # A rollback needs nothing but the release that lies on the host.
+    for host in HOSTS:
+        scene.sh(host, "rm -rf /var/lib/shipit/uv-cache")
+    for wheel in (*scene.wheels.iterdir(), *scene.folder.glob("*.whl")):
+        wheel.rename(wheel.with_suffix(".away"))
+    play.act("rollback", scene.shipit("rollback", "--json"))
+    play.act("rollback to a version", scene.shipit("rollback", "--json", "--to", "1.1.0"))
+    first = play.acts["first deploy"].running("web1")
+    play.act("rollback to an id", scene.shipit("rollback", "--json", "--to", first))
+    play.act("rollback to a failed one", scene.shipit("rollback", "--json", "--to", "1.2.0"))
+    return play
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "outcome", "version"),
+    [
+        ("first deploy", 0, "deployed", "1.0.0"),
+        ("no-op", 0, "unchanged", "1.0.0"),
+        ("second deploy", 0, "deployed", "1.1.0"),
+        ("broken deploy", 4, "returned", "1.1.0"),
+        ("rollback", 0, "deployed", "1.0.0"),
+        ("rollback to a version", 0, "deployed", "1.1.0"),
+        ("rollback to an id", 0, "deployed", "1.0.0"),
+        ("rollback to a failed one", 3, "untouched", "1.0.0"),
+    ],
+)
+def test_every_act_ends_as_documented_and_status_tells_the_truth(
+    play: Play, name: str, status: int, outcome: str, version: str
+) -> None:
+    act = play.acts[name]
+    assert act.done.status == status, act.done.said
+    assert act.done.result["exit_status"] == status
+    assert {h: r["outcome"] for h, r in act.done.result["hosts"].items()} == dict.fromkeys(
+        HOSTS, outcome
+    )
+    for host in HOSTS:
+        assert act.hosts[host].serves["version"] == version
+        assert act.status[host]["version"] == version
+        assert act.done.result["hosts"][host]["release"] == act.running(host)
+        assert act.hosts[host].current == f"releases/{act.running(host)}"
+        assert (act.status[host]["drift"], act.status[host]["stuck"]) == ([], "")
+        (running,) = [line for line in act.releases[host] if line["running"]]
+        assert (running["id"], running["outcome"]) == (act.running(host), "committed")
+        units = {unit["name"]: unit["active"] for unit in act.status[host]["units"]}
+        assert units["tinyapp-web.service"] == units["tinyapp-worker.service"] == "active/running"
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("broken deploy", "1.1.0"),
+        ("rollback", "1.0.0"),
+        ("rollback to a version", "1.1.0"),
+        ("rollback to an id", "1.0.0"),
+    ],
+)
+def test_a_way_back_restores_code_units_env_and_files_together(
+    play: Play, name: str, version: str
+) -> None:
+    before = play.acts["first deploy" if version == "1.0.0" else "second deploy"]
+    after = play.acts[name]
+    for host in HOSTS:
+        seen = after.hosts[host]
+        assert seen.serves["version"] == version
+        assert seen.env == {"GREETING": f"greeting of {version}"}
+        assert seen.file == {"text": f"version = {version}\n"}
+        assert f"UMask=00{version[2]}7" in seen.unit
+        assert seen.unit == before.hosts[host].unit
+        assert after.running(host) == before.running(host)
+
+
+@pytest.mark.parametrize("name", ["rollback", "rollback to a version", "rollback to an id"])
+def test_a_rollback_takes_less_than_two_seconds_of_a_host_besides_the_start(
+    play: Play, name: str
+) -> None:
+    for host in HOSTS:
+        steps = play.acts[name].done.told("step-ended", host=host)
+        own = {s["step"]: s["seconds"] for s in steps if s["step"] not in ("connect", "check")}
+        assert own.keys() == {"arm", "activate", "commit"}
+        assert sum(own.values()) < 2.0, own
+
+
+def test_a_no_op_leaves_the_processes_alone(play: Play) -> None:
+    for host in HOSTS:
+        before, after = (play.acts[name].hosts[host] for name in ("first deploy", "no-op"))
+        assert after == before  # the pid is among what the service answers
+    assert play.acts["no-op"].done.told("batch-began") == []
+
+
+def test_a_broken_release_is_in_the_history_as_reverted(play: Play) -> None:
+    for name in ("broken deploy", "rollback to a failed one"):
+        for host in HOSTS:
+            lines = [line for line in play.acts[name].releases[host] if line["version"] == "1.2.0"]
+            assert [(line["outcome"], line["running"]) for line in lines] == [("reverted", False)]
+
+
+def test_a_broken_release_is_told_with_its_check_and_its_log(play: Play) -> None:
+    for problem in (
+        line["problem"] for line in play.acts["broken deploy"].done.told("host-failed")
+    ):
+        assert problem["code"] == "check-failed"
+        assert (
+            f"GET http://127.0.0.1:{PORT}/healthz: expected status 200, got 500"
+            in (problem["what"])
+        )
+        assert '"status": "broken"' in problem["evidence"]  # the last answer
+        assert '"GET /healthz HTTP/1.1" 500' in problem["evidence"]  # the service's own log
+
+
+def test_a_release_that_failed_is_no_rollback_target_and_those_there_are_are_named(
+    play: Play,
+) -> None:
+    refused = play.acts["rollback to a failed one"].done
+    good = play.acts["second deploy"].running("web1")
+    for problem in (line["problem"] for line in refused.told("host-failed")):
+        assert problem["code"] == "no-rollback-target"
+        assert "no proven release 1.2.0" in problem["what"]
+        assert good in problem["hint"]
+    assert play.acts["rollback to an id"].hosts == play.acts["rollback to a failed one"].hosts
+
+
+def test_neither_a_way_back_nor_a_deploy_needs_what_was_sent_before(play: Play) -> None:
+    """Changes the hosts: what was seen before is kept by the play."""
+    for host in HOSTS:
+        play.scene.sh(host, "rm -rf /var/lib/shipit/blobs /var/lib/shipit/uv-cache")
+    assert play.scene.shipit("rollback", "--to", "1.1.0").status == 0
+    assert play.scene.versions() == dict.fromkeys(HOSTS, "1.1.0")
+    for away in (*play.scene.wheels.iterdir(), *play.scene.folder.glob("*.away")):
+        away.rename(away.with_suffix(".whl"))
+    done = play.deploy("1.3.0")
+    assert done.status == 0, done.said
+    assert play.scene.versions() == dict.fromkeys(HOSTS, "1.3.0")
+
+
+# --- with hosts of their own -------------------------------------------------------------------
+
+
+def test_a_host_added_later_gets_everything_it_needs(fresh: Lab, tmp_path: Path) -> None:
+    scene = Scene.set(tmp_path, fresh, hosts=["web1"])
+    assert scene.deploy("1.0.0").status == 0
+    assert scene.deploy("1.1.0").status == 0
+    pid = scene.serves("web1")["pid"]
+    scene.inventory(HOSTS)
+    done = scene.shipit("deploy", "--json")
+    outcomes = {host: result["outcome"] for host, result in done.result["hosts"].items()}
+    assert (done.status, outcomes) == (0, {"web1": "unchanged", "web2": "deployed"})
+    assert scene.versions() == dict.fromkeys(HOSTS, "1.1.0")
+    assert scene.serves("web1")["pid"] == pid
+    status = scene.asked("status")
+    assert status["web1"]["release"] == status["web2"]["release"]
+
+
+def test_a_first_deploy_that_fails_leaves_a_clean_host(fresh: Lab, tmp_path: Path) -> None:
+    scene = Scene.set(tmp_path, fresh)
+    done = scene.deploy("1.0.0", "--json", fault="start", health=IMPATIENT)
+    assert done.status == 4, done.said
+    for host in HOSTS:
+        assert scene.sh(host, "ls /opt/tinyapp") == "ledger.jsonl"
+        assert scene.sh(host, "find /etc/systemd /run/systemd -name '*tinyapp*'") == ""
+        assert "tinyapp" not in scene.sh(host, "systemctl list-units --plain 'tinyapp*'")
+    refused = scene.shipit("rollback")
+    assert refused.status == 3
+    assert "no earlier release" in refused.said
+    assert scene.deploy("1.0.1", health=IMPATIENT).status == 0
+    assert scene.versions() == dict.fromkeys(HOSTS, "1.0.1")

@@ -1,0 +1,171 @@
+"""Rehearsals on machines that are really booted, broken and taken down again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import textwrap
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from hosts.scene import PORT, SECRET, Scene
+from shipit.errors import InputError
+from shipit.events import Event, Noted, RunEnded
+from shipit.lab import Lab
+from shipit.rehearse import rehearse
+from shipit.wishes import Run
+
+INVENTORY = """
+all:
+  children:
+    eu:
+      children:
+        web:
+          hosts: {web_1: , web_2: }
+          vars: {ansible_host: 192.0.2.1, ansible_user: nobody, greeting: hello}
+"""  # 192.0.2.1 is nobody's: RFC 5737
+
+
+@pytest.fixture
+def scene(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """A playbook for hosts that can't be reached; all that a rehearsal makes is below tmp_path."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    scene = Scene.set(folder, lab)
+    scene.inventory([], INVENTORY)
+    monkeypatch.setenv("TINYAPP_PASSWORD", SECRET)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    return scene
+
+
+def run_of(scene: Scene) -> Run:
+    return Run(scene.folder / "playbook.yaml", (scene.folder / "inventory.yaml",))
+
+
+def left(scene: Scene) -> list[str]:
+    """Name what is left of the machines: files and mounts."""
+    scratch = scene.folder.parent / "scratch"
+    mounts = Path("/proc/self/mountinfo").read_text()
+    return [*map(str, scratch.iterdir()), *([mounts] if str(scratch) in mounts else [])]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_good_playbook_is_played_to_its_end(scene: Scene) -> None:
+    scene.wheel("1.0.0")
+    scene.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
+    before, told, out = digests(scene.folder), list[Event](), scene.folder.parent / "report.txt"
+    assert rehearse(run_of(scene), told.append, out=out) == 0, told
+    report = out.read_text()
+    assert report.count("as expected") == 4
+    assert "on web_1, web_2; 1 health check of each asked from outside" in report
+    assert Noted(report) in told
+    ended = [event.exit_status for event in told if isinstance(event, RunEnded)]
+    assert ended == [0, 4, 0, 0]
+    assert digests(scene.folder) == before
+    assert left(scene) == []
+
+
+def test_what_the_world_does_to_a_deploy_is_played_as_well(scene: Scene) -> None:
+    scene.wheel("1.0.0")
+    scene.playbook("1.0.0")
+    told = list[Event]()
+    assert rehearse(run_of(scene), told.append, faults=True) == 0, told
+    report = str(told[-1])
+    assert report.count("as expected") == 8
+    for what in ("controller is killed", "agent is killed", "cable is cut", "power is cut"):
+        assert f"in the gate {what}" in report.replace("a host's ", "").replace("the c", "c")
+    assert report.count("after the fault, by itself") == 4
+    assert left(scene) == []
+
+
+def test_a_broken_release_fails_the_rehearsal_and_nothing_more_is_played(scene: Scene) -> None:
+    scene.wheel("1.0.0", fault="healthz")
+    health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "2s"}
+    scene.playbook("1.0.0", health=health)
+    told = list[Event]()
+    assert rehearse(run_of(scene), told.append) == 3
+    report = str(told[-1])
+    assert "ended with exit status 4, and 0 was expected" in report
+    assert "web_1: nothing of tinyapp runs" in report
+    assert report.count("not played") == 3
+    assert left(scene) == []
+
+
+def test_a_mistake_in_the_playbook_is_told_before_anything_is_booted(scene: Scene) -> None:
+    scene.playbook("1.0.0", unknown="key")
+    told = list[Event]()
+    with pytest.raises(InputError, match="unknown"):
+        rehearse(run_of(scene), told.append)
+    assert told == []
+    assert left(scene) == []
+
+
+def test_ctrl_c_takes_the_machines_down(scene: Scene) -> None:
+    scene.wheel("1.0.0")
+    scene.playbook("1.0.0")
+
+    def stop_at_the_second_act(event: Event) -> None:
+        if isinstance(event, Noted) and event.text.startswith("act 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rehearse(run_of(scene), stop_at_the_second_act)
+    assert left(scene) == []
+
+
+def test_machines_that_are_kept_can_be_reached_as_told(scene: Scene) -> None:
+    scene.wheel("1.0.0")
+    scene.playbook("1.0.0")
+    program = textwrap.dedent("""
+        import sys
+        from shipit.events import Noted
+        from shipit.rehearse import rehearse
+        from shipit.wishes import Run
+        from pathlib import Path
+
+        def tell(event):
+            if isinstance(event, Noted):
+                print(event.text, flush=True)
+
+        rehearse(Run(Path("playbook.yaml"), (Path("inventory.yaml"),)), tell, keep=True)
+        print("ended", flush=True)
+        sys.stdin.read()  # as long as this process lives, no other lab clears the machines
+    """)
+    argv = [sys.executable, "-c", program]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        argv, stdin=pipe, stdout=pipe, text=True, cwd=scene.folder, env=scratch(scene)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = list(takewhile(lambda line: line != "ended\n", process.stdout))
+            assert "".join(said).count("as expected") == 4
+            (way,) = [line for line in said if "ssh -i" in line]
+            login = shlex.split(way.partition("ssh -i ")[2].partition(";")[0])
+            done = subprocess.run(
+                ["ssh", "-o", "StrictHostKeyChecking=no", "-i", *login, "hostname"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert done.stdout == "web-1\n"
+        finally:
+            process.kill()
+    with Lab.up(["next"], scene.folder.parent):  # clears what nobody owns any more
+        (folder,) = left(scene)
+        assert list(Path(folder).iterdir()) == []
+
+
+def scratch(scene: Scene) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(scene.folder.parent / "scratch")}

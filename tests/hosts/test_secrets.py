@@ -1,0 +1,248 @@
+r"""A secret is in the service's environment and in its own 0600 file, and nowhere else.
+
+The secrets of these tests are awkward: several lines, quotes, backslashes, $ and letters beyond
+ASCII. Each line of each holds a mark that is looked for: in all that is printed, in the journal, in
+every process's arguments while a deploy runs, in every file of the hosts' disks.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from hosts.scene import PORT, SECRET, Done, Scene
+from hosts.site import HOSTS
+from shipit.lab import SUDO_PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipit.lab import Lab
+
+LINES = "first-Zm4rkLines of several\n  second-Zm4rkLines 'of' them\n\nlast-Zm4rkLines\n"
+ODD = "\"Zm4rkOdd\" '$HOME' ${PATH} \\n \\\\ `id` %n %% ünï-✓ #;=\tZm4rkOdd"
+SHORT = "Zm4k"
+SECRETS = {"PASSWORD": SECRET, "LINES": LINES.removesuffix("\n"), "ODD": ODD, "SHORT": SHORT}
+MARKS = (SECRET, "Zm4rkLines", "Zm4rkOdd", SHORT, SUDO_PASSWORD)
+REFERENCES = {
+    "PASSWORD": "env:TINYAPP_PASSWORD",
+    "LINES": "file:lines.secret",
+    "ODD": "command:cat odd.secret",
+    "SHORT": "env:TINYAPP_SHORT",
+}
+HEALTH = {
+    "checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}],
+    "deadline": "3s",
+    "min_healthy": "200ms",
+}
+ALLOWED = re.compile(r"opt/tinyapp/releases/[^/]+/env/[^/]+\.env")
+PRINTS_ITS_ENVIRONMENT = "/bin/sh -c 'env; exit 7'"
+
+
+def forms(mark: str) -> set[bytes]:
+    """Return a mark as it is, and as it looks within base64 at any of its three alignments."""
+    raw = mark.encode()
+    found = {raw}
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + raw).decode().rstrip("=")
+        found.add(encoded[4 if before else 0 : (before + len(raw)) * 8 // 6 // 4 * 4].encode())
+    return {form for form in found if len(form) >= len(SHORT)}
+
+
+NEEDLE = re.compile(b"|".join(re.escape(f) for mark in MARKS for f in sorted(forms(mark))))
+
+
+def leaks(content: bytes | str) -> list[bytes]:
+    """Return the lines in which a secret can be read."""
+    raw = content.encode() if isinstance(content, str) else content
+    return [line for line in raw.splitlines() if NEEDLE.search(line)]
+
+
+@dataclass
+class Watch:
+    """Looks at every process's arguments, and at the hosts' transaction files, again and again."""
+
+    lab: Lab
+    seen: set[bytes] = field(default_factory=set)
+    looks: int = 0
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        over = threading.Event()
+        thread = threading.Thread(target=self._look_until, args=(over,), name="watch")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _look_until(self, over: threading.Event) -> None:
+        while not over.wait(0.02):
+            self.looks += 1
+            for path in Path("/proc").glob("[0-9]*/cmdline"):  # the hosts' processes are here, too
+                self._look_at(path)
+            for host in self.lab.hosts.values():
+                for path in (host.upper / "var/lib/shipit/txn").glob("*"):
+                    self._look_at(path)
+
+    def _look_at(self, path: Path) -> None:
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return  # it has ended
+        if NEEDLE.search(content):
+            self.seen.add(str(path).encode() + b": " + content.replace(b"\0", b" "))
+
+
+@dataclass
+class Story:
+    """What was done, and what could be seen."""
+
+    scene: Scene
+    watch: Watch
+    told: dict[str, Done] = field(default_factory=dict)
+
+    def shipit(self, *words: str) -> Done:
+        done = self.scene.shipit(*words)
+        self.told[f"{len(self.told)}. {' '.join(words)}"] = done
+        return done
+
+    def ship(self, version: str, *words: str, fault: str = "", **changes: object) -> Done:
+        self.scene.wheel(version, fault)
+        values = {"secrets": REFERENCES, "health": HEALTH, **changes}
+        self.scene.playbook(version, **values)
+        return self.shipit("deploy", *words)
+
+
+@pytest.fixture(scope="module")
+def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Deploy with secrets, ask everything that can be asked, fail, and go back."""
+    lab.reset()
+    scene = Scene.set(tmp_path_factory.mktemp("secrets"), lab)
+    scene.env["TINYAPP_SHORT"] = SHORT
+    (scene.folder / "lines.secret").write_text(LINES)
+    (scene.folder / "odd.secret").write_text(ODD)
+    whole = yaml.safe_load(lab.inventory(groups={"web": HOSTS}))
+    login = {"ansible_user": "pwsudo", "ansible_become_password": SUDO_PASSWORD}
+    whole["all"]["hosts"]["web2"].update(login)
+    scene.inventory(HOSTS, yaml.safe_dump(whole))
+    story = Story(scene, Watch(lab))
+    with story.watch.looking():
+        assert story.ship("1.0.0", "-vv").status == 0, story.told
+        assert story.ship("1.1.0", "--json", "-vv").status == 0, story.told
+        broken = story.ship("1.2.0", "-vv", fault="healthz")
+        assert broken.status == 4, broken.said
+        smoke = story.ship("1.3.0", "-vv", smoke=PRINTS_ITS_ENVIRONMENT)
+        assert smoke.status == 3, smoke.said
+        assert story.ship("1.3.0", "--json", smoke=PRINTS_ITS_ENVIRONMENT).status == 3
+        assert story.shipit("rollback", "-vv").status == 0
+    for words in (
+        *("plan -D -vv", "plan --json -D", "status -vv", "status --json", "releases"),
+        *("releases --json", "doctor", "doctor --json", "logs", "logs --json"),
+    ):
+        story.shipit(*words.split())
+    return story
+
+
+def test_the_service_gets_every_secret_as_it_is(story: Story) -> None:
+    page = "/env?" + "&".join(f"key={key}" for key in SECRETS)
+    for host in HOSTS:
+        assert story.scene.serves(host, page) == SECRETS
+
+
+def test_nothing_that_is_printed_shows_a_secret(story: Story) -> None:
+    shown = {words: leaks(done.said) for words, done in story.told.items()}
+    assert not any(shown.values()), {words: lines for words, lines in shown.items() if lines}
+
+
+def test_a_failing_smoke_command_is_quoted_with_its_secrets_masked(story: Story) -> None:
+    for done in [done for words, done in story.told.items() if "smoke-failed" in done.said]:
+        assert "PASSWORD=***" in done.said, done.said
+        assert "PATH=" in done.said
+
+
+def test_no_process_had_a_secret_among_its_arguments_nor_a_transaction_in_its_files(
+    story: Story,
+) -> None:
+    assert story.watch.looks > 20
+    assert not story.watch.seen
+
+
+def test_the_journal_has_no_secret(story: Story) -> None:
+    for host in HOSTS:
+        agents = story.scene.sh(host, "journalctl --no-pager -o cat -u shipit-tinyapp.service")
+        assert not leaks(agents)
+        assert not leaks(story.scene.sh(host, "journalctl --no-pager --all -o export | cat"))
+
+
+def test_on_the_hosts_disk_only_root_s_env_files_have_them(story: Story) -> None:
+    for host in story.scene.lab.hosts.values():
+        holding = {path for path in files_below(host.upper) if holds(path)}
+        names = {str(path.relative_to(host.upper)) for path in holding}
+        assert {name for name in names if not ALLOWED.fullmatch(name)} == set()
+        assert len(names) >= len(HOSTS)
+        for path in holding:
+            assert (mode(path), path.stat().st_uid) == (0o600, 0)
+            assert (mode(path.parent), path.parent.stat().st_uid) == (0o700, 0)
+        marks = "".join(f" -e {mark}" for mark in MARKS)
+        assert story.scene.sh(host.name, f"grep -rlaF{marks} /run /tmp /dev/shm || true") == ""
+
+
+def test_the_controller_s_folder_has_them_only_where_a_person_put_them(story: Story) -> None:
+    holding = {path.name for path in files_below(story.scene.folder) if holds(path)}
+    assert holding == {"lines.secret", "odd.secret", "inventory.yaml"}
+
+
+def test_a_plan_tells_that_a_secret_has_changed_and_not_what_it_is(story: Story) -> None:
+    story.scene.playbook("1.0.0", secrets=REFERENCES, health=HEALTH)
+    changed = {"TINYAPP_PASSWORD": f"{SECRET}-changed"}
+    done = story.scene.shipit("plan", "-D", env=changed)
+    assert "PASSWORD" in done.out, done.said
+    assert "ODD" not in done.out
+    assert not leaks(done.said)
+
+
+@pytest.mark.parametrize("words", [("-vv",), ("--json",)])
+def test_a_service_that_logs_its_secrets_is_quoted_with_these_masked(
+    story: Story, words: tuple[str, ...]
+) -> None:
+    """From here on the hosts' journal has them: the service has put them there itself."""
+    services = {"web": {"command": "/usr/bin/env"}}
+    health = {
+        "checks": [{"tcp": f"127.0.0.1:{PORT + 7}"}],
+        "deadline": "2s",
+        "min_healthy": "100ms",
+    }
+    done = story.ship("1.4.0", *words, services=services, health=health)
+    assert done.status == 4, done.said
+    assert "PASSWORD=***" in done.said, done.said
+    assert not leaks(done.said)
+    story.scene.playbook("1.0.0", secrets=REFERENCES, health=HEALTH)
+    logs = story.scene.shipit("logs", *words)
+    assert not leaks(logs.said)
+
+
+def files_below(top: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(top):
+        for path in (Path(folder, name) for name in names):
+            if stat.S_ISREG(path.lstat().st_mode):
+                yield path
+
+
+def holds(path: Path) -> bool:
+    return bool(NEEDLE.search(path.read_bytes()))
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)

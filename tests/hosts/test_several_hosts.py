@@ -1,0 +1,175 @@
+"""Two hosts as one fleet: all staged before one is switched, then batches, all back together."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+import wheelhouse
+from hosts.scene import PORT, Scene
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shipit.lab import Lab
+
+HOSTS = ("web1", "web2")
+FAULT = {"TINYAPP_FAULT": "{{ fault | default('') }}"}  # a host's variable breaks its service
+QUICK = {
+    "checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}],
+    "deadline": "3s",
+    "min_healthy": "100ms",
+}
+
+
+@pytest.fixture
+def scene(fresh: Lab, tmp_path: Path) -> Scene:
+    """Give hosts that serve 1.0.0."""
+    scene = Scene.set(tmp_path, fresh)
+    done = scene.deploy("1.0.0")
+    assert done.status == 0, done.said
+    return scene
+
+
+def outcomes(result: dict[str, Any]) -> dict[str, str]:
+    return {host: it["outcome"] for host, it in result["hosts"].items()}
+
+
+def order(lines: list[dict[str, Any]], *wanted: tuple[str, str]) -> list[tuple[str, str]]:
+    """Return the (host, step) of steps that began, in order, those alone that are wanted."""
+    began = [(line["host"], line["step"]) for line in lines if line["event"] == "step-began"]
+    return [step for step in began if step in wanted]
+
+
+def squeezed(folder: Path, size: int) -> Path:
+    """Write a wheel that is far larger on the disk than any estimate can tell."""
+    made = wheelhouse.write_wheel(folder, wheelhouse.Recipe("ballast", bulk=size))
+    with zipfile.ZipFile(made) as archive:
+        entries = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(zipfile.ZipInfo(name, wheelhouse.LONG_AGO), content, 8)
+    return made
+
+
+def test_a_disk_that_is_too_small_on_one_host_leaves_all_hosts_untouched(scene: Scene) -> None:
+    before = {host: scene.serves(host) for host in HOSTS}
+    scene.sh("web2", "mount -t tmpfs -o size=8M tmpfs /var/lib/shipit")
+    done = scene.deploy("1.1.0", "--json")
+    assert (done.status, outcomes(done.result)) == (3, dict.fromkeys(HOSTS, "untouched"))
+    assert done.result["hosts"]["web2"]["problem"]["code"] == "disk-too-small"
+    assert {host: scene.serves(host) for host in HOSTS} == before
+    scene.sh("web2", "umount /var/lib/shipit")
+    assert scene.shipit("deploy").status == 0
+
+
+def test_a_disk_that_fills_while_it_stages_leaves_all_hosts_untouched(scene: Scene) -> None:
+    before = {host: scene.serves(host) for host in HOSTS}
+    there = scene.sh("web2", "ls /opt/tinyapp/releases")
+    # A file system of its own for what is built, so that the cache can't lend its files.
+    scene.sh(
+        "web2",
+        "mount -t tmpfs -o size=120M tmpfs /mnt && cp -a /opt/tinyapp/releases/. /mnt"
+        " && fallocate -l 40M /mnt/ballast && mount --bind /mnt /opt/tinyapp/releases",
+    )
+    scene.lock(squeezed(scene.wheels, 80 * wheelhouse.MIB))
+    scene.wheel("1.1.0", requires=["ballast"])
+    scene.playbook("1.1.0")
+    done = scene.shipit("deploy", "--json")
+    assert (done.status, outcomes(done.result)) == (3, dict.fromkeys(HOSTS, "untouched"))
+    problem = done.result["hosts"]["web2"]["problem"]
+    told = f"{problem['what']} {problem['evidence']}".lower()
+    assert "no space left" in told or "full" in told, problem
+    assert done.told("batch-began") == []
+    assert {host: scene.serves(host) for host in HOSTS} == before
+    scene.sh("web2", "umount /opt/tinyapp/releases")
+    assert scene.sh("web2", "ls /opt/tinyapp/releases") == there
+    assert scene.shipit("deploy").status == 0
+    assert scene.versions() == dict.fromkeys(HOSTS, "1.1.0")
+
+
+def test_hosts_are_switched_in_batches_after_all_are_staged(scene: Scene) -> None:
+    done = scene.deploy("1.1.0", "--json", serial=[1, "100%"])
+    assert done.status == 0, done.said
+    batches = [(line["number"], line["of"], line["hosts"]) for line in done.told("batch-began")]
+    assert batches == [(1, 2, ["web1"]), (2, 2, ["web2"])]
+    steps = [("web1", "smoke"), ("web2", "smoke"), ("web1", "check"), ("web2", "arm")]
+    steps += [("web1", "commit"), ("web2", "check")]
+    told = order(done.lines, *steps)
+    assert {*told[:2]} == {("web1", "smoke"), ("web2", "smoke")}
+    # web1 has passed its gate before web2 is armed, and is committed after web2 has passed.
+    assert told[2:] == [("web1", "check"), ("web2", "arm"), ("web2", "check"), ("web1", "commit")]
+
+
+def test_a_second_batch_that_fails_brings_the_first_back(scene: Scene) -> None:
+    before = scene.asked("status")
+    scene.variables(web2={"fault": "healthz"})
+    done = scene.deploy("1.1.0", "--json", serial=1, env=FAULT, health=QUICK)
+    assert (done.status, outcomes(done.result)) == (4, dict.fromkeys(HOSTS, "returned"))
+    assert scene.versions() == dict.fromkeys(HOSTS, "1.0.0")
+    after = scene.asked("status")
+    assert {h: s["release"] for h, s in after.items()} == {
+        h: s["release"] for h, s in before.items()
+    }
+    history = scene.asked("releases")
+    for host in HOSTS:
+        newest = history[host]["releases"][-1]
+        assert (newest["version"], newest["outcome"]) == ("1.1.0", "reverted")
+
+
+def test_as_many_as_max_fail_percentage_may_fail_and_the_others_are_committed(
+    scene: Scene,
+) -> None:
+    scene.variables(web2={"fault": "healthz"})
+    done = scene.deploy("1.1.0", "--json", env=FAULT, health=QUICK, max_fail_percentage=50)
+    assert outcomes(done.result) == {"web1": "deployed", "web2": "returned"}
+    assert done.status == 5
+    assert scene.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
+    running = {host: status["version"] for host, status in scene.asked("status").items()}
+    assert running == {"web1": "1.1.0", "web2": "1.0.0"}
+
+
+def test_several_deployments_go_in_order_and_back_in_reverse(scene: Scene) -> None:
+    def write(version: str, **changes: object) -> None:
+        scene.wheel(version)
+        both = []
+        for app, port in (("tinyapp", PORT), ("other", PORT + 1)):
+            path = scene.playbook(
+                version,
+                app=app,
+                services={"web": {"command": "tinyapp", "socket": port}},
+                health=[{"tcp": port}],
+                **(changes if app == "other" else {}),
+            )
+            both.append(yaml.safe_load(path.read_text()))
+        (scene.folder / "playbook.yaml").write_text(yaml.safe_dump(both))
+
+    def served() -> set[tuple[str, str]]:
+        return {
+            (scene.serves(host)["version"], scene.serves(host, port=PORT + 1)["version"])
+            for host in HOSTS
+        }
+
+    write("1.1.0")
+    done = scene.shipit("deploy", "--json")
+    assert done.status == 0, done.said
+    assert [line["app"] for line in done.told("run-began")] == ["tinyapp", "other"]
+    assert served() == {("1.1.0", "1.1.0")}
+    write("1.2.0")
+    assert scene.shipit("deploy").status == 0
+    back = scene.shipit("rollback", "--json")
+    assert back.status == 0, back.said
+    assert [line["app"] for line in back.told("run-began")] == ["other", "tinyapp"]
+    assert served() == {("1.1.0", "1.1.0")}
+    write("1.3.0", smoke="/bin/false")
+    stopped = scene.shipit("deploy", "--json")
+    assert stopped.status == 3  # of the second; the first one is through
+    assert served() == {("1.3.0", "1.1.0")}
+    apps = {run["app"]: run["hosts"] for run in stopped.result["runs"]}
+    assert apps == {
+        "tinyapp": dict.fromkeys(HOSTS, "deployed"),
+        "other": dict.fromkeys(HOSTS, "untouched"),
+    }

@@ -1,0 +1,292 @@
+"""Staging, status and logs on real hosts: real systemd, real users, real sockets."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import agentmatter
+import wheelhouse
+from shipit.agent import contents, protocol
+from shipit.agent.paths import Paths
+from shipit.transport import Endpoint, Network, Wire, agentzip, connect, ship
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from shipit.lab import Lab
+    from shipit.transport import Link
+
+PATIENCE = 60.0  # seconds
+PATHS = Paths("tinyapp", "/opt/tinyapp")
+SECRET = "s3ntinel-in-the-env"
+SOCKET = "[Socket]\nListenStream=8000\n[Install]\nWantedBy=sockets.target\n"
+SERVICE = """\
+[Unit]
+Requires=tinyapp-web.socket
+After=tinyapp-web.socket
+[Service]
+Type=exec
+User=tinyapp
+WorkingDirectory={top}/files
+EnvironmentFile={top}/env/web.env
+ExecStart={top}/venv/bin/tinyapp
+NonBlocking=yes
+[Install]
+WantedBy=multi-user.target
+"""
+ENV = {"web": f'TOKEN="{SECRET}"\n'}
+
+
+@dataclass(frozen=True)
+class Blob:
+    sha256: str
+    path: Path
+    size: int
+
+
+@dataclass
+class Talk:
+    """A session with a host."""
+
+    link: Link
+    wire: Wire
+
+    def ask(self, message: object) -> Any:  # noqa: ANN401 - any word of protocol
+        """Return the answer to a request; what is said on the way is passed over."""
+        self.wire.send(message)
+        return self.next()
+
+    def next(self) -> Any:  # noqa: ANN401 - any word of protocol
+        on_the_way = (protocol.StepBegan, protocol.StepEnded, protocol.Probed)
+        while (frame := self.wire.receive(PATIENCE)) and isinstance(frame.message, on_the_way):
+            pass
+        return frame.message if frame else None
+
+    def hello(self, blobs: Sequence[str] = ()) -> protocol.Facts:
+        facts = self.ask(protocol.Hello("tinyapp", PATHS.root, tuple(blobs), "00" * 16))
+        assert isinstance(facts, protocol.Facts), facts
+        return facts
+
+    def stage(self, release: Release) -> Any:  # noqa: ANN401 - any word of protocol
+        present = self.hello([blob.sha256 for blob in release.blobs]).present
+        missing = [blob for blob in release.blobs if blob.sha256 not in present]
+        ship(self.link, self.wire, missing, lambda _done: None)
+        return self.ask(release.request)
+
+    def deploy(self, release: Release) -> None:
+        assert isinstance(self.stage(release), protocol.Staged)
+        attempt = release.request.attempt
+        activate = protocol.Activate(attempt, release.request.manifest.id, lease=30.0)
+        healthy = self.ask(activate)
+        assert isinstance(healthy, protocol.Healthy), healthy
+        settled = self.ask(protocol.Settle(attempt.txn, "commit"))
+        assert (settled.outcome, settled.running) == ("committed", activate.release)
+
+
+@dataclass(frozen=True)
+class Release:
+    request: protocol.Stage
+    blobs: tuple[Blob, ...]
+
+
+def release(folder: Path, version: str = "1.0.0", **changes: str) -> Release:
+    """Make a release of tinyapp; `changes` replaces texts by their path."""
+    goods = agentmatter.Matter(
+        wheelhouse.installed_wheel(folder.parent / "installers", "uv"),
+        wheelhouse.tinyapp_wheel(folder, version),
+        (),
+    )
+    name = f"{version}-aaaaaaaa"
+    texts = {
+        "units/tinyapp-web.socket": SOCKET,
+        "units/tinyapp-web.service": SERVICE.format(top=PATHS.release(name).top),
+        "files/app.ini": f"[app]\nversion = {version}\n",
+    }
+    texts |= {path.replace("__", "/"): text for path, text in changes.items()}
+    made = agentmatter.manifest(PATHS, goods, name, texts, ENV)
+    units = tuple(replace(unit, watched=unit.name.endswith(".service")) for unit in made.units)
+    gate = contents.Gate((contents.Check("http", "http://127.0.0.1:8000/healthz"),), 0.1, 20.0, 0.1)
+    made = replace(
+        made,
+        user="tinyapp",
+        interpreter="/usr/bin/python3.11",
+        units=tuple(sorted(units, key=lambda unit: not unit.name.endswith(".socket"))),
+        gate=gate,
+        smoke=("tinyapp", "--version"),
+    )
+    request = agentmatter.stage(made, texts, ENV, f"txn-{version}")
+    return Release(request, tuple(_blob(path) for path in goods.all))
+
+
+def _blob(path: Path) -> Blob:
+    return Blob(hashlib.sha256(path.read_bytes()).hexdigest(), path, path.stat().st_size)
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    with Network(home=tmp_path) as network:
+        yield network
+
+
+@pytest.fixture
+def talk(fresh: Lab, network: Network) -> Iterator[Talk]:
+    """Talk to web1 as its user `deploy`, who becomes root."""
+    host = fresh.hosts["web1"]
+    place = Endpoint(
+        name=host.name,
+        address=host.address,
+        port=host.port,
+        user=host.user,
+        key_files=(str(host.key),),
+        host_key=host.host_key,
+        become=True,
+    )
+    link = connect(place, agentzip.build(), network)
+    wire = link.open()
+    yield Talk(link, wire)
+    wire.close()
+    link.close()
+
+
+def on_host(lab: Lab, command: str) -> str:
+    return lab.run("web1", "sh", "-c", command).stdout.strip()
+
+
+def test_a_release_is_staged_switched_to_and_told_truly(
+    talk: Talk, lab: Lab, tmp_path: Path
+) -> None:
+    first = release(tmp_path)
+    talk.deploy(first)
+    facts = talk.hello()
+    assert facts.healthy
+    assert facts.current == first.request.manifest
+    status = talk.ask(protocol.AskStatus())
+    assert status.drift == ()
+    assert [unit.active for unit in status.units] == ["active/running"] * 2
+    top = PATHS.release(first.request.manifest.id).top
+    assert on_host(lab, f"stat -c '%a %U' {top}/env/web.env") == "600 root"
+    assert on_host(lab, f"runuser -u tinyapp -- cat {top}/env/web.env 2>&1 || true").endswith(
+        "Permission denied"
+    )
+    assert "version = 1.0.0" in on_host(lab, f"runuser -u tinyapp -- cat {top}/files/app.ini")
+    assert on_host(lab, "getent passwd tinyapp | cut -d: -f6,7") == "/nonexistent:/usr/sbin/nologin"
+
+
+def test_the_second_release_is_staged_in_moments(talk: Talk, tmp_path: Path) -> None:
+    talk.deploy(release(tmp_path))
+    began = time.monotonic()
+    assert isinstance(talk.stage(release(tmp_path / "2", "2.0.0")), protocol.Staged)
+    assert time.monotonic() - began < 10
+
+
+def test_a_unit_that_systemd_cannot_read_is_refused(talk: Talk, lab: Lab, tmp_path: Path) -> None:
+    broken = "[Service]\nType=nonsense\nExecStart=/no/such/program\n"
+    failure = talk.stage(release(tmp_path, **{"units__tinyapp-web.service": broken}))
+    assert failure.code == "unit-verify"
+    assert "/no/such/program" in failure.evidence
+    assert on_host(lab, "ls /opt/tinyapp") == "ledger.jsonl"
+
+
+def test_a_port_of_another_service_names_its_owner(talk: Talk, lab: Lab, tmp_path: Path) -> None:
+    squat = "import socket,time; s=socket.create_server(('',8000)); time.sleep(600)"
+    on_host(lab, f'systemd-run -q --unit=squatter /usr/bin/python3 -c "{squat}"')
+    deadline = time.monotonic() + 20
+    while "8000" not in on_host(lab, "ss -ltn"):
+        assert time.monotonic() < deadline
+    failure = talk.stage(release(tmp_path))
+    assert failure.code == "port-taken"
+    assert "squatter.service" in failure.what
+
+
+def test_a_socket_unit_of_somebody_else_is_an_owner_too(
+    talk: Talk, lab: Lab, tmp_path: Path
+) -> None:
+    on_host(lab, "systemd-run -q --socket-property=ListenStream=8000 --unit=other /bin/true")
+    failure = talk.stage(release(tmp_path))
+    assert (failure.code, "systemd" in failure.what) == ("port-taken", True)
+
+
+def test_our_own_socket_is_no_obstacle(talk: Talk, tmp_path: Path) -> None:
+    talk.deploy(release(tmp_path))
+    second = release(tmp_path / "2", "2.0.0")
+    findings = talk.ask(protocol.Survey(second.request.manifest, 0, second.request.texts))
+    assert findings.problems == ()
+
+
+def test_the_log_of_the_services_is_told_and_followed(talk: Talk, lab: Lab, tmp_path: Path) -> None:
+    talk.deploy(release(tmp_path))
+    lines = talk.ask(protocol.AskLogs(100, follow=False))
+    assert "tinyapp-web.service" in lines.text or "tinyapp" in lines.text
+    while not isinstance(lines, protocol.End):
+        lines = talk.next()
+    talk.wire.send(protocol.AskLogs(0, follow=True, service="web"))
+    on_host(lab, "systemctl restart tinyapp-web.service")
+    assert "Started tinyapp-web.service" in _until(talk, "Started")
+
+
+def _until(talk: Talk, words: str) -> str:
+    said = ""
+    while words not in said:
+        said += talk.next().text
+    return said
+
+
+def test_drift_is_found_where_it_is(talk: Talk, lab: Lab, tmp_path: Path) -> None:
+    talk.deploy(release(tmp_path))
+    on_host(lab, "echo '# edited' >> /etc/systemd/system/tinyapp-web.service")
+    on_host(lab, "systemctl stop tinyapp-web.socket tinyapp-web.service")
+    drift = "\n".join(talk.ask(protocol.AskStatus()).drift)
+    assert "/etc/systemd/system/tinyapp-web.service was changed" in drift
+    assert "tinyapp-web.service is inactive/dead instead of active" in drift
+    assert not talk.hello().healthy
+
+
+def again(talk: Talk) -> Talk:
+    """Open another session on the same connection."""
+    return Talk(talk.link, talk.link.open())
+
+
+def test_a_controller_that_leaves_after_the_switch_is_outlived_by_the_lease(
+    talk: Talk, tmp_path: Path
+) -> None:
+    talk.deploy(release(tmp_path))
+    second = release(tmp_path / "2", "2.0.0")
+    assert isinstance(talk.stage(second), protocol.Staged)
+    name = second.request.manifest.id
+    assert isinstance(
+        talk.ask(protocol.Activate(second.request.attempt, name, lease=3.0)), protocol.Healthy
+    )
+    talk.wire.close()
+    later = again(talk)
+    assert later.hello().holder is not None
+    settled = later.ask(protocol.Attach())
+    while not isinstance(settled, protocol.Settled):
+        settled = later.next()
+    assert (settled.outcome, settled.running) == ("reverted", "1.0.0-aaaaaaaa")
+    facts = later.hello()
+    assert facts.healthy
+    assert facts.current is not None
+    assert facts.current.version == "1.0.0"
+    assert later.ask(protocol.AskStatus()).drift == ()
+    later.wire.close()
+
+
+def test_a_session_that_is_killed_while_it_stages_is_cleaned_up_after(
+    talk: Talk, lab: Lab, tmp_path: Path
+) -> None:
+    assert isinstance(talk.stage(release(tmp_path)), protocol.Staged)
+    later = again(talk)
+    holder = later.hello().holder
+    assert holder is not None
+    on_host(lab, f"kill -KILL {holder.host_pid}")
+    facts = later.hello()
+    assert facts.recovered
+    assert on_host(lab, "ls -A /opt/tinyapp") == "ledger.jsonl"
+    later.deploy(release(tmp_path))
+    later.wire.close()

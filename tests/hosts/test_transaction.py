@@ -1,0 +1,178 @@
+"""The transaction on a real systemd: what no fake can promise."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shipit import agent
+from shipit.transport import agentzip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shipit.lab import Lab
+
+HOST = "web1"
+ZIP = "/var/lib/shipit/agent/test.pyz"
+SESSION = Path(__file__).with_name("session.py")
+
+
+class Site:
+    """One lab host with the agent on it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.put(ZIP, agentzip.build().content)
+        self.put("/root/session.py", SESSION.read_bytes())
+        self.put("/root/lib/shipit/__init__.py", b"")
+        for source in Path(agent.__file__).parent.glob("*.py"):
+            self.put(f"/root/lib/shipit/agent/{source.name}", source.read_bytes())
+
+    def put(self, path: str, content: bytes) -> None:
+        target = self.lab.hosts[HOST].root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+    def sh(self, command: str) -> str:
+        return self.lab.run(HOST, "sh", "-c", command).stdout.strip()
+
+    def session(self, **wish: object) -> list[dict[str, Any]]:
+        """Run one session to its end; the messages it got."""
+        argv = ("python3", "-I", "-S", "/root/session.py", ZIP, json.dumps(wish))
+        done = self.lab.run(HOST, *argv, timeout=90)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def deploy(self, release: str, **wish: object) -> dict[str, Any]:
+        return self.session(what="deploy", release=release, **wish)[-1]
+
+    def serving(self, port: int = 8000) -> str:
+        code = (
+            "import urllib.request as r;"
+            f"print(r.urlopen('http://127.0.0.1:{port}/', timeout=5).read().decode())"
+        )
+        return str(json.loads(self.sh(f'python3 -c "{code}"') or '{"release": ""}')["release"])
+
+    def until(self, true: Callable[[], bool], seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, self.sh("journalctl -n 60 --no-pager")
+            time.sleep(0.05)
+
+    def is_settled(self) -> bool:
+        return not self.sh("ls /var/lib/shipit/txn/app.json 2>/dev/null")
+
+    def assert_runs(self, release: str) -> None:
+        assert self.serving() == release
+        assert self.sh("readlink /opt/app/current") == f"releases/{release}"
+        assert f"/{release}/" in self.sh("systemctl cat app-web.service")
+        assert not self.sh("ls /etc/systemd/system | grep shipit-recover")
+        assert self.sh("systemctl is-enabled app-web.service") == "enabled"
+
+
+@pytest.fixture
+def site(fresh: Lab) -> Site:
+    return Site(fresh)
+
+
+def test_a_deploy_an_upgrade_and_a_rollback_serve_what_they_say(site: Site) -> None:
+    assert site.deploy("r1")["outcome"] == "committed"
+    site.assert_runs("r1")
+    assert site.deploy("r2")["outcome"] == "committed"
+    site.assert_runs("r2")
+    settled = site.session(what="rollback", release="r1")[-1]
+    assert (settled["outcome"], settled["running"]) == ("committed", "r1")
+    site.assert_runs("r1")
+
+
+def test_a_failed_first_deploy_leaves_a_clean_host(site: Site) -> None:
+    settled = site.deploy("r1", mode="crash")
+    assert (settled["outcome"], settled["running"]) == ("reverted", "")
+    assert "cannot go on: no database" in settled["failure"]["evidence"]
+    assert "exit status 1" in settled["failure"]["what"]
+    assert site.sh("ls -A /opt/app") == "ledger.jsonl"
+    assert not site.sh("ls /etc/systemd/system | grep -e app- -e shipit")
+    assert not site.sh("systemctl list-units --plain --no-legend 'app-*' 'shipit*'")
+
+
+def test_a_sick_or_crashing_release_is_taken_back(site: Site) -> None:
+    site.deploy("r1")
+    sick = site.deploy("r2", mode="sick")
+    assert (sick["outcome"], sick["running"]) == ("reverted", "r1")
+    assert "expected status 200, got 500" in sick["failure"]["what"]
+    assert '{"release": "r2"}' in sick["failure"]["evidence"]
+    site.assert_runs("r1")
+    crashed = site.deploy("r3", mode="crash")
+    assert (crashed["outcome"], crashed["running"]) == ("reverted", "r1")
+    site.assert_runs("r1")
+
+
+def test_a_changed_socket_is_changed_and_changed_back(site: Site) -> None:
+    site.deploy("r1")
+    assert site.deploy("r2", port=9000)["outcome"] == "committed"
+    assert (site.serving(9000), site.serving(8000)) == ("r2", "")
+    assert site.deploy("r3", port=8000, mode="sick")["outcome"] == "reverted"
+    assert (site.serving(9000), site.serving(8000)) == ("r2", "")
+
+
+def test_an_unconfirmed_release_is_taken_back_when_its_lease_ends(site: Site) -> None:
+    site.deploy("r1")
+    site.session(what="deploy", release="r2", verdict="", lease=2.0)
+    assert site.serving() == "r2"
+    site.until(site.is_settled)
+    site.assert_runs("r1")
+
+
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
+def test_a_killed_driver_is_started_again_and_goes_back(site: Site, signal: str) -> None:
+    site.deploy("r1")
+    site.session(what="deploy", release="r2", verdict="", lease=60.0)
+    site.sh(f"systemctl kill --signal={signal} --kill-who=main shipit-app.service")
+    site.until(site.is_settled)
+    site.assert_runs("r1")
+
+
+def test_a_stopped_driver_is_made_up_for_by_the_next_session(site: Site) -> None:
+    site.deploy("r1")
+    site.session(what="deploy", release="r2", verdict="", lease=60.0)
+    site.sh("systemctl stop shipit-app.service")
+    assert "was undone: release r1 runs" in site.session()[0]["recovered"]
+    site.assert_runs("r1")
+
+
+@pytest.mark.parametrize("way", ["power cut", "reboot"])
+def test_a_reboot_inside_the_window_goes_back(site: Site, way: str) -> None:
+    site.deploy("r1")
+    site.session(what="deploy", release="r2", verdict="", lease=600.0)
+    if way == "reboot":
+        site.lab.reboot(HOST)
+    else:
+        site.lab.power_cut(HOST)
+        site.lab.boot(HOST)
+    site.until(site.is_settled)
+    site.assert_runs("r1")
+    log = site.sh("journalctl --boot --unit=app-web.service --output=cat")
+    assert "this is r2" not in log  # not even started
+    assert log.count("this is r1") == 1
+
+
+def test_a_reboot_inside_a_first_deploy_leaves_a_clean_host(site: Site) -> None:
+    site.session(what="deploy", release="r1", verdict="", lease=600.0)
+    site.lab.power_cut(HOST)
+    site.lab.boot(HOST)
+    site.until(site.is_settled)
+    assert site.sh("ls -A /opt/app") == "ledger.jsonl"
+    assert site.sh("systemctl is-active app-web.service app-web.socket") == "inactive\ninactive"
+
+
+def test_a_crash_after_the_gate_is_taken_back_without_waiting_for_the_lease(site: Site) -> None:
+    site.deploy("r1")
+    site.session(what="deploy", release="r2", verdict="", lease=600.0)
+    site.sh("systemctl kill --signal=KILL app-web.service")
+    site.until(site.is_settled)
+    site.assert_runs("r1")

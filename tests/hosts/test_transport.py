@@ -1,0 +1,592 @@
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import echoagent
+from hosts.relay import Relay
+from shipit.agent import protocol
+from shipit.errors import HostError, Unreachable
+from shipit.lab import SUDO_PASSWORD, Lab, LabHost
+from shipit.secret import Secret
+from shipit.transport import (
+    Endpoint,
+    Limits,
+    Link,
+    Network,
+    Wire,
+    agentzip,
+    bulk,
+    connect,
+    endpoint,
+    ship,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HELLO = protocol.Hello("demo", "/opt/demo")
+AGENT = echoagent.build()
+
+
+def at(host: LabHost, **changes: object) -> Endpoint:
+    """Reach a lab host as its user `deploy`, with its key pinned."""
+    plain = Endpoint(
+        name=host.name,
+        address=host.address,
+        port=host.port,
+        user=host.user,
+        key_files=(str(host.key),),
+        host_key=host.host_key,
+        become=True,
+        connect_timeout=5.0,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    """Give connections of a user without keys, known_hosts or config; nothing is left of them."""
+    threads = set(threading.enumerate())
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with Network(home=tmp_path) as network:
+        yield network
+    left = [thread for thread in threading.enumerate() if thread not in threads]
+    assert not left
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+@contextmanager
+def linked(network: Network, place: Endpoint) -> Iterator[Link]:
+    link = connect(place, AGENT, network)
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+@contextmanager
+def talking(network: Network, place: Endpoint) -> Iterator[Wire]:
+    with linked(network, place) as link:
+        wire = link.open()
+        yield wire
+        wire.close()
+
+
+def said(wire: Wire) -> str:
+    wire.send(HELLO)
+    frame = wire.receive(10.0)
+    assert frame is not None
+    assert isinstance(frame.message, protocol.LogLines)
+    return frame.message.text
+
+
+def refusal(network: Network, place: Endpoint) -> Unreachable:
+    """Return the error of a connection and start of the agent that must fail."""
+    with pytest.raises(Unreachable) as caught, talking(network, place):
+        pass
+    assert caught.value.host == place.name
+    return caught.value
+
+
+def trust(tmp_path: Path, line: str) -> Path:
+    (tmp_path / ".ssh").mkdir(exist_ok=True)
+    known = tmp_path / ".ssh" / "known_hosts"
+    known.write_text(line + "\n")
+    return known
+
+
+# --- who the host is ---------------------------------------------------------------------------
+
+
+def test_a_pinned_key_lets_in_and_sudo_makes_root(lab: Lab, network: Network) -> None:
+    with talking(network, at(lab.hosts["web1"])) as wire:
+        assert "uid 0, role serve" in said(wire)
+
+
+def test_a_known_host_is_trusted_by_its_line(lab: Lab, network: Network, tmp_path: Path) -> None:
+    host = lab.hosts["web1"]
+    trust(tmp_path, f"{host.address} {host.host_key}")
+    with talking(network, at(host, host_key=None)) as wire:
+        assert "uid 0" in said(wire)
+
+
+def test_the_known_type_is_asked_for_when_the_host_would_prefer_another(
+    lab: Lab, network: Network, tmp_path: Path
+) -> None:
+    host = lab.hosts["web1"]
+    rsa = lab.run("web1", "sh", "-c", "cat /etc/ssh/ssh_host_ecdsa_key.pub /etc/ssh/*rsa_key.pub")
+    others = [line for line in rsa.stdout.splitlines() if line]
+    if not others:
+        lab.run(
+            "web1", "ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", "/etc/ssh/ssh_host_rsa_key"
+        )
+        lab.run("web1", "systemctl", "restart", "ssh")
+        others = [lab.read("web1", "/etc/ssh/ssh_host_rsa_key.pub").decode()]
+    kind, key = others[-1].split()[:2]
+    trust(tmp_path, f"{host.address} {kind} {key}")
+    with talking(network, at(host, host_key=None)) as wire:
+        assert "uid 0" in said(wire)
+
+
+def test_an_unknown_key_is_refused_with_its_fingerprint_and_the_command(
+    lab: Lab, network: Network
+) -> None:
+    host = lab.hosts["web1"]
+    error = refusal(network, at(host, host_key=None))
+    assert error.code == "host-key-unknown"
+    listed = lab.run("web1", "sh", "-c", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").stdout
+    assert listed.split()[1] in error.what
+    assert f"ssh-keyscan {host.address} >> ~/.ssh/known_hosts" in error.hint
+
+
+def test_a_changed_key_is_refused_with_both_fingerprints_and_the_line(
+    lab: Lab, network: Network, tmp_path: Path
+) -> None:
+    host, other = lab.hosts["web1"], lab.hosts["web2"]
+    known = trust(tmp_path, f"# mine\n{host.address} {other.host_key}")
+    error = refusal(network, at(host, host_key=None))
+    assert error.code == "host-key-changed"
+    assert f"{known}:2: SHA256:" in error.what
+    assert error.what.count("SHA256:") == 2
+    assert f"ssh-keygen -R {host.address}" in error.hint
+
+
+def test_another_key_than_the_pinned_is_refused_though_known_hosts_has_it(
+    lab: Lab, network: Network, tmp_path: Path
+) -> None:
+    host, other = lab.hosts["web1"], lab.hosts["web2"]
+    trust(tmp_path, f"{host.address} {host.host_key}")
+    error = refusal(network, at(host, host_key=other.host_key))
+    assert error.code == "host-key-changed"
+    assert "shipit_host_key" in error.what
+
+
+# --- who we are --------------------------------------------------------------------------------
+
+
+def test_a_refused_login_names_user_and_keys(lab: Lab, network: Network, tmp_path: Path) -> None:
+    host = lab.hosts["web1"]
+    error = refusal(network, at(host, user="nobody-here"))
+    assert error.code == "login-refused"
+    assert "nobody-here" in error.what
+    assert f"key {host.key}: " in error.what
+    error = refusal(network, at(host, key_files=(str(tmp_path / "gone"),)))
+    assert "no such file" in error.what
+
+
+def test_sudo_takes_the_password(lab: Lab, network: Network) -> None:
+    place = at(lab.hosts["web1"], user="pwsudo", become_password=Secret(SUDO_PASSWORD))
+    with talking(network, place) as wire:
+        assert "uid 0" in said(wire)
+
+
+def test_a_password_that_sudo_does_not_ask_for_is_swallowed(lab: Lab, network: Network) -> None:
+    place = at(lab.hosts["web1"], become_password=Secret("sentinel-password"))
+    with talking(network, place) as wire:
+        assert "uid 0" in said(wire)
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "code"),
+    [
+        ("pwsudo", None, "sudo-password-needed"),
+        ("pwsudo", "sentinel-wrong", "sudo-password-wrong"),
+        ("nosudo", None, "sudo-password-needed"),
+    ],
+)
+def test_sudo_that_refuses_is_told_apart(
+    lab: Lab, network: Network, user: str, password: str | None, code: str
+) -> None:
+    secret = Secret(password) if password else None
+    error = refusal(network, at(lab.hosts["web1"], user=user, become_password=secret))
+    assert error.code == code
+    assert "sentinel" not in f"{error} {error.evidence} {error.hint}"
+
+
+def test_a_wrong_password_is_offered_once(fresh: Lab, network: Network) -> None:
+    place = at(fresh.hosts["web1"], user="pwsudo", become_password=Secret("wrong"))
+    refusal(network, place)
+    log = fresh.run("web1", "journalctl", "-t", "sudo", "--no-pager").stdout
+    assert log.count("authentication failure") <= 1
+    assert "3 incorrect" not in log
+
+
+def test_without_become_a_user_who_is_not_root_is_told_so(lab: Lab, network: Network) -> None:
+    error = refusal(network, at(lab.hosts["web1"], become=False))
+    assert error.code == "not-root"
+    assert "ansible_become" in error.hint
+
+
+def test_a_missing_sudo_is_told(fresh: Lab, network: Network) -> None:
+    fresh.run("web1", "mv", "/usr/bin/sudo", "/usr/bin/sudo.away")
+    error = refusal(network, at(fresh.hosts["web1"]))
+    assert error.code == "sudo-missing"
+
+
+# --- the agent's start -------------------------------------------------------------------------
+
+
+def test_a_missing_python_is_told(fresh: Lab, network: Network) -> None:
+    host = fresh.hosts["web1"]
+    assert refusal(network, at(host, python="/opt/none/python3")).code == "python-missing"
+    fresh.run("web1", "sh", "-c", "rm -f /usr/bin/python3*")
+    assert refusal(network, at(host)).code == "python-missing"
+
+
+def test_an_old_python_is_told_unless_a_newer_one_lies_beside_it(
+    fresh: Lab, network: Network
+) -> None:
+    old = '#!/bin/sh\\nexec >&2\\necho "shipit: Python is too old: 3.6.9"\\nexit 1\\n'
+    write = f"rm /usr/bin/python3; printf '{old}' > /usr/bin/python3; chmod 755 /usr/bin/python3"
+    fresh.run("web1", "sh", "-c", write)
+    host = fresh.hosts["web1"]
+    with talking(network, at(host)) as wire:
+        assert "python 3." in said(wire)
+    error = refusal(network, at(host, python="/usr/bin/python3"))
+    assert error.code == "python-too-old"
+    assert "3.6.9" in error.what
+
+
+def test_a_talkative_login_shell_is_heard_out(fresh: Lab, network: Network) -> None:
+    host = fresh.hosts["web1"]
+    fresh.run("web1", "sh", "-c", "printf 'echo hello; printf no-newline\\n' > ~deploy/.bashrc")
+    with talking(network, at(host)) as wire:
+        assert "uid 0" in said(wire)
+    fresh.run("web1", "sh", "-c", "echo 'yes chatter | head -c 900000' > ~deploy/.bashrc")
+    assert refusal(network, at(host)).code == "login-shell-noise"
+
+
+def test_a_login_shell_that_lets_nobody_in_is_told(fresh: Lab, network: Network) -> None:
+    fresh.run("web1", "usermod", "-s", "/usr/sbin/nologin", "deploy")
+    error = refusal(network, at(fresh.hosts["web1"]))
+    assert error.code == "agent-not-started"
+    assert "not available" in error.evidence
+
+
+def test_an_agent_that_cannot_be_written_says_where(fresh: Lab, network: Network) -> None:
+    fresh.run(
+        "web1", "sh", "-c", "mkdir -p /var/lib/shipit; mount -t tmpfs -o ro x /var/lib/shipit"
+    )
+    error = refusal(network, at(fresh.hosts["web1"]))
+    fresh.run("web1", "umount", "/var/lib/shipit")
+    assert error.code == "agent-not-installed"
+    assert "/var/lib/shipit" in error.what
+    assert "read-only" in error.hint
+
+
+def test_a_damaged_agent_on_the_host_is_replaced(fresh: Lab, network: Network) -> None:
+    host = fresh.hosts["web1"]
+    path = f"/var/lib/shipit/agent/{AGENT.sha256}.pyz"
+    fresh.run("web1", "sh", "-c", f"mkdir -p /var/lib/shipit/agent; echo junk > {path}")
+    with talking(network, at(host)) as wire:
+        assert "uid 0" in said(wire)
+    assert sha256(fresh.read("web1", path)).hexdigest() == AGENT.sha256
+    assert fresh.run("web1", "stat", "-c", "%a %U", path).stdout == "644 root\n"
+
+
+def test_an_agent_that_ends_with_an_error_is_quoted(lab: Lab, network: Network) -> None:
+    with talking(network, at(lab.hosts["web1"])) as wire:
+        wire.send(protocol.AskStatus())
+        with pytest.raises(HostError, match="exit status 1") as caught:
+            wire.receive(10.0)
+    assert caught.value.code == "agent-died"
+    assert "the agent gave up" in caught.value.evidence
+
+
+def test_a_silent_agent_is_waited_for_no_longer_than_asked(lab: Lab, network: Network) -> None:
+    with talking(network, at(lab.hosts["web1"])) as wire:
+        with pytest.raises(HostError, match="waited for the facts") as caught:
+            wire.receive(0.2, "the facts")
+        assert caught.value.code == "no-answer"
+        assert "uid 0" in said(wire)  # and the wire is still good
+
+
+# --- the way -----------------------------------------------------------------------------------
+
+
+def test_a_closed_port_and_an_unknown_name_are_told(lab: Lab, network: Network) -> None:
+    host = lab.hosts["web1"]
+    assert refusal(network, at(host, port=2222)).code == "connect-refused"
+    assert refusal(network, at(host, address="no-such.invalid")).code == "name-unknown"
+
+
+def test_a_host_that_is_off_is_given_up_in_time(lab: Lab, network: Network) -> None:
+    lab.cut_cable("web2")
+    try:
+        began = time.monotonic()
+        error = refusal(network, at(lab.hosts["web2"], connect_timeout=1.0))
+        assert error.code in ("connect-timeout", "connect-failed")
+        assert time.monotonic() - began < 5.0
+    finally:
+        lab.mend_cable("web2")
+
+
+def test_a_port_that_says_nothing_is_given_up_in_time(network: Network) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        place = Endpoint("mute", "127.0.0.1", mute.getsockname()[1], connect_timeout=1.0)
+        began = time.monotonic()
+        assert refusal(network, place).code == "connect-timeout"
+        assert time.monotonic() - began < 5.0
+
+
+def test_a_dropped_handshake_is_tried_again_a_few_times(network: Network) -> None:
+    accepted = []
+
+    def drop(server: socket.socket) -> None:
+        for _ in range(3):
+            there, _ = server.accept()
+            accepted.append(there)
+            there.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drop, args=[server])
+        thread.start()
+        place = Endpoint("busy", "127.0.0.1", server.getsockname()[1], connect_timeout=2.0)
+        assert refusal(network, place).code == "ssh-failed"
+        thread.join()
+    assert len(accepted) == 3
+
+
+def test_one_jump_host_carries_all_behind_it(lab: Lab, network: Network, tmp_path: Path) -> None:
+    jump, host = lab.hosts["web1"], lab.hosts["web2"]
+    trust(tmp_path, f"[127.0.0.1]:* {jump.host_key}")
+    with Relay(jump.address) as relay:
+        place = at(host, proxy_jump=f"deploy@127.0.0.1:{relay.port}")
+
+        def uid(_: int) -> str:
+            with talking(network, place) as wire:
+                return said(wire)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert all("uid 0" in answer for answer in pool.map(uid, range(4)))
+        assert relay.connections == 1
+
+
+def test_the_jump_hosts_key_is_checked_too(lab: Lab, network: Network) -> None:
+    jump, host = lab.hosts["web1"], lab.hosts["web2"]
+    error = refusal(network, at(host, proxy_jump=f"deploy@{jump.address}"))
+    assert error.code == "host-key-unknown"
+    assert f"the jump host deploy@{jump.address}" in error.what
+
+
+def test_a_host_that_its_jump_host_cannot_reach_is_told(
+    lab: Lab, network: Network, tmp_path: Path
+) -> None:
+    jump, host = lab.hosts["web1"], lab.hosts["web2"]
+    trust(tmp_path, f"{jump.address} {jump.host_key}")
+    error = refusal(network, at(host, port=2222, proxy_jump=f"deploy@{jump.address}"))
+    assert error.code == "jump-failed"
+    assert f"{host.address}:2222" in error.what
+
+
+def test_ssh_config_names_the_user_key_and_jump_host(lab: Lab, tmp_path: Path) -> None:
+    jump, host = lab.hosts["web1"], lab.hosts["web2"]
+    trust(tmp_path, f"{jump.address} {jump.host_key}\n{host.address} {host.host_key}")
+    (tmp_path / ".ssh" / "conf.d").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Include conf.d/*\n")
+    (tmp_path / ".ssh" / "conf.d" / "lab").write_text(
+        f"Host behind\n HostName {host.address}\n ProxyJump {jump.address}\n"
+        f"Host behind {jump.address}\n User deploy\n IdentityFile {host.key}\n"
+    )
+    with Network(home=tmp_path) as network:
+        place = Endpoint("web2", "behind", become=True, connect_timeout=5.0)
+        with talking(network, place) as wire:
+            assert "uid 0" in said(wire)
+
+
+def test_a_proxy_command_is_the_way(lab: Lab, network: Network) -> None:
+    host = lab.hosts["web1"]
+    code = (
+        "import socket,os,threading,sys;s=socket.create_connection((sys.argv[1],int(sys.argv[2])));"
+    )
+    code += (
+        "threading.Thread(target=lambda:[s.sendall(x) for x in iter(lambda:os.read(0,65536),b'')],"
+    )
+    code += "daemon=True).start();[os.write(1,x) for x in iter(lambda:s.recv(65536),b'')]"
+    command = f'python3 -c "{code}" %h %p'
+    with talking(network, at(host, proxy_command=command)) as wire:
+        assert "uid 0" in said(wire)
+
+
+def test_a_cut_cable_is_noticed_in_bounded_time(lab: Lab, tmp_path: Path) -> None:
+    limits = Limits(interval=0.3, silence=0.7)
+    host = lab.hosts["web1"]
+    with (
+        Relay(host.address) as relay,
+        Network(tmp_path, limits) as network,
+        talking(network, at(host, address="127.0.0.1", port=relay.port)) as wire,
+    ):
+        said(wire)
+        relay.cut()
+        began = time.monotonic()
+        with pytest.raises(HostError) as caught:
+            wire.receive(30.0)
+        assert caught.value.code == "link-lost"
+        assert time.monotonic() - began < 3.0
+
+
+def test_a_cut_cable_behind_a_jump_host_is_noticed(lab: Lab, tmp_path: Path) -> None:
+    jump, host = lab.hosts["web1"], lab.hosts["web2"]
+    trust(tmp_path, f"{jump.address} {jump.host_key}")
+    place = at(host, proxy_jump=f"deploy@{jump.address}")
+    with (
+        Network(tmp_path, Limits(interval=0.3, silence=0.7)) as network,
+        talking(network, place) as wire,
+    ):
+        said(wire)
+        lab.cut_cable("web2")
+        try:
+            with pytest.raises(HostError, match="link-lost"):
+                wire.receive(30.0)
+        finally:
+            lab.mend_cable("web2")
+
+
+def test_an_idle_connection_outlives_the_watch(lab: Lab, tmp_path: Path) -> None:
+    with (
+        Network(tmp_path, Limits(interval=0.1, silence=0.5)) as network,
+        talking(network, at(lab.hosts["web1"])) as wire,
+    ):
+        with pytest.raises(HostError, match="no-answer"):
+            wire.receive(1.5)
+        assert "uid 0" in said(wire)
+
+
+# --- turns and bytes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("user", "turns"), [("deploy", 4), ("pwsudo", 5)])
+def test_exec_boot_and_hello_cost_four_turns(
+    lab: Lab, network: Network, user: str, turns: int
+) -> None:
+    host = lab.hosts["web1"]
+    password = Secret(SUDO_PASSWORD) if user == "pwsudo" else None
+    with Relay(host.address, rtt=0.02) as relay:
+        place = at(host, address="127.0.0.1", port=relay.port, user=user, become_password=password)
+        with linked(network, place) as link:
+            link.open().close()  # the agent is there from now on
+            relay.reset()
+            wire = link.open()
+            said(wire)
+            assert relay.turns <= turns
+            assert 0.02 <= link.rtt < 0.04
+            wire.close()
+
+
+@dataclass(frozen=True)
+class File:
+    """A blob as session.Blob is one."""
+
+    sha256: str
+    path: Path
+    size: int
+
+
+def files_of(folder: Path, *sizes: int) -> list[File]:
+    files = []
+    for size in sizes:
+        content = os.urandom(size)
+        name = sha256(content).hexdigest()
+        (folder / name).write_bytes(content)
+        files.append(File(name, folder / name, size))
+    return files
+
+
+def arrived(wire: Wire) -> dict[str, str]:
+    """Return name and real digest of every file that the host has received."""
+    wire.send(protocol.AskReleases())
+    frame = wire.receive(30.0)
+    assert frame is not None
+    return {line.id: line.version for line in frame.message.releases}
+
+
+@pytest.mark.parametrize("rtt", [0.0, 0.05])
+def test_bulk_arrives_whole_over_one_channel_and_several(
+    fresh: Lab, network: Network, tmp_path: Path, rtt: float
+) -> None:
+    host = fresh.hosts["web1"]
+    files = files_of(tmp_path, 0, 1, bulk.PART, bulk.PART + 1, 30_000_000)
+    done: list[int] = []
+    with Relay(host.address, rtt=rtt) as relay:
+        place = at(host, address="127.0.0.1", port=relay.port)
+        with linked(network, place) as link:
+            wire = link.open()
+            count = ship(link, wire, files, done.append)
+            assert (count == 0) == (rtt > 0)
+            found = arrived(wire)
+            wire.close()
+    assert found == {file.sha256: file.sha256 for file in files}
+    assert done == sorted(done)
+    assert done[-1] == sum(file.size for file in files)
+
+
+def test_a_low_max_sessions_sends_all_over_the_control_channel(
+    fresh: Lab, network: Network, tmp_path: Path
+) -> None:
+    fresh.run(
+        "web1", "sh", "-c", "echo MaxSessions 1 >> /etc/ssh/sshd_config; systemctl restart ssh"
+    )
+    host = fresh.hosts["web1"]
+    files = files_of(tmp_path, 20_000_000)
+    with Relay(host.address, rtt=0.1) as relay:
+        place = at(host, address="127.0.0.1", port=relay.port)
+        with linked(network, place) as link:
+            wire = link.open()
+            assert bulk.channels(link.rtt, 20_000_000) > 1
+            assert ship(link, wire, files, lambda _: None) == -(-20_000_000 // bulk.PART)
+            assert list(arrived(wire)) == [files[0].sha256]
+            wire.close()
+
+
+def test_a_full_disk_ends_the_bulk_with_its_own_words(
+    fresh: Lab, network: Network, tmp_path: Path
+) -> None:
+    host = fresh.hosts["web1"]
+    mount = "mkdir -p /var/lib/shipit; mount -t tmpfs -o size=8m tmpfs /var/lib/shipit"
+    fresh.run("web1", "sh", "-c", mount)
+    with Relay(host.address, rtt=0.1) as relay:
+        place = at(host, address="127.0.0.1", port=relay.port)
+        link = connect(place, agentzip.build(), network)
+        wire = link.open()
+        with pytest.raises(HostError) as caught:
+            ship(link, wire, files_of(tmp_path, 40_000_000), lambda _: None)
+        link.close()
+    fresh.run("web1", "umount", "-l", "/var/lib/shipit")
+    assert caught.value.code == "disk-full"
+
+
+def test_more_connections_than_sshd_takes_at_once_all_come_through(
+    lab: Lab, network: Network, tmp_path: Path
+) -> None:
+    jump, host = lab.hosts["web1"], lab.hosts["web2"]
+    trust(tmp_path, f"{jump.address} {jump.host_key}")
+    ways = [at(jump), at(host, proxy_jump=f"deploy@{jump.address}")] * 12
+
+    def uid(place: Endpoint) -> None:
+        connect(place, AGENT, network).close()
+
+    with ThreadPoolExecutor(len(ways)) as pool:
+        list(pool.map(uid, ways))
+
+
+def test_the_inventorys_variables_reach_the_host(
+    lab: Lab, network: Network, tmp_path: Path
+) -> None:
+    from shipit import inventory  # noqa: PLC0415
+
+    source = tmp_path / "inventory.yaml"
+    source.write_text(lab.inventory())
+    for host in inventory.load([source]).hosts:
+        with talking(network, endpoint(host)) as wire:
+            assert "uid 0" in said(wire)

@@ -1,0 +1,144 @@
+"""The units of templates/ are what the real systemd takes, starts and confines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit import render, spec
+from shipit.inventory import Host
+from shipit.secret import Secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shipit.lab import Lab
+    from shipit.render import ReleaseTexts
+
+RELEASE = render.ReleaseNames("1.0-abc", "1.0", "/opt/demoapp/releases/1.0-abc")
+PLAYBOOK = """
+app: demoapp
+hosts: web
+wheel: app.py
+lock: app.py
+wheelhouse: .
+env: {GREETING: "it's \\"50 %\\" $HOME"}
+secrets: {TOKEN: env:TOKEN}
+files: [{src: app.py, dest: app.py}]
+services:
+  web: {command: python3 app.py serve "two words", socket: "127.0.0.1:8000"}
+  web6: {command: python3 app.py serve, socket: "[::1]:8001"}
+  local: {command: python3 app.py serve, socket: /run/demoapp-local.sock}
+  worker: {command: python3 app.py wait, hardening: {PrivateTmp: false, UMask: "0022"}}
+  nightly: {command: python3 app.py report, timer: "*-*-* 03:00:00"}
+"""
+APP = """
+import json, os, socket, sys, time
+
+def about():
+    fields = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
+    folders = ("/etc", "/usr", "/opt/demoapp", os.getcwd(), "/root")
+    writable = [folder for folder in folders if os.access(folder, os.W_OK)]
+    return {
+        "argv": sys.argv[1:], "env": dict(os.environ), "uid": os.getuid(), "cwd": os.getcwd(),
+        "no_new_privileges": fields["NoNewPrivs"].strip(), "writable": writable,
+        "state": os.access(os.environ["STATE_DIRECTORY"], os.W_OK),
+    }
+
+if sys.argv[1] == "serve":
+    listener = socket.socket(fileno=3)
+    listener.settimeout(60)
+    while True:
+        connection, _ = listener.accept()
+        connection.sendall(json.dumps(about()).encode())
+        connection.close()
+elif sys.argv[1] == "report":
+    open(os.environ["STATE_DIRECTORY"] + "/report", "w").write(json.dumps(about()))
+else:
+    time.sleep(600)
+"""
+ASK = """
+import socket, sys
+ours = ((2, ("127.0.0.1", 8000)), (10, ("::1", 8001)), (1, "/run/demoapp-local.sock"))
+for kind, address in ours:
+    with socket.socket(kind) as connection:
+        connection.settimeout(10)
+        connection.connect(address)
+        print(b"".join(iter(lambda: connection.recv(65536), b"")).decode())
+"""
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> ReleaseTexts:
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "playbook.yaml").write_text(PLAYBOOK)
+    draft = spec.read(tmp_path / "playbook.yaml")[0]
+    host = Host("web1", ("web",), {})
+    wanted = render.deployment(draft, host, {}, RELEASE)
+    return render.release_texts(wanted, host, {"TOKEN": Secret("sentinel-token")}, RELEASE)
+
+
+@pytest.fixture
+def installed(fresh: Lab, texts: ReleaseTexts) -> Lab:
+    """Lay the release out on web1 as the agent does, with a venv that is the system's Python."""
+
+    def run(*argv: str, given: str | None = None) -> None:
+        done = fresh.run("web1", *argv, input=given)
+        assert done.returncode == 0, done.stderr
+
+    run("useradd", "--system", "--user-group", "demoapp")
+    for folder in ("files", "venv/bin", "env", "units"):
+        run("mkdir", "-p", f"{RELEASE.path}/{folder}")
+    run("ln", "-s", "/usr/bin/python3", f"{RELEASE.path}/venv/bin/python3")
+    for path, text in texts.texts.items():
+        run("tee", f"{RELEASE.path}/{path}", given=text)
+    for service, values in texts.env.items():
+        run("tee", f"{RELEASE.path}/env/{service}.env", given=render.env_file(values))
+    run("chmod", "0700", f"{RELEASE.path}/env")
+    run("sh", "-c", f"cp {RELEASE.path}/units/* /etc/systemd/system")
+    run("systemctl", "daemon-reload")
+    return fresh
+
+
+def test_systemd_verifies_every_unit(installed: Lab, texts: ReleaseTexts) -> None:
+    paths = [f"{RELEASE.path}/units/{unit.name}" for unit in texts.units]
+    done = installed.run("web1", "systemd-analyze", "verify", "--man=no", *paths)
+    about_ours = [line for line in done.stderr.splitlines() if "demoapp" in line]
+    assert (done.returncode, about_ours) == (0, [])
+
+
+def test_every_unit_starts_and_is_confined(installed: Lab, texts: ReleaseTexts) -> None:
+    started = [unit.name for unit in texts.units if unit.start]
+    done = installed.run("web1", "systemctl", "enable", "--now", *started)
+    assert done.returncode == 0, done.stderr
+    states = installed.run("web1", "systemctl", "is-active", *started).stdout.split()
+    assert states == ["active"] * len(started)
+
+    answers = installed.run("web1", "python3", "-c", ASK).stdout.splitlines()
+    about = [json.loads(answer) for answer in answers]
+    assert len(about) == 3
+    for answer in about:
+        assert answer["uid"] != 0
+        assert answer["cwd"] == f"{RELEASE.path}/files"
+        assert answer["no_new_privileges"] == "1"
+        assert answer["writable"] == []
+        assert answer["state"] is True
+        assert answer["env"]["TOKEN"] == "sentinel-token"
+        assert answer["env"]["GREETING"] == 'it\'s "50 %" $HOME'
+    assert about[0]["argv"] == ["serve", "two words"]
+
+
+def test_a_job_runs_once_and_may_write_its_state(installed: Lab) -> None:
+    done = installed.run("web1", "systemctl", "start", "demoapp-nightly.service")
+    log = installed.run("web1", "journalctl", "-u", "demoapp-nightly", "--no-pager").stdout
+    assert done.returncode == 0, log
+    assert json.loads(installed.read("web1", "/var/lib/demoapp/report"))["argv"] == ["report"]
+
+
+def test_a_socket_keeps_connections_while_its_service_restarts(installed: Lab) -> None:
+    installed.run("web1", "systemctl", "start", "demoapp-web.socket", "demoapp-web.service")
+    listening = "ss -Hltn sport = :8000"
+    installed.run("web1", "systemctl", "stop", "demoapp-web.service")
+    assert "127.0.0.1:8000" in installed.run("web1", "sh", "-c", listening).stdout
