@@ -1,0 +1,5 @@
+"""A small web service with a worker and a nightly job, to be shipped."""
+
+from importlib.metadata import version
+
+__version__ = version("demoapp")
