@@ -1,0 +1,52 @@
+"""Start in the role that the argv names. Imports only what that role needs.
+
+serve              answer a controller on stdin and stdout
+receive            take parts of blobs on stdin
+transact APP ROOT  drive the open transaction: the main of its transient unit
+recover APP ROOT   settle a transaction that nobody drives: the main of the boot-time unit
+"""
+
+import os
+import sys
+from typing import List
+
+USAGE = "usage: agent.pyz serve | receive | transact APP ROOT | recover APP ROOT\n"
+WRONG_USE = 2
+SESSION_ROLES, DRIVING_ROLES = ("serve", "receive"), ("transact", "recover")
+
+
+def main(argv: List[str]) -> int:
+    """Run the role in `argv` (without the program's name); return the exit status."""
+    os.umask(0o022)
+    role, arguments = (argv[0], argv[1:]) if argv else ("", [])
+    if role in SESSION_ROLES and not arguments:
+        return _session(role)
+    if role in DRIVING_ROLES and len(arguments) == len(("APP", "ROOT")):
+        return _drive(role, *arguments)
+    sys.stderr.write(USAGE)
+    return WRONG_USE
+
+
+def _session(role: str) -> int:
+    from . import server  # noqa: PLC0415
+
+    if role == "receive":
+        return server.receive(sys.stdin.buffer, sys.stdout.fileno())
+    return server.serve(sys.stdin.buffer, sys.stdout.fileno(), sys.argv[0])
+
+
+def _drive(role: str, app: str, root: str) -> int:
+    from . import transaction  # noqa: PLC0415
+    from .host import RealHost  # noqa: PLC0415
+    from .paths import Paths  # noqa: PLC0415
+
+    paths = Paths(app, root)
+    if role == "transact":
+        return transaction.transact(paths, RealHost())
+    sentence = transaction.recover(paths, RealHost())
+    sys.stdout.write(f"{sentence}\n" if sentence else "")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""What a release consists of, as written into its manifest. Values alone; both sides know them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Optional, Tuple
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A wheel, by its content."""
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A rendered text file of the release; the text itself travels and lies beside it."""
+
+    name: str  # a unit's name, or the path below files/
+    mode: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class EnvDigest:
+    """What the manifest may know of an env file: names, and a slow salted digest (scrypt)."""
+
+    service: str
+    keys: Tuple[str, ...]
+    salt: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit of the release."""
+
+    name: str
+    service: str  # the playbook's name of the service it belongs to
+    start: bool  # enabled, and started on activation (a timer's own service is not)
+    watched: bool  # a long-running process: steady MainPID and no restarts are part of the gate
+    stop_timeout: float  # seconds that stopping it may take
+
+
+@dataclass(frozen=True)
+class Check:
+    """One health check, made on the host.
+
+    `kind` is http, tcp, unix or command. `target` is the URL, host:port, socket path or command.
+    """
+
+    kind: str
+    target: str
+    status: int = 200
+    json: Optional[Dict[str, Any]] = None  # fields that must be in the answer, with these values
+    body: str = ""  # a text that must be in the answer
+    timeout: float = 5.0  # seconds for one attempt
+
+
+@dataclass(frozen=True)
+class Gate:
+    """When a release counts as healthy. All in seconds."""
+
+    checks: Tuple[Check, ...]
+    interval: float
+    deadline: float
+    min_healthy: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A release, whole: written into its directory, and all that a rollback needs to know."""
+
+    id: str
+    app: str
+    version: str
+    root: str
+    user: str
+    interpreter: str  # the host's Python that the venv is made with
+    installer: str  # uv or pip
+    installer_wheel: Artifact
+    app_wheel: Artifact
+    wheels: Tuple[Artifact, ...]
+    requirements: str  # name==version --hash=... lines for the installer
+    bundle: str  # digest of all wheels
+    units: Tuple[Unit, ...]
+    texts: Tuple[Rendered, ...]  # digests of units/<name> and files/<dest>, by path in the release
+    env: Tuple[EnvDigest, ...]
+    gate: Gate
+    smoke: Tuple[str, ...]  # argv; the first word is looked up in the venv
+    keep_releases: int
+    created: str  # ISO 8601, UTC
+    created_by: str
+
+    def artifacts(self) -> Tuple[Artifact, ...]:
+        return (self.installer_wheel, self.app_wheel, *self.wheels)

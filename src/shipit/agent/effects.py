@@ -1,0 +1,274 @@
+"""The effects of the transaction's states, each of which may be killed anywhere and begun again.
+
+Each takes the journal as it was written before it, and returns how it ended. What follows is
+decided by `machine`, and journalled by `driver`.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
+
+from . import bootunit, gate, journal, lease, ledger, prune, releases, steps
+from .contents import Manifest
+from .failures import Refused
+from .gate import Subject
+from .host import Host
+from .journal import Journal
+from .ledger import Entry
+from .machine import Result, State
+from .paths import Paths
+from .protocol import Failure, Healthy
+
+UNITS_INTERVAL = 0.5  # seconds between looks at the units while the verdict is awaited
+VERDICT_PAUSE = 0.02  # seconds
+BY_HOST = "host"  # who confirms a release: protocol.Activate.confirm
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an effect ended."""
+
+    result: Result = Result.OK
+    failure: Optional[Failure] = None
+    changes: Mapping[str, Any] = field(default_factory=dict)  # of the journal
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What an effect acts on."""
+
+    paths: Paths
+    host: Host
+    emit: Callable[[Any], None]
+
+
+Effect = Callable[[Stage, Journal], Ended]
+
+
+def arm(stage: Stage, open_: Journal) -> Ended:
+    """Make sure that a way back exists before anything is switched."""
+    paths, host = stage.paths, stage.host
+    wanted, previous = _wanted(paths, open_), _previous(paths, open_)
+    steps.texts_of(paths, wanted)  # all of them are there, before anything is switched
+    names = steps.unit_names(wanted, previous)
+    bootunit.arm(paths, bootunit.text(paths, driver_argv(paths, open_, "recover"), names))
+    views = host.show(steps.unit_names(previous))
+    untouched = {name: view.invocation for name, view in views.items() if view.is_active}
+    return Ended(changes={"untouched": untouched, "boot": host.boot_id(), "clean": False})
+
+
+def activate(stage: Stage, open_: Journal) -> Ended:
+    """Switch to the new release."""
+    paths, host = stage.paths, stage.host
+    wanted, previous = _wanted(paths, open_), _previous(paths, open_)
+    began = host.wall()
+    names = steps.unit_names(wanted)
+    alone = steps.running_sockets_and_timers(host.show(names))
+    others = (*steps.unit_names(previous), *open_.strays)
+    steps.switch(paths, host, steps.Switch(wanted, others, alone, State.ACTIVATE.value))
+    return Ended(changes={"began": began})
+
+
+def check(stage: Stage, open_: Journal) -> Ended:
+    """Let the release prove itself, then wait for the verdict. The first verdict wins."""
+    paths, host = stage.paths, stage.host
+    wanted = _wanted(paths, open_)
+    watched = gate.subject(paths, host, wanted, open_.began)
+    failure = gate.run(host, watched, stage.emit, lambda: _called_back(stage, open_))
+    if failure is None:
+        journal.save(paths, replace(open_, healthy=True))
+        failure = _confirmed(stage, open_, watched)
+    if failure is None or lease.claim(paths, open_.txn, lease.REVERT) == lease.COMMIT:
+        return Ended()
+    return Ended(Result.ERROR, failure)
+
+
+def _confirmed(stage: Stage, open_: Journal, watched: Subject) -> Optional[Failure]:
+    """Give the verdict where that is the host's own business, or else wait for it."""
+    if open_.confirm == BY_HOST:
+        lease.claim(stage.paths, open_.txn, lease.COMMIT)
+        return _called_back(stage, open_)
+    stage.emit(Healthy(open_.txn, open_.release))
+    return _awaited(stage, open_, watched)
+
+
+def _awaited(stage: Stage, open_: Journal, watched: Subject) -> Optional[Failure]:
+    """Wait for the verdict; return why the release has to go, or None for a commit."""
+    host = stage.host
+    looked = host.now()
+    while lease.verdict(stage.paths, open_.txn) != lease.COMMIT:
+        failure = _called_back(stage, open_)
+        if failure is None and host.now() - looked >= UNITS_INTERVAL:
+            failure, looked = gate.look_at_units(host, watched), host.now()
+        if failure is not None:
+            return failure
+        host.sleep(VERDICT_PAUSE)
+    return None
+
+
+def _called_back(stage: Stage, open_: Journal) -> Optional[Failure]:
+    """Return why the release has to go; a host that confirms by itself needs no controller."""
+    txn = open_.txn
+    verdict = lease.verdict(stage.paths, txn)
+    if verdict == lease.REVERT:
+        return Failure("called-back", "the release was called back", State.CHECK.value)
+    if open_.confirm == BY_HOST:
+        return None
+    if not verdict and lease.has_run_out(stage.paths, stage.host, txn):
+        hint = "the controller was not heard of in time (confirm_timeout)"
+        return Failure("lease-expired", "nobody confirmed the release", State.CHECK.value, hint)
+    return None
+
+
+def commit(stage: Stage, open_: Journal) -> Ended:
+    """Record the release as committed, and let go of what it replaces."""
+    paths = stage.paths
+    ledger.append(paths, entry(stage, open_, ledger.COMMITTED))
+    prune.register(paths)
+    _prune(paths, open_.release, [open_.previous])
+    return Ended()
+
+
+def revert(stage: Stage, open_: Journal) -> Ended:
+    """Go back to the previous release, and make sure that it is well."""
+    paths, host = stage.paths, stage.host
+    began, previous = host.wall(), _previous(paths, open_)
+    if open_.previous and previous is None:
+        what = f"the previous release {open_.previous} is not on this host any more"
+        return Ended(Result.HOPELESS, Failure("previous-missing", what, State.REVERT.value))
+    steps.switch(paths, host, _way_back(paths, host, open_, previous))
+    if previous is not None:
+        watched = gate.subject(paths, host, previous, began)
+        failure = gate.run(host, watched, stage.emit, lambda: None)
+        if failure is not None:
+            return Ended(Result.HOPELESS, replace(failure, step=State.REVERT.value))
+    _note_clean(paths, replace(open_, boot=host.boot_id(), clean=True))
+    ledger.append(paths, entry(stage, open_, ledger.REVERTED))
+    _tidy(paths, open_, keep_evidence=previous is not None)
+    return Ended()
+
+
+def _note_clean(paths: Paths, open_: Journal) -> None:
+    """Spare the units a second restart, should this state be begun again."""
+    try:
+        journal.save(paths, open_)
+    except OSError:
+        return  # they are restarted once more then
+
+
+def revert_on_disk(stage: Stage, open_: Journal) -> None:
+    """Do the part of going back that needs no running unit: for the boot."""
+    previous = _previous(stage.paths, open_)
+    if open_.previous and previous is None:
+        return  # the driver will say so
+    steps.put_on_disk(stage.paths, stage.host, _way_back(stage.paths, stage.host, open_, previous))
+
+
+def discard(stage: Stage, open_: Journal) -> Ended:
+    """Remove a release that was never activated."""
+    _tidy(stage.paths, open_, keep_evidence=False)  # first: it makes room for the ledger's line
+    ledger.append(stage.paths, entry(stage, open_, ledger.FAILED))
+    return Ended()
+
+
+EFFECTS: Mapping[State, Effect] = {
+    State.ARM: arm,
+    State.ACTIVATE: activate,
+    State.CHECK: check,
+    State.COMMIT: commit,
+    State.REVERT: revert,
+    State.DISCARD: discard,
+}
+
+
+def entry(stage: Stage, open_: Journal, outcome: str) -> Entry:
+    """Return the ledger's line for a transaction."""
+    attempt, failure = open_.attempt, open_.failure
+    return Entry(
+        txn=open_.txn,
+        what=attempt.what,
+        release=open_.release,
+        version=open_.version,
+        previous=open_.previous,
+        outcome=outcome,
+        who=attempt.who,
+        at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stage.host.wall())),
+        reason=attempt.reason,
+        failure=f"[{failure.code}] {failure.what}" if failure else "",
+    )
+
+
+def driver_argv(paths: Paths, open_: Journal, role: str = "transact") -> List[str]:
+    """Return the command by which this agent carries the transaction on in a process of its own."""
+    return [open_.python, "-I", "-S", open_.agent, role, paths.app, paths.root]
+
+
+def unit_names(paths: Paths, open_: Journal) -> Tuple[str, ...]:
+    """Return the units that the transaction is about."""
+    both = (releases.manifest(paths, open_.release), _previous(paths, open_))
+    return steps.unit_names(*both)
+
+
+def _wanted(paths: Paths, open_: Journal) -> Manifest:
+    found = releases.manifest(paths, open_.release)
+    if found is None:
+        what = f"release {open_.release} is not whole on this host"
+        raise Refused(Failure("release-missing", what, open_.state.value, "deploy it again"))
+    return found
+
+
+def _previous(paths: Paths, open_: Journal) -> Optional[Manifest]:
+    return releases.manifest(paths, open_.previous)
+
+
+def _way_back(
+    paths: Paths, host: Host, open_: Journal, previous: Optional[Manifest]
+) -> steps.Switch:
+    failed = releases.manifest(paths, open_.release)
+    others = (*steps.unit_names(failed), *open_.strays)
+    untouched = _untouched(host, open_, steps.unit_names(previous))
+    return steps.Switch(previous, others, untouched, State.REVERT.value, going_back=True)
+
+
+def _untouched(host: Host, open_: Journal, names: Tuple[str, ...]) -> FrozenSet[str]:
+    """Return the units that still run as the previous release started them."""
+    if open_.boot != host.boot_id():
+        return frozenset()
+    views = host.show(names)
+    if open_.clean:  # whatever runs was started after the disk had been put right
+        return frozenset(name for name, view in views.items() if view.is_active)
+    before: Dict[str, str] = open_.untouched
+    return frozenset(n for n, v in views.items() if v.invocation and v.invocation == before.get(n))
+
+
+def _tidy(paths: Paths, open_: Journal, *, keep_evidence: bool) -> None:
+    """Leave nothing behind that blocks, starts or confuses anything later."""
+    in_use = open_.release in (open_.previous, releases.pointed(paths))
+    if open_.fresh and not keep_evidence and not in_use:
+        prune.doom(paths, open_.release)
+    if keep_evidence:
+        _prune(paths, open_.previous, [open_.release])
+    if not open_.previous and ledger.head(ledger.entries(paths)) is None:
+        _take_down(paths)
+
+
+def _prune(paths: Paths, running: str, needed: List[str]) -> None:
+    found = releases.manifest(paths, running)
+    if found is None:
+        return
+    stay = prune.kept(ledger.entries(paths), running, found.keep_releases, needed)
+    try:
+        prune.set_aside(paths, stay)
+    except OSError:
+        return  # the next deploy prunes again; this one has ended well
+
+
+def _take_down(paths: Paths) -> None:
+    """Remove the empty directories of an app that never ran here; the ledger stays."""
+    prune.sweep_doomed(paths)
+    for directory in (paths.releases, paths.shared):
+        try:
+            os.rmdir(directory)
+        except OSError:
+            continue  # not empty, or not there

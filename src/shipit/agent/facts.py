@@ -1,0 +1,148 @@
+"""Say what this host is and what runs on it, in a few milliseconds.
+
+Starts one process where something is deployed (`systemctl show`) and none where nothing is; what
+seldom changes (interpreters, systemd's version) is asked once and kept until the file changes.
+Values of env files leave the host only as keyed digests.
+"""
+
+import hmac
+import json
+import os
+import re
+import shutil
+import sys
+from typing import Dict, List, Optional, Tuple
+
+from . import envfile, files, interpreters, ledger, locks, releases, store
+from .contents import Manifest
+from .failures import existing
+from .host import Host, UnitView
+from .paths import Paths
+from .process import SYSTEM_PATH, run
+from .protocol import VERSION, Facts, Hello
+
+MUSL = re.compile(r"ld-musl-.+\.so\.1")
+QUICK = 10.0  # seconds
+
+
+def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
+    """Answer a Hello; `recovered` says what was done about an open transaction."""
+    history = ledger.entries(paths)
+    top = ledger.head(history)
+    current = releases.manifest(paths, top.release) if top else None
+    unit_names = [unit.name for unit in current.units] if current else []
+    spaces = {path: os.statvfs(existing(path)) for path in (paths.root, paths.var)}
+    fullest = min(spaces, key=lambda path: spaces[path].f_bavail * spaces[path].f_frsize)
+    machine = os.uname()
+    return Facts(
+        protocol=VERSION,
+        hostname=machine.nodename,
+        machine=machine.machine,
+        libc=libc(),
+        systemd=systemd_version(os.path.join(paths.var, "systemd.json"), host),
+        agent_python="%d.%d.%d" % sys.version_info[:3],
+        interpreters=interpreters.find(
+            os.path.join(paths.var, "interpreters.json"), interpreters.places()
+        ),
+        fullest=fullest,
+        free_bytes=spaces[fullest].f_bavail * spaces[fullest].f_frsize,
+        free_inodes=spaces[fullest].f_favail,
+        present=store.present(paths, hello.blobs),
+        current=current,
+        healthy=current is not None and healthy(paths, host, current),
+        units=releases.installed_texts(paths, unit_names),
+        env=env_digests(paths, current, bytes.fromhex(hello.nonce)),
+        releases=ledger.release_lines(paths, history),
+        goes_back_to=ledger.rollback_target(history, top.release if top else "") or "",
+        holder=locks.holder(paths, host.wall()),
+        recovered=recovered,
+        stuck=stuck(paths),
+    )
+
+
+def healthy(paths: Paths, host: Host, current: Manifest) -> bool:
+    """Whether `current` points at the release and all units that it starts are active."""
+    if releases.pointed(paths) != current.id:
+        return False
+    views = host.show([unit.name for unit in current.units if unit.start])
+    return all(map(is_well, views.values()))
+
+
+def stuck(paths: Paths) -> str:
+    """Say what a person has to do here; the code for it is read only where something is open."""
+    if not os.path.exists(paths.journal):
+        return ""
+    from . import transaction  # noqa: PLC0415
+
+    return transaction.stuck(paths)
+
+
+def is_well(view: UnitView) -> bool:
+    return view.is_active and view.load == "loaded"
+
+
+def env_digests(
+    paths: Paths, current: Optional[Manifest], nonce: bytes
+) -> Dict[str, Dict[str, str]]:
+    """Return a keyed digest of each value of the running release's env files.
+
+    The controller, which made the nonce, can tell which values differ from its own; whoever reads
+    the answer later can't guess them.
+    """
+    if current is None or not nonce:
+        return {}
+    release = paths.release(current.id)
+    texts = {env.service: releases.read_text(release.env_file(env.service)) for env in current.env}
+    return {
+        service: {
+            key: hmac.new(nonce, value.encode("utf-8", "surrogateescape"), "sha256").hexdigest()
+            for key, value in envfile.parse(text or "").items()
+        }
+        for service, text in texts.items()
+    }
+
+
+# --- the machine -------------------------------------------------------------------------------
+
+
+def libc() -> Tuple[str, int, int]:
+    """Return the name and version of the C library: ("glibc", 2, 36); ("unknown", 0, 0)."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except ValueError:  # not built against glibc
+        name, version = "musl", _musl_version()
+    parts = re.findall(r"\d+", version)
+    if len(parts) < 2:  # noqa: PLR2004 - major and minor
+        return ("unknown", 0, 0)
+    return (name, int(parts[0]), int(parts[1]))
+
+
+def _musl_version() -> str:
+    """Ask musl's loader, which says its version when it is run with no program."""
+    loaders: List[str] = [name for name in sorted(os.listdir("/lib")) if MUSL.fullmatch(name)]
+    return run([os.path.join("/lib", loaders[0])], timeout=QUICK).output if loaders else ""
+
+
+def systemd_version(cache_path: str, host: Host) -> int:
+    """Return systemd's version, 0 for none; it is asked again when its binary changes."""
+    binary = shutil.which("systemctl", path=SYSTEM_PATH)
+    if not binary:
+        return 0
+    status = os.stat(binary)
+    stamp = [binary, status.st_ino, status.st_mtime_ns, status.st_size]
+    known = files.read_json(cache_path)
+    if isinstance(known, dict) and known.get("stamp") == stamp:
+        return int(known["version"])
+    found = re.search(r"systemd (\d+)", host.systemctl("--version").output)
+    version = int(found.group(1)) if found else 0
+    _remember(cache_path, {"stamp": stamp, "version": version})
+    return version
+
+
+def _remember(cache_path: str, answer: Dict[str, object]) -> None:
+    """Keep an answer; a host that can't be written to is asked again next time."""
+    try:
+        files.make_directory(os.path.dirname(cache_path))
+        files.write(cache_path, json.dumps(answer).encode())
+    except OSError:
+        return

@@ -1,0 +1,299 @@
+"""Prove that a release is well before anybody relies on it: its units steady, its checks good.
+
+It passes when everything has been good without a break for `min_healthy` seconds; a good spell that
+has begun before the deadline may be finished after it. A unit that failed or restarted fails the
+gate at once. Looks every 10 ms at first, ever more slowly up to the interval.
+"""
+
+import json
+import os
+import shlex
+import shutil
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from . import envfile, evidence
+from .contents import Check, Manifest
+from .host import Answer, Host, UnitView
+from .paths import Paths
+from .process import SYSTEM_PATH, clean_environment
+from .protocol import Failure, Probed
+
+FIRST_PAUSE = 0.01  # seconds
+GROWTH = 1.5
+SHOWN = 500  # bytes of an answer in a report
+STEP = "check"
+
+Emit = Callable[[Any], None]
+Interrupted = Callable[[], Optional[Failure]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look came to; good if `wrong` is empty."""
+
+    check: str = ""
+    wrong: str = ""
+    answer: str = ""
+    fatal: bool = False
+    ill: Tuple[UnitView, ...] = ()
+    steady: Tuple[int, ...] = ()  # main pids of the watched units
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The release that is looked at."""
+
+    paths: Paths
+    manifest: Manifest
+    since: float  # when it was started, seconds since the epoch
+    views: Dict[str, UnitView]  # its units as they were started
+
+
+@dataclass
+class _Spell:
+    """How long everything has been good without a break."""
+
+    began: float
+    good_since: Optional[float] = None
+    steady: Tuple[int, ...] = ()
+    attempts: int = 0
+    told: Dict[str, str] = field(default_factory=dict)
+
+
+def subject(paths: Paths, host: Host, manifest: Manifest, since: float) -> Subject:
+    """Take down how the release's units run now: a later start of one is a restart."""
+    views = host.show([unit.name for unit in manifest.units if unit.start])
+    return Subject(paths, manifest, since, {n: _baseline(v, since) for n, v in views.items()})
+
+
+def _baseline(view: UnitView, since: float) -> UnitView:
+    """Return how a unit began; one that was started by this switch has never been restarted."""
+    was_there_before = 0.0 < view.since < since
+    return view if was_there_before else replace(view, restarts=0)
+
+
+def run(host: Host, of: Subject, emit: Emit, interrupted: Interrupted) -> Optional[Failure]:
+    """Wait until the release has proven itself; return why it has not, or None.
+
+    `interrupted` is asked at every look, and its failure is returned.
+    """
+    wanted, spell, pause = of.manifest.gate, _Spell(host.now()), FIRST_PAUSE
+    while True:
+        stopped = interrupted()
+        if stopped:
+            return stopped
+        finding = _look(host, of, spell, emit)
+        now = host.now()
+        _remember(spell, finding, now)
+        if spell.good_since is not None and now - spell.good_since >= wanted.min_healthy:
+            return None
+        if finding.fatal or (spell.good_since is None and now - spell.began >= wanted.deadline):
+            return _failure(host, of, finding, spell, now)
+        host.sleep(_pause(pause, wanted.min_healthy, spell, now))
+        pause = max(FIRST_PAUSE, min(pause * GROWTH, wanted.interval))
+
+
+def look_at_units(host: Host, of: Subject) -> Optional[Failure]:
+    """Return why the units are no longer well, or None: for the time after the gate has passed."""
+    finding = _units(host, of)
+    spell = _Spell(host.now(), attempts=1)
+    return _failure(host, of, finding, spell, spell.began) if finding.fatal else None
+
+
+def _remember(spell: _Spell, finding: Finding, now: float) -> None:
+    spell.attempts += 1
+    if finding.wrong:
+        spell.good_since = None
+    elif spell.good_since is None or spell.steady != finding.steady:
+        spell.good_since = now
+    spell.steady = finding.steady
+
+
+def _pause(pause: float, min_healthy: float, spell: _Spell, now: float) -> float:
+    if spell.good_since is None:
+        return pause
+    return max(0.001, min(pause, spell.good_since + min_healthy - now))
+
+
+def _time_left(of: Subject, spell: _Spell, now: float) -> float:
+    """Return the seconds that an attempt may take at most for the deadline's sake."""
+    if spell.good_since is not None:
+        return float("inf")
+    return max(FIRST_PAUSE, of.manifest.gate.deadline - (now - spell.began))
+
+
+def _look(host: Host, of: Subject, spell: _Spell, emit: Emit) -> Finding:
+    units = _units(host, of)
+    if units.wrong:
+        return units
+    left = _time_left(of, spell, host.now())
+    for check in of.manifest.gate.checks:
+        name = described(check)
+        answer = ask(host, of, check, min(check.timeout, left))
+        wrong = judge(check, answer)
+        if spell.told.get(name) != wrong:
+            spell.told[name] = wrong
+            emit(Probed(name, not wrong, wrong))
+        if wrong:
+            return Finding(name, wrong, _shown(answer.body))
+    return Finding(steady=units.steady)
+
+
+# --- units -------------------------------------------------------------------------------------
+
+
+def _units(host: Host, of: Subject) -> Finding:
+    """Look at all units; of several that are not well, the service comes before its socket."""
+    started = [unit for unit in of.manifest.units if unit.start]
+    views = host.show([unit.name for unit in started])
+    fatal: List[Tuple[UnitView, str]] = []
+    waiting: List[Tuple[UnitView, str]] = []
+    for unit in sorted(started, key=lambda unit: not unit.watched):
+        view = views[unit.name]
+        wrong, is_fatal = _unit_wrong(view, of.views[unit.name], watched=unit.watched)
+        if wrong:
+            (fatal if is_fatal else waiting).append((view, wrong))
+    for view, wrong in fatal or waiting:
+        ill = tuple(each for each, _ in fatal or waiting)
+        return Finding(f"unit {view.name}", wrong, fatal=bool(fatal), ill=ill)
+    watched = [unit.name for unit in started if unit.watched]
+    return Finding(steady=tuple(views[name].main_pid for name in watched))
+
+
+def _unit_wrong(view: UnitView, first: UnitView, *, watched: bool) -> Tuple[str, bool]:
+    """Return what is wrong with a unit, and whether waiting can't mend it."""
+    if view.active == "failed":
+        return "it failed", True
+    if not watched:
+        asleep = view.name.endswith(".service") and view.active == "inactive"
+        good = view.is_active or asleep  # a oneshot service has done its work
+        return ("", False) if good else (f"it is {view.active}", view.active == "inactive")
+    if (view.restarts, view.invocation) != (first.restarts, first.invocation):
+        return "it ended and was started again", True
+    if view.active == "inactive":
+        return "it ended by itself", True
+    if view.is_active and view.sub == "running" and view.main_pid:
+        return "", False
+    return f"it is {view.active} ({view.sub}), expected active (running)", False
+
+
+# --- checks ------------------------------------------------------------------------------------
+
+
+def described(check: Check) -> str:
+    """Return a check as a person would say it."""
+    return f"{'GET' if check.kind == 'http' else check.kind} {check.target}"
+
+
+def ask(host: Host, of: Subject, check: Check, timeout: float) -> Answer:
+    """Make one attempt of a check."""
+    if check.kind == "http":
+        return host.http(check.target, timeout=timeout)
+    if check.kind == "tcp":
+        address, _, port = check.target.rpartition(":")
+        return host.tcp(address.strip("[]") or "127.0.0.1", int(port), timeout=timeout)
+    if check.kind == "unix":
+        path, _, url = check.target.partition(":")
+        if url:
+            return host.http(f"http://localhost{url}", timeout=timeout, socket_path=path)
+        return host.unix(path, timeout=timeout)
+    return _command(host, of, check, timeout)
+
+
+def judge(check: Check, answer: Answer) -> str:
+    """Say what is wrong with an answer: what was expected and what came; "" for a good one."""
+    if answer.error:
+        return answer.error
+    expected = 0 if check.kind == "command" else check.status
+    speaks_http = check.kind == "http" or (check.kind == "unix" and ":" in check.target)
+    if not speaks_http and check.kind != "command":
+        return ""  # connecting was the whole question
+    if answer.status != expected:
+        word = "exit status" if check.kind == "command" else "status"
+        return f"expected {word} {expected}, got {answer.status}"
+    text = answer.body.decode("utf-8", "replace")
+    if check.body and check.body not in text:
+        return f"expected the text {check.body!r} in the answer"
+    return _json_wrong(check.json, text) if check.json is not None else ""
+
+
+def _json_wrong(expected: Dict[str, Any], text: str) -> str:
+    try:
+        got = json.loads(text)
+    except ValueError:
+        return "expected JSON, got something else"
+    return differs(expected, got)
+
+
+def differs(expected: Any, got: Any, where: str = "") -> str:
+    """Say where `got` lacks what is expected, "" if it is all there; more may be in it."""
+    if not isinstance(expected, dict):
+        same = expected == got and isinstance(expected, bool) == isinstance(got, bool)
+        return "" if same else f"expected {where or 'it'} to be {expected!r}, got {got!r}"
+    if not isinstance(got, dict):
+        return f"expected {where or 'an object'} to have fields, got {got!r}"
+    for key, value in expected.items():
+        path = f"{where}.{key}" if where else str(key)
+        wrong = differs(value, got[key], path) if key in got else f"expected a field {path}"
+        if wrong:
+            return wrong
+    return ""
+
+
+def _command(host: Host, of: Subject, check: Check, timeout: float) -> Answer:
+    release = of.paths.release(of.manifest.id)
+    bin_directory = os.path.join(release.venv, "bin")
+    search = f"{bin_directory}:{SYSTEM_PATH}"
+    argv = shlex.split(check.target)
+    program = shutil.which(argv[0], path=search) if argv else None
+    if program is None:
+        return Answer(error=f"no program {argv[:1]} in the release's venv or on the host")
+    environment = {**clean_environment(_service_environment(of)), "PATH": search}
+    done = host.run(
+        [program, *argv[1:]],
+        timeout=timeout,
+        user=of.manifest.user,
+        environment=environment,
+        cwd=release.files,
+    )
+    if done.timed_out:
+        return Answer(error=f"no end within {timeout:g} s")
+    return Answer(status=done.status, body=done.output.encode())
+
+
+def _service_environment(of: Subject) -> Dict[str, str]:
+    release = of.paths.release(of.manifest.id)
+    texts = {}
+    for item in of.manifest.env:
+        with open(release.env_file(item.service), encoding="utf-8") as stream:
+            texts[item.service] = stream.read()
+    return envfile.merged(texts)
+
+
+# --- the report --------------------------------------------------------------------------------
+
+
+def _shown(body: bytes) -> str:
+    return body[:SHOWN].decode("utf-8", "replace")
+
+
+def _failure(host: Host, of: Subject, finding: Finding, spell: _Spell, now: float) -> Failure:
+    tries = f"{spell.attempts} attempts in {now - spell.began:.1f} s"
+    ill = finding.ill or _watched_views(host, of.manifest)
+    lines: List[str] = [f"last answer: {finding.answer}"] if finding.answer else []
+    code = "unit-failed" if finding.ill else "check-failed"
+    first = ill[0].name if ill else ""
+    what = evidence.described(ill[0]) if finding.ill else f"{finding.check}: {finding.wrong}"
+    return Failure(
+        code,
+        f"{what} ({tries})",
+        STEP,
+        hint=f"journalctl -u {first} has the whole log" if first else "",
+        evidence="\n".join([*lines, evidence.of_units(host, ill, of.since)]).strip(),
+    )
+
+
+def _watched_views(host: Host, manifest: Manifest) -> Sequence[UnitView]:
+    names = [unit.name for unit in manifest.units if unit.watched]
+    return tuple(host.show(names).values())

@@ -1,0 +1,131 @@
+"""Remember every attempt and its outcome: a file of JSON lines, only ever appended to and fsynced.
+
+The ledger is the truth about what is committed; it decides what a rollback goes back to. It is
+readable by everybody and holds no log text and no secret. It removes nothing.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from . import files
+from .codec import from_json
+from .paths import Paths
+from .protocol import ReleaseLine
+
+COMMITTED, REVERTED, FAILED, STUCK = "committed", "reverted", "failed", "stuck"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One attempt as it ended."""
+
+    txn: str
+    what: str  # deploy or rollback
+    release: str
+    version: str
+    previous: str  # the release that ran before; "" for none
+    outcome: str  # committed, reverted, failed (nothing was switched) or stuck
+    who: str
+    at: str  # ISO 8601, UTC
+    reason: str = ""
+    failure: str = ""  # [code] what happened; "" for nothing
+
+
+def append(paths: Paths, entry: Entry) -> None:
+    """Add a line, once: a transaction that is resumed does not record the same outcome twice."""
+    if any(old.txn == entry.txn and old.outcome == entry.outcome for old in entries(paths)):
+        return
+    files.make_directory(paths.root)
+    files.append_line(paths.ledger, json.dumps(asdict(entry)).encode())
+
+
+def entries(paths: Paths) -> List[Entry]:
+    """Return all lines, the oldest first; a torn one is left out."""
+    lines = files.read_json_lines(paths.ledger)
+    return [from_json(Entry, line) for line in lines if isinstance(line, dict) and "txn" in line]
+
+
+def head(history: Sequence[Entry]) -> Optional[Entry]:
+    """Return the last committed attempt: its release is the one that should be running."""
+    committed = [entry for entry in history if entry.outcome == COMMITTED]
+    return committed[-1] if committed else None
+
+
+def outcome_of(history: Sequence[Entry], txn: str) -> str:
+    """Return what a transaction came to in the end, "" where nothing is recorded."""
+    outcomes = [entry.outcome for entry in history if entry.txn == txn]
+    return outcomes[-1] if outcomes else ""
+
+
+def proven(history: Sequence[Entry]) -> List[str]:
+    """Return the releases that were ever committed, the most recent commit last."""
+    order: Dict[str, None] = {}
+    for entry in history:
+        if entry.outcome == COMMITTED:
+            order.pop(entry.release, None)
+            order[entry.release] = None
+    return list(order)
+
+
+def failed(history: Sequence[Entry]) -> List[str]:
+    """Return the releases whose last activation went wrong, the most recent last."""
+    last: Dict[str, str] = {}
+    for entry in history:
+        if entry.outcome != FAILED:  # never activated: says nothing about the release
+            last.pop(entry.release, None)
+            last[entry.release] = entry.outcome
+    return [release for release, outcome in last.items() if outcome != COMMITTED]
+
+
+def rollback_target(history: Sequence[Entry], running: str) -> Optional[str]:
+    """Return the release that ran, proven, before the running one.
+
+    A rollback takes back what came after its target: two in a row go two releases back. A release
+    whose last activation failed is passed over.
+    """
+    behind = _line_of_succession(history)
+    if running in behind:
+        behind = behind[: len(behind) - behind[::-1].index(running) - 1]
+    unfit = {running, *failed(history)}
+    candidates = [release for release in behind if release not in unfit]
+    return candidates[-1] if candidates else None
+
+
+def _line_of_succession(history: Sequence[Entry]) -> List[str]:
+    line: List[str] = []
+    for entry in history:
+        if entry.outcome != COMMITTED:
+            continue
+        if entry.what == "rollback" and entry.release in line:
+            line = line[: len(line) - line[::-1].index(entry.release) - 1]
+        line.append(entry.release)
+    return line
+
+
+def release_lines(paths: Paths, history: Sequence[Entry]) -> Tuple[ReleaseLine, ...]:
+    """Return the history as people read it: one line a release, its last outcome, newest last."""
+    last: Dict[str, Entry] = {}
+    for entry in history:
+        before = last.get(entry.release)
+        if before and before.outcome != FAILED and entry.outcome == FAILED:
+            continue  # given up before the switch: it says nothing about the release
+        last.pop(entry.release, None)
+        last[entry.release] = entry
+    top = head(history)
+    running = top.release if top else ""
+    return tuple(_line(paths, entry, running) for entry in last.values())
+
+
+def _line(paths: Paths, entry: Entry, running: str) -> ReleaseLine:
+    present = os.path.exists(paths.release(entry.release).manifest)
+    return ReleaseLine(
+        entry.release,
+        entry.version,
+        entry.outcome,
+        entry.at,
+        entry.who,
+        present,
+        running=entry.release == running,
+    )

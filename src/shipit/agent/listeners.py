@@ -1,0 +1,172 @@
+"""Find out who listens where, from /proc alone, before systemd fails to bind a release's sockets.
+
+Sees IPv4, IPv6 and unix stream sockets in this network namespace. Starts no process.
+"""
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
+
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+LISTENING = "0A"  # TCP_LISTEN, include/net/tcp_states.h
+ACCEPTING = 0x10000  # __SO_ACCEPTCON in /proc/net/unix's flags
+UNIT = re.compile(r"[^/]+\.(?:service|socket|scope)$")
+WILDCARD = ipaddress.IPv6Address("::")
+IPV6_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Something to listen on: an address and port, or the path of a unix socket."""
+
+    address: Optional[Address] = None
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return self.path
+        return f"port {self.port}" if self.is_wildcard else f"{self.address}:{self.port}"
+
+    @property
+    def is_wildcard(self) -> bool:
+        return self.address is not None and self.address.is_unspecified
+
+    def collides(self, other: "Endpoint") -> bool:
+        """Whether only one of the two can be listened on."""
+        if self.path or other.path:
+            return self.path == other.path
+        wild = self.is_wildcard or other.is_wildcard
+        return self.port == other.port and (wild or self.address == other.address)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that has a listening socket open."""
+
+    pid: int
+    command: str
+    unit: str  # of systemd, "" for none
+
+    def __str__(self) -> str:
+        unit = f", {self.unit}" if self.unit else ""
+        return f"{self.command} (process {self.pid}{unit})"
+
+
+def wanted(socket_unit: str) -> List[Endpoint]:
+    """Return what a socket unit's text listens on; vsock and abstract sockets are left out."""
+    found: List[Endpoint] = []
+    for line in socket_unit.splitlines():
+        key, _, value = line.partition("=")
+        if key.strip() != "ListenStream":
+            continue
+        if not value.strip():
+            found.clear()  # systemd.unit(5): an empty assignment resets the list
+            continue
+        endpoint = parse(value.strip())
+        if endpoint:
+            found.append(endpoint)
+    return found
+
+
+def parse(text: str) -> Optional[Endpoint]:
+    """Read a ListenStream= value (systemd.socket(5)); None for what is not looked at."""
+    if text.startswith("/"):
+        return Endpoint(path=text)
+    host, _, port = text.rpartition(":")
+    if not port.isdigit():
+        return None
+    try:
+        address: Address = ipaddress.ip_address(host.strip("[]")) if host else WILDCARD
+    except ValueError:
+        return None
+    return Endpoint(address, int(port))
+
+
+def occupied(
+    endpoints: Iterable[Endpoint], proc: str = "/proc"
+) -> Dict[Endpoint, Tuple[Owner, ...]]:
+    """Return who listens where one of the endpoints collides; a kernel's own has no owner."""
+    inodes = {
+        endpoint: {inode for inode, taken in _listening(proc) if taken.collides(endpoint)}
+        for endpoint in endpoints
+    }
+    taken = {endpoint: found for endpoint, found in inodes.items() if found}
+    if not taken:
+        return {}
+    owners = _owners(set().union(*taken.values()), proc)
+    return {
+        endpoint: tuple(owner for inode in sorted(found) for owner in owners.get(inode, ()))
+        for endpoint, found in taken.items()
+    }
+
+
+def _listening(proc: str) -> Iterator[Tuple[str, Endpoint]]:
+    for table in ("tcp", "tcp6"):
+        for fields in _rows(os.path.join(proc, "net", table)):
+            if fields[3] == LISTENING:
+                host, _, port = fields[1].partition(":")
+                yield fields[9], Endpoint(_address(host), int(port, 16))
+    for fields in _rows(os.path.join(proc, "net", "unix")):
+        if len(fields) > 7 and int(fields[3], 16) & ACCEPTING:  # noqa: PLR2004 - with a path
+            yield fields[6], Endpoint(path=fields[7])
+
+
+def _rows(path: str) -> List[List[str]]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            return [line.split() for line in stream.readlines()[1:]]
+    except FileNotFoundError:  # no IPv6 here
+        return []
+
+
+def _address(text: str) -> Address:
+    """Decode /proc's form: 32-bit words, each in the machine's byte order (here: little-endian)."""
+    words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
+    packed = b"".join(words)
+    if len(packed) != IPV6_BYTES:
+        return ipaddress.IPv4Address(packed)
+    address = ipaddress.IPv6Address(packed)
+    return address.ipv4_mapped or address
+
+
+def _owners(inodes: Set[str], proc: str) -> Mapping[str, List[Owner]]:
+    links = {f"socket:[{inode}]": inode for inode in inodes}
+    found: Dict[str, List[Owner]] = {}
+    for pid in filter(str.isdigit, os.listdir(proc)):
+        for inode in _open_sockets(os.path.join(proc, pid, "fd"), links):
+            found.setdefault(inode, []).append(_owner(int(pid), proc))
+    return found
+
+
+def _open_sockets(directory: str, links: Mapping[str, str]) -> Set[str]:
+    found = set()
+    try:
+        for name in os.listdir(directory):
+            inode = links.get(os.readlink(os.path.join(directory, name)))
+            if inode:
+                found.add(inode)
+    except OSError:  # the process has just ended
+        return found
+    return found
+
+
+def _owner(pid: int, proc: str) -> Owner:
+    command = _read(os.path.join(proc, str(pid), "comm")).strip()
+    units = [
+        match.group()
+        for line in _read(os.path.join(proc, str(pid), "cgroup")).splitlines()
+        for match in [UNIT.search(line)]
+        if match
+    ]
+    return Owner(pid, command or "?", units[0] if units else "")
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""

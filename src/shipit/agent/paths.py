@@ -1,0 +1,154 @@
+"""Where everything lies on a host: the one place that knows."""
+
+import os
+from dataclasses import dataclass
+
+VAR = "/var/lib/shipit"
+UNITS = "/etc/systemd/system"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The paths of one app on this host."""
+
+    app: str
+    root: str  # /opt/<app>
+    var: str = VAR
+    units: str = UNITS
+
+    @property
+    def current(self) -> str:
+        return os.path.join(self.root, "current")
+
+    @property
+    def releases(self) -> str:
+        return os.path.join(self.root, "releases")
+
+    @property
+    def shared(self) -> str:
+        return os.path.join(self.root, "shared")
+
+    @property
+    def ledger(self) -> str:
+        return os.path.join(self.root, "ledger.jsonl")
+
+    def release(self, release: str) -> "ReleasePaths":
+        return ReleasePaths(os.path.join(self.releases, release))
+
+    @property
+    def blobs(self) -> str:
+        return os.path.join(self.var, "blobs", "sha256")
+
+    def blob(self, sha256: str) -> str:
+        return os.path.join(self.blobs, sha256)
+
+    def incoming(self, sha256: str) -> str:
+        """A blob on its way in; it becomes one when its digest is proven."""
+        return os.path.join(self.var, "incoming", sha256)
+
+    @property
+    def agents(self) -> str:
+        return os.path.join(self.var, "agent")
+
+    @property
+    def tools(self) -> str:
+        return os.path.join(self.var, "tools")
+
+    @property
+    def uv_cache(self) -> str:
+        return os.path.join(self.var, "uv-cache")
+
+    @property
+    def apps(self) -> str:
+        """A file for each app that this host ever had: its name, holding its root."""
+        return os.path.join(self.var, "apps")
+
+    @property
+    def doomed(self) -> str:
+        """Releases that are being removed; on the file system of releases/."""
+        return os.path.join(self.root, ".doomed")
+
+    @property
+    def boot_unit(self) -> str:
+        """The unit that settles an interrupted transaction at boot; there while one is armed."""
+        return os.path.join(self.units, f"shipit-recover-{self.app}.service")
+
+    @property
+    def boot_link(self) -> str:
+        """What enables it."""
+        wants = os.path.join(self.units, "multi-user.target.wants")
+        return os.path.join(wants, os.path.basename(self.boot_unit))
+
+    def _txn(self, suffix: str) -> str:
+        return os.path.join(self.var, "txn", self.app + suffix)
+
+    @property
+    def journal(self) -> str:
+        return self._txn(".json")
+
+    @property
+    def session_lock(self) -> str:
+        """Held by the session that stages and follows: one deploy at a time."""
+        return self._txn(".session.lock")
+
+    @property
+    def txn_lock(self) -> str:
+        """Held by the process that drives the transaction, in its own unit."""
+        return self._txn(".txn.lock")
+
+    @property
+    def verdict(self) -> str:
+        """Made by link(2): the first verdict wins."""
+        return self._txn(".verdict")
+
+    @property
+    def lease(self) -> str:
+        return self._txn(".lease")
+
+    @property
+    def events(self) -> str:
+        """What the transaction has said so far, a frame header a line."""
+        return self._txn(".events")
+
+    @property
+    def unit(self) -> str:
+        """The transient unit that drives the transaction; its name is unique on the host."""
+        return f"shipit-{self.app}.service"
+
+
+@dataclass(frozen=True)
+class ReleasePaths:
+    """The paths inside one release's directory, immutable once staged."""
+
+    top: str
+
+    @property
+    def manifest(self) -> str:
+        return os.path.join(self.top, "manifest.json")
+
+    @property
+    def venv(self) -> str:
+        return os.path.join(self.top, "venv")
+
+    @property
+    def python(self) -> str:
+        return os.path.join(self.venv, "bin", "python")
+
+    @property
+    def units(self) -> str:
+        return os.path.join(self.top, "units")
+
+    @property
+    def files(self) -> str:
+        return os.path.join(self.top, "files")
+
+    @property
+    def env(self) -> str:
+        return os.path.join(self.top, "env")
+
+    def text(self, path: str) -> str:
+        """The path of a rendered text: units/<name> or files/<dest>."""
+        return os.path.join(self.top, path)
+
+    def env_file(self, service: str) -> str:
+        return os.path.join(self.env, service + ".env")

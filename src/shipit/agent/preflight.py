@@ -1,0 +1,226 @@
+"""Find everything that would keep a release from being staged or started here, all at once.
+
+Looks and changes nothing: `plan` asks the same questions that a deploy asks first.
+"""
+
+import os
+import pwd
+import shutil
+from dataclasses import dataclass
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from . import files, listeners, releases, store
+from .contents import Artifact, Manifest
+from .failures import Refused, existing
+from .paths import Paths
+from .process import SYSTEM_PATH
+from .protocol import Failure
+
+STEP = "preflight"
+MIB = 1024 * 1024
+RESERVE = 64 * MIB  # left over for logs, bytecode of the first start, the next deploy
+RESERVED_INODES = 1000
+# Measured over the wheels of a FastAPI service: unpacked 2.9 times their size, with bytecode 3.9.
+UNPACKED = 4
+BYTES_PER_FILE = 4096  # of compressed wheel; measured 8 KiB a file, half as much with bytecode
+SYSTEMD_RUNS = "/run/systemd/system"  # sd_booted(3)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be staged, and where."""
+
+    paths: Paths
+    manifest: Manifest
+    texts: Mapping[str, str]
+    missing: Tuple[Artifact, ...]  # not yet among the blobs
+    reused: bool = False  # the release is there already: it needs no room
+    proc: str = "/proc"
+
+
+def problems(subject: Subject) -> Tuple[Failure, ...]:
+    """Return everything that is in the way; nothing is good."""
+    checks = (_layout, _dests, _machine, _room, _names, _ports)
+    return tuple(problem for check in checks for problem in check(subject))
+
+
+def together(found: Sequence[Failure]) -> Optional[Failure]:
+    """Return all problems as one failure, for an answer that has room for one."""
+    if len(found) <= 1:
+        return found[0] if found else None
+    what = "; ".join(problem.what for problem in found)
+    hints = list(dict.fromkeys(problem.hint for problem in found if problem.hint))
+    return Failure(found[0].code, what, STEP, "; ".join(hints))
+
+
+def _problem(code: str, what: str, hint: str = "") -> Failure:
+    return Failure(code, what, STEP, hint)
+
+
+def _layout(subject: Subject) -> Iterator[Failure]:
+    paths = subject.paths
+    if os.path.lexists(paths.root) and not os.path.isdir(paths.root):
+        yield _problem("root-taken", f"{paths.root} is not a directory", "move it out of the way")
+    elif os.path.lexists(paths.current) and not os.path.islink(paths.current):
+        what = f"{paths.current} is not a symlink: something else made it"
+        yield _problem("current-taken", what, f"move it away: mv {paths.current} {paths.root}.old")
+    elif os.path.lexists(paths.releases) and not files.is_real_directory(paths.releases):
+        what = f"{paths.releases} is not a directory of its own"
+        yield _problem("releases-taken", what, "move it out of the way")
+
+
+def _dests(subject: Subject) -> Iterator[Failure]:
+    for name in sorted(subject.texts):
+        try:
+            releases.text_path(subject.paths, subject.manifest.id, name)
+        except Refused as refused:
+            yield refused.failure
+
+
+def _machine(subject: Subject) -> Iterator[Failure]:
+    manifest = subject.manifest
+    if not os.path.isdir(SYSTEMD_RUNS):
+        what = f"this host is not run by systemd ({SYSTEMD_RUNS} is missing)"
+        yield _problem("no-systemd", what, "shipit needs a host that runs systemd")
+    if not os.access(manifest.interpreter, os.X_OK):
+        what = f"the interpreter {manifest.interpreter} is not there any more"
+        yield _problem("no-interpreter", what, "run the command again, or install that Python")
+    if not user_exists(manifest.user) and not shutil.which("useradd", path=SYSTEM_PATH):
+        what = f"there is no user {manifest.user}, and no useradd to make it with"
+        yield _problem("no-user", what, f"make the user {manifest.user} by hand")
+
+
+def user_exists(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+# --- room --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one file system must have free."""
+
+    path: str
+    size: int = 0  # bytes
+    inodes: int = 0
+
+
+def needs(subject: Subject, *, one_disk: bool) -> List[Need]:
+    """Estimate the room that staging takes below var and root (before the wheels have arrived).
+
+    A missing wheel is stored, and unpacked once into uv's cache; the venv shares those files where
+    root is on the same file system, and has a copy of all of them otherwise. pip always copies.
+    """
+    manifest = subject.manifest
+    if subject.reused:
+        return [Need(subject.paths.var), Need(subject.paths.root)]
+    coming = sum(item.size for item in subject.missing)
+    everything = sum(item.size for item in (manifest.app_wheel, *manifest.wheels))
+    shared = one_disk and manifest.installer == "uv"
+    copied = 0 if shared else UNPACKED * everything
+    unpacked = UNPACKED * coming
+    return [
+        Need(subject.paths.var, coming + unpacked, _files(unpacked)),
+        # Hard links take directories' room only; bytecode of what is new counts in UNPACKED.
+        Need(subject.paths.root, copied, _files(copied or everything)),
+    ]
+
+
+def _files(size: int) -> int:
+    return size // BYTES_PER_FILE
+
+
+def _room(subject: Subject) -> Iterator[Failure]:
+    var, root = existing(subject.paths.var), existing(subject.paths.root)
+    one_disk = os.stat(var).st_dev == os.stat(root).st_dev
+    wanted = needs(subject, one_disk=one_disk)
+    if one_disk:
+        both = subject.paths.root
+        wanted = [Need(both, sum(n.size for n in wanted), sum(n.inodes for n in wanted))]
+    places = [*wanted, Need(subject.paths.units)]
+    for need in places:
+        yield from _shortage(need, reserve=need is not places[-1])
+
+
+def _shortage(need: Need, *, reserve: bool) -> Iterator[Failure]:
+    space = os.statvfs(existing(need.path))
+    if space.f_flag & os.ST_RDONLY:
+        what = f"the file system of {need.path} is mounted read-only"
+        yield _problem("read-only", what, "see why (dmesg | grep -i remount), mount it writable")
+        return
+    size = need.size + (RESERVE if reserve else 0)
+    inodes = need.inodes + (RESERVED_INODES if reserve else 0)
+    free = space.f_bavail * space.f_frsize
+    if free < size:
+        left = f"{_mib(free)} free, {_mib(size)} are needed"
+        what = f"the file system of {need.path} has {left}"
+        yield _problem("disk-too-small", what, "free some space, or lower keep_releases")
+    if space.f_files and space.f_favail < inodes:
+        left = f"{space.f_favail} inodes left, {inodes} are needed"
+        what = f"the file system of {need.path} has {left}"
+        yield _problem("inodes-too-few", what, "many small files use them up; df -i shows where")
+
+
+def _mib(size: int) -> str:
+    return f"{size / MIB:.0f} MiB"
+
+
+# --- names and ports that somebody else has ----------------------------------------------------
+
+
+def _names(subject: Subject) -> Iterator[Failure]:
+    """Refuse to overwrite a unit file that no release of this app has brought."""
+    ours = _unit_names(subject)
+    for unit in subject.manifest.units:
+        path = os.path.join(subject.paths.units, unit.name)
+        if unit.name not in ours and os.path.lexists(path):
+            if releases.read_text(path) == subject.texts.get(f"units/{unit.name}"):
+                continue
+            what = f"{path} is there already, and is not of shipit's making"
+            yield _problem("unit-taken", what, "remove it, or give the service another name")
+
+
+def _unit_names(subject: Subject) -> "set[str]":
+    """Return the names of the units that any release of this app has brought to this host."""
+    paths = subject.paths
+    return {name for each in releases.listed(paths) for name in releases.unit_names(paths, each)}
+
+
+def _ports(subject: Subject) -> Iterator[Failure]:
+    wanted = _endpoints(subject.texts)
+    ours = {*_unit_names(subject), *(unit.name for unit in subject.manifest.units)}
+    own = list(_installed_endpoints(subject.paths, ours))
+    for endpoint, owners in listeners.occupied(wanted, subject.proc).items():
+        systemd = any(owner.pid == 1 for owner in owners)  # it holds the sockets of all units
+        if any(owner.unit in ours for owner in owners):
+            continue
+        if systemd and any(map(endpoint.collides, own)):
+            continue
+        who = " and ".join(map(str, owners)) or "the kernel"
+        what = f"{endpoint} is taken by {who}"
+        socket = endpoint.path or f"the port {endpoint.port}"
+        yield _problem("port-taken", what, f"stop that, or give the service another than {socket}")
+
+
+def _endpoints(texts: Mapping[str, str]) -> List[listeners.Endpoint]:
+    sockets: Iterable[str] = (text for name, text in texts.items() if name.endswith(".socket"))
+    return list(dict.fromkeys(endpoint for text in sockets for endpoint in listeners.wanted(text)))
+
+
+def _installed_endpoints(paths: Paths, ours: "set[str]") -> Iterator[listeners.Endpoint]:
+    """Return what our own installed socket units listen on: systemd holds those for us."""
+    for name in sorted(ours):
+        if name.endswith(".socket"):
+            yield from listeners.wanted(releases.read_text(os.path.join(paths.units, name)) or "")
+
+
+def survey(paths: Paths, manifest: Manifest, texts: Dict[str, str]) -> Tuple[Failure, ...]:
+    """Return what would keep a release that has not been sent yet from being staged."""
+    missing = store.missing(paths, manifest.artifacts())
+    there = releases.manifest(paths, manifest.id) is not None
+    return problems(Subject(paths, manifest, texts, missing, reused=there))

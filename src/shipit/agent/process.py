@@ -1,0 +1,147 @@
+"""Start a program, wait for it with a limit, and keep the end of what it said.
+
+Promises: no shell, nothing of the agent's environment leaks in, no program outlives its limit (its
+whole session is killed), no secret in an argv unless the caller puts it there.
+Does not speak to systemd: that is `host`.
+"""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Callable, Dict, Mapping, Optional, Sequence
+
+OUTPUT_LIMIT = 16 * 1024  # bytes kept of the end of the output
+WATCH_PAUSE = 0.25  # seconds
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Run in a Python of its own: after a fork in a process with threads only an exec is safe.
+BECOME = """
+import os, sys
+user, uid, gid = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+os.initgroups(user, gid)
+os.setgid(gid)
+os.setuid(uid)
+try:
+    os.execv(sys.argv[4], sys.argv[4:])
+except OSError as error:
+    sys.exit("cannot start %s: %s" % (sys.argv[4], error.strerror))
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program ended: its exit status (negative: the signal), and what it said last."""
+
+    status: int
+    output: str
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0 and not self.timed_out
+
+    def end(self, timeout: float) -> str:
+        """Say in words how it ended."""
+        if self.timed_out:
+            return f"did not end within {timeout:g} s"
+        if self.status < 0:
+            return f"was killed by signal {-self.status}"
+        return f"ended with exit status {self.status}"
+
+
+def clean_environment(extra: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+    """Return an environment that depends on nothing but the caller."""
+    return {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", "HOME": "/", **(extra or {})}
+
+
+def unwatched() -> None:
+    """Let a program run as long as its timeout allows."""
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    environment: Optional[Mapping[str, str]] = None,
+    cwd: str = "/",
+    text: str = "",
+    watch: Callable[[], None] = unwatched,
+) -> Done:
+    """Run a program with `text` on its stdin; stdout and stderr are kept together.
+
+    `watch` is called a few times a second; what it raises ends the program and comes out of here.
+
+    Raises:
+        OSError: the program could not be started.
+    """
+    output = os.memfd_create("output", os.MFD_CLOEXEC)
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE if text else subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=dict(clean_environment() if environment is None else environment),
+            start_new_session=True,
+        )
+        timed_out = _finish(child, text, timeout, watch)
+        return Done(child.returncode, _tail(output), timed_out)
+    finally:
+        os.close(output)
+
+
+def _finish(
+    child: "subprocess.Popen[bytes]", text: str, timeout: float, watch: Callable[[], None]
+) -> bool:
+    """Wait for the child; whether it had to be killed."""
+    deadline = time.monotonic() + timeout
+    given = text.encode() if text else None
+    try:
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                child.communicate(given, timeout=max(0.0, min(left, WATCH_PAUSE)))
+            except subprocess.TimeoutExpired:
+                given = None  # kept by the child's object for the next round
+                if left <= WATCH_PAUSE:
+                    _kill_session(child)
+                    return True
+                watch()
+            else:
+                return False
+    except BaseException:
+        _kill_session(child)
+        raise
+
+
+def _kill_session(child: "subprocess.Popen[bytes]") -> None:
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        child.kill()
+    child.wait()
+    if child.stdin:
+        child.stdin.close()
+
+
+def _tail(descriptor: int) -> str:
+    size = os.fstat(descriptor).st_size
+    start = max(0, size - OUTPUT_LIMIT)
+    text = os.pread(descriptor, OUTPUT_LIMIT, start).decode("utf-8", "replace")
+    return f"[... {start} bytes left out]\n{text}" if start else text
+
+
+def as_user(user: str, argv: Sequence[str]) -> Sequence[str]:
+    """Return an argv that runs `argv` (an absolute path first) as a user with all its groups.
+
+    Raises:
+        KeyError: there is no such user.
+    """
+    entry = pwd.getpwnam(user)
+    who = [user, str(entry.pw_uid), str(entry.pw_gid)]
+    return [sys.executable, "-I", "-S", "-c", BECOME, *who, *argv]

@@ -1,0 +1,106 @@
+"""Remove what no rollback needs any more: old releases, blobs nobody refers to, agents unused.
+
+Only proven releases count against keep_releases; never taken are the running one, the rollback
+target, a release of an open transaction, and the newest failed one (it is evidence). Releases are
+first set aside by a rename, which is quick, and swept away when nobody waits for it.
+"""
+
+import os
+import shutil
+import time
+from typing import FrozenSet, Iterable, Iterator, List, Sequence, Set
+
+from . import files, ledger, releases, store
+from .ledger import Entry
+from .paths import Paths
+
+DAY = 24 * 3600.0
+AGENT_UNUSED = 30 * DAY
+BLOB_GRACE = 3600.0  # seconds; it may have been sent for a release that is just being made
+
+
+def register(paths: Paths) -> None:
+    """Let this host remember the app: the blobs of one app must outlive the pruning of another."""
+    path = os.path.join(paths.apps, paths.app)
+    content = paths.root.encode()
+    if files.read_text(path) != paths.root:
+        files.make_directory(paths.apps)
+        files.write(path, content)
+
+
+def kept(
+    history: Sequence[Entry], running: str, keep: int, needed: Iterable[str]
+) -> FrozenSet[str]:
+    """Return the releases that stay."""
+    proven, failed = ledger.proven(history), ledger.failed(history)
+    recent = proven[-keep:] if keep > 0 else []
+    target = ledger.rollback_target(history, running)
+    never_proven = [release for release in failed if release not in proven]
+    return frozenset([*recent, running, *needed, *([target] if target else []), *never_proven[-1:]])
+
+
+def set_aside(paths: Paths, stay: FrozenSet[str]) -> None:
+    """Take every other release out of releases/, by renames alone."""
+    for name in releases.listed(paths):
+        if name not in stay:
+            doom(paths, name)
+
+
+def doom(paths: Paths, release: str) -> None:
+    """Take one release out of releases/; `sweep` removes it."""
+    files.make_directory(paths.doomed, 0o700)
+    target = os.path.join(paths.doomed, f"{release}.{time.monotonic_ns()}")
+    try:
+        os.rename(paths.release(release).top, target)
+    except FileNotFoundError:
+        return
+    files.sync_directory(paths.releases)
+
+
+def sweep(paths: Paths, now: float) -> None:
+    """Remove what was set aside, and blobs and agents that nobody uses; `now`: since the epoch."""
+    sweep_doomed(paths)
+    used = _used_blobs(paths)
+    _remove_old(paths.blobs, now - BLOB_GRACE, spare=used)
+    _remove_old(paths.agents, now - AGENT_UNUSED, spare=())
+    store.sweep(paths, now)
+
+
+def sweep_doomed(paths: Paths) -> None:
+    """Remove what was set aside. A half-removed tree of a killed predecessor goes as well."""
+    shutil.rmtree(paths.doomed, ignore_errors=True)
+
+
+def _used_blobs(paths: Paths) -> Set[str]:
+    """Return the digests that the kept releases of all apps on this host refer to."""
+    return {
+        artifact.sha256
+        for each in _apps(paths)
+        for name in releases.listed(each)
+        for found in [releases.manifest(each, name)]
+        if found
+        for artifact in found.artifacts()
+    }
+
+
+def _apps(paths: Paths) -> Iterator[Paths]:
+    yield paths
+    for app in _names(paths.apps):
+        root = files.read_text(os.path.join(paths.apps, app))
+        if root and app != paths.app:
+            yield Paths(app, root, paths.var, paths.units)
+
+
+def _remove_old(directory: str, before: float, *, spare: Iterable[str]) -> None:
+    spared = set(spare)
+    for name in _names(directory):
+        path = os.path.join(directory, name)
+        if name not in spared and os.stat(path).st_mtime < before:
+            files.unlink(path)
+
+
+def _names(directory: str) -> List[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []

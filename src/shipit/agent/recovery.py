@@ -1,0 +1,95 @@
+"""Settle a transaction that nobody drives any more: after a lost session, a dead driver, a reboot.
+
+Safe to call at any time by any number of processes: whoever gets the transaction's lock acts.
+"""
+
+from dataclasses import replace
+from typing import Optional
+
+from . import bootunit, effects, files, journal, locks
+from .driver import failure_of, said, taken_up, to_the_end
+from .effects import Stage
+from .failures import Refused
+from .host import Host
+from .journal import Journal
+from .machine import State
+from .paths import Paths
+from .protocol import Settled
+from .voice import Voice
+
+LOCK_WAIT = 0.2  # seconds; somebody may just be looking whose the lock is
+OF_A_SESSION = (State.RECEIVE, State.BUILD, State.ARM, State.DISCARD)
+
+
+def recover(paths: Paths, host: Host) -> str:
+    """Settle an open transaction that nobody drives; say what was done, "" for nothing.
+
+    A stuck one is tried again. During boot only the disk is put right (units, `current`), and a
+    driver is started that does the rest when the boot has come that far.
+    """
+    open_ = journal.load(paths)
+    if open_ is None:
+        bootunit.disarm(paths)
+        return ""
+    if open_.state in OF_A_SESSION and files.lock_note(paths.session_lock) is not None:
+        return ""
+    return "" if is_driven(paths, host, open_) else recover_abandoned(paths, host)
+
+
+def is_driven(paths: Paths, host: Host, open_: Journal) -> bool:
+    """Whether a process holds the transaction, or its unit will start one again."""
+    if files.lock_note(paths.txn_lock) is not None:
+        return True
+    return not open_.state.is_staging and host.show([paths.unit])[paths.unit].is_up
+
+
+def recover_abandoned(paths: Paths, host: Host) -> str:
+    """Settle the open transaction; nothing where somebody else is just at it."""
+    open_ = journal.load(paths)
+    if open_ is None:
+        return ""
+    stage = Stage(paths, host, Voice(paths))
+    try:
+        with files.lock(paths.txn_lock, locks.note(open_.attempt, ""), LOCK_WAIT):
+            open_ = journal.load(paths)
+            settled = _settled(stage, open_) if open_ is not None else None
+    except files.Locked:
+        return ""
+    if open_ is None:
+        return ""
+    if settled is None:
+        return f"the {open_.what} had been interrupted by a reboot and is being undone"
+    said(stage, settled)
+    return _sentence(open_, settled)
+
+
+def _settled(stage: Stage, open_: Journal) -> Optional[Settled]:
+    Voice(stage.paths).clear_throat()
+    host = stage.host
+    rebooted = open_.boot not in ("", host.boot_id())
+    onward = taken_up(stage, open_)
+    if onward.state is State.REVERT and rebooted and host.booting():
+        _hand_to_boot(stage, onward)
+        return None
+    return to_the_end(stage, onward)
+
+
+def _hand_to_boot(stage: Stage, open_: Journal) -> None:
+    """Put the disk right before the app's units are started, and leave the rest to a driver."""
+    paths, host = stage.paths, stage.host
+    try:
+        effects.revert_on_disk(stage, open_)
+        views = host.show(effects.unit_names(paths, open_))
+        clean = not any(view.is_up for view in views.values())
+        journal.save(paths, replace(open_, boot=host.boot_id(), clean=clean))
+    except (Refused, OSError) as error:
+        stage.emit(failure_of(error, open_.state.value))  # the driver meets it again, in peace
+    argv, units = effects.driver_argv(paths, open_), effects.unit_names(paths, open_)
+    host.start_driver(paths.unit, argv, after=units, wait=False)
+
+
+def _sentence(open_: Journal, settled: Settled) -> str:
+    ends = {"committed": "finished", "stuck": "tried again in vain"}
+    runs = f"release {settled.running} runs" if settled.running else "nothing runs"
+    how = ends.get(settled.outcome, "undone")
+    return f"the {open_.what} had been interrupted and was {how}: {runs}"

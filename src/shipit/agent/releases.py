@@ -1,0 +1,121 @@
+"""Read releases from the disk: their manifests, which one is committed, and safe paths inside one.
+
+Changes nothing.
+"""
+
+import hashlib
+import os
+from typing import Dict, Iterable, List, Optional
+
+from . import files, ledger
+from .codec import from_json
+from .contents import Manifest
+from .failures import Refused
+from .paths import Paths
+from .protocol import Failure
+
+
+def manifest(paths: Paths, release: str) -> Optional[Manifest]:
+    """Return a release's manifest; None when it is not there or not whole."""
+    raw = files.read_json(paths.release(release).manifest)
+    if not isinstance(raw, dict):
+        return None
+    try:
+        return from_json(Manifest, raw)
+    except (TypeError, ValueError, KeyError):
+        return None
+
+
+def listed(paths: Paths) -> List[str]:
+    """Return the ids of the releases that lie on this host, whole or not; stray files are none."""
+    try:
+        with os.scandir(paths.releases) as found:
+            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in folders if not name.startswith("."))
+
+
+def unit_names(paths: Paths, release: str) -> List[str]:
+    """Return the names of a release's units; none for what is no release."""
+    raw = files.read_json(paths.release(release).manifest)
+    units = raw.get("units", []) if isinstance(raw, dict) else []
+    return [str(unit["name"]) for unit in units]
+
+
+def committed(paths: Paths) -> Optional[Manifest]:
+    """Return the manifest of the release that should be running, by the ledger."""
+    top = ledger.head(ledger.entries(paths))
+    return manifest(paths, top.release) if top else None
+
+
+def pointed(paths: Paths) -> str:
+    """Return the id that `current` points at, "" when it is no symlink into releases/."""
+    try:
+        target = os.readlink(paths.current)
+    except OSError:
+        return ""
+    head, _, release = target.rpartition("/")
+    return release if head in ("releases", paths.releases) else ""
+
+
+def unit_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
+    """Return the texts of a release's units as they lie in its directory; missing ones are not."""
+    directory = paths.release(manifest.id).units
+    return _texts(directory, [unit.name for unit in manifest.units])
+
+
+def installed_texts(paths: Paths, names: Iterable[str]) -> Dict[str, str]:
+    """Return the texts of those units that are installed."""
+    return _texts(paths.units, names)
+
+
+def _texts(directory: str, names: Iterable[str]) -> Dict[str, str]:
+    texts = {name: read_text(os.path.join(directory, name)) for name in names}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def text_path(paths: Paths, release: str, name: str) -> str:
+    """Return where a rendered text lies, after a proof that this is inside the release.
+
+    Raises:
+        Refused: dest-outside.
+    """
+    top = paths.release(release).top
+    parts = name.split("/")
+    plain = all(part not in ("", ".", "..") and "\0" not in part for part in parts)
+    if not plain or parts[0] not in ("units", "files") or len(parts) == 1:
+        raise Refused(_outside(name, "it must be below units/ or files/, without '..'"))
+    for depth in range(1, len(parts) + 1):
+        path = os.path.join(top, *parts[:depth])
+        if os.path.islink(path):
+            raise Refused(_outside(name, f"{path} is a symlink"))
+    return os.path.join(top, *parts)
+
+
+def _outside(name: str, why: str) -> Failure:
+    what = f"{name} would be written outside of the release: {why}"
+    return Failure("dest-outside", what, "preflight", "correct its dest in the playbook")
+
+
+def text_digests(manifest: Manifest) -> Dict[str, str]:
+    """Return the digests of the rendered texts by their path in the release."""
+    return {text.name: text.sha256 for text in manifest.texts}
+
+
+def text_modes(manifest: Manifest) -> Dict[str, int]:
+    """Return the modes of the rendered texts by their path in the release."""
+    return {text.name: text.mode for text in manifest.texts}
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_text(path: str) -> Optional[str]:
+    """Return a file's text; None when there is no such file."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            return stream.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None

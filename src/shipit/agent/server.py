@@ -1,0 +1,393 @@
+"""Answer one controller over one channel, until it closes.
+
+Requests are handled one after another; what a running transaction says is passed on by a thread of
+its own, so that Renew and Settle are heard meanwhile. When the controller is gone, a release that
+was staged and not activated is discarded; an activation goes on in its unit, and its lease decides.
+"""
+
+import os
+import re
+import sys
+import threading
+from contextlib import ExitStack
+from typing import Any, BinaryIO, Callable, Dict, Optional
+
+from . import files, journal, locks
+from .channel import Channel, Gone
+from .failures import Refused, from_os_error
+from .host import Host, RealHost
+from .paths import Paths
+from .protocol import (
+    Activate,
+    AskLogs,
+    AskReleases,
+    AskStatus,
+    Attach,
+    Attempt,
+    End,
+    Failure,
+    Findings,
+    Hello,
+    History,
+    LogLines,
+    Part,
+    ProtocolError,
+    Renew,
+    Settle,
+    Settled,
+    Stage,
+    Survey,
+    Unstage,
+)
+
+APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
+Place = Callable[[str, str], Paths]
+
+
+class Server:
+    """The conversation with one controller about one app."""
+
+    def __init__(self, channel: Channel, host: Host, place: Place, agent_zip: str) -> None:
+        self.channel, self.host, self.place, self.agent_zip = channel, host, place, agent_zip
+        self._paths: Optional[Paths] = None
+        self._held = ExitStack()  # the session's lock
+        self._locked = False
+        self._staged = ""  # the transaction of a release that is staged and not activated
+        self._spoilt: Optional[OSError] = None  # why parts could not be written
+
+    @property
+    def paths(self) -> Paths:
+        if self._paths is None:
+            raise ProtocolError("a Hello must come first")
+        return self._paths
+
+    def serve(self) -> None:
+        """Answer until the controller closes.
+
+        Raises:
+            ProtocolError: the controller said what it may not.
+        """
+        with self._held:
+            try:
+                self._answer_all()
+            except Gone:
+                return
+            finally:
+                self._give_up("the controller is gone")
+
+    def _answer_all(self) -> None:
+        answers: Dict[type, Callable[[Any], None]] = {
+            Hello: self.hello,
+            Survey: self.survey,
+            Stage: self.stage,
+            Unstage: self.unstage,
+            Activate: self.activate,
+            Attach: self.attach,
+            Renew: self.renew,
+            Settle: self.settle,
+            AskStatus: self.status,
+            AskReleases: self.releases,
+            AskLogs: self.logs,
+        }
+        while True:
+            frame = self.channel.read()
+            if frame is None:
+                return
+            if isinstance(frame.message, Part):
+                self.part(frame.message, frame.body)
+                continue
+            answer = answers.get(type(frame.message))
+            if answer is None:
+                raise ProtocolError(f"{type(frame.message).__name__} is no request")
+            try:
+                answer(frame.message)
+            except Refused as refused:
+                self.channel.say(refused.failure)
+            except OSError as error:
+                self.channel.say(from_os_error(error, type(frame.message).__name__.lower()))
+
+    # --- looking -------------------------------------------------------------------------------
+
+    def hello(self, ask: Hello) -> None:
+        from . import facts  # noqa: PLC0415 - imports cost time; each role loads what it needs
+
+        if not APP.fullmatch(ask.app) or not os.path.isabs(ask.root):
+            raise ProtocolError(f"no app can be called {ask.app!r} and lie in {ask.root!r}")
+        if os.path.normpath(ask.root) != ask.root or ask.root == "/":
+            raise ProtocolError(f"no app can lie in {ask.root!r}")
+        self._paths = self.place(ask.app, ask.root)
+        recovered = self._recover() if ask.recover else ""
+        self.channel.say(facts.gather(self._paths, self.host, ask, recovered))
+
+    def _recover(self) -> str:
+        """Settle what an earlier run left open; its code is read only where there is such."""
+        left = (self.paths.journal, self.paths.boot_unit)
+        if not any(map(os.path.exists, left)):
+            return ""
+        from . import transaction  # noqa: PLC0415
+
+        return transaction.recover(self.paths, self.host)
+
+    def survey(self, ask: Survey) -> None:
+        from . import preflight  # noqa: PLC0415
+
+        self.channel.say(Findings(preflight.survey(self.paths, ask.manifest, ask.texts)))
+
+    def status(self, ask: AskStatus) -> None:
+        from . import status  # noqa: PLC0415
+
+        self.channel.say(status.gather(self.paths, self.host, verify=ask.verify))
+
+    def releases(self, _ask: AskReleases) -> None:
+        from . import ledger  # noqa: PLC0415
+
+        self.channel.say(History(ledger.release_lines(self.paths, ledger.entries(self.paths))))
+
+    def logs(self, ask: AskLogs) -> None:
+        from . import logs, releases  # noqa: PLC0415
+
+        names = logs.unit_names(self.paths, releases.committed(self.paths), ask.service)
+        for text in logs.stream(ask, names, self.channel.is_gone):
+            self.channel.say(LogLines(text))
+        self.channel.say(End())
+
+    # --- staging -------------------------------------------------------------------------------
+
+    def part(self, part: Part, body: bytes) -> None:
+        """Keep a piece of a blob. It has no answer: a Stage tells why it could not be written."""
+        from . import store  # noqa: PLC0415
+
+        if self._spoilt:
+            return
+        try:
+            store.prepare(self.paths)
+            store.receive(self.paths, part, body)
+        except OSError as error:
+            self._spoilt = error
+
+    def stage(self, ask: Stage) -> None:
+        from . import staging, store  # noqa: PLC0415
+
+        self._lock(ask.attempt, ask.lock_wait)
+        store.prepare(self.paths)
+        intake = _Intake(self.channel, self.part, ask.parts)
+        try:
+            answer = staging.stage(
+                self.paths, self.host, ask, lambda: self._take_in(intake), self._say_or_stop
+            )
+        except Refused as refused:
+            self.channel.say(refused.failure)
+            intake.finish()
+            return
+        self._staged = ask.attempt.txn
+        self.channel.say(answer)
+
+    def _take_in(self, intake: "_Intake") -> None:
+        intake.finish()
+        error, self._spoilt = self._spoilt, None
+        if error:
+            raise error
+
+    def _say_or_stop(self, message: Any) -> None:
+        """Pass on how far the staging is, and end it where nobody waits for it any more."""
+        self.channel.say(message)
+        self.channel.listen()
+
+    def unstage(self, ask: Unstage) -> None:
+        if self._staged not in ("", ask.txn):
+            raise ProtocolError(f"{ask.txn} is not what was staged")
+        failure = Failure("unstaged", "given up before it was switched to", "stage")
+        settled = self._discard(ask.txn, failure)
+        self.channel.say(settled or Settled(ask.txn, "discarded", ""))
+
+    def _discard(self, txn: str, failure: Failure) -> Optional[Settled]:
+        """Discard the open transaction, if it is this one and has switched nothing yet."""
+        from . import transaction  # noqa: PLC0415
+        from .machine import State  # noqa: PLC0415
+
+        self._staged = ""
+        opened = journal.load(self.paths)
+        if opened is None or opened.txn != txn:
+            return None
+        if not opened.state.is_staging and opened.state is not State.ARM:
+            return None
+        return transaction.discard(self.paths, self.host, opened, failure)
+
+    def _give_up(self, why: str) -> None:
+        if self._staged:
+            self._discard(self._staged, Failure("session-ended", why, "stage"))
+
+    # --- switching -----------------------------------------------------------------------------
+
+    def activate(self, ask: Activate) -> None:
+        from . import transaction  # noqa: PLC0415
+
+        self._lock(ask.attempt, ask.lock_wait)
+        try:
+            transaction.launch(
+                self.paths, self.host, ask, agent_zip=self.agent_zip, python=sys.executable
+            )
+        except Refused as refused:
+            self._discard(ask.attempt.txn, refused.failure)
+            raise
+        self._staged = ""
+        self._unlock()
+        self._follow()
+
+    def attach(self, ask: Attach) -> None:
+        from . import transaction  # noqa: PLC0415
+
+        running = transaction.attached(self.paths)
+        if running is None:
+            self.channel.say(End())
+            return
+        if ask.take_over is not None:
+            self._lock(ask.take_over, 0.0)
+        self.channel.say(running)
+        self._follow(is_guest=ask.take_over is None)
+
+    def _follow(self, *, is_guest: bool = False) -> None:
+        """Pass on what the transaction says, from a thread that ends with this process."""
+        threading.Thread(target=self._pass_on, name="follow", args=(is_guest,), daemon=True).start()
+
+    def _pass_on(self, is_guest: bool) -> None:  # noqa: FBT001 - a thread's arguments are positional
+        from . import transaction  # noqa: PLC0415
+
+        settled = False
+        try:
+            for message in transaction.follow(self.paths, self.host, is_guest=is_guest):
+                settled = isinstance(message, Settled)
+                self.channel.say(message)
+            if not settled:
+                self.channel.say(End())
+        except Gone:
+            return
+        except Refused as refused:
+            self._say_last(refused.failure)
+        except Exception:  # noqa: BLE001 - the edge of a thread
+            self._say_last(bug())
+
+    def _say_last(self, failure: Failure) -> None:
+        try:
+            self.channel.say(failure)
+        except Gone:
+            return
+
+    def renew(self, ask: Renew) -> None:
+        from . import transaction  # noqa: PLC0415
+
+        transaction.renew(self.paths, self.host, ask.txn, ask.lease)
+
+    def settle(self, ask: Settle) -> None:
+        from . import transaction  # noqa: PLC0415
+
+        if not transaction.settle(self.paths, ask.txn, ask.verdict):
+            what = f"{ask.verdict} came before the release had passed its gate"
+            self.channel.say(Failure("not-healthy-yet", what, "settle"))
+
+    # --- one at a time -------------------------------------------------------------------------
+
+    def _lock(self, attempt: Attempt, wait: float) -> None:
+        """Take the session's lock, once, and keep it until a driver has taken over.
+
+        Raises:
+            Refused: locked, with whose it is.
+        """
+        if self._locked:
+            return
+        note = locks.note(attempt, locks.SESSION)
+        try:
+            self._held.enter_context(files.lock(self.paths.session_lock, note, wait))
+        except files.Locked:
+            raise Refused(self._whose_lock()) from None
+        self._locked = True
+
+    def _unlock(self) -> None:
+        """Leave it to the open transaction to keep others out.
+
+        This process may outlive it: no FIN comes out of a cut cable.
+        """
+        self._held.close()
+        self._locked = False
+
+    def _whose_lock(self) -> Failure:
+        whose = locks.told(locks.holder(self.paths, self.host.wall()))
+        hint = "wait for it to end (shipit attach follows it), then run the same command again"
+        return Failure("locked", f"{self.paths.app} is held by {whose}", "lock", hint)
+
+
+class _Intake:
+    """The parts that follow a Stage on its own channel: all are read, whatever becomes of it."""
+
+    def __init__(self, channel: Channel, keep: Callable[[Part, bytes], None], count: int) -> None:
+        self._channel, self._keep, self._left = channel, keep, count
+
+    def finish(self) -> None:
+        while self._left:
+            frame = self._channel.read()
+            if frame is None:
+                raise Gone
+            if not isinstance(frame.message, Part):
+                raise ProtocolError(f"{type(frame.message).__name__} came instead of a Part")
+            self._keep(frame.message, frame.body)
+            self._left -= 1
+
+
+def bug() -> Failure:
+    """Return the exception being handled as a failure: it is a bug of ours."""
+    import traceback  # noqa: PLC0415
+
+    kind, error, _trace = sys.exc_info()
+    name = kind.__name__ if kind else "error"
+    hint = "this is a bug of shipit: report it with the lines below"
+    evidence = traceback.format_exc()
+    return Failure("agent-bug", f"the agent failed: {name}: {error}", "agent", hint, evidence)
+
+
+def serve(stdin: BinaryIO, stdout: int, agent_zip: str, place: Place = Paths) -> int:
+    """Answer a controller on these streams; return the process's exit status."""
+    channel = Channel(stdin, stdout)
+    return guarded(channel, Server(channel, RealHost(channel.listen), place, agent_zip).serve)
+
+
+def receive(stdin: BinaryIO, stdout: int, place: Place = Paths) -> int:
+    """Take parts of blobs until the stream ends, then say End; return the exit status."""
+    from . import store  # noqa: PLC0415
+
+    channel = Channel(stdin, stdout)
+    paths = place("", "/")
+
+    def take_all() -> None:
+        store.prepare(paths)
+        while True:
+            frame = channel.read()
+            if frame is None:
+                break
+            if not isinstance(frame.message, Part):
+                raise ProtocolError(f"{type(frame.message).__name__} came instead of a Part")
+            store.receive(paths, frame.message, frame.body)
+        channel.say(End())
+
+    return guarded(channel, take_all)
+
+
+def guarded(channel: Channel, act: Callable[[], None]) -> int:
+    """Run to the end; say what went wrong where there is still somebody to hear it."""
+    try:
+        act()
+    except Gone:
+        return 0
+    except ProtocolError as error:
+        failure = Failure("bad-request", str(error), "agent", "both sides must be one version")
+    except OSError as error:
+        failure = from_os_error(error, "receive")
+    except Exception:  # noqa: BLE001 - the edge of the process
+        failure = bug()
+        sys.stderr.write(failure.evidence)
+    else:
+        return 0
+    try:
+        channel.say(failure)
+    except Gone:
+        return 1
+    return 1

@@ -1,0 +1,295 @@
+"""Make a release's directory, whole and verified, so that switching to it is all that is left.
+
+Promises: nothing visible changes (no unit is installed, `current` stays); after a failure nothing
+is left of it; `manifest.json` is the last file, and all of it is on the disk before the answer.
+A release that was committed before and is whole is used again, with its texts put right.
+"""
+
+import grp
+import json
+import os
+import pwd
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Callable, Iterator, Tuple
+
+from . import bytecode, envfile, files, ledger, preflight, releases, store, transaction, venv
+from .codec import to_json
+from .contents import Manifest
+from .facts import systemd_version
+from .failures import Refused, from_os_error, from_output
+from .host import Host
+from .journal import Journal
+from .machine import State
+from .paths import Paths
+from .process import SYSTEM_PATH, clean_environment
+from .protocol import Failure, Stage, Staged, StepBegan, StepEnded
+
+SMOKE_TIMEOUT = 60.0  # seconds
+USER_TIMEOUT = 30.0  # seconds
+RECURSIVE_ERRORS_SINCE = 250  # systemd's version
+NOWHERE = "/nonexistent"  # the home of a system user that has none (Debian policy 9.2.3)
+NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
+ENV_MODE, ENV_DIRECTORY_MODE = 0o600, 0o700
+
+Say = Callable[[Any], None]
+
+
+def stage(paths: Paths, host: Host, request: Stage, intake: Callable[[], None], say: Say) -> Staged:
+    """Stage a release; `intake` waits until the blobs that were announced have come in.
+
+    The caller holds paths.session_lock. The transaction stays open, in state BUILD.
+
+    Raises:
+        Refused: why it can't be; what was staged has been discarded.
+    """
+    _check_request(request)
+    reused = is_reusable(paths, request)
+    journal = transaction.begin(
+        paths,
+        request.attempt,
+        request.manifest.id,
+        fresh=not reused,
+        version=request.manifest.version,
+        wait=request.lock_wait,
+    )
+    try:
+        return _staged(paths, host, request, _Progress(journal, intake, say))
+    except BaseException as error:
+        failure = failure_of(error)
+        _make_room(paths, journal)
+        transaction.discard(paths, host, journal, failure)
+        if isinstance(error, OSError):
+            raise Refused(failure) from error
+        raise
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return what goes into the ledger about an error that ended the staging."""
+    if isinstance(error, Refused):
+        return error.failure
+    if isinstance(error, OSError):
+        return from_os_error(error, "build")
+    return Failure("staging-broke-off", f"staging broke off ({type(error).__name__})", "build")
+
+
+def _make_room(paths: Paths, journal: Journal) -> None:
+    """Remove what was built, at once: on a full disk even the discarding needs an inode or two."""
+    if not journal.fresh:
+        return
+    try:
+        files.remove_tree(paths.release(journal.release).top)
+    except OSError:
+        return  # it is tried once more when the transaction is discarded
+
+
+class _Progress:
+    """The open transaction, and the way to say how far it is."""
+
+    def __init__(self, journal: Journal, intake: Callable[[], None], say: Say) -> None:
+        self.journal, self.intake, self.say = journal, intake, say
+
+    @contextmanager
+    def step(self, name: str, detail: str = "") -> Iterator[None]:
+        began = time.monotonic()
+        self.say(StepBegan(name, detail))
+        try:
+            yield
+        except BaseException:
+            self.say(StepEnded(name, time.monotonic() - began, ok=False))
+            raise
+        self.say(StepEnded(name, time.monotonic() - began, ok=True))
+
+
+def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> Staged:
+    manifest = request.manifest
+    with progress.step("receive"):
+        _look_first(paths, request, reused=not progress.journal.fresh)
+        progress.intake()
+        store.prove(paths, manifest.artifacts())
+    journal = transaction.advance(paths, progress.journal, State.BUILD)
+    with progress.step("build", "" if journal.fresh else "used again"):
+        ensure_user(host, manifest.user)
+        if journal.fresh:
+            build(paths, manifest)
+        write_texts(paths, request)
+        if journal.fresh:
+            _seal(paths, manifest)
+        files.sync_filesystem(paths.release(manifest.id).top)
+    with progress.step("verify"):
+        verify_units(paths, host, manifest)
+    if manifest.smoke:
+        with progress.step("smoke", " ".join(manifest.smoke)):
+            smoke(paths, host, request)
+    return Staged(manifest.id, reused=not journal.fresh)
+
+
+def _look_first(paths: Paths, request: Stage, *, reused: bool) -> None:
+    missing = store.missing(paths, request.manifest.artifacts())
+    subject = preflight.Subject(paths, request.manifest, request.texts, missing, reused)
+    failure = preflight.together(preflight.problems(subject))
+    if failure:
+        raise Refused(failure)
+
+
+def _check_request(request: Stage) -> None:
+    """Prove that the texts are those of the manifest."""
+    digests = {name: releases.digest(text) for name, text in request.texts.items()}
+    if digests != releases.text_digests(request.manifest):
+        what = "the texts that came are not those of the manifest"
+        raise Refused(Failure("bad-request", what, "receive", "this is a bug of shipit: report it"))
+
+
+# --- a release that is there already -----------------------------------------------------------
+
+
+def is_reusable(paths: Paths, request: Stage) -> bool:
+    """Whether the release is there, was committed before, and is the same in all that is hashed.
+
+    Its texts and env are not looked at: they are put right in any case.
+
+    Raises:
+        Refused: release-damaged: what is there is running, and it is not what was asked for.
+    """
+    manifest = request.manifest
+    there = releases.manifest(paths, manifest.id)
+    python = os.path.exists(paths.release(manifest.id).python)
+    proven = manifest.id in ledger.proven(ledger.entries(paths))
+    if there and python and proven and _essence(there) == _essence(manifest):
+        return True
+    if releases.pointed(paths) == manifest.id and os.path.exists(paths.release(manifest.id).top):
+        what = f"{paths.release(manifest.id).top} is running, but is not what its id stands for"
+        hint = "deploy with any change (it gets an id of its own), or roll back"
+        raise Refused(Failure("release-damaged", what, "receive", hint))
+    return False
+
+
+def _essence(manifest: Manifest) -> Manifest:
+    return replace(manifest, created="", created_by="", env=())
+
+
+# --- building ----------------------------------------------------------------------------------
+
+
+def build(paths: Paths, manifest: Manifest) -> None:
+    """Make the release's directory with its venv and bytecode; what was left there goes first."""
+    release = paths.release(manifest.id)
+    files.remove_tree(release.top)
+    for directory in (paths.root, paths.releases, paths.shared, release.top):
+        files.make_directory(directory)
+    venv.make(paths, manifest)
+    previous = releases.pointed(paths)
+    bytecode.complete(release.venv, paths.release(previous).venv if previous else "")
+
+
+def ensure_user(host: Host, user: str) -> None:
+    """Make the system user that the services run as, unless it is there.
+
+    Raises:
+        Refused: no-user.
+    """
+    if preflight.user_exists(user):
+        return
+    shell = next((path for path in NO_LOGIN if os.path.exists(path)), NO_LOGIN[-1])
+    argv = ["useradd", "--system", "--no-create-home", "--home-dir", NOWHERE, "--shell", shell]
+    argv.append("--no-user-group" if _group_exists(user) else "--user-group")
+    argv += ["--gid", user] if _group_exists(user) else []
+    done = host.run([*argv, user], timeout=USER_TIMEOUT)
+    if not done.ok and not preflight.user_exists(user):
+        what = f"making the user {user}: useradd {done.end(USER_TIMEOUT)}"
+        raise Refused(from_output("no-user", what, "build", done.output))
+
+
+def _group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def write_texts(paths: Paths, request: Stage) -> None:
+    """Write units, files and env files with their owners and modes; equal ones are left alone."""
+    manifest = request.manifest
+    release = paths.release(manifest.id)
+    group = pwd.getpwnam(manifest.user).pw_gid
+    files.make_directory(release.units)
+    files.make_directory(release.files)
+    files.make_directory(release.env, ENV_DIRECTORY_MODE)
+    os.chmod(release.env, ENV_DIRECTORY_MODE)
+    modes = releases.text_modes(manifest)
+    for name, text in sorted(request.texts.items()):
+        path = releases.text_path(paths, manifest.id, name)
+        owner = (0, group) if name.startswith("files/") else (0, 0)
+        _put(path, text, modes[name], owner)
+    for service, text in sorted(request.env.items()):
+        _put(release.env_file(service), text, ENV_MODE, (0, 0))
+
+
+def _put(path: str, text: str, mode: int, owner: Tuple[int, int]) -> None:
+    if releases.read_text(path) != text:
+        files.make_directory(os.path.dirname(path))
+        files.write(path, text.encode(), ENV_MODE)
+    status = os.lstat(path)
+    if (status.st_uid, status.st_gid) != owner:
+        os.chown(path, *owner, follow_symlinks=False)
+    if status.st_mode & 0o7777 != mode:
+        os.chmod(path, mode)
+
+
+def _seal(paths: Paths, manifest: Manifest) -> None:
+    text = json.dumps(to_json(manifest), indent=1) + "\n"
+    files.write(paths.release(manifest.id).manifest, text.encode())
+
+
+# --- proving -----------------------------------------------------------------------------------
+
+
+def verify_units(paths: Paths, host: Host, manifest: Manifest) -> None:
+    """Have systemd read the units as they will be installed.
+
+    Raises:
+        Refused: unit-verify, with what systemd says of our own units.
+    """
+    release = paths.release(manifest.id)
+    own = [os.path.join(release.units, unit.name) for unit in manifest.units]
+    if not own:
+        return
+    # Other packages' units are their business; older versions never looked into those.
+    version = systemd_version(os.path.join(paths.var, "systemd.json"), host)
+    options = ("--recursive-errors=no",) if version >= RECURSIVE_ERRORS_SINCE else ()
+    done = host.verify(own, options=options)
+    names = [unit.name for unit in manifest.units]
+    lines = [line for line in done.output.splitlines() if any(name in line for name in names)]
+    if not done.ok and (lines or done.timed_out):
+        what = "systemd-analyze verify refuses the units"
+        hint = "correct the unit's template, or the service's command"
+        raise Refused(Failure("unit-verify", what, "verify", hint, "\n".join(lines)))
+
+
+def smoke(paths: Paths, host: Host, request: Stage) -> None:
+    """Run the smoke command as the services' user, with all their environment.
+
+    Raises:
+        Refused: smoke-failed; the env's values are masked in its output.
+    """
+    manifest = request.manifest
+    release = paths.release(manifest.id)
+    scripts = os.path.join(release.venv, "bin")
+    program, *arguments = manifest.smoke
+    argv = [program if "/" in program else os.path.join(scripts, program), *arguments]
+    values = envfile.merged(request.env)
+    base = {"PATH": f"{scripts}:{SYSTEM_PATH}", "PYTHONDONTWRITEBYTECODE": "1", "HOME": NOWHERE}
+    done = host.run(
+        argv,
+        timeout=SMOKE_TIMEOUT,
+        user=manifest.user,
+        environment=clean_environment({**base, **values}),
+        cwd=release.files,
+    )
+    if not done.ok:
+        what = f"{' '.join(manifest.smoke)} {done.end(SMOKE_TIMEOUT)}, 0 was expected"
+        evidence = envfile.masked(done.output, values.values())
+        hint = "it ran in the new release's venv, before anything was switched"
+        raise Refused(Failure("smoke-failed", what, "smoke", hint, evidence))

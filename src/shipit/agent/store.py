@@ -1,0 +1,176 @@
+"""Keep blobs by the digest of their content.
+
+Promises: what lies in blobs/ had its digest proven when it got there; what is on its way lies in
+incoming/ and never counts as a blob. Several sessions may send the same blob at once.
+Does not decide what may be removed: that is pruning.
+"""
+
+import hashlib
+import os
+import re
+from typing import Iterable, List, Tuple
+
+from . import files
+from .contents import Artifact
+from .failures import Refused
+from .paths import Paths
+from .protocol import Failure, Part, ProtocolError
+
+STEP = "receive"
+CHUNK = 1024 * 1024  # bytes
+BLOB_LIMIT = 8 * 1024**3  # bytes; no wheel is larger
+ABANDONED = 24 * 3600.0  # seconds after which half a blob will not be finished any more
+DIGEST = re.compile(r"[0-9a-f]{64}")
+WHEEL_NAME = re.compile(r"[A-Za-z0-9_.!+-]+\.whl")
+
+
+def prepare(paths: Paths) -> None:
+    """Make the store's directories; only root looks into them."""
+    files.make_directory(paths.var)
+    for directory in (paths.blobs, os.path.dirname(paths.incoming("")), paths.tools):
+        files.make_directory(directory, 0o700)
+
+
+def receive(paths: Paths, part: Part, body: bytes) -> None:
+    """Put a piece of a blob in its place in incoming/.
+
+    Raises:
+        ProtocolError: the part does not fit the blob it says it belongs to.
+    """
+    end = part.offset + len(body)
+    if not DIGEST.fullmatch(part.sha256) or not 0 <= part.offset <= end <= part.total <= BLOB_LIMIT:
+        raise ProtocolError(f"a part of {part.sha256!r} at {part.offset} that cannot be")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(paths.incoming(part.sha256), flags, 0o600)
+    try:
+        position = part.offset
+        view = memoryview(body)
+        while view:
+            written = os.pwrite(descriptor, view, position)
+            view, position = view[written:], position + written
+    finally:
+        os.close(descriptor)
+
+
+def present(paths: Paths, wanted: Iterable[str]) -> Tuple[str, ...]:
+    """Return those of the digests that are here."""
+    return tuple(
+        digest
+        for digest in wanted
+        if DIGEST.fullmatch(digest) and os.path.exists(paths.blob(digest))
+    )
+
+
+def missing(paths: Paths, artifacts: Iterable[Artifact]) -> Tuple[Artifact, ...]:
+    """Return those of the artifacts that are not here, or not in their full size."""
+    return tuple(item for item in artifacts if _size(paths.blob(item.sha256)) != item.size)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return -1
+
+
+def prove(paths: Paths, artifacts: Iterable[Artifact]) -> None:
+    """Make blobs of what came in, so that every artifact is here.
+
+    Raises:
+        Refused: blob-corrupt (what came is not what was said) or blob-missing; both are cured by
+            sending it again.
+    """
+    for item in artifacts:
+        incoming, blob = paths.incoming(item.sha256), paths.blob(item.sha256)
+        if _size(blob) == item.size:
+            files.unlink(incoming)
+            continue
+        if _size(incoming) < 0:
+            raise Refused(_again("blob-missing", f"{item.filename} did not arrive"))
+        if _size(incoming) != item.size or digest_of(incoming) != item.sha256:
+            files.unlink(incoming)
+            raise Refused(_again("blob-corrupt", f"{item.filename} arrived with other bytes"))
+        _admit(incoming, blob)
+
+
+def _admit(incoming: str, blob: str) -> None:
+    descriptor = os.open(incoming, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(incoming, blob)
+    files.sync_directory(os.path.dirname(blob))
+
+
+def _again(code: str, what: str) -> Failure:
+    return Failure(code, what, STEP, "run the same command again: it will be sent again")
+
+
+def digest_of(path: str) -> str:
+    """Return the sha256 of a file, read as a stream."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as stream:
+        while True:
+            chunk = stream.read(CHUNK)
+            if not chunk:
+                return digest.hexdigest()
+            digest.update(chunk)
+
+
+def expel_corrupt(paths: Paths, artifacts: Iterable[Artifact]) -> List[Artifact]:
+    """Remove the blobs whose bytes are no longer what their name says, and return them."""
+    corrupt = []
+    for item in artifacts:
+        blob = paths.blob(item.sha256)
+        if os.path.exists(blob) and digest_of(blob) != item.sha256:
+            files.unlink(blob)
+            corrupt.append(item)
+    return corrupt
+
+
+def corrupt(items: Iterable[Artifact], step: str) -> Failure:
+    """Return the failure for blobs that the disk has spoiled; they were removed."""
+    names = ", ".join(item.filename for item in items)
+    hint = "they were removed; run the same command again: they will be sent again"
+    return Failure("blob-corrupt", f"the disk no longer has the right bytes of {names}", step, hint)
+
+
+def wheel_path(paths: Paths, item: Artifact) -> str:
+    """Return the path of a blob under its wheel's file name, as installers want to see it.
+
+    The path depends on the content alone: uv's cache is keyed by it.
+
+    Raises:
+        ProtocolError: the file name is not that of a wheel.
+    """
+    if not WHEEL_NAME.fullmatch(item.filename) or not DIGEST.fullmatch(item.sha256):
+        raise ProtocolError(f"{item.filename!r} is not the name of a wheel")
+    directory = os.path.join(paths.var, "wheels", item.sha256)
+    link = os.path.join(directory, item.filename)
+    if not os.path.islink(link):
+        files.make_directory(directory)
+        files.point(link, paths.blob(item.sha256))
+    return link
+
+
+def sweep(paths: Paths, now: float) -> None:
+    """Remove what no one will finish: old halves of blobs, and links to blobs that are gone.
+
+    `now` is in seconds since the epoch.
+    """
+    incoming = os.path.dirname(paths.incoming(""))
+    for entry in _entries(incoming):
+        if now - entry.stat(follow_symlinks=False).st_mtime > ABANDONED:
+            files.unlink(entry.path)
+    for entry in _entries(os.path.join(paths.var, "wheels")):
+        if not os.path.exists(paths.blob(entry.name)):
+            files.remove_tree(entry.path)
+
+
+def _entries(directory: str) -> List["os.DirEntry[str]"]:
+    try:
+        with os.scandir(directory) as found:
+            return list(found)
+    except FileNotFoundError:
+        return []
