@@ -188,6 +188,41 @@ def test_ctrl_c_brings_every_host_back() -> None:
     assert exit_status(made.results(), interrupted=made.interrupted) == 130
 
 
+@dataclass
+class Patient(Simulated):
+    """A host that proves itself until it is called back."""
+
+    called_back: threading.Event = field(default_factory=threading.Event)
+
+    def switch(self) -> Moved:
+        super().switch()
+        assert self.called_back.wait(timeout=60)
+        return Moved(Phase.RETURNED, OLD)
+
+    def interrupt(self) -> None:
+        super().interrupt()
+        self.called_back.set()
+
+
+def test_a_failed_gate_calls_back_at_once_who_still_proves_itself() -> None:
+    diary: list[tuple[str, str]] = []
+    hosts: dict[str, Host] = {
+        "a": Patient("a", diary),
+        "b": Simulated("b", diary, {"switch": Phase.RETURNED}),
+    }
+    made = Fleet(hosts, {name: Moved(Phase.READY) for name in hosts})
+    with ThreadPoolExecutor(2) as executor:
+        drive(made, Policy(), executor, lambda _: None)
+    assert set(made.phases.values()) == {Phase.RETURNED}
+    assert not made.interrupted
+
+
+def test_a_failed_gate_within_the_budget_calls_nobody_back() -> None:
+    faults: dict[str, dict[str, object]] = {"b": {"switch": Phase.RETURNED}}
+    _, _, diary, _ = run("a b c", faults, Policy(max_fail_percentage=50))
+    assert not [host for host, act in diary if act == "interrupt"]
+
+
 def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
     made, hosts, diary = fleet("a b")
     interrupted = threading.Event()

@@ -155,7 +155,7 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
         if isinstance(step, Switch):
             emit(BatchBegan(step.number, step.of, step.hosts))
         try:
-            _carry_out(step, fleet, executor, emit)
+            _carry_out(step, fleet, policy, executor, emit)
         except KeyboardInterrupt:
             if fleet.interrupted:
                 _leave(fleet)
@@ -165,18 +165,28 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
         emit(HostEnded(name, moved.phase.outcome, moved.release, time.monotonic() - began))
 
 
-def _carry_out(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> None:
+def _carry_out(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
     futures = {
         executor.submit(_guarded, _act(step, fleet.hosts[name]), name): name for name in step.hosts
     }
     try:
-        _collect(futures, fleet, emit)
-    except KeyboardInterrupt:
-        for future, name in futures.items():
-            if not future.cancel() and not future.done():
-                fleet.hosts[name].interrupt()
-        _collect({f: n for f, n in futures.items() if not f.cancelled()}, fleet, emit)
-        raise
+        _collect(futures, fleet, emit, until=lambda: _is_lost(step, fleet.phases, policy))
+    finally:  # after Ctrl-C, or where nothing is to be won any more
+        _collect(_called_off(futures, fleet), fleet, emit)
+
+
+def _is_lost(step: Step, phases: Mapping[str, Phase], policy: Policy) -> bool:
+    """Whether who still switches is called back now, instead of after a deadline of its own."""
+    return isinstance(step, Switch) and _is_spent(phases, policy)
+
+
+def _called_off(futures: Mapping[Future[Moved], str], fleet: Fleet) -> dict[Future[Moved], str]:
+    """Make the acts under way end soon; return all but those that had not begun."""
+    begun = {future: name for future, name in futures.items() if not future.cancel()}
+    for future, name in begun.items():
+        if not future.done():
+            fleet.hosts[name].interrupt()
+    return begun
 
 
 def _act(step: Step, host: Host) -> Callable[[], Moved]:
@@ -206,7 +216,12 @@ def _guarded(act: Callable[[], Moved], name: str) -> Moved:
         return Moved(Phase.UNTOUCHED, problem=problem_of(error, name))
 
 
-def _collect(futures: Mapping[Future[Moved], str], fleet: Fleet, emit: Emit) -> None:
+def _collect(
+    futures: Mapping[Future[Moved], str],
+    fleet: Fleet,
+    emit: Emit,
+    until: Callable[[], bool] = lambda: False,
+) -> None:
     for future in _as_they_end(futures):
         name, moved = futures[future], future.result()
         before = fleet.states[name]
@@ -217,6 +232,8 @@ def _collect(futures: Mapping[Future[Moved], str], fleet: Fleet, emit: Emit) -> 
         )
         if moved.problem and moved.problem != before.problem:
             emit(HostFailed(moved.problem))
+        if until():
+            return
 
 
 def _as_they_end(futures: Iterable[Future[Moved]]) -> Iterable[Future[Moved]]:
