@@ -138,7 +138,7 @@ def stage(
     txn: str = "txn-1",
 ) -> protocol.Stage:
     texts = {f"units/{UNIT}": SERVICE} if texts is None else texts
-    return protocol.Stage(attempt(txn), wanted, dict(texts), dict(env or {}), parts=0)
+    return protocol.Stage(attempt(txn), wanted, dict(texts), dict(env or {}))
 
 
 def renamed(wanted: contents.Manifest, release: str) -> contents.Manifest:

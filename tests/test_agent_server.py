@@ -52,7 +52,7 @@ class Controller:
         )
         Path(self.paths.units).mkdir(exist_ok=True)
         to_read, to_write = os.pipe(), os.pipe()
-        self._agent_in = os.fdopen(to_read[0], "rb")
+        self._agent_in = to_read[0]
         self.out: BinaryIO = os.fdopen(to_read[1], "wb")
         self.answers: BinaryIO = os.fdopen(to_write[0], "rb")
         self._agent_out = to_write[1]
@@ -104,7 +104,7 @@ def talking(folder: Path, host: Host | None = None) -> Iterator[Controller]:
     finally:
         controller.leave()
         controller.answers.close()
-        controller._agent_in.close()
+        os.close(controller._agent_in)
 
 
 @pytest.fixture
@@ -201,20 +201,16 @@ def parts(content: bytes) -> Iterator[tuple[protocol.Part, bytes]]:
 
 
 @needs_root
-@pytest.mark.parametrize("before", [True, False], ids=["before the Stage", "after it"])
-def test_blobs_come_on_the_same_channel(folder: Path, *, before: bool) -> None:
+def test_blobs_come_on_the_same_channel(folder: Path) -> None:
     with talking(folder) as controller:
         controller.hello()
         stage = request(controller)
         files.remove_tree(str(Path(controller.paths.incoming("")).parent))
         goods = agentmatter.matter(folder / "wheels")
         pieces = [piece for wheel in goods.all for piece in parts(wheel.read_bytes())]
-        if not before:
-            controller.send(replace(stage, parts=len(pieces)))
         for part, body in pieces:
             controller.send(part, body)
-        if before:
-            controller.send(stage)
+        controller.send(stage)
         kinds = [type(controller.answer()).__name__ for _ in range(7)]
     assert kinds == ["StepBegan", "StepEnded"] * 3 + ["Staged"]
 
@@ -227,7 +223,7 @@ def test_the_bulk_channel_takes_parts_and_says_end(folder: Path) -> None:
     with (folder / "in").open("wb") as stream:
         stream.write(frames)
     with (folder / "in").open("rb") as stdin, (folder / "out").open("wb") as stdout:
-        assert server.receive(stdin, stdout.fileno(), lambda _app, _root: paths) == 0
+        assert server.receive(stdin.fileno(), stdout.fileno(), lambda _app, _root: paths) == 0
     answer = protocol.read(io.BytesIO((folder / "out").read_bytes()))
     assert answer == protocol.Frame(protocol.End(), b"")
     assert store.digest_of(paths.incoming(digest)) == digest
@@ -246,6 +242,46 @@ def test_what_was_staged_is_discarded_when_the_controller_leaves(folder: Path) -
         assert journal.load(controller.paths) is None
         assert controller.status == 0
         assert files.lock_note(controller.paths.session_lock) is None
+
+
+@needs_root
+def test_what_was_staged_is_discarded_when_nothing_is_heard_any_more(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        stage = request(controller)
+        assert isinstance(controller.ask(stage), protocol.Staged)
+        controller.send(protocol.Renew("txn-1", 0.2))  # the last word before the cable is cut
+        controller.thread.join(60)
+        assert not controller.thread.is_alive()
+        assert controller.status == 0
+        assert not Path(controller.paths.release(stage.manifest.id).top).exists()
+        assert files.lock_note(controller.paths.session_lock) is None
+
+
+@needs_root
+def test_a_controller_that_goes_on_renewing_keeps_what_it_has_staged(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        assert isinstance(controller.ask(request(controller)), protocol.Staged)
+        for _ in range(5):
+            controller.send(protocol.Renew("txn-1", 60.0))
+        assert controller.hello().holder is not None
+        assert controller.channel.patience == 60.0
+        assert not Path(controller.paths.lease).exists()  # nothing is switched: nothing runs out
+
+
+def test_who_takes_no_lock_may_be_silent(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        assert controller.channel.patience is None
+
+
+@needs_root
+def test_who_takes_the_lock_has_to_be_heard(folder: Path) -> None:
+    with talking(folder) as controller:
+        controller.hello()
+        controller.ask(request(controller))
+        assert controller.channel.patience == server.FIRST_RENEWAL
 
 
 @needs_root
@@ -268,20 +304,6 @@ def test_a_failed_stage_is_answered_and_the_next_one_works(folder: Path) -> None
         assert controller.ask(broken).code == "no-interpreter"
         again = replace(stage, attempt=agentmatter.attempt("txn-2"))
         assert isinstance(controller.ask(again), protocol.Staged)
-
-
-@needs_root
-def test_parts_that_follow_a_refused_stage_are_passed_over(folder: Path) -> None:
-    with talking(folder) as controller:
-        controller.hello()
-        stage = request(controller)
-        broken = replace(stage.manifest, interpreter="/nowhere/python3")
-        controller.send(replace(stage, manifest=broken, parts=2))
-        while not isinstance(word := controller.answer(), protocol.Failure):
-            assert isinstance(word, (protocol.StepBegan, protocol.StepEnded))
-        for part, body in [*parts(b"one"), *parts(b"two")]:
-            controller.send(part, body)
-        assert controller.ask(protocol.AskReleases()).releases[0].outcome == "failed"
 
 
 def test_a_held_lock_says_whose_it_is(folder: Path) -> None:

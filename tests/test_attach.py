@@ -115,7 +115,7 @@ def test_who_only_follows_says_nothing_to_the_host(outcome: str, phase: Phase) -
 def test_who_leads_renews_the_lease_and_gives_the_verdict() -> None:
     talk, wire = scripted(HEALTHY, settled("committed"))
     leader = Leader(talk, Job(ATTEMPT, NEW, None, 0.03))
-    assert wire.renewed.wait(timeout=10)
+    assert wire.renewals.acquire(timeout=60)
     assert leader.switch().phase is Phase.HEALTHY
     assert leader.commit().phase is Phase.COMMITTED
     assert protocol.Settle("t1", "commit") in wire.sent
@@ -125,7 +125,7 @@ def test_who_leads_brings_back_what_it_has_not_yet_heard_of() -> None:
     talk, wire = scripted(HEALTHY, settled("reverted"))
     leader = Leader(talk, Job(ATTEMPT, NEW, None, 3600.0))
     assert leader.go_back().phase is Phase.RETURNED
-    assert wire.sent == [protocol.Settle("t1", "revert")]
+    assert wire.sent[-1] == protocol.Settle("t1", "revert")
 
 
 def test_where_nothing_runs_nothing_is_followed() -> None:

@@ -27,13 +27,13 @@ class ScriptedWire:
 
     answers: deque[object]
     sent: list[object] = field(default_factory=list)
-    renewed: threading.Event = field(default_factory=threading.Event)
+    renewals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     closed: bool = False
 
     def send(self, message: object, body: bytes = b"") -> None:
         self.sent.append(message)
         if isinstance(message, protocol.Renew):
-            self.renewed.set()
+            self.renewals.release()
 
     def receive(self, timeout: float, awaited: str = "") -> protocol.Frame | None:
         if not self.answers:
@@ -101,8 +101,9 @@ def test_staging_sends_what_is_missing_first_and_then_the_release() -> None:
     assert Assignment(talk, job(goods(BLOB))).stage() == Moved(Phase.STAGED)
     steps = [event.step for event in told if isinstance(event, events.StepBegan)]
     assert steps == ["send", "staged"]
-    blobs, stage = wire.sent
+    blobs, renewal, stage = wire.sent
     assert blobs == (BLOB,)
+    assert renewal == protocol.Renew("t1", 3600.0)
     assert isinstance(stage, protocol.Stage)
 
 
@@ -173,16 +174,40 @@ def test_the_lease_is_renewed_until_the_end() -> None:
     talk, wire, _ = session(protocol.Healthy("t1", "r"), settled("committed"))
     part = Assignment(talk, job(lease=0.03))
     part.switch()
-    assert wire.renewed.wait(timeout=10)
+    for _ in range(3):
+        assert wire.renewals.acquire(timeout=60)
     part.commit()
-    assert protocol.Renew("t1", 0.03) in wire.sent
+
+
+def test_a_staging_host_hears_of_its_controller_until_the_switch_and_on() -> None:
+    talk, wire, _ = session(
+        protocol.Staged("r", reused=False), protocol.Healthy("t1", "r"), settled("committed")
+    )
+    part = Assignment(talk, job(goods(), lease=0.03))
+    part.stage()
+    for _ in range(3):
+        assert wire.renewals.acquire(timeout=60)
+    part.switch()
+    for _ in range(3):
+        assert wire.renewals.acquire(timeout=60)
+    part.commit()
+
+
+def test_a_host_that_could_not_be_staged_is_left_in_silence() -> None:
+    talk, _, _ = session(FAILURE)
+    part = Assignment(talk, job(goods(), lease=0.03))
+    with pytest.raises(RefusedError):
+        part.stage()
+    assert part._keeper is not None
+    part._keeper._thread.join(60)
+    assert not part._keeper._thread.is_alive()
 
 
 def test_an_interrupted_switch_goes_back_and_an_interrupted_staging_is_let_go() -> None:
     talk, wire, _ = session(protocol.Healthy("t1", "r"))
     part = Assignment(talk, job())
     part.interrupt()
-    assert wire.closed
+    assert wire.closed  # what it had staged is discarded
     part.switch()
     part.interrupt()
     assert wire.sent[-1] == protocol.Settle("t1", "revert")

@@ -198,7 +198,7 @@ class Leader(Assignment):
 
     def __init__(self, session: Session, job: Job) -> None:
         super().__init__(session, job)
-        self.keep_lease()  # from now on, also while other hosts are waited for
+        self.lead()  # from now on, also while other hosts are waited for
 
     def switch(self) -> Moved:
         """Wait for the gate; the switch was asked for by the other controller."""

@@ -194,6 +194,7 @@ class Assignment:
     def __init__(self, session: Session, job: Job) -> None:
         self._session, self._job = session, job
         self._keeper: LeaseKeeper | None = None
+        self._switched = False
 
     @property
     def name(self) -> str:
@@ -204,19 +205,26 @@ class Assignment:
         if goods is None:
             return Moved(Phase.STAGED)
         self._send_blobs(goods.blobs)
+        self._keep_lease()
+        try:
+            self._stage(goods)
+        except HostError:
+            self.close()
+            raise
+        self._session.emit(events.StepBegan(self.name, "staged", "waits for its turn"))
+        return Moved(Phase.STAGED)
+
+    def _stage(self, goods: Goods) -> None:
         self._session.wire.send(
             protocol.Stage(
                 attempt=self._job.attempt,
                 manifest=goods.manifest,
                 texts=dict(goods.texts),
                 env=dict(goods.env),
-                parts=0,
                 lock_wait=self._job.lock_wait,
             )
         )
         self._session.until(protocol.Staged, WORK + self._job.lock_wait)
-        self._session.emit(events.StepBegan(self.name, "staged", "waits for its turn"))
-        return Moved(Phase.STAGED)
 
     def _send_blobs(self, blobs: tuple[Blob, ...]) -> None:
         if not blobs:
@@ -228,6 +236,8 @@ class Assignment:
 
     def switch(self) -> Moved:
         job = self._job
+        self._switched = True  # from here on, whether or not the request gets through
+        self._keep_lease()
         self._session.wire.send(
             protocol.Activate(
                 job.attempt,
@@ -237,12 +247,17 @@ class Assignment:
                 confirm=job.confirm,
             )
         )
-        self.keep_lease()
         return self.await_gate()
 
-    def keep_lease(self) -> None:
-        """Renew the host's lease from now on; whoever does that may give the verdict."""
-        self._keeper = LeaseKeeper(self._session.wire, self._job.attempt.txn, self._job.lease)
+    def lead(self) -> None:
+        """Take the place of the controller that asked for the switch: renew, give the verdict."""
+        self._switched = True
+        self._keep_lease()
+
+    def _keep_lease(self) -> None:
+        """Be heard from now on: a host that hears nothing for a lease's length goes back."""
+        if self._keeper is None:
+            self._keeper = LeaseKeeper(self._session.wire, self._job.attempt.txn, self._job.lease)
 
     def await_gate(self) -> Moved:
         """Return what becomes of a switch under way: healthy, or the end of it."""
@@ -262,9 +277,10 @@ class Assignment:
         return self._settle("commit")
 
     def go_back(self) -> Moved:
-        if self._keeper is None:
+        if not self._switched:
             self._session.wire.send(protocol.Unstage(self._job.attempt.txn))
             settled = self._session.until(protocol.Settled, ANSWER)
+            self.close()
             return Moved(PHASES[settled.outcome], settled.running)  # for no fault of its own
         return self._settle("revert")
 
@@ -297,7 +313,7 @@ class Assignment:
     def interrupt(self) -> None:
         """Make the act under way end soon: a switched host goes back, a staging one is let go."""
         with suppress(HostError):
-            if self._keeper:
+            if self._switched:
                 self._session.wire.send(protocol.Settle(self._job.attempt.txn, "revert"))
             else:
                 self._session.wire.close()
@@ -326,11 +342,18 @@ def _problem(host: str, failure: protocol.Failure) -> events.Problem:
 
 
 class LeaseKeeper:
-    """Renews a host's lease from a thread of its own until it is stopped or the link is gone."""
+    """Renews a host's lease, first at once and then from a thread of its own.
+
+    It ends when it is stopped or the link is gone.
+
+    Raises:
+        HostError: the first renewal could not be sent.
+    """
 
     def __init__(self, wire: Wire, txn: str, lease: float) -> None:
         self._wire, self._renewal, self._pause = wire, protocol.Renew(txn, lease), lease / RENEWALS
         self._over = threading.Event()
+        wire.send(self._renewal)
         self._thread = threading.Thread(target=self._run, name=f"lease {txn}", daemon=True)
         self._thread.start()
 

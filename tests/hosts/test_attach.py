@@ -99,7 +99,7 @@ def test_a_deploy_without_a_controller_is_led_to_its_end(site: Site) -> None:
 
 
 def test_a_host_that_confirms_by_itself_needs_no_controller(site: Site) -> None:
-    killed(in_the_gate(site, confirm="host", confirm_timeout="1s"))
+    killed(in_the_gate(site, confirm="host", confirm_timeout="3s"))
     version = f"1.0.{site.number}"
     done = site.scene.shipit("attach", "--json")
     assert done.status == 0, done.said

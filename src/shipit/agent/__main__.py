@@ -31,8 +31,8 @@ def _session(role: str) -> int:
     from . import server  # noqa: PLC0415
 
     if role == "receive":
-        return server.receive(sys.stdin.buffer, sys.stdout.fileno())
-    return server.serve(sys.stdin.buffer, sys.stdout.fileno(), sys.argv[0])
+        return server.receive(sys.stdin.fileno(), sys.stdout.fileno())
+    return server.serve(sys.stdin.fileno(), sys.stdout.fileno(), sys.argv[0])
 
 
 def _drive(role: str, app: str, root: str) -> int:

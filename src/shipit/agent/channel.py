@@ -1,16 +1,19 @@
 """The agent's end of the channel: requests in, answers out, and a look at who is still there.
 
-Frames of several threads never mix. Once the controller is gone, `say` raises `Gone`.
+Frames of several threads never mix. Once the controller is gone, `say` raises `Gone`. A cut cable
+tells nobody that it was cut: only the silence of a controller that has promised to be heard does.
 """
 
+import io
 import os
 import select
 import threading
-from typing import Any, BinaryIO, Optional
+from typing import Any, Optional
 
 from . import protocol
 from .protocol import Frame
 
+BUFFER = 1 << 16  # bytes: what a pipe holds
 POLLRDHUP = 0x2000  # Linux's poll.h; Python's select has it from 3.8 on not everywhere
 
 
@@ -19,19 +22,37 @@ class Gone(Exception):
 
 
 class Channel:
-    """A stream of requests and a descriptor for answers."""
+    """A descriptor for requests and one for answers; both stay open.
 
-    def __init__(self, stdin: BinaryIO, stdout: int) -> None:
+    Attributes:
+        patience: seconds of silence after which the controller counts as gone; None for no end.
+    """
+
+    def __init__(self, stdin: int, stdout: int) -> None:
         self._stdin, self._stdout = stdin, stdout
+        self._frames = io.BufferedReader(_Heard(self), BUFFER)
         self._writing = threading.Lock()
+        self.patience: Optional[float] = None
 
     def read(self) -> Optional[Frame]:
         """Return the next request; None when the controller has closed.
 
         Raises:
             ProtocolError: what came is no frame.
+            Gone: nothing came for as long as patience lasts.
         """
-        return protocol.read(self._stdin)
+        return protocol.read(self._frames)
+
+    def heard(self, size: int) -> bytes:
+        """Return what has come, at most `size` bytes; b"" when the controller has closed.
+
+        Raises:
+            Gone: nothing came for as long as patience lasts.
+        """
+        wait = None if self.patience is None else self.patience * 1000
+        if not _poll(self._stdin, select.POLLIN).poll(wait):
+            raise Gone
+        return os.read(self._stdin, size)
 
     def say(self, message: Any) -> None:
         """Send one message.
@@ -54,6 +75,26 @@ class Channel:
 
     def is_gone(self) -> bool:
         """Whether the controller has closed; what it sent before may still be unread."""
-        poll = select.poll()
-        poll.register(self._stdin.fileno(), POLLRDHUP)
-        return any(found & (select.POLLHUP | POLLRDHUP) for _, found in poll.poll(0))
+        found = _poll(self._stdin, POLLRDHUP).poll(0)
+        return any(flags & (select.POLLHUP | POLLRDHUP) for _, flags in found)
+
+
+class _Heard(io.RawIOBase):
+    """What a channel hears, as the raw side of a buffer."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._channel.heard(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def _poll(descriptor: int, events: int) -> "select.poll":
+    poll = select.poll()
+    poll.register(descriptor, events)
+    return poll

@@ -62,14 +62,13 @@ class Survey:
 class Stage:
     """Make the release's directory, whole and verified; nothing visible changes.
 
-    `parts` Part frames follow on this channel. Answer: Staged or Failure.
+    The blobs it needs have come as Parts before it. Answer: Staged or Failure.
     """
 
     attempt: Attempt
     manifest: Manifest
     texts: Dict[str, str]
     env: Dict[str, str]  # service -> text of its env file; secret, never logged or journaled
-    parts: int
     lock_wait: float = 0.0  # seconds to wait for another's lock
 
 

@@ -3,6 +3,7 @@
 Requests are handled one after another; what a running transaction says is passed on by a thread of
 its own, so that Renew and Settle are heard meanwhile. When the controller is gone, a release that
 was staged and not activated is discarded; an activation goes on in its unit, and its lease decides.
+Who holds the session's lock has to be heard again and again: no FIN comes out of a cut cable.
 """
 
 import os
@@ -10,7 +11,7 @@ import re
 import sys
 import threading
 from contextlib import ExitStack
-from typing import Any, BinaryIO, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from . import files, journal, locks
 from .channel import Channel, Gone
@@ -41,6 +42,7 @@ from .protocol import (
 )
 
 APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
+FIRST_RENEWAL = 60.0  # seconds in which a controller that holds the lock has to begin renewing
 Place = Callable[[str, str], Paths]
 
 
@@ -170,20 +172,11 @@ class Server:
 
         self._lock(ask.attempt, ask.lock_wait)
         store.prepare(self.paths)
-        intake = _Intake(self.channel, self.part, ask.parts)
-        try:
-            answer = staging.stage(
-                self.paths, self.host, ask, lambda: self._take_in(intake), self._say_or_stop
-            )
-        except Refused as refused:
-            self.channel.say(refused.failure)
-            intake.finish()
-            return
+        answer = staging.stage(self.paths, self.host, ask, self._taken_in, self._say_or_stop)
         self._staged = ask.attempt.txn
         self.channel.say(answer)
 
-    def _take_in(self, intake: "_Intake") -> None:
-        intake.finish()
+    def _taken_in(self) -> None:
         error, self._spoilt = self._spoilt, None
         if error:
             raise error
@@ -231,7 +224,6 @@ class Server:
             self._discard(ask.attempt.txn, refused.failure)
             raise
         self._staged = ""
-        self._unlock()
         self._follow()
 
     def attach(self, ask: Attach) -> None:
@@ -276,6 +268,7 @@ class Server:
     def renew(self, ask: Renew) -> None:
         from . import transaction  # noqa: PLC0415
 
+        self.channel.patience = ask.lease
         transaction.renew(self.paths, self.host, ask.txn, ask.lease)
 
     def settle(self, ask: Settle) -> None:
@@ -288,7 +281,7 @@ class Server:
     # --- one at a time -------------------------------------------------------------------------
 
     def _lock(self, attempt: Attempt, wait: float) -> None:
-        """Take the session's lock, once, and keep it until a driver has taken over.
+        """Take the session's lock, once, and keep it to the end, or until nothing is heard.
 
         Raises:
             Refused: locked, with whose it is.
@@ -301,36 +294,12 @@ class Server:
         except files.Locked:
             raise Refused(self._whose_lock()) from None
         self._locked = True
-
-    def _unlock(self) -> None:
-        """Leave it to the open transaction to keep others out.
-
-        This process may outlive it: no FIN comes out of a cut cable.
-        """
-        self._held.close()
-        self._locked = False
+        self.channel.patience = self.channel.patience or FIRST_RENEWAL
 
     def _whose_lock(self) -> Failure:
         whose = locks.told(locks.holder(self.paths, self.host.wall()))
         hint = "wait for it to end (shipit attach follows it), then run the same command again"
         return Failure("locked", f"{self.paths.app} is held by {whose}", "lock", hint)
-
-
-class _Intake:
-    """The parts that follow a Stage on its own channel: all are read, whatever becomes of it."""
-
-    def __init__(self, channel: Channel, keep: Callable[[Part, bytes], None], count: int) -> None:
-        self._channel, self._keep, self._left = channel, keep, count
-
-    def finish(self) -> None:
-        while self._left:
-            frame = self._channel.read()
-            if frame is None:
-                raise Gone
-            if not isinstance(frame.message, Part):
-                raise ProtocolError(f"{type(frame.message).__name__} came instead of a Part")
-            self._keep(frame.message, frame.body)
-            self._left -= 1
 
 
 def bug() -> Failure:
@@ -344,13 +313,13 @@ def bug() -> Failure:
     return Failure("agent-bug", f"the agent failed: {name}: {error}", "agent", hint, evidence)
 
 
-def serve(stdin: BinaryIO, stdout: int, agent_zip: str, place: Place = Paths) -> int:
+def serve(stdin: int, stdout: int, agent_zip: str, place: Place = Paths) -> int:
     """Answer a controller on these streams; return the process's exit status."""
     channel = Channel(stdin, stdout)
     return guarded(channel, Server(channel, RealHost(channel.listen), place, agent_zip).serve)
 
 
-def receive(stdin: BinaryIO, stdout: int, place: Place = Paths) -> int:
+def receive(stdin: int, stdout: int, place: Place = Paths) -> int:
     """Take parts of blobs until the stream ends, then say End; return the exit status."""
     from . import store  # noqa: PLC0415
 

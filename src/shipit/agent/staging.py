@@ -37,7 +37,7 @@ Say = Callable[[Any], None]
 
 
 def stage(paths: Paths, host: Host, request: Stage, intake: Callable[[], None], say: Say) -> Staged:
-    """Stage a release; `intake` waits until the blobs that were announced have come in.
+    """Stage a release; `intake` raises what kept the blobs from being written.
 
     The caller holds paths.session_lock. The transaction stays open, in state BUILD.
 

@@ -259,9 +259,11 @@ def _last_word(paths: Paths, open_: Journal) -> Settled:
 
 
 def renew(paths: Paths, host: Host, txn: str, seconds: float) -> None:
-    """Let the lease end `seconds` from now; nothing for a transaction that is over."""
+    """Let the lease end `seconds` from now, where the transaction has one and is not over."""
     open_ = journal.load(paths)
-    if open_ is not None and open_.txn == txn and not open_.state.is_end:
+    if open_ is None or open_.txn != txn:
+        return
+    if not (open_.state.is_staging or open_.state.is_end):
         lease.write(paths, host, txn, seconds)
 
 

@@ -77,7 +77,7 @@ def ship(link: Link, wire: Wire, blobs: Iterable[Blob], progress: Callable[[int]
     """Send blobs; `progress` is told the bytes done so far, from several threads in turn.
 
     Parts that no extra channel took go over `wire`, and may still be under way on return: what is
-    sent on `wire` afterwards, a Stage with parts=0, finds them there.
+    sent on `wire` afterwards, a Stage, finds them there.
 
     Returns:
         The number of Part frames that went over `wire`.
