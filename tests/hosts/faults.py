@@ -44,6 +44,7 @@ HEALTH = {
 STAGING_IS_OPEN = ("receive", "build", "arm", "discard")  # the next Hello settles these
 MOMENTS = ("before", "after")
 POWER, CABLE, CONTROLLER = "power", "cable", "controller"
+KINDS = (sabotage.ERROR, sabotage.KILL, POWER, CABLE, CONTROLLER)
 LAY = "\nfrom . import effects, journal, sabotage\n\nsabotage.lay(journal, effects)\n"
 LOOK = """
 r=/opt/tinyapp; readlink $r/current; grep -o 'releases/[^/]*' /etc/systemd/system/tinyapp-web.service | sort -u
@@ -77,13 +78,12 @@ class Case:
         return ", then ".join(map(str, self.faults))
 
 
-def single() -> Iterator[Case]:
-    """Give every fault at every state of the table."""
-    kinds = (sabotage.ERROR, sabotage.KILL, POWER, CABLE, CONTROLLER)
-    for state, what, when in itertools.product(ON_OK, kinds, MOMENTS):
-        if what in (CABLE, CONTROLLER) and when == "after":
-            continue  # for these two it is the same moment as before the next state
-        yield Case((Fault(state.value, when, what),), way_to(state))
+def single(kind: str) -> Iterator[Case]:
+    """Give a kind of fault at every state of the table."""
+    # For these two, after a state is the same moment as before the next one.
+    moments = MOMENTS[:1] if kind in (CABLE, CONTROLLER) else MOMENTS
+    for state, when in itertools.product(ON_OK, moments):
+        yield Case((Fault(state.value, when, kind),), way_to(state))
 
 
 def way_to(state: State) -> tuple[Fault, ...]:
@@ -101,7 +101,7 @@ def way_to(state: State) -> tuple[Fault, ...]:
 def pair(seed: int) -> Case:
     """Draw two faults; the second happens if its state is reached after the first."""
     draw = random.Random(seed)  # noqa: S311 - a seed brings the same pair again
-    first, second = draw.sample(list(single()), 2)
+    first, second = draw.sample([case for kind in KINDS for case in single(kind)], 2)
     return Case((*first.faults, *second.faults), first.way)
 
 

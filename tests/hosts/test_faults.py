@@ -1,7 +1,7 @@
 """After any fault at any state, and any pair of faults, one release serves, and nothing blocks.
 
-The matrix is made from the transaction's table. Here a third of it is played, other cases for each
-state, and a few random pairs; `make faults` plays all of it and FAULTS=300 pairs.
+The matrix is made from the transaction's table. All of it is played here, and a few random pairs;
+`make faults` plays FAULTS=300 pairs, and holds the host to the second.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 PAIRS = int(os.environ.get("FAULTS", "0"))
 SEED = int(os.environ.get("FAULT_SEED", "0"))
 ONE = os.environ.get("FAULT_CASE", "")
-SOME = 3  # each state has another third of the faults: their number is no multiple of it
 FEW = 4
-PATIENCE = 30.0  # seconds
+PATIENCE = 60.0  # seconds
+# Seconds that a return may take beside the lease and the service's start. On a machine that plays
+# other tests at the same time it is not the host that is measured.
+PROMPT = 2.0 if PAIRS else 20.0
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +67,14 @@ def play(sites: Sequence[Site], cases: Sequence[tuple[Case, str]], attempts: int
     assert failed == []
 
 
-def matrix() -> list[tuple[Case, str]]:
+@pytest.mark.parametrize("kind", faults.KINDS)
+def test_after_a_single_fault_one_release_serves_and_nothing_blocks(
+    sites: Sequence[Site], kind: str
+) -> None:
     again = "FAULT_CASE='{}' pytest tests/hosts/test_faults.py -k single"
-    cases = [(case, again.format(case)) for case in faults.single() if ONE in ("", str(case))]
-    return cases if PAIRS or ONE else cases[::SOME]
-
-
-def test_after_a_single_fault_one_release_serves_and_nothing_blocks(sites: Sequence[Site]) -> None:
-    cases = matrix()
+    cases = [(case, again.format(case)) for case in faults.single(kind) if ONE in ("", str(case))]
     play(sites, cases)
-    print(f"{len(cases)} single faults, none with a violation")  # noqa: T201 - it is asked for
+    print(f"{len(cases)} times {kind}, none with a violation")  # noqa: T201 - it is asked for
 
 
 def test_after_a_pair_of_faults_one_release_serves_and_nothing_blocks(
@@ -98,4 +98,6 @@ def test_after_the_controller_s_death_the_old_release_is_back_in_time(
     while site.scene.serves(site.host).get("version") != old:
         assert time.monotonic() - death < PATIENCE
     took = time.monotonic() - death
-    assert took <= LEASE + start + 2, f"{took:.1f} s; the service starts in {start:.1f} s"
+    what = f"the old release is back {took:.1f} s after the controller's death"
+    print(f"{what}: a lease of {LEASE:g} s, a start of {start:.1f} s")  # noqa: T201 - as above
+    assert took <= LEASE + start + PROMPT, what
