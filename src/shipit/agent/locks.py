@@ -10,7 +10,7 @@ from typing import Optional
 from . import files, journal
 from .codec import from_json, to_json
 from .paths import Paths
-from .protocol import Attempt, Holder
+from .protocol import Attempt, Failure, Holder
 
 SESSION = "session"
 
@@ -40,6 +40,12 @@ def _read(paths: Paths, path: str, content: bytes, now: float) -> Optional[Holde
     phase = raw["phase"] or (open_.state.value if open_ else "")
     age = max(0.0, now - os.stat(path).st_mtime)
     return Holder(attempt, int(raw["host_pid"]), phase, age)
+
+
+def locked(app: str, whose: str) -> Failure:
+    """Return what to tell somebody who comes second; `whose`: what holds the lock."""
+    hint = "`--lock-wait 5m` waits for it to end, `shipit attach PLAYBOOK` follows it"
+    return Failure("locked", f"{app} is held by {whose}", "lock", hint)
 
 
 def told(found: Optional[Holder]) -> str:

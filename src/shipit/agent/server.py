@@ -298,8 +298,7 @@ class Server:
 
     def _whose_lock(self) -> Failure:
         whose = locks.told(locks.holder(self.paths, self.host.wall()))
-        hint = "wait for it to end (shipit attach follows it), then run the same command again"
-        return Failure("locked", f"{self.paths.app} is held by {whose}", "lock", hint)
+        return locks.locked(self.paths.app, whose)
 
 
 def bug() -> Failure:

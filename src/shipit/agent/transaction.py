@@ -91,8 +91,7 @@ def _without_another(paths: Paths, txn: str, wait: float) -> Optional[Journal]:
 def _locked(paths: Paths, open_: Journal) -> Failure:
     found = holder(paths)
     whose = locks.told(found) if found else f"the {open_.what}, in {open_.state.value}"
-    hint = "wait for it (shipit attach follows it), or try again: an abandoned one is settled first"
-    return Failure("locked", f"{paths.app} is held by {whose}", "lock", hint)
+    return locks.locked(paths.app, whose)
 
 
 def advance(paths: Paths, open_: Journal, state: State) -> Journal:
