@@ -16,7 +16,9 @@ import random
 import shutil
 import threading
 import time
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,6 +37,7 @@ TXN = "var/lib/shipit/txn/tinyapp.json"
 LEASE = 3.0  # seconds
 SETTLING = 25.0  # seconds: the lease, a boot, going back with its gate
 COMMAND = 60.0  # seconds
+PAGE = 5.0  # seconds
 HEALTH = {
     "checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}],
     "deadline": "5s",
@@ -121,10 +124,8 @@ def saboteur(folder: Path) -> Path:
 class Load:
     """Somebody who asks the service all the time, and remembers who answered."""
 
-    scene: Scene
-    host: str
+    address: str
     versions: set[str] = field(default_factory=set)
-    asked: int = 0
 
     def __enter__(self) -> Self:
         self._over = threading.Event()
@@ -138,10 +139,13 @@ class Load:
 
     def _ask(self) -> None:
         while not self._over.wait(0.1):
-            answer = self.scene.serves(self.host)
-            self.asked += 1
-            if "version" in answer:
-                self.versions.add(answer["version"])
+            with suppress(OSError, HTTPException, ValueError):
+                self.versions.add(self._answered())
+
+    def _answered(self) -> str:
+        with closing(HTTPConnection(self.address, PORT, timeout=PAGE)) as connection:
+            connection.request("GET", "/healthz")
+            return str(json.load(connection.getresponse())["version"])
 
 
 @dataclass
@@ -210,7 +214,7 @@ class Site:
         """Deploy under these faults, then prove that the invariants hold."""
         old = self.serving()
         self._plan([*case.way, *case.faults])
-        with Load(self.scene, self.host) as load:
+        with Load(self.scene.lab.hosts[self.host].address) as load:
             for _ in range(attempts):
                 done = self._finished(self.begin())
                 self._settled()
