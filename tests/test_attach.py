@@ -35,8 +35,8 @@ def phases(gathering: Gathering, *, take_over: bool) -> dict[str, Phase]:
     return {name: it.phase for name, it in gathering.states(take_over=take_over).items()}
 
 
-def failed_at(moment: str, who: str = "ann@laptop") -> protocol.Facts:
-    past = line(NEW, outcome="reverted", at=moment, who=who)
+def ended(outcome: str, txn: str = ATTEMPT.txn) -> protocol.Facts:
+    past = line(NEW, outcome=outcome, txn=txn)
     return replace(facts(manifest("1.0.0")), releases=(past,))
 
 
@@ -65,20 +65,21 @@ def test_a_stuck_host_needs_a_person() -> None:
 
 
 def test_a_host_that_has_gone_back_already_brings_back_the_others() -> None:
-    one_back = Gathering({"a": facts(), "b": failed_at("2026-01-01T10:00:05Z")}, {"a": attached()})
+    one_back = Gathering({"a": facts(), "b": ended("reverted")}, {"a": attached()})
     assert phases(one_back, take_over=True) == {"a": Phase.STAGED, "b": Phase.RETURNED}
 
 
 @pytest.mark.parametrize(
     ("past", "expected"),
     [
-        (failed_at("2026-01-01T10:00:05Z"), True),
-        (failed_at("2026-01-01T09:59:59Z"), False),
-        (failed_at("2026-01-01T10:00:05Z", who="bob@ci"), False),
+        (ended("reverted"), True),
+        (ended("failed"), True),
+        (ended("committed"), False),
+        (ended("reverted", txn="t0"), False),
         (facts(), False),
     ],
 )
-def test_an_earlier_failure_is_none_of_this_attempt(past: protocol.Facts, expected: bool) -> None:  # noqa: FBT001 - pytest fills it in
+def test_only_the_end_of_this_attempt_counts(past: protocol.Facts, expected: bool) -> None:  # noqa: FBT001 - pytest fills it in
     assert gone_back(past, ATTEMPT) is expected
 
 

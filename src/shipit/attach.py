@@ -141,15 +141,9 @@ class Gathering:
 
 
 def gone_back(facts: protocol.Facts, attempt: protocol.Attempt) -> bool:
-    """Whether a host has already ended this attempt, and not by a commit.
-
-    Its history does not name attempts: a failure of the same person since it began is one of it.
-    """
-    if not facts.releases or facts.releases[-1].outcome == "committed":
-        return False
-    last = facts.releases[-1]
-    began = datetime.fromisoformat(attempt.started)
-    return last.who == attempt.who and datetime.fromisoformat(last.at) >= began
+    """Whether a host has already ended this attempt, and not by a commit."""
+    ended = [line.outcome for line in facts.releases if line.txn == attempt.txn]
+    return bool(ended) and ended[-1] != "committed"
 
 
 def idle_note(facts: protocol.Facts) -> str:

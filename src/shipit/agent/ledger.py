@@ -128,4 +128,5 @@ def _line(paths: Paths, entry: Entry, running: str) -> ReleaseLine:
         entry.who,
         present,
         running=entry.release == running,
+        txn=entry.txn,
     )

@@ -180,6 +180,7 @@ class ReleaseLine:
     who: str
     present: bool  # its directory is still there
     running: bool
+    txn: str = ""  # of the attempt that ended so
 
 
 @dataclass(frozen=True)
