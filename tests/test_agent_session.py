@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fakedisk import FullDisk
 from fakestory import Story, manifest, put
 from shipit.agent import files, journal, lease, ledger, prune, releases, transaction
 from shipit.agent.failures import Refused
@@ -100,6 +101,17 @@ def test_the_first_verdict_wins(story: Story) -> None:
     _in_check(story, healthy=True)
     assert transaction.settle(story.paths, "t1", "commit") == "commit"
     assert transaction.settle(story.paths, "t1", "revert") == "commit"
+
+
+def test_a_verdict_that_is_carried_out_before_its_giver_looks_again_is_accepted(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def driver_ends(what: str) -> None:
+        if what == "fsync":
+            lease.clear(story.paths)
+
+    monkeypatch.setattr(files, "os", FullDisk(meanwhile=driver_ends))
+    assert lease.claim(story.paths, "t1", lease.COMMIT) == lease.COMMIT
 
 
 def test_a_commit_before_healthy_is_not_accepted(story: Story) -> None:

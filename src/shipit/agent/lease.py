@@ -5,6 +5,7 @@ another boot it has run out. The first verdict of a transaction wins, by link(2)
 """
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from . import files
@@ -38,12 +39,33 @@ def verdict(paths: Paths, txn: str) -> str:
 
 
 def claim(paths: Paths, txn: str, wanted: str) -> str:
-    """Give a verdict, and return the one that won."""
-    content = json.dumps({"txn": txn, "verdict": wanted}).encode()
-    if not files.claim(paths.verdict, content) and not verdict(paths, txn):
-        files.unlink(paths.verdict)  # it is of a transaction that has ended
-        files.claim(paths.verdict, content)
-    return verdict(paths, txn)
+    """Give a verdict, and return the one that won.
+
+    One that has been given may be carried out, and cleared, before this returns.
+    """
+    content = _content(txn, wanted)
+    if files.claim(paths.verdict, content):
+        return wanted
+    if won := verdict(paths, txn):
+        return won
+    files.unlink(paths.verdict)  # it is of a transaction that has ended
+    return wanted if files.claim(paths.verdict, content) else verdict(paths, txn)
+
+
+def call_back(paths: Paths, txn: str) -> None:
+    """Let nobody find a commit any more: a stuck way back is not taken for a stuck commit.
+
+    The disk may refuse: going back does not depend on it.
+    """
+    try:
+        files.write(paths.verdict, _content(txn, REVERT))
+    except OSError:
+        with suppress(OSError):
+            files.unlink(paths.verdict)  # this needs no room
+
+
+def _content(txn: str, wanted: str) -> bytes:
+    return json.dumps({"txn": txn, "verdict": wanted}).encode()
 
 
 def clear(paths: Paths) -> None:
