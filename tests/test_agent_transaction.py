@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fakedisk import FullDisk
 from fakemachine import Fault
 from fakestory import Story, manifest
-from shipit.agent import transaction
+from shipit.agent import files, transaction
 from shipit.agent.protocol import Attempt, Healthy, Settled
 from shipit.agent.voice import Voice
 
@@ -122,17 +123,22 @@ def told(scratch: Path, tell: Callable[[Story], None], faults: dict[int, Fault])
 
 def check_invariants(story: Story, before: str) -> None:
     assert "stuck" not in story.outcomes
-    assert story.head in (before, NEW)
-    story.assert_serves(story.head)
     story.assert_nothing_is_left()
     settled = story.settled()
     if settled is not None:
         assert settled.running == story.head
         assert (settled.outcome == "committed") == (story.outcomes[-1] == "committed")
+    check_one_release_runs(story, before)
+
+
+def check_one_release_runs(story: Story, before: str) -> None:
+    assert story.head in (before, NEW)
+    story.assert_serves(story.head)
     after, story.verdict = story.head, "commit"  # nothing blocks the next one
     story.deploy(manifest(story.paths, "r3"))
     assert story.head == "r3", f"blocked after {after}"
     story.assert_serves("r3")
+    story.assert_nothing_is_left()
 
 
 def moments(scratch: Path, tell: Callable[[Story], None], most: int) -> dict[int, str]:
@@ -188,6 +194,43 @@ def test_after_a_pair_of_faults_one_release_runs_and_nothing_blocks(
         except AssertionError as error:
             pair = f"{fault.value} at call {index}, {late.value} {second} calls later"
             raise AssertionError(pair) from error
+
+
+@pytest.mark.parametrize(
+    "tell", [first_deploy, upgrade, sick_upgrade, rollback], ids=lambda tell: tell.__name__
+)
+@pytest.mark.parametrize("refusals", [1, 30], ids=["for a moment", "until somebody makes room"])
+def test_after_a_full_disk_at_any_write_one_release_runs_and_nothing_blocks(
+    scratch: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tell: Callable[[Story], None],
+    refusals: int,
+) -> None:
+    writes = on_a_disk(scratch, monkeypatch, tell, FullDisk()).changes
+    assert len(writes) > 20
+    for moment, write in enumerate(writes):
+        disk = FullDisk(range(moment, moment + refusals))
+        try:
+            on_a_disk(scratch, monkeypatch, tell, disk)
+        except AssertionError as error:
+            raise AssertionError(f"full at write {moment}: {write}") from error
+
+
+def on_a_disk(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, tell: Callable[[Story], None], disk: FullDisk
+) -> FullDisk:
+    """Play a story on this disk; then it is freed, and what must be true is looked at."""
+    directory = Path(tempfile.mkdtemp(dir=scratch))
+    story = prepared(directory, tell)
+    before = story.head
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "os", disk)
+        tell(story)
+        disk.free()
+        story.hello()  # the next session settles a stuck transaction
+    check_one_release_runs(story, before)
+    shutil.rmtree(directory)
+    return disk
 
 
 def test_the_late_last_word_of_the_transaction_before_is_not_taken_for_the_present_one_s(

@@ -133,6 +133,7 @@ def commit(stage: Stage, open_: Journal) -> Ended:
 def revert(stage: Stage, open_: Journal) -> Ended:
     """Go back to the previous release, and make sure that it is well."""
     paths, host = stage.paths, stage.host
+    lease.call_back(paths, open_.txn)
     began, previous = host.wall(), _previous(paths, open_)
     if open_.previous and previous is None:
         what = f"the previous release {open_.previous} is not on this host any more"

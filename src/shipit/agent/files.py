@@ -13,6 +13,16 @@ from typing import Any, Iterator, List, Optional
 SYNC_TIMEOUT = 300.0  # seconds; a slow disk with much to write
 
 
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Let an error about an open file name its path: the system's own does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
+
+
 def write(path: str, content: bytes, mode: int = 0o644) -> None:
     """Make `path` hold `content`: written beside it, fsynced, renamed, its directory fsynced.
 
@@ -21,7 +31,7 @@ def write(path: str, content: bytes, mode: int = 0o644) -> None:
     beside = f"{path}.{os.getpid()}.new"
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with naming(path), os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
             stream.write(content)
             stream.flush()
@@ -39,8 +49,9 @@ def append_line(path: str, line: bytes, mode: int = 0o644) -> None:
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        _write_all(descriptor, (b"\n" if torn else b"") + line + b"\n")
-        os.fsync(descriptor)
+        with naming(path):
+            _write_all(descriptor, (b"\n" if torn else b"") + line + b"\n")
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     sync_directory(os.path.dirname(path))
@@ -52,10 +63,20 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def point(link: str, target: str) -> None:
-    """Make the symlink `link` point at `target` by rename(2): it is never absent."""
+    """Make the symlink `link` point at `target` by rename(2): it is never absent.
+
+    One that does already is left alone: that needs no room.
+    """
+    if os.path.islink(link) and os.readlink(link) == target:
+        sync_directory(os.path.dirname(link))
+        return
     beside = f"{link}.{os.getpid()}.new"
     unlink(beside)
-    os.symlink(target, beside)
+    try:
+        os.symlink(target, beside)
+    except OSError as error:
+        error.filename = link  # it names the target
+        raise
     os.rename(beside, link)
     sync_directory(os.path.dirname(link))
 

@@ -41,13 +41,15 @@ def receive(paths: Paths, part: Part, body: bytes) -> None:
     if not DIGEST.fullmatch(part.sha256) or not 0 <= part.offset <= end <= part.total <= BLOB_LIMIT:
         raise ProtocolError(f"a part of {part.sha256!r} at {part.offset} that cannot be")
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(paths.incoming(part.sha256), flags, 0o600)
+    incoming = paths.incoming(part.sha256)
+    descriptor = os.open(incoming, flags, 0o600)
     try:
         position = part.offset
         view = memoryview(body)
-        while view:
-            written = os.pwrite(descriptor, view, position)
-            view, position = view[written:], position + written
+        with files.naming(incoming):
+            while view:
+                written = os.pwrite(descriptor, view, position)
+                view, position = view[written:], position + written
     finally:
         os.close(descriptor)
 

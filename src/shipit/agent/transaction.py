@@ -12,7 +12,7 @@ from typing import Any, Iterator, Optional
 from . import driver, effects, files, journal, lease, ledger, locks, prune, recovery, releases
 from .driver import transact
 from .effects import Stage
-from .failures import Refused
+from .failures import Refused, from_os_error
 from .host import Host
 from .journal import Journal
 from .machine import State
@@ -202,6 +202,16 @@ def follow(
     Raises:
         Refused: follow-timeout.
     """
+    try:
+        yield from _followed(paths, host, timeout=timeout, is_guest=is_guest)
+    except OSError as error:  # nobody can settle it on this disk
+        failure, open_ = from_os_error(error, "recover"), journal.load(paths)
+        if open_ is None:
+            raise Refused(failure) from error
+        yield Settled(open_.txn, "stuck", releases.pointed(paths), failure)
+
+
+def _followed(paths: Paths, host: Host, *, timeout: float, is_guest: bool) -> Iterator[Any]:
     ear, open_ = Ear(paths), journal.load(paths)
     end = host.now() + timeout
     pause, looked, over = FIRST_PAUSE, host.now(), False
