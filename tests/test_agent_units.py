@@ -87,9 +87,10 @@ def _without_worker() -> Scene:
     return replace(there, views={**there.views, "a-gone.service": UnitView("a-gone.service")})
 
 
-def test_a_failed_stale_unit_is_forgotten_by_systemd() -> None:
+@pytest.mark.parametrize("state", ["failed", "activating"])
+def test_a_stale_unit_that_failed_or_yet_may_is_forgotten_by_systemd(state: str) -> None:
     there = scene(WEB)
-    views = {**there.views, WORKER.name: up(WORKER, active="failed")}
+    views = {**there.views, WORKER.name: up(WORKER, active=state)}
     actions = decide((WEB,), TEXTS, names(WORKER), replace(there, views=views))
     assert WORKER.name in actions.reset
 

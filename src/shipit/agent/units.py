@@ -65,7 +65,8 @@ def decide(
         reenable=tuple(name for name in write if _needs_reenable(wanted[name], texts, scene)),
         reload=bool(write or removed or any(view.need_reload for view in scene.views.values())),
         stop=tuple(stop),
-        reset=(*(name for name in wanted if name not in alone), *_failed(stale, scene)),
+        # A stale unit may fail only while it is stopped: a last request wakes a crashing service.
+        reset=(*(name for name in wanted if name not in alone), *stale),
         start=tuple(name for name in begin if _is_socket(name)),
         restart=tuple(name for name in begin if not _is_socket(name)),
     )
@@ -78,11 +79,6 @@ def stop_limit(units: Iterable[Unit]) -> float:
 
 def _is_there(name: str, scene: Scene) -> bool:
     return name in scene.texts or scene.views[name].is_up or scene.views[name].active == "failed"
-
-
-def _failed(names: Iterable[str], scene: Scene) -> List[str]:
-    """Return the failed ones: systemd shows them, file or no file, until they are reset."""
-    return [name for name in names if scene.views[name].active == "failed"]
 
 
 def _is_socket(name: str) -> bool:
