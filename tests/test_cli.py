@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from shipit.wishes import Run
 
 ROOT = Path(__file__).parent.parent
-QUICK = 0.2  # seconds for --help
-LIBRARIES = {"fabric", "paramiko", "pydantic", "jinja2", "yaml", "rich", "structlog"}
+FEW = 120  # modules beyond Python's own start: 92 with 3.11; asyncio would bring 53 more
 
 
 @dataclass
@@ -335,19 +333,19 @@ def test_docs_cli_md_is_current() -> None:
     assert written == cli_reference.reference(), "python tests/cli_reference.py > docs/cli.md"
 
 
-def test_help_loads_no_library_but_click() -> None:
-    code = "import sys; from shipit.cli import main; main(['--help']); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert LIBRARIES & set(done.stdout.splitlines()[-1].split()) == set()
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a new Python has loaded after this code."""
+    argv = [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
 
 
-def test_help_is_there_in_a_fraction_of_a_second() -> None:
-    def once() -> float:
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "shipit", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - began
-
-    assert min(once() for _ in range(5)) < QUICK
+def test_help_loads_no_library_but_click_and_little_else() -> None:
+    """That is what makes it quick; tests/bench_start.py measures how quick."""
+    loaded = loaded_by("from shipit.cli import main; main(['--help'])") - loaded_by("pass")
+    roots = {name.partition(".")[0] for name in loaded}
+    assert roots - sys.stdlib_module_names == {"click", "shipit"}
+    assert len(loaded) <= FEW, sorted(loaded)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
