@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -13,23 +14,24 @@ from shipit.agent import process
 if TYPE_CHECKING:
     from pathlib import Path
 
+PATIENCE = 60.0  # seconds
+
 
 def test_what_a_program_says_and_how_it_ends() -> None:
-    done = process.run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=10.0)
+    done = process.run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=PATIENCE)
     assert (done.status, done.output, done.ok) == (3, "out\nerr\n", False)
-    assert done.end(10.0) == "ended with exit status 3"
+    assert done.end(PATIENCE) == "ended with exit status 3"
 
 
 def test_a_program_that_does_not_end_is_killed_with_its_children() -> None:
-    began = time.monotonic()
-    done = process.run(["sh", "-c", "sleep 60 & echo $!; sleep 60"], timeout=0.3)
-    assert time.monotonic() - began < 10
+    done = process.run(["sh", "-c", "sleep 600 & echo $!; sleep 600"], timeout=1.0)
     assert (done.timed_out, done.ok) == (True, False)
-    assert done.end(0.3) == "did not end within 0.3 s"
+    assert done.end(1.0) == "did not end within 1 s"
     child = int(done.output)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while is_running(child):
         assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def is_running(pid: int) -> bool:
@@ -41,26 +43,27 @@ def is_running(pid: int) -> bool:
 
 
 def test_a_child_that_stays_behind_does_not_hold_the_agent_up() -> None:
-    began = time.monotonic()
-    assert process.run(["sh", "-c", "sleep 30 & echo done"], timeout=20.0).output == "done\n"
-    assert time.monotonic() - began < 10
+    done = process.run(["sh", "-c", "sleep 600 & echo $!"], timeout=PATIENCE)
+    os.kill(int(done.output), signal.SIGKILL)  # it is still there
+    assert not done.timed_out
 
 
 def test_the_agents_environment_does_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEAK", "leaked")
-    names = {line.partition("=")[0] for line in process.run(["env"], timeout=10.0).output.split()}
+    said = process.run(["env"], timeout=PATIENCE).output
+    names = {line.partition("=")[0] for line in said.split()}
     assert names == {"PATH", "LC_ALL", "HOME"}
 
 
 def test_only_the_end_of_much_output_is_kept() -> None:
-    done = process.run(["sh", "-c", "yes | head -c 100000; echo the end"], timeout=10.0)
+    done = process.run(["sh", "-c", "yes | head -c 100000; echo the end"], timeout=PATIENCE)
     assert done.output.endswith("the end\n")
     assert done.output.startswith("[... ")
     assert len(done.output) < process.OUTPUT_LIMIT + 100
 
 
 def test_text_reaches_the_program() -> None:
-    assert process.run(["cat"], timeout=10.0, text="ünïcode").output == "ünïcode"
+    assert process.run(["cat"], timeout=PATIENCE, text="ünïcode").output == "ünïcode"
 
 
 def test_a_program_that_is_not_there_is_an_error_of_the_system() -> None:
@@ -71,7 +74,7 @@ def test_a_program_that_is_not_there_is_an_error_of_the_system() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 def test_another_users_program_has_that_users_rights() -> None:
     argv = process.as_user("nobody", ["/bin/sh", "-c", "id -un; id -G; cat /etc/shadow"])
-    done = process.run(argv, timeout=10.0)
+    done = process.run(argv, timeout=PATIENCE)
     assert done.output.splitlines()[0] == "nobody"
     assert "0" not in done.output.splitlines()[1].split()
     assert "Permission denied" in done.output
@@ -91,6 +94,6 @@ def test_what_the_watch_raises_ends_the_program_and_comes_out(tmp_path: Path) ->
         f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; sleep 60",
     ]
     with pytest.raises(NobodyWaitsError):
-        process.run(argv, timeout=30, watch=watch)
+        process.run(argv, timeout=PATIENCE, watch=watch)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -40,7 +40,7 @@ def lab_machine() -> None:
 @pytest.fixture(scope="session")
 def lab(lab_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two hosts, web1 and web2, that all tests of this process share: leave them as they were."""
-    with Lab.up(["web1", "web2"], tmp_path_factory.mktemp("lab")) as lab:
+    with Lab.up(["web1", "web2"], tmp_path_factory.mktemp("lab"), timeout=180) as lab:
         yield lab
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 64 * 1024
 _CHUNKS_UNDER_WAY = 1024  # 64 MiB: more than any window in these tests
-_START_SECONDS = 10.0
+_PATIENCE = 60.0  # seconds
 _Arrival = tuple[float, bytes]  # when it may leave; empty bytes are the end of the stream
 
 
@@ -43,7 +43,7 @@ class Relay:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(_START_SECONDS)
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(_PATIENCE)
         return self
 
     def __exit__(
@@ -52,9 +52,9 @@ class Relay:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(_START_SECONDS)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(_PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_START_SECONDS)
+        self._thread.join(_PATIENCE)
         self._loop.close()
 
     def reset(self) -> None:
@@ -63,12 +63,15 @@ class Relay:
         self._server_spoke_last = False
 
     def cut(self) -> None:
-        """Forward nothing any more, and tell nobody: no FIN, no RST."""
-        self._loop.call_soon_threadsafe(self._flowing.clear)
+        """Forward nothing any more from here on, and tell nobody: no FIN, no RST."""
+        asyncio.run_coroutine_threadsafe(self._stop_flowing(), self._loop).result(_PATIENCE)
 
     def mend(self) -> None:
         """Forward again, what was held back first."""
         self._loop.call_soon_threadsafe(self._flowing.set)
+
+    async def _stop_flowing(self) -> None:
+        self._flowing.clear()
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)

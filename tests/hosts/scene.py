@@ -11,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,15 @@ import yaml
 import wheelhouse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from shipit.lab import Lab
 
 SECRET = "s3ntinel-Zq8wV5xK"  # a person's password: it may lie in its own env file alone
 PORT = 8000
+PATIENCE = 300.0  # seconds; a command that takes longer hangs
+ANSWER = 30  # seconds for a page
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,47 @@ class Done:
         return [
             line for line in self.lines if line["event"] == event and fields.items() <= line.items()
         ]
+
+
+@contextmanager
+def alarm(process: subprocess.Popen[str], seconds: float = PATIENCE) -> Iterator[None]:
+    """Kill a command that says nothing more, so that who reads what it says comes to an end."""
+    clock = threading.Timer(seconds, process.kill)
+    clock.start()
+    try:
+        yield
+    finally:
+        clock.cancel()
+
+
+def heard(process: subprocess.Popen[str], awaited: Callable[[dict[str, Any]], bool]) -> list[str]:
+    """Read what a `--json` command tells, up to the awaited event."""
+    assert process.stdout is not None
+    lines = []
+    with alarm(process):
+        for line in process.stdout:
+            lines.append(line)
+            if awaited(json.loads(line)):
+                return lines
+    raise AssertionError(f"it never came to that: {''.join(lines)}")
+
+
+def all_in(step: str, hosts: Sequence[str]) -> Callable[[dict[str, Any]], bool]:
+    """Await that each of these hosts has begun with a step."""
+    missing = set(hosts)
+
+    def seen(event: dict[str, Any]) -> bool:
+        if (event["event"], event.get("step")) == ("step-began", step):
+            missing.discard(event["host"])
+        return not missing
+
+    return seen
+
+
+def stopped(process: subprocess.Popen[str]) -> None:
+    """Kill a command, and wait until it is gone; one that has ended does not mind."""
+    process.kill()
+    process.communicate()
 
 
 @dataclass
@@ -121,7 +166,7 @@ class Scene:
                         "json": {"version": "{{ release.version }}"},
                     }
                 ],
-                "deadline": "10s",
+                "deadline": "60s",
                 "min_healthy": "300ms",
                 "interval": "50ms",
             },
@@ -139,8 +184,10 @@ class Scene:
     def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start `shipit WORDS...`; the playbook is put after the first word."""
         verb, *rest = words
+        # Whose suite runs in the background has been told by its shell to ignore Ctrl-C.
+        hears = ("env", "--default-signal=INT")
         return subprocess.Popen(
-            [sys.executable, "-m", "shipit", verb, "playbook.yaml", *rest],
+            [*hears, sys.executable, "-m", "shipit", verb, "playbook.yaml", *rest],
             cwd=self.folder,
             env={**self.surroundings(), **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -150,10 +197,10 @@ class Scene:
         )
 
     def shipit(self, *words: str, env: Mapping[str, str] | None = None) -> Done:
-        """Run it to its end, which must come within two minutes."""
+        """Run it to its end, which must come in time."""
         process = self.start(*words, env=env)
         try:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
@@ -175,10 +222,14 @@ class Scene:
     # --- from outside ---------------------------------------------------------------------------
 
     def serves(self, name: str, page: str = "/healthz", port: int = PORT) -> dict[str, Any]:
-        """Return what the service of a host answers; an error in `error`."""
-        address = self.lab.hosts[name].address
+        """Return what the service of a host answers; an error in `error`.
+
+        A host that has lost its power meanwhile is noticed by the signs of life.
+        """
+        url = f"http://{self.lab.hosts[name].address}:{port}{page}"
+        limits = ("--connect-timeout", "10", "--keepalive-time", "2", "-m", str(ANSWER))
         done = subprocess.run(
-            ["curl", "-sS", "-m", "5", f"http://{address}:{port}{page}"],
+            ["curl", "-sS", *limits, url],
             capture_output=True,
             text=True,
             check=False,

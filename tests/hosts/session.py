@@ -2,6 +2,7 @@
 
 argv: the agent's zip, then one JSON object: {what, release, mode, lease, verdict, port}. Prints
 each message as JSON; with verdict "" it leaves after Healthy, as a controller does that is cut off.
+With what "renew" it lets the lease of what is open end so many seconds from now.
 """
 
 from __future__ import annotations
@@ -68,11 +69,12 @@ def put(paths: Paths, wish: dict[str, Any]) -> None:
     files.write(release.units + "/app-web.service", SERVICE.format(top=release.top).encode())
     url = f"http://127.0.0.1:{wish.get('port', 8000)}/healthz"
     check = Check("http", url, json={"release": wish["release"]})
+    gate = Gate((check,), 0.25, 5.0 if wish.get("mode") == "sick" else 60.0, 0.2)
     manifest = Manifest(
         id=wish["release"], app="app", version="1", root=paths.root, user="root",
         interpreter="python3", installer="uv", installer_wheel=TOOL, app_wheel=TOOL, wheels=(),
         requirements="", bundle="", units=UNITS, texts=(), env=(),
-        gate=Gate((check,), 0.25, 5.0, 0.2), smoke=(), keep_releases=2, created="", created_by="",
+        gate=gate, smoke=(), keep_releases=2, created="", created_by="",
     )  # fmt: skip
     files.write(release.manifest, json.dumps(to_json(manifest)).encode())
 
@@ -89,15 +91,20 @@ def main() -> None:
     say({"recovered": recovered, "stuck": transaction.stuck(paths)})
     if not wish:
         return
+    if wish["what"] == "renew":
+        open_ = transaction.attached(paths)
+        assert open_ is not None
+        transaction.renew(paths, host, open_.holder.attempt.txn, wish["lease"])
+        return
     attempt = Attempt(str(time.time()), wish["what"], "dev@laptop", 1, "2026-01-01T00:00:00Z")
     with files.lock(paths.session_lock, transaction.lock_note(attempt)):
         if wish["what"] == "deploy":
             opened = transaction.begin(paths, attempt, wish["release"], fresh=True)
             transaction.advance(paths, opened, State.BUILD)
             put(paths, wish)
-        ask = Activate(attempt, wish["release"], wish.get("lease", 20.0))
+        ask = Activate(attempt, wish["release"], wish.get("lease", 600.0))
         transaction.launch(paths, host, ask, agent_zip=sys.argv[1], python=sys.executable)
-        for message in transaction.follow(paths, host, timeout=60.0):
+        for message in transaction.follow(paths, host, timeout=120.0):
             raw = {"kind": type(message).__name__, "at": time.monotonic() - began}
             say({**raw, **to_json(message)})
             if isinstance(message, Healthy):

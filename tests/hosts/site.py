@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shipit.lab import Lab
 
 HOSTS = ("web1", "web2")
-CLEANING = 10.0  # seconds
+CLEANING = 60.0  # seconds
 UNWATCHED = (
     *("var/lib/shipit/agent", "var/lib/tinyapp", "var/lib/systemd"),
     *("var/log", "var/tmp", "run", "tmp"),
@@ -59,7 +59,10 @@ def _walk(top: Path, left_out: set[str]) -> list[tuple[str, tuple[object, ...]]]
     for folder, folders, files in os.walk(top):
         folders[:] = [each for each in folders if os.path.join(folder, each) not in left_out]  # noqa: PTH118 - thousands of them
         paths = [os.path.join(folder, each) for each in (*folders, *files)]  # noqa: PTH118
-        found += [(path, _facts(path)) for path in paths if path not in left_out]
+        for path in paths:
+            if path not in left_out:
+                with suppress(FileNotFoundError):  # it is just being removed
+                    found.append((path, _facts(path)))
     return found
 
 
@@ -69,6 +72,15 @@ def _facts(path: str) -> tuple[object, ...]:
     if stat.S_ISDIR(status.st_mode):  # a file that came and went again has changed nothing
         return facts
     return (*facts, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def at_rest(lab: Lab) -> None:
+    """Wait until no agent is at work any more: the last deploy's may still sweep the disk."""
+    deadline = time.monotonic() + CLEANING
+    agents = ("pgrep", "-f", "[s]hipit-boot|[s]hipit/agent/.*[.]pyz")
+    while working := [n for n in lab.hosts if lab.run(n, *agents).returncode == 0]:
+        assert time.monotonic() < deadline, f"an agent is still at work on {working}"
+        time.sleep(0.05)
 
 
 def unchanged_since(lab: Lab, before: Look, unwatched: Sequence[str] = ()) -> None:
@@ -149,6 +161,7 @@ class Site:
         staging: whether some host gets as far as staging.
         """
         unwatched = BY_STAGING if staging else ()
+        at_rest(self.lab)
         before = snapshot(self.lab, unwatched)
         done = self.scene.shipit("deploy", "--json", *words)
         assert (done.status, done.result["exit_status"]) == (status, status), done.said

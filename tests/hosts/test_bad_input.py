@@ -348,7 +348,8 @@ def test_the_troubles_of_all_hosts_are_told_at_once(site: Site) -> None:
 
 def test_a_port_of_somebody_else_is_told_with_its_owner(site: Site) -> None:
     listen = "import socket,time; s=socket.create_server(('0.0.0.0', 8081)); time.sleep(600)"
-    run = f'systemd-run --unit=squatter -p Type=exec /usr/bin/python3 -c "{listen}"'
+    run = f'systemd-run --unit=squatter /usr/bin/python3 -c "{listen}"'
+    run = f"{run}; until ss -Hltn sport = :8081 | grep -q .; do sleep 0.05; done"
     site.spoil("web2", run, "systemctl stop squatter")
     site.wants(services={"web": {**WEB, "socket": 8081}})
     says = ["port 8081 is taken by", "python3", "squatter.service", "stop that"]

@@ -29,13 +29,13 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     [
         (
             "start",
-            {"checks": HTTP, "deadline": "8s"},
+            {"checks": HTTP},
             "unit-failed",
             ["tinyapp-web.service", "tinyapp: broken at start, as told"],
         ),
         (
             "late:1",
-            {"checks": HTTP, "deadline": "8s", "min_healthy": "3s"},
+            {"checks": HTTP, "min_healthy": "20s"},
             "unit-failed",
             ["tinyapp-web.service", "tinyapp: dying as told", "status=3"],
         ),
@@ -82,7 +82,7 @@ def test_a_broken_worker_brings_the_web_service_back_too(deployed: Scene) -> Non
 
 
 def test_what_failed_is_told_to_people_with_what_was_done_and_what_to_do(deployed: Scene) -> None:
-    done = deployed.deploy("2.2.0", fault="start", health={"checks": HTTP, "deadline": "5s"})
+    done = deployed.deploy("2.2.0", fault="start", health={"checks": HTTP})
     assert done.status == 4
     for words in (
         "web1: tinyapp-web.service",
@@ -95,7 +95,7 @@ def test_what_failed_is_told_to_people_with_what_was_done_and_what_to_do(deploye
 
 
 def test_the_failed_release_deployed_again_unbroken_is_fine(deployed: Scene) -> None:
-    assert deployed.deploy("2.3.0", fault="start", health={"deadline": "5s"}).status == 4
+    assert deployed.deploy("2.3.0", fault="start", health={}).status == 4
     good = deployed.deploy("2.3.0")
     assert good.status == 0, good.said
     assert deployed.versions() == {"web1": "2.3.0", "web2": "2.3.0"}

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import PORT, Done, Scene
+from hosts.scene import PORT, Done, Scene, alarm, all_in, heard
+from hosts.site import HOSTS
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
 
     from shipit.lab import Lab
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
-PATIENT = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "60s"}
+PATIENT = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "120s"}
+ASLEEP = "slow:100"  # seconds: it does not listen as long as a test looks at it
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +30,12 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return scene
 
 
-def stop_at(process: subprocess.Popen[str], moment: Mapping[str, Any], number: int) -> Done:
-    """Send the signal as soon as an event with these fields is told; return how it ended."""
-    assert process.stdout is not None
-    alarm = threading.Timer(60, process.kill)
-    alarm.start()
-    try:
-        before = []
-        for line in process.stdout:
-            before.append(line)
-            if moment.items() <= json.loads(line).items():
-                process.send_signal(number)
-                break
+def stop_in(process: subprocess.Popen[str], step: str, number: int) -> Done:
+    """Send the signal as soon as both hosts have begun with a step; return how it ended."""
+    before = heard(process, all_in(step, HOSTS))
+    process.send_signal(number)
+    with alarm(process):
         out, err = process.communicate()
-    finally:
-        alarm.cancel()
     return Done(process.returncode, "".join(before) + out, err)
 
 
@@ -71,9 +61,9 @@ def test_while_staging_nothing_is_switched_and_nothing_is_left(
     there = deployed.sh("web1", "ls /opt/tinyapp/releases")
     pids = {host: deployed.serves(host)["pid"] for host in before}
     deployed.wheel("2.0.0")
-    deployed.playbook("2.0.0", smoke="/bin/sleep 30")
+    deployed.playbook("2.0.0", smoke="/bin/sleep 50")  # of 60 s that it has
     process = deployed.start("deploy", "--json")
-    done = stop_at(process, {"event": "step-began", "step": "smoke"}, number)
+    done = stop_in(process, "smoke", number)
     assert done.status == 130, done.said
     assert done.result["outcome"] == "interrupted"
     assert {it["outcome"] for it in done.result["hosts"].values()} == {"untouched"}
@@ -85,10 +75,10 @@ def test_while_staging_nothing_is_switched_and_nothing_is_left(
 @pytest.mark.parametrize("number", SIGNALS)
 def test_in_the_gate_the_hosts_go_back(deployed: Scene, number: signal.Signals) -> None:
     before = deployed.asked("status")
-    deployed.wheel("2.1.0", fault="slow:50")
+    deployed.wheel("2.1.0", fault=ASLEEP)
     deployed.playbook("2.1.0", health=PATIENT)
     process = deployed.start("deploy", "--json")
-    done = stop_at(process, {"event": "step-began", "step": "check", "host": "web2"}, number)
+    done = stop_in(process, "check", number)
     assert done.status == 130, done.said
     assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
     check_that_nothing_happened(deployed, before)
@@ -99,12 +89,12 @@ def test_while_a_host_waits_for_the_others_it_goes_back_too(
     deployed: Scene, number: signal.Signals
 ) -> None:
     before = deployed.asked("status")
-    deployed.variables(web2={"fault": "slow:50"})
+    deployed.variables(web2={"fault": ASLEEP})
     deployed.wheel("2.2.0")
     fault = {"TINYAPP_FAULT": "{{ fault | default('') }}"}
     deployed.playbook("2.2.0", health=PATIENT, serial=1, env=fault)
     process = deployed.start("deploy", "--json")
-    done = stop_at(process, {"event": "step-began", "step": "check", "host": "web2"}, number)
+    done = stop_in(process, "check", number)
     assert done.status == 130, done.said
     assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
     check_that_nothing_happened(deployed, before)
@@ -112,17 +102,16 @@ def test_while_a_host_waits_for_the_others_it_goes_back_too(
 
 def test_people_are_told_what_was_done_about_it(deployed: Scene) -> None:
     before = deployed.asked("status")
-    deployed.wheel("2.3.0", fault="slow:50")
+    deployed.wheel("2.3.0", fault=ASLEEP)
     deployed.playbook("2.3.0", health=PATIENT)
     process = deployed.start("deploy", "-v")
     assert process.stdout is not None
-    alarm = threading.Timer(60, process.kill)
-    alarm.start()
-    first = next(line for line in process.stdout if "check" in line.split())
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate()
-    alarm.cancel()
-    assert process.returncode == 130, first + rest
+    with alarm(process):
+        checks = (line for line in process.stdout if "check" in line.split())
+        begun = [next(checks) for _ in HOSTS]
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate()
+    assert process.returncode == 130, "".join(begun) + rest
     assert "interrupted" in rest
     assert rest.count("returned") >= 2
     assert f"returned  {before['web1']['release']}" in rest

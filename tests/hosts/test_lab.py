@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CGROUPS = Path("/sys/fs/cgroup")
+PATIENCE = 60  # seconds
 
 
 def ssh(
@@ -30,14 +31,14 @@ def ssh(
     options = (
         *("-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"),
         *("-o", f"UserKnownHostsFile={known}", "-o", f"HostKeyAlias={host.address}"),
-        *("-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2"),
+        *("-o", f"ConnectTimeout={PATIENCE}", "-o", f"ServerAliveInterval={PATIENCE}"),
     )
     return subprocess.run(
         ["ssh", *options, "-i", host.key, "-p", str(port or 22), f"{user}@{address}", *command],
         capture_output=True,
         text=True,
         input=given,
-        timeout=30,
+        timeout=3 * PATIENCE,
         check=False,
     )
 
@@ -117,7 +118,7 @@ def test_systemd_runs_completely(fresh: Lab) -> None:
 
 
 def test_hosts_know_each_other_by_name(lab: Lab) -> None:
-    reach = "import socket; socket.create_connection(('web2', 22), 5)"
+    reach = "import socket; socket.create_connection(('web2', 22), 20)"
     done = lab.run("web1", "python3", "-c", reach)
     assert done.returncode == 0, done.stderr
 
@@ -150,7 +151,9 @@ def test_commands_take_input_and_report_their_end(lab: Lab) -> None:
 def test_a_command_that_takes_too_long_is_ended(fresh: Lab) -> None:
     with pytest.raises(LabError, match="lab-command-timeout"):
         fresh.run("web1", "sleep", "4321", timeout=0.5)
-    assert fresh.run("web1", "pgrep", "-f", "sleep 4321").stdout == ""
+    deadline = time.monotonic() + PATIENCE
+    while fresh.run("web1", "pgrep", "-f", "sleep 4321").stdout:
+        assert time.monotonic() < deadline
 
 
 def test_a_power_cut_keeps_the_disk_and_a_boot_brings_the_host_back(fresh: Lab) -> None:
@@ -196,7 +199,7 @@ def test_a_reset_leaves_nothing_of_the_disk(fresh: Lab) -> None:
 
 def test_a_cut_cable_swallows_what_is_sent(fresh: Lab) -> None:
     host = fresh.hosts["web1"]
-    with socket.create_connection((host.address, 22), timeout=5) as connection:
+    with socket.create_connection((host.address, 22), timeout=PATIENCE) as connection:
         assert connection.recv(4) == b"SSH-"
         fresh.cut_cable("web1")
         connection.settimeout(0.3)
@@ -206,7 +209,7 @@ def test_a_cut_cable_swallows_what_is_sent(fresh: Lab) -> None:
             connection.recv(1)
         assert fresh.run("web1", "true").returncode == 0
         fresh.mend_cable("web1")
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE)
         assert connection.recv(1) != b""
 
 
@@ -227,7 +230,7 @@ def test_a_host_that_does_not_boot_is_named_with_its_console(
         lab.run("sick", "sh", "-c", "rm /sbin/init /lib/systemd/systemd")
         lab.power_cut("sick")
         with pytest.raises(LabError, match=r"sick stopped while it booted; its console: .*init"):
-            lab.boot("sick", timeout=10)
+            lab.boot("sick", timeout=PATIENCE)
 
 
 def test_labs_side_by_side_do_not_meet(lab: Lab, tmp_path: Path) -> None:
@@ -261,7 +264,7 @@ def test_sigterm_leaves_nothing(owner: subprocess.Popen[str], tmp_path: Path) ->
     prefix, _ = said_by(owner)
     assert traces(prefix) != []
     owner.terminate()
-    assert owner.wait(20) == 128 + signal.SIGTERM
+    assert owner.wait(PATIENCE) == 128 + signal.SIGTERM
     assert traces(prefix) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -271,7 +274,7 @@ def test_what_a_killed_owner_left_is_cleared_by_the_next_lab(
 ) -> None:
     prefix, leader = said_by(owner)
     owner.kill()
-    owner.wait(10)
+    owner.wait(PATIENCE)
     assert Path(f"/proc/{leader}").exists()
     with Lab.up(["next"], tmp_path_factory.mktemp("next")):
         assert not Path(f"/proc/{leader}").exists()
@@ -285,7 +288,7 @@ def test_a_lab_may_be_taken_down_twice_and_by_anybody(lab_machine: None, tmp_pat
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert traces(lab.prefix) == []
     with pytest.raises(LabError, match="machine-not-off"):
         lab.boot("one")
@@ -297,8 +300,8 @@ def test_the_relay_delays_and_counts_a_login(lab: Lab) -> None:
         begin = time.monotonic()
         done = ssh(host, "echo hello", port=relay.port)
         assert (done.stdout, relay.connections) == ("hello\n", 1), done.stderr
-        assert time.monotonic() - begin >= relay.turns * 0.05
         assert 4 <= relay.turns <= 20
+        assert time.monotonic() - begin >= 4 * 0.05
         assert min(relay.sent, relay.received) > 1000
 
 
@@ -306,7 +309,7 @@ def test_a_cut_relay_is_silent(lab: Lab) -> None:
     host = lab.hosts["web1"]
     with (
         Relay(host.address, host.port) as relay,
-        socket.create_connection(("127.0.0.1", relay.port), timeout=5) as connection,
+        socket.create_connection(("127.0.0.1", relay.port), timeout=PATIENCE) as connection,
     ):
         assert connection.recv(4) == b"SSH-"
         connection.settimeout(0.3)
@@ -316,5 +319,5 @@ def test_a_cut_relay_is_silent(lab: Lab) -> None:
         with pytest.raises(TimeoutError):
             connection.recv(1)
         relay.mend()
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE)
         assert connection.recv(1) != b""

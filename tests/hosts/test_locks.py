@@ -1,34 +1,34 @@
 """One deploy at a time on a host: who comes second is told whose turn it is, and may wait.
 
-The first deploy is held up where the test wants it: in its staging by a smoke command that takes
-its time, or after the switch by a gate that does.
+The first deploy is held up where the test wants it, and for as long: in its staging by a smoke
+command, after the switch by a health check. Both wait for a file to be removed.
 """
 
 from __future__ import annotations
 
 import getpass
-import json
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import PORT, Scene
+from hosts.scene import PORT, Scene, all_in, heard, stopped
 from hosts.site import HOSTS, Site, problems
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from shipit.lab import Lab
 
-PATIENCE = 60.0  # seconds
-LONG = "6s"
+PATIENCE = 120.0  # seconds
+WAIT = "100s"  # for a lock that will be free
+HELD = "/run/held"
 WHO = f"{getpass.getuser()}@{socket.gethostname()}"
-HEALTH = {"checks": [{"tcp": f"127.0.0.1:{PORT}"}], "deadline": "20s"}
-IN_STAGING = {"smoke": f"/bin/sleep {LONG[:-1]}"}
-IN_GATE = {"health": {**HEALTH, "min_healthy": LONG}}
+IN_STAGING = {"smoke": f"/bin/sh -c 'while test -e {HELD}; do sleep 0.05; done'"}
+IN_GATE = {"health": {"checks": [{"command": f"test ! -e {HELD}"}], "deadline": "120s"}}
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +47,25 @@ def site(deployed: Site) -> Iterator[Site]:
 
 
 def begun(site: Site, step: str, *words: str, **changes: object) -> subprocess.Popen[str]:
-    """Start a deploy of something new; return when every host has begun with the step."""
+    """Start a deploy of something new; return when every host is held in the step."""
+    return begun_on(HOSTS, site, step, *words, **changes)
+
+
+def begun_on(
+    hosts: Sequence[str], site: Site, step: str, *words: str, **changes: object
+) -> subprocess.Popen[str]:
+    for host in HOSTS:
+        site.spoil(host, f"touch {HELD}", f"rm -f {HELD}")
     site.wants(**changes)
     first = site.scene.start("deploy", "--json", *words)
-    assert first.stdout is not None
-    missing, told = set(HOSTS), []
-    while missing:
-        line = first.stdout.readline()
-        told.append(line)
-        assert line, "".join(told)
-        event = json.loads(line)
-        if event["event"] == "step-began" and event["step"] == step:
-            missing.discard(event["host"])
+    site.undo.callback(stopped, first)
+    heard(first, all_in(step, hosts))
     return first
+
+
+def let_go(site: Site) -> None:
+    for host in HOSTS:
+        site.scene.sh(host, f"rm -f {HELD}")
 
 
 def ended(first: subprocess.Popen[str]) -> int:
@@ -78,6 +84,7 @@ def test_the_second_is_told_whose_lock_it_is_and_changes_nothing(
     done = site.scene.shipit("deploy", "--json")
     assert first.poll() is None, "the first deploy ended too early for this test"
     assert done.status == 3, done.said
+    let_go(site)
     for host in HOSTS:
         (problem,) = [each for each in problems(done) if each["host"] == host]
         assert problem["code"] == "locked"
@@ -95,19 +102,23 @@ def test_the_second_is_told_whose_lock_it_is_and_changes_nothing(
 def test_the_second_may_wait_for_the_first(site: Site, step: str, slow: dict[str, object]) -> None:
     first = begun(site, step, **slow)
     site.wants()
-    done = site.scene.shipit("deploy", "--lock-wait", "30s")
+    later = threading.Timer(3.0, let_go, [site])  # most likely the second waits by then
+    later.start()
+    done = site.scene.shipit("deploy", "--lock-wait", WAIT)
+    later.join()
     assert (ended(first), done.status) == (0, 0), done.said
     assert site.scene.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
 
 def test_waiting_ends_when_it_was_said_to(site: Site) -> None:
-    first = begun(site, "check", health={**HEALTH, "min_healthy": "8s"})
+    first = begun(site, "check", **IN_GATE)
     site.wants()
     began = time.monotonic()
     done = site.scene.shipit("deploy", "--json", "--lock-wait", "1s")
     assert first.poll() is None
     assert {each["code"] for each in problems(done)} == {"locked"}, done.said
     assert (done.status, time.monotonic() - began > 1.0) == (3, True)
+    let_go(site)
     assert ended(first) == 0
 
 
@@ -120,50 +131,36 @@ def test_questions_are_answered_and_a_rollback_is_refused_meanwhile(site: Site) 
     assert {each["code"] for each in problems(done)} & {"locked"}, done.said
     assert first.poll() is None
     assert done.status == 3
+    let_go(site)
     assert ended(first) == 0
 
 
 def test_a_lock_on_one_host_keeps_all_hosts_as_they_are(site: Site) -> None:
     old = site.runs
-    site.wants(**IN_STAGING)
-    first = begun_on(site, "web2")
+    first = begun_on(["web2"], site, "smoke", "--limit", "web2", **IN_STAGING)
     site.wants()
     done = site.scene.shipit("deploy", "--json")
     assert first.poll() is None
     assert done.status == 3, done.said
     assert [each["host"] for each in problems(done) if each["code"] == "locked"] == ["web2"]
     assert site.scene.serves("web1")["version"] == old
+    let_go(site)
     assert ended(first) == 0
     assert site.scene.serves("web1")["version"] == old
 
 
-def begun_on(site: Site, name: str) -> subprocess.Popen[str]:
-    first = site.scene.start("deploy", "--json", "--limit", name)
-    assert first.stdout is not None
-    for line in first.stdout:
-        event = json.loads(line)
-        if event["event"] == "step-began" and event["step"] == "smoke":
-            return first
-    raise AssertionError("it never got to its smoke command")
-
-
 def test_a_controller_killed_in_its_staging_leaves_no_lock(site: Site) -> None:
-    first = begun(site, "smoke", **IN_STAGING)
-    first.kill()
-    ended(first)
+    stopped(begun(site, "smoke", **IN_STAGING))
     site.wants()
-    done = site.scene.shipit("deploy", "--lock-wait", "10s")
+    done = site.scene.shipit("deploy", "--lock-wait", "50s")  # the smoke command has 60 s
     assert done.status == 0, done.said
     assert site.scene.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
 
 def test_a_controller_killed_after_the_switch_leaves_no_lock_beyond_its_lease(site: Site) -> None:
-    slow = {"health": {**HEALTH, "deadline": "60s", "min_healthy": "30s"}}
-    first = begun(site, "check", **slow, confirm_timeout="5s")
-    first.kill()
-    ended(first)
+    stopped(begun(site, "check", **IN_GATE, confirm_timeout="8s"))
     site.wants()
-    done = site.scene.shipit("deploy", "--lock-wait", "40s")
+    done = site.scene.shipit("deploy", "--lock-wait", WAIT)  # the gate has 120 s
     assert done.status == 0, done.said
     assert site.scene.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
@@ -190,6 +187,7 @@ def test_another_app_on_the_same_hosts_is_not_kept_waiting(site: Site) -> None:
     done = site.scene.shipit("deploy")
     assert first.poll() is None
     assert done.status == 0, done.said
+    let_go(site)
     assert ended(first) == 0
     for host in HOSTS:
         site.undo.callback(_remove_other, site, host)

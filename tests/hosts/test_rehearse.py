@@ -157,6 +157,7 @@ def test_machines_that_are_kept_can_be_reached_as_told(scene: Scene) -> None:
                 ["ssh", "-o", "StrictHostKeyChecking=no", "-i", *login, "hostname"],
                 capture_output=True,
                 text=True,
+                timeout=120,
                 check=True,
             )
             assert done.stdout == "web-1\n"

@@ -40,11 +40,8 @@ REFERENCES = {
     "ODD": "command:cat odd.secret",
     "SHORT": "env:TINYAPP_SHORT",
 }
-HEALTH = {
-    "checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}],
-    "deadline": "3s",
-    "min_healthy": "200ms",
-}
+HEALTH = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "min_healthy": "200ms"}
+IMPATIENT = {**HEALTH, "deadline": "3s"}  # for what will never be well
 ALLOWED = re.compile(r"opt/tinyapp/releases/[^/]+/env/[^/]+\.env")
 PRINTS_ITS_ENVIRONMENT = "/bin/sh -c 'env; exit 7'"
 
@@ -120,7 +117,8 @@ class Story:
 
     def ship(self, version: str, *words: str, fault: str = "", **changes: object) -> Done:
         self.scene.wheel(version, fault)
-        values = {"secrets": REFERENCES, "health": HEALTH, **changes}
+        health = IMPATIENT if fault else HEALTH
+        values = {"secrets": REFERENCES, "health": health, **changes}
         self.scene.playbook(version, **values)
         return self.shipit("deploy", *words)
 

@@ -49,7 +49,7 @@ def about():
 
 if sys.argv[1] == "serve":
     listener = socket.socket(fileno=3)
-    listener.settimeout(60)
+    listener.settimeout(600)
     while True:
         connection, _ = listener.accept()
         connection.sendall(json.dumps(about()).encode())
@@ -64,7 +64,7 @@ import socket, sys
 ours = ((2, ("127.0.0.1", 8000)), (10, ("::1", 8001)), (1, "/run/demoapp-local.sock"))
 for kind, address in ours:
     with socket.socket(kind) as connection:
-        connection.settimeout(10)
+        connection.settimeout(60)
         connection.connect(address)
         print(b"".join(iter(lambda: connection.recv(65536), b"")).decode())
 """
