@@ -230,7 +230,7 @@ def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
     class Slow(Simulated):
         def switch(self) -> Moved:
             signal.raise_signal(signal.SIGINT)  # as a person's Ctrl-C, to the main thread
-            interrupted.wait(timeout=10)
+            assert interrupted.wait(timeout=60)
             return Moved(Phase.RETURNED, OLD)
 
         def interrupt(self) -> None:
@@ -244,6 +244,29 @@ def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
     assert ("a", "interrupt") in diary
     assert made.interrupted
     assert [moved.phase for moved in made.states.values()] == [Phase.RETURNED, Phase.UNTOUCHED]
+
+
+def test_a_second_ctrl_c_leaves_a_host_that_still_switches_to_itself() -> None:
+    diary: list[tuple[str, str]] = []
+    left = threading.Event()
+
+    class Deaf(Simulated):
+        def switch(self) -> Moved:
+            signal.raise_signal(signal.SIGINT)
+            assert left.wait(timeout=60)
+            return Moved(Phase.RETURNED, OLD)
+
+        def interrupt(self) -> None:
+            super().interrupt()
+            signal.raise_signal(signal.SIGINT)  # the first one has been heard
+
+    made = Fleet({"a": Deaf("a", diary)}, {"a": Moved(Phase.READY, OLD)})
+    with ThreadPoolExecutor(1) as executor:
+        drive(made, Policy(), executor, lambda _: None)
+        left.set()
+    assert diary == [("a", "stage"), ("a", "interrupt")]
+    assert made.phases == {"a": Phase.UNKNOWN}
+    assert exit_status(made.results(), interrupted=made.interrupted) == 130
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ from shipit.events import BatchBegan, Emit, HostEnded, HostFailed, HostResult, O
 from shipit.phase import Host, Moved, Phase, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+LOOK = 0.2  # seconds in which a Ctrl-C is heard
 
 
 @dataclass(frozen=True)
@@ -157,22 +159,35 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
         try:
             _carry_out(step, fleet, policy, executor, emit)
         except KeyboardInterrupt:
-            if fleet.interrupted:
-                _leave(fleet)
-                break
             fleet.interrupted = True
+            _leave(fleet, step)
+            break
     for name, moved in fleet.states.items():
         emit(HostEnded(name, moved.phase.outcome, moved.release, time.monotonic() - began))
 
 
 def _carry_out(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
-    futures = {
+    """Let every host of the step act, side by side.
+
+    Raises:
+        KeyboardInterrupt: for the second time; hosts may still be at work.
+    """
+    working = {
         executor.submit(_guarded, _act(step, fleet.hosts[name]), name): name for name in step.hosts
     }
-    try:
-        _collect(futures, fleet, emit, until=lambda: _is_lost(step, fleet.phases, policy))
-    finally:  # after Ctrl-C, or where nothing is to be won any more
-        _collect(_called_off(futures, fleet), fleet, emit)
+    while working:
+        try:
+            was_lost = _is_lost(step, fleet.phases, policy)
+            for future in wait(working, timeout=LOOK, return_when="FIRST_COMPLETED").done:
+                _note(working[future], future, fleet, emit)
+                del working[future]
+            if _is_lost(step, fleet.phases, policy) and not was_lost:
+                _call_off(working, fleet)
+        except KeyboardInterrupt:
+            if fleet.interrupted:
+                raise
+            fleet.interrupted = True
+            _call_off(working, fleet)
 
 
 def _is_lost(step: Step, phases: Mapping[str, Phase], policy: Policy) -> bool:
@@ -180,13 +195,13 @@ def _is_lost(step: Step, phases: Mapping[str, Phase], policy: Policy) -> bool:
     return isinstance(step, Switch) and _is_spent(phases, policy)
 
 
-def _called_off(futures: Mapping[Future[Moved], str], fleet: Fleet) -> dict[Future[Moved], str]:
-    """Make the acts under way end soon; return all but those that had not begun."""
-    begun = {future: name for future, name in futures.items() if not future.cancel()}
-    for future, name in begun.items():
-        if not future.done():
+def _call_off(working: dict[Future[Moved], str], fleet: Fleet) -> None:
+    """Make the acts under way end soon, and keep those from beginning that have not."""
+    for future, name in list(working.items()):
+        if future.cancel():
+            del working[future]
+        elif not future.done():
             fleet.hosts[name].interrupt()
-    return begun
 
 
 def _act(step: Step, host: Host) -> Callable[[], Moved]:
@@ -216,38 +231,22 @@ def _guarded(act: Callable[[], Moved], name: str) -> Moved:
         return Moved(Phase.UNTOUCHED, problem=problem_of(error, name))
 
 
-def _collect(
-    futures: Mapping[Future[Moved], str],
-    fleet: Fleet,
-    emit: Emit,
-    until: Callable[[], bool] = lambda: False,
-) -> None:
-    for future in _as_they_end(futures):
-        name, moved = futures[future], future.result()
-        before = fleet.states[name]
-        fleet.states[name] = replace(
-            moved,
-            release=moved.release or before.release,
-            problem=moved.problem or before.problem,
-        )
-        if moved.problem and moved.problem != before.problem:
-            emit(HostFailed(moved.problem))
-        if until():
-            return
+def _note(name: str, future: Future[Moved], fleet: Fleet, emit: Emit) -> None:
+    moved, before = future.result(), fleet.states[name]
+    fleet.states[name] = replace(
+        moved,
+        release=moved.release or before.release,
+        problem=moved.problem or before.problem,
+    )
+    if moved.problem and moved.problem != before.problem:
+        emit(HostFailed(moved.problem))
 
 
-def _as_they_end(futures: Iterable[Future[Moved]]) -> Iterable[Future[Moved]]:
-    """Yield futures as they end, waking up often enough for Ctrl-C to be heard."""
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=0.2, return_when="FIRST_COMPLETED")
-        yield from done
-
-
-def _leave(fleet: Fleet) -> None:
+def _leave(fleet: Fleet, step: Step) -> None:
     """Give up after a second Ctrl-C: what was switched is the host's own business now."""
+    switching = step.hosts if isinstance(step, Switch) else ()
     for name, moved in fleet.states.items():
-        if moved.phase is Phase.HEALTHY:
+        if moved.phase is Phase.HEALTHY or (moved.phase is Phase.STAGED and name in switching):
             fleet.states[name] = replace(moved, phase=Phase.UNKNOWN)
 
 
