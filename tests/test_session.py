@@ -18,6 +18,7 @@ from test_plan import facts, manifest
 
 ATTEMPT = protocol.Attempt("t1", "deploy", "me@laptop", 1, "2026-01-01T00:00:00+00:00")
 FAILURE = protocol.Failure("gate-failed", "GET /healthz: expected 200, got 500", "check")
+ACTIVATING = protocol.Activating("t1")
 BLOB = Blob("ab" * 32, Path("demo.whl"), 100)
 
 
@@ -118,7 +119,9 @@ def test_env_values_are_not_in_a_repr() -> None:
 
 
 def test_a_healthy_host_waits_and_is_committed() -> None:
-    talk, wire, _ = session(protocol.Healthy("t1", "1.1.0-aaaaaaaa"), settled("committed"))
+    talk, wire, _ = session(
+        ACTIVATING, protocol.Healthy("t1", "1.1.0-aaaaaaaa"), settled("committed")
+    )
     part = Assignment(talk, job())
     assert part.switch().phase is Phase.HEALTHY
     assert part.commit().phase is Phase.COMMITTED
@@ -126,7 +129,7 @@ def test_a_healthy_host_waits_and_is_committed() -> None:
 
 
 def test_a_host_that_fails_its_gate_comes_back_with_the_reason() -> None:
-    talk, _, _ = session(settled("reverted", FAILURE))
+    talk, _, _ = session(ACTIVATING, settled("reverted", FAILURE))
     moved = Assignment(talk, job()).switch()
     assert moved.phase is Phase.RETURNED
     assert moved.release == "1.0.0-z"
@@ -140,8 +143,19 @@ def test_a_switch_that_the_host_refuses_has_not_begun() -> None:
         Assignment(talk, job()).switch()
 
 
-def test_a_link_lost_after_the_switch_was_asked_for_is_an_outcome() -> None:
-    talk, _, _ = session()
+def test_a_failure_of_the_host_after_its_switch_began_is_not_taken_for_a_refusal() -> None:
+    talk, _, _ = session(ACTIVATING, protocol.Failure("agent-bug", "the agent failed", "agent"))
+    moved = Assignment(talk, job()).switch()
+    assert moved.phase is Phase.UNKNOWN
+    assert moved.problem is not None
+    assert moved.problem.code == "agent-bug"
+
+
+@pytest.mark.parametrize("heard", [(), (ACTIVATING,)], ids=["before", "after"])
+def test_a_link_lost_after_the_switch_was_asked_for_is_an_outcome(
+    heard: tuple[object, ...],
+) -> None:
+    talk, _, _ = session(*heard)
     moved = Assignment(talk, job()).switch()
     assert moved.phase is Phase.UNKNOWN
     assert moved.problem is not None
@@ -156,7 +170,7 @@ def test_a_link_lost_after_the_switch_was_asked_for_is_an_outcome() -> None:
     ],
 )
 def test_the_host_says_how_it_ended_whatever_was_asked(outcome: str, phase: Phase) -> None:
-    talk, _, _ = session(protocol.Healthy("t1", "r"), settled(outcome))
+    talk, _, _ = session(ACTIVATING, protocol.Healthy("t1", "r"), settled(outcome))
     part = Assignment(talk, job())
     part.switch()
     assert part.go_back().phase is phase
@@ -171,7 +185,7 @@ def test_a_staged_host_is_unstaged_and_not_reverted() -> None:
 
 
 def test_the_lease_is_renewed_until_the_end() -> None:
-    talk, wire, _ = session(protocol.Healthy("t1", "r"), settled("committed"))
+    talk, wire, _ = session(ACTIVATING, protocol.Healthy("t1", "r"), settled("committed"))
     part = Assignment(talk, job(lease=0.03))
     part.switch()
     for _ in range(3):
@@ -181,7 +195,10 @@ def test_the_lease_is_renewed_until_the_end() -> None:
 
 def test_a_staging_host_hears_of_its_controller_until_the_switch_and_on() -> None:
     talk, wire, _ = session(
-        protocol.Staged("r", reused=False), protocol.Healthy("t1", "r"), settled("committed")
+        protocol.Staged("r", reused=False),
+        ACTIVATING,
+        protocol.Healthy("t1", "r"),
+        settled("committed"),
     )
     part = Assignment(talk, job(goods(), lease=0.03))
     part.stage()
@@ -204,7 +221,7 @@ def test_a_host_that_could_not_be_staged_is_left_in_silence() -> None:
 
 
 def test_an_interrupted_switch_goes_back_and_an_interrupted_staging_is_let_go() -> None:
-    talk, wire, _ = session(protocol.Healthy("t1", "r"))
+    talk, wire, _ = session(ACTIVATING, protocol.Healthy("t1", "r"))
     part = Assignment(talk, job())
     part.interrupt()
     assert wire.closed  # what it had staged is discarded

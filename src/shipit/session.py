@@ -247,6 +247,13 @@ class Assignment:
                 confirm=job.confirm,
             )
         )
+        try:
+            self._session.until(protocol.Activating, WORK + job.lock_wait)
+        except RefusedError:
+            self.close()
+            raise  # the host has not begun
+        except HostError as error:
+            return self._lost(error)
         return self.await_gate()
 
     def lead(self) -> None:
@@ -263,9 +270,6 @@ class Assignment:
         """Return what becomes of a switch under way: healthy, or the end of it."""
         try:
             word = self._session.word(protocol.Healthy, protocol.Settled, timeout=WORK)
-        except RefusedError:
-            self.close()
-            raise  # the host has not begun
         except HostError as error:
             return self._lost(error)
         if isinstance(word, protocol.Healthy):

@@ -67,7 +67,7 @@ class Talk:
         return self.next()
 
     def next(self) -> Any:  # noqa: ANN401 - any word of protocol
-        on_the_way = (protocol.StepBegan, protocol.StepEnded, protocol.Probed)
+        on_the_way = (protocol.StepBegan, protocol.StepEnded, protocol.Probed, protocol.Activating)
         while (frame := self.wire.receive(PATIENCE)) and isinstance(frame.message, on_the_way):
             pass
         return frame.message if frame else None

@@ -85,7 +85,8 @@ class Part:
 class Activate:
     """Switch to a staged release and put it through its gate; then wait for the verdict.
 
-    Answer: events, then Healthy, then (after Settle or the end of the lease) Settled.
+    Answer: a Failure if it can't begin; else Activating, events, Healthy, and (after Settle or the
+    end of the lease) Settled.
     """
 
     attempt: Attempt
@@ -263,6 +264,13 @@ class Staged:
 
 
 @dataclass(frozen=True)
+class Activating:
+    """The switch is under way in a unit of its own: it no longer needs this session."""
+
+    txn: str
+
+
+@dataclass(frozen=True)
 class Healthy:
     """The gate has passed; the host waits for the verdict."""
 
@@ -330,8 +338,8 @@ MESSAGES: Mapping[str, Type[Any]] = {
     for kind in (
         Hello, Survey, Stage, Part, Activate, Renew, Settle, Unstage, Attach,
         AskStatus, AskReleases, AskLogs,
-        Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged, Healthy,
-        Attached, Settled, Status, History, LogLines, End,
+        Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged,
+        Activating, Healthy, Attached, Settled, Status, History, LogLines, End,
     )
 }  # fmt: skip
 

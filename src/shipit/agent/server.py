@@ -20,6 +20,7 @@ from .host import Host, RealHost
 from .paths import Paths
 from .protocol import (
     Activate,
+    Activating,
     AskLogs,
     AskReleases,
     AskStatus,
@@ -224,6 +225,7 @@ class Server:
             self._discard(ask.attempt.txn, refused.failure)
             raise
         self._staged = ""
+        self.channel.say(Activating(ask.attempt.txn))
         self._follow()
 
     def attach(self, ask: Attach) -> None:
