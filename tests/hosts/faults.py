@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from shipit.lab import Lab
 
 TXN = "var/lib/shipit/txn/tinyapp.json"
-LEASE = 3.0  # seconds
-SETTLING = 25.0  # seconds: the lease, a boot, going back with its gate
-COMMAND = 60.0  # seconds
+LEASE, LONG = 3.0, 600.0  # seconds
+SETTLING = 60.0  # seconds: the lease, a boot, going back with its gate
+COMMAND = 120.0  # seconds
 PAGE = 5.0  # seconds
 HEALTH = {
     "checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}],
-    "deadline": "5s",
+    "deadline": "60s",
     "min_healthy": "200ms",
     "interval": "50ms",
 }
@@ -162,7 +162,7 @@ class Site:
         """Deploy a first release there."""
         folder.mkdir()
         site = cls(Scene.set(folder, lab, [host]), host, path)
-        done = site._finished(site.begin())
+        done = site._finished(site.begin(lease=LONG))
         assert done.status == 0, done.said
         return site
 
@@ -175,7 +175,7 @@ class Site:
         """The newest that was built."""
         return f"1.0.{self.number}"
 
-    def begin(self, **health: str) -> subprocess.Popen[str]:
+    def begin(self, lease: float = LEASE, **health: str) -> subprocess.Popen[str]:
         """Start a deploy of a new version, with this instead of the usual gate's."""
         self.number += 1
         self.scene.wheel(self.version)
@@ -183,7 +183,7 @@ class Site:
             self.version,
             env={"GREETING": self.version},
             health={**HEALTH, **health},
-            confirm_timeout=f"{LEASE:g}s",
+            confirm_timeout=f"{lease:g}s",
             keep_releases=2,
         )
         return self.scene.start("deploy", "--json", env={"PYTHONPATH": str(self.path)})
@@ -222,7 +222,7 @@ class Site:
         self._plan([])
         known = {old, *(f"1.0.{n}" for n in range(self.number - attempts + 1, self.number + 1))}
         assert load.versions <= known, f"{load.versions} answered, of {known}"
-        done = self._finished(self.begin())
+        done = self._finished(self.begin(lease=LONG))
         assert done.status == 0, f"the next deploy is blocked: {done.said}"
         self.check(done, self.version)
         assert not (self.root / TXN).exists()
@@ -288,7 +288,7 @@ class Site:
 
     def serving(self) -> str:
         """Return the version that answers, with the environment of the same."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + SETTLING
         while "version" not in (answer := self.scene.serves(self.host)):
             assert time.monotonic() < deadline, f"nothing answers: {answer}; {self.evidence()}"
             time.sleep(0.02)

@@ -89,7 +89,7 @@ def test_who_only_follows_lets_the_lease_decide(site: Site) -> None:
 
 
 def test_a_deploy_without_a_controller_is_led_to_its_end(site: Site) -> None:
-    killed(in_the_gate(site, confirm_timeout="20s"))
+    killed(in_the_gate(site, confirm_timeout="60s"))
     version = f"1.0.{site.number}"
     done = site.scene.shipit("attach", "--json", "--take-over")
     assert done.status == 0, done.said
