@@ -72,6 +72,8 @@ class Machine:
 
     paths: Paths
     faults: dict[int, Fault] = field(default_factory=dict)
+    jump: float = 0.0  # seconds by which somebody sets the wall clock,
+    jump_at: int = 0  # after this call
     calls: list[str] = field(default_factory=list)
     sick: set[str] = field(default_factory=set)  # releases whose health check fails
     crashing: set[str] = field(default_factory=set)  # releases whose service ends at once
@@ -307,7 +309,9 @@ class Machine:
 
     @property
     def wall_time(self) -> float:
-        return 1_700_000_000.0 + self.clock
+        """Seconds since the epoch, as the machine believes."""
+        jump = self.jump if len(self.calls) > self.jump_at else 0.0
+        return 1_700_000_000.0 + self.clock + jump
 
     def wall(self) -> float:
         self._after(self._call("wall", fallible=False))

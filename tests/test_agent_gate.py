@@ -9,7 +9,7 @@ from fakestory import Story, manifest, put
 from shipit.agent import gate
 from shipit.agent.contents import Check, Gate, Manifest
 from shipit.agent.failures import Refused
-from shipit.agent.host import Answer, UnitView
+from shipit.agent.host import Answer
 from shipit.agent.protocol import Failure, Probed
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class Gated:
 
     def _subject(self, wanted: Manifest) -> gate.Subject:
         self.began = self.machine.clock
-        return gate.subject(self.story.paths, self.machine, wanted, self.machine.wall_time - 900)
+        since = self.machine.wall_time - 900
+        return gate.subject(self.story.paths, self.machine, wanted, since, {})
 
     def later(self, seconds: float, change: Callable[[], None]) -> None:
         """Let something happen when that much time has passed."""
@@ -159,11 +160,18 @@ def test_a_unit_that_failed_or_restarted_fails_at_once(
 
 
 def test_a_service_that_crashed_before_the_first_look_is_seen(gated: Gated) -> None:
+    gated.machine.running["app-web.service"].restarts = 1
+    failure = gated.run()
+    assert failure is not None
+    assert "restarted 1 times" in failure.what
+
+
+def test_a_restart_of_long_ago_is_none_of_a_unit_that_was_left_alone(gated: Gated) -> None:
     web = gated.machine.running["app-web.service"]
-    view = UnitView("app-web.service", "loaded", "active", "running", main_pid=1, restarts=1)
-    assert gate._baseline(replace(view, since=50.0), 40.0).restarts == 0
-    assert gate._baseline(replace(view, since=30.0), 40.0).restarts == 1
-    assert web.restarts == 0
+    web.restarts = 1
+    before = {"app-web.service": web.invocation}
+    subject = gate.subject(gated.story.paths, gated.machine, gated.manifest, 0.0, before)
+    assert gate.run(gated.machine, subject, gated.said.append, lambda: None) is None
 
 
 def test_a_changed_main_pid_starts_the_spell_anew(gated: Gated) -> None:

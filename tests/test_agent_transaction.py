@@ -178,6 +178,22 @@ def test_after_any_single_fault_one_release_runs_and_nothing_blocks(
             raise AssertionError(f"{fault.value} {calls[index]!r} (call {index})") from error
 
 
+@pytest.mark.parametrize("jump", [-3e8, 3e8])
+def test_a_clock_that_jumps_meanwhile_decides_nothing(scratch: Path, jump: float) -> None:
+    for index, call in moments(scratch, upgrade, most=1).items():
+        story = prepared(Path(tempfile.mkdtemp(dir=scratch)), upgrade)
+        before = story.head
+        for run in story.machine.running.values():
+            run.restarts = 1  # long ago; what is left alone keeps it
+        story.machine.faults = {index: Fault.ERROR}
+        story.machine.jump, story.machine.jump_at = jump, index
+        upgrade(story)
+        story.machine.faults = {}
+        assert story.head in (before, NEW), call
+        assert "stuck" not in story.outcomes, f"{call} (call {index})"
+        story.assert_serves(story.head)
+
+
 PAIRS = int(os.environ.get("SHIPIT_FAULT_PAIRS", "25"))  # of each story, drawn anew by a fixed seed
 
 

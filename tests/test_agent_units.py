@@ -95,6 +95,15 @@ def test_a_stale_unit_that_failed_or_yet_may_is_forgotten_by_systemd(state: str)
     assert WORKER.name in actions.reset
 
 
+def test_a_service_that_crashes_again_and_again_is_stopped_before_it_is_forgotten() -> None:
+    there = scene(WEB, WORKER)
+    views = {**there.views, WEB.name: up(WEB, restarts=2)}
+    actions = decide((WEB, WORKER), TEXTS, (), replace(there, views=views))
+    assert actions.stop == names(WEB)
+    assert WEB.name in actions.reset
+    assert actions.restart == names(WEB, WORKER)
+
+
 @pytest.mark.parametrize(("going_back", "stopped"), [(False, ()), (True, (NIGHTLY.name,))])
 def test_a_timers_job_ends_in_peace_unless_its_release_is_taken_back(
     *, going_back: bool, stopped: tuple[str, ...]

@@ -74,7 +74,7 @@ def check(stage: Stage, open_: Journal) -> Ended:
     """Let the release prove itself, then wait for the verdict. The first verdict wins."""
     paths, host = stage.paths, stage.host
     wanted = _wanted(paths, open_)
-    watched = gate.subject(paths, host, wanted, open_.began)
+    watched = gate.subject(paths, host, wanted, open_.began, open_.untouched)
     failure = gate.run(host, watched, stage.emit, lambda: _called_back(stage, open_))
     if failure is None:
         journal.save(paths, replace(open_, healthy=True))
@@ -140,7 +140,7 @@ def revert(stage: Stage, open_: Journal) -> Ended:
         return Ended(Result.HOPELESS, Failure("previous-missing", what, State.REVERT.value))
     steps.switch(paths, host, _way_back(paths, host, open_, previous))
     if previous is not None:
-        watched = gate.subject(paths, host, previous, began)
+        watched = gate.subject(paths, host, previous, began, open_.untouched)
         failure = gate.run(host, watched, stage.emit, lambda: None)
         if failure is not None:
             return Ended(Result.HOPELESS, replace(failure, step=State.REVERT.value))

@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import envfile, evidence
 from .contents import Check, Manifest
@@ -61,16 +61,22 @@ class _Spell:
     told: Dict[str, str] = field(default_factory=dict)
 
 
-def subject(paths: Paths, host: Host, manifest: Manifest, since: float) -> Subject:
-    """Take down how the release's units run now: a later start of one is a restart."""
+def subject(
+    paths: Paths, host: Host, manifest: Manifest, since: float, before: Mapping[str, str]
+) -> Subject:
+    """Take down how the release's units run now: a later start of one is a restart.
+
+    `since`: from when on their logs are of interest. `before`: the invocations of the units that
+    ran before the switch; one that still has its own was not started by it.
+    """
     views = host.show([unit.name for unit in manifest.units if unit.start])
-    return Subject(paths, manifest, since, {n: _baseline(v, since) for n, v in views.items()})
+    baseline = {name: _baseline(view, before.get(name, "")) for name, view in views.items()}
+    return Subject(paths, manifest, since, baseline)
 
 
-def _baseline(view: UnitView, since: float) -> UnitView:
+def _baseline(view: UnitView, before: str) -> UnitView:
     """Return how a unit began; one that was started by this switch has never been restarted."""
-    was_there_before = 0.0 < view.since < since
-    return view if was_there_before else replace(view, restarts=0)
+    return view if before and view.invocation == before else replace(view, restarts=0)
 
 
 def run(host: Host, of: Subject, emit: Emit, interrupted: Interrupted) -> Optional[Failure]:

@@ -1,8 +1,8 @@
 """Decide what has to be done to systemd's units to have exactly a release's. Pure.
 
 Promises: a socket or timer that is as wanted is left alone (connections queue in the kernel), every
-long-running service is restarted (its code has changed even where its text has not), no unit of
-another release is left.
+long-running service is restarted (its code has changed even where its text has not) and has its
+restarts counted from zero, no unit of another release is left.
 """
 
 from dataclasses import dataclass
@@ -98,6 +98,8 @@ def _stopped(wanted: Dict[str, Unit], alone: Set[str], scene: Scene) -> List[str
     def has_to(unit: Unit) -> bool:
         if unit.service in changed:
             return True  # a socket can't change while a service holds it
+        if scene.views[unit.name].restarts:
+            return True  # else systemd may go on counting: a crash of the old for one of the new
         # What a socket has started is started again by it; a timer's job may end in peace,
         # unless it is the work of a release that is taken back.
         return not unit.start and (unit.service in sockets or scene.going_back)
