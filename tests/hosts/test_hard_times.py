@@ -1,0 +1,252 @@
+"""Services that will not stop or stay up, an sshd that goes away, people in each other's way.
+
+FAULTS=1 plays every step, moment and round; else some of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hosts.scene import PORT, Done, Scene, alarm, all_in, heard, stopped
+from hosts.site import HOSTS, Site, problems
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator, Sequence
+
+    from shipit.lab import Lab
+
+PATIENCE = 120.0  # seconds
+ALL = os.environ.get("FAULTS", "0") != "0"
+ROUNDS = 12 if ALL else 2
+DEATHS = (0.2, 0.29, 0.3, 0.31, 0.4, 0.6, 0.8) if ALL else (0.29, 0.31, 0.6)  # seconds
+STEPS = ("receive", "build", "arm", "activate", "check", "commit") if ALL else ("arm", "commit")
+HELD, CRASH = "/run/held", "/run/crash"
+CHECKS = [{"http": f"http://127.0.0.1:{PORT}/healthz"}]
+WAITING = f"/bin/sh -c 'while test -e {HELD}; do sleep 0.05; done'"
+IN_GATE = {"checks": [{"command": f"test ! -e {HELD}"}], "deadline": "120s"}
+BRITTLE = f"/bin/sh -c 'while test ! -e {CRASH}; do sleep 0.05; done; exit 7'"
+WEB = {"command": "tinyapp", "socket": PORT, "stop_timeout": "1s"}
+LOOK = """
+cd /opt/tinyapp; readlink current
+for unit in web.socket web.service worker.service nightly.timer; do
+  test ! -e current/units/tinyapp-$unit || cmp current/units/tinyapp-$unit /etc/systemd/system/tinyapp-$unit
+done
+grep '"outcome": "committed"' ledger.jsonl | tail -n 1
+ls /etc/systemd/system | grep shipit-recover; true
+"""  # noqa: E501 - shell
+
+
+@pytest.fixture(scope="module")
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    lab.reset()
+    site = Site(Scene.set(tmp_path_factory.mktemp("hard"), lab))
+    site.accepts()
+    return site
+
+
+@pytest.fixture
+def site(deployed: Site) -> Iterator[Site]:
+    """Give two hosts that serve a release; whatever a test does to them, the next deploy works."""
+    yield deployed
+    deployed.mend()
+    deployed.accepts()
+
+
+def serving(site: Site, host: str) -> str:
+    """Return the version that a host serves and no other: pages, units, `current`, ledger."""
+    release, *differences, committed = site.scene.sh(host, LOOK).splitlines()
+    assert differences == []
+    assert f"releases/{json.loads(committed)['release']}" == release
+    manifest = json.loads(site.lab.read(host, f"/opt/tinyapp/{release}/manifest.json"))
+    assert site.scene.serves(host)["version"] == manifest["version"]
+    return str(manifest["version"])
+
+
+def settled(site: Site) -> list[str]:
+    """Wait until no transaction is at work on any host; return the version that each serves."""
+    deadline = time.monotonic() + PATIENCE
+    look = "systemctl is-active shipit-tinyapp.service || true"
+    while any(site.scene.sh(host, look) in ("active", "activating") for host in HOSTS):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return [serving(site, host) for host in HOSTS]
+
+
+def ended(process: subprocess.Popen[str], before: Sequence[str] = ()) -> Done:
+    with alarm(process):
+        out, err = process.communicate()
+    return Done(process.returncode, "".join(before) + out, err)
+
+
+# --- services ------------------------------------------------------------------------------------
+
+
+def test_a_service_that_will_not_stop_is_killed_in_the_end(site: Site) -> None:
+    site.wants(services={"web": WEB}, env={"TINYAPP_FAULT": "deaf"})
+    assert site.scene.shipit("deploy").status == 0
+    site.accepts()
+    for host in HOSTS:
+        log = site.scene.sh(host, "journalctl -u tinyapp-web.service --output=cat")
+        assert "SIGKILL" in log
+        assert site.scene.sh(host, "systemctl list-units --failed --plain --no-legend") == ""
+
+
+def test_a_new_service_that_will_not_stop_does_not_keep_the_old_one_away(site: Site) -> None:
+    site.wants(
+        services={"web": WEB},
+        env={"TINYAPP_FAULT": "deaf"},
+        health={"checks": [*CHECKS, {"command": "/bin/false"}], "deadline": "2s"},
+    )
+    done = site.scene.shipit("deploy", "--json")
+    assert done.status == 4, done.said
+    assert settled(site) == [site.runs] * 2
+
+
+def test_a_service_that_crashes_again_and_again_after_the_commit_is_told_by_status(
+    site: Site,
+) -> None:
+    brittle = {"web": WEB, "worker": {"command": BRITTLE, "stop_timeout": "1s"}}
+    for host in HOSTS:
+        site.undo.callback(site.scene.sh, host, f"rm -f {CRASH}")
+    site.wants(services=brittle)
+    version = f"1.0.{site.number}"
+    assert site.scene.shipit("deploy").status == 0
+    for host in HOSTS:
+        site.scene.sh(host, f"touch {CRASH}")
+    deadline = time.monotonic() + PATIENCE
+    while not all("tinyapp-worker" in drift for drift in drifts(site)):
+        assert time.monotonic() < deadline, drifts(site)
+    assert settled(site) == [version] * 2  # committed is committed: going back is a person's word
+
+
+def drifts(site: Site) -> list[str]:
+    return [" ".join(host["drift"]) for host in site.scene.asked("status").values()]
+
+
+@pytest.mark.parametrize("moment", DEATHS)
+def test_a_service_that_dies_about_when_its_gate_passes_leaves_one_release(
+    site: Site, moment: float
+) -> None:
+    site.wants(
+        env={"TINYAPP_FAULT": f"late:{moment}"},
+        health={"checks": CHECKS, "deadline": "10s", "min_healthy": "300ms", "interval": "20ms"},
+    )
+    version = f"1.0.{site.number}"
+    done = site.scene.shipit("deploy", "--json")
+    # Where one host was committed before the other one's service died, it is said that they differ.
+    expected = {0: [{version}], 4: [{site.runs}], 5: [{version, site.runs}]}
+    assert {*settled(site)} in expected[done.status], done.said
+
+
+# --- sshd ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["smoke", "check"])
+def test_an_sshd_that_is_restarted_meanwhile_does_not_matter(site: Site, step: str) -> None:
+    process, before = held(site, step)
+    for host in HOSTS:
+        site.scene.sh(host, "systemctl restart ssh.service")
+    let_go(site)
+    done = ended(process, before)
+    assert done.status == 0, done.said
+    assert settled(site) == [f"1.0.{site.number}"] * 2
+
+
+@pytest.mark.parametrize("step", ["smoke", "check"])
+def test_a_killed_session_of_sshd_leaves_the_old_release_and_names_the_host(
+    site: Site, step: str
+) -> None:
+    process, before = held(site, step, confirm_timeout="3s")
+    for host in HOSTS:
+        site.scene.sh(host, "pkill -KILL -f '^sshd: [a-z]+'")
+    done = ended(process, before)
+    assert done.status not in (0, 1), done.said
+    told = problems(done)
+    assert {each["host"] for each in told} == set(HOSTS)
+    assert all(each["code"] and each["hint"] for each in told), told
+    let_go(site)
+    assert settled(site) == [site.runs] * 2
+
+
+def held(site: Site, step: str, **changes: object) -> tuple[subprocess.Popen[str], list[str]]:
+    """Start a deploy of something new that is held in a step on every host."""
+    for host in HOSTS:
+        site.spoil(host, f"touch {HELD}", f"rm -f {HELD}")
+    slow: dict[str, object] = {"smoke": WAITING} if step == "smoke" else {"health": IN_GATE}
+    site.wants(**slow, **changes)
+    process = site.scene.start("deploy", "--json")
+    site.undo.callback(stopped, process)
+    return process, heard(process, all_in(step, HOSTS))
+
+
+def let_go(site: Site) -> None:
+    for host in HOSTS:
+        site.scene.sh(host, f"rm -f {HELD}")
+
+
+# --- people --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rival(deployed: Site, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Give somebody else, with a folder of their own."""
+    return Scene.set(tmp_path_factory.mktemp("rival"), deployed.lab)
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_of_two_controllers_at_once_each_wins_whole_or_is_told_who_is_in_its_way(
+    site: Site, rival: Scene, seed: int
+) -> None:
+    draw = random.Random(seed)  # noqa: S311 - a seed brings the same moment again
+    old, started = site.runs, {}
+    for scene, offset in ((site.scene, 0.0), (rival, draw.uniform(0.0, 1.5))):
+        site.number += 1
+        version = f"1.0.{site.number}"
+        scene.wheel(version)
+        scene.playbook(version)
+        time.sleep(offset)
+        started[version] = scene.start("deploy", "--json", "--allow-older")
+    ends = {version: ended(process) for version, process in started.items()}
+    won = [version for version, done in ends.items() if done.status == 0]
+    for done in ends.values():
+        assert done.status in (0, 3), done.said
+        if done.status:
+            held_by = [each for each in problems(done) if each["code"] == "locked"]
+            assert held_by, done.said
+            assert all("is held by a deploy" in each["what"] for each in held_by), held_by
+    now = settled(site)
+    assert now[0] == now[1]
+    assert now[0] in (won or [old])
+
+
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [
+        *((step, 1) for step in STEPS),
+        *((step, 2) for step in ("build", "activate", "check", "commit")),
+    ],
+)
+def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
+    site: Site, step: str, times: int
+) -> None:
+    site.wants(confirm_timeout="5s")
+    process = site.scene.start("deploy", "--json")
+    site.undo.callback(stopped, process)
+    before = heard(process, all_in(step, HOSTS[:1]))
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)  # two signals at once are one
+    done = ended(process, before)
+    new, old = f"1.0.{site.number}", site.runs
+    versions = settled(site)
+    assert versions in ([old] * 2, [new] * 2), done.said
+    assert done.status == 130 or (done.status, versions) == (0, [new] * 2), done.said
+    assert "Traceback" not in done.said
