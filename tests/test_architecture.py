@@ -47,7 +47,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "faces": parts("faces", "masking wording outlet board layout reports jsonlines console"),
     "rehearsal": (
         *parts("lab", "image claim machine"),
-        *parts("rehearse", "acts casting playbill glance spectator faults"),
+        *parts(
+            "rehearse",
+            "acts casting machines nspawn following vagrant playbill page recording stage "
+            "glance spectator pulse customers faults",
+        ),
     ),
     "entry": ("options", "usecases", "conduct", "cli", "__main__"),
 }

@@ -52,6 +52,12 @@ def test_every_deployment_keeps_a_host() -> None:
     assert list(cast([["a"], ["b"], ["c"]], most=2).machines) == ["a", "b", "c"]
 
 
+def test_of_the_hosts_that_are_chosen_only_those_are_played() -> None:
+    made = cast([["a", "b", "c"], ["d", "e"]], {"b", "c", "x"})
+    assert list(made.machines) == ["b", "c", "d", "e"]  # none of the second was chosen
+    assert made.left_out == ("a",)
+
+
 def test_a_machine_has_its_hosts_name_as_far_as_it_can() -> None:
     names = ["web1.example.com", "Web_2"]
     assert cast([names]).machines == {"web1.example.com": "web1.example.com", "Web_2": "web-2"}

@@ -96,10 +96,10 @@ class Answers(UseCases):
         return [Finding("web1", "python", ok=False, detail="too old", mend="install it")]
 
     def rehearse(
-        self, run: Run, emit: Emit, *, provider: str, keep: bool, out: Path | None, faults: bool
+        self, run: Run, emit: Emit, *, provider: str, keep: bool, report: Path | None, faults: bool
     ) -> int:
         self._take("rehearse", run, emit)
-        self.details |= {"provider": provider, "keep": keep, "out": out, "faults": faults}
+        self.details |= {"provider": provider, "keep": keep, "report": report, "faults": faults}
         return self.status_of_run
 
     def schema(self) -> dict[str, object]:
@@ -166,11 +166,11 @@ def test_logs_follow_with_f_as_journalctl_does(capsys: pytest.CaptureFixture[str
 
 def test_rehearse_knows_what_makes_the_machines() -> None:
     use = Answers(status_of_run=3)
-    assert cli.main(["rehearse", "prod.yaml", "--keep", "--out", "report.txt"], use) == 3
+    assert cli.main(["rehearse", "prod.yaml", "--keep", "--report", "report.html"], use) == 3
     assert use.details == {
         "provider": "nspawn",
         "keep": True,
-        "out": Path("report.txt"),
+        "report": Path("report.html"),
         "faults": False,
     }
 

@@ -98,3 +98,13 @@ def test_a_missing_playbook_is_told_before_its_inventory(project: Path) -> None:
         options.inventory(Path("other.yaml"), (), {})
     with pytest.raises(InputError, match="not a file"):
         options.inventory(Path("playbooks"), (), {})
+
+
+def test_only_a_rehearsal_takes_the_example_where_there_is_no_inventory(project: Path) -> None:
+    (project / "inventory.example.yaml").write_text("all:\n")
+    with pytest.raises(InputError, match="inventory-missing"):
+        options.inventory(PLAYBOOK, (), {})
+    names = options.REHEARSAL_NAMES
+    assert options.inventory(PLAYBOOK, (), {}, names) == (Path("inventory.example.yaml"),)
+    (project / "inventory.yaml").write_text("all:\n")
+    assert options.inventory(PLAYBOOK, (), {}, names) == (Path("inventory.yaml"),)

@@ -7,12 +7,12 @@ import pytest
 from shipit.errors import InputError
 from shipit.events import Event
 from shipit.lab import LabError
-from shipit.rehearse import rehearse
+from shipit.rehearse import _refuse_if_unwritable, rehearse, vagrant
 from shipit.wishes import Run
 
 
 def test_an_unknown_provider_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no provider 'docker'.*\n.*known: nspawn"):
+    with pytest.raises(InputError, match=r"no provider 'docker'.*\n.*known: nspawn, vagrant"):
         rehearse(Run(tmp_path / "playbook.yaml"), list[Event]().append, provider="docker")
 
 
@@ -22,4 +22,32 @@ def test_where_nothing_can_be_booted_the_way_by_vagrant_is_told(
     monkeypatch.setenv("PATH", str(tmp_path))  # so that no command of a lab is there
     with pytest.raises(LabError, match=r"no machines can be booted here: .*mmdebstrap") as refused:
         rehearse(Run(tmp_path / "playbook.yaml"), list[Event]().append)
-    assert "vagrant up" in refused.value.hint
+    assert "--provider vagrant" in refused.value.hint
+
+
+def test_where_vagrant_is_missing_it_is_told_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run = Run(tmp_path / "playbook.yaml")
+    with pytest.raises(LabError, match=r"vagrant and ssh can't be found") as refused:
+        rehearse(run, list[Event]().append, provider="vagrant")
+    assert "https://developer.hashicorp.com/vagrant/install" in refused.value.hint
+    assert "nspawn" not in refused.value.hint  # which can't run here either
+
+
+def test_the_other_provider_is_offered_only_where_it_can_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(vagrant, "obstacles", list[str])  # the machine: as if a lab could be booted
+    with pytest.raises(LabError) as refused:
+        vagrant.PROVIDER.refuse()
+    assert refused.value.hint.endswith("rehearse without it: --provider nspawn")
+
+
+def test_a_report_that_can_t_be_written_is_told_before_anything_is_played(tmp_path: Path) -> None:
+    for report in (tmp_path, tmp_path / "nowhere" / "report.html"):
+        with pytest.raises(InputError, match="the report can't be written here"):
+            _refuse_if_unwritable(report)
+    _refuse_if_unwritable(tmp_path / "report.html")

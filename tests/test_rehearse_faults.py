@@ -12,7 +12,7 @@ from shipit.rehearse.acts import Fault
 
 if TYPE_CHECKING:
     from shipit.events import Emit
-    from shipit.lab import Lab
+    from shipit.rehearse.machines import Machines as Port
 
 
 class Machines:
@@ -35,7 +35,7 @@ class Machines:
 
 
 def place(machines: Machines) -> faults.Place:
-    return faults.Place("app", {"web": "m1"}, cast("Lab", machines))
+    return faults.Place("app", {"web": "m1"}, cast("Port", machines))
 
 
 def lasting(emit: Emit) -> int:
@@ -46,10 +46,12 @@ def lasting(emit: Emit) -> int:
 
 def test_the_killed_controller_says_nothing_more_and_the_time_is_taken() -> None:
     machines = Machines()
-    damage = faults.play(Fault.CONTROLLER, lasting, place(machines))
+    told = list[str]()
+    damage = faults.play(Fault.CONTROLLER, lasting, place(machines), told.append)
     assert damage.status < 0
     assert damage.seconds is not None
     assert (machines.looks, machines.mended) == (3, ["m1"])
+    assert (damage.host, told) == ("web", ["in the gate of web: now the controller is killed"])
 
 
 def test_a_deploy_that_never_comes_to_its_gate_is_told_with_its_status() -> None:
@@ -57,5 +59,8 @@ def test_a_deploy_that_never_comes_to_its_gate_is_told_with_its_status() -> None
         emit(StepBegan("web", "build"))
         raise InputError(Mistake("some-code", "what is wrong"))
 
-    assert faults.play(Fault.POWER, refused, place(Machines())) == faults.Damage(2, None)
-    assert faults.play(Fault.POWER, lambda _: 4, place(Machines())).status == 4
+    told = list[str]()
+    damage = faults.play(Fault.POWER, refused, place(Machines()), told.append)
+    assert (damage.status, damage.seconds, damage.host) == (2, None, "")
+    assert faults.play(Fault.POWER, lambda _: 4, place(Machines()), told.append).status == 4
+    assert told == []

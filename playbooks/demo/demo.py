@@ -79,7 +79,7 @@ def play(stage: Stage) -> None:
     title("The same once more: nothing to do")
     stage.shipit("deploy", PLAYBOOK, "-e", "version=1.1.0")
     title("Ship 1.2.0, which is broken: it comes back by itself (exit status 4 says so)")
-    stage.shipit("deploy", PLAYBOOK, "-e", "version=1.2.0", ends=4)
+    stage.shipit("deploy", PLAYBOOK, "-e", "version=1.2.0", "-e", "patience=10s", ends=4)
     stage.serves("1.1.0")
     stage.shipit("status", PLAYBOOK)
     title("Go back to the release before")

@@ -314,32 +314,33 @@ def doctor(session: Session) -> int:
     _FORKS,
     click.Option(
         ["--provider"],
-        type=click.Choice(["nspawn"]),
+        type=click.Choice(["nspawn", "vagrant"]),
         default="nspawn",
-        show_default=True,
-        help="What makes the machines.",
+        help="What makes the machines: systemd-nspawn (Linux, as root; the default) or Vagrant.",
     ),
     click.Option(["--keep"], is_flag=True, help="Leave the machines running at the end."),
+    click.Option(["--faults"], is_flag=True, help="Kill, cut off, reboot in the gate as well."),
     click.Option(
-        ["--faults"],
-        is_flag=True,
-        help="Also kill the controller and the agent, and cut a cable and the power, in the gate.",
+        ["--report"],
+        type=_FILE,
+        default=Path("rehearsal.html"),
+        help="The report as a page; as text beside it.  [default: rehearsal.html]",
     ),
-    click.Option(["--out"], type=_FILE, help="Write the report to this file as well."),
-    example="  sudo shipit rehearse playbooks/prod.yaml",
+    example="  shipit rehearse playbooks/prod.yaml --provider vagrant --faults",
 )
 def rehearse(session: Session) -> int:
     """Play it through on disposable machines: deploy, break, watch the return, roll back.
 
-    No real host is touched. Ends with 0 if every act ended as it has to.
+    No real host is touched. Of the playbook's hosts, those of the group `rehearsal` are played, or
+    else the first four. Ends with 0 if every act ended as it has to.
     """
     asked = session.asked
     return session.use.rehearse(
-        session.run(),
+        session.run(is_rehearsal=True),
         session.face,
         provider=asked.provider,
         keep=asked.keep,
-        out=asked.out,
+        report=asked.report,
         faults=asked.faults,
     )
 

@@ -73,7 +73,7 @@ class Asked:
     provider: str = "nspawn"
     keep: bool = False
     faults: bool = False
-    out: Path | None = None
+    report: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Session:
     veil: Veil
     ask_password: Callable[[], str]
 
-    def run(self) -> Run:
+    def run(self, *, is_rehearsal: bool = False) -> Run:
         """Return what the use cases want to know.
 
         Raises:
@@ -96,7 +96,8 @@ class Session:
         from shipit.wishes import Run
 
         asked = self.asked
-        inventory = options.inventory(asked.playbook, asked.inventory, os.environ)
+        names = options.REHEARSAL_NAMES if is_rehearsal else options.INVENTORY_NAMES
+        inventory = options.inventory(asked.playbook, asked.inventory, os.environ, names)
         return Run(
             playbook=asked.playbook,
             inventory=inventory,

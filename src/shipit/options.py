@@ -22,6 +22,7 @@ INVENTORY_NAMES = (
     *("inventory.yaml", "inventory.yml", "inventory.ini", "inventory"),
     *("hosts.yaml", "hosts.yml", "hosts.ini", "hosts"),
 )
+REHEARSAL_NAMES = (*INVENTORY_NAMES, "inventory.example.yaml")  # no real host is touched
 
 
 def extra_vars(texts: Iterable[str]) -> dict[str, object]:
@@ -71,11 +72,14 @@ def _pair(word: str) -> tuple[str, object]:
 
 
 def inventory(
-    playbook: Path, asked: Sequence[Path], environment: Mapping[str, str]
+    playbook: Path,
+    asked: Sequence[Path],
+    environment: Mapping[str, str],
+    names: Sequence[str] = INVENTORY_NAMES,
 ) -> tuple[Path, ...]:
     """Return the inventories that are meant: those asked for, SHIPIT_INVENTORY, or one nearby.
 
-    Nearby is beside the playbook, then one folder up, by the names of INVENTORY_NAMES in order.
+    Nearby is beside the playbook, then one folder up, by these names in order.
 
     Raises:
         InputError: playbook-missing, inventory-missing.
@@ -90,13 +94,13 @@ def inventory(
             origin = "" if asked else f" ({INVENTORY_VARIABLE} names it)"
             what = f"the inventory does not exist{origin}"
             raise InputError(Mistake("inventory-missing", what, Place(str(path))))
-    return chosen or (_nearby(playbook),)
+    return chosen or (_nearby(playbook, names),)
 
 
-def _nearby(playbook: Path) -> Path:
+def _nearby(playbook: Path, names: Sequence[str]) -> Path:
     folder = playbook.resolve().parent
     for place in (folder, folder.parent):
-        for name in INVENTORY_NAMES:
+        for name in names:
             found = place / name
             # A folder called hosts is seldom an inventory; one called inventory is.
             if found.is_file() or (name == "inventory" and found.is_dir()):

@@ -76,11 +76,13 @@ class UseCases:
         return doctor.examine(run, emit)
 
     def rehearse(
-        self, run: Run, emit: Emit, *, provider: str, keep: bool, out: Path | None, faults: bool
+        self, run: Run, emit: Emit, *, provider: str, keep: bool, report: Path | None, faults: bool
     ) -> int:
         from shipit import rehearse
 
-        return rehearse.rehearse(run, emit, provider=provider, keep=keep, out=out, faults=faults)
+        return rehearse.rehearse(
+            run, emit, provider=provider, keep=keep, report=report, faults=faults
+        )
 
     def schema(self) -> dict[str, object]:
         from shipit import spec

@@ -44,6 +44,10 @@ def test_the_built_wheel_deploys_from_a_clean_venv(fresh: Lab, tmp_path: Path) -
     clean = tmp_path / "clean" / "bin"
     run(bin_ / "uv", "pip", "install", "--python", clean / "python", wheel, cwd=tmp_path)
 
+    beside = "from shipit.rehearse.vagrant import own_templates as our; print(our().parent)"
+    packaged = run(clean / "python", "-c", beside, cwd=tmp_path).strip()
+    assert (Path(packaged) / "Vagrantfile").read_text() == (TOP / "Vagrantfile").read_text()
+
     said = run(clean / "shipit", "deploy", "playbook.yaml", cwd=tmp_path, TINYAPP_PASSWORD=SECRET)
 
     assert "all 2 hosts run 1.0.0-" in said

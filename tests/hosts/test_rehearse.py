@@ -19,6 +19,7 @@ from shipit.errors import InputError
 from shipit.events import Event, Noted, RunEnded
 from shipit.lab import Lab
 from shipit.rehearse import rehearse
+from shipit.rehearse.acts import Fault
 from shipit.wishes import Run
 
 INVENTORY = """
@@ -64,12 +65,16 @@ def digests(folder: Path) -> dict[str, str]:
 def test_a_good_playbook_is_played_to_its_end(scene: Scene) -> None:
     scene.wheel("1.0.0")
     scene.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
-    before, told, out = digests(scene.folder), list[Event](), scene.folder.parent / "report.txt"
-    assert rehearse(run_of(scene), told.append, out=out) == 0, told
-    report = out.read_text()
+    before, told, out = digests(scene.folder), list[Event](), scene.folder.parent / "report.html"
+    assert rehearse(run_of(scene), told.append, report=out) == 0, told
+    report = out.with_suffix(".txt").read_text()
     assert report.count("as expected") == 4
     assert "on web_1, web_2; 1 health check of each asked from outside" in report
+    assert report.count("requests meanwhile, 0 dropped") == 3  # the socket is systemd's
     assert Noted(report) in told
+    page = out.read_text()
+    assert page.count('<span class="mark gate"') > 4  # each host's, in every act
+    assert SECRET not in page
     ended = [event.exit_status for event in told if isinstance(event, RunEnded)]
     assert ended == [0, 4, 0, 0]
     assert digests(scene.folder) == before
@@ -82,10 +87,10 @@ def test_what_the_world_does_to_a_deploy_is_played_as_well(scene: Scene) -> None
     told = list[Event]()
     assert rehearse(run_of(scene), told.append, faults=True) == 0, told
     report = str(told[-1])
-    assert report.count("as expected") == 8
-    for what in ("controller is killed", "agent is killed", "cable is cut", "power is cut"):
-        assert f"in the gate {what}" in report.replace("a host's ", "").replace("the c", "c")
-    assert report.count("after the fault, by itself") == 4
+    assert report.count("as expected") == 9
+    for fault in Fault:
+        assert f"in the gate {fault.value}" in report
+    assert report.count("after the fault, by itself") == 5
     assert left(scene) == []
 
 
@@ -131,6 +136,7 @@ def test_machines_that_are_kept_can_be_reached_as_told(scene: Scene) -> None:
         import sys
         from shipit.events import Noted
         from shipit.rehearse import rehearse
+from shipit.rehearse.acts import Fault
         from shipit.wishes import Run
         from pathlib import Path
 

@@ -120,6 +120,11 @@ class Lab:
         return {name: _host(machine) for name, machine in self._machines.items()}
 
     @property
+    def folder(self) -> Path:
+        """What lies here goes when the lab goes."""
+        return self._claim.folder
+
+    @property
     def prefix(self) -> str:
         """What the lab's namespaces, links, groups and machines are called on this machine."""
         return self._claim.prefix
@@ -207,6 +212,11 @@ class Lab:
 
     def mend_cable(self, name: str) -> None:
         call("ip", "link", "set", self._machine(name).blueprint.label, "up")
+
+    def stay(self) -> str:
+        """Let the hosts outlive this process; says until when."""
+        atexit.unregister(self.down)
+        return "the machines stay until the next lab on this machine"
 
     def down(self) -> None:
         """Remove every trace of the lab; a second call does nothing.

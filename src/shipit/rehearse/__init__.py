@@ -2,45 +2,40 @@
 
 Promises that no real host is touched, that the playbook's files are only read, and that the
 machines are gone at the end, also after Ctrl-C, unless they are to be kept. Secrets are fetched as
-in a deploy. The machines are of one kind (Debian 12, Python 3.11) whatever the real hosts are.
+in a deploy. What the machines are is their provider's business.
 """
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
-import time
-from contextlib import contextmanager
+import os
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipit import deploy, inventory, render
-from shipit.errors import InputError, Mistake
+from shipit import deploy, inventory
+from shipit.errors import InputError, Mistake, Place
 from shipit.events import Noted
-from shipit.lab import Lab, LabError, obstacles
 from shipit.offers import wanted_by
-from shipit.rehearse import casting, playbill, spectator
+from shipit.rehearse import casting, customers, nspawn, playbill, spectator, vagrant
 from shipit.rehearse import faults as breaking
-from shipit.rehearse.acts import ACTS, FAULTS, Scene, as_written, wrong_with
-from shipit.wishes import NAMELESS
+from shipit.rehearse.acts import ACTS, FAULTS, Bar, Scene, as_written, wrong_with
+from shipit.rehearse.page import page
+from shipit.rehearse.playbill import Performance
+from shipit.rehearse.recording import Recording
+from shipit.rehearse.stage import as_changed, how_to_reach, machines_for, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from shipit.events import Emit
-    from shipit.inventory import Host
-    from shipit.rehearse.acts import Act, Change, Fault, Releases
-    from shipit.rehearse.casting import Cast
-    from shipit.wishes import Run, Wish
+    from shipit.rehearse.acts import Act, Fault
+    from shipit.rehearse.machines import Provider
+    from shipit.rehearse.stage import Stage
+    from shipit.wishes import Run
 
-PROVIDERS = ("nspawn",)
-VAGRANT = (
-    "or in a full virtual machine, by Vagrant: "
-    "vagrant init debian/bookworm64 && vagrant up && vagrant ssh, and rehearse in there"
-)
+PROVIDERS = {"nspawn": nspawn.PROVIDER, "vagrant": vagrant.PROVIDER}
+GROUP = "rehearsal"  # of the inventory: of a playbook's hosts, those that are played
 FAILED, INTERRUPTED = 3, 130  # no real host was touched, whatever went wrong
 
 
@@ -50,7 +45,7 @@ def rehearse(
     *,
     provider: str = "nspawn",
     keep: bool = False,
-    out: Path | None = None,
+    report: Path | None = None,
     faults: bool = False,
 ) -> int:
     """Play the playbook through and tell how it went.
@@ -60,7 +55,7 @@ def rehearse(
         emit: is told all that happens, the report last.
         provider: of the machines.
         keep: leave the machines running, and say how to reach them.
-        out: a file for the report.
+        report: a file for the report as a page of HTML; as text it is written beside it.
         faults: play what the world does to a deploy as well: killed, cut off, without power.
 
     Returns:
@@ -70,144 +65,102 @@ def rehearse(
         InputError: something a person wrote is wrong; told before a machine is booted.
         LabError: this machine can't boot others, or one of them failed.
     """
-    _refuse_if_impossible(provider)
-    wanted = wanted_by(run, emit)
+    maker = _provider(provider)
+    _refuse_if_unwritable(report)
+    recording = Recording(emit)
+    wanted = wanted_by(run, recording)
+    chosen = inventory.load(run.inventory).groups.get(GROUP, ())
+    cast = casting.cast([[wish.target.name for wish in each] for each in wanted], chosen)
     acts = (*ACTS, *FAULTS) if faults else ACTS
-    cast = casting.cast([[wish.target.name for wish in each] for each in wanted])
-    with _machines(cast, emit, keep=keep) as lab:
-        stage = _stage(run, wanted, cast, lab, emit)
+    unplayable = tuple(act for act in acts if act.fault in maker.unable)
+    planned = Performance(
+        str(run.playbook),
+        maker,
+        cast,
+        (),
+        tuple(a for a in acts if a not in unplayable),
+        unplayable,
+    )
+    with machines_for(cast, maker, recording, keep=keep) as machines:
+        scene = stage(run, wanted, cast, machines)
         try:
-            scenes, is_interrupted = _played(stage, acts)
+            played = _played(scene, planned, recording)
         finally:
             if keep:
-                emit(Noted(_how_to_reach(stage)))
-    text = playbill.report(
-        str(run.playbook), cast, scenes, is_interrupted=is_interrupted, acts=acts
-    )
-    emit(Noted(text))
-    if out:
-        out.write_text(text)
-    if is_interrupted:
+                emit(Noted(how_to_reach(scene)))
+    _tell(played, report, emit)
+    if played.is_interrupted:
         return INTERRUPTED
-    return FAILED if any(scene.wrong for scene in scenes) else 0
+    return 0 if played.is_good else FAILED
 
 
-def _refuse_if_impossible(provider: str) -> None:
-    if provider not in PROVIDERS:
-        what = f"there is no provider {provider!r}"
+def _provider(name: str) -> Provider:
+    if name not in PROVIDERS:
+        what = f"there is no provider {name!r}"
         raise InputError(Mistake("rehearsal-provider", what, hint=f"known: {', '.join(PROVIDERS)}"))
-    if reasons := obstacles():
-        raise LabError(
-            "no-lab", f"no machines can be booted here: {'; '.join(reasons)}", hint=VAGRANT
+    PROVIDERS[name].refuse()
+    return PROVIDERS[name]
+
+
+def _refuse_if_unwritable(report: Path | None) -> None:
+    """Say so before an hour is spent, and not after."""
+    if report is None:
+        return
+    spots = [spot for spot in _files(report) if spot.exists()] or [report.parent]
+    if report.is_dir() or not all(os.access(spot, os.W_OK) for spot in spots):
+        what = "the report can't be written here"
+        raise InputError(
+            Mistake("rehearsal-report", what, Place(str(report)), "--report FILE.html")
         )
 
 
-# --- the machines ------------------------------------------------------------------------------
+def _files(report: Path) -> tuple[Path, Path]:
+    return report.with_suffix(".html"), report.with_suffix(".txt")
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """Where it plays.
-
-    Attributes:
-        run: as it was asked for, with machines in the place of hosts.
-        wanted: what each machine should get, by deployment.
-    """
-
-    run: Run
-    wanted: Sequence[Sequence[Wish]]
-    cast: Cast
-    lab: Lab
-    emit: Emit
-
-
-@contextmanager
-def _machines(cast: Cast, emit: Emit, *, keep: bool) -> Iterator[Lab]:
-    """Boot the machines, and leave nothing of them unless they are to be kept."""
-    names = list(cast.machines.values())
-    emit(Noted(f"booting disposable machines: {', '.join(names)}"))
-    folder = Path(tempfile.mkdtemp(prefix="shipit-rehearsal-"))
-    try:
-        lab = Lab.up(names, folder, emit=lambda text: emit(Noted(text)))
-        try:
-            yield lab
-        finally:
-            if keep:
-                atexit.unregister(lab.down)
-            else:
-                lab.down()
-    finally:
-        if not keep:
-            shutil.rmtree(folder)
-
-
-def _stage(run: Run, wanted: Sequence[Sequence[Wish]], cast: Cast, lab: Lab, emit: Emit) -> _Stage:
-    """Put machines in the place of hosts, in the run and in what is wanted."""
-    folder = next(iter(lab.hosts.values())).key.parent  # goes when the machines go
-    (folder / "machines.yaml").write_text(lab.inventory())
-    machines = inventory.load([folder / "machines.yaml"]).hosts
-    ways = {machine.name: casting.connection_of(machine) for machine in machines}
-    text = casting.inventory_text(
-        inventory.load(run.inventory),
-        [wish.target.host for each in wanted for wish in each],
-        {host: ways[machine] for host, machine in cast.machines.items()},
-    )
-    path = folder / "inventory.yaml"
-    path.touch(mode=0o600)  # variables may be nobody else's business
-    path.write_text(text)
-    on_machines = replace(
-        run, inventory=(path,), limit=",".join(cast.machines), become_password=None
-    )
-    hosts = {host.name: host for host in inventory.load([path]).hosts}
-    played = [
-        [_changed(wish, hosts[wish.target.name], as_written) for wish in each if _is_in(cast, wish)]
-        for each in wanted
-    ]
-    return _Stage(on_machines, played, cast, lab, emit)
-
-
-def _is_in(cast: Cast, wish: Wish) -> bool:
-    return wish.target.name in cast.machines
-
-
-def _changed(wish: Wish, host: Host, change: Change) -> Wish:
-    """Return a wish for this host with a changed deployment; the playbook's file stays as it is."""
-    target = wish.target
-    draft = replace(target.draft, values=change(target.draft.values))
-    deployment = render.deployment(draft, host, target.extra_vars, NAMELESS)
-    return replace(wish, target=replace(target, draft=draft, host=host, deployment=deployment))
-
-
-def _how_to_reach(stage: _Stage) -> str:
-    host = next(iter(stage.lab.hosts.values()))
-    return (
-        "the machines stay until the next rehearsal here: "
-        f"ssh -i {host.key} {host.user}@{host.address}; "
-        f"shipit status {stage.run.playbook} -i {stage.run.inventory[0]} -l {stage.run.limit}"
-    )
+def _tell(played: Performance, report: Path | None, emit: Emit) -> None:
+    text = playbill.report(played)
+    emit(Noted(text))
+    if report:
+        as_page, as_text = _files(report)
+        as_page.write_text(page(played))
+        as_text.write_text(text)
+        emit(Noted(f"the report: {as_page} and {as_text}"))
 
 
 # --- the acts ----------------------------------------------------------------------------------
 
 
-def _played(stage: _Stage, acts: Sequence[Act]) -> tuple[list[Scene], bool]:
-    """Play the acts, up to the first that goes wrong; says too whether Ctrl-C ended it."""
+def _played(stage: Stage, planned: Performance, recording: Recording) -> Performance:
+    """Play the acts, up to the first that goes wrong or is interrupted."""
     scenes: list[Scene] = []
-    first: Releases = {}
-    for number, act in enumerate(acts, 1):
-        stage.emit(Noted(f"act {number} of {len(acts)}: {act.title}"))
-        began = time.monotonic()
-        ended = _perform(act, stage)
-        seconds = time.monotonic() - began
-        if INTERRUPTED in ended.statuses:
-            return scenes, True
-        sights = spectator.sights(stage.run, stage.wanted, stage.cast, stage.lab)
-        wrong = (*ended.wrong, *wrong_with(act, ended.statuses, sights, first))
-        scenes.append(Scene(act, seconds, wrong, sights, ended.settled))
-        if wrong:
+    for number, act in enumerate(planned.acts, 1):
+        recording(Noted(f"act {number} of {len(planned.acts)}: {act.title}"))
+        scene = _play(act, stage, recording, scenes)
+        if scene is None:
+            return replace(planned, scenes=scenes, is_interrupted=True)
+        scenes.append(scene)
+        if scene.wrong:
             break
-        first = first or scenes[0].releases
-    return scenes, False
+    return replace(planned, scenes=scenes)
+
+
+def _play(act: Act, stage: Stage, recording: Recording, before: Sequence[Scene]) -> Scene | None:
+    """Play one act while customers ask, and look at the machines; None if it was interrupted."""
+    running = before[-1].releases if before else {}
+    first = before[0].releases if before else {}
+    sent = customers.send(stage.wanted, running, stage.cast.machines, stage.machines)
+    recording.begin()
+    ended = _perform(act, stage, recording)
+    seconds = recording.seconds
+    served = customers.recall(sent, stage.machines)
+    if INTERRUPTED in ended.statuses:
+        return None
+    sights = spectator.sights(stage.run, stage.wanted, stage.cast, stage.machines)
+    wrong = (*ended.wrong, *wrong_with(act, ended.statuses, sights, first))
+    told = recording.masked((*wrong, *recording.problems)) if wrong else ()
+    bars = (*recording.bars, *ended.bars)
+    return Scene(act, seconds, told, sights, ended.settled, served, bars)
 
 
 @dataclass(frozen=True)
@@ -217,36 +170,38 @@ class _Ended:
     statuses: list[int]
     wrong: tuple[str, ...] = ()
     settled: float | None = None
+    bars: tuple[Bar, ...] = ()
 
 
-def _perform(act: Act, stage: _Stage) -> _Ended:
+def _perform(act: Act, stage: Stage, emit: Emit) -> _Ended:
     if act.change is None:
-        return _Ended([deploy.rollback(stage.run, stage.emit)])
+        return _Ended([deploy.rollback(stage.run, emit)])
     if act.fault is not None:
-        return _break(act.fault, act, stage)
+        return _break(act.fault, act, stage, emit)
     statuses: list[int] = []
     for each in stage.wanted:
-        statuses.append(deploy.ship(_as_changed(each, act.change), stage.run, stage.emit))
+        statuses.append(deploy.ship(as_changed(each, act.change), stage.run, emit))
         if statuses[-1] == INTERRUPTED:
             break
     return _Ended(statuses)
 
 
-def _as_changed(wanted: Sequence[Wish], change: Change) -> list[Wish]:
-    return [_changed(wish, wish.target.host, change) for wish in wanted]
-
-
-def _break(fault: Fault, act: Act, stage: _Stage) -> _Ended:
+def _break(fault: Fault, act: Act, stage: Stage, emit: Emit) -> _Ended:
     """Break a deploy of every deployment; the slowest return is the one that counts."""
-    slowest = 0.0
+    slowest, bars = 0.0, list[Bar]()
     for each in stage.wanted:
-        changed = _as_changed(each, act.change or as_written)
-        machines = {wish.target.name: stage.cast.machines[wish.target.name] for wish in each}
-        place = breaking.Place(each[0].target.deployment.app, machines, stage.lab)
-        damage = breaking.play(fault, partial(deploy.ship, changed, stage.run), place)
+        changed = as_changed(each, act.change or as_written)
+        names = {wish.target.name: stage.cast.machines[wish.target.name] for wish in each}
+        place = breaking.Place(each[0].target.deployment.app, names, stage.machines)
+        ship = partial(deploy.ship, changed, stage.run)
+        damage = breaking.play(fault, ship, place, lambda text: emit(Noted(text)))
         if damage.seconds is None:
             return _Ended([], (f"{place.app}: the hosts did not settle it by themselves",))
         if damage.status == 0:
             return _Ended([0])
         slowest = max(slowest, damage.seconds)
-    return _Ended([], settled=slowest)
+        bars += [
+            Bar(damage.host, "deploy", 0.0, damage.after),
+            Bar(damage.host, fault.value, damage.after, damage.seconds, ok=False),
+        ]
+    return _Ended([], settled=slowest, bars=tuple(bars))

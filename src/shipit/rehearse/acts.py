@@ -78,6 +78,7 @@ class Fault(Enum):
     CONTROLLER = "the controller is killed"
     AGENT = "a host's agent is killed"
     CABLE = "a host's cable is cut"
+    REBOOT = "a host reboots"
     POWER = "a host's power is cut"
 
 
@@ -127,11 +128,33 @@ class Sight:
 
 
 @dataclass(frozen=True)
+class Served:
+    """How one host served a customer who asked all the time; the slowest answer in seconds."""
+
+    asked: int
+    dropped: int
+    slowest: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One step on one host; `began` counts in seconds from the beginning of its act."""
+
+    host: str
+    step: str
+    began: float
+    seconds: float
+    ok: bool = True
+
+
+@dataclass(frozen=True)
 class Scene:
     """An act as it was played; `wrong` is empty if it ended as it has to.
 
     Attributes:
         settled: the seconds from the fault until every host had settled it.
+        served: by app and host, where somebody could ask.
+        bars: what each host did when.
     """
 
     act: Act
@@ -139,6 +162,8 @@ class Scene:
     wrong: tuple[str, ...] = ()
     sights: Mapping[tuple[str, str], Sight] = field(default_factory=dict)
     settled: float | None = None
+    served: Mapping[tuple[str, str], Served] = field(default_factory=dict)
+    bars: tuple[Bar, ...] = ()
 
     @property
     def releases(self) -> dict[tuple[str, str], str]:

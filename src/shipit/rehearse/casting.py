@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from shipit.inventory import Host, Inventory
 
@@ -41,18 +41,23 @@ class Cast:
     left_out: tuple[str, ...] = ()
 
 
-def cast(deployments: Sequence[Sequence[str]], most: int = MOST) -> Cast:
+def cast(
+    deployments: Sequence[Sequence[str]], chosen: Collection[str] = (), most: int = MOST
+) -> Cast:
     """Choose hosts: the first of each deployment in any case, then the others in order.
 
     Args:
         deployments: the names of the hosts of each.
+        chosen: of these hosts those that are played, if a deployment has any of them.
         most: how many machines there may be, unless there are more deployments.
     """
     every = list(dict.fromkeys(name for names in deployments for name in names))
-    firsts = dict.fromkeys(names[0] for names in deployments)
-    chosen = list(dict.fromkeys([*firsts, *every]))[: max(most, len(firsts))]
-    played = [name for name in every if name in chosen]
-    left_out = tuple(name for name in every if name not in chosen)
+    able = [[name for name in names if name in chosen] or names for names in deployments]
+    firsts = dict.fromkeys(names[0] for names in able)
+    others = (name for names in able for name in names)
+    first = list(dict.fromkeys([*firsts, *others]))[: max(most, len(firsts))]
+    played = [name for name in every if name in first]
+    left_out = tuple(name for name in every if name not in first)
     return Cast(dict(zip(played, _machine_names(played), strict=True)), left_out)
 
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from shipit.events import Emit, Event
-    from shipit.lab import Lab
+    from shipit.rehearse.machines import Machines
 
     Ship = Callable[[Emit], int]
 
 GATE = "check"  # the step during which it happens
 STAGING_SECONDS = 600.0  # at most, until the gate
-SETTLING_SECONDS = 120.0  # at most, from the fault on
+SETTLING_SECONDS = 300.0  # at most, from the fault on
 ENDING_SECONDS = 60.0  # at most, for the controller to understand what happened
 _PAUSE_SECONDS = 0.05
 
@@ -39,28 +39,32 @@ class Damage:
     Attributes:
         status: the controller's exit status; negative if it was killed.
         seconds: from the fault until what it hit had settled it; None: it did not come to that.
+        host: the one it happened to.
+        after: the seconds from the beginning of the deploy until the fault.
     """
 
     status: int
     seconds: float | None
+    host: str = ""
+    after: float = 0.0
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where it happens: the app, the machine that plays each of its hosts, and their lab."""
+    """Where it happens: the app, and the name of the machine that plays each of its hosts."""
 
     app: str
-    machines: Mapping[str, str]
-    lab: Lab
+    names: Mapping[str, str]
+    machines: Machines
 
     def is_settled(self, machine: str) -> bool:
-        """Whether no transaction is open there (asked without the network)."""
+        """Whether no transaction is open there."""
         journal = f"/var/lib/shipit/txn/{self.app}.json"  # as docs/host.md names it
-        return self.lab.run(machine, "test", "-e", journal).returncode != 0
+        return self.machines.run(machine, "test", "-e", journal).returncode != 0
 
 
-def play(fault: Fault, ship: Ship, place: Place) -> Damage:
-    """Deploy by `ship` in a process of its own; let the fault happen in the first gate.
+def play(fault: Fault, ship: Ship, place: Place, tell: Callable[[str], None]) -> Damage:
+    """Deploy by `ship` in a process of its own; let the fault happen in the first gate, and tell.
 
     Raises:
         LabError: a machine did not do as it was told.
@@ -68,16 +72,19 @@ def play(fault: Fault, ship: Ship, place: Place) -> Damage:
     fork = multiprocessing.get_context("fork")  # what is shipped lives in this process alone
     hearing, telling = fork.Pipe(duplex=False)
     controller = fork.Process(target=_control, args=(ship, telling), daemon=True)
+    began = time.monotonic()
     controller.start()
     telling.close()
     try:
-        host = _first_in_gate(hearing)
+        host, after = _first_in_gate(hearing), time.monotonic() - began
+        if host:
+            tell(f"in the gate of {host}: now {fault.value}")
         seconds = _struck(fault, place, host, controller.kill) if host else None
         controller.join(ENDING_SECONDS)
     finally:
         controller.kill()
         controller.join()
-    return Damage(controller.exitcode or 0, seconds)
+    return Damage(controller.exitcode or 0, seconds, host, after)
 
 
 def _control(ship: Ship, telling: Connection) -> None:
@@ -107,24 +114,26 @@ def _first_in_gate(hearing: Connection) -> str:
 
 def _struck(fault: Fault, place: Place, host: str, kill: Callable[[], None]) -> float | None:
     """Let it happen, wait until it is settled, and put the cable back."""
-    lab, machine = place.lab, place.machines[host]
-    began, hit = time.monotonic(), [machine]
+    machines, name = place.machines, place.names[host]
+    began, hit = time.monotonic(), [name]
     match fault:
         case Fault.CONTROLLER:
             kill()
-            hit = list(place.machines.values())
+            hit = list(place.names.values())
         case Fault.AGENT:
             argv = ("systemctl", "kill", "--signal=KILL", "--kill-who=main")
-            lab.run(machine, *argv, f"shipit-{place.app}.service")
+            machines.run(name, *argv, f"shipit-{place.app}.service")
         case Fault.CABLE:
-            lab.cut_cable(machine)
+            machines.cut_cable(name)
+        case Fault.REBOOT:
+            machines.reboot(name)
         case Fault.POWER:
-            lab.power_cut(machine)
-            lab.boot(machine)
+            machines.power_cut(name)
+            machines.boot(name)
     try:
         return _settled(place, hit, began)
     finally:
-        lab.mend_cable(machine)
+        machines.mend_cable(name)
 
 
 def _settled(place: Place, hit: Sequence[str], began: float) -> float | None:

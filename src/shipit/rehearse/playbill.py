@@ -5,6 +5,7 @@ Pure. The same text is shown and kept.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shipit.faces import wording
@@ -13,54 +14,91 @@ from shipit.rehearse.acts import ACTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from shipit.rehearse.acts import Act, Scene, Sight
+    from shipit.rehearse.acts import Act, Scene, Served, Sight
     from shipit.rehearse.casting import Cast
+    from shipit.rehearse.machines import Provider
 
-MACHINES = "systemd-nspawn, Debian 12"
-LIMITS = (
-    "The machines share this machine's kernel and clock, and reach no other network: what needs "
-    "a database, a DNS name or another kernel has not been rehearsed."
-)
+AS_EXPECTED, NOT_AS_EXPECTED = "as expected", "NOT AS EXPECTED"
 
 
-def report(
-    playbook: str,
-    cast: Cast,
-    scenes: Sequence[Scene],
-    *,
-    is_interrupted: bool,
-    acts: Sequence[Act] = ACTS,
-) -> str:
-    """Return the report; acts after the first that went wrong were not played."""
-    head, played = _head(playbook, cast), _played(scenes)
-    rest = _not_played(acts[len(scenes) :], is_interrupted=is_interrupted)
-    return "\n".join([*head, "", *played, *rest, "", LIMITS]) + "\n"
+@dataclass(frozen=True)
+class Performance:
+    """A rehearsal as it went; acts after the first that went wrong were not played."""
+
+    playbook: str
+    provider: Provider
+    cast: Cast
+    scenes: Sequence[Scene]
+    acts: Sequence[Act] = ACTS
+    unplayable: Sequence[Act] = field(default=())  # by this provider
+    is_interrupted: bool = False
+
+    @property
+    def is_good(self) -> bool:
+        return not self.is_interrupted and not any(scene.wrong for scene in self.scenes)
+
+    @property
+    def title(self) -> str:
+        machines = wording.count(len(self.cast.machines), "machine")
+        return f"rehearsal of {self.playbook} on {machines} ({self.provider.kind})"
+
+    @property
+    def asides(self) -> list[str]:
+        """What was left out, and why."""
+        names = wording.names(self.cast.left_out)
+        hosts = [f"left out, to boot no more machines: {names}"] if names else []
+        kind = self.provider.kind
+        return hosts + [
+            f"left out, as {kind} can't play it: {act.title}" for act in self.unplayable
+        ]
+
+    @property
+    def not_played(self) -> Iterator[tuple[Act, str]]:
+        """Acts that have no scene, and what became of each."""
+        for number, act in enumerate(self.acts[len(self.scenes) :]):
+            yield act, "interrupted" if self.is_interrupted and number == 0 else "not played"
 
 
-def _head(playbook: str, cast: Cast) -> Iterator[str]:
-    machines = wording.count(len(cast.machines), "machine")
-    yield f"rehearsal of {playbook} on {machines} ({MACHINES}): {', '.join(cast.machines)}"
-    if cast.left_out:
-        yield f"left out, to boot no more machines: {wording.names(cast.left_out)}"
+def report(played: Performance) -> str:
+    """Return the report as text."""
+    head = [f"{played.title}: {', '.join(played.cast.machines)}", *played.asides]
+    scenes = [line for scene in played.scenes for line in _scene(scene)]
+    rest = [_line(act, "", word) for act, word in played.not_played]
+    return "\n".join([*head, "", *scenes, *rest, "", played.provider.limits]) + "\n"
 
 
-def _played(scenes: Sequence[Scene]) -> Iterator[str]:
-    for scene in scenes:
-        ended = "NOT AS EXPECTED" if scene.wrong else "as expected"
-        yield f"  {scene.act.title:36}  {wording.seconds(scene.seconds):>6}  {ended}"
-        if scene.settled is not None:
-            yield f"      back {wording.seconds(scene.settled)} after the fault, by itself"
-        yield from (f"      runs {text}" for text in _seen(scene.sights))
-        yield from (f"      {text}" for text in scene.wrong)
+def ended(scene: Scene) -> str:
+    return NOT_AS_EXPECTED if scene.wrong else AS_EXPECTED
 
 
-def _not_played(acts: Sequence[Act], *, is_interrupted: bool) -> Iterator[str]:
-    for number, act in enumerate(acts):
-        word = "interrupted" if is_interrupted and number == 0 else "not played"
-        yield f"  {act.title:36}  {'':6}  {word}"
+def seen(scene: Scene) -> list[str]:
+    """Return what is no fault of a scene: the return, how it served, what runs."""
+    back = []
+    if scene.settled is not None:
+        back = [f"back {wording.seconds(scene.settled)} after the fault, by itself"]
+    return [*back, *_served(scene.served), *(f"runs {text}" for text in _running(scene.sights))]
 
 
-def _seen(sights: Mapping[tuple[str, str], Sight]) -> Iterator[str]:
+def _scene(scene: Scene) -> Iterator[str]:
+    yield _line(scene.act, wording.seconds(scene.seconds), ended(scene))
+    yield from (f"      {text}" for text in (*seen(scene), *scene.wrong))
+
+
+def _line(act: Act, duration: str, word: str) -> str:
+    return f"  {act.title:36}  {duration:>6}  {word}"
+
+
+def _served(served: Mapping[tuple[str, str], Served]) -> Iterator[str]:
+    """Give one sentence on all who asked meanwhile."""
+    if not served:
+        return
+    asked = wording.count(sum(each.asked for each in served.values()), "request")
+    dropped = sum(each.dropped for each in served.values())
+    slowest = wording.seconds(max(each.slowest for each in served.values()))
+    yield f"{asked} meanwhile, {dropped} dropped; the slowest took {slowest}"
+
+
+def _running(sights: Mapping[tuple[str, str], Sight]) -> Iterator[str]:
     """Give what runs, with the hosts that run it."""
     hosts: dict[tuple[str, int], list[str]] = {}
     for (_, host), sight in sights.items():

@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
     from shipit.agent.protocol import Status
     from shipit.events import Event
-    from shipit.lab import Lab
     from shipit.rehearse.casting import Cast
+    from shipit.rehearse.machines import Machines
     from shipit.spec import Check
     from shipit.wishes import Run, Wish
 
 PATIENCE_SECONDS = 15.0  # for a service that has just been started once more
 PAUSE_SECONDS = 0.2
-_OVERHEAD_SECONDS = 10.0  # of starting a program on a machine
+_OVERHEAD_SECONDS = 30.0  # of starting a program on a machine
 
 
 def sights(
-    run: Run, wanted: Sequence[Sequence[Wish]], cast: Cast, lab: Lab
+    run: Run, wanted: Sequence[Sequence[Wish]], cast: Cast, machines: Machines
 ) -> dict[tuple[str, str], Sight]:
     """Return what is seen, by app and host."""
     seen: dict[tuple[str, str], Sight] = {}
     for each, (app, answers) in zip(wanted, look.status(run, _unheard), strict=True):
         for wish in each:
             name = wish.target.name
-            seen[app, name] = _sight(wish, answers[name], cast.machines[name], lab)
+            seen[app, name] = _sight(wish, answers[name], cast.machines[name], machines)
     return seen
 
 
@@ -47,31 +47,31 @@ def _unheard(_event: Event) -> None:
     """Leave out what looking is made of: what went wrong is in the answers."""
 
 
-def _sight(wish: Wish, answer: Status | Problem, machine: str, lab: Lab) -> Sight:
+def _sight(wish: Wish, answer: Status | Problem, machine: str, machines: Machines) -> Sight:
     if isinstance(answer, Problem):
         return Sight("", wrong=(answer.what,))
     if not answer.release:
         return Sight("")
     health = wish.target.rendered(wish.names(answer.release)).health
-    told = [_asked(lab, machine, check) for check in health.checks if check.http]
+    told = [_asked(machines, machine, check) for check in health.checks if check.http]
     wrong = (answer.stuck, *answer.drift, *told)
     return Sight(answer.release, told.count(""), tuple(text for text in wrong if text))
 
 
-def _asked(lab: Lab, machine: str, check: Check) -> str:
+def _asked(machines: Machines, machine: str, check: Check) -> str:
     """Ask for a check's URL until the answer is good or patience ends; says what is wrong."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while wrong := misfit(check, _answer(lab, machine, check)):
+    while wrong := misfit(check, _answer(machines, machine, check)):
         if time.monotonic() > deadline:
             return f"{check.http}: {wrong}"
         time.sleep(PAUSE_SECONDS)
     return ""
 
 
-def _answer(lab: Lab, machine: str, check: Check) -> Mapping[str, object]:
+def _answer(machines: Machines, machine: str, check: Check) -> Mapping[str, object]:
     argv = ("python3", "-I", "-", check.http, str(check.timeout))
     program = Path(glance.__file__).read_text()
-    done = lab.run(machine, *argv, input=program, timeout=check.timeout + _OVERHEAD_SECONDS)
+    done = machines.run(machine, *argv, input=program, timeout=check.timeout + _OVERHEAD_SECONDS)
     if done.returncode:
         return {"error": done.stderr.strip()}
     answer = json.loads(done.stdout)

@@ -20,7 +20,7 @@ from shipit.agent import contents
 from shipit.errors import InputError, Mistake, Place
 from shipit.render import templating
 from shipit.render.envfile import env_file, revealed
-from shipit.render.templating import TemplateFaultError, Variables
+from shipit.render.templating import TemplateFaultError, Variables, page
 from shipit.spec.words import RESERVED
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "deployment",
     "env_file",
     "gate",
+    "page",
     "release_texts",
     "revealed",
     "smoke",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import (
     ChoiceLoader,
+    Environment,
     FileSystemLoader,
     PrefixLoader,
     StrictUndefined,
@@ -232,6 +233,18 @@ def _compiled(text: str) -> _Expression | Template:
     if not bare:
         return environment.from_string(text)
     return _Expression(environment.compile_expression(bare[1], undefined_to_none=False))
+
+
+def page(template: str, **names: object) -> str:
+    """Return one of our own templates of HTML, filled in; whatever is put into it is escaped."""
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        loader=FileSystemLoader(own_templates()),
+    )
+    return environment.get_template(template).render(names)
 
 
 def own_templates() -> Path:

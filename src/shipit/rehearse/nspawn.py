@@ -1,0 +1,34 @@
+"""Make a rehearsal's machines by systemd-nspawn: half a second each, on our own kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shipit.lab import Lab, LabError, obstacles
+from shipit.rehearse.machines import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from shipit.rehearse.machines import Machines
+
+
+def _refuse() -> None:
+    if reasons := obstacles():
+        what = f"no machines can be booted here: {'; '.join(reasons)}"
+        raise LabError("no-lab", what, hint="or rehearse on virtual machines: --provider vagrant")
+
+
+def _up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Machines:
+    return Lab.up(names, folder, emit=tell)
+
+
+PROVIDER = Provider(
+    kind="systemd-nspawn, Debian 12",
+    limits="The machines share this machine's kernel and clock, and reach no other network: what "
+    "needs a database, a DNS name or another kernel has not been rehearsed.",
+    unable=frozenset(),
+    refuse=_refuse,
+    up=_up,
+)

@@ -1,0 +1,62 @@
+"""Ask for one URL over and over until SIGTERM, and write down how it went as JSON.
+
+{"asked", "dropped", "slowest"}: dropped are those that got no answer, or one of another status;
+slowest is in seconds. Run on a machine by its Python alone: python3 -I pulse.py URL STATUS RESULT
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+PAUSE_SECONDS = 0.1
+PATIENCE_SECONDS = 10.0
+
+
+class _AsItIs(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer like any other."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def status_of(url: str) -> int:
+    """Return the status of an answer, and 0 for none."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AsItIs)
+    try:
+        with opener.open(url, timeout=PATIENCE_SECONDS) as answer:
+            answer.read()
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def listen(url: str, wanted: int, is_over: threading.Event) -> dict[str, float]:
+    """Ask until it is over; returns what came of it."""
+    asked = dropped = 0
+    slowest = 0.0
+    while not is_over.wait(PAUSE_SECONDS):
+        began = time.monotonic()
+        asked += 1
+        dropped += status_of(url) != wanted
+        slowest = max(slowest, time.monotonic() - began)
+    return {"asked": asked, "dropped": dropped, "slowest": slowest}
+
+
+def main(url: str, status: str, result: str) -> None:
+    is_over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: is_over.set())
+    found = listen(url, int(status), is_over)
+    Path(result).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,123 @@
+"""Set the stage of a rehearsal: machines in the place of the playbook's hosts.
+
+Promises that no real host can be reached from it, and that the machines are gone when it is left,
+unless they are to be kept.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipit import inventory, render
+from shipit.events import Noted
+from shipit.rehearse import casting
+from shipit.rehearse.acts import as_written
+from shipit.wishes import NAMELESS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shipit.events import Emit
+    from shipit.inventory import Host
+    from shipit.rehearse.acts import Change
+    from shipit.rehearse.casting import Cast
+    from shipit.rehearse.machines import Machines, Provider
+    from shipit.wishes import Run, Wish
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where it plays.
+
+    Attributes:
+        run: as it was asked for, with machines in the place of hosts.
+        wanted: what each machine should get, by deployment.
+    """
+
+    run: Run
+    wanted: Sequence[Sequence[Wish]]
+    cast: Cast
+    machines: Machines
+
+
+@contextmanager
+def machines_for(cast: Cast, provider: Provider, emit: Emit, *, keep: bool) -> Iterator[Machines]:
+    """Boot the machines, and leave nothing of them unless they are to be kept."""
+
+    def tell(text: str) -> None:
+        emit(Noted(text))
+
+    names = list(cast.machines.values())
+    tell(f"booting disposable machines ({provider.kind}): {', '.join(names)}")
+    folder = Path(tempfile.mkdtemp(prefix="shipit-rehearsal-"))
+    try:
+        machines = provider.up(names, folder, tell)
+        try:
+            yield machines
+        finally:
+            if keep:
+                tell(machines.stay())
+            else:
+                tell("removing the machines")
+                machines.down()
+    finally:
+        if not any(folder.iterdir()):  # else what lies there is still needed
+            folder.rmdir()
+
+
+def stage(run: Run, wanted: Sequence[Sequence[Wish]], cast: Cast, machines: Machines) -> Stage:
+    """Put machines in the place of hosts, in the run and in what is wanted."""
+    by_name = machines.folder / "machines.yaml"
+    by_name.write_text(machines.inventory())
+    ways = {host.name: casting.connection_of(host) for host in inventory.load([by_name]).hosts}
+    text = casting.inventory_text(
+        inventory.load(run.inventory),
+        [wish.target.host for each in wanted for wish in each],
+        {host: ways[machine] for host, machine in cast.machines.items()},
+    )
+    path = machines.folder / "inventory.yaml"
+    path.touch(mode=0o600)  # variables may be nobody else's business
+    path.write_text(text)
+    on_machines = replace(
+        run, inventory=(path,), limit=",".join(cast.machines), become_password=None
+    )
+    hosts = {host.name: host for host in inventory.load([path]).hosts}
+    played = [
+        [_changed(wish, hosts[wish.target.name], as_written) for wish in each if _is_in(cast, wish)]
+        for each in wanted
+    ]
+    return Stage(on_machines, played, cast, machines)
+
+
+def _is_in(cast: Cast, wish: Wish) -> bool:
+    return wish.target.name in cast.machines
+
+
+def as_changed(wanted: Sequence[Wish], change: Change) -> list[Wish]:
+    """Return wishes with a changed deployment; the playbook's file stays as it is."""
+    return [_changed(wish, wish.target.host, change) for wish in wanted]
+
+
+def _changed(wish: Wish, host: Host, change: Change) -> Wish:
+    target = wish.target
+    draft = replace(target.draft, values=change(target.draft.values))
+    deployment = render.deployment(draft, host, target.extra_vars, NAMELESS)
+    return replace(wish, target=replace(target, draft=draft, host=host, deployment=deployment))
+
+
+def how_to_reach(stage: Stage) -> str:
+    """Return the commands that lead to machines that are kept."""
+    path = shlex.quote(str(stage.run.inventory[0]))
+    host = inventory.load([stage.machines.folder / "machines.yaml"]).hosts[0].vars
+    login = f"{host['ansible_user']}@{host['ansible_host']}"
+    key = shlex.quote(str(host["ansible_ssh_private_key_file"]))
+    port = host["ansible_port"]
+    return (
+        f"the first machine: ssh -i {key} -p {port} {login}; "
+        f"all: shipit status {stage.run.playbook} -i {path} -l {stage.run.limit}"
+    )
