@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from shipit.errors import InputError, Mistake
 from shipit.events import StepBegan
+from shipit.lab import LabError
 from shipit.rehearse import faults
 from shipit.rehearse.acts import Fault
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 
 
 class Machines:
-    """Stands in for the lab: a transaction is open until it was looked for twice."""
+    """Stands in for a provider's: can't be asked at first, then has a transaction for one look."""
 
     def __init__(self) -> None:
         self.looks = 0
         self.mended: list[str] = []
 
     def run(self, machine: str, *argv: str) -> Machines:
+        if argv[0] == "test" and not self.looks:
+            self.looks += 1
+            raise LabError("machine-off", "it boots")
         self.looks += argv[0] == "test"
         return self
 

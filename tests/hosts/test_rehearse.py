@@ -136,7 +136,6 @@ def test_machines_that_are_kept_can_be_reached_as_told(scene: Scene) -> None:
         import sys
         from shipit.events import Noted
         from shipit.rehearse import rehearse
-from shipit.rehearse.acts import Fault
         from shipit.wishes import Run
         from pathlib import Path
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from shipit import look
 from shipit.events import Problem
+from shipit.lab import LabError
 from shipit.rehearse import glance
 from shipit.rehearse.acts import Sight
 
@@ -71,7 +72,11 @@ def _asked(machines: Machines, machine: str, check: Check) -> str:
 def _answer(machines: Machines, machine: str, check: Check) -> Mapping[str, object]:
     argv = ("python3", "-I", "-", check.http, str(check.timeout))
     program = Path(glance.__file__).read_text()
-    done = machines.run(machine, *argv, input=program, timeout=check.timeout + _OVERHEAD_SECONDS)
+    seconds = check.timeout + _OVERHEAD_SECONDS
+    try:
+        done = machines.run(machine, *argv, input=program, timeout=seconds)
+    except LabError as error:
+        return {"error": str(error)}
     if done.returncode:
         return {"error": done.stderr.strip()}
     answer = json.loads(done.stdout)
