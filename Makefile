@@ -1,5 +1,5 @@
 # Each command does its own set-up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint faults demo clean
+.PHONY: help setup test lint faults demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -8,6 +8,8 @@ READY := .venv/.ready
 WORKERS ?= 4
 # Random pairs of faults that `make faults` plays, besides every single one.
 FAULTS ?= 300
+# Options of `shipit rehearse`; one machine is enough where each is slow.
+REHEARSAL ?= --limit web1.example.com
 
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -33,6 +35,10 @@ demo: $(READY) ## ship a service to two real hosts, then a broken one, and roll 
 	$(BIN)/python playbooks/demo/prepare.py --version 1.2.0 --broken healthz
 	tests/as-root $(BIN)/python playbooks/demo/demo.py
 
+rehearsal: $(READY) ## play the demo through on a virtual machine by Vagrant (Debian, root or sudo)
+	$(BIN)/python playbooks/demo/prepare.py
+	tests/as-root tests/vagrant/run $(REHEARSAL)
+
 clean: ## remove what the others made in this folder
-	rm -rf .venv dist build .*_cache .hypothesis playbooks/demo/dist playbooks/demo/wheels
+	rm -rf rehearsal.html rehearsal.txt .venv dist build .*_cache .hypothesis playbooks/demo/dist playbooks/demo/wheels
 	find src tests playbooks -name __pycache__ -prune -exec rm -rf {} +

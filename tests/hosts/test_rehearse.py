@@ -81,6 +81,38 @@ def test_a_good_playbook_is_played_to_its_end(scene: Scene) -> None:
     assert left(scene) == []
 
 
+def vagrant_of(lab: Lab, folder: Path) -> None:
+    """Write a program that does as `vagrant` does, with the lab's hosts as its machines."""
+    ways = "\n".join(
+        f"Host {host.name.replace('web', 'web-')}\n  HostName {host.address}\n  Port {host.port}\n"
+        f"  User {host.user}\n  IdentityFile {host.key}\n  StrictHostKeyChecking no\n"
+        "  UserKnownHostsFile /dev/null\n  LogLevel FATAL\n"
+        for host in lab.hosts.values()
+    )
+    program = folder / "vagrant"
+    program.write_text(
+        f'#!/bin/sh\necho "$*" >>{folder}/asked\n[ "$1" != ssh-config ] || cat <<END\n{ways}END\n'
+    )
+    program.chmod(0o755)
+
+
+def test_machines_that_vagrant_made_are_played_on_over_ssh_alone(
+    scene: Scene, fresh: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.wheel("1.0.0")
+    scene.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
+    vagrant_of(fresh, tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    told = list[Event]()
+    assert rehearse(run_of(scene), told.append, provider="vagrant") == 0, told
+    report = str(told[-1])
+    assert report.count("as expected") == 4
+    assert "on web_1, web_2; 1 health check of each asked from outside" in report
+    assert report.count("requests meanwhile, 0 dropped") == 3
+    assert (tmp_path / "asked").read_text() == "up\nssh-config\ndestroy --force\n"
+    assert left(scene) == []
+
+
 def test_what_the_world_does_to_a_deploy_is_played_as_well(scene: Scene) -> None:
     scene.wheel("1.0.0")
     scene.playbook("1.0.0")

@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 
 PAUSE_SECONDS = 0.1
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0  # as a browser or a proxy has it
 
 
 class _AsItIs(urllib.request.HTTPRedirectHandler):
