@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shipit.rehearse.acts import Act, Fault
     from shipit.rehearse.machines import Provider
     from shipit.rehearse.stage import Stage
-    from shipit.wishes import Run
+    from shipit.wishes import Run, Wish
 
 PROVIDERS = {"nspawn": nspawn.PROVIDER, "vagrant": vagrant.PROVIDER}
 GROUP = "rehearsal"  # of the inventory: of a playbook's hosts, those that are played
@@ -69,29 +69,28 @@ def rehearse(
     _refuse_if_unwritable(report)
     recording = Recording(emit)
     wanted = wanted_by(run, recording)
-    chosen = inventory.load(run.inventory).groups.get(GROUP, ())
-    cast = casting.cast([[wish.target.name for wish in each] for each in wanted], chosen)
-    acts = (*ACTS, *FAULTS) if faults else ACTS
-    unplayable = tuple(act for act in acts if act.fault in maker.unable)
-    planned = Performance(
-        str(run.playbook),
-        maker,
-        cast,
-        (),
-        tuple(a for a in acts if a not in unplayable),
-        unplayable,
-    )
-    with machines_for(cast, maker, recording, keep=keep) as machines:
-        scene = stage(run, wanted, cast, machines)
+    planned = _planned(run, wanted, maker, (*ACTS, *FAULTS) if faults else ACTS)
+    with machines_for(planned.cast, maker, recording, keep=keep) as machines:
+        place = stage(run, wanted, planned.cast, machines)
         try:
-            played = _played(scene, planned, recording)
+            played = _played(place, planned, recording)
         finally:
             if keep:
-                emit(Noted(how_to_reach(scene)))
+                emit(Noted(how_to_reach(place)))
     _tell(played, report, emit)
     if played.is_interrupted:
         return INTERRUPTED
     return 0 if played.is_good else FAILED
+
+
+def _planned(
+    run: Run, wanted: Sequence[Sequence[Wish]], maker: Provider, acts: Sequence[Act]
+) -> Performance:
+    chosen = inventory.load(run.inventory).groups.get(GROUP, ())
+    cast = casting.cast([[wish.target.name for wish in each] for each in wanted], chosen)
+    unplayable = tuple(act for act in acts if act.fault in maker.unable)
+    playable = tuple(act for act in acts if act not in unplayable)
+    return Performance(str(run.playbook), maker, cast, (), playable, unplayable)
 
 
 def _provider(name: str) -> Provider:
@@ -115,7 +114,7 @@ def _refuse_if_unwritable(report: Path | None) -> None:
 
 
 def _files(report: Path) -> tuple[Path, Path]:
-    return report.with_suffix(".html"), report.with_suffix(".txt")
+    return report, report.with_name(report.name.removesuffix(".html") + ".txt")
 
 
 def _tell(played: Performance, report: Path | None, emit: Emit) -> None:
