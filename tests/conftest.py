@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pytest
 
 VAGRANT = (
-    "export SHIPIT_MACHINES=test && vagrant up && vagrant ssh-config >test.ssh && git archive HEAD | "
-    "ssh -F test.ssh test 'tar x && sudo apt-get install -y make && make test'"
+    "export SHIPIT_MACHINES=test && vagrant up && vagrant ssh-config >test.ssh && "
+    "git archive HEAD | ssh -F test.ssh test 'tar x && sudo apt-get install -y make && make test'"
 )
 
 # By default an example that takes 0.2 s is an error: on a busy machine any of them may.
