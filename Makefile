@@ -8,8 +8,8 @@ READY := .venv/.ready
 WORKERS ?= 4
 # Random pairs of faults that `make faults` plays, besides every single one.
 FAULTS ?= 300
-# Options of `shipit rehearse`; one machine is enough where each is slow.
-REHEARSAL ?= --limit web1.example.com
+# Options of `shipit rehearse`, for machines without KVM: one is enough, and it is slow.
+REHEARSAL ?= --limit web1.example.com -e patience=5m
 
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST)
