@@ -39,7 +39,8 @@ PROGRAM = """\
 echo "$*" >>{here}/asked
 case "$1" in
   "$FAIL") echo 'no room for it'; exit 1;;
-  ssh-config) cat {here}/ssh_config;;
+  ssh-config) echo '==> vagrant: A new version is there!'; cat {here}/ssh_config;;
+  destroy) echo '==> web1: Removing domain...';;
   up) echo '==> web1: Starting domain.'; echo '==> web1:  -- Memory: 512M'; echo '    web1: 10%';;
 esac
 """
@@ -78,7 +79,7 @@ def up(here: Path, told: list[str] | None = None) -> Vagrant:
 
 
 def test_ssh_config_is_read_with_its_quotes_and_the_first_of_several_values() -> None:
-    found = ways(SSH_CONFIG)
+    found = ways(SSH_CONFIG.splitlines())
     assert list(found) == list(NAMES)
     assert found["web1"]["IdentityFile"] == "/home/a person/key one"
     assert (found["web1"]["Port"], found["web2.example.com"]["Port"]) == ("2222", "22")
@@ -102,7 +103,7 @@ def test_what_removes_the_machines_is_told_before_there_is_one_and_only_doings_a
     up(here, told)
     first, *rest = told
     assert first.endswith(f"cd {here}/home && vagrant destroy --force")
-    assert rest == ["web1: Starting domain."]
+    assert rest == ["web1: Starting domain.", "vagrant: A new version is there!"]
 
 
 def test_vagrant_takes_the_machines_from_the_inventory_beside_its_file(here: Path) -> None:
@@ -146,6 +147,21 @@ def test_where_destroying_fails_everything_stays_and_the_command_is_told(
     assert (here / "home" / "Vagrantfile").exists()
 
 
+def test_a_second_ctrl_c_leaves_everything_and_tells_the_command(here: Path) -> None:
+    told = list[str]()
+
+    def interrupt(text: str) -> None:
+        told.append(text)
+        if "Removing" in text:
+            raise KeyboardInterrupt
+
+    machines = Vagrant.up(NAMES, here / "home", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        machines.down()
+    assert told[-1] == f"machines may be left; remove them: {machines.removal}"
+    assert (here / "home" / "Vagrantfile").exists()
+
+
 def test_the_end_leaves_an_empty_folder(here: Path) -> None:
     machines = up(here)
     (machines.folder / "inventory.yaml").touch()
@@ -167,6 +183,18 @@ def test_a_command_runs_as_root_over_a_pinned_connection(here: Path) -> None:
 def test_a_machine_that_can_t_be_reached_is_an_error_and_no_exit_status(here: Path) -> None:
     with pytest.raises(LabError, match="web1 can't be reached: No route to host"):
         up(here).run("web1", "unreachable")
+
+
+def test_what_else_vagrant_says_is_no_part_of_the_settings(here: Path) -> None:
+    up(here)
+    assert "new version" not in (here / "home/ssh_config").read_text()
+
+
+def test_a_machine_without_a_host_key_is_told_and_not_trusted(here: Path) -> None:
+    (here / "ssh").write_text("#!/bin/sh\necho 'cat: no such file' >&2; exit 1\n")
+    with pytest.raises(LabError, match="web1 has no host key: cat: no such file"):
+        up(here)
+    assert asked(here)[-1] == "destroy --force"
 
 
 def test_a_machine_that_vagrant_does_not_know_is_told(here: Path) -> None:

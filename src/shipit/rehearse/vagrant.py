@@ -23,7 +23,7 @@ from shipit.rehearse.machines import Provider
 from shipit.render.templating import own_templates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from shipit.rehearse.machines import Machines
@@ -38,6 +38,7 @@ _ASK_SECONDS = 120.0
 _LOGIN_SECONDS = 300.0  # for a machine that boots again
 _PAUSE_SECONDS = 0.5
 _TOLD, _SETTING = "==> ", ":  -- "  # lines that say what is done; and with which settings
+_HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 _NO_CONNECTION = 255  # the exit status that ssh keeps for its own troubles
 _EVIDENCE_LINES = 20
 
@@ -144,18 +145,26 @@ class Vagrant:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _learn_ways(self) -> None:
-        """Ask Vagrant how each machine is reached, and the machine itself for its host key."""
-        said: list[str] = []
-        self._vagrant("ssh-config", timeout=_ASK_SECONDS, tell=said.append)
-        self._ways = ways("\n".join(said))
+        """Ask Vagrant how each machine is reached, and the machine itself for its host key.
+
+        Raises:
+            LabError: one of them does not say.
+        """
+        said = self._vagrant("ssh-config", timeout=_ASK_SECONDS)
+        settings = [line for line in said if line.startswith(("Host ", "  "))]
+        (self._home / "ssh_config").write_text("\n".join([*settings, ""]))
+        self._ways = ways(settings)
         if missing := sorted(set(self._names) - set(self._ways)):
             raise LabError("lab-no-way", f"vagrant ssh-config names no {', '.join(missing)}")
-        (self._home / "ssh_config").write_text("\n".join([*said, ""]))
-        for name in self._names:
-            key = self._ssh(name, ("cat", "/etc/ssh/ssh_host_ed25519_key.pub"), (), "", 30.0)
-            self._host_keys[name] = " ".join(key.stdout.split()[:2])
+        self._host_keys = {name: self._host_key(name) for name in self._names}
         lines = [f"{name} {key}\n" for name, key in self._host_keys.items()]
         (self._home / "known_hosts").write_text("".join(lines))
+
+    def _host_key(self, name: str) -> str:
+        done = self._ssh(name, ("cat", _HOST_KEY), (), "", _LOGIN_SECONDS)
+        if done.returncode:
+            raise LabError("lab-no-host-key", f"{name} has no host key: {done.stderr.strip()}")
+        return " ".join(done.stdout.split()[:2])
 
     def _boot_id(self, name: str) -> str:
         return self.run(name, "cat", "/proc/sys/kernel/random/boot_id").stdout
@@ -177,10 +186,8 @@ class Vagrant:
             raise LabError("machine-off", f"{name} can't be reached: {done.stderr.strip()}")
         return done
 
-    def _vagrant(
-        self, *words: str, timeout: float, tell: Callable[[str], None] | None = None
-    ) -> None:
-        """Run a command of Vagrant's.
+    def _vagrant(self, *words: str, timeout: float) -> list[str]:
+        """Run a command of Vagrant's, telling what it does; returns its lines.
 
         Raises:
             LabError: it failed, with its last lines, or took longer.
@@ -192,19 +199,18 @@ class Vagrant:
             if line.startswith(_TOLD) and _SETTING not in line:
                 self._tell(line.removeprefix(_TOLD))
 
-        status = follow(
-            ("vagrant", *words), log, env=_environment(), tell=tell or hear, timeout=timeout
-        )
+        argv = ("vagrant", *words)
+        status = follow(argv, log, env=_environment(), tell=hear, timeout=timeout)
         if status:
-            words_of_it = "\n".join(said[-_EVIDENCE_LINES:])
-            what = f"vagrant {' '.join(words)} ended with {status}: {words_of_it}"
-            raise LabError("vagrant-failed", what)
+            last = "\n".join(said[-_EVIDENCE_LINES:])
+            raise LabError("vagrant-failed", f"{' '.join(argv)} ended with {status}: {last}")
+        return said
 
 
-def ways(ssh_config: str) -> Ways:
+def ways(ssh_config: Iterable[str]) -> Ways:
     """Return the settings of each host of a `vagrant ssh-config`; of several values the first."""
     found: Ways = {}
-    for line in ssh_config.splitlines():
+    for line in ssh_config:
         key, *values = shlex.split(line) or [""]
         if key == "Host":
             found[values[0]] = {}
