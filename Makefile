@@ -37,7 +37,7 @@ demo: $(READY) ## ship a service to two real hosts, then a broken one, and roll 
 
 rehearsal: $(READY) ## play the demo through on a virtual machine by Vagrant (Debian, root or sudo)
 	$(BIN)/python playbooks/demo/prepare.py
-	tests/as-root tests/vagrant/run $(REHEARSAL)
+	DEMO_DATABASE_URL=sqlite+aiosqlite:///demo.db tests/as-root tests/vagrant/run playbooks/demo.yaml $(REHEARSAL)
 
 clean: ## remove what the others made in this folder
 	rm -rf rehearsal.html rehearsal.txt .venv dist build .*_cache .hypothesis playbooks/demo/dist playbooks/demo/wheels

@@ -4,14 +4,16 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import paramiko
 import pytest
 
 import echoagent
 from shipit.agent import protocol
 from shipit.errors import HostError, Unreachable
-from shipit.transport import Endpoint, Network, connect
+from shipit.transport import Endpoint, Network, _ChannelStream, connect
+from shipit.transport.wire import FrameWire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,3 +85,30 @@ def test_a_local_python_that_is_missing_is_told(tmp_path: Path) -> None:
         with pytest.raises(Unreachable, match="python-missing"):
             link.open()
         link.close()
+
+
+class _EndedChannel:
+    """A channel of paramiko's whose connection was closed while something was sent."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self._ends = os.pipe()
+
+    def fileno(self) -> int:
+        return self._ends[0]
+
+    def settimeout(self, _seconds: float) -> None: ...
+
+    def sendall(self, _content: memoryview) -> None:
+        raise self._error
+
+    def shutdown_write(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [EOFError(), paramiko.SSHException("Channel is not open")])
+def test_a_connection_that_ends_while_sending_is_a_lost_link_and_no_bug(error: Exception) -> None:
+    channel = cast("paramiko.Channel", _EndedChannel(error))
+    wire = FrameWire("web1", _ChannelStream(channel, cast("paramiko.Transport", None)))
+    with pytest.raises(HostError, match=r"web1: .*the connection has ended.*\[link-lost\]"):
+        wire.write(b"frame")

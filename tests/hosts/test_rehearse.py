@@ -101,13 +101,15 @@ def test_machines_that_vagrant_made_are_played_on_over_ssh_alone(
 ) -> None:
     scene.wheel("1.0.0")
     scene.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
+    scene.inventory([], INVENTORY + "    rehearsal: {hosts: {web_2: }}\n")
     vagrant_of(fresh, tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     told = list[Event]()
     assert rehearse(run_of(scene), told.append, provider="vagrant") == 0, told
     report = str(told[-1])
     assert report.count("as expected") == 4
-    assert "on web_1, web_2; 1 health check of each asked from outside" in report
+    assert "on web_2; 1 health check of each asked from outside" in report
+    assert "left out, to boot no more machines: web_1" in report
     assert report.count("requests meanwhile, 0 dropped") == 3
     assert (tmp_path / "asked").read_text() == "up\nssh-config\ndestroy --force\n"
     assert left(scene) == []

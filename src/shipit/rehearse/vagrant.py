@@ -86,7 +86,7 @@ class Vagrant:
         return f"cd {shlex.quote(str(self._home))} && vagrant destroy --force"
 
     def inventory(self) -> str:
-        hosts = {name: _variables(way, self._host_keys[name]) for name, way in self._ways.items()}
+        hosts = {name: _variables(self._ways[name], key) for name, key in self._host_keys.items()}
         return json.dumps({"all": {"hosts": hosts}}, indent=2)
 
     def run(

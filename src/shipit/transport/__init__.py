@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,8 @@ from shipit.transport.ssh import Connection, Limits, Network
 from shipit.transport.wire import FrameWire, Link, Order, Wire, start
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shipit.transport.agentzip import AgentZip
 
 __all__ = [
@@ -139,10 +141,12 @@ class _ChannelStream:
 
     def write(self, content: bytes) -> None:
         # A view: sendall slices off each packet, which copies the rest of bytes every time.
-        self._channel.sendall(memoryview(content))  # type: ignore[arg-type]
+        with _lost_as_os_error():
+            self._channel.sendall(memoryview(content))  # type: ignore[arg-type]
 
     def close_send(self) -> None:
-        self._channel.shutdown_write()
+        with _lost_as_os_error():
+            self._channel.shutdown_write()
 
     def close(self) -> None:
         with suppress(OSError, EOFError, paramiko.SSHException):  # the link may be gone
@@ -159,6 +163,15 @@ class _ChannelStream:
 
     def is_up(self) -> bool:
         return self._transport.is_active()
+
+
+@contextmanager
+def _lost_as_os_error() -> Iterator[None]:
+    """Say in the words of a stream what paramiko has its own for: the connection has ended."""
+    try:
+        yield
+    except (EOFError, paramiko.SSHException) as error:
+        raise ConnectionError(f"the connection has ended: {error!r}") from error
 
 
 class _LocalLink:
