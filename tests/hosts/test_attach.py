@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import PORT, Scene
+from hosts.scene import Done, Scene, all_in, heard, stopped
 from hosts.site import HOSTS, Site, problems
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from shipit.lab import Lab
 
-CHECKS = [{"tcp": f"127.0.0.1:{PORT}"}]
-SLOW = {"checks": CHECKS, "deadline": "60s", "min_healthy": "8s"}
+PATIENCE = 120.0  # seconds
+HELD = "/run/held-"  # with a version: while it is there, that release gets not through its gate
+HEALTH = {
+    "checks": [{"command": f"test ! -e {HELD}{{{{ release.version }}}}"}],
+    "deadline": "300s",
+}
+LEASE = "/var/lib/shipit/txn/tinyapp.lease"
 
 
 @pytest.fixture(scope="module")
@@ -36,32 +39,49 @@ def site(deployed: Site) -> Iterator[Site]:
 
 
 def in_the_gate(site: Site, *words: str, **changes: object) -> subprocess.Popen[str]:
-    """Start a deploy of something new; return when every host is in its gate."""
-    site.wants(**{"health": SLOW, **changes})
+    """Start a deploy of something new; return when every host is held in its gate."""
+    for host in HOSTS:
+        site.spoil(host, f"touch {HELD}1.0.{site.number + 1}", f"rm -f {HELD}*")
+    site.wants(**{"health": HEALTH, "confirm_timeout": "600s", **changes})
     first = site.scene.start("deploy", "--json", *words)
-    assert first.stdout is not None
-    alarm = threading.Timer(60, first.kill)
-    alarm.start()
-    missing = set(HOSTS)
-    for line in first.stdout:
-        event = json.loads(line)
-        if event["event"] == "step-began" and event["step"] == "check":
-            missing.discard(event["host"])
-        if not missing:
-            break
-    alarm.cancel()
-    assert not missing
+    site.undo.callback(stopped, first)
+    heard(first, all_in("check", HOSTS))
     return first
 
 
-def killed(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
+def on_hosts(site: Site, script: str) -> None:
+    for host in HOSTS:
+        site.scene.sh(host, script)
 
 
-def outcomes(done: object) -> set[str]:
-    hosts = done.result["hosts"]  # type: ignore[attr-defined] # a Done
-    return {host["outcome"] for host in hosts.values()}
+def let_go(site: Site) -> None:
+    on_hosts(site, f"rm -f {HELD}*")
+
+
+def time_is_up(site: Site) -> None:
+    """Let the lease run out now: its end is a moment on the boot's clock."""
+    on_hosts(site, f"""sed -i 's/"deadline": [0-9.]*/"deadline": 0.0/' {LEASE}""")
+
+
+def attached(site: Site, *words: str, then: Callable[[Site], None]) -> Done:
+    """Attach; when that is said of every host, let something happen; return how it ended."""
+    missing = set(HOSTS)
+
+    def joined(event: dict[str, Any]) -> bool:
+        if event["event"] == "noted" and event["text"].startswith(("follows", "takes over")):
+            missing.discard(event["host"])
+        return not missing
+
+    process = site.scene.start("attach", "--json", *words)
+    site.undo.callback(stopped, process)
+    before = heard(process, joined)
+    then(site)
+    out, err = process.communicate(timeout=PATIENCE)
+    return Done(process.returncode, "".join(before) + out, err)
+
+
+def outcomes(done: Done) -> set[str]:
+    return {host["outcome"] for host in done.result["hosts"].values()}
 
 
 def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None:
@@ -71,8 +91,8 @@ def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None
     assert refused.status == 3, refused.said
     assert {each["code"] for each in problems(refused)} == {"locked"}
     assert all("the big one" in each["what"] for each in problems(refused))
-    done = site.scene.shipit("attach", "--json")
-    first.communicate()
+    done = attached(site, then=let_go)
+    first.communicate(timeout=PATIENCE)
     assert (first.returncode, done.status) == (0, 0), done.said
     assert outcomes(done) == {"deployed"}
     assert "the big one" in done.out
@@ -81,17 +101,17 @@ def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None
 
 
 def test_who_only_follows_lets_the_lease_decide(site: Site) -> None:
-    killed(in_the_gate(site, confirm_timeout="10s"))
-    done = site.scene.shipit("attach", "--json")
+    stopped(in_the_gate(site))
+    done = attached(site, then=time_is_up)
     assert done.status == 4, done.said
     assert outcomes(done) == {"returned"}
     assert site.scene.versions() == dict.fromkeys(HOSTS, site.runs)
 
 
 def test_a_deploy_without_a_controller_is_led_to_its_end(site: Site) -> None:
-    killed(in_the_gate(site, confirm_timeout="60s"))
+    stopped(in_the_gate(site))
     version = f"1.0.{site.number}"
-    done = site.scene.shipit("attach", "--json", "--take-over")
+    done = attached(site, "--take-over", then=let_go)
     assert done.status == 0, done.said
     assert outcomes(done) == {"deployed"}
     assert site.scene.versions() == dict.fromkeys(HOSTS, version)
@@ -99,9 +119,14 @@ def test_a_deploy_without_a_controller_is_led_to_its_end(site: Site) -> None:
 
 
 def test_a_host_that_confirms_by_itself_needs_no_controller(site: Site) -> None:
-    killed(in_the_gate(site, confirm="host", confirm_timeout="3s"))
+    stopped(in_the_gate(site, confirm="host"))
     version = f"1.0.{site.number}"
-    done = site.scene.shipit("attach", "--json")
+
+    def let_go_late(site: Site) -> None:
+        time_is_up(site)
+        let_go(site)
+
+    done = attached(site, then=let_go_late)
     assert done.status == 0, done.said
     assert site.scene.versions() == dict.fromkeys(HOSTS, version)
     site.runs = version
