@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.2  # often enough to meet a restart, and little load
 PATIENCE_SECONDS = 30.0  # as a browser or a proxy has it
 
 
