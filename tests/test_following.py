@@ -59,6 +59,11 @@ def test_the_exit_status_is_the_commands(tmp_path: Path) -> None:
     assert run(tmp_path, "raise SystemExit(7)", []) == 7
 
 
+def test_a_command_that_is_not_there_is_told_as_one(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="no such command: nowhere"):
+        follow(("nowhere",), tmp_path / "log", env={}, tell=list[str]().append, timeout=1.0)
+
+
 def test_one_that_takes_too_long_is_asked_to_end_and_may_put_things_away(tmp_path: Path) -> None:
     heard = list[str]()
     with pytest.raises(LabError, match="was not done after 5 s"):

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from shipit.lab import LabError
 
@@ -42,20 +42,12 @@ def follow(
         timeout: in seconds.
 
     Raises:
-        LabError: it took longer.
+        LabError: it took longer, or there is no such command.
     """
     deadline = time.monotonic() + timeout
     # Its output goes to a file: a pipe would stay open as long as any child of its lives.
     with log.open("wb") as sink, log.open(errors="replace") as source:
-        process = subprocess.Popen(
-            argv,
-            cwd=log.parent,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = _started(argv, log.parent, env, sink)
         lines = _lines(source, process)
         try:
             for line in lines:
@@ -67,6 +59,23 @@ def follow(
         finally:
             _end(process)
     return process.returncode
+
+
+def _started(
+    argv: Sequence[str], folder: Path, env: Mapping[str, str], sink: BinaryIO
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=folder,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise LabError("lab-command-missing", f"no such command: {argv[0]}") from error
 
 
 def _lines(source: TextIO, process: subprocess.Popen[bytes]) -> Iterator[str]:
