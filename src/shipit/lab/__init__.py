@@ -234,8 +234,7 @@ class Lab:
                 machine.reap()
             self._is_down = True
         atexit.unregister(self.down)
-        for number, before in self._signals.items():
-            signal.signal(number, before)
+        self._leave_signals()
 
     def _machine(self, name: str) -> Machine:
         try:
@@ -277,12 +276,19 @@ class Lab:
     def _watch_for_the_end(self) -> None:
         """Let the block's exit run when the process is asked to end, and `down` at its end."""
         atexit.register(self.down)
-        if threading.current_thread() is not threading.main_thread():
-            return  # only the main thread may set handlers
+        if not _may_set_signals():
+            return
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, _exit_by_signal)
                 self._signals[number] = signal.SIG_DFL
+
+    def _leave_signals(self) -> None:
+        """Put the handlers back; from another thread they stay, and end the process as well."""
+        if not _may_set_signals():
+            return
+        while self._signals:
+            signal.signal(*self._signals.popitem())
 
 
 def _check(names: Sequence[str], directory: Path, disk: Mapping[str, str]) -> None:
@@ -333,6 +339,10 @@ def _variables(host: LabHost) -> list[tuple[str, object]]:
         ("ansible_become", True),
         ("shipit_host_key", host.host_key),
     ]
+
+
+def _may_set_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _exit_by_signal(number: int, _frame: FrameType | None) -> None:
