@@ -14,6 +14,7 @@ import itertools
 import json
 import random
 import shutil
+import signal
 import threading
 import time
 from contextlib import closing, suppress
@@ -215,11 +216,10 @@ class Site:
         old = self.serving()
         self._plan([*case.way, *case.faults])
         with Load(self.scene.lab.hosts[self.host].address) as load:
-            for _ in range(attempts):
-                done = self._finished(self.begin())
-                self._settled()
-                self.check(done, old)
+            ends = [self._ended(old) for _ in range(attempts)]
+        self._has_happened(case, ends[-1])
         self._plan([])
+        assert load.versions, "the service answered nobody"
         known = {old, *(f"1.0.{n}" for n in range(self.number - attempts + 1, self.number + 1))}
         assert load.versions <= known, f"{load.versions} answered, of {known}"
         done = self._finished(self.begin(lease=LONG))
@@ -227,10 +227,33 @@ class Site:
         self.check(done, self.version)
         assert not (self.root / TXN).exists()
 
+    def _ended(self, old: str) -> Done:
+        """Deploy the next version, let the host come to rest, and check what it came to."""
+        done = self._finished(self.begin())
+        self._settled()
+        self.check(done, old)
+        return done
+
     def _plan(self, faults: Sequence[Fault]) -> None:
-        folder = self.root / str(sabotage.FOLDER).lstrip("/")
-        folder.mkdir(exist_ok=True)
-        (folder / sabotage.PLAN.name).write_text(json.dumps([asdict(fault) for fault in faults]))
+        plan = self._there(sabotage.PLAN)
+        plan.parent.mkdir(exist_ok=True)
+        plan.write_text(json.dumps([asdict(fault) for fault in faults]))
+
+    def _has_happened(self, case: Case, done: Done) -> None:
+        """Prove that a single fault struck, and of a pair at least one: else nothing was shown."""
+        left = json.loads(self._there(sabotage.PLAN).read_text())
+        mark = self._there(sabotage.MARK)
+        assert not mark.exists(), f"nobody brought about what was asked for: {mark.read_text()}"
+        if len(case.faults) > 1:
+            assert len(left) < len(case.way) + len(case.faults), f"it came to none of {case}"
+            return
+        assert left == [], f"it never came to {left}"
+        if case.faults[0].what == CONTROLLER:
+            assert done.status == -signal.SIGKILL, f"the controller lived: {done.said}"
+
+    def _there(self, path: Path) -> Path:
+        """Return where a file of the host is seen from here."""
+        return self.root / str(path).lstrip("/")
 
     def _finished(self, process: subprocess.Popen[str]) -> Done:
         """Let the command end, and bring about what the agent asks for meanwhile."""
@@ -267,7 +290,7 @@ class Site:
 
     def _obey(self, controller: subprocess.Popen[str] | None) -> None:
         """Cut the power or the cable, or kill the controller, when the agent has got there."""
-        mark = self.root / str(sabotage.MARK).lstrip("/")
+        mark = self._there(sabotage.MARK)
         if not mark.exists():
             return
         what = mark.read_text()

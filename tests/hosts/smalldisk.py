@@ -158,7 +158,7 @@ class SmallDisk(Site):
         return [json.loads(line) for line in lines if line.endswith("}")]  # a torn one is none
 
     def _obey(self, controller: subprocess.Popen[str] | None) -> None:
-        mark = self.root / str(sabotage.MARK).lstrip("/")
+        mark = self._there(sabotage.MARK)
         # `current` is switched, there and back, by a symlink made anew.
         happens = {FULL: lambda: self.leave(pages=0, inodes=1), READ_ONLY: self.make_read_only}
         if mark.exists() and (act := happens.get(mark.read_text())):
