@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipit.agent.contents import lasting
 from shipit.agent.failures import Refused
 from shipit.agent.host import QUICK, Answer, UnitView
 from shipit.agent.process import Done
@@ -20,6 +21,7 @@ from shipit.agent.protocol import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from shipit.agent.listeners import Endpoint
     from shipit.agent.paths import Paths
 
 GOOD = Done(0, "")
@@ -80,12 +82,14 @@ class Machine:
     loaded: dict[str, str] = field(default_factory=dict)  # what systemd has read
     running: dict[str, Running] = field(default_factory=dict)
     driver: list[str] = field(default_factory=list)  # command of the transient unit; [] without
+    answered: list[tuple[str, bool]] = field(default_factory=list)  # release; in its trial?
     idle: list[Callable[[], None]] = field(default_factory=list)  # done whenever time passes
     label: Callable[[], str] = str  # put before the names of calls
     clock: float = 1000.0
     boots: int = 1
     is_booting: bool = False
     starts: int = 0
+    started: list[str] = field(default_factory=list)  # names of units
 
     # --- faults ----------------------------------------------------------------------------------
 
@@ -137,6 +141,7 @@ class Machine:
         if name not in self.loaded and not self._load(name):
             return False
         self.starts += 1
+        self.started.append(name)
         started = Running(self.loaded[name], f"i{self.starts}", 100 + self.starts, self.wall_time)
         if name.endswith(".service") and self.release_in(started.text) in self.crashing:
             started.active, started.pid = "failed", 0
@@ -177,8 +182,12 @@ class Machine:
         return GOOD
 
     def _daemon_reload(self, _names: list[str]) -> Done:
-        names = [path.name for path in Path(self.paths.units).iterdir()]
+        folders = (self.paths.units, self.paths.runtime_units)
+        names = [path.name for folder in folders for path in Path(folder).iterdir()]
         self.loaded = {name: text for name in names if (text := self._text(name))}
+        for name, run in self.running.items():
+            if lasting(name, run.text) == lasting(name, self.loaded.get(name, "")):
+                run.text = self.loaded[name]  # a socket wakes another service from now on
         return GOOD
 
     def _load(self, name: str) -> bool:
@@ -188,8 +197,9 @@ class Machine:
         return bool(text)
 
     def _text(self, name: str) -> str:
-        path = Path(self.paths.units, name)
-        return path.read_text() if path.is_file() else ""
+        folders = (self.paths.units, self.paths.runtime_units)
+        found = [path for folder in folders if (path := Path(folder, name)).is_file()]
+        return found[0].read_text() if found else ""
 
     def _wants(self, name: str) -> Path:
         return Path(self.paths.units, "multi-user.target.wants", name)
@@ -251,18 +261,31 @@ class Machine:
     ) -> Done:
         return self._command(f"run {' '.join(argv)}", lambda: Done(0, f"{user} in {cwd}"))
 
-    def http(self, url: str, *, timeout: float, socket_path: str = "") -> Answer:
+    def http(self, url: str, *, timeout: float, via: str = "") -> Answer:
         fault = self._call(f"GET {url}")
         self._after(fault)
         if fault:
             return Answer(error="connection refused")
-        serving = [r for name, r in self.running.items() if name.endswith("web.service")]
-        if not serving or serving[0].active != "active":
+        serving = [r for name, r in self.running.items() if self._answers(name, via)]
+        if not serving or serving[-1].active != "active":
             return Answer(error="connection refused")
-        release = self.release_in(serving[0].text)
+        release = self.release_in(serving[-1].text)
+        self.answered.append((release, bool(via)))
         return Answer(
             status=500 if release in self.sick else 200, body=f'{{"release": "{release}"}}'.encode()
         )
+
+    def _answers(self, name: str, via: str) -> bool:
+        """Whether a unit is behind the private listener, or else behind the shared one."""
+        is_web = name.startswith("app-web") and name.endswith(".service")
+        return is_web and ("@trial" in name) == bool(via)
+
+    def knock(self, at: Endpoint, unit: str) -> bool:
+        self._after(self._call(f"knock for {unit}", fallible=False))
+        return unit in self.running and self.running[unit].active == "active"
+
+    def free_port(self, address: str) -> int:
+        return 40000
 
     def tcp(self, address: str, port: int, *, timeout: float) -> Answer:
         return Answer()
@@ -336,6 +359,8 @@ class Machine:
         self.boots += 1
         self.running, self.loaded, self.driver = {}, {}, []
         self.is_booting = True
+        for path in Path(self.paths.runtime_units).iterdir():
+            path.unlink()
         wants = self._wants("")
         queued = sorted(link.name for link in wants.iterdir()) if wants.is_dir() else []
         self._daemon_reload([])

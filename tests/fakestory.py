@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fakemachine import Killed, Machine, PowerCut
 from shipit.agent import files, journal, lease, ledger, prune, releases, transaction
 from shipit.agent.codec import to_json
-from shipit.agent.contents import Artifact, Check, Gate, Manifest, Unit
+from shipit.agent.contents import OVERLAP, Artifact, Check, Gate, Manifest, Unit
 from shipit.agent.failures import Refused, from_os_error
 from shipit.agent.machine import State
 from shipit.agent.paths import Paths
@@ -26,15 +26,22 @@ if TYPE_CHECKING:
 LEASE = 6.0
 LIMIT = 60  # processes in one story; more is a loop
 TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
-SOCKET = "[Socket]\nListenStream={port}\n[Install]\nWantedBy=sockets.target\n"
+SOCKET = "[Socket]\nListenStream={port}\nService={wakes}\n[Install]\nWantedBy=sockets.target\n"
 SERVICE = "[Service]\nExecStart={top}/venv/bin/{name}\n[Install]\nWantedBy=multi-user.target\n"
 
 
-def units(*, worker: bool) -> tuple[Unit, ...]:
+TRIAL = "app-web@trial.service"
+
+
+def units(*, worker: bool, overlaps: str) -> tuple[Unit, ...]:
+    """Return an app's units; `overlaps`: the release whose web has a unit of its own."""
     found = [
         Unit("app-web.socket", "web", start=True, watched=False, stop_timeout=1.0),
         Unit("app-web.service", "web", start=True, watched=True, stop_timeout=1.0),
     ]
+    if overlaps:
+        name = f"app-web@{overlaps}.service"
+        found[1] = replace(found[1], name=name, handover=OVERLAP, trial=TRIAL)
     if worker:
         found.append(
             Unit("app-worker.service", "worker", start=True, watched=True, stop_timeout=1.0)
@@ -42,12 +49,15 @@ def units(*, worker: bool) -> tuple[Unit, ...]:
     return tuple(found)
 
 
-def manifest(paths: Paths, release: str, *, worker: bool = False, keep: int = 5) -> Manifest:
+def manifest(
+    paths: Paths, release: str, *, worker: bool = False, overlaps: bool = False, keep: int = 5
+) -> Manifest:
     return Manifest(
         id=release, app=paths.app, version=release, root=paths.root, user="root",
         interpreter="python3", installer="uv", installer_wheel=TOOL,
         app_wheel=replace(TOOL, sha256=release.ljust(64, "0")),
-        wheels=(), requirements="", bundle="", units=units(worker=worker), texts=(), env=(),
+        units=units(worker=worker, overlaps=release if overlaps else ""),
+        wheels=(), requirements="", bundle="", texts=(), env=(),
         gate=Gate((Check("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5),
         smoke=(), keep_releases=keep, created="", created_by="",
     )  # fmt: skip
@@ -60,8 +70,12 @@ def put(paths: Paths, wanted: Manifest, *, port: int = 8000) -> None:
         files.make_directory(directory)
     for unit in wanted.units:
         text = SOCKET if unit.name.endswith(".socket") else SERVICE
-        content = text.format(port=port, top=release.top, name=unit.service)
+        wakes = next(u.name for u in wanted.units if u.service == unit.service and u.watched)
+        content = text.format(port=port, top=release.top, name=unit.service, wakes=wakes)
         files.write(f"{release.units}/{unit.name}", content.encode())
+        if unit.trial:
+            files.make_directory(f"{release.top}/trial")
+            files.write(f"{release.top}/trial/{unit.trial}", content.encode())
     files.write(release.manifest, json.dumps(to_json(wanted)).encode())
 
 
@@ -78,10 +92,10 @@ class Story:
 
     @classmethod
     def at(cls, directory: Path) -> Story:
-        for name in ("opt", "units", "var/txn"):
+        for name in ("opt", "units", "run", "var/txn"):
             (directory / name).mkdir(parents=True)
-        root, var, etc = (str(directory / name) for name in ("opt/app", "var", "units"))
-        paths = Paths("app", root, var, etc)
+        root, var, etc, run = (str(directory / name) for name in ("opt/app", "var", "units", "run"))
+        paths = Paths("app", root, var, etc, run)
         story = cls(paths, Machine(paths))
         story.machine.idle.append(story._controller)
         return story
@@ -202,6 +216,7 @@ class Story:
         """Invariant 1: code, units and processes are of one release; "" for a clean host."""
         paths, machine = self.paths, self.machine
         installed = sorted(path.name for path in Path(paths.units).glob("app-*"))
+        assert list(Path(paths.runtime_units).iterdir()) == []  # nothing is left of a trial
         if not release:
             assert (installed, releases.pointed(paths), machine.running) == ([], "", {})
             assert not Path(paths.current).is_symlink()

@@ -35,7 +35,8 @@ def test_without_errors_the_release_is_committed() -> None:
         path.append(state)
         state = following(state, Result.OK, tries=1, moves=len(path))
     assert path == [
-        State.RECEIVE, State.BUILD, State.ARM, State.ACTIVATE, State.CHECK, State.COMMIT
+        State.RECEIVE, State.BUILD, State.ARM, State.TRIAL, State.ACTIVATE, State.CHECK,
+        State.COMMIT,
     ]  # fmt: skip
     assert state is State.DONE
 

@@ -77,6 +77,33 @@ def rollback(story: Story) -> None:
     story.rollback(NEW)
 
 
+def overlapping_upgrade(story: Story) -> None:
+    story.deploy(manifest(story.paths, NEW, worker=True, overlaps=True))
+
+
+def overlapping_from_restarts(story: Story) -> None:
+    overlapping_upgrade(story)
+
+
+def sick_overlapping_upgrade(story: Story) -> None:
+    story.machine.sick.add(NEW)
+    overlapping_upgrade(story)
+
+
+def crashing_overlapping_upgrade(story: Story) -> None:
+    story.machine.crashing.add(NEW)
+    overlapping_upgrade(story)
+
+
+def called_back_overlapping(story: Story) -> None:
+    story.verdict = "revert"
+    overlapping_upgrade(story)
+
+
+def overlapping_rollback(story: Story) -> None:
+    story.rollback(NEW)
+
+
 # story -> releases committed beforehand
 STORIES: dict[Callable[[Story], None], tuple[str, ...]] = {
     first_deploy: (),
@@ -88,20 +115,30 @@ STORIES: dict[Callable[[Story], None], tuple[str, ...]] = {
     called_back: (OLD,),
     unconfirmed: (OLD,),
     rollback: (NEW, OLD),
+    overlapping_upgrade: (OLD,),
+    overlapping_from_restarts: (OLD,),
+    sick_overlapping_upgrade: (OLD,),
+    crashing_overlapping_upgrade: (OLD,),
+    called_back_overlapping: (OLD,),
+    overlapping_rollback: (NEW, OLD),
 }
 ENDS: dict[Callable[[Story], None], str] = {
     first_deploy: NEW,
     upgrade: NEW,
     changed_socket: NEW,
     rollback: NEW,
+    overlapping_upgrade: NEW,
+    overlapping_from_restarts: NEW,
+    overlapping_rollback: NEW,
 }
 ids = pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)
 
 
 def prepared(directory: Path, tell: Callable[[Story], None]) -> Story:
     story = Story.at(directory)
+    overlaps = "overlapping" in tell.__name__ and tell is not overlapping_from_restarts
     for release in STORIES[tell]:
-        story.deploy(manifest(story.paths, release))
+        story.deploy(manifest(story.paths, release, overlaps=overlaps))
         assert story.head == release
     story.machine.calls.clear()
     story.processes = 0
@@ -164,6 +201,32 @@ def test_without_a_fault_a_story_ends_as_it_should(
     tell(story)
     assert story.head == ENDS.get(tell, before)
     check_invariants(story, before)
+
+
+@pytest.mark.parametrize(
+    "tell", [sick_overlapping_upgrade, crashing_overlapping_upgrade], ids=lambda tell: tell.__name__
+)
+def test_a_release_that_fails_its_gate_was_never_where_customers_are(
+    scratch: Path, tell: Callable[[Story], None]
+) -> None:
+    story = prepared(scratch, tell)
+    tell(story)
+    assert "app-web@trial.service" in story.machine.started
+    assert f"app-web@{NEW}.service" not in story.machine.started
+    assert story.outcomes[-1] == "failed"
+    assert story.machine.answered[-1] != (NEW, False)
+
+
+def test_an_overlapping_successor_serves_before_its_predecessor_is_stopped(scratch: Path) -> None:
+    story = prepared(scratch, overlapping_upgrade)
+    overlapping_upgrade(story)
+    calls = [call.partition(": ")[2] for call in story.machine.calls]
+    begins, serves, ends = (
+        calls.index(f"start app-web@{NEW}.service"),
+        calls.index(f"knock for app-web@{NEW}.service"),
+        calls.index(f"stop app-web@{OLD}.service"),
+    )
+    assert begins < serves < ends
 
 
 @ids

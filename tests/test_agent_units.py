@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from shipit.agent.contents import Unit
+from shipit.agent.contents import OVERLAP, Unit
 from shipit.agent.host import UnitView
-from shipit.agent.units import Actions, Scene, decide
+from shipit.agent.units import Actions, Handover, Scene, decide, family
 
 SOCKET = Unit("a-web.socket", "web", start=True, watched=False, stop_timeout=1)
 WEB = Unit("a-web.service", "web", start=True, watched=True, stop_timeout=1)
@@ -15,7 +15,7 @@ NIGHTLY = Unit("a-nightly.service", "nightly", start=False, watched=False, stop_
 TIMER = Unit("a-nightly.timer", "nightly", start=True, watched=False, stop_timeout=1)
 ALL = (SOCKET, WEB, WORKER, NIGHTLY, TIMER)
 TEXTS = {unit.name: f"[Unit]\n# {unit.name}\n[Install]\nWantedBy=x\n" for unit in ALL}
-NOTHING = Actions((), (), (), (), (), (), reload=False, stop=(), reset=(), start=(), restart=())
+NOTHING = Actions((), (), (), (), (), (), False, (), (), (), (), (), ())
 
 
 def up(unit: Unit, **changes: object) -> UnitView:
@@ -42,14 +42,14 @@ def test_on_a_clean_host_everything_is_written_enabled_and_started() -> None:
         reload=True,
         reset=names(*ALL),
         start=names(SOCKET),
-        restart=names(WEB, WORKER, TIMER),
+        restart=(names(WEB, WORKER, TIMER),),
     )
 
 
 def test_unchanged_sockets_and_timers_are_left_alone_and_services_restarted() -> None:
     there = scene(SOCKET, WEB, WORKER, TIMER, untouched=frozenset(names(SOCKET, TIMER)))
     assert decide(ALL, TEXTS, names(*ALL), there) == replace(
-        NOTHING, reset=names(WEB, WORKER, NIGHTLY), restart=names(WEB, WORKER)
+        NOTHING, reset=names(WEB, WORKER, NIGHTLY), restart=(names(WEB, WORKER),)
     )
 
 
@@ -59,7 +59,7 @@ def test_a_changed_socket_has_its_service_stopped_first() -> None:
     actions = decide((SOCKET, WEB, WORKER), TEXTS, (), there)
     assert actions.stop == names(SOCKET, WEB)
     assert actions.start == names(SOCKET)
-    assert actions.restart == names(WEB, WORKER)
+    assert actions.restart == (names(WEB, WORKER),)
 
 
 def test_a_socket_that_systemd_has_not_read_anew_counts_as_changed() -> None:
@@ -101,7 +101,7 @@ def test_a_service_that_crashes_again_and_again_is_stopped_before_it_is_forgotte
     actions = decide((WEB, WORKER), TEXTS, (), replace(there, views=views))
     assert actions.stop == names(WEB)
     assert WEB.name in actions.reset
-    assert actions.restart == names(WEB, WORKER)
+    assert actions.restart == (names(WEB, WORKER),)
 
 
 @pytest.mark.parametrize(("going_back", "stopped"), [(False, ()), (True, (NIGHTLY.name,))])
@@ -120,3 +120,86 @@ def test_a_changed_install_section_is_enabled_anew() -> None:
 def test_going_back_to_what_still_runs_touches_nothing() -> None:
     there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), going_back=True)
     assert decide((SOCKET, WEB), TEXTS, (), there) == NOTHING
+
+
+# --- overlapping --------------------------------------------------------------------------------
+
+
+def serving(release: str, instance: str = "") -> Unit:
+    return replace(WEB, name=f"a-web@{release}{instance}.service", handover=OVERLAP)
+
+
+def shared(release: str) -> str:
+    return f"[Socket]\nListenStream=8000\nService=a-web@{release}.service\n"
+
+
+def overlapping(
+    new: tuple[Unit, ...], old: tuple[Unit, ...], running: tuple[Unit, ...] | None = None
+) -> Actions:
+    """Decide on new units beside old ones, behind one socket that wakes the first of them."""
+    texts = {unit.name: f"# {unit.name}" for unit in (*new, *old)}
+    views = {unit.name: UnitView(unit.name) for unit in (*new, *old, SOCKET)}
+    views |= {unit.name: up(unit) for unit in (SOCKET, *(old if running is None else running))}
+    there = {unit.name: texts[unit.name] for unit in old} | {SOCKET.name: shared("r1")}
+    untouched = frozenset({SOCKET.name})
+    wanted = {**texts, SOCKET.name: shared("r2")}
+    return decide((SOCKET, *new), wanted, names(*old), Scene(there, views, untouched))
+
+
+def test_a_successor_starts_before_its_predecessor_stops_and_the_socket_stays_open() -> None:
+    new, old = serving("r2"), serving("r1")
+    actions = overlapping((new,), (old,))
+    assert actions.handovers == (Handover(new.name, (old.name,)),)
+    assert actions.leaving == (old.name,)
+    assert (actions.retire, actions.stop, actions.start, actions.restart) == ((), (), (), ())
+    assert actions.remove == ()  # it still runs
+    assert SOCKET.name in actions.write  # it wakes the successor from now on
+
+
+def test_instances_are_replaced_one_at_a_time_and_the_last_one_replaces_what_is_left() -> None:
+    new = (serving("r2", ".1"), serving("r2", ".2"))
+    old = (serving("r1", ".1"), serving("r1", ".2"), serving("r1", ".3"))
+    assert overlapping(new, old).handovers == (
+        Handover(new[0].name, (old[0].name,)),
+        Handover(new[1].name, (old[1].name, old[2].name)),
+    )
+
+
+def test_a_service_that_restarted_so_far_hands_over_to_one_that_overlaps() -> None:
+    new = serving("r2")
+    assert overlapping((new,), (WEB,)).handovers == (Handover(new.name, (WEB.name,)),)
+
+
+def test_a_successor_of_what_does_not_run_replaces_nothing() -> None:
+    new, old = serving("r2"), serving("r1")
+    actions = overlapping((new,), (old,), running=())
+    assert actions.handovers == (Handover(new.name, ()),)
+    assert actions.remove == (old.name,)
+
+
+def test_a_socket_that_changes_can_not_be_shared() -> None:
+    new, old = serving("r2"), serving("r1")
+    views = {SOCKET.name: up(SOCKET), new.name: UnitView(new.name), old.name: up(old)}
+    there = {SOCKET.name: "[Socket]\nListenStream=1\n", old.name: ""}
+    texts = {SOCKET.name: shared("r2"), new.name: ""}
+    scene = Scene(there, views, frozenset({SOCKET.name}))
+    actions = decide((SOCKET, new), texts, (old.name,), scene)
+    assert actions.handovers == ()
+    assert actions.retire == (old.name,)
+    assert actions.stop == (SOCKET.name,)
+    assert actions.restart == ((new.name,),)
+
+
+def test_instances_that_restart_do_so_one_after_another() -> None:
+    workers = tuple(replace(WORKER, name=f"a-worker@{n}.service") for n in (1, 2))
+    views = {unit.name: up(unit) for unit in (WEB, *workers)}
+    texts = {unit.name: "" for unit in (WEB, *workers)}
+    actions = decide((WEB, *workers), texts, (), Scene(texts, views, frozenset()))
+    assert actions.restart == (names(WEB, workers[0]), names(workers[1]))
+
+
+@pytest.mark.parametrize(
+    "name", ["a-web.service", "a-web@1.0-x.service", "a-web@1.0-x.2.service", "a-web.socket"]
+)
+def test_the_units_of_a_service_in_all_releases_are_of_one_family(name: str) -> None:
+    assert family(name) == "a-web"

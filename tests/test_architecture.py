@@ -30,7 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "input": (
         "yamlfile",
         *parts("inventory", "hostnames grouping patterns ini formats"),
-        *parts("spec", "words places models rules telling"),
+        *parts("spec", "words places values models rules telling"),
         "spec.reference",
     ),
     "matter": (
@@ -40,7 +40,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "agentzip endpoint hostkeys sshconfig login refusals ssh launch wire bulk",
         ),
     ),
-    "text": parts("render", "envfile templating"),
+    "text": parts("render", "envfile templating unitnames"),
     "decision": ("phase", "plan", "wishes", "manifest", "session", "release"),
     "drive": ("rollout", "fleet", "offers"),
     "use cases": ("deploy", "attach", "look", "doctor"),

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
+from shipit.agent.contents import OVERLAP, RESTART, lasting
 from shipit.bundle.wheel import is_older
 from shipit.errors import HostError
 
@@ -23,8 +25,15 @@ if TYPE_CHECKING:
     from shipit.events import Problem
 
 Kind = Literal["added", "changed", "removed"]
-UNITS = "units/"  # where a release keeps its units
+UNITS, FILES = "units/", "files/"  # where a release keeps its texts
 MIB = 2**20
+SERVERS = ("uvicorn", "gunicorn", "granian", "hypercorn", "daphne", "waitress-serve", "uwsgi")
+# App servers that lose requests whatever is done for them. Seen with hypercorn 0.17 under load.
+DROPS = {
+    "hypercorn": "hypercorn drops connections that it has accepted when it is told to stop: some"
+    " requests are lost at each deploy; uvicorn, gunicorn and granian answer them first"
+}
+_PROGRAM = re.compile(r"^ExecStart=\S*?([^/\s]+)(?:\s|$)", re.MULTILINE)
 RESERVE = 64 * MIB  # bytes that a host must keep free, for logs and the next deploy
 
 
@@ -77,6 +86,7 @@ class HostPlan:
     texts: tuple[TextChange, ...] = ()
     env: tuple[EnvChange, ...] = ()
     restarts: tuple[str, ...] = ()
+    handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
     missing: tuple[str, ...] = ()  # file names of the wheels that would be sent
     missing_bytes: int = 0
     problems: tuple[Problem, ...] = ()
@@ -116,10 +126,11 @@ def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
         packages=tuple(_package_changes(old, new)),
         texts=(*_unit_changes(wanted, facts), *_file_changes(old, new)),
         env=tuple(_env_changes(facts.env, wanted.env)),
-        restarts=tuple(_restarts(wanted, facts)),
+        restarts=tuple(_begun(wanted, facts, RESTART)),
+        handovers=tuple(_begun(wanted, facts, OVERLAP)),
         missing=tuple(missing),
         missing_bytes=sum(missing.values()),
-        notes=tuple(_notes(new, facts)),
+        notes=(*_notes(new, facts), *_gaps(wanted)),
     )
 
 
@@ -195,9 +206,15 @@ def _packages(manifest: Manifest) -> dict[str, str]:
 
 
 def _unit_changes(wanted: Wanted, facts: Facts) -> Iterator[TextChange]:
-    after = _unit_texts(wanted)
-    for name, kind in _kinds(facts.units, after):
-        yield TextChange(UNITS + name, kind, _diff(name, facts.units, after))
+    before = _timeless(facts.units, facts.current.id if facts.current else "")
+    after = _timeless(_unit_texts(wanted), wanted.manifest.id)
+    for name, kind in _kinds(before, after):
+        yield TextChange(UNITS + name, kind, _diff(name, before, after))
+
+
+def _timeless(texts: Mapping[str, str], release: str) -> dict[str, str]:
+    """Return units by names that do not change with each release: `app-web@*.service`."""
+    return {name.replace(f"@{release}", "@*"): text for name, text in texts.items()}
 
 
 def _diff(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
@@ -220,7 +237,7 @@ def _file_digests(manifest: Manifest) -> dict[str, tuple[str, int]]:
     return {
         text.name: (text.sha256, text.mode)
         for text in manifest.texts
-        if not text.name.startswith(UNITS)
+        if text.name.startswith(FILES)
     }
 
 
@@ -243,12 +260,31 @@ def _kinds(before: Mapping[str, object], after: Mapping[str, object]) -> Iterato
             yield name, "changed"
 
 
-def _restarts(wanted: Wanted, facts: Facts) -> Iterator[str]:
+def _begun(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]:
     """Yield the units that will be started anew: processes always, the rest where it changed."""
     after = _unit_texts(wanted)
     for unit in wanted.manifest.units:
-        if unit.start and (unit.watched or facts.units.get(unit.name) != after[unit.name]):
+        before = lasting(unit.name, facts.units.get(unit.name, ""))
+        changed = unit.watched or before != lasting(unit.name, after[unit.name])
+        if unit.start and changed and unit.handover == handover:
             yield unit.name
+
+
+def _gaps(wanted: Wanted) -> Iterator[str]:
+    """Say which services cannot be handed over without a lost request, and what happens instead."""
+    texts, sockets = _unit_texts(wanted), set()
+    for unit in wanted.manifest.units:
+        if unit.name.endswith(".socket"):
+            sockets.add(unit.service)
+        found = _PROGRAM.search(texts[unit.name]) if unit.watched else None
+        program = found.group(1) if found else ""
+        if program in DROPS:
+            yield f"{unit.service}: {DROPS[program]}"
+        elif program in SERVERS and unit.service not in sockets:
+            yield (
+                f"{unit.service}: {program} listens by itself, so connections are refused while it"
+                " restarts; with a `socket` systemd keeps the listener open"
+            )
 
 
 def _notes(new: Manifest, facts: Facts) -> Iterator[str]:

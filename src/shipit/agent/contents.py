@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple
 
+RESTART, OVERLAP = "restart", "overlap"
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -45,6 +47,19 @@ class Unit:
     start: bool  # enabled, and started on activation (a timer's own service is not)
     watched: bool  # a long-running process: steady MainPID and no restarts are part of the gate
     stop_timeout: float  # seconds that stopping it may take
+    handover: str = RESTART  # or OVERLAP: started beside its predecessor, which then stops
+    trial: str = ""  # the unit that proves it on a private socket before; its text is in trial/
+
+
+def lasting(name: str, text: str) -> str:
+    """Return what of a unit's text a running unit does not take up by `daemon-reload` alone.
+
+    Which service a socket wakes is read again, and its listener stays open (seen with systemd 252).
+    """
+    if not name.endswith(".socket"):
+        return text
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("Service="))
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,7 @@ class Check:
     json: Optional[Dict[str, Any]] = None  # fields that must be in the answer, with these values
     body: str = ""  # a text that must be in the answer
     timeout: float = 5.0  # seconds for one attempt
+    via: str = ""  # where to connect instead: host:port or the path of a unix socket
 
 
 @dataclass(frozen=True)

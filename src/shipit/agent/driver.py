@@ -19,7 +19,7 @@ from .voice import Voice
 
 LOCK_WAIT = 5.0  # seconds; whoever recovers holds the lock only so long as there is work
 RETRY_PAUSE = 0.5  # seconds, times the number of tries
-FORWARD = (State.ACTIVATE, State.CHECK)
+FORWARD = (State.TRIAL, State.ACTIVATE, State.CHECK)
 
 
 def transact(paths: Paths, host: Host) -> int:

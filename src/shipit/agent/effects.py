@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
-from . import bootunit, gate, journal, lease, ledger, prune, releases, steps
+from . import bootunit, gate, journal, lease, ledger, prune, releases, steps, trial
 from .contents import Manifest
 from .failures import Refused
 from .gate import Subject
@@ -23,6 +23,7 @@ from .protocol import Failure, Healthy
 UNITS_INTERVAL = 0.5  # seconds between looks at the units while the verdict is awaited
 VERDICT_PAUSE = 0.02  # seconds
 BY_HOST = "host"  # who confirms a release: protocol.Activate.confirm
+ROLLBACK = "rollback"  # protocol.Attempt.what
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,15 @@ def arm(stage: Stage, open_: Journal) -> Ended:
     views = host.show(steps.unit_names(previous))
     untouched = {name: view.invocation for name, view in views.items() if view.is_active}
     return Ended(changes={"untouched": untouched, "boot": host.boot_id(), "clean": False})
+
+
+def try_out(stage: Stage, open_: Journal) -> Ended:
+    """Let the release prove itself where no customer is; what was proven before need not."""
+    paths, wanted = stage.paths, _wanted(stage.paths, open_)
+    if open_.attempt.what == ROLLBACK:
+        return Ended()
+    failure = trial.prove(paths, stage.host, wanted, stage.emit, lambda: _called_back(stage, open_))
+    return Ended(Result.ERROR, failure) if failure else Ended()
 
 
 def activate(stage: Stage, open_: Journal) -> Ended:
@@ -168,6 +178,9 @@ def revert_on_disk(stage: Stage, open_: Journal) -> None:
 
 def discard(stage: Stage, open_: Journal) -> Ended:
     """Remove a release that was never activated."""
+    tried = releases.manifest(stage.paths, open_.release)
+    if tried is not None:
+        trial.clear(stage.paths, stage.host, tried)
     _tidy(stage.paths, open_, keep_evidence=False)  # first: it makes room for the ledger's line
     ledger.append(stage.paths, entry(stage, open_, ledger.FAILED))
     return Ended()
@@ -175,6 +188,7 @@ def discard(stage: Stage, open_: Journal) -> Ended:
 
 EFFECTS: Mapping[State, Effect] = {
     State.ARM: arm,
+    State.TRIAL: try_out,
     State.ACTIVATE: activate,
     State.CHECK: check,
     State.COMMIT: commit,

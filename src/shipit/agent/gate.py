@@ -195,15 +195,15 @@ def described(check: Check) -> str:
 def ask(host: Host, of: Subject, check: Check, timeout: float) -> Answer:
     """Make one attempt of a check."""
     if check.kind == "http":
-        return host.http(check.target, timeout=timeout)
+        return host.http(check.target, timeout=timeout, via=check.via)
     if check.kind == "tcp":
-        address, _, port = check.target.rpartition(":")
+        address, _, port = (check.via or check.target).rpartition(":")
         return host.tcp(address.strip("[]") or "127.0.0.1", int(port), timeout=timeout)
     if check.kind == "unix":
         path, _, url = check.target.partition(":")
         if url:
-            return host.http(f"http://localhost{url}", timeout=timeout, socket_path=path)
-        return host.unix(path, timeout=timeout)
+            return host.http(f"http://localhost{url}", timeout=timeout, via=check.via or path)
+        return host.unix(check.via or path, timeout=timeout)
     return _command(host, of, check, timeout)
 
 

@@ -12,6 +12,7 @@ from typing import Callable, Dict, Mapping, Optional, Protocol, Sequence
 
 from . import files, process
 from .failures import Refused, from_os_error
+from .listeners import Endpoint
 from .process import Done
 from .protocol import Failure
 
@@ -118,14 +119,24 @@ class Host(Protocol):
     ) -> Done:
         """Run a program to its end, as a user or as root; no shell. No such user: Refused."""
 
-    def http(self, url: str, *, timeout: float, socket_path: str = "") -> "Answer":
-        """GET a URL without following redirects, over a unix socket if one is given."""
+    def http(self, url: str, *, timeout: float, via: str = "") -> "Answer":
+        """GET a URL without following redirects.
+
+        `via`: where to connect instead of to the URL's own host: host:port, or a unix socket's
+        path.
+        """
 
     def tcp(self, address: str, port: int, *, timeout: float) -> "Answer":
         """Connect and close."""
 
     def unix(self, path: str, *, timeout: float) -> "Answer":
         """Connect to a unix socket and close."""
+
+    def knock(self, at: Endpoint, unit: str) -> bool:
+        """Open connections to a listener; say whether a process of the unit takes one of them."""
+
+    def free_port(self, address: str) -> int:
+        """Return a TCP port that nobody uses just now."""
 
     def unit_log(self, unit: str, *, since: float, lines: int) -> str:
         """Return the last lines that a unit logged since a moment (seconds since the epoch)."""
@@ -207,10 +218,10 @@ class RealHost:
             argv, timeout=timeout, environment=environment, cwd=cwd, watch=self._watch
         )
 
-    def http(self, url: str, *, timeout: float, socket_path: str = "") -> "Answer":
+    def http(self, url: str, *, timeout: float, via: str = "") -> "Answer":
         from . import probes  # noqa: PLC0415 - see its docstring
 
-        return probes.get(url, timeout, socket_path)
+        return probes.get(url, timeout, via)
 
     def tcp(self, address: str, port: int, *, timeout: float) -> "Answer":
         from . import probes  # noqa: PLC0415 - see its docstring
@@ -221,6 +232,16 @@ class RealHost:
         from . import probes  # noqa: PLC0415 - see its docstring
 
         return probes.unix(path, timeout)
+
+    def knock(self, at: Endpoint, unit: str) -> bool:
+        from . import knock  # noqa: PLC0415 - see its docstring
+
+        return knock.takes(at, unit)
+
+    def free_port(self, address: str) -> int:
+        from . import knock  # noqa: PLC0415 - see its docstring
+
+        return knock.free_port(address)
 
     def unit_log(self, unit: str, *, since: float, lines: int) -> str:
         _started(["journalctl", "--sync"], JOURNAL_SYNC)

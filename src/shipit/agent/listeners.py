@@ -1,6 +1,7 @@
-"""Find out who listens where, from /proc alone, before systemd fails to bind a release's sockets.
+"""Find out who listens where, and who has taken a connection, from /proc alone.
 
-Sees IPv4, IPv6 and unix stream sockets in this network namespace. Starts no process.
+The first is asked before systemd fails to bind a release's sockets. Sees IPv4, IPv6 and unix
+stream sockets in this network namespace. Starts no process.
 """
 
 import ipaddress
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
-LISTENING = "0A"  # TCP_LISTEN, include/net/tcp_states.h
+ESTABLISHED, LISTENING = "01", "0A"  # include/net/tcp_states.h
+UNTAKEN = "0"  # the inode of a connection that nobody has accepted yet
+CONNECTED = "03"  # SS_CONNECTED in /proc/net/unix
 ACCEPTING = 0x10000  # __SO_ACCEPTCON in /proc/net/unix's flags
 UNIT = re.compile(r"[^/]+\.(?:service|socket|scope)$")
 WILDCARD = ipaddress.IPv6Address("::")
@@ -103,6 +106,24 @@ def occupied(
     }
 
 
+def connected_to_port(port: int, peers: Iterable[int], proc: str = "/proc") -> Iterator[str]:
+    """Yield the inodes of taken TCP connections to a port, from these ports."""
+    ours = set(peers)
+    for table in ("tcp", "tcp6"):
+        for fields in _rows(os.path.join(proc, "net", table)):
+            if fields[3] == ESTABLISHED and fields[9] != UNTAKEN:
+                here, there = (int(fields[end].rpartition(":")[2], 16) for end in (1, 2))
+                if here == port and there in ours:
+                    yield fields[9]
+
+
+def connected_to_path(path: str, proc: str = "/proc") -> Iterator[str]:
+    """Yield the inodes of connections to a unix socket, taken or waiting, whoever made them."""
+    for fields in _rows(os.path.join(proc, "net", "unix")):
+        if fields[5] == CONNECTED and fields[7:] == [path]:
+            yield fields[6]
+
+
 def _listening(proc: str) -> Iterator[Tuple[str, Endpoint]]:
     for table in ("tcp", "tcp6"):
         for fields in _rows(os.path.join(proc, "net", table)):
@@ -133,21 +154,21 @@ def _address(text: str) -> Address:
 
 
 def _owners(inodes: Set[str], proc: str) -> Mapping[str, List[Owner]]:
-    links = {f"socket:[{inode}]": inode for inode in inodes}
     found: Dict[str, List[Owner]] = {}
     for pid in filter(str.isdigit, os.listdir(proc)):
-        for inode in _open_sockets(os.path.join(proc, pid, "fd"), links):
+        for inode in sockets_of(pid, proc) & inodes:
             found.setdefault(inode, []).append(_owner(int(pid), proc))
     return found
 
 
-def _open_sockets(directory: str, links: Mapping[str, str]) -> Set[str]:
-    found = set()
+def sockets_of(pid: str, proc: str = "/proc") -> Set[str]:
+    """Return the inodes of all sockets that a process has open."""
+    directory, found = os.path.join(proc, pid, "fd"), set()
     try:
         for name in os.listdir(directory):
-            inode = links.get(os.readlink(os.path.join(directory, name)))
-            if inode:
-                found.add(inode)
+            kind, _, inode = os.readlink(os.path.join(directory, name)).partition(":[")
+            if kind == "socket":
+                found.add(inode.rstrip("]"))
     except OSError:  # the process has just ended
         return found
     return found
@@ -155,13 +176,16 @@ def _open_sockets(directory: str, links: Mapping[str, str]) -> Set[str]:
 
 def _owner(pid: int, proc: str) -> Owner:
     command = _read(os.path.join(proc, str(pid), "comm")).strip()
-    units = [
-        match.group()
-        for line in _read(os.path.join(proc, str(pid), "cgroup")).splitlines()
-        for match in [UNIT.search(line)]
-        if match
-    ]
-    return Owner(pid, command or "?", units[0] if units else "")
+    return Owner(pid, command or "?", unit_of(str(pid), proc))
+
+
+def unit_of(pid: str, proc: str = "/proc") -> str:
+    """Return systemd's unit that a process belongs to, "" for none."""
+    for line in _read(os.path.join(proc, pid, "cgroup")).splitlines():
+        match = UNIT.search(line)
+        if match:
+            return match.group()
+    return ""
 
 
 def _read(path: str) -> str:

@@ -17,6 +17,7 @@ class State(Enum):
     RECEIVE = "receive"
     BUILD = "build"
     ARM = "arm"
+    TRIAL = "trial"
     ACTIVATE = "activate"
     CHECK = "check"
     COMMIT = "commit"
@@ -47,7 +48,8 @@ class Result(Enum):
 ON_OK: Mapping[State, State] = {
     State.RECEIVE: State.BUILD,
     State.BUILD: State.ARM,
-    State.ARM: State.ACTIVATE,
+    State.ARM: State.TRIAL,
+    State.TRIAL: State.ACTIVATE,
     State.ACTIVATE: State.CHECK,
     State.CHECK: State.COMMIT,
     State.COMMIT: State.DONE,
@@ -58,6 +60,7 @@ ON_ERROR: Mapping[State, State] = {
     State.RECEIVE: State.DISCARD,
     State.BUILD: State.DISCARD,
     State.ARM: State.DISCARD,
+    State.TRIAL: State.DISCARD,
     State.ACTIVATE: State.REVERT,
     State.CHECK: State.REVERT,
     State.COMMIT: State.COMMIT,
@@ -74,6 +77,7 @@ ON_RECOVERY: Mapping[State, State] = {
     State.RECEIVE: State.DISCARD,
     State.BUILD: State.DISCARD,
     State.ARM: State.DISCARD,
+    State.TRIAL: State.DISCARD,
     State.ACTIVATE: State.REVERT,
     State.CHECK: State.REVERT,
     State.COMMIT: State.COMMIT,

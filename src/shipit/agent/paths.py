@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 VAR = "/var/lib/shipit"
 UNITS = "/etc/systemd/system"
+RUNTIME_UNITS = "/run/systemd/system"
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Paths:
     root: str  # /opt/<app>
     var: str = VAR
     units: str = UNITS
+    runtime_units: str = RUNTIME_UNITS  # these are gone after a reboot
 
     @property
     def current(self) -> str:
@@ -147,7 +149,7 @@ class ReleasePaths:
         return os.path.join(self.top, "env")
 
     def text(self, path: str) -> str:
-        """The path of a rendered text: units/<name> or files/<dest>."""
+        """The path of a rendered text: units/<name>, trial/<name> or files/<dest>."""
         return os.path.join(self.top, path)
 
     def env_file(self, service: str) -> str:

@@ -18,38 +18,56 @@ BODY_LIMIT = 256 * 1024  # bytes read of an answer; a health check says what it 
 AGENT = {"User-Agent": "shipit", "Accept": "*/*", "Connection": "close"}
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
+class _Detour(http.client.HTTPConnection):
+    """Connects elsewhere than its host says."""
+
+    def __init__(self, via: str, host: str, port: Optional[int], timeout: float) -> None:
+        super().__init__(host, port, timeout=timeout)
+        self._via = via
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        self.sock = _opened(self._via, self.timeout or 0.0)
 
 
-def get(url: str, timeout: float, socket_path: str = "") -> Answer:
-    """GET `url`; redirects are not followed: they are an answer like any other."""
+def get(url: str, timeout: float, via: str = "") -> Answer:
+    """GET `url`; redirects are not followed: they are an answer like any other.
+
+    `via`: where to connect instead: host:port or the path of a unix socket. The URL's own host is
+    in the request all the same.
+    """
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection = _connection(parts.scheme, parts.hostname, parts.port, timeout, socket_path)
+        connection = _connection(parts.scheme, parts.hostname, parts.port, timeout, via)
     except ValueError as error:
         return Answer(error=f"not a URL that can be asked: {error}")
     return _spoken(lambda: _get(connection, target, timeout), timeout)
 
 
+def _opened(via: str, timeout: float) -> socket.socket:
+    if not via.startswith("/"):
+        address, _, port = via.rpartition(":")
+        return socket.create_connection((address.strip("[]"), int(port)), timeout)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(via)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def _connection(
-    scheme: str, hostname: Optional[str], port: Optional[int], timeout: float, socket_path: str
+    scheme: str, hostname: Optional[str], port: Optional[int], timeout: float, via: str
 ) -> http.client.HTTPConnection:
-    if socket_path:
-        return _UnixConnection(socket_path, timeout)
     if not hostname or scheme not in ("http", "https"):
         raise ValueError("http://host:port/path is expected")
     if scheme == "https":
         context = ssl.create_default_context()
         return http.client.HTTPSConnection(hostname, port, timeout=timeout, context=context)
+    if via:
+        return _Detour(via, hostname, port, timeout=timeout)
     return http.client.HTTPConnection(hostname, port, timeout=timeout)
 
 

@@ -70,6 +70,12 @@ def installed_texts(paths: Paths, names: Iterable[str]) -> Dict[str, str]:
     return _texts(paths.units, names)
 
 
+def trial_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
+    """Return the texts of the units that prove a release; missing ones are not."""
+    names = dict.fromkeys(unit.trial for unit in manifest.units if unit.trial)
+    return _texts(os.path.join(paths.release(manifest.id).top, "trial"), names)
+
+
 def _texts(directory: str, names: Iterable[str]) -> Dict[str, str]:
     texts = {name: read_text(os.path.join(directory, name)) for name in names}
     return {name: text for name, text in texts.items() if text is not None}
@@ -84,8 +90,8 @@ def text_path(paths: Paths, release: str, name: str) -> str:
     top = paths.release(release).top
     parts = name.split("/")
     plain = all(part not in ("", ".", "..") and "\0" not in part for part in parts)
-    if not plain or parts[0] not in ("units", "files") or len(parts) == 1:
-        raise Refused(_outside(name, "it must be below units/ or files/, without '..'"))
+    if not plain or parts[0] not in ("units", "trial", "files") or len(parts) == 1:
+        raise Refused(_outside(name, "it must be below units/, trial/ or files/, without '..'"))
     for depth in range(1, len(parts) + 1):
         path = os.path.join(top, *parts[:depth])
         if os.path.islink(path):

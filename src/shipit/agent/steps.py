@@ -1,21 +1,29 @@
 """Switch this host to a release, or to none: units, `current`, processes. Forward and back alike.
 
-Each step may be repeated: what is already as wanted is left. What has to be done is decided by
-`units`; how the result does is judged by `gate`.
+A service that hands over is started beside its predecessor, and this stops when the new one serves:
+until then connections go to either, afterwards to the new one; systemd holds the listener. Each
+step may be repeated: what is already as wanted is left. What has to be done is decided by `units`;
+how the result does is judged by `gate`.
 """
 
 import os
 from dataclasses import dataclass
 from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
 
-from . import evidence, releases
+from . import evidence, listeners, releases
 from .contents import Manifest
 from .failures import Refused, from_output
 from .host import QUICK, Host, UnitView
+from .listeners import Endpoint
 from .paths import Paths
-from .process import Done
 from .protocol import Failure
-from .units import Actions, Scene, decide, stop_limit
+from .units import Actions, Handover, Scene, decide, family, stop_limit
+
+# Seconds in which a started service should be seen to take a connection. It has proven itself
+# already; one that takes none by then has connections wait in the kernel, and the gate to pass.
+SERVE_WAIT = 10.0
+STEADY = 1.0  # seconds; one without a socket has to run so long before its predecessor stops
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1  # seconds
 
 
 @dataclass(frozen=True)
@@ -40,19 +48,70 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
     Raises:
         Refused: systemd refused something; the units' own logs are in the evidence.
     """
-    since = host.wall()
     texts, actions = _planned(paths, host, to)
-    limit = stop_limit(to.wanted.units if to.wanted else ())
+    starting = Starting(
+        host, to.step, host.wall(), stop_limit(to.wanted.units if to.wanted else ())
+    )
     _install(paths, host, texts, actions)
-    _systemctl(host, "stop", actions.retire, to.step, limit)
+    _ask_for(host, "stop", actions.retire, to.step, starting.limit)
     _put_on_disk(paths, host, to, actions)
-    _systemctl(host, "stop", actions.stop, to.step, limit)
+    _ask_for(host, "stop", actions.stop, to.step, starting.limit)
     if actions.reset:
         host.systemctl("reset-failed", actions.reset)  # fails for units that never ran: fine
-    for verb, names in (("start", actions.start), ("restart", actions.restart)):
-        done = host.systemctl(verb, names, timeout=limit) if names else None
+    starting.run("start", actions.start)
+    for wave in actions.restart:
+        starting.run("restart", wave)
+    for handover in actions.handovers:
+        starting.hand_over(handover, texts)
+    if actions.leaving:
+        _forget(paths, host, to, actions.leaving)
+
+
+@dataclass(frozen=True)
+class Starting:
+    """Starts units of one switch; what does not start is refused with its log."""
+
+    host: Host
+    step: str
+    since: float  # when the switch began, seconds since the epoch
+    limit: float  # seconds for one call
+
+    def run(self, verb: str, names: Sequence[str]) -> None:
+        done = self.host.systemctl(verb, names, timeout=self.limit) if names else None
         if done is not None and not done.ok:
-            raise Refused(_not_started(host, to.step, names, done, since))
+            raise Refused(not_started(self.host, self.step, names, done.output, self.since))
+
+    def hand_over(self, handover: Handover, texts: Dict[str, str]) -> None:
+        """Start a unit, wait until it serves, and let those that it replaces end in peace."""
+        self.run("start", (handover.start,))
+        began = self.host.now()
+        pause, listening = FIRST_PAUSE, _listener(handover.start, texts)
+        while not self._serves(handover.start, listening, began):
+            self.host.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+        _ask_for(self.host, "stop", handover.stop, self.step, self.limit)
+
+    def _serves(self, name: str, listening: Optional[Endpoint], began: float) -> bool:
+        view = self.host.show([name])[name]
+        if not view.is_active or view.restarts:
+            raise Refused(not_started(self.host, self.step, (name,), "it ended", self.since))
+        lasted = self.host.now() - began
+        if listening is None:
+            return lasted >= STEADY
+        return self.host.knock(listening, name) or lasted >= SERVE_WAIT
+
+
+def _listener(name: str, texts: Dict[str, str]) -> Optional[Endpoint]:
+    """Return what the service's socket listens on; None where it has none that can be asked."""
+    found = listeners.wanted(texts.get(f"{family(name)}.socket", ""))
+    return found[0] if found else None
+
+
+def _forget(paths: Paths, host: Host, to: Switch, names: Sequence[str]) -> None:
+    _ask_for(host, "disable --no-reload", names, to.step)
+    for name in names:
+        host.remove(os.path.join(paths.units, name))
+    ask(host, "daemon-reload", to.step)
 
 
 def put_on_disk(paths: Paths, host: Host, to: Switch) -> None:
@@ -96,36 +155,43 @@ def _install(paths: Paths, host: Host, texts: Dict[str, str], actions: Actions) 
 
 
 def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None:
-    _systemctl(host, "disable --no-reload", actions.disable, to.step)
+    _ask_for(host, "disable --no-reload", actions.disable, to.step)
     for name in actions.remove:
         host.remove(os.path.join(paths.units, name))
-    _systemctl(host, "enable --no-reload", actions.enable, to.step)
-    _systemctl(host, "reenable --no-reload", actions.reenable, to.step)
+    _ask_for(host, "enable --no-reload", actions.enable, to.step)
+    _ask_for(host, "reenable --no-reload", actions.reenable, to.step)
     # Going back, what is on the disk may be right and not yet read: a kill can lie between.
     if actions.reload or to.going_back:
-        _expect(host.systemctl("daemon-reload"), "daemon-reload", to.step)
+        ask(host, "daemon-reload", to.step)
     if to.wanted:
         host.point(paths.current, os.path.join("releases", to.wanted.id))
     else:
         host.remove(paths.current)
 
 
-def _systemctl(
+def ask(
+    host: Host, verb: str, step: str, names: Sequence[str] = (), timeout: float = QUICK
+) -> None:
+    """Have systemd do something.
+
+    Raises:
+        Refused: systemctl-failed: it did not, or not in time.
+    """
+    done = host.systemctl(verb, names, timeout=timeout)
+    if not done.ok:
+        how = "systemd did not answer in time" if done.timed_out else "systemd refused"
+        what = f"systemctl {' '.join([verb, *names])}: {how}"
+        raise Refused(from_output("systemctl-failed", what, step, done.output))
+
+
+def _ask_for(
     host: Host, verb: str, names: Sequence[str], step: str, timeout: float = QUICK
 ) -> None:
     if names:
-        _expect(host.systemctl(verb, names, timeout=timeout), f"{verb} {' '.join(names)}", step)
+        ask(host, verb, step, names, timeout)
 
 
-def _expect(done: Done, what: str, step: str) -> None:
-    if not done.ok:
-        how = "systemd did not answer in time" if done.timed_out else "systemd refused"
-        raise Refused(
-            from_output("systemctl-failed", f"systemctl {what}: {how}", step, done.output)
-        )
-
-
-def _not_started(host: Host, step: str, names: Sequence[str], done: Done, since: float) -> Failure:
+def not_started(host: Host, step: str, names: Sequence[str], said: str, since: float) -> Failure:
     """Name the units that did not start, with their logs."""
     views = host.show(names)
     ill = [view for view in views.values() if not view.is_active] or list(views.values())
@@ -136,7 +202,7 @@ def _not_started(host: Host, step: str, names: Sequence[str], done: Done, since:
         f"{whose} did not start",
         step,
         hint=f"see the log below; the whole of it: journalctl -u {ill[0].name}",
-        evidence=f"{done.output.rstrip()}\n{logs}".strip(),
+        evidence=f"{said.rstrip()}\n{logs}".strip(),
     )
 
 

@@ -1,14 +1,15 @@
 """Decide what has to be done to systemd's units to have exactly a release's. Pure.
 
 Promises: a socket or timer that is as wanted is left alone (connections queue in the kernel), every
-long-running service is restarted (its code has changed even where its text has not) and has its
-restarts counted from zero, no unit of another release is left.
+long-running service is started anew (its code has changed even where its text has not) and has its
+restarts counted from zero, no unit of another release is left. A service with the hand-over
+`overlap` has a unit of its own in each release: it is started before its predecessor is stopped.
 """
 
 from dataclasses import dataclass
 from typing import AbstractSet, Dict, Iterable, List, Mapping, Set, Tuple
 
-from .contents import Unit
+from .contents import OVERLAP, Unit, lasting
 from .host import UnitView
 
 INSTALLABLE_BY_NOBODY = ("static", "alias", "generated", "transient")
@@ -26,6 +27,14 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class Handover:
+    """A unit that is started beside those that it replaces; they stop when it serves."""
+
+    start: str
+    stop: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Actions:
     """What to do, in this order; names of units."""
 
@@ -39,7 +48,9 @@ class Actions:
     stop: Tuple[str, ...]  # sockets that change, with the services that hold them
     reset: Tuple[str, ...]  # forget failures: systemd refuses to start a unit after a crash loop
     start: Tuple[str, ...]  # sockets
-    restart: Tuple[str, ...]  # services and timers
+    restart: Tuple[Tuple[str, ...], ...]  # services and timers; of instances one after another
+    handovers: Tuple[Handover, ...]
+    leaving: Tuple[str, ...]  # disable and remove, when they have handed over
 
 
 def decide(
@@ -51,30 +62,85 @@ def decide(
     """
     wanted = {unit.name: unit for unit in units}
     stale = sorted(name for name in set(others) - set(wanted) if _is_there(name, scene))
-    removed = tuple(name for name in stale if name in scene.texts)
     write = tuple(name for name in wanted if scene.texts.get(name) != texts[name])
-    alone = {name for name in wanted if _may_stay(name, write, scene)}
-    stop = _stopped(wanted, alone, scene)
-    begin = [name for name, unit in wanted.items() if unit.start and name not in alone]
+    alone = {name for name in wanted if _may_stay(name, texts, scene)}
+    handovers = _handovers(wanted, alone, stale, scene)
+    leaving = tuple(name for each in handovers for name in each.stop)
+    gone = [name for name in stale if name not in leaving]
+    removed = tuple(name for name in gone if name in scene.texts)
+    beside = {each.start for each in handovers}
+    begin = [n for n, unit in wanted.items() if unit.start and n not in alone and n not in beside]
     return Actions(
         write=write,
-        retire=tuple(name for name in stale if scene.views[name].is_up),
+        retire=tuple(name for name in gone if scene.views[name].is_up),
         disable=removed,
         remove=removed,
         enable=tuple(name for name in wanted if _needs_enable(wanted[name], scene)),
         reenable=tuple(name for name in write if _needs_reenable(wanted[name], texts, scene)),
         reload=bool(write or removed or any(view.need_reload for view in scene.views.values())),
-        stop=tuple(stop),
+        stop=tuple(_stopped(wanted, alone, scene)),
         # A stale unit may fail only while it is stopped: a last request wakes a crashing service.
         reset=(*(name for name in wanted if name not in alone), *stale),
         start=tuple(name for name in begin if _is_socket(name)),
-        restart=tuple(name for name in begin if not _is_socket(name)),
+        restart=tuple(_waves(name for name in begin if not _is_socket(name))),
+        handovers=handovers,
+        leaving=leaving,
     )
 
 
 def stop_limit(units: Iterable[Unit]) -> float:
     """Return the seconds that stopping and starting these units may take at most."""
     return START_MARGIN + sum(unit.stop_timeout for unit in units)
+
+
+def family(name: str) -> str:
+    """Return what a unit's names in all releases have in common: `app-web` of `app-web@1.service`.
+
+    Instances of a service, units of a release, and the plain name of a service are of one family.
+    """
+    return name.rpartition(".")[0].partition("@")[0]
+
+
+def _handovers(
+    wanted: Dict[str, Unit], alone: Set[str], stale: List[str], scene: Scene
+) -> Tuple[Handover, ...]:
+    """Pair what begins with what it replaces, one by one; the last one replaces all that is left.
+
+    A socket that changes can't be shared: its services are stopped first.
+    """
+    changed = _changed_sockets(wanted, alone)
+    found = []
+    for family_name, begin in _beginning(wanted, alone, scene).items():
+        if changed.intersection(wanted[name].service for name in begin):
+            continue
+        of_old = (n for n in stale if _is_service(n) and scene.views[n].is_up)
+        old = [name for name in of_old if family(name) == family_name]
+        for index, name in enumerate(begin, start=1):
+            end = len(old) if index == len(begin) else index
+            found.append(Handover(name, tuple(old[index - 1 : end])))
+    return tuple(found)
+
+
+def _beginning(wanted: Dict[str, Unit], alone: Set[str], scene: Scene) -> Dict[str, List[str]]:
+    """Return by family the services that are started beside others; what runs can't be."""
+    found: Dict[str, List[str]] = {}
+    for name, unit in wanted.items():
+        idle = name not in alone and not scene.views[name].is_up
+        if unit.handover == OVERLAP and unit.start and _is_service(name) and idle:
+            found.setdefault(family(name), []).append(name)
+    return found
+
+
+def _waves(names: Iterable[str]) -> List[Tuple[str, ...]]:
+    """Part units so that of one family each wave has one."""
+    waves: List[List[str]] = []
+    for name in names:
+        free = [wave for wave in waves if family(name) not in map(family, wave)]
+        if not free:
+            free = [[]]
+            waves += free
+        free[0].append(name)
+    return [tuple(wave) for wave in waves]
 
 
 def _is_there(name: str, scene: Scene) -> bool:
@@ -85,15 +151,25 @@ def _is_socket(name: str) -> bool:
     return name.endswith(".socket")
 
 
-def _may_stay(name: str, write: Tuple[str, ...], scene: Scene) -> bool:
+def _is_service(name: str) -> bool:
+    return name.endswith(".service")
+
+
+def _may_stay(name: str, texts: Mapping[str, str], scene: Scene) -> bool:
     view = scene.views[name]
-    return name in scene.untouched and name not in write and view.is_active and not view.need_reload
+    same = lasting(name, scene.texts.get(name, "")) == lasting(name, texts[name])
+    return name in scene.untouched and same and view.is_active and not view.need_reload
+
+
+def _changed_sockets(wanted: Dict[str, Unit], alone: Set[str]) -> Set[str]:
+    """Return the services whose sockets have to be made anew."""
+    return {u.service for u in wanted.values() if _is_socket(u.name) and u.name not in alone}
 
 
 def _stopped(wanted: Dict[str, Unit], alone: Set[str], scene: Scene) -> List[str]:
     """Return the units to stop before anything is started."""
     sockets = {unit.service for unit in wanted.values() if _is_socket(unit.name)}
-    changed = {u.service for u in wanted.values() if _is_socket(u.name) and u.name not in alone}
+    changed = _changed_sockets(wanted, alone)
 
     def has_to(unit: Unit) -> bool:
         if unit.service in changed:

@@ -159,6 +159,7 @@ def _changes(plan: HostPlan) -> Iterator[tuple[str, list[str]]]:
     yield "packages", [_package(item.name, item.old, item.new) for item in plan.packages]
     yield "texts", [f"{_MARKS[item.kind]} {item.path}" for item in plan.texts]
     yield "env", [f"{_MARKS[item.kind]} {item.service}: {item.key}" for item in plan.env]
+    yield "overlaps", [wording.names(plan.handovers, limit=20)] if plan.handovers else []
     yield "restarts", [wording.names(plan.restarts, limit=20)] if plan.restarts else []
     if plan.missing:
         wheels = wording.count(len(plan.missing), "wheel")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from shipit import spec
 from shipit.agent import contents
 from shipit.errors import InputError, Mistake, Place
-from shipit.render import templating
+from shipit.render import templating, unitnames
 from shipit.render.envfile import env_file, revealed
 from shipit.render.templating import TemplateFaultError, Variables, page
 from shipit.spec.words import RESERVED
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.inventory import Host
+    from shipit.render.unitnames import Named
     from shipit.secret import Secret
-    from shipit.spec import Check, Deployment, Draft, RenderedFile, Service
+    from shipit.spec import Check, Deployment, Draft, RenderedFile
 
 __all__ = [
     "ReleaseNames",
@@ -45,7 +46,6 @@ __all__ = [
 ]
 
 _UNIT_MODE = 0o644
-_QUICK = 10.0  # seconds that stopping a socket or a timer may take; both are systemd's own work
 _DEFAULTS = {"root": "/opt/{{ app }}", "user": "{{ app }}"}  # as spec has them
 
 
@@ -68,7 +68,7 @@ class ReleaseTexts:
 
     Attributes:
         units: in the order they are started: sockets, services, timers.
-        texts: by path in the release: units/<name> and files/<dest>.
+        texts: by path in the release: units/<name>, trial/<name> and files/<dest>.
         modes: of those texts, by the same paths.
         env: service -> variable -> value.
     """
@@ -171,8 +171,8 @@ def release_texts(
     names = {"app": deployment.app, "root": deployment.root, "user": deployment.user}
     scope = Variables({**host.vars, **deployment.vars, **names, "release": asdict(release)})
     writer = _Writer(host, scope)
-    for name, service in deployment.services.items():
-        writer.units(_about(deployment, name, service, release), service)
+    for service in unitnames.named(deployment, release.id):
+        writer.units(service, release.path)
     for file in deployment.files:
         writer.file(file)
     env = {name: _env(deployment, name, secrets) for name in deployment.services}
@@ -180,9 +180,9 @@ def release_texts(
         writer.gather_env(values)
     if writer.mistakes:
         raise InputError(*dict.fromkeys(writer.mistakes))
-    modes = {path: _UNIT_MODE for path in writer.texts if path.startswith("units/")}
+    modes = dict.fromkeys(writer.texts, _UNIT_MODE)
     modes |= {f"files/{file.dest}": file.mode for file in deployment.files}
-    return ReleaseTexts(_units(deployment), writer.texts, modes, env)
+    return ReleaseTexts(unitnames.units(deployment, release.id), writer.texts, modes, env)
 
 
 class _Writer:
@@ -194,15 +194,30 @@ class _Writer:
         self.texts: dict[str, str] = {}
         self.mistakes: list[Mistake] = []
 
-    def units(self, about: Mapping[str, object], service: Service) -> None:
-        own = service.unit or self._own / "service.j2"
-        self._write(f"units/{about['unit']}", own, {"service": about})
-        if service.socket:
-            self._write(
-                f"units/{about['socket_unit']}", self._own / "socket.j2", {"service": about}
+    def units(self, of: Named, release_path: str) -> None:
+        template = of.service.unit or self._own / "service.j2"
+        for unit in of.units:
+            about = unitnames.about(of, unit, of.socket, release_path)
+            self._write(f"units/{unit}", template, {"service": about})
+        about = unitnames.about(of, of.units[0], of.socket, release_path)
+        for kind, name in (("socket", of.socket), ("timer", of.timer)):
+            if about[kind]:
+                self._write(f"units/{name}", self._own / f"{kind}.j2", {"service": about})
+        if of.trial:
+            about = unitnames.about_trial(of, release_path)
+            self._write(f"trial/{of.trial}", template, {"service": about})
+            self._shares(of, template, str(about["socket_unit"]))
+
+    def _shares(self, of: Named, template: Path, socket: str) -> None:
+        """Find out whether a unit of one's own takes the socket that it is given."""
+        text = self.texts.get(f"trial/{of.trial}", f"Sockets={socket}")
+        if f"Sockets={socket}" not in text.split():
+            what = f"services.{of.name} overlaps, but its unit does not share the socket"
+            hint = (
+                "write Sockets={{ service.socket_unit }} and NonBlocking=yes into its [Service],"
+                " or handover: restart into the playbook"
             )
-        if service.timer:
-            self._write(f"units/{about['timer_unit']}", self._own / "timer.j2", {"service": about})
+            self.mistakes.append(Mistake("unit-shares-no-socket", what, Place(str(template)), hint))
 
     def file(self, file: RenderedFile) -> None:
         if file.src.suffix == ".j2":
@@ -227,44 +242,6 @@ class _Writer:
             self.texts[path] = self._scope.fill_file(template, extra)
         except TemplateFaultError as fault:
             self.mistakes.append(_told(fault, self._host, None))
-
-
-def _about(
-    deployment: Deployment, name: str, service: Service, release: ReleaseNames
-) -> dict[str, object]:
-    """Return what a unit's template knows of its service."""
-    unit = f"{deployment.app}-{name}"
-    program, _, arguments = service.command.partition(" ")
-    if program and not program.startswith("/"):
-        program = f"{release.path}/venv/bin/{program}"
-    return {
-        "name": name,
-        "unit": f"{unit}.service",
-        "socket_unit": f"{unit}.socket",
-        "timer_unit": f"{unit}.timer",
-        "command": service.command,
-        "exec_start": f"{program} {arguments}".rstrip(),
-        "socket": service.socket,
-        "timer": service.timer,
-        "restart": service.restart or ("no" if service.is_job else "on-failure"),
-        "stop_timeout": f"{service.stop_timeout:g}s",
-        "hardening": dict(service.hardening),
-    }
-
-
-def _units(deployment: Deployment) -> tuple[contents.Unit, ...]:
-    """Return the units in the order they are started."""
-    kinds: tuple[list[contents.Unit], ...] = ([], [], [])
-    sockets, services, timers = kinds
-    for name, service in deployment.services.items():
-        unit, runs = f"{deployment.app}-{name}", not service.is_job
-        stop = service.stop_timeout
-        services.append(contents.Unit(f"{unit}.service", name, runs, runs, stop))
-        if service.socket:
-            sockets.append(contents.Unit(f"{unit}.socket", name, True, False, _QUICK))
-        if service.timer:
-            timers.append(contents.Unit(f"{unit}.timer", name, True, False, _QUICK))
-    return tuple(unit for kind in kinds for unit in kind)
 
 
 def _env(

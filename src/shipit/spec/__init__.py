@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from shipit import yamlfile
 from shipit.errors import InputError, Mistake
 from shipit.spec import models, rules
-from shipit.spec.models import Check, Deployment, Health, RenderedFile, Service, Surroundings
+from shipit.spec.models import Check, Deployment, Health, RenderedFile, Service
 from shipit.spec.telling import Teller
+from shipit.spec.values import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

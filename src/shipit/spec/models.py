@@ -1,4 +1,4 @@
-"""What a playbook says, as frozen models. This module alone knows pydantic.
+"""What a playbook says, as frozen models; the types of their values are in `values`.
 
 Each field's description and examples are what errors, the JSON Schema and docs/playbook.md say.
 A model takes rendered values; what several keys say together is checked in `rules`.
@@ -6,43 +6,51 @@ A model takes rendered values; what several keys say together is checked in `rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
+from pydantic import BeforeValidator, Field, ValidationError
+
+from shipit.agent.contents import OVERLAP, RESTART
+from shipit.spec.values import (
+    AppName,
+    Batches,
+    Command,
+    Confirm,
+    Count,
+    Destination,
+    Directive,
+    DirectiveValue,
+    Directory,
+    Duration,
+    EnvValue,
+    File,
+    FileMode,
+    Handover,
+    HttpStatus,
+    Installer,
+    Instances,
+    JsonFields,
+    Line,
+    Listen,
+    Model,
+    Name,
+    Percentage,
+    Reference,
+    Restart,
+    Root,
+    SocketPath,
+    Specifier,
+    Surroundings,
+    Switch,
+    TcpAddress,
+    Text,
+    Url,
+    UserName,
+    Variable,
+    VarName,
+    Words,
 )
-
-from shipit.spec import places, words
-
-# --- the types of values -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where a playbook lies, and whether the files that it names must be there."""
-
-    folder: Path
-    must_exist: bool
-
-
-def _file(value: object, info: ValidationInfo) -> Path:
-    here: Surroundings = info.context  # type: ignore[assignment] # given by `validate`
-    return places.local_file(value, here.folder, must_exist=here.must_exist)
-
-
-def _directory(value: object, info: ValidationInfo) -> Path:
-    here: Surroundings = info.context  # type: ignore[assignment] # given by `validate`
-    return places.local_folder(value, here.folder, must_exist=here.must_exist)
 
 
 def _as_health(value: object) -> object:
@@ -50,69 +58,10 @@ def _as_health(value: object) -> object:
     return {"checks": value} if isinstance(value, (list, tuple)) else value
 
 
-@dataclass(frozen=True, eq=False)  # pydantic needs its hash, and a schema has none
-class Takes:
-    """How a value is read, and what the JSON Schema says of what people write."""
-
-    read: Callable[..., object]
-    schema: dict[str, Any]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
-        annotated = Annotated[Any, PlainValidator(self.read), WithJsonSchema(self.schema)]
-        return handler.generate_schema(annotated)
-
-
-_TEXT: dict[str, Any] = {"type": "string"}
-_TEXT_OR_WHOLE: dict[str, Any] = {"type": ["string", "integer"]}
-_TEXT_OR_NUMBER: dict[str, Any] = {"type": ["string", "number"]}
-_BATCHES = {"anyOf": [_TEXT_OR_WHOLE, {"type": "array", "items": _TEXT_OR_WHOLE, "minItems": 1}]}
-_SWITCH_OR_TEXT = {"type": ["boolean", "string"]}
-_STATUS = {"type": "integer", "minimum": 100, "maximum": 599}
-_NAME = {**_TEXT, "pattern": "^[a-z][a-z0-9-]{0,30}$"}
-_MODE = {**_TEXT, "pattern": "^0?[0-7]{3}$"}
-_REFERENCE = {**_TEXT, "pattern": "^(env|file|command):."}
-_RESTARTS = {"enum": [*words.RESTARTS, False]}
-
-Name = Annotated[str, Takes(words.name, _NAME)]
-AppName = Annotated[str, Takes(words.app_name, _NAME)]
-UserName = Annotated[str, Takes(words.user_name, _TEXT)]
-Line = Annotated[str, Takes(words.line, _TEXT)]
-Text = Annotated[str, Takes(words.text, _TEXT)]
-Count = Annotated[int, Takes(words.count, {"type": "integer", "minimum": 1})]
-HttpStatus = Annotated[int, Takes(words.http_status, _STATUS)]
-Percentage = Annotated[float, Takes(words.percentage, _TEXT_OR_NUMBER)]
-Duration = Annotated[float, Takes(words.duration, _TEXT_OR_NUMBER)]
-Batches = Annotated[tuple[int | str, ...], Takes(words.batches, _BATCHES)]
-Specifier = Annotated[str, Takes(words.python_specifier, _TEXT)]
-Restart = Annotated[str, Takes(words.restart, _RESTARTS)]
-FileMode = Annotated[int, Takes(words.file_mode, _MODE)]
-Root = Annotated[str, Takes(places.root, {**_TEXT, "pattern": "^/"})]
-Destination = Annotated[str, Takes(places.destination, _TEXT)]
-File = Annotated[Path, Takes(_file, _TEXT)]
-Directory = Annotated[Path, Takes(_directory, _TEXT)]
-Command = Annotated[str, Takes(words.command, _TEXT)]
-Words = Annotated[str, Takes(words.words, _TEXT)]
-Listen = Annotated[str, Takes(places.socket_address, _TEXT_OR_WHOLE)]
-TcpAddress = Annotated[str, Takes(places.tcp_address, _TEXT_OR_WHOLE)]
-SocketPath = Annotated[str, Takes(places.socket_path, _TEXT)]
-Url = Annotated[str, Takes(places.url, _TEXT)]
-JsonFields = Annotated[Mapping[str, object], Takes(words.json_fields, {"type": "object"})]
-Variable = Annotated[str, Takes(words.variable, _TEXT)]
-VarName = Annotated[str, Takes(words.template_variable, _TEXT)]
-EnvValue = Annotated[str, Takes(words.env_value, _TEXT_OR_WHOLE)]
-Reference = Annotated[str, Takes(words.secret_reference, _REFERENCE)]
-Directive = Annotated[str, Takes(words.directive, _TEXT)]
-DirectiveValue = Annotated[bool | str, Takes(words.directive_value, _SWITCH_OR_TEXT)]
-Handover = Annotated[Literal["restart"], Takes(words.handover, {"enum": ["restart"]})]
-Confirm = Annotated[str, Takes(words.confirm, {"enum": ["controller", "host"]})]
-Installer = Annotated[Literal["uv", "pip"], Takes(words.installer, {"enum": ["uv", "pip"]})]
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-# --- the models --------------------------------------------------------------------------------
+def _usual_handover(service: Mapping[str, object]) -> str:
+    """Return how a service hands over that does not say it: as gently as it can."""
+    can_share = service.get("socket") and not service.get("timer") and not service.get("unit")
+    return OVERLAP if can_share else RESTART
 
 
 class RenderedFile(Model):
@@ -155,11 +104,31 @@ class Service(Model):
         " the machine was off is made up for.",
         examples=["*-*-* 03:00:00", "hourly"],
     )
+    unit: File | None = Field(
+        default=None,
+        description="A template of one's own for the service's unit, instead of the default; it may"
+        ' begin with {% extends "shipit/service.j2" %}.',
+        examples=["templates/web.service.j2"],
+    )
     handover: Handover = Field(
-        default="restart",
-        description="How a new release takes over. With `restart` connections to a `socket` wait in"
-        " the kernel meanwhile.",
-        examples=["restart"],
+        default_factory=_usual_handover,
+        description="How a new release takes over. `overlap`: it is proven on a private socket,"
+        " then started beside the old one on the shared `socket`; once it takes connections the old"
+        " one is told to stop, and ends what it has begun. Without a socket the new one has to run"
+        " steadily first. `restart`: the old one stops, then the new one starts; connections to a"
+        " `socket` wait in the kernel meanwhile. Default: overlap for a service with a `socket`;"
+        " restart for one without, and for one with a `unit` of its own.",
+        examples=["overlap", "restart"],
+    )
+    instances: Instances = Field(
+        default=1,
+        description="How many processes run the service; they are replaced one at a time.",
+        examples=[4],
+    )
+    notify: Switch = Field(
+        default=False,
+        description="The command tells systemd when it is ready (sd_notify, READY=1).",
+        examples=[True],
     )
     restart: Restart = Field(
         default="",
@@ -182,12 +151,6 @@ class Service(Model):
         description="Changes to how systemd confines the service: false leaves a directive out, a"
         " text replaces its value.",
         examples=[{"PrivateTmp": False, "UMask": "0022"}],
-    )
-    unit: File | None = Field(
-        default=None,
-        description="A template of one's own for the service's unit, instead of the default; it may"
-        ' begin with {% extends "shipit/service.j2" %}.',
-        examples=["templates/web.service.j2"],
     )
 
     @property

@@ -79,6 +79,10 @@ def _service(loc: Loc, service: Mapping[object, object]) -> Iterator[Finding]:
     if service.get("timer") and service.get("socket"):
         what = "a service has a `socket` or a `timer`, not both"
         yield Finding((*loc, "timer"), what, "make the job a service of its own")
+    for key in ("handover", "instances") if service.get("timer") else ():
+        if key in service:
+            what = f"a job with a `timer` has no `{key}`: it is switched between two runs"
+            yield Finding((*loc, key), what, "take it out")
     restart = service.get("restart")
     if service.get("timer") and restart in ("always", "on-success"):
         what = f"a job with a `timer` can't have `restart: {restart}`: it would never end"

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipit.errors import Mistake, nearest
-from shipit.spec.models import Check, Deployment, Health, Model, RenderedFile, Service
+from shipit.spec.models import Check, Deployment, Health, RenderedFile, Service
 from shipit.spec.words import UnfitError, is_template, shown, written
 
 if TYPE_CHECKING:
     from shipit.errors import Place
     from shipit.spec.rules import Finding
+    from shipit.spec.values import Model
     from shipit.yamlfile import Document
 
 Loc = tuple[str | int, ...]

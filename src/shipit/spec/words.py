@@ -11,12 +11,14 @@ import json
 import re
 import shlex
 
+from shipit.agent.contents import OVERLAP, RESTART
 from shipit.errors import nearest
 from shipit.secret import KINDS
 
 UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # in seconds
 LONGEST = 24 * 3600.0  # seconds; a longer wait is a slip of the pen
 RESTARTS = ("no", "on-success", "on-failure", "on-abnormal", "on-watchdog", "on-abort", "always")
+HANDOVERS = (OVERLAP, RESTART)
 TAKEN_APPS = ("shipit", "systemd", "dbus")  # their names would meet units and folders of others
 RESERVED = ("app", "root", "user", "release", "inventory_hostname", "group_names")
 # What systemd.exec(5) lists under sandboxing and the like; the defaults are in templates/.
@@ -168,10 +170,20 @@ def http_status(value: object) -> int:
     return whole(value, 100, 599)
 
 
+def instances(value: object) -> int:
+    return whole(value, 1, 64)
+
+
 def handover(value: object) -> str:
-    if value != "restart":
-        raise UnfitError("restart, the only way of this version", value)
-    return "restart"
+    if value not in HANDOVERS:
+        raise UnfitError(" or ".join(HANDOVERS), value)
+    return str(value)
+
+
+def switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UnfitError("true or false", value)
+    return value
 
 
 def installer(value: object) -> str:

@@ -1,0 +1,162 @@
+"""Prove a release where no customer is: its services run on private sockets beside the old release.
+
+Only what has a listener of systemd's can be tried so. The units of a trial lie in /run, so that a
+reboot forgets them; whatever ends a trial, `clear` leaves nothing of it.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from typing import Dict, List, Optional, Tuple
+from urllib.parse import urlsplit
+
+from . import gate, listeners, releases, steps
+from .contents import Check, Manifest, Unit
+from .gate import Emit, Interrupted
+from .host import Host
+from .listeners import Endpoint
+from .paths import Paths
+from .protocol import Failure
+from .units import family, stop_limit
+
+STEP = "trial"
+LOCAL = ("localhost", "127.0.0.1", "::1")
+SOCKET = """\
+# Made by shipit to prove a release where no customer is: it is removed when it has.
+[Socket]
+ListenStream={listen}
+SocketMode=0600
+RemoveOnStop=yes
+Service={service}
+"""
+
+
+@dataclass(frozen=True)
+class Door:
+    """A way to a service that is tried: where it will listen, and where it does meanwhile."""
+
+    service: Unit
+    shared: Endpoint
+    private: str  # host:port, or the path of a unix socket
+
+    @property
+    def socket(self) -> str:
+        return socket_of(self.service.name)
+
+
+def prove(
+    paths: Paths, host: Host, wanted: Manifest, emit: Emit, interrupted: Interrupted
+) -> Optional[Failure]:
+    """Start the release on private sockets and put it through its gate; return why it is not good.
+
+    Nothing is left of one that is good; after any other end `clear` has to be called.
+
+    Raises:
+        Refused: systemd refused to start it; its log is in the evidence.
+    """
+    opened = doors(paths, host, wanted)
+    if not opened:
+        return None
+    since = host.wall()
+    _start(paths, host, wanted, opened, since)
+    tried = gate.subject(paths, host, as_tried(wanted, opened), since, {})
+    failure = gate.run(host, tried, emit, interrupted)
+    if failure is not None:
+        return replace(failure, step=STEP)
+    clear(paths, host, wanted)
+    return None
+
+
+def doors(paths: Paths, host: Host, wanted: Manifest) -> List[Door]:
+    """Return a way to each service that can be tried; of several instances there is one."""
+    texts, units = releases.unit_texts(paths, wanted), wanted.units
+    found: Dict[str, Door] = {}
+    for unit in units:
+        listening = listeners.wanted(texts.get(f"{family(unit.name)}.socket", ""))
+        if unit.trial and listening and unit.trial not in found:
+            tried = Unit(unit.trial, unit.service, True, True, unit.stop_timeout)
+            private = _private(host, unit.trial, listening[0])
+            found[unit.trial] = Door(tried, listening[0], private)
+    return list(found.values())
+
+
+def _private(host: Host, name: str, shared: Endpoint) -> str:
+    """Choose a listener of the same kind: a service may ask its peer for an address."""
+    if shared.path:
+        return f"/run/{name}.sock"
+    if str(shared.address) == "::1":
+        return f"[::1]:{host.free_port('::1')}"
+    return f"127.0.0.1:{host.free_port('127.0.0.1')}"
+
+
+def socket_of(service: str) -> str:
+    return service.rpartition(".")[0] + ".socket"
+
+
+def _start(paths: Paths, host: Host, wanted: Manifest, opened: List[Door], since: float) -> None:
+    texts = releases.trial_texts(paths, wanted)
+    for door in opened:
+        text = SOCKET.format(listen=door.private, service=door.service.name)
+        host.install(os.path.join(paths.runtime_units, door.socket), text)
+        host.install(os.path.join(paths.runtime_units, door.service.name), texts[door.service.name])
+    steps.ask(host, "daemon-reload", STEP)
+    starting = steps.Starting(host, STEP, since, stop_limit(_units(opened)))
+    starting.run("start", [door.socket for door in opened])
+    starting.run("start", [door.service.name for door in opened])
+
+
+def _units(opened: List[Door]) -> Tuple[Unit, ...]:
+    sockets = [Unit(d.socket, d.service.service, True, False, 1.0) for d in opened]
+    return (*sockets, *(door.service for door in opened))
+
+
+def as_tried(wanted: Manifest, opened: List[Door]) -> Manifest:
+    """Return the release as it is during its trial: its units, and the checks that lead to them.
+
+    Other checks would be answered by the old release, and are made after the switch.
+    """
+    led = (through(check, opened) for check in wanted.gate.checks)
+    checks = tuple(check for check in led if check is not None)
+    return replace(wanted, units=_units(opened), gate=replace(wanted.gate, checks=checks))
+
+
+def through(check: Check, opened: List[Door]) -> Optional[Check]:
+    """Return a check that goes through a door; None where it leads to none of them."""
+    place = _place(check)
+    for door in opened:
+        if place is not None and (place == door.shared or place.collides(door.shared)):
+            return replace(check, via=door.private)
+    return None
+
+
+def _place(check: Check) -> Optional[Endpoint]:
+    """Return where a check connects to; None for what is no address of a host."""
+    if check.kind == "unix":
+        return Endpoint(path=check.target.partition(":")[0])
+    if check.kind == "tcp":
+        name, _, port = check.target.rpartition(":")
+    elif check.kind == "http" and check.target.startswith("http://"):
+        parts = urlsplit(check.target)
+        name, port = parts.hostname or "", str(parts.port or 80)
+    else:
+        return None
+    name = name.strip("[]")
+    return listeners.parse(f"[{name}]:{port}" if ":" in name else f"{_numeric(name)}:{port}")
+
+
+def _numeric(name: str) -> str:
+    return LOCAL[1] if name == LOCAL[0] else name
+
+
+def clear(paths: Paths, host: Host, wanted: Manifest) -> None:
+    """Stop and remove what a trial of the release has left on this host."""
+    services = dict.fromkeys(unit.trial for unit in wanted.units if unit.trial)
+    names = [name for service in services for name in (socket_of(service), service)]
+    there = [n for n in names if os.path.lexists(os.path.join(paths.runtime_units, n))]
+    if not there:
+        return
+    # The socket goes first: a last connection would start its service again.
+    steps.ask(host, "stop", STEP, there, stop_limit(wanted.units))
+    host.systemctl("reset-failed", there)  # fails for units that did not fail: fine
+    for name in there:
+        host.remove(os.path.join(paths.runtime_units, name))
+    steps.ask(host, "daemon-reload", STEP)

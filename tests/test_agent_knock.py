@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import closing
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit.agent import knock, listeners
+from shipit.agent.listeners import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+UNIT = "app-web@2.service"
+
+
+@pytest.fixture
+def mine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process belong to the unit, and no other one."""
+    own = str(os.getpid())
+    monkeypatch.setattr(listeners, "unit_of", lambda pid, _proc: UNIT if pid == own else "x.scope")
+
+
+@pytest.fixture(params=["tcp", "tcp6", "unix"])
+def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[socket.socket]:
+    made = {
+        "tcp": lambda: socket.create_server(("127.0.0.1", 0)),
+        "tcp6": lambda: socket.create_server(("::1", 0), family=socket.AF_INET6),
+        "unix": lambda: bound(str(tmp_path / "sock")),
+    }
+    with made[request.param]() as found:
+        yield found
+
+
+def bound(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(path)
+    sock.listen()
+    return sock
+
+
+def endpoint(of: socket.socket) -> Endpoint:
+    name = of.getsockname()
+    if isinstance(name, str):
+        return Endpoint(path=name)
+    return Endpoint(ip_address(name[0]), name[1])
+
+
+@pytest.mark.usefixtures("mine")
+def test_a_unit_whose_process_takes_a_connection_is_found_out(listener: socket.socket) -> None:
+    taken: list[socket.socket] = []
+
+    def accept() -> None:
+        taken.extend(listener.accept()[0] for _ in range(knock.AT_ONCE))
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    found = knock.takes(endpoint(listener), UNIT)
+    thread.join()
+    for one in taken:
+        one.close()
+    assert found
+
+
+@pytest.mark.usefixtures("mine")
+def test_a_unit_that_listens_and_takes_nothing_does_not_serve(listener: socket.socket) -> None:
+    assert not knock.takes(endpoint(listener), UNIT)
+
+
+@pytest.mark.usefixtures("mine")
+def test_connections_that_others_take_prove_nothing(listener: socket.socket) -> None:
+    with closing(listener):
+        assert not knock.takes(endpoint(listener), "app-web@1.service")
+
+
+def test_where_nobody_listens_nobody_serves() -> None:
+    port = knock.free_port("127.0.0.1")
+    assert not knock.takes(Endpoint(ip_address("127.0.0.1"), port), UNIT)
+    assert not knock.takes(Endpoint(path="/nowhere/at/all"), UNIT)
