@@ -82,6 +82,8 @@ class Machine:
     loaded: dict[str, str] = field(default_factory=dict)  # what systemd has read
     running: dict[str, Running] = field(default_factory=dict)
     driver: list[str] = field(default_factory=list)  # command of the transient unit; [] without
+    memory: dict[str, int] = field(default_factory=dict)  # by unit; 0: systemd does not know
+    logs: dict[str, str] = field(default_factory=dict)  # by unit
     answered: list[tuple[str, bool]] = field(default_factory=list)  # release; in its trial?
     idle: list[Callable[[], None]] = field(default_factory=list)  # done whenever time passes
     label: Callable[[], str] = str  # put before the names of calls
@@ -231,6 +233,7 @@ class Machine:
             invocation=run.invocation,
             main_pid=run.pid,
             restarts=run.restarts,
+            memory=self.memory.get(name, 0),
             since=run.since if run.active == "active" else 0.0,
         )
 
@@ -295,7 +298,7 @@ class Machine:
 
     def unit_log(self, unit: str, *, since: float, lines: int) -> str:
         self._after(self._call(f"log {unit}", fallible=False))
-        return f"the log of {unit}"
+        return self.logs.get(unit, f"the log of {unit}")
 
     # --- paths -----------------------------------------------------------------------------------
 

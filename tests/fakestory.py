@@ -50,7 +50,13 @@ def units(*, worker: bool, overlaps: str) -> tuple[Unit, ...]:
 
 
 def manifest(
-    paths: Paths, release: str, *, worker: bool = False, overlaps: bool = False, keep: int = 5
+    paths: Paths,
+    release: str,
+    *,
+    worker: bool = False,
+    overlaps: bool = False,
+    keep: int = 5,
+    bake: float = 0.0,
 ) -> Manifest:
     return Manifest(
         id=release, app=paths.app, version=release, root=paths.root, user="root",
@@ -58,7 +64,7 @@ def manifest(
         app_wheel=replace(TOOL, sha256=release.ljust(64, "0")),
         units=units(worker=worker, overlaps=release if overlaps else ""),
         wheels=(), requirements="", bundle="", texts=(), env=(),
-        gate=Gate((Check("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5),
+        gate=Gate((Check("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5, bake),
         smoke=(), keep_releases=keep, created="", created_by="",
     )  # fmt: skip
 
@@ -86,6 +92,7 @@ class Story:
     paths: Paths
     machine: Machine
     verdict: str = "commit"  # the controller's, once it has heard Healthy; "" for never
+    lease: float = LEASE
     txns: int = 0
     processes: int = 0
     heard: list[object] = field(default_factory=list)
@@ -134,7 +141,7 @@ class Story:
             self._launched(attempt, wanted.id)
 
     def _launched(self, attempt: Attempt, release: str) -> None:
-        ask = Activate(attempt, release, LEASE)
+        ask = Activate(attempt, release, self.lease)
         try:
             transaction.launch(self.paths, self.machine, ask, agent_zip="a.pyz", python="python3")
         except (Refused, OSError) as error:

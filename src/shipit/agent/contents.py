@@ -86,6 +86,7 @@ class Gate:
     interval: float
     deadline: float
     min_healthy: float
+    bake: float = 0.0  # how long it is watched afterwards, among its customers
 
 
 @dataclass(frozen=True)

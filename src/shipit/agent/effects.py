@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
-from . import bootunit, gate, journal, lease, ledger, prune, releases, steps, trial
+from . import bootunit, gate, journal, lease, ledger, prune, releases, soak, steps, trial
 from .contents import Manifest
 from .failures import Refused
 from .gate import Subject
@@ -56,7 +56,10 @@ def arm(stage: Stage, open_: Journal) -> Ended:
     bootunit.arm(paths, bootunit.text(paths, driver_argv(paths, open_, "recover"), names))
     views = host.show(steps.unit_names(previous))
     untouched = {name: view.invocation for name, view in views.items() if view.is_active}
-    return Ended(changes={"untouched": untouched, "boot": host.boot_id(), "clean": False})
+    changes = {"untouched": untouched, "boot": host.boot_id(), "clean": False}
+    if wanted.gate.bake and previous is not None:
+        changes["before"] = soak.measured(host, previous, wanted.gate.bake)
+    return Ended(changes=changes)
 
 
 def try_out(stage: Stage, open_: Journal) -> Ended:
@@ -86,6 +89,10 @@ def check(stage: Stage, open_: Journal) -> Ended:
     wanted = _wanted(paths, open_)
     watched = gate.subject(paths, host, wanted, open_.began, open_.untouched)
     failure = gate.run(host, watched, stage.emit, lambda: _called_back(stage, open_))
+    if failure is None and open_.attempt.what != ROLLBACK:
+        failure = soak.watch(
+            host, watched, open_.before, stage.emit, lambda: _called_back(stage, open_)
+        )
     if failure is None:
         journal.save(paths, replace(open_, healthy=True))
         failure = _confirmed(stage, open_, watched)

@@ -28,10 +28,12 @@ PROPERTIES = {
     "Result": "result",
     "MainPID": "main_pid",
     "NRestarts": "restarts",
+    "MemoryCurrent": "memory",
     "ExecMainCode": "exit_code",
     "ExecMainStatus": "exit_status",
 }
-NUMBERS = ("main_pid", "restarts", "exit_code", "exit_status")
+NUMBERS = ("main_pid", "restarts", "memory", "exit_code", "exit_status")
+UNKNOWN = 2**64 - 1  # what systemd says of a counter that it does not have, or "[not set]"
 RELOAD, SINCE = "NeedDaemonReload", "ActiveEnterTimestampMonotonic"
 DRIVER_PROPERTIES = (
     "Type=exec",
@@ -60,6 +62,7 @@ class UnitView:
     result: str = ""
     main_pid: int = 0
     restarts: int = 0
+    memory: int = 0  # bytes; 0 where systemd does not know
     exit_code: int = 0  # 1 exited, 2 killed, 3 dumped core (CLD_*)
     exit_status: int = 0  # of the main process: its exit status, or the signal
     need_reload: bool = False
@@ -296,8 +299,13 @@ def _unanswered(what: str, done: Done) -> Failure:
 def _view(name: str, block: str, epoch: float) -> UnitView:
     raw = dict(line.partition("=")[::2] for line in block.splitlines())
     texts = {ours: raw[theirs] for theirs, ours in PROPERTIES.items() if theirs in raw}
-    numbers = {ours: int(texts.pop(ours, "0") or 0) for ours in NUMBERS}
+    numbers = {ours: _number(texts.pop(ours, "")) for ours in NUMBERS}
     entered = int(raw.get(SINCE) or 0) / MICROSECONDS
     view = UnitView(name, **texts, **numbers, need_reload=raw.get(RELOAD) == "yes")  # type: ignore[arg-type]
     since = epoch + entered if entered and view.is_active else 0.0
     return UnitView(**{**view.__dict__, "since": since})
+
+
+def _number(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    return 0 if number == UNKNOWN else number

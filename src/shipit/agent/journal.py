@@ -19,6 +19,14 @@ MODE = 0o600
 
 
 @dataclass(frozen=True)
+class Measure:
+    """How a service does, to compare a release with the one before."""
+
+    memory: int  # bytes; 0 where nobody knows
+    errors: float  # lines of its log a minute
+
+
+@dataclass(frozen=True)
 class Journal:
     """An open transaction."""
 
@@ -38,6 +46,7 @@ class Journal:
     untouched: Dict[str, str] = field(default_factory=dict)  # unit -> invocation before the switch
     clean: bool = False  # the disk was put right before any unit of this boot was started
     began: float = 0.0  # when the switch began, seconds since the epoch
+    before: Dict[str, Measure] = field(default_factory=dict)  # of the previous release's services
     strays: Tuple[str, ...] = ()  # units that an earlier, stuck transaction may have left
     agent: str = ""  # the zip that drives it
     python: str = ""

@@ -261,7 +261,7 @@ def gate(deployment: Deployment) -> contents.Gate:
     """
     health = deployment.health
     checks = tuple(_check(check) for check in health.checks if check.kind != "unit")
-    return contents.Gate(checks, health.interval, health.deadline, health.min_healthy)
+    return contents.Gate(checks, health.interval, health.deadline, health.min_healthy, health.bake)
 
 
 def _check(check: Check) -> contents.Check:

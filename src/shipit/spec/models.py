@@ -233,6 +233,13 @@ class Health(Model):
         description="How long everything must be good without a break.",
         examples=["5s"],
     )
+    bake: Duration = Field(
+        default=0.0,
+        description="How long a release that is healthy is watched among its customers before it"
+        " counts: one that restarts, needs twice the memory of the release before (and 64 MiB more)"
+        " or logs three times its errors (and 5 more) goes back. A rollback has no such window.",
+        examples=["2m"],
+    )
 
 
 class Deployment(Model):
