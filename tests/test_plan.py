@@ -274,3 +274,47 @@ def test_an_older_version_does_not_replace_a_newer_one(
 
 def test_a_first_release_is_older_than_nothing() -> None:
     refuse_if_older(compare("web1", wanted(manifest("0.1")), facts()))
+
+
+# --- hand-over ----------------------------------------------------------------------------------
+
+
+def overlapping(version: str) -> Wanted:
+    """Return a release whose web has a unit of its own."""
+    made = manifest(version)
+    name = f"demo-web@{made.id}.service"
+    web = replace(made.units[1], name=name, handover=contents.OVERLAP)
+    socket = f"[Socket]\nListenStream=8000\nService={name}\n"
+    texts = {f"units/{name}": f"[Service]\nExecStart={made.id}\n", f"units/{SOCKET}": socket}
+    return Wanted(replace(made, units=(made.units[0], web)), texts, {})
+
+
+def test_a_service_that_overlaps_has_one_name_in_all_releases_and_its_socket_stays() -> None:
+    old, new = overlapping("1.0.0"), overlapping("1.1.0")
+    units = {path.removeprefix("units/"): text for path, text in old.texts.items()}
+    plan = compare("web1", new, replace(facts(old.manifest), units=units))
+    assert plan.handovers == ("demo-web@*.service",)
+    assert plan.restarts == ()
+    kinds = {change.path: change.kind for change in plan.texts}
+    assert kinds["units/demo-web@*.service"] == "changed"
+    assert "removed" not in kinds.values()
+
+
+@pytest.mark.parametrize(
+    ("command", "socket", "said"),
+    [
+        ("/opt/demo/releases/x/venv/bin/uvicorn demo:app --fd 3", True, ""),
+        ("/opt/demo/releases/x/venv/bin/uvicorn demo:app --port 80", False, "are refused while"),
+        ("/opt/demo/releases/x/venv/bin/gunicorn demo:app", False, "are refused while"),
+        ("/opt/demo/releases/x/venv/bin/hypercorn demo:app --bind fd://3", True, "are lost"),
+        ("/opt/demo/releases/x/venv/bin/demo-worker", False, ""),
+    ],
+)
+def test_what_cannot_be_handed_over_is_said_with_what_happens_instead(
+    command: str, said: str, *, socket: bool
+) -> None:
+    made = manifest()
+    made = replace(made, units=made.units if socket else made.units[1:])
+    texts = {f"units/{WEB}": f"[Service]\nExecStart={command}\n", f"units/{SOCKET}": "[Socket]\n"}
+    notes = compare("web1", Wanted(made, texts, {}), facts(manifest("1.0.0"))).notes
+    assert [note.startswith("web: ") and said in note for note in notes] == [True] * bool(said)

@@ -7,6 +7,8 @@ can be broken:
     start    exits at once with status 3          late   dies after some seconds
     healthz  answers /healthz with 500            deaf   ignores SIGTERM
     slow     listens only after some seconds
+    leak     needs so many MiB after a moment
+    noisy    logs an error again and again
 
 The fault is packed into the wheel (a bad release) or is a setting: TINYAPP_FAULT=late:2.
 """
@@ -114,6 +116,15 @@ def die_after(seconds: float) -> None:
     clock.start()
 
 
+def do_badly(kind: str, amount: float) -> None:
+    """Be worse than a release should be, beside what it serves."""
+    time.sleep(1.0)
+    kept = bytearray(os.urandom(1024)) * int(amount * 1024) if kind == "leak" else b""
+    while kept or kind == "noisy":
+        sys.stderr.write("ERROR: as told\n" if kind == "noisy" else "")
+        time.sleep(0.1)
+
+
 def main() -> None:
     if "--version" in sys.argv:
         sys.stdout.write(f"tinyapp {version('tinyapp')}\n")
@@ -123,6 +134,8 @@ def main() -> None:
         sys.exit("tinyapp: broken at start, as told")
     if kind == "late":
         die_after(seconds)
+    if kind in ("leak", "noisy"):
+        threading.Thread(target=do_badly, args=[kind, seconds], daemon=True).start()
     if kind == "slow":
         time.sleep(seconds)
     serve(deaf=kind == "deaf")

@@ -214,7 +214,11 @@ def _unit_changes(wanted: Wanted, facts: Facts) -> Iterator[TextChange]:
 
 def _timeless(texts: Mapping[str, str], release: str) -> dict[str, str]:
     """Return units by names that do not change with each release: `app-web@*.service`."""
-    return {name.replace(f"@{release}", "@*"): text for name, text in texts.items()}
+    return {_in_any_release(name, release): text for name, text in texts.items()}
+
+
+def _in_any_release(name: str, release: str) -> str:
+    return name.replace(f"@{release}", "@*")
 
 
 def _diff(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
@@ -267,7 +271,7 @@ def _begun(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]:
         before = lasting(unit.name, facts.units.get(unit.name, ""))
         changed = unit.watched or before != lasting(unit.name, after[unit.name])
         if unit.start and changed and unit.handover == handover:
-            yield unit.name
+            yield _in_any_release(unit.name, wanted.manifest.id)
 
 
 def _gaps(wanted: Wanted) -> Iterator[str]:

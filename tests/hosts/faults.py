@@ -51,12 +51,14 @@ POWER, CABLE, CONTROLLER = "power", "cable", "controller"
 KINDS = (sabotage.ERROR, sabotage.KILL, POWER, CABLE, CONTROLLER)
 LAY = "\nfrom . import effects, journal, sabotage\n\nsabotage.lay(journal, effects)\n"
 LOOK = """
-r=/opt/tinyapp; readlink $r/current; grep -o 'releases/[^/]*' /etc/systemd/system/tinyapp-web.service | sort -u
+r=/opt/tinyapp; readlink $r/current; cat /etc/systemd/system/tinyapp-web*.service | grep -o 'releases/[^/]*' | sort -u
 systemctl show -p ExecStart tinyapp-worker.service | grep -o 'releases/[^/]*' | sort -u
-systemctl is-active tinyapp-web.socket tinyapp-web.service tinyapp-worker.service tinyapp-nightly.timer | sort -u
-systemctl list-units --failed --plain --no-legend 'tinyapp*' 'shipit-*'
-ls /etc/systemd/system | grep shipit-recover; true
+systemctl list-units --plain --no-legend 'tinyapp-*' | awk '{n[$3]++} END {for (s in n) print n[s], s}'
+systemctl list-units --failed --plain --no-legend 'shipit-*'
+ls /etc/systemd/system /run/systemd/system | grep -e shipit-recover -e @trial; true
 """  # noqa: E501 - shell
+
+UNITS = "4 active"  # web's socket and service, the worker, the timer
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class Site:
         """Deploy a first release there."""
         folder.mkdir()
         site = cls(Scene.set(folder, lab, [host]), host, path)
+        site.scene.handover = "overlap"
         done = site._finished(site.begin(lease=LONG))
         assert done.status == 0, done.said
         return site
@@ -191,7 +194,7 @@ class Site:
 
     def restart_service(self) -> None:
         """Start the service once more, and wait until it answers."""
-        self.scene.sh(self.host, "systemctl restart tinyapp-web.service")
+        self.scene.sh(self.host, "systemctl restart 'tinyapp-web*.service'")
         self.serving()
 
     def kill_the_controller_in_the_gate(self) -> float:
@@ -325,7 +328,7 @@ class Site:
         assert serving in (old, self.version), f"{serving} is neither {old} nor {self.version}"
         seen = self.scene.sh(self.host, LOOK).splitlines()
         release = seen[0].removeprefix("releases/")
-        assert seen == [*[f"releases/{release}"] * 3, "active"], f"{seen}; {self.evidence()}"
+        assert seen == [*[f"releases/{release}"] * 3, UNITS], f"{seen}; {self.evidence()}"
         manifest = json.loads(
             self.scene.lab.read(self.host, f"/opt/tinyapp/{seen[0]}/manifest.json")
         )

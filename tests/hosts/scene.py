@@ -108,6 +108,7 @@ class Scene:
     folder: Path
     lab: Lab
     env: dict[str, str] = field(default_factory=dict)
+    handover: str = "restart"  # of the usual playbook's web
 
     @classmethod
     def set(cls, folder: Path, lab: Lab, hosts: Sequence[str] = ("web1", "web2")) -> Scene:
@@ -154,7 +155,12 @@ class Scene:
             "env": {"GREETING": "hello"},
             "secrets": {"PASSWORD": "env:TINYAPP_PASSWORD"},
             "services": {
-                "web": {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s"},
+                "web": {
+                    "command": "tinyapp",
+                    "socket": PORT,
+                    "stop_timeout": "5s",
+                    "handover": self.handover,
+                },
                 "worker": {"command": "tinyapp-worker", "stop_timeout": "5s"},
                 "nightly": {"command": "tinyapp-report", "timer": "*-*-* 03:00:00"},
             },

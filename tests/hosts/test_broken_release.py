@@ -69,7 +69,7 @@ def test_a_broken_release_returns_by_itself_and_says_why(
 
 def test_a_broken_worker_brings_the_web_service_back_too(deployed: Scene) -> None:
     services = {
-        "web": {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s"},
+        "web": {"command": "tinyapp", "socket": PORT, "handover": "restart"},
         "worker": {"command": "/bin/false"},
     }
     done = deployed.deploy("2.1.0", services=services)

@@ -131,7 +131,7 @@ def play(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Play:
         ("first deploy", 0, "deployed", "1.0.0"),
         ("no-op", 0, "unchanged", "1.0.0"),
         ("second deploy", 0, "deployed", "1.1.0"),
-        ("broken deploy", 4, "returned", "1.1.0"),
+        ("broken deploy", 3, "untouched", "1.1.0"),
         ("rollback", 0, "deployed", "1.0.0"),
         ("rollback to a version", 0, "deployed", "1.1.0"),
         ("rollback to an id", 0, "deployed", "1.0.0"),
@@ -156,7 +156,8 @@ def test_every_act_ends_as_documented_and_status_tells_the_truth(
         (running,) = [line for line in act.releases[host] if line["running"]]
         assert (running["id"], running["outcome"]) == (act.running(host), "committed")
         units = {unit["name"]: unit["active"] for unit in act.status[host]["units"]}
-        assert units["tinyapp-web.service"] == units["tinyapp-worker.service"] == "active/running"
+        web = f"tinyapp-web@{act.running(host)}.service"
+        assert units[web] == units["tinyapp-worker.service"] == "active/running"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_a_rollback_is_the_switch_alone_and_takes_moments_besides_the_start(
     for host in HOSTS:
         steps = play.acts[name].done.told("step-ended", host=host)
         own = {s["step"]: s["seconds"] for s in steps if s["step"] not in ("connect", "check")}
-        assert own.keys() == {"arm", "activate", "commit"}
+        assert own.keys() == {"arm", "trial", "activate", "commit"}
         assert sum(own.values()) < 2.0 + SLACK, own
 
 
@@ -201,11 +202,11 @@ def test_a_no_op_leaves_the_processes_alone(play: Play) -> None:
     assert play.acts["no-op"].done.told("batch-began") == []
 
 
-def test_a_broken_release_is_in_the_history_as_reverted(play: Play) -> None:
+def test_a_broken_release_is_in_the_history_as_failed(play: Play) -> None:
     for name in ("broken deploy", "rollback to a failed one"):
         for host in HOSTS:
             lines = [line for line in play.acts[name].releases[host] if line["version"] == "1.2.0"]
-            assert [(line["outcome"], line["running"]) for line in lines] == [("reverted", False)]
+            assert [(line["outcome"], line["running"]) for line in lines] == [("failed", False)]
 
 
 def test_a_broken_release_is_told_with_its_check_and_its_log(play: Play) -> None:

@@ -10,20 +10,14 @@ import os
 from dataclasses import dataclass
 from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
 
-from . import evidence, listeners, releases
+from . import releases
 from .contents import Manifest
-from .failures import Refused, from_output
+from .failures import Refused
 from .host import QUICK, Host, UnitView
-from .listeners import Endpoint
 from .paths import Paths
 from .protocol import Failure
-from .units import Actions, Handover, Scene, decide, family, stop_limit
-
-# Seconds in which a started service should be seen to take a connection. It has proven itself
-# already; one that takes none by then has connections wait in the kernel, and the gate to pass.
-SERVE_WAIT = 10.0
-STEADY = 1.0  # seconds; one without a socket has to run so long before its predecessor stops
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1  # seconds
+from .starting import Starting, ask
+from .units import Actions, Scene, decide, stop_limit
 
 
 @dataclass(frozen=True)
@@ -49,9 +43,7 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
         Refused: systemd refused something; the units' own logs are in the evidence.
     """
     texts, actions = _planned(paths, host, to)
-    starting = Starting(
-        host, to.step, host.wall(), stop_limit(to.wanted.units if to.wanted else ())
-    )
+    starting = _starting(host, to)
     _install(paths, host, texts, actions)
     _ask_for(host, "stop", actions.retire, to.step, starting.limit)
     _put_on_disk(paths, host, to, actions)
@@ -67,44 +59,10 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
         _forget(paths, host, to, actions.leaving)
 
 
-@dataclass(frozen=True)
-class Starting:
-    """Starts units of one switch; what does not start is refused with its log."""
-
-    host: Host
-    step: str
-    since: float  # when the switch began, seconds since the epoch
-    limit: float  # seconds for one call
-
-    def run(self, verb: str, names: Sequence[str]) -> None:
-        done = self.host.systemctl(verb, names, timeout=self.limit) if names else None
-        if done is not None and not done.ok:
-            raise Refused(not_started(self.host, self.step, names, done.output, self.since))
-
-    def hand_over(self, handover: Handover, texts: Dict[str, str]) -> None:
-        """Start a unit, wait until it serves, and let those that it replaces end in peace."""
-        self.run("start", (handover.start,))
-        began = self.host.now()
-        pause, listening = FIRST_PAUSE, _listener(handover.start, texts)
-        while not self._serves(handover.start, listening, began):
-            self.host.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
-        _ask_for(self.host, "stop", handover.stop, self.step, self.limit)
-
-    def _serves(self, name: str, listening: Optional[Endpoint], began: float) -> bool:
-        view = self.host.show([name])[name]
-        if not view.is_active or view.restarts:
-            raise Refused(not_started(self.host, self.step, (name,), "it ended", self.since))
-        lasted = self.host.now() - began
-        if listening is None:
-            return lasted >= STEADY
-        return self.host.knock(listening, name) or lasted >= SERVE_WAIT
-
-
-def _listener(name: str, texts: Dict[str, str]) -> Optional[Endpoint]:
-    """Return what the service's socket listens on; None where it has none that can be asked."""
-    found = listeners.wanted(texts.get(f"{family(name)}.socket", ""))
-    return found[0] if found else None
+def _starting(host: Host, to: Switch) -> Starting:
+    units = to.wanted.units if to.wanted else ()
+    patience = to.wanted.gate.deadline if to.wanted else 0.0
+    return Starting(host, to.step, host.wall(), stop_limit(units), patience)
 
 
 def _forget(paths: Paths, host: Host, to: Switch, names: Sequence[str]) -> None:
@@ -169,41 +127,11 @@ def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None
         host.remove(paths.current)
 
 
-def ask(
-    host: Host, verb: str, step: str, names: Sequence[str] = (), timeout: float = QUICK
-) -> None:
-    """Have systemd do something.
-
-    Raises:
-        Refused: systemctl-failed: it did not, or not in time.
-    """
-    done = host.systemctl(verb, names, timeout=timeout)
-    if not done.ok:
-        how = "systemd did not answer in time" if done.timed_out else "systemd refused"
-        what = f"systemctl {' '.join([verb, *names])}: {how}"
-        raise Refused(from_output("systemctl-failed", what, step, done.output))
-
-
 def _ask_for(
     host: Host, verb: str, names: Sequence[str], step: str, timeout: float = QUICK
 ) -> None:
     if names:
         ask(host, verb, step, names, timeout)
-
-
-def not_started(host: Host, step: str, names: Sequence[str], said: str, since: float) -> Failure:
-    """Name the units that did not start, with their logs."""
-    views = host.show(names)
-    ill = [view for view in views.values() if not view.is_active] or list(views.values())
-    whose = ", ".join(view.name for view in ill)
-    logs = evidence.of_units(host, ill, since)
-    return Failure(
-        "start-failed",
-        f"{whose} did not start",
-        step,
-        hint=f"see the log below; the whole of it: journalctl -u {ill[0].name}",
-        evidence=f"{said.rstrip()}\n{logs}".strip(),
-    )
 
 
 def running_sockets_and_timers(views: Dict[str, UnitView]) -> FrozenSet[str]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
-from . import gate, listeners, releases, steps
+from . import gate, listeners, releases
 from .contents import Check, Manifest, Unit
 from .gate import Emit, Interrupted
 from .host import Host
 from .listeners import Endpoint
 from .paths import Paths
 from .protocol import Failure
+from .starting import Starting, ask
 from .units import family, stop_limit
 
 STEP = "trial"
@@ -98,8 +99,8 @@ def _start(paths: Paths, host: Host, wanted: Manifest, opened: List[Door], since
         text = SOCKET.format(listen=door.private, service=door.service.name)
         host.install(os.path.join(paths.runtime_units, door.socket), text)
         host.install(os.path.join(paths.runtime_units, door.service.name), texts[door.service.name])
-    steps.ask(host, "daemon-reload", STEP)
-    starting = steps.Starting(host, STEP, since, stop_limit(_units(opened)))
+    ask(host, "daemon-reload", STEP)
+    starting = Starting(host, STEP, since, stop_limit(_units(opened)), wanted.gate.deadline)
     starting.run("start", [door.socket for door in opened])
     starting.run("start", [door.service.name for door in opened])
 
@@ -155,8 +156,8 @@ def clear(paths: Paths, host: Host, wanted: Manifest) -> None:
     if not there:
         return
     # The socket goes first: a last connection would start its service again.
-    steps.ask(host, "stop", STEP, there, stop_limit(wanted.units))
+    ask(host, "stop", STEP, there, stop_limit(wanted.units))
     host.systemctl("reset-failed", there)  # fails for units that did not fail: fine
     for name in there:
         host.remove(os.path.join(paths.runtime_units, name))
-    steps.ask(host, "daemon-reload", STEP)
+    ask(host, "daemon-reload", STEP)

@@ -1,0 +1,157 @@
+"""Releases that overlap on one socket: each takes over from what was there, and nobody is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hosts.load import Demand, Load
+from hosts.scene import PORT, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hosts.scene import Done
+    from shipit.lab import Lab
+
+HOST = "web1"
+HTTP = f"http://127.0.0.1:{PORT}/healthz"
+HEALTH = {"checks": [{"http": HTTP}], "min_healthy": "300ms", "deadline": "60s"}
+# Few, as other tests are at work beside.
+CUSTOMERS = Demand(rate=50, kept=3, fresh=3, long=1, long_page="/slow?seconds=3")
+WEB: dict[str, Any] = {"command": "tinyapp", "socket": PORT, "stop_timeout": "20s"}
+WORKER: dict[str, Any] = {"command": "tinyapp-worker", "stop_timeout": "5s"}
+
+
+ASK = """
+import socket
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect("{path}")
+    sock.sendall(b"GET /healthz HTTP/1.0\\r\\n\\r\\n")
+    print(sock.makefile().read())
+"""
+
+
+@pytest.fixture
+def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Give a host that serves 1.0.0, handing over by overlapping."""
+    lab.reset(HOST)
+    scene = Scene.set(tmp_path_factory.mktemp("overlap"), lab, [HOST])
+    done = deploy(scene, "1.0.0")
+    assert done.status == 0, done.said
+    yield scene
+    assert scene.sh(HOST, "ls /run/systemd/system") == ""  # nothing is left of any trial
+
+
+def deploy(scene: Scene, version: str, fault: str = "", **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
+    return scene.deploy(
+        version,
+        "--json",
+        fault=fault,
+        **{"services": {"web": WEB, "worker": WORKER}, "health": HEALTH, **changes},
+    )
+
+
+def customers(scene: Scene) -> Load:
+    return Load(f"http://{scene.lab.hosts[HOST].address}:{PORT}/", CUSTOMERS)
+
+
+def services(scene: Scene, state: str = "") -> set[str]:
+    """Return the processes' units that run, by what systemd says."""
+    script = "systemctl list-units --plain --no-legend --type=service 'tinyapp-*'"
+    lines = scene.sh(HOST, script).splitlines()
+    return {line.split()[0] for line in lines if state in line}
+
+
+def release(scene: Scene) -> str:
+    return str(scene.asked("status")[HOST]["release"])
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("start", "unit-failed"), ("healthz", "check-failed"), ("late:0.2", "unit-failed")],
+)
+def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switched(
+    scene: Scene, fault: str, code: str
+) -> None:
+    before = scene.serves(HOST)
+    with customers(scene) as load:
+        health = {**HEALTH, "deadline": "3s", "min_healthy": "1s"}
+        done = deploy(scene, "2.0.0", fault, health=health)
+    assert done.status == 3, done.said
+    (result,) = done.result["hosts"].values()
+    assert (result["outcome"], result["problem"]["code"]) == ("untouched", code)
+    assert result["problem"]["step"] == "trial"
+    assert "tinyapp-web@trial.service" in str(result["problem"])
+    assert load.result.failures == []
+    assert set(load.result.versions) == {"1.0.0"}
+    assert scene.serves(HOST) == before  # the very process
+    assert services(scene) == {f"tinyapp-web@{release(scene)}.service", "tinyapp-worker.service"}
+
+
+def test_a_release_that_fails_after_its_trial_is_taken_back_without_a_lost_request(
+    scene: Scene,
+) -> None:
+    health = {**HEALTH, "checks": [{"http": HTTP}, {"command": "/bin/false"}], "deadline": "2s"}
+    with customers(scene) as load:
+        done = deploy(scene, "2.0.0", health=health)
+    assert done.status == 4, done.said
+    assert load.result.failures == []
+    assert set(load.result.versions) == {"1.0.0", "2.0.0"}
+    assert scene.serves(HOST)["version"] == "1.0.0"
+
+
+def test_instances_and_workers_are_replaced_one_at_a_time(scene: Scene) -> None:
+    several = {
+        "web": {**WEB, "instances": 2},
+        "worker": {**WORKER, "handover": "overlap", "instances": 2},
+    }
+    with customers(scene) as load:
+        for version in ("2.0.0", "2.1.0"):
+            done = deploy(scene, version, services=several)
+            assert done.status == 0, done.said
+    assert load.result.failures == []
+    id_ = release(scene)
+    kinds = ("web", "worker")
+    units = {f"tinyapp-{kind}@{id_}.{n}.service" for kind in kinds for n in (1, 2)}
+    assert services(scene, "running") == units
+    log = scene.sh(HOST, "journalctl -b -o cat -u 'tinyapp-web@*'").splitlines()
+    told = [x for x in log if x.startswith(("Started", "Stopped")) and "trial" not in x][-4:]
+    assert [line.split()[0] for line in told] == ["Started", "Stopped"] * 2
+
+
+def test_one_way_of_handing_over_follows_the_other_without_a_lost_request(scene: Scene) -> None:
+    with customers(scene) as load:
+        for version, handover in (("2.0.0", "restart"), ("2.1.0", "overlap")):
+            web = {**WEB, "handover": handover}
+            done = deploy(scene, version, services={"web": web, "worker": WORKER})
+            assert done.status == 0, done.said
+        assert scene.shipit("rollback").status == 0
+    assert load.result.failures == []
+    assert set(load.result.versions) == {"1.0.0", "2.0.0", "2.1.0"}
+    assert services(scene) == {"tinyapp-web.service", "tinyapp-worker.service"}
+
+
+def test_a_unix_socket_and_a_command_that_says_when_it_is_ready_hand_over_too(
+    scene: Scene,
+) -> None:
+    path = "/run/tinyapp-web.sock"
+    web = {**WEB, "socket": path, "notify": True}
+    health = {**HEALTH, "checks": [{"unix": f"{path}:/healthz"}]}
+    for version in ("2.0.0", "2.1.0"):
+        done = deploy(scene, version, services={"web": web}, health=health)
+        assert done.status == 0, done.said
+    ask = ASK.format(path=path)
+    assert '"version": "2.1.0"' in scene.lab.run(HOST, "python3", "-c", ask).stdout
+    broken = {**health, "deadline": "2s"}
+    done = deploy(scene, "2.2.0", "healthz", services={"web": web}, health=broken)
+    assert done.status == 3, done.said
+
+
+def test_a_reboot_brings_the_release_back_that_overlapped(scene: Scene) -> None:
+    assert deploy(scene, "2.0.0").status == 0
+    scene.lab.power_cut(HOST)
+    scene.lab.boot(HOST)
+    assert scene.serves(HOST)["version"] == "2.0.0"
+    assert services(scene) == {f"tinyapp-web@{release(scene)}.service", "tinyapp-worker.service"}

@@ -1,0 +1,57 @@
+"""A release that does worse among its customers than the one before goes back by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hosts.scene import PORT, Scene
+
+if TYPE_CHECKING:
+    from shipit.lab import Lab
+
+HEALTH = {
+    "checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}],
+    "min_healthy": "300ms",
+    "bake": "15s",
+}
+
+
+@pytest.fixture(scope="module")
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Give hosts that serve 1.0.0; each test here leaves them so."""
+    lab.reset()
+    scene = Scene.set(tmp_path_factory.mktemp("soak"), lab)
+    scene.handover = "overlap"
+    done = scene.deploy("1.0.0")
+    assert done.status == 0, done.said
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("leak:200", ["tinyapp-web: it needs ", " MiB, the release before "]),
+        ("noisy", ["tinyapp-web: it has logged ", "ERROR: as told"]),
+        ("late:4", ["dying as told"]),
+    ],
+)
+def test_a_release_that_does_worse_among_its_customers_goes_back(
+    deployed: Scene, fault: str, words: list[str]
+) -> None:
+    done = deployed.deploy("1.1.0", "--json", fault=fault, health=HEALTH)
+    assert done.status == 4, done.said
+    assert done.result["outcome"] == "returned"
+    for host in done.result["hosts"].values():
+        told = f"{host['problem']['what']}\n{host['problem']['evidence']}"
+        assert [word for word in words if word not in told] == [], told
+    assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
+
+
+def test_a_release_that_does_as_well_is_committed(deployed: Scene) -> None:
+    done = deployed.deploy("1.2.0", "--json", health={**HEALTH, "bake": "3s"})
+    assert done.status == 0, done.said
+    assert [step["ok"] for step in done.told("step-ended", step="bake")] == [True, True]
+    assert deployed.shipit("rollback").status == 0
+    assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
