@@ -141,6 +141,10 @@ class ReleasePaths:
         return os.path.join(self.top, "units")
 
     @property
+    def trial(self) -> str:
+        return os.path.join(self.top, "trial")
+
+    @property
     def files(self) -> str:
         return os.path.join(self.top, "files")
 

@@ -73,7 +73,7 @@ def installed_texts(paths: Paths, names: Iterable[str]) -> Dict[str, str]:
 def trial_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
     """Return the texts of the units that prove a release; missing ones are not."""
     names = dict.fromkeys(unit.trial for unit in manifest.units if unit.trial)
-    return _texts(os.path.join(paths.release(manifest.id).top, "trial"), names)
+    return _texts(paths.release(manifest.id).trial, names)
 
 
 def _texts(directory: str, names: Iterable[str]) -> Dict[str, str]:

@@ -97,10 +97,12 @@ def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
     """Return the texts of a release's units, all of them.
 
     Raises:
-        Refused: release-damaged: one of them is not there.
+        Refused: release-damaged: one of them is not there, or of those that prove it.
     """
     texts = releases.unit_texts(paths, wanted)
-    gone = [unit.name for unit in wanted.units if unit.name not in texts]
+    there = {**texts, **releases.trial_texts(paths, wanted)}
+    names = [name for unit in wanted.units for name in (unit.name, unit.trial) if name]
+    gone = [name for name in names if name not in there]
     if gone:
         what = f"release {wanted.id} has lost its unit {gone[0]}"
         raise Refused(Failure("release-damaged", what, "", "deploy it again"))

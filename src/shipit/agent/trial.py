@@ -83,7 +83,7 @@ def doors(paths: Paths, host: Host, wanted: Manifest) -> List[Door]:
 def _private(host: Host, name: str, shared: Endpoint) -> str:
     """Choose a listener of the same kind: a service may ask its peer for an address."""
     if shared.path:
-        return f"/run/{name}.sock"
+        return f"/run/{socket_of(name)}"
     if str(shared.address) == "::1":
         return f"[::1]:{host.free_port('::1')}"
     return f"127.0.0.1:{host.free_port('127.0.0.1')}"
@@ -124,7 +124,7 @@ def through(check: Check, opened: List[Door]) -> Optional[Check]:
     """Return a check that goes through a door; None where it leads to none of them."""
     place = _place(check)
     for door in opened:
-        if place is not None and (place == door.shared or place.collides(door.shared)):
+        if place is not None and place.collides(door.shared):
             return replace(check, via=door.private)
     return None
 
