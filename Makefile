@@ -1,5 +1,5 @@
 # Each command does its own set-up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint faults demo rehearsal clean
+.PHONY: help setup test lint faults load demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -8,6 +8,12 @@ READY := .venv/.ready
 WORKERS ?= 4
 # Random pairs of faults that `make faults` plays, besides every single one.
 FAULTS ?= 300
+# What `make load` plays: acts for each server, requests a second, servers, seconds of long requests.
+LOAD_DEPLOYS ?= 100
+LOAD_RATE ?= 500
+LOAD_SERVERS ?= uvicorn gunicorn
+LOAD_LONG ?= 10
+LOAD_HANDOVER ?= restart
 # Options of `shipit rehearse`, for machines without KVM: one is enough, and it is slow.
 REHEARSAL ?= --limit web1.example.com -e patience=5m
 
@@ -28,6 +34,11 @@ lint: $(READY) ## ruff and mypy
 
 faults: $(READY) ## every fault at every state on real hosts, and FAULTS=300 random pairs of them
 	FAULTS=$(FAULTS) tests/as-root $(BIN)/pytest -s tests/hosts/test_faults.py
+
+load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count what customers lost
+	PYTHONPATH=tests $(BIN)/python -m load.wheels
+	tests/as-root env PYTHONPATH=tests $(BIN)/python -m load.play --deploys $(LOAD_DEPLOYS) \
+	  --rate $(LOAD_RATE) --servers "$(LOAD_SERVERS)" --long $(LOAD_LONG) --handover $(LOAD_HANDOVER)
 
 demo: $(READY) ## ship a service to two real hosts, then a broken one, and roll back
 	$(BIN)/python playbooks/demo/prepare.py --version 1.0.0

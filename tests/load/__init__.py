@@ -1,0 +1,1 @@
+"""Deploys under load: what `make load` plays."""

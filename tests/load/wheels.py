@@ -1,0 +1,56 @@
+"""The wheels of what is deployed under load: the app in any version, and the servers it runs on."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import wheelhouse
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+LOCK = HERE / "requirements.lock"
+SERVERS = PROJECT / "build/load/wheels"
+STAMP = SERVERS / ".filled"  # with the lock that it was filled from
+
+
+def loadapp_wheel(folder: Path, version: str, fault: str = "") -> Path:
+    """Write a wheel of app/loadapp.py; `fault` as its docstring says."""
+    files = {"loadapp.py": (HERE / "app/loadapp.py").read_bytes()}
+    if fault:
+        files["loadapp.json"] = json.dumps({"fault": fault}).encode()
+    recipe = wheelhouse.Recipe("loadapp", version, requires=("gunicorn", "uvicorn"), files=files)
+    return wheelhouse.write_wheel(folder, recipe)
+
+
+def provide(folder: Path) -> None:
+    """Put every locked wheel into a folder: from here if `fill` was at work, or from the index."""
+    if _is_filled():
+        for wheel in SERVERS.glob("*.whl"):
+            shutil.copy(wheel, folder)
+    else:
+        _fetch(folder)
+
+
+def fill() -> None:
+    """Fetch every locked wheel once for all; best not as root, whose files stay in the way."""
+    if not _is_filled():
+        SERVERS.mkdir(parents=True, exist_ok=True)
+        _fetch(SERVERS)
+        STAMP.write_text(LOCK.read_text())
+
+
+def _is_filled() -> bool:
+    return STAMP.exists() and STAMP.read_text() == LOCK.read_text()
+
+
+def _fetch(folder: Path) -> None:
+    prepare = runpy.run_path(str(PROJECT / "playbooks/demo/prepare.py"))
+    order = prepare["parse"](["--wheels", str(folder)])
+    prepare["download"](order, "--require-hashes", "-r", str(LOCK))
+
+
+if __name__ == "__main__":
+    fill()
