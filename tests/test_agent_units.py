@@ -15,7 +15,7 @@ NIGHTLY = Unit("a-nightly.service", "nightly", start=False, watched=False, stop_
 TIMER = Unit("a-nightly.timer", "nightly", start=True, watched=False, stop_timeout=1)
 ALL = (SOCKET, WEB, WORKER, NIGHTLY, TIMER)
 TEXTS = {unit.name: f"[Unit]\n# {unit.name}\n[Install]\nWantedBy=x\n" for unit in ALL}
-NOTHING = Actions((), (), (), (), (), (), False, (), (), (), (), (), ())
+NOTHING = Actions((), False, (), (), (), (), (), False, (), (), (), (), (), ())
 
 
 def up(unit: Unit, **changes: object) -> UnitView:
@@ -185,9 +185,16 @@ def test_a_socket_that_changes_can_not_be_shared() -> None:
     scene = Scene(there, views, frozenset({SOCKET.name}))
     actions = decide((SOCKET, new), texts, (old.name,), scene)
     assert actions.handovers == ()
-    assert actions.retire == (old.name,)
+    assert actions.retire == (SOCKET.name, old.name)  # the old one must not wake it again
     assert actions.stop == (SOCKET.name,)
     assert actions.restart == ((new.name,),)
+
+
+def test_a_socket_that_stays_wakes_the_new_unit_before_the_old_one_stops() -> None:
+    old = serving("r1")
+    actions = overlapping((WEB,), (old,))
+    assert (actions.reload_first, actions.retire) == (True, (old.name,))
+    assert actions.restart == (names(WEB),)
 
 
 def test_instances_that_restart_do_so_one_after_another() -> None:

@@ -138,14 +138,14 @@ def test_a_unix_socket_and_a_command_that_says_when_it_is_ready_hand_over_too(
 ) -> None:
     path = "/run/tinyapp-web.sock"
     web = {**WEB, "socket": path, "notify": True}
-    health = {**HEALTH, "checks": [{"unix": f"{path}:/healthz"}]}
+    health = {**HEALTH, "checks": [{"unix": path}]}
     for version in ("2.0.0", "2.1.0"):
         done = deploy(scene, version, services={"web": web}, health=health)
         assert done.status == 0, done.said
     ask = ASK.format(path=path)
     assert '"version": "2.1.0"' in scene.lab.run(HOST, "python3", "-c", ask).stdout
     broken = {**health, "deadline": "2s"}
-    done = deploy(scene, "2.2.0", "healthz", services={"web": web}, health=broken)
+    done = deploy(scene, "2.2.0", "start", services={"web": web}, health=broken)
     assert done.status == 3, done.said
 
 

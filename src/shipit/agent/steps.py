@@ -45,6 +45,8 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
     texts, actions = _planned(paths, host, to)
     starting = _starting(host, to)
     _install(paths, host, texts, actions)
+    if actions.reload_first:
+        ask(host, "daemon-reload", to.step)
     _ask_for(host, "stop", actions.retire, to.step, starting.limit)
     _put_on_disk(paths, host, to, actions)
     _ask_for(host, "stop", actions.stop, to.step, starting.limit)

@@ -39,7 +39,8 @@ class Actions:
     """What to do, in this order; names of units."""
 
     write: Tuple[str, ...]
-    retire: Tuple[str, ...]  # stop: no longer wanted
+    reload_first: bool  # before what is no longer wanted stops: its socket must not wake it again
+    retire: Tuple[str, ...]  # stop: no longer wanted, and what would wake it
     disable: Tuple[str, ...]
     remove: Tuple[str, ...]
     enable: Tuple[str, ...]
@@ -70,9 +71,12 @@ def decide(
     removed = tuple(name for name in gone if name in scene.texts)
     beside = {each.start for each in handovers}
     begin = [n for n, unit in wanted.items() if unit.start and n not in alone and n not in beside]
+    retired = [name for name in gone if scene.views[name].is_up]
+    waking = _waking(wanted, retired, scene)
     return Actions(
         write=write,
-        retire=tuple(name for name in gone if scene.views[name].is_up),
+        reload_first=bool(waking & alone),
+        retire=(*sorted(waking - alone), *retired),
         disable=removed,
         remove=removed,
         enable=tuple(name for name in wanted if _needs_enable(wanted[name], scene)),
@@ -119,6 +123,13 @@ def _handovers(
             end = len(old) if index == len(begin) else index
             found.append(Handover(name, tuple(old[index - 1 : end])))
     return tuple(found)
+
+
+def _waking(wanted: Dict[str, Unit], retired: List[str], scene: Scene) -> Set[str]:
+    """Return the sockets that are up, and behind which a service is retired."""
+    families = {family(name) for name in retired if _is_service(name)}
+    sockets = filter(_is_socket, wanted)
+    return {name for name in sockets if family(name) in families and scene.views[name].is_up}
 
 
 def _beginning(wanted: Dict[str, Unit], alone: Set[str], scene: Scene) -> Dict[str, List[str]]:
