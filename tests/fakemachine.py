@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipit.agent import files
 from shipit.agent.failures import Refused
 from shipit.agent.host import QUICK, Answer, UnitView
 from shipit.agent.process import Done
@@ -46,6 +47,27 @@ class Fault(Enum):
     @property
     def is_error(self) -> bool:
         return self in (Fault.ERROR, Fault.LATE_ERROR)
+
+
+_AT_A_CLOCK = (Fault.KILL_BEFORE, Fault.CUT_BEFORE)
+_AT_A_LOOK = (*_AT_A_CLOCK, Fault.ERROR)
+# Faults by the call's first word: what changes nothing is the same before and after it, and clocks
+# never fail. `distinct` gives all of them for any other call.
+_DISTINCT: Mapping[str, Sequence[Fault]] = {
+    "now": _AT_A_CLOCK,
+    "wall": _AT_A_CLOCK,
+    "booting": _AT_A_CLOCK,
+    "log": _AT_A_CLOCK,
+    "show": _AT_A_LOOK,
+    "GET": _AT_A_LOOK,
+    "sleep": (*_AT_A_CLOCK, Fault.KILL_AFTER, Fault.CUT_AFTER),
+}
+
+
+def distinct(call: str) -> Sequence[Fault]:
+    """Return the faults at a call that make stories of their own: each other one repeats one."""
+    word = call.partition(": ")[2].partition(" ")[0]
+    return _DISTINCT.get(word, tuple(Fault))
 
 
 class Killed(BaseException):
@@ -177,7 +199,7 @@ class Machine:
         return GOOD
 
     def _daemon_reload(self, _names: list[str]) -> Done:
-        names = [path.name for path in Path(self.paths.units).iterdir()]
+        names = [path.name for path in Path(self.paths.units).iterdir() if path.is_file()]
         self.loaded = {name: text for name in names if (text := self._text(name))}
         return GOOD
 
@@ -188,8 +210,7 @@ class Machine:
         return bool(text)
 
     def _text(self, name: str) -> str:
-        path = Path(self.paths.units, name)
-        return path.read_text() if path.is_file() else ""
+        return files.read_text(f"{self.paths.units}/{name}")
 
     def _wants(self, name: str) -> Path:
         return Path(self.paths.units, "multi-user.target.wants", name)
