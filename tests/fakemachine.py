@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipit.agent import files
 from shipit.agent.contents import lasting
 from shipit.agent.failures import Refused
 from shipit.agent.host import QUICK, Answer, UnitView
@@ -48,6 +49,27 @@ class Fault(Enum):
     @property
     def is_error(self) -> bool:
         return self in (Fault.ERROR, Fault.LATE_ERROR)
+
+
+_AT_A_CLOCK = (Fault.KILL_BEFORE, Fault.CUT_BEFORE)
+_AT_A_LOOK = (*_AT_A_CLOCK, Fault.ERROR)
+# Faults by the call's first word: what changes nothing is the same before and after it, and clocks
+# never fail. `distinct` gives all of them for any other call.
+_DISTINCT: Mapping[str, Sequence[Fault]] = {
+    "now": _AT_A_CLOCK,
+    "wall": _AT_A_CLOCK,
+    "booting": _AT_A_CLOCK,
+    "log": _AT_A_CLOCK,
+    "show": _AT_A_LOOK,
+    "GET": _AT_A_LOOK,
+    "sleep": (*_AT_A_CLOCK, Fault.KILL_AFTER, Fault.CUT_AFTER),
+}
+
+
+def distinct(call: str) -> Sequence[Fault]:
+    """Return the faults at a call that make stories of their own: each other one repeats one."""
+    word = call.partition(": ")[2].partition(" ")[0]
+    return _DISTINCT.get(word, tuple(Fault))
 
 
 class Killed(BaseException):
@@ -185,7 +207,8 @@ class Machine:
 
     def _daemon_reload(self, _names: list[str]) -> Done:
         folders = (self.paths.units, self.paths.runtime_units)
-        names = [path.name for folder in folders for path in Path(folder).iterdir()]
+        there = [path for folder in folders for path in Path(folder).iterdir()]
+        names = [path.name for path in there if path.is_file()]
         self.loaded = {name: text for name in names if (text := self._text(name))}
         for name, run in self.running.items():
             if lasting(name, run.text) == lasting(name, self.loaded.get(name, "")):
@@ -200,8 +223,7 @@ class Machine:
 
     def _text(self, name: str) -> str:
         folders = (self.paths.units, self.paths.runtime_units)
-        found = [path for folder in folders if (path := Path(folder, name)).is_file()]
-        return found[0].read_text() if found else ""
+        return "".join(files.read_text(f"{folder}/{name}") for folder in folders)
 
     def _wants(self, name: str) -> Path:
         return Path(self.paths.units, "multi-user.target.wants", name)

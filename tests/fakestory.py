@@ -108,9 +108,10 @@ class Story:
         return story
 
     def _controller(self) -> None:
-        open_ = journal.load(self.paths)
-        if self.verdict and open_ is not None and open_.healthy:
-            transaction.settle(self.paths, open_.txn, self.verdict)
+        # Not journal.load: this is asked at every pause, thousands of times in a test.
+        open_ = files.read_json(self.paths.journal) if self.verdict else None
+        if open_ and open_["healthy"]:
+            transaction.settle(self.paths, open_["txn"], self.verdict)
 
     # --- what happens ----------------------------------------------------------------------------
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from patience import until
 from shipit.agent import process
 
 if TYPE_CHECKING:
@@ -28,10 +28,7 @@ def test_a_program_that_does_not_end_is_killed_with_its_children() -> None:
     assert (done.timed_out, done.ok) == (True, False)
     assert done.end(1.0) == "did not end within 1 s"
     child = int(done.output)
-    deadline = time.monotonic() + PATIENCE
-    while is_running(child):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not is_running(child), lambda: f"{child} still runs", PATIENCE)
 
 
 def is_running(pid: int) -> bool:

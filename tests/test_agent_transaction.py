@@ -5,20 +5,21 @@ The cases come from the calls that a story makes and from the kinds of faults, n
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import shutil
 import tempfile
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fakedisk import FullDisk
-from fakemachine import Fault
+from fakemachine import Fault, distinct
 from fakestory import Story, manifest
-from shipit.agent import files, transaction
+from shipit.agent import files, releases, transaction
 from shipit.agent.protocol import Attempt, Healthy, Settled
 from shipit.agent.voice import Voice
 
@@ -131,6 +132,12 @@ ENDS: dict[Callable[[Story], None], str] = {
     overlapping_from_restarts: NEW,
     overlapping_rollback: NEW,
 }
+# A fault that is left out where the other one is told; where neither is, it is no fault at all.
+REPEATED = {
+    Fault.KILL_AFTER: Fault.KILL_BEFORE,
+    Fault.CUT_AFTER: Fault.CUT_BEFORE,
+    Fault.LATE_ERROR: Fault.ERROR,
+}
 ids = pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)
 
 
@@ -145,16 +152,40 @@ def prepared(directory: Path, tell: Callable[[Story], None]) -> Story:
     return story
 
 
-def told(scratch: Path, tell: Callable[[Story], None], faults: dict[int, Fault]) -> Story:
+@dataclass(frozen=True)
+class Tale:
+    """A story as far as it is the same in every telling: played once, then copied."""
+
+    tell: Callable[[Story], None]
+    story: Story
+    home: Path
+    disk: Path  # a copy of it
+
+    @classmethod
+    def of(cls, scratch: Path, tell: Callable[[Story], None]) -> Tale:
+        home, disk = scratch / "home", scratch / "disk"
+        return cls(tell, prepared(home, tell), home, shutil.copytree(home, disk, symlinks=True))
+
+    def begun(self) -> Story:
+        """Put the machine back to where the telling begins."""
+        shutil.rmtree(self.home)
+        shutil.copytree(self.disk, self.home, symlinks=True)
+        return deepcopy(self.story)
+
+
+@pytest.fixture
+def tale(scratch: Path, tell: Callable[[Story], None]) -> Tale:
+    return Tale.of(scratch, tell)
+
+
+def told(tale: Tale, faults: dict[int, Fault]) -> Story:
     """Tell a story with faults, then check what must hold after every story."""
-    directory = Path(tempfile.mkdtemp(dir=scratch))
-    story = prepared(directory, tell)
+    story = tale.begun()
     before = story.head
     story.machine.faults = faults
-    tell(story)
+    tale.tell(story)
     story.machine.faults = {}
     check_invariants(story, before)
-    shutil.rmtree(directory)
     return story
 
 
@@ -178,13 +209,11 @@ def check_one_release_runs(story: Story, before: str) -> None:
     story.assert_nothing_is_left()
 
 
-def moments(scratch: Path, tell: Callable[[Story], None], most: int) -> dict[int, str]:
+def moments(tale: Tale, most: int) -> dict[int, str]:
     """Return the calls of a story that differ: of each kind in a state, the first and the last."""
-    directory = Path(tempfile.mkdtemp(dir=scratch))
-    story = prepared(directory, tell)
+    story = tale.begun()
     story.machine.label = lambda: story.state
-    tell(story)
-    shutil.rmtree(directory)
+    tale.tell(story)
     alike: dict[str, list[int]] = {}
     for index, name in enumerate(story.machine.calls):
         alike.setdefault(name, []).append(index)
@@ -192,14 +221,18 @@ def moments(scratch: Path, tell: Callable[[Story], None], most: int) -> dict[int
     return {index: story.machine.calls[index] for index in sorted(chosen)}
 
 
+def single(tale: Tale) -> list[tuple[int, Fault, str]]:
+    """Return every fault of every kind of call that makes a story of its own, with that call."""
+    calls = moments(tale, most=2)
+    return [(index, fault, call) for index, call in calls.items() for fault in distinct(call)]
+
+
 @ids
-def test_without_a_fault_a_story_ends_as_it_should(
-    scratch: Path, tell: Callable[[Story], None]
-) -> None:
-    story = prepared(scratch, tell)
+def test_without_a_fault_a_story_ends_as_it_should(tale: Tale) -> None:
+    story = tale.begun()
     before = story.head
-    tell(story)
-    assert story.head == ENDS.get(tell, before)
+    tale.tell(story)
+    assert story.head == ENDS.get(tale.tell, before)
     check_invariants(story, before)
 
 
@@ -230,21 +263,43 @@ def test_an_overlapping_successor_serves_before_its_predecessor_is_stopped(scrat
 
 
 @ids
-def test_after_any_single_fault_one_release_runs_and_nothing_blocks(
-    scratch: Path, tell: Callable[[Story], None]
-) -> None:
-    calls = moments(scratch, tell, most=2)
-    for index, fault in itertools.product(calls, Fault):
+def test_after_any_single_fault_one_release_runs_and_nothing_blocks(tale: Tale) -> None:
+    for index, fault, call in single(tale):
         try:
-            told(scratch, tell, {index: fault})
+            told(tale, {index: fault})
         except AssertionError as error:
-            raise AssertionError(f"{fault.value} {calls[index]!r} (call {index})") from error
+            raise AssertionError(f"{fault.value} {call!r} (call {index})") from error
+
+
+def test_a_fault_that_is_left_out_repeats_a_story_that_is_told(scratch: Path) -> None:
+    tale = Tale.of(scratch, sick_upgrade)
+    one_of_each = {call.split()[1]: (i, call) for i, call in moments(tale, most=2).items()}
+    for index, call in one_of_each.values():
+        for fault in set(Fault) - {*distinct(call)}:
+            told_instead = REPEATED.get(fault, fault)
+            faults = {index: told_instead} if told_instead in distinct(call) else {}
+            assert seen(tale, {index: fault}) == seen(tale, faults), f"{fault.value} {call}"
+
+
+def seen(tale: Tale, faults: dict[int, Fault]) -> tuple[object, ...]:
+    """Return every call of a story with faults, with what the machine is like at it."""
+    story = tale.begun()
+    machine, units = story.machine, Path(story.paths.units)
+
+    def looks() -> str:
+        links = (releases.pointed(story.paths), sorted(units.rglob("*")))
+        return f"{machine.running} {machine.loaded} {machine.driver} {links}"
+
+    machine.label, machine.faults = looks, faults
+    tale.tell(story)
+    return machine.calls, machine.clock, machine.boots, story.processes, story.outcomes
 
 
 @pytest.mark.parametrize("jump", [-3e8, 3e8])
 def test_a_clock_that_jumps_meanwhile_decides_nothing(scratch: Path, jump: float) -> None:
-    for index, call in moments(scratch, upgrade, most=1).items():
-        story = prepared(Path(tempfile.mkdtemp(dir=scratch)), upgrade)
+    tale = Tale.of(scratch, upgrade)
+    for index, call in moments(tale, most=1).items():
+        story = tale.begun()
         before = story.head
         for run in story.machine.running.values():
             run.restarts = 1  # long ago; what is left alone keeps it
@@ -261,15 +316,13 @@ PAIRS = int(os.environ.get("SHIPIT_FAULT_PAIRS", "25"))  # of each story, drawn 
 
 
 @ids
-def test_after_a_pair_of_faults_one_release_runs_and_nothing_blocks(
-    scratch: Path, tell: Callable[[Story], None]
-) -> None:
-    draw = random.Random(tell.__name__)  # noqa: S311 - the same pairs in every run
-    firsts = list(itertools.product(moments(scratch, tell, most=2), Fault))
-    for index, fault in draw.sample(firsts, min(PAIRS, len(firsts))):
+def test_after_a_pair_of_faults_one_release_runs_and_nothing_blocks(tale: Tale) -> None:
+    draw = random.Random(tale.tell.__name__)  # noqa: S311 - the same pairs in every run
+    firsts = single(tale)
+    for index, fault, _ in draw.sample(firsts, min(PAIRS, len(firsts))):
         second, late = draw.randrange(1, 40), draw.choice(list(Fault))
         try:
-            told(scratch, tell, {index: fault, index + second: late})
+            told(tale, {index: fault, index + second: late})
         except AssertionError as error:
             pair = f"{fault.value} at call {index}, {late.value} {second} calls later"
             raise AssertionError(pair) from error
@@ -280,35 +333,28 @@ def test_after_a_pair_of_faults_one_release_runs_and_nothing_blocks(
 )
 @pytest.mark.parametrize("refusals", [1, 30], ids=["for a moment", "until somebody makes room"])
 def test_after_a_full_disk_at_any_write_one_release_runs_and_nothing_blocks(
-    scratch: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tell: Callable[[Story], None],
-    refusals: int,
+    tale: Tale, monkeypatch: pytest.MonkeyPatch, refusals: int
 ) -> None:
-    writes = on_a_disk(scratch, monkeypatch, tell, FullDisk()).changes
+    writes = on_a_disk(tale, monkeypatch, FullDisk()).changes
     assert len(writes) > 20
     for moment, write in enumerate(writes):
         disk = FullDisk(range(moment, moment + refusals))
         try:
-            on_a_disk(scratch, monkeypatch, tell, disk)
+            on_a_disk(tale, monkeypatch, disk)
         except AssertionError as error:
             raise AssertionError(f"full at write {moment}: {write}") from error
 
 
-def on_a_disk(
-    scratch: Path, monkeypatch: pytest.MonkeyPatch, tell: Callable[[Story], None], disk: FullDisk
-) -> FullDisk:
+def on_a_disk(tale: Tale, monkeypatch: pytest.MonkeyPatch, disk: FullDisk) -> FullDisk:
     """Play a story on this disk; then it is freed, and what must be true is looked at."""
-    directory = Path(tempfile.mkdtemp(dir=scratch))
-    story = prepared(directory, tell)
+    story = tale.begun()
     before = story.head
     with monkeypatch.context() as patch:
         patch.setattr(files, "os", disk)
-        tell(story)
+        tale.tell(story)
         disk.free()
         story.hello()  # the next session settles a stuck transaction
     check_one_release_runs(story, before)
-    shutil.rmtree(directory)
     return disk
 
 

@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from patience import until
 from shipit.rehearse import pulse
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def service(good_for: int) -> Iterator[tuple[str, type[Service]]]:
 def asked_until(kind: type[Service], url: str, result: Path, enough: int) -> dict[str, float]:
     argv = [sys.executable, "-I", pulse.__file__, url, "200", str(result)]
     with subprocess.Popen(argv) as process:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while kind.asked < enough and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
+        try:
+            until(lambda: kind.asked >= enough, lambda: f"asked {kind.asked}", PATIENCE_SECONDS)
+        finally:
+            process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == 0
     found: dict[str, float] = json.loads(result.read_text())
     return found

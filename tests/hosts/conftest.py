@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hosts.scene import Scene
+from hosts.site import Site
 from shipit.lab import Lab, obstacles
 
 if TYPE_CHECKING:
@@ -49,3 +51,20 @@ def fresh(lab: Lab) -> Lab:
     """Give the same hosts with clean disks, as if newly installed (half a second)."""
     lab.reset()
     return lab
+
+
+@pytest.fixture(scope="module")
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Give two hosts that serve a release, for all tests of a module."""
+    lab.reset()
+    site = Site(Scene.set(tmp_path_factory.mktemp("site"), lab))
+    site.accepts()
+    return site
+
+
+@pytest.fixture
+def site(deployed: Site) -> Iterator[Site]:
+    """Give the same; whatever a test does to them is put right, and the next deploy works."""
+    yield deployed
+    deployed.mend()
+    deployed.accepts()

@@ -26,11 +26,12 @@ from typing import TYPE_CHECKING, Any, Self
 import shipit
 from hosts import sabotage
 from hosts.scene import PORT, Done, Scene
+from patience import until
 from shipit.agent.machine import ON_ERROR, ON_OK, State
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shipit.lab import Lab
 
@@ -241,12 +242,14 @@ class Site:
         plan = self._there(sabotage.PLAN)
         plan.parent.mkdir(exist_ok=True)
         plan.write_text(json.dumps([asdict(fault) for fault in faults]))
+        self._there(sabotage.IGNORED).unlink(missing_ok=True)
 
     def _has_happened(self, case: Case, done: Done) -> None:
         """Prove that a single fault struck, and of a pair at least one: else nothing was shown."""
         left = json.loads(self._there(sabotage.PLAN).read_text())
-        mark = self._there(sabotage.MARK)
-        assert not mark.exists(), f"nobody brought about what was asked for: {mark.read_text()}"
+        for trace in map(self._there, (sabotage.MARK, sabotage.IGNORED)):
+            asked = trace.read_text() if trace.exists() else ""
+            assert not asked, f"nobody brought about what was asked for: {asked}"
         if len(case.faults) > 1:
             assert len(left) < len(case.way) + len(case.faults), f"it came to none of {case}"
             return
@@ -260,24 +263,33 @@ class Site:
 
     def _finished(self, process: subprocess.Popen[str]) -> Done:
         """Let the command end, and bring about what the agent asks for meanwhile."""
-        deadline = time.monotonic() + COMMAND
         said: list[str] = []
         reader = threading.Thread(target=lambda: said.extend(process.communicate()), daemon=True)
         reader.start()
-        while process.poll() is None:
-            assert time.monotonic() < deadline, f"the command hangs; {self.evidence()}"
-            self._obey(process)
-            time.sleep(0.01)
+        self._awaits(lambda: process.poll() is not None, "the command hangs", COMMAND, process)
         reader.join()
         return Done(process.returncode, *said)
 
     def _settled(self) -> None:
         """Wait until the host has come to rest by itself."""
-        deadline = time.monotonic() + SETTLING
-        while self._is_open():
-            assert time.monotonic() < deadline, f"it stays open; {self.evidence()}"
-            self._obey(None)
-            time.sleep(0.02)
+        self._awaits(lambda: not self._is_open(), "it stays open", SETTLING)
+
+    def _awaits(
+        self,
+        is_over: Callable[[], bool],
+        wrong: str,
+        seconds: float,
+        controller: subprocess.Popen[str] | None = None,
+    ) -> None:
+        """Wait for an end, and bring about what the agent asks for until then."""
+
+        def obeyed_to_the_end() -> bool:
+            if is_over():
+                return True
+            self._obey(controller)
+            return False
+
+        until(obeyed_to_the_end, lambda: f"{wrong}; {self.evidence()}", seconds)
 
     def _is_open(self) -> bool:
         """Whether a transaction is open that the host has to end without being asked."""
@@ -306,7 +318,7 @@ class Site:
         elif what == CABLE:
             lab.cut_cable(self.host)
             threading.Timer(LEASE + 1, lab.mend_cable, [self.host]).start()
-        mark.unlink()
+        mark.unlink(missing_ok=True)
         if what == POWER:
             lab.boot(self.host)
 
@@ -314,10 +326,14 @@ class Site:
 
     def serving(self) -> str:
         """Return the version that answers, with the environment of the same."""
-        deadline = time.monotonic() + SETTLING
-        while "version" not in (answer := self.scene.serves(self.host)):
-            assert time.monotonic() < deadline, f"nothing answers: {answer}; {self.evidence()}"
-            time.sleep(0.02)
+        heard: list[dict[str, Any]] = []
+
+        def answered() -> bool:
+            heard.append(self.scene.serves(self.host))
+            return "version" in heard[-1]
+
+        until(answered, lambda: f"nothing answers: {heard[-1]}; {self.evidence()}", SETTLING)
+        answer = heard[-1]
         env = self.scene.serves(self.host, "/env?key=GREETING")
         assert env == {"GREETING": answer["version"]}
         return str(answer["version"])

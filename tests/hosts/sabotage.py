@@ -3,7 +3,8 @@
 It is no part of the product: `faults.saboteur` packs it into a copy of the package, and `lay` puts
 it around the states of the transaction. The plan lies on the host, so that it survives a power cut;
 each fault happens once. What has to come from outside (power, cable, controller) is asked for by a
-mark, and waited for until the mark is gone.
+mark, and waited for until the mark is gone. Where nobody brings it about, the agent goes on, and
+the mark is kept under another name: the case has shown nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path("/var/lib/shipit-faults")
-PLAN, MARK = FOLDER / "plan.json", FOLDER / "mark"
+PLAN, MARK, IGNORED = FOLDER / "plan.json", FOLDER / "mark", FOLDER / "ignored"
 ERROR, KILL = "error", "kill"
 PATIENCE = 60.0  # seconds
 
@@ -83,7 +85,11 @@ def _taken(state: str, when: str) -> str:
 def _ask_for(what: str) -> None:
     _write(MARK, what)
     deadline = time.monotonic() + PATIENCE
-    while MARK.exists() and time.monotonic() < deadline:
+    while MARK.exists():
+        if time.monotonic() >= deadline:
+            with suppress(FileNotFoundError):  # it was obeyed at the last moment
+                MARK.rename(IGNORED)
+            return
         time.sleep(0.005)
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import os
 import stat
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,18 +77,21 @@ def _facts(path: str) -> tuple[object, ...]:
 
 def at_rest(lab: Lab) -> None:
     """Wait until no agent is at work any more: the last deploy's may still sweep the disk."""
-    deadline = time.monotonic() + CLEANING
     agents = ("pgrep", "-f", "[s]hipit-boot|[s]hipit/agent/.*[.]pyz")
-    while working := [n for n in lab.hosts if lab.run(n, *agents).returncode == 0]:
-        assert time.monotonic() < deadline, f"an agent is still at work on {working}"
-        time.sleep(0.05)
+
+    def working() -> list[str]:
+        return [name for name in lab.hosts if lab.run(name, *agents).returncode == 0]
+
+    until(lambda: not working(), lambda: f"an agent is still at work on {working()}", CLEANING)
 
 
 def unchanged_since(lab: Lab, before: Look, unwatched: Sequence[str] = ()) -> None:
     """Prove that the hosts are as they were; what is being removed there may take a moment."""
-    deadline = time.monotonic() + CLEANING
-    while changed := differences(before, snapshot(lab, unwatched)):
-        assert time.monotonic() < deadline, "\n".join(changed)
+
+    def changed() -> list[str]:
+        return differences(before, snapshot(lab, unwatched))
+
+    until(lambda: not changed(), lambda: "\n".join(changed()), CLEANING)
 
 
 def differences(before: Look, after: Look) -> list[str]:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import Done, Scene, all_in, heard, stopped
+from hosts.scene import Done, all_in, heard, stopped
 from hosts.site import HOSTS, Site, problems
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
-
-    from shipit.lab import Lab
 
 PATIENCE = 120.0  # seconds
 HELD = "/run/held-"  # with a version: while it is there, that release gets not through its gate
@@ -22,14 +20,6 @@ HEALTH = {
     "deadline": "300s",
 }
 LEASE = "/var/lib/shipit/txn/tinyapp.lease"
-
-
-@pytest.fixture(scope="module")
-def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    lab.reset()
-    site = Site(Scene.set(tmp_path_factory.mktemp("attach"), lab))
-    site.accepts()
-    return site
 
 
 @pytest.fixture

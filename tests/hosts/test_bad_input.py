@@ -11,32 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 import wheelhouse
-from hosts.scene import PORT, Scene
+from hosts.scene import PORT
 from hosts.site import HOSTS, Site, problems
-from shipit.lab import SUDO_PASSWORD, Lab
+from shipit.lab import SUDO_PASSWORD
 from wheelhouse import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WEB = {"command": "tinyapp", "socket": PORT}
-
-
-@pytest.fixture(scope="module")
-def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """An app that runs on two hosts."""
-    lab.reset()
-    site = Site(Scene.set(tmp_path_factory.mktemp("site"), lab))
-    site.accepts()
-    return site
-
-
-@pytest.fixture
-def site(deployed: Site) -> Iterator[Site]:
-    """The app to try bad input on; afterwards something new is deployed."""
-    yield deployed
-    deployed.mend()
-    deployed.accepts()
 
 
 @pytest.fixture

@@ -16,12 +16,11 @@ import pytest
 
 from hosts.scene import PORT, Done, Scene, alarm, all_in, heard, stopped
 from hosts.site import HOSTS, Site, problems
+from patience import until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Sequence
-
-    from shipit.lab import Lab
+    from collections.abc import Sequence
 
 PATIENCE = 120.0  # seconds
 ALL = os.environ.get("FAULTS", "0") != "0"
@@ -44,22 +43,6 @@ ls /etc/systemd/system | grep shipit-recover; true
 """  # noqa: E501 - shell
 
 
-@pytest.fixture(scope="module")
-def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    lab.reset()
-    site = Site(Scene.set(tmp_path_factory.mktemp("hard"), lab))
-    site.accepts()
-    return site
-
-
-@pytest.fixture
-def site(deployed: Site) -> Iterator[Site]:
-    """Give two hosts that serve a release; whatever a test does to them, the next deploy works."""
-    yield deployed
-    deployed.mend()
-    deployed.accepts()
-
-
 def serving(site: Site, host: str) -> str:
     """Return the version that a host serves and no other: pages, units, `current`, ledger."""
     release, *differences, committed = site.scene.sh(host, LOOK).splitlines()
@@ -72,11 +55,12 @@ def serving(site: Site, host: str) -> str:
 
 def settled(site: Site) -> list[str]:
     """Wait until no transaction is at work on any host; return the version that each serves."""
-    deadline = time.monotonic() + PATIENCE
     look = "systemctl is-active shipit-tinyapp.service || true"
-    while any(site.scene.sh(host, look) in ("active", "activating") for host in HOSTS):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+
+    def at_work() -> list[str]:
+        return [h for h in HOSTS if site.scene.sh(h, look) in ("active", "activating")]
+
+    until(lambda: not at_work(), lambda: f"at work on {at_work()}", PATIENCE)
     return [serving(site, host) for host in HOSTS]
 
 
@@ -121,9 +105,11 @@ def test_a_service_that_crashes_again_and_again_after_the_commit_is_told_by_stat
     assert site.scene.shipit("deploy").status == 0
     for host in HOSTS:
         site.scene.sh(host, f"touch {CRASH}")
-    deadline = time.monotonic() + PATIENCE
-    while not all("tinyapp-worker" in drift for drift in drifts(site)):
-        assert time.monotonic() < deadline, drifts(site)
+    until(
+        lambda: all("tinyapp-worker" in drift for drift in drifts(site)),
+        lambda: drifts(site),
+        PATIENCE,
+    )
     assert settled(site) == [version] * 2  # committed is committed: going back is a person's word
 
 
@@ -205,7 +191,7 @@ def rival(deployed: Site, tmp_path_factory: pytest.TempPathFactory) -> Scene:
 def test_of_two_controllers_at_once_each_wins_whole_or_is_told_who_is_in_its_way(
     site: Site, rival: Scene, seed: int
 ) -> None:
-    draw = random.Random(seed)  # noqa: S311 - a seed brings the same moment again
+    draw = random.Random(seed)  # noqa: S311 - the same offset again, not the same race
     old, started = site.runs, {}
     for scene, offset in ((site.scene, 0.0), (rival, draw.uniform(0.0, 1.5))):
         site.number += 1

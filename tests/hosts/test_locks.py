@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import PORT, Scene, all_in, heard, stopped
+from hosts.scene import PORT, all_in, heard, stopped
 from hosts.site import HOSTS, Site, problems
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Sequence
-
-    from shipit.lab import Lab
+    from collections.abc import Sequence
 
 PATIENCE = 120.0  # seconds
 WAIT = "100s"  # for a lock that will be free
@@ -29,21 +27,6 @@ HELD = "/run/held"
 WHO = f"{getpass.getuser()}@{socket.gethostname()}"
 IN_STAGING = {"smoke": f"/bin/sh -c 'while test -e {HELD}; do sleep 0.05; done'"}
 IN_GATE = {"health": {"checks": [{"command": f"test ! -e {HELD}"}], "deadline": "120s"}}
-
-
-@pytest.fixture(scope="module")
-def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    lab.reset()
-    site = Site(Scene.set(tmp_path_factory.mktemp("locks"), lab))
-    site.accepts()
-    return site
-
-
-@pytest.fixture
-def site(deployed: Site) -> Iterator[Site]:
-    yield deployed
-    deployed.mend()
-    deployed.accepts()
 
 
 def begun(site: Site, step: str, *words: str, **changes: object) -> subprocess.Popen[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,13 @@ import pytest
 
 import agentmatter
 import wheelhouse
+from patience import until
 from shipit.agent import contents, protocol
 from shipit.agent.paths import Paths
 from shipit.transport import Endpoint, Network, Wire, agentzip, connect, ship
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from shipit.lab import Lab
@@ -163,13 +163,6 @@ def on_host(lab: Lab, command: str) -> str:
     return lab.run("web1", "sh", "-c", command).stdout.strip()
 
 
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_release_is_staged_switched_to_and_told_truly(
     talk: Talk, lab: Lab, tmp_path: Path
 ) -> None:
@@ -210,7 +203,7 @@ def test_a_unit_that_systemd_cannot_read_is_refused(talk: Talk, lab: Lab, tmp_pa
 def test_a_port_of_another_service_names_its_owner(talk: Talk, lab: Lab, tmp_path: Path) -> None:
     squat = "import socket,time; s=socket.create_server(('',8000)); time.sleep(600)"
     on_host(lab, f'systemd-run -q --unit=squatter /usr/bin/python3 -c "{squat}"')
-    until(lambda: "8000" in on_host(lab, "ss -ltn"))
+    until(lambda: "8000" in on_host(lab, "ss -ltn"), lambda: on_host(lab, "ss -ltn"), PATIENCE)
     failure = talk.stage(release(tmp_path))
     assert failure.code == "port-taken"
     assert "squatter.service" in failure.what
@@ -241,7 +234,11 @@ def test_the_log_of_the_services_is_told_and_followed(talk: Talk, lab: Lab, tmp_
     talk.wire.send(protocol.AskLogs(0, follow=True, service="web"))
     with ThreadPoolExecutor(1) as pool:
         follows = pool.submit(_until, talk, "/?are-you-there")
-        until(lambda: on_host(lab, ASK) or follows.done())
+        until(
+            lambda: on_host(lab, ASK) or follows.done(),
+            lambda: "no question was seen in the log",
+            PATIENCE,
+        )
     on_host(lab, "systemctl restart tinyapp-web.service")
     assert "Started tinyapp-web.service" in _until(talk, "Started")
 
@@ -306,7 +303,11 @@ def test_a_session_that_is_killed_while_it_stages_is_cleaned_up_after(
     holder = later.hello().holder
     assert holder is not None
     on_host(lab, f"kill -KILL {holder.host_pid}")
-    until(lambda: not on_host(lab, f"ls -d /proc/{holder.host_pid}"))
+    until(
+        lambda: not on_host(lab, f"ls -d /proc/{holder.host_pid}"),
+        lambda: f"{holder} is still there",
+        PATIENCE,
+    )
     facts = later.hello()
     assert facts.recovered
     assert on_host(lab, "ls -A /opt/tinyapp") == "ledger.jsonl"

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from patience import until
 from shipit import agent
 from shipit.transport import agentzip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shipit.lab import Lab
 
+PATIENCE = 60.0  # seconds
 HOST = "web1"
 ZIP = "/var/lib/shipit/agent/test.pyz"
 SESSION = Path(__file__).with_name("session.py")
@@ -58,14 +57,13 @@ class Site:
         )
         return str(json.loads(self.sh(f'python3 -c "{code}"') or '{"release": ""}')["release"])
 
-    def until(self, true: Callable[[], bool], seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < deadline, self.sh("journalctl -n 60 --no-pager")
-            time.sleep(0.05)
-
-    def is_settled(self) -> bool:
-        return not self.sh("ls /var/lib/shipit/txn/app.json 2>/dev/null")
+    def settle(self) -> None:
+        """Wait until no transaction is open any more."""
+        until(
+            lambda: not self.sh("ls /var/lib/shipit/txn/app.json 2>/dev/null"),
+            lambda: self.sh("journalctl -n 60 --no-pager"),
+            PATIENCE,
+        )
 
     def assert_runs(self, release: str) -> None:
         assert self.serving() == release
@@ -125,7 +123,7 @@ def test_an_unconfirmed_release_is_taken_back_when_its_lease_ends(site: Site) ->
     site.session(what="deploy", release="r2", verdict="")
     assert site.serving() == "r2"
     site.session(what="renew", lease=1.0)  # the last one
-    site.until(site.is_settled)
+    site.settle()
     site.assert_runs("r1")
 
 
@@ -134,7 +132,7 @@ def test_a_killed_driver_is_started_again_and_goes_back(site: Site, signal: str)
     site.deploy("r1")
     site.session(what="deploy", release="r2", verdict="")
     site.sh(f"systemctl kill --signal={signal} --kill-who=main shipit-app.service")
-    site.until(site.is_settled)
+    site.settle()
     site.assert_runs("r1")
 
 
@@ -155,7 +153,7 @@ def test_a_reboot_inside_the_window_goes_back(site: Site, way: str) -> None:
     else:
         site.lab.power_cut(HOST)
         site.lab.boot(HOST)
-    site.until(site.is_settled)
+    site.settle()
     site.assert_runs("r1")
     log = site.sh("journalctl --sync; journalctl --boot --unit=app-web.service --output=cat")
     assert "this is r2" not in log  # not even started
@@ -166,7 +164,7 @@ def test_a_reboot_inside_a_first_deploy_leaves_a_clean_host(site: Site) -> None:
     site.session(what="deploy", release="r1", verdict="")
     site.lab.power_cut(HOST)
     site.lab.boot(HOST)
-    site.until(site.is_settled)
+    site.settle()
     assert site.sh("ls -A /opt/app") == "ledger.jsonl"
     assert site.sh("systemctl is-active app-web.service app-web.socket") == "inactive\ninactive"
 
@@ -175,5 +173,5 @@ def test_a_crash_after_the_gate_is_taken_back_without_waiting_for_the_lease(site
     site.deploy("r1")
     site.session(what="deploy", release="r2", verdict="")
     site.sh("systemctl kill --signal=KILL app-web.service")
-    site.until(site.is_settled)
+    site.settle()
     site.assert_runs("r1")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import pytest
 
 import echoagent
 from hosts.relay import Relay
+from patience import until
 from shipit.agent import protocol
 from shipit.errors import HostError, Unreachable
 from shipit.lab import SUDO_PASSWORD, Lab, LabHost
@@ -63,10 +63,11 @@ def network(tmp_path: Path) -> Iterator[Network]:
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with Network(home=tmp_path) as network:
         yield network
-    deadline = time.monotonic() + PATIENCE
-    while left := [thread for thread in threading.enumerate() if thread not in threads]:
-        assert time.monotonic() < deadline, left  # it was told to end, and may take a moment
-        time.sleep(0.01)
+
+    def left() -> set[threading.Thread]:
+        return {*threading.enumerate()} - threads
+
+    until(lambda: not left(), left, PATIENCE)  # they were told to end, and may take a moment
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
