@@ -104,7 +104,7 @@ class Machine:
     loaded: dict[str, str] = field(default_factory=dict)  # what systemd has read
     running: dict[str, Running] = field(default_factory=dict)
     driver: list[str] = field(default_factory=list)  # command of the transient unit; [] without
-    memory: dict[str, int] = field(default_factory=dict)  # by unit; 0: systemd does not know
+    needs: dict[str, int] = field(default_factory=dict)  # bytes, by unit
     logs: dict[str, str] = field(default_factory=dict)  # by unit
     answered: list[tuple[str, bool]] = field(default_factory=list)  # release; in its trial?
     idle: list[Callable[[], None]] = field(default_factory=list)  # done whenever time passes
@@ -255,7 +255,6 @@ class Machine:
             invocation=run.invocation,
             main_pid=run.pid,
             restarts=run.restarts,
-            memory=self.memory.get(name, 0),
             since=run.since if run.active == "active" else 0.0,
         )
 
@@ -308,6 +307,9 @@ class Machine:
     def knock(self, at: Endpoint, unit: str) -> bool:
         self._after(self._call(f"knock for {unit}", fallible=False))
         return unit in self.running and self.running[unit].active == "active"
+
+    def memory(self, unit: str) -> int:
+        return self.needs.get(unit, 0)
 
     def free_port(self, address: str) -> int:
         return 40000

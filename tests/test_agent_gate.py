@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fakemachine import Machine
 from fakestory import Story, manifest, put
 from shipit.agent import gate
 from shipit.agent.contents import Check, Gate, Manifest
@@ -157,6 +159,23 @@ def test_a_unit_that_failed_or_restarted_fails_at_once(
     assert failure.code == "unit-failed"
     assert what in failure.what
     assert gated.seconds < 1.0
+
+
+def test_a_unit_that_restarted_while_a_check_waited_for_it_is_seen(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, answers = gated.machine, itertools.count()
+
+    def http(url: str, *, timeout: float, via: str = "") -> Answer:
+        if next(answers) == 1:  # its socket has woken it, and then it answers well
+            machine.running["app-web.service"].invocation = "other"
+            machine.clock += 2.0
+        return Machine.http(machine, url, timeout=timeout, via=via)
+
+    monkeypatch.setattr(machine, "http", http)
+    failure = gated.run(min_healthy=1.0)
+    assert failure is not None
+    assert failure.code == "unit-failed"
 
 
 def test_a_service_that_crashed_before_the_first_look_is_seen(gated: Gated) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipit.agent import knock, listeners
+from shipit.agent import knock, processes
 from shipit.agent.listeners import Endpoint
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ UNIT = "app-web@2.service"
 def mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process belong to the unit, and no other one."""
     own = str(os.getpid())
-    monkeypatch.setattr(listeners, "unit_of", lambda pid, _proc: UNIT if pid == own else "x.scope")
+    monkeypatch.setattr(processes, "unit_of", lambda pid, _proc: UNIT if pid == own else "x.scope")
 
 
 @pytest.fixture(params=["tcp", "tcp6", "unix"])

@@ -20,7 +20,7 @@ def story(tmp_path: Path) -> Story:
     """Give a host that serves r1, which needs 100 MiB and logs an error now and then."""
     story = Story.at(tmp_path)
     story.deploy(manifest(story.paths, "r1", overlaps=True))
-    story.machine.memory[OLD] = 100 * MIB
+    story.machine.needs[OLD] = 100 * MIB
     story.machine.logs[OLD] = "ERROR: a customer has gone\n" * 2
     return story
 
@@ -34,14 +34,14 @@ def deploy(story: Story) -> None:
 
 
 def test_a_release_that_does_as_well_as_the_one_before_is_committed(story: Story) -> None:
-    story.machine.memory[NEW] = 160 * MIB
+    story.machine.needs[NEW] = 160 * MIB
     story.machine.logs[NEW] = "ERROR: a customer has gone\n" * 7
     deploy(story)
     assert story.head == "r2"
 
 
 def test_a_release_that_needs_far_more_memory_goes_back_with_the_figures(story: Story) -> None:
-    story.machine.memory[NEW] = 300 * MIB
+    story.machine.needs[NEW] = 300 * MIB
     deploy(story)
     assert story.head == "r1"
     story.assert_serves("r1")

@@ -43,6 +43,9 @@ def fault() -> tuple[str, float]:
 
 
 class Answer(BaseHTTPRequestHandler):
+    def address_string(self) -> str:
+        return str((*self.client_address, "-")[0])  # it is "" on a unix socket
+
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         query = parse_qs(url.query)

@@ -93,7 +93,11 @@ def run(host: Host, of: Subject, emit: Emit, interrupted: Interrupted) -> Option
         now = host.now()
         _remember(spell, finding, now)
         if spell.good_since is not None and now - spell.good_since >= wanted.min_healthy:
-            return None
+            # A check may have waited for a service that had died, and was woken by its socket.
+            finding = _units(host, of)
+            if not finding.wrong:
+                return None
+            spell.good_since = None
         if finding.fatal or (spell.good_since is None and now - spell.began >= wanted.deadline):
             return _failure(host, of, finding, spell, now)
         host.sleep(_pause(pause, wanted.min_healthy, spell, now))

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Dict, Mapping, Optional, Protocol, Sequence
 
-from . import files, process
+from . import files, process, processes
 from .failures import Refused, from_os_error
 from .listeners import Endpoint
 from .process import Done
@@ -28,12 +28,10 @@ PROPERTIES = {
     "Result": "result",
     "MainPID": "main_pid",
     "NRestarts": "restarts",
-    "MemoryCurrent": "memory",
     "ExecMainCode": "exit_code",
     "ExecMainStatus": "exit_status",
 }
-NUMBERS = ("main_pid", "restarts", "memory", "exit_code", "exit_status")
-UNKNOWN = 2**64 - 1  # what systemd says of a counter that it does not have, or "[not set]"
+NUMBERS = ("main_pid", "restarts", "exit_code", "exit_status")
 RELOAD, SINCE = "NeedDaemonReload", "ActiveEnterTimestampMonotonic"
 DRIVER_PROPERTIES = (
     "Type=exec",
@@ -62,7 +60,6 @@ class UnitView:
     result: str = ""
     main_pid: int = 0
     restarts: int = 0
-    memory: int = 0  # bytes; 0 where systemd does not know
     exit_code: int = 0  # 1 exited, 2 killed, 3 dumped core (CLD_*)
     exit_status: int = 0  # of the main process: its exit status, or the signal
     need_reload: bool = False
@@ -140,6 +137,9 @@ class Host(Protocol):
 
     def free_port(self, address: str) -> int:
         """Return a TCP port that nobody uses just now."""
+
+    def memory(self, unit: str) -> int:
+        """Return the bytes that a unit's processes have in memory."""
 
     def unit_log(self, unit: str, *, since: float, lines: int) -> str:
         """Return the last lines that a unit logged since a moment (seconds since the epoch)."""
@@ -246,6 +246,9 @@ class RealHost:
 
         return knock.free_port(address)
 
+    def memory(self, unit: str) -> int:
+        return processes.memory_of(unit)
+
     def unit_log(self, unit: str, *, since: float, lines: int) -> str:
         _started(["journalctl", "--sync"], JOURNAL_SYNC)
         argv = ["journalctl", "--quiet", "--no-pager", "--output=short-iso", f"--lines={lines}"]
@@ -299,13 +302,8 @@ def _unanswered(what: str, done: Done) -> Failure:
 def _view(name: str, block: str, epoch: float) -> UnitView:
     raw = dict(line.partition("=")[::2] for line in block.splitlines())
     texts = {ours: raw[theirs] for theirs, ours in PROPERTIES.items() if theirs in raw}
-    numbers = {ours: _number(texts.pop(ours, "")) for ours in NUMBERS}
+    numbers = {ours: int(texts.pop(ours, "0") or 0) for ours in NUMBERS}
     entered = int(raw.get(SINCE) or 0) / MICROSECONDS
     view = UnitView(name, **texts, **numbers, need_reload=raw.get(RELOAD) == "yes")  # type: ignore[arg-type]
     since = epoch + entered if entered and view.is_active else 0.0
     return UnitView(**{**view.__dict__, "since": since})
-
-
-def _number(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    return 0 if number == UNKNOWN else number

@@ -22,7 +22,7 @@ MODE = 0o600
 class Measure:
     """How a service does, to compare a release with the one before."""
 
-    memory: int  # bytes; 0 where nobody knows
+    memory: int  # bytes; 0 where it did not run
     errors: float  # lines of its log a minute
 
 

@@ -5,13 +5,12 @@ connection is opened, and the kernel is asked whose process has taken it. Nothin
 `host` when something is asked.
 """
 
-import os
 import socket
 import time
 from contextlib import ExitStack
 from typing import List, Set, Tuple
 
-from . import listeners
+from . import listeners, processes
 from .listeners import Endpoint
 
 TIMEOUT = 0.25  # seconds; a service that is busy takes a connection later
@@ -63,13 +62,8 @@ def _taken(endpoint: Endpoint, mine: List[int], proc: str) -> Set[str]:
 
 def _sockets_of(unit: str, proc: str) -> Set[str]:
     """Return the inodes of all sockets that processes of a unit have open."""
-    pids = [pid for pid in os.listdir(proc) if pid.isdigit()]
-    return {
-        inode
-        for pid in pids
-        if listeners.unit_of(pid, proc) == unit
-        for inode in listeners.sockets_of(pid, proc)
-    }
+    pids = processes.of_unit(unit, proc)
+    return {inode for pid in pids for inode in processes.sockets_of(pid, proc)}
 
 
 def free_port(address: str) -> int:

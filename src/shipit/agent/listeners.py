@@ -6,16 +6,16 @@ stream sockets in this network namespace. Starts no process.
 
 import ipaddress
 import os
-import re
 from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
+
+from . import processes
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 ESTABLISHED, LISTENING = "01", "0A"  # include/net/tcp_states.h
 UNTAKEN = "0"  # the inode of a connection that nobody has accepted yet
 CONNECTED = "03"  # SS_CONNECTED in /proc/net/unix
 ACCEPTING = 0x10000  # __SO_ACCEPTCON in /proc/net/unix's flags
-UNIT = re.compile(r"[^/]+\.(?:service|socket|scope)$")
 WILDCARD = ipaddress.IPv6Address("::")
 IPV6_BYTES = 16
 
@@ -156,41 +156,11 @@ def _address(text: str) -> Address:
 def _owners(inodes: Set[str], proc: str) -> Mapping[str, List[Owner]]:
     found: Dict[str, List[Owner]] = {}
     for pid in filter(str.isdigit, os.listdir(proc)):
-        for inode in sockets_of(pid, proc) & inodes:
-            found.setdefault(inode, []).append(_owner(int(pid), proc))
+        for inode in processes.sockets_of(pid, proc) & inodes:
+            found.setdefault(inode, []).append(_owner(pid, proc))
     return found
 
 
-def sockets_of(pid: str, proc: str = "/proc") -> Set[str]:
-    """Return the inodes of all sockets that a process has open."""
-    directory, found = os.path.join(proc, pid, "fd"), set()
-    try:
-        for name in os.listdir(directory):
-            kind, _, inode = os.readlink(os.path.join(directory, name)).partition(":[")
-            if kind == "socket":
-                found.add(inode.rstrip("]"))
-    except OSError:  # the process has just ended
-        return found
-    return found
-
-
-def _owner(pid: int, proc: str) -> Owner:
-    command = _read(os.path.join(proc, str(pid), "comm")).strip()
-    return Owner(pid, command or "?", unit_of(str(pid), proc))
-
-
-def unit_of(pid: str, proc: str = "/proc") -> str:
-    """Return systemd's unit that a process belongs to, "" for none."""
-    for line in _read(os.path.join(proc, pid, "cgroup")).splitlines():
-        match = UNIT.search(line)
-        if match:
-            return match.group()
-    return ""
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError:
-        return ""
+def _owner(pid: str, proc: str) -> Owner:
+    command = processes.read(pid, "comm", proc).strip()
+    return Owner(int(pid), command or "?", processes.unit_of(pid, proc))

@@ -1,8 +1,7 @@
 """Watch a release among its customers for a while, and compare it with the one before.
 
 Some faults show only then: memory that grows, errors in the log, a crash after a minute. What the
-release before did is the measure: systemd's counters and the units' own logs, and nothing else. A
-number that systemd does not have is not compared.
+release before did is the measure: its processes' memory and the units' own logs.
 """
 
 import re
@@ -33,7 +32,7 @@ def measured(host: Host, manifest: Manifest, seconds: float) -> Dict[str, Measur
     views = _watched(host, manifest)
     lines = _error_lines(host, views.values(), host.wall() - seconds)
     return {
-        name: Measure(_memory(name, views), len(found) * 60.0 / seconds)
+        name: Measure(_memory(host, name, views), len(found) * 60.0 / seconds)
         for name, found in lines.items()
     }
 
@@ -66,7 +65,9 @@ def _worse(
         was = before.get(name)
         if was is None:
             continue
-        wrong = grown(was, _memory(name, views)) or erring(was, lines[name], of.manifest.gate.bake)
+        wrong = grown(was, _memory(host, name, views)) or erring(
+            was, lines[name], of.manifest.gate.bake
+        )
         if wrong:
             own = [view for view in views.values() if family(view.name) == name]
             shown = "\n".join([*lines[name][-evidence.LINES :], *map(evidence.described, own)])
@@ -97,8 +98,8 @@ def _watched(host: Host, manifest: Manifest) -> Dict[str, UnitView]:
     return host.show([unit.name for unit in manifest.units if unit.watched])
 
 
-def _memory(name: str, views: Mapping[str, UnitView]) -> int:
-    return sum(view.memory for view in views.values() if family(view.name) == name)
+def _memory(host: Host, name: str, views: Iterable[str]) -> int:
+    return sum(host.memory(unit) for unit in views if family(unit) == name)
 
 
 def _error_lines(host: Host, views: Iterable[UnitView], since: float) -> Dict[str, List[str]]:

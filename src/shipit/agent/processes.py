@@ -1,0 +1,52 @@
+"""Know a unit's processes by what /proc says of them. Starts none."""
+
+import os
+import re
+from typing import List, Set
+
+UNIT = re.compile(r"[^/]+\.(?:service|socket|scope)$")
+
+
+def of_unit(unit: str, proc: str = "/proc") -> List[str]:
+    """Return the pids of a unit of systemd."""
+    return [pid for pid in os.listdir(proc) if pid.isdigit() and unit_of(pid, proc) == unit]
+
+
+def unit_of(pid: str, proc: str = "/proc") -> str:
+    """Return systemd's unit that a process belongs to, "" for none."""
+    for line in read(pid, "cgroup", proc).splitlines():
+        match = UNIT.search(line)
+        if match:
+            return match.group()
+    return ""
+
+
+def sockets_of(pid: str, proc: str = "/proc") -> Set[str]:
+    """Return the inodes of all sockets that a process has open."""
+    directory, found = os.path.join(proc, pid, "fd"), set()
+    try:
+        for name in os.listdir(directory):
+            kind, _, inode = os.readlink(os.path.join(directory, name)).partition(":[")
+            if kind == "socket":
+                found.add(inode.rstrip("]"))
+    except OSError:  # the process has just ended
+        return found
+    return found
+
+
+def memory_of(unit: str, proc: str = "/proc") -> int:
+    """Return the bytes that a unit's processes have in memory; what they share counts for each.
+
+    systemd's own counter has the page cache in it, and is not there on every host.
+    """
+    fields = [read(pid, "statm", proc).split() for pid in of_unit(unit, proc)]
+    return sum(int(each[1]) for each in fields if each) * os.sysconf("SC_PAGE_SIZE")
+
+
+def read(pid: str, name: str, proc: str = "/proc") -> str:
+    """Return what a file of a process says; "" where the process has just ended."""
+    try:
+        with open(os.path.join(proc, pid, name), encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
