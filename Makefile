@@ -25,7 +25,7 @@ $(READY): pyproject.toml tests/setup
 	tests/setup
 
 test: lint ## lint, then all tests, those with real hosts among them
-	tests/as-root $(BIN)/pytest -n $(WORKERS) --dist worksteal
+	tests/as-root $(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check

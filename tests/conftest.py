@@ -1,24 +1,61 @@
-"""For all tests: hypothesis has no clock, and tests that were left out are told at the end."""
+"""For all tests: who plays what when, no clock for hypothesis, and what was left out is told."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from shipit.lab import obstacles
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Sequence
 
 VAGRANT = (
     "export SHIPIT_MACHINES=test && vagrant up && vagrant ssh-config >test.ssh && "
     "git archive HEAD | ssh -F test.ssh test 'tar x && sudo apt-get install -y make && make test'"
 )
+# Each of its tests plays for minutes on hosts that are soon deployed: all workers share them.
+SHARED = "tests/hosts/test_faults.py"
+# What keeps a worker busy for minutes, the longest first: begun late, it would be waited for.
+LONGEST = (
+    "test_faults",
+    "test_hard_times",
+    "test_bad_input",
+    "test_main_job",
+    "test_locks",
+    "test_disk",
+)
 
 # By default an example that takes 0.2 s is an error: on a busy machine any of them may.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+class Stories(LoadScopeScheduling):  # type: ignore[misc] # it ships no types
+    """Sends a module with real hosts to one worker: what it deploys there is deployed once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if "/hosts/" in module and module != SHARED else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Stories | None:  # noqa: ANN401 - as xdist gives it
+    return Stories(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: rank(item.path.stem, LONGEST))
+
+
+def rank(name: str, first: Sequence[str]) -> int:
+    """Return the place of a name in an order; all that are not in it come after."""
+    return first.index(name) if name in first else len(first)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
