@@ -1,4 +1,4 @@
-"""A tiny service for the recipes of docs/recipes.md: `myapp:app` is ASGI, `myapp:application` WSGI.
+"""A tiny service for docs/recipes.md: `myapp:app` is ASGI, `myapp:application` is WSGI.
 
     /    /healthz    /slow?seconds=10        each says which version answers
 
