@@ -1,5 +1,5 @@
 # Each command does its own set-up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint faults demo rehearsal clean
+.PHONY: help setup test lint faults recipes demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -28,6 +28,9 @@ lint: $(READY) ## ruff and mypy
 
 faults: $(READY) ## every fault at every state on real hosts, and FAULTS=300 random pairs of them
 	FAULTS=$(FAULTS) tests/as-root $(BIN)/pytest -s tests/hosts/test_faults.py
+
+recipes: $(READY) ## play every recipe of docs/recipes.md under load on a real host
+	RECIPES=all tests/as-root $(BIN)/pytest -s tests/hosts/test_recipes.py
 
 demo: $(READY) ## ship a service to two real hosts, then a broken one, and roll back
 	$(BIN)/python playbooks/demo/prepare.py --version 1.0.0

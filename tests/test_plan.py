@@ -274,3 +274,11 @@ def test_an_older_version_does_not_replace_a_newer_one(
 
 def test_a_first_release_is_older_than_nothing() -> None:
     refuse_if_older(compare("web1", wanted(manifest("0.1")), facts()))
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress-serve"])
+def test_a_server_that_takes_no_listener_is_not_told_to_have_a_socket(server: str) -> None:
+    made = wanted(manifest())
+    texts = {**made.texts, f"units/{WEB}": f"[Service]\nExecStart=/x/bin/{server} demo:app\n"}
+    (note,) = compare("web1", replace(made, texts=texts), facts(manifest())).notes
+    assert f"web: {server} takes no listener from systemd" in note

@@ -1,6 +1,6 @@
 """Customers who connect, and take a moment before they ask.
 
-A server that is told to stop meanwhile has their connection, and no request on it. Some close it then.
+A server that is told to stop meanwhile has their connection, and no request on it: some close it.
 """
 
 from __future__ import annotations

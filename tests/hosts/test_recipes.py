@@ -125,17 +125,17 @@ def serve_nginx(scene: Scene, server: str) -> None:
 
 
 def nginx() -> Path:
-    """Return this machine's nginx, or that of its distribution's package, which is not installed."""
-    if found := shutil.which("nginx"):
-        return Path(found)
+    """Return this machine's nginx, or that of its package, which is not installed for it."""
+    if installed := shutil.which("nginx"):
+        return Path(installed)
     folder = CACHE / "nginx"
-    if not (found := folder / "usr/sbin/nginx").exists():
+    if not (unpacked := folder / "usr/sbin/nginx").exists():
         folder.mkdir(parents=True, exist_ok=True)
         script = "apt-get download -qq nginx && dpkg-deb -x nginx_*.deb ."
         done = subprocess.run(["sh", "-c", script], cwd=folder, check=False, capture_output=True)
         if done.returncode:
             pytest.skip(f"no nginx here, and none by apt: {done.stderr.decode()}")
-    return found
+    return unpacked
 
 
 def dear(heading: str) -> Any:  # noqa: ANN401 - pytest's own kind of value is private
@@ -175,6 +175,6 @@ def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.0", "1.1.0"}
     assert sum(load.result.versions.values()) == load.result.requests
-    assert {line.split()[1] for line in hesitant.answers} == {"200"}, hesitant.answers
+    assert all(line.startswith("HTTP/1.1 200 ") for line in hesitant.answers), hesitant.answers
     assert kitchen.scene.sh(HOST, KILLED) == ""
     print(heading, load.result, hesitant.answers)  # noqa: T201
