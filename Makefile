@@ -1,5 +1,5 @@
 # Each command does its own set-up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint faults load demo rehearsal clean
+.PHONY: help setup test lint faults load recipes demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -13,7 +13,7 @@ LOAD_DEPLOYS ?= 100
 LOAD_RATE ?= 500
 LOAD_SERVERS ?= uvicorn gunicorn
 LOAD_LONG ?= 10
-LOAD_HANDOVER ?= restart
+LOAD_HANDOVER ?= overlap
 # Options of `shipit rehearse`, for machines without KVM: one is enough, and it is slow.
 REHEARSAL ?= --limit web1.example.com -e patience=5m
 
@@ -39,6 +39,9 @@ load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count what custo
 	PYTHONPATH=tests $(BIN)/python -m load.wheels
 	tests/as-root env PYTHONPATH=tests $(BIN)/python -m load.play --deploys $(LOAD_DEPLOYS) \
 	  --rate $(LOAD_RATE) --servers "$(LOAD_SERVERS)" --long $(LOAD_LONG) --handover $(LOAD_HANDOVER)
+
+recipes: $(READY) ## play every recipe of docs/recipes.md under load on a real host
+	RECIPES=all tests/as-root $(BIN)/pytest -s tests/hosts/test_recipes.py
 
 demo: $(READY) ## ship a service to two real hosts, then a broken one, and roll back
 	$(BIN)/python playbooks/demo/prepare.py --version 1.0.0

@@ -318,3 +318,11 @@ def test_what_cannot_be_handed_over_is_said_with_what_happens_instead(
     texts = {f"units/{WEB}": f"[Service]\nExecStart={command}\n", f"units/{SOCKET}": "[Socket]\n"}
     notes = compare("web1", Wanted(made, texts, {}), facts(manifest("1.0.0"))).notes
     assert [note.startswith("web: ") and said in note for note in notes] == [True] * bool(said)
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress-serve"])
+def test_a_server_that_takes_no_listener_is_not_told_to_have_a_socket(server: str) -> None:
+    made = wanted(manifest())
+    texts = {**made.texts, f"units/{WEB}": f"[Service]\nExecStart=/x/bin/{server} demo:app\n"}
+    (note,) = compare("web1", replace(made, texts=texts), facts(manifest())).notes
+    assert f"web: {server} takes no listener from systemd" in note

@@ -57,6 +57,7 @@ health:
     - {tcp: 8000}
     - {tcp: "[::1]:8000"}
     - {unix: /run/x.sock}
+    - {unix: "/run/x.sock:/healthz", status: 204, json: {v: 1}}
     - {command: "demoapp check 'a b'"}
     - {unit: worker}
   interval: 100ms
@@ -121,7 +122,7 @@ def test_a_whole_playbook_becomes_typed_values(playbook: Path) -> None:
     assert nightly.is_job
     health = found.health
     assert (health.interval, health.deadline, health.min_healthy) == (0.1, 120.0, 5.0)
-    kinds = ["http", "tcp", "tcp", "unix", "command", "unit"]
+    kinds = ["http", "tcp", "tcp", "unix", "unix", "command", "unit"]
     assert [check.kind for check in health.checks] == kinds
     assert health.checks[0].json_fields == {"v": {"a": 1}}
     assert [check.tcp for check in health.checks[1:3]] == ["127.0.0.1:8000", "[::1]:8000"]

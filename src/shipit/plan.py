@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 Kind = Literal["added", "changed", "removed"]
 UNITS, FILES = "units/", "files/"  # where a release keeps its texts
 MIB = 2**20
-SERVERS = ("uvicorn", "gunicorn", "granian", "hypercorn", "daphne", "waitress-serve", "uwsgi")
+SERVERS = ("uvicorn", "gunicorn", "hypercorn", "daphne", "uwsgi")
+ALOOF = ("granian", "waitress-serve")  # app servers that can't be given a listener
 # App servers that lose requests whatever is done for them. Seen with hypercorn 0.17 under load.
 DROPS = {
     "hypercorn": "hypercorn drops connections that it has accepted when it is told to stop: some"
-    " requests are lost at each deploy; uvicorn, gunicorn and granian answer them first"
+    " requests are lost at each deploy; gunicorn answers them first"
 }
 _PROGRAM = re.compile(r"^ExecStart=\S*?([^/\s]+)(?:\s|$)", re.MULTILINE)
 RESERVE = 64 * MIB  # bytes that a host must keep free, for logs and the next deploy
@@ -284,6 +285,11 @@ def _gaps(wanted: Wanted) -> Iterator[str]:
         program = found.group(1) if found else ""
         if program in DROPS:
             yield f"{unit.service}: {DROPS[program]}"
+        elif program in ALOOF:
+            yield (
+                f"{unit.service}: {program} takes no listener from systemd, so connections are"
+                " refused while it restarts, and it can't have a `socket`; uvicorn and gunicorn can"
+            )
         elif program in SERVERS and unit.service not in sockets:
             yield (
                 f"{unit.service}: {program} listens by itself, so connections are refused while it"

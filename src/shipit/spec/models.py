@@ -39,12 +39,12 @@ from shipit.spec.values import (
     Reference,
     Restart,
     Root,
-    SocketPath,
     Specifier,
     Surroundings,
     Switch,
     TcpAddress,
     Text,
+    UnixAddress,
     Url,
     UserName,
     Variable,
@@ -171,10 +171,11 @@ class Check(Model):
         description="A host:port, or a port of the host itself, that must accept a connection.",
         examples=["127.0.0.1:8000", 8000],
     )
-    unix: SocketPath = Field(
+    unix: UnixAddress = Field(
         default="",
-        description="A unix socket that must accept a connection.",
-        examples=["/run/demoapp.sock"],
+        description="A unix socket that must accept a connection; with `:/page` after its path, the"
+        " page must answer there, as with http.",
+        examples=["/run/demoapp.sock", "/run/demoapp.sock:/healthz"],
     )
     command: Words = Field(
         default="",

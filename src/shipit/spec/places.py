@@ -118,9 +118,13 @@ def tcp_address(value: object) -> str:
     return f"{host or '127.0.0.1'}:{port}"
 
 
-def socket_path(value: object) -> str:
-    if not isinstance(value, str) or not _PLAIN_PATH.fullmatch(value) or value.endswith("/"):
-        raise UnfitError("the absolute path of a unix socket", value)
+def unix_address(value: object) -> str:
+    """What a check of a unix socket connects to, and which page it asks for there, if any."""
+    path, colon, page = value.partition(":") if isinstance(value, str) else ("", "", "")
+    is_socket = _PLAIN_PATH.fullmatch(path) and not path.endswith("/")
+    is_page = page.startswith("/") and " " not in page and not has_control(page)
+    if not isinstance(value, str) or not is_socket or (colon and not is_page):
+        raise UnfitError("the absolute path of a unix socket, or such a path:/page", value)
     return value
 
 

@@ -120,11 +120,17 @@ def _check(loc: Loc, check: Mapping[object, object]) -> Iterator[Finding]:
         what = f"a check has exactly one of {', '.join(KINDS)}; found {found}"
         hint = 'for example: - {http: "http://127.0.0.1:8000/healthz"}'
         yield Finding((*loc, kinds[1]) if kinds else loc, what, hint)
-    elif kinds != ["http"]:
+    elif not _speaks_http(check):
         for key in _OF_HTTP:
             if key in check:
                 what = f"`{key}` belongs to an http check, this one is {kinds[0]}"
-                yield Finding((*loc, key), what, "take it out")
+                hint = "unix: PATH:/page asks for a page" if kinds == ["unix"] else "take it out"
+                yield Finding((*loc, key), what, hint)
+
+
+def _speaks_http(check: Mapping[object, object]) -> bool:
+    unix = str(check.get("unix", ""))
+    return "http" in check or ":" in unix or is_template(unix)
 
 
 def _watched(

@@ -1,0 +1,180 @@
+"""What docs/recipes.md says works as it stands there: no request is lost on any of its app servers.
+
+Two recipes are played here; `make recipes` (RECIPES=all) plays all of them, with longer requests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+import wheelhouse
+from hosts.hesitant import Hesitant
+from hosts.load import Demand, Load
+from hosts.scene import PORT, Done, Scene
+
+if TYPE_CHECKING:
+    from shipit.lab import Lab
+
+TOP = Path(__file__).parents[2]
+BOOK, APPS = TOP / "docs/recipes.md", TOP / "tests/recipes"
+CACHE = TOP / "build/recipes"
+FLAGS = re.MULTILINE | re.DOTALL
+HOST = "web1"
+IS_WHOLE = os.environ.get("RECIPES") == "all"
+FAULTS = ("healthz", "start") if IS_WHOLE else ("healthz",)
+SECONDS = 10 if IS_WHOLE else 3
+CUSTOMERS = Demand(rate=100, kept=5, fresh=5, long=2, long_page=f"/slow?seconds={SECONDS}")
+HESITANT = 4
+NGINX = "daemon off;\nevents {}\nhttp {\n  access_log off;\n%s}\n"
+KILLED = "journalctl --no-pager | grep -e 'stop-sigterm.*timed out' -e SIGKILL || true"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A section of the book, as text, and the app that it is about."""
+
+    app: str
+    text: str
+
+    @classmethod
+    def of(cls, heading: str) -> Recipe:
+        sections = re.split(r"^## ", BOOK.read_text(), flags=re.MULTILINE)
+        (text,) = (section for section in sections if section.startswith(f"{heading}\n"))
+        return cls("mysite" if "mysite" in text else "myapp", text)
+
+    def block(self, language: str) -> str:
+        """Return the section's code in a language; "" if it has none."""
+        found = re.findall(rf"^```{language}\n(.*?)^```", self.text, FLAGS)
+        return "".join(found)
+
+
+@dataclass
+class Kitchen:
+    """A folder from which a recipe's releases are deployed."""
+
+    scene: Scene
+    recipe: Recipe
+
+    @classmethod
+    def set(cls, folder: Path, lab: Lab, recipe: Recipe) -> Kitchen:
+        scene = Scene.set(folder, lab, [HOST])
+        scene.env["MYSITE_SECRET_KEY"] = "only for a lab"
+        lock = APPS / recipe.app / "requirements.lock"
+        shutil.copytree(filled(lock), scene.wheels, dirs_exist_ok=True)
+        shutil.copy(lock, folder / "requirements.lock")
+        if server := recipe.block("nginx"):
+            serve_nginx(scene, server)
+        return cls(scene, recipe)
+
+    def deploy(self, version: str, fault: str = "") -> Done:
+        app = self.recipe.app
+        wheel = wheelhouse.write_wheel(
+            self.scene.folder, wheelhouse.Recipe(app, version, files=modules(app))
+        )
+        part: dict[str, Any] = yaml.safe_load(self.recipe.block("yaml"))
+        brisk = {"min_healthy": "300ms", "interval": "50ms", "deadline": "60s"}
+        health = {"checks": part.pop("health"), **brisk, **({"deadline": "5s"} if fault else {})}
+        usual = {"secrets": None, "smoke": None, "env": {"MYAPP_FAULT": fault}}
+        self.scene.playbook(
+            version, **{"app": app, "wheel": wheel.name, **usual, **part, "health": health}
+        )
+        return self.scene.shipit("deploy")
+
+
+def modules(app: str) -> dict[str, str]:
+    """Return an app's modules: its own, and those that the book gives it."""
+    source = APPS / app
+    own = {str(path.relative_to(source)): path.read_text() for path in source.rglob("*.py")}
+    given = re.findall(rf"^```python\n# ({app}/\S+)\n(.*?)^```", BOOK.read_text(), FLAGS)
+    return own | dict(given)
+
+
+def filled(lock: Path) -> Path:
+    """Return a folder with the wheels of a lock, fetched from the index once for all."""
+    folder = CACHE / wheelhouse.sha256(lock)[:16]
+    if not folder.exists():
+        prepare = runpy.run_path(str(TOP / "playbooks/demo/prepare.py"))
+        unfinished = folder.with_suffix(f".{os.getpid()}")
+        order = prepare["parse"](["--wheels", str(unfinished)])
+        prepare["download"](order, "--require-hashes", "-r", str(lock))
+        unfinished.rename(folder)
+    return folder
+
+
+def serve_nginx(scene: Scene, server: str) -> None:
+    """Start nginx on the host; skip where it can't be had."""
+    root = scene.lab.hosts[HOST].root
+    shutil.copy(nginx(), root / "usr/local/sbin/nginx")
+    (root / "etc/nginx.conf").write_text(NGINX % server)
+    for folder in ("var/log/nginx", "var/lib/nginx"):
+        (root / folder).mkdir()
+    tried = scene.lab.run(HOST, "nginx", "-t", "-c", "/etc/nginx.conf")
+    if tried.returncode:
+        pytest.skip(f"this machine's nginx does not run on a lab's host: {tried.stderr}")
+    scene.sh(HOST, "systemd-run --unit nginx nginx -c /etc/nginx.conf")
+
+
+def nginx() -> Path:
+    """Return this machine's nginx, or that of its package, which is not installed for it."""
+    if installed := shutil.which("nginx"):
+        return Path(installed)
+    folder = CACHE / "nginx"
+    if not (unpacked := folder / "usr/sbin/nginx").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        script = "apt-get download -qq nginx && dpkg-deb -x nginx_*.deb ."
+        done = subprocess.run(["sh", "-c", script], cwd=folder, check=False, capture_output=True)
+        if done.returncode:
+            pytest.skip(f"no nginx here, and none by apt: {done.stderr.decode()}")
+    return unpacked
+
+
+def dear(heading: str) -> Any:  # noqa: ANN401 - pytest's own kind of value is private
+    left_out = pytest.mark.skipif(not IS_WHOLE, reason="dear: make recipes plays it")
+    return pytest.param(heading, marks=left_out)
+
+
+@pytest.mark.index
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "uvicorn",
+        "nginx in front",
+        dear("uvicorn, several processes"),
+        dear("gunicorn, sync workers"),
+        dear("gunicorn, threads"),
+        dear("gunicorn with uvicorn's workers"),
+        dear("Django"),
+    ],
+)
+def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
+    lab: Lab, tmp_path: Path, heading: str
+) -> None:
+    lab.reset(HOST)
+    kitchen = Kitchen.set(tmp_path, lab, Recipe.of(heading))
+    first = kitchen.deploy("1.0.0")
+    assert first.status == 0, first.said
+    address = lab.hosts[HOST].address
+    load = Load(f"http://{address}:{PORT}/", CUSTOMERS)
+    with load, Hesitant(address, PORT, HESITANT) as hesitant:
+        second = kitchen.deploy("1.1.0")
+        broken = [kitchen.deploy(f"1.2.{n}", fault) for n, fault in enumerate(FAULTS)]
+        back = kitchen.scene.shipit("rollback")
+    assert second.status == 0, second.said
+    assert {each.status for each in broken} == {3}, [each.said for each in broken]
+    assert back.status == 0, back.said
+    assert load.result.failures == []
+    assert set(load.result.versions) == {"1.0.0", "1.1.0"}
+    assert sum(load.result.versions.values()) == load.result.requests
+    assert all(line.startswith("HTTP/1.1 200 ") for line in hesitant.answers), hesitant.answers
+    assert kitchen.scene.sh(HOST, KILLED) == ""
+    print(heading, load.result, hesitant.answers)  # noqa: T201
