@@ -81,9 +81,12 @@ def parse(arguments: Sequence[str] | None = None) -> Order:
     return Order(wanted.deploys, wanted.rate, servers, wanted.handover, wanted.long)
 
 
-def play(order: Order, server: str, lab: Lab, folder: Path) -> Outcome:
-    """Play all acts of one server, or those up to the first that does not end as it should."""
-    app, went_wrong = APPS[server], ""
+def play(order: Order, server: str, lab: Lab, folder: Path, outcomes: list[Outcome]) -> None:
+    """Play one server's acts, up to the first that does not end as it should; adds what came of it.
+
+    That is added also when the run is stopped.
+    """
+    app = APPS[server]
     stage = Stage.set(folder, lab, HOST, app, order.handover)
     demand = Demand(
         rate=order.rate,
@@ -91,14 +94,24 @@ def play(order: Order, server: str, lab: Lab, folder: Path) -> Outcome:
         long_page=f"/slow?seconds={order.long_seconds:g}",
         websocket=app.websocket,
     )
-    with stage.customers(demand) as load:
-        try:
-            for number, act in enumerate(acts(order.deploys, app.faults), 1):
-                stage.play(act)
-                say(progress(server, f"act {number}/{order.deploys}", act, stage, load))
-        except NotAsTold as error:
-            went_wrong = str(error)
-    return outcome(server, stage, load.result, went_wrong)
+    went_wrong = "it was stopped before its last act"
+    load = stage.customers(demand)
+    try:
+        with load:
+            went_wrong = play_acts(order, server, stage, load)
+    finally:
+        outcomes.append(outcome(server, stage, load.result, went_wrong))
+
+
+def play_acts(order: Order, server: str, stage: Stage, load: Load) -> str:
+    """Return what went wrong, or nothing."""
+    try:
+        for number, act in enumerate(acts(order.deploys, stage.app.faults), 1):
+            stage.play(act)
+            say(progress(server, f"act {number}/{order.deploys}", act, stage, load))
+    except NotAsTold as error:
+        return str(error)
+    return ""
 
 
 def play_all(order: Order, outcomes: list[Outcome]) -> None:
@@ -110,7 +123,7 @@ def play_all(order: Order, outcomes: list[Outcome]) -> None:
         for server in order.servers:
             lab.reset()
             (folder := Path(scratch) / server).mkdir()
-            outcomes.append(play(order, server, lab, folder))
+            play(order, server, lab, folder, outcomes)
 
 
 def progress(server: str, number: str, act: Act, stage: Stage, load: Load) -> str:
@@ -181,9 +194,10 @@ def main() -> None:
         play_all(order, outcomes)
     except (LabError, NotAsTold) as error:
         say(f"load: {error}")
-    if outcomes:
-        say(f"\nhandover: {order.handover}\n{table(outcomes)}")
-        say("\n".join(note for each in outcomes for note in notes(each)))
+    finally:
+        if outcomes:
+            say(f"\nhandover: {order.handover}\n{table(outcomes)}")
+            say("\n".join(note for each in outcomes for note in notes(each)))
     is_whole = len(outcomes) == len(order.servers)
     sys.exit(not (is_whole and all(each.is_good for each in outcomes)))
 
