@@ -56,7 +56,8 @@ TINYAPP = App(
 LOADAPP_FAULTS = ("healthz", "slow", "start")
 UVICORN = App(
     "loadapp",
-    "uvicorn loadapp:asgi --fd 3 --no-access-log",
+    "uvicorn loadapp:asgi --fd 3 --no-access-log --http loadpatience:Patient"
+    " --timeout-graceful-shutdown 25",
     wheels.loadapp_wheel,
     LOADAPP_FAULTS,
     websocket="/ws",
@@ -64,7 +65,7 @@ UVICORN = App(
 GUNICORN = App(
     "loadapp",
     # No --bind: it takes systemd's socket by itself, and fails if it is told of it as well.
-    "gunicorn loadapp:wsgi --workers 2 --threads 8 --graceful-timeout 25",
+    "gunicorn loadapp:wsgi --workers 2 --threads 8 --graceful-timeout 25 --no-control-socket",
     wheels.loadapp_wheel,
     LOADAPP_FAULTS,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import wheelhouse
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
+BOOK, FLAGS = PROJECT / "docs/recipes.md", re.MULTILINE | re.DOTALL
 LOCK = HERE / "requirements.lock"
 SERVERS = PROJECT / "build/load/wheels"
 STAMP = SERVERS / ".filled"  # with the lock that it was filled from
@@ -18,11 +20,17 @@ STAMP = SERVERS / ".filled"  # with the lock that it was filled from
 
 def loadapp_wheel(folder: Path, version: str, fault: str = "") -> Path:
     """Write a wheel of app/loadapp.py; `fault` as its docstring says."""
-    files = {"loadapp.py": (HERE / "app/loadapp.py").read_bytes()}
+    files = {"loadapp.py": (HERE / "app/loadapp.py").read_text(), "loadpatience.py": patience()}
     if fault:
-        files["loadapp.json"] = json.dumps({"fault": fault}).encode()
+        files["loadapp.json"] = json.dumps({"fault": fault})
     recipe = wheelhouse.Recipe("loadapp", version, requires=("gunicorn", "uvicorn"), files=files)
     return wheelhouse.write_wheel(folder, recipe)
+
+
+def patience() -> str:
+    """Return what docs/recipes.md gives uvicorn, so that it loses no request when it is stopped."""
+    (found,) = re.findall(r"^```python\n# myapp/patience.py\n(.*?)^```", BOOK.read_text(), FLAGS)
+    return str(found)
 
 
 def provide(folder: Path) -> None:

@@ -99,7 +99,9 @@ def run(host: Host, of: Subject, emit: Emit, interrupted: Interrupted) -> Option
                 return None
             spell.good_since = None
         if finding.fatal or (spell.good_since is None and now - spell.began >= wanted.deadline):
-            return _failure(host, of, finding, spell, now)
+            # Who waited for an answer till now may have waited for a unit that had failed.
+            ill = _units(host, of)
+            return _failure(host, of, ill if ill.wrong else finding, spell, now)
         host.sleep(_pause(pause, wanted.min_healthy, spell, now))
         pause = max(FIRST_PAUSE, min(pause * GROWTH, wanted.interval))
 
