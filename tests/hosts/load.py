@@ -274,14 +274,15 @@ def say(what: dict[str, Any]) -> None:
 
 
 async def come(url: str, demand: Demand) -> Result:
-    """Be the crowd until standard input ends, or Ctrl-C."""
+    """Be the crowd until standard input ends, or a signal says so."""
     loop, crowd = asyncio.get_running_loop(), Crowd(url, demand)
-    loop.add_signal_handler(signal.SIGINT, crowd.leave)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, crowd.leave)
 
     def wait_for_the_end() -> None:
         while os.read(sys.stdin.fileno(), 1024):
             pass
-        with suppress(RuntimeError):  # it is over, by Ctrl-C
+        with suppress(RuntimeError):  # it is over, by a signal
             loop.call_soon_threadsafe(crowd.leave)
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
