@@ -9,7 +9,6 @@ import os
 import re
 import runpy
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +20,18 @@ import wheelhouse
 from hosts.hesitant import Hesitant
 from hosts.load import Demand, Load
 from hosts.scene import PORT, Done, Scene
+from shipit.lab.image import CACHE, LabError, call, held
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hosts.book import Result
     from shipit.lab import Lab
 
 TOP = Path(__file__).parents[2]
 BOOK, APPS = TOP / "docs/recipes.md", TOP / "tests/recipes"
-CACHE = TOP / "build/recipes"
+STORE = CACHE / "recipes"
+FETCHING = 600.0  # seconds
 FLAGS = re.MULTILINE | re.DOTALL
 HOST = "web1"
 IS_WHOLE = os.environ.get("RECIPES") == "all"
@@ -101,13 +105,26 @@ def modules(app: str) -> dict[str, str]:
 
 def filled(lock: Path) -> Path:
     """Return a folder with the wheels of a lock, fetched from the index once for all."""
-    folder = CACHE / wheelhouse.sha256(lock)[:16]
-    if not folder.exists():
-        prepare = runpy.run_path(str(TOP / "playbooks/demo/prepare.py"))
-        unfinished = folder.with_suffix(f".{os.getpid()}")
-        order = prepare["parse"](["--wheels", str(unfinished)])
+    prepare = runpy.run_path(str(TOP / "playbooks/demo/prepare.py"))
+
+    def fetch(folder: Path) -> None:
+        order = prepare["parse"](["--wheels", str(folder)])
         prepare["download"](order, "--require-hashes", "-r", str(lock))
-        unfinished.rename(folder)
+
+    return stored(wheelhouse.sha256(lock)[:16], fetch)
+
+
+def stored(name: str, fetch: Callable[[Path], None]) -> Path:
+    """Return a folder that lasts, filled whole by whoever comes first."""
+    folder = STORE / name
+    STORE.mkdir(parents=True, exist_ok=True)
+    with held(STORE / "lock", timeout=FETCHING):
+        if not folder.exists():
+            unfinished = folder.with_suffix(".part")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            fetch(unfinished)
+            unfinished.rename(folder)
     return folder
 
 
@@ -128,14 +145,21 @@ def nginx() -> Path:
     """Return this machine's nginx, or that of its package, which is not installed for it."""
     if installed := shutil.which("nginx"):
         return Path(installed)
-    folder = CACHE / "nginx"
-    if not (unpacked := folder / "usr/sbin/nginx").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        script = "apt-get download -qq nginx && dpkg-deb -x nginx_*.deb ."
-        done = subprocess.run(["sh", "-c", script], cwd=folder, check=False, capture_output=True)
-        if done.returncode:
-            pytest.skip(f"no nginx here, and none by apt: {done.stderr.decode()}")
-    return unpacked
+    return stored("nginx", unpack_nginx) / "usr/sbin/nginx"
+
+
+def unpack_nginx(folder: Path) -> None:
+    script = "cd $0 && apt-get download -qq nginx && dpkg-deb -x nginx_*.deb ."
+    try:
+        call("sh", "-c", script, str(folder), timeout=FETCHING)
+    except LabError as error:
+        pytest.skip(f"no nginx here, and none by apt: {error}")
+
+
+def told(result: Result) -> str:
+    p99, pause = (1000 * seconds for seconds in (result.latency["p99"], result.longest_pause))
+    asked = f"{result.requests} requests, none lost, {result.retried} asked again"
+    return f"{asked}, p99 {p99:.0f} ms, longest pause {pause:.0f} ms, {result.seconds:.0f} s"
 
 
 def dear(heading: str) -> Any:  # noqa: ANN401 - pytest's own kind of value is private
@@ -177,4 +201,4 @@ def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
     assert sum(load.result.versions.values()) == load.result.requests
     assert all(line.startswith("HTTP/1.1 200 ") for line in hesitant.answers), hesitant.answers
     assert kitchen.scene.sh(HOST, KILLED) == ""
-    print(heading, load.result, hesitant.answers)  # noqa: T201
+    print(f"{heading}: {told(load.result)}; {hesitant.answers.total()} hesitated")  # noqa: T201
