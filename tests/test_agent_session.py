@@ -31,7 +31,7 @@ def test_a_session_hears_every_step_and_the_end(story: Story) -> None:
     story.deploy(manifest(story.paths, "r1"))
     messages = said(story)
     steps = [message.step for message in messages if isinstance(message, StepBegan)]
-    assert steps == ["arm", "activate", "check", "commit"]
+    assert steps == ["arm", "trial", "activate", "check", "commit"]
     assert Healthy("t1", "r1") in messages
     assert messages[-1] == Settled("t1", "committed", "r1")
 
