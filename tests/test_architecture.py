@@ -41,7 +41,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         ),
     ),
     "text": parts("render", "envfile templating unitnames"),
-    "decision": ("phase", "plan", "wishes", "manifest", "session", "release"),
+    "decision": ("phase", "appservers", "plan", "wishes", "manifest", "session", "release"),
     "drive": ("rollout", "fleet", "offers"),
     "use cases": ("deploy", "attach", "look", "doctor"),
     "faces": parts("faces", "masking wording outlet board layout reports jsonlines console"),

@@ -300,29 +300,9 @@ def test_a_service_that_overlaps_has_one_name_in_all_releases_and_its_socket_sta
     assert "removed" not in kinds.values()
 
 
-@pytest.mark.parametrize(
-    ("command", "socket", "said"),
-    [
-        ("/opt/demo/releases/x/venv/bin/uvicorn demo:app --fd 3", True, ""),
-        ("/opt/demo/releases/x/venv/bin/uvicorn demo:app --port 80", False, "are refused while"),
-        ("/opt/demo/releases/x/venv/bin/gunicorn demo:app", False, "are refused while"),
-        ("/opt/demo/releases/x/venv/bin/hypercorn demo:app --bind fd://3", True, "are lost"),
-        ("/opt/demo/releases/x/venv/bin/demo-worker", False, ""),
-    ],
-)
-def test_what_cannot_be_handed_over_is_said_with_what_happens_instead(
-    command: str, said: str, *, socket: bool
-) -> None:
+def test_what_a_service_loses_is_said_once_however_many_processes_it_has() -> None:
     made = manifest()
-    made = replace(made, units=made.units if socket else made.units[1:])
-    texts = {f"units/{WEB}": f"[Service]\nExecStart={command}\n", f"units/{SOCKET}": "[Socket]\n"}
-    notes = compare("web1", Wanted(made, texts, {}), facts(manifest("1.0.0"))).notes
-    assert [note.startswith("web: ") and said in note for note in notes] == [True] * bool(said)
-
-
-@pytest.mark.parametrize("server", ["granian", "waitress-serve"])
-def test_a_server_that_takes_no_listener_is_not_told_to_have_a_socket(server: str) -> None:
-    made = wanted(manifest())
-    texts = {**made.texts, f"units/{WEB}": f"[Service]\nExecStart=/x/bin/{server} demo:app\n"}
-    (note,) = compare("web1", replace(made, texts=texts), facts(manifest())).notes
-    assert f"web: {server} takes no listener from systemd" in note
+    webs = tuple(replace(made.units[1], name=f"demo-web@{n}.service") for n in (1, 2))
+    texts = {f"units/{web.name}": "ExecStart=/x/bin/uvicorn demo:app --port 80\n" for web in webs}
+    notes = compare("web1", Wanted(replace(made, units=webs), texts, {}), facts(made)).notes
+    assert [note.startswith("web: uvicorn listens by itself") for note in notes] == [True]

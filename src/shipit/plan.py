@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from shipit.agent.contents import OVERLAP, RESTART, lasting
+from shipit.appservers import gap
 from shipit.bundle.wheel import is_older
 from shipit.errors import HostError
 
@@ -27,14 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["added", "changed", "removed"]
 UNITS, FILES = "units/", "files/"  # where a release keeps its texts
 MIB = 2**20
-SERVERS = ("uvicorn", "gunicorn", "hypercorn", "daphne", "uwsgi")
-ALOOF = ("granian", "waitress-serve")  # app servers that can't be given a listener
-# App servers that lose requests whatever is done for them. Seen with hypercorn 0.17 under load.
-DROPS = {
-    "hypercorn": "hypercorn drops connections that it has accepted when it is told to stop: some"
-    " requests are lost at each deploy; gunicorn answers them first"
-}
-_PROGRAM = re.compile(r"^ExecStart=\S*?([^/\s]+)(?:\s|$)", re.MULTILINE)
+_COMMAND = re.compile(r"^ExecStart=(.*)$", re.MULTILINE)
 RESERVE = 64 * MIB  # bytes that a host must keep free, for logs and the next deploy
 
 
@@ -277,24 +271,13 @@ def _begun(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]:
 
 def _gaps(wanted: Wanted) -> Iterator[str]:
     """Say which services cannot be handed over without a lost request, and what happens instead."""
-    texts, sockets = _unit_texts(wanted), set()
-    for unit in wanted.manifest.units:
-        if unit.name.endswith(".socket"):
-            sockets.add(unit.service)
-        found = _PROGRAM.search(texts[unit.name]) if unit.watched else None
-        program = found.group(1) if found else ""
-        if program in DROPS:
-            yield f"{unit.service}: {DROPS[program]}"
-        elif program in ALOOF:
-            yield (
-                f"{unit.service}: {program} takes no listener from systemd, so connections are"
-                " refused while it restarts, and it can't have a `socket`; uvicorn and gunicorn can"
-            )
-        elif program in SERVERS and unit.service not in sockets:
-            yield (
-                f"{unit.service}: {program} listens by itself, so connections are refused while it"
-                " restarts; with a `socket` systemd keeps the listener open"
-            )
+    texts, units = _unit_texts(wanted), wanted.manifest.units
+    sockets = {unit.service for unit in units if unit.name.endswith(".socket")}
+    for service, unit in {unit.service: unit for unit in units if unit.watched}.items():
+        command = _COMMAND.search(texts[unit.name])
+        said = gap(command.group(1), has_socket=service in sockets) if command else ""
+        if said:
+            yield f"{service}: {said}"
 
 
 def _notes(new: Manifest, facts: Facts) -> Iterator[str]:

@@ -1,0 +1,45 @@
+"""What is known of app servers: what a hand-over costs the customers of each, and why. Pure.
+
+Seen on real hosts under load with hypercorn 0.17, uvicorn 0.54, gunicorn 27 and granian 2.8;
+docs/recipes.md has what each of them needs.
+"""
+
+from __future__ import annotations
+
+import re
+
+LISTEN_ALONE = ("granian", "waitress-serve")  # they can't be given a listener
+SERVERS = ("uvicorn", "gunicorn", "hypercorn", "daphne", "uwsgi")
+_PROGRAM = re.compile(r"\S*?([^/\s]+)(?:\s|$)")
+_OWN_HTTP = re.compile(r"\s--http[=\s]\S+:")  # of uvicorn: a class, where it can be patient
+
+
+def gap(command: str, *, has_socket: bool) -> str:
+    """Say what customers of this command lose when it is handed over; "" for nothing known."""
+    found = _PROGRAM.match(command)
+    program = found.group(1) if found else ""
+    if program in LISTEN_ALONE:
+        return (
+            f"{program} takes no listener from systemd, so connections are refused while it"
+            " restarts, and it can't have a `socket`; uvicorn and gunicorn can"
+        )
+    if program in SERVERS and not has_socket:
+        return (
+            f"{program} listens by itself, so connections are refused while it restarts; with a"
+            " `socket` systemd keeps the listener open"
+        )
+    return _dropped(program, command)
+
+
+def _dropped(program: str, command: str) -> str:
+    if program == "hypercorn":
+        return (
+            "hypercorn, told to stop, drops connections that it has accepted: some requests are"
+            " lost at each deploy; gunicorn answers them first"
+        )
+    if program == "uvicorn" and not _OWN_HTTP.search(command):
+        return (
+            "uvicorn, told to stop, closes connections that it has accepted and not yet read from:"
+            " under load a request is lost now and then; docs/recipes.md has what keeps it"
+        )
+    return ""

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from shipit.appservers import gap
+
+BIN = "/opt/demo/releases/x/venv/bin"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("uvicorn demo:app --fd 3", "closes connections"),
+        ("uvicorn demo:app --fd 3 --http h11", "closes connections"),
+        ("uvicorn demo:app --fd 3 --http demo.patience:Patient", ""),
+        ("gunicorn demo:app", ""),
+        ("hypercorn demo:app --bind fd://3", "drops connections"),
+        ("granian demo:app", "takes no listener"),
+        ("demo-server", ""),
+    ],
+)
+def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, said: str) -> None:
+    told = gap(f"{BIN}/{command}", has_socket=True)
+    assert said in told if said else told == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("uvicorn demo:app --port 80", "are refused while it restarts"),
+        ("gunicorn demo:app", "are refused while it restarts"),
+        ("granian demo:app", "takes no listener"),
+        ("waitress-serve demo:app", "takes no listener"),
+        ("demo-worker", ""),
+    ],
+)
+def test_without_a_socket_connections_to_a_server_are_refused(command: str, said: str) -> None:
+    told = gap(f"{BIN}/{command}", has_socket=False)
+    assert said in told if said else told == ""
