@@ -48,7 +48,7 @@ OUTCOMES: Mapping[int, str] = {
 _DONE_ABOUT: Mapping[Outcome, str] = {
     Outcome.DEPLOYED: "it runs the wanted release",
     Outcome.UNCHANGED: "it ran the wanted release already",
-    Outcome.UNTOUCHED: "nothing was switched; its old release still runs",
+    Outcome.UNTOUCHED: "nothing was switched; what ran there before still does",
     Outcome.RETURNED: "it was switched, and is back on its old release",
     Outcome.UNREACHABLE: "it could not be reached; nothing was switched",
     Outcome.UNKNOWN: "lost after the switch; unless committed, it goes back when its lease ends",
