@@ -133,6 +133,9 @@ class LiveTable:
         # Guards the board alone: rich calls _draw with its own lock held, so that printing while
         # this one is held would be a deadlock.
         self._lock = threading.Lock()
+        # rich moves the cursor by what it drew last, and looks that up before it prints: of two who
+        # print at once, one would write into the other's line.
+        self._pen = threading.Lock()
         self._live: Live | None = None
 
     def __call__(self, event: Event) -> None:
@@ -165,12 +168,19 @@ class LiveTable:
         self._live.start()
 
     def _tell(self, event: Event) -> None:
+        with self._pen:
+            parts = self._parts(event)
+            if parts:
+                self._printer.show(parts)
+
+    def _parts(self, event: Event) -> list[Line]:
         if isinstance(event, HostFailed):
-            self._printer.show(list(self._told.problem(event.problem)))
-        elif isinstance(event, Noted):
-            self._printer.show([Line(wording.line(event))])
-        elif self._verbosity and isinstance(event, _TIMINGS):
-            self._printer.show([Line(wording.line(event), "quiet")])
+            return list(self._told.problem(event.problem))
+        if isinstance(event, Noted):
+            return [Line(wording.line(event))]
+        if self._verbosity and isinstance(event, _TIMINGS):
+            return [Line(wording.line(event), "quiet")]
+        return []
 
     def _draw(self) -> RenderableType:
         now = time.monotonic()
