@@ -19,7 +19,7 @@ from wheelhouse import Recipe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WEB = {"command": "tinyapp", "socket": PORT}
+WEB = {"command": "tinyapp", "socket": PORT, "handover": "restart"}
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ CHECKS = [{"http": f"http://127.0.0.1:{PORT}/healthz"}]
 WAITING = f"/bin/sh -c 'while test -e {HELD}; do sleep 0.05; done'"
 IN_GATE = {"checks": [{"command": f"test ! -e {HELD}"}], "deadline": "120s"}
 BRITTLE = f"/bin/sh -c 'while test ! -e {CRASH}; do sleep 0.05; done; exit 7'"
-WEB = {"command": "tinyapp", "socket": PORT, "stop_timeout": "1s"}
+WEB = {"command": "tinyapp", "socket": PORT, "handover": "restart", "stop_timeout": "1s"}
 LOOK = """
 cd /opt/tinyapp; readlink current
 for unit in web.socket web.service worker.service nightly.timer; do

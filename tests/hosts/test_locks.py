@@ -164,7 +164,7 @@ def test_another_app_on_the_same_hosts_is_not_kept_waiting(site: Site) -> None:
     first = begun(site, "smoke", **IN_STAGING)
     site.wants(
         app="other",
-        services={"web": {"command": "tinyapp", "socket": PORT + 1}},
+        services={"web": {"command": "tinyapp", "socket": PORT + 1, "handover": "restart"}},
         health={"checks": [{"tcp": f"127.0.0.1:{PORT + 1}"}], "min_healthy": "100ms"},
     )
     done = site.scene.shipit("deploy")
