@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
 
+from patience import until
 from shipit.agent import knock, processes
 from shipit.agent.listeners import Endpoint
 
@@ -54,17 +55,23 @@ def endpoint(of: socket.socket) -> Endpoint:
 @pytest.mark.usefixtures("mine")
 def test_a_unit_whose_process_takes_a_connection_is_found_out(listener: socket.socket) -> None:
     taken: list[socket.socket] = []
+    is_over = threading.Event()
 
     def accept() -> None:
-        taken.extend(listener.accept()[0] for _ in range(knock.AT_ONCE))
+        listener.settimeout(0.05)
+        while not is_over.is_set():
+            with suppress(TimeoutError):
+                taken.append(listener.accept()[0])
 
     thread = threading.Thread(target=accept)
     thread.start()
-    found = knock.takes(endpoint(listener), UNIT)
-    thread.join()
-    for one in taken:
-        one.close()
-    assert found
+    try:
+        until(lambda: knock.takes(endpoint(listener), UNIT), lambda: "nothing was seen", 30.0)
+    finally:
+        is_over.set()
+        thread.join()
+        for one in taken:
+            one.close()
 
 
 @pytest.mark.usefixtures("mine")

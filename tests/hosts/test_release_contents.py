@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from shipit.lab import Lab
 
-WEB = {"web": {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s"}}
+WEB = {"web": {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s", "handover": "restart"}}
 ROOT = "/opt/tinyapp"
 UNIT = """{% extends "shipit/service.j2" %}
 {% block service %}

@@ -89,7 +89,7 @@ def installed(fresh: Lab, texts: ReleaseTexts) -> Lab:
         assert done.returncode == 0, done.stderr
 
     run("useradd", "--system", "--user-group", "demoapp")
-    for folder in ("files", "venv/bin", "env", "units"):
+    for folder in ("files", "venv/bin", "env", "units", "trial"):
         run("mkdir", "-p", f"{RELEASE.path}/{folder}")
     run("ln", "-s", "/usr/bin/python3", f"{RELEASE.path}/venv/bin/python3")
     for path, text in texts.texts.items():
@@ -138,7 +138,8 @@ def test_a_job_runs_once_and_may_write_its_state(installed: Lab) -> None:
 
 
 def test_a_socket_keeps_connections_while_its_service_restarts(installed: Lab) -> None:
-    installed.run("web1", "systemctl", "start", "demoapp-web.socket", "demoapp-web.service")
-    listening = "ss -Hltn sport = :8000"
-    installed.run("web1", "systemctl", "stop", "demoapp-web.service")
+    web, listening = f"demoapp-web@{RELEASE.id}.service", "ss -Hltn sport = :8000"
+    for verb in (("start", "demoapp-web.socket", web), ("stop", web)):
+        done = installed.run("web1", "systemctl", *verb)
+        assert done.returncode == 0, done.stderr
     assert "127.0.0.1:8000" in installed.run("web1", "sh", "-c", listening).stdout
