@@ -22,10 +22,11 @@ SHARED = "tests/hosts/test_faults.py"
 # What keeps a worker busy for minutes, the longest first: begun late, it would be waited for.
 LONGEST = (
     "test_faults",
-    "test_hard_times",
     "test_bad_input",
-    "test_main_job",
+    "test_hard_times",
     "test_locks",
+    "test_main_job",
+    "test_overlap",
     "test_disk",
 )
 
