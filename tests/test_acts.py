@@ -13,7 +13,7 @@ CHECK = {"http": "http://127.0.0.1:8000/"}
 
 
 def act(runs: Runs, ends: int = 0) -> Act:
-    return Act("try", acts.as_written, ends, runs)
+    return Act("try", acts.as_written, (ends,), runs)
 
 
 def wrong(runs: Runs, release: str, *, ends: int = 0, problems: tuple[str, ...] = ()) -> str:
@@ -97,20 +97,31 @@ def test_what_was_seen_on_a_host_is_told_with_its_name() -> None:
 
 def test_only_the_act_whose_gate_fails_may_end_badly() -> None:
     assert [(each.ends, each.runs) for each in ACTS] == [
-        (0, Runs.ANY),
-        (4, Runs.FIRST),
-        (0, Runs.OTHER),
-        (0, Runs.FIRST),
+        ((0,), Runs.ANY),
+        ((4, 3), Runs.FIRST),
+        ((0,), Runs.OTHER),
+        ((0,), Runs.FIRST),
     ]
 
 
 def test_every_fault_has_its_act_which_ends_with_the_first_release() -> None:
     assert [each.fault for each in FAULTS] == list(Fault)
-    assert {(each.ends, each.runs) for each in FAULTS} == {(4, Runs.FIRST)}
+    assert {(each.ends, each.runs) for each in FAULTS} == {((4, 3), Runs.FIRST)}
 
 
-def test_a_gate_that_lasts_can_t_pass_and_leaves_time_for_a_fault() -> None:
-    made: dict[str, Any] = dict(acts.with_a_gate_that_lasts({"health": [CHECK]}))
+@pytest.mark.parametrize(
+    ("health", "deadline"),
+    [
+        ([CHECK], "1m"),
+        ({"checks": [CHECK], "deadline": "5s"}, "15s"),
+        ({"checks": [CHECK], "deadline": "5m"}, "5m"),
+        ({"checks": [CHECK], "deadline": "{{ patience }}"}, "{{ patience }}"),
+    ],
+)
+def test_a_gate_that_lasts_can_t_pass_and_leaves_time_for_a_trial_and_a_fault(
+    health: object, deadline: str
+) -> None:
+    made: dict[str, Any] = dict(acts.with_a_gate_that_lasts({"health": health}))
     assert made["health"]["checks"] == [CHECK, {"command": FAILING}]
-    assert made["health"]["deadline"] == "15s"
+    assert made["health"]["deadline"] == deadline
     assert made["confirm_timeout"] == acts.LEASE
