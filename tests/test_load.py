@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hosts.load import Crowd, Demand, Load
+from patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -294,11 +295,8 @@ def test_the_load_is_a_process_that_tells_how_it_goes() -> None:
     thread = threading.Thread(target=asyncio.run, args=[serve()])
     thread.start()
     assert ready.wait(PATIENCE)
-    deadline = time.monotonic() + PATIENCE
     with Load(f"http://127.0.0.1:{ports[0]}/", Demand(rate=50, kept=1, fresh=1)) as load:
-        while load.tally.get("requests", 0) < 20:
-            assert time.monotonic() < deadline, load.tally
-            time.sleep(0.05)
+        until(lambda: load.tally.get("requests", 0) >= 20, lambda: load.tally, PATIENCE)
     over.set()
     thread.join(PATIENCE)
     assert load.result.failures == []

@@ -9,10 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from typing import Self
 
 MOMENT = 0.2  # seconds
 PATIENCE = 60.0  # seconds
@@ -38,12 +35,7 @@ class Hesitant:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -61,7 +53,7 @@ class Hesitant:
 
     def _answer(self) -> str:
         with socket.create_connection(self._place, PATIENCE) as sock:
-            time.sleep(MOMENT)
+            time.sleep(MOMENT)  # what these customers are: it is in here that servers lose them
             sock.sendall(REQUEST)
             with sock.makefile("rb") as answer:
                 first = answer.readline().decode("latin-1").strip()

@@ -199,6 +199,7 @@ def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.0", "1.1.0"}
     assert sum(load.result.versions.values()) == load.result.requests
+    assert hesitant.answers
     assert all(line.startswith("HTTP/1.1 200 ") for line in hesitant.answers), hesitant.answers
     assert kitchen.scene.sh(HOST, KILLED) == ""
     print(f"{heading}: {told(load.result)}; {hesitant.answers.total()} hesitated")  # noqa: T201

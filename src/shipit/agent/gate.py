@@ -100,7 +100,7 @@ def run(host: Host, of: Subject, emit: Emit, interrupted: Interrupted) -> Option
             spell.good_since = None
         if finding.fatal or (spell.good_since is None and now - spell.began >= wanted.deadline):
             # Who waited for an answer till now may have waited for a unit that had failed.
-            ill = _units(host, of)
+            ill = finding if finding.ill else _units(host, of)
             return _failure(host, of, ill if ill.wrong else finding, spell, now)
         host.sleep(_pause(pause, wanted.min_healthy, spell, now))
         pause = max(FIRST_PAUSE, min(pause * GROWTH, wanted.interval))

@@ -16,7 +16,7 @@ from .listeners import Endpoint
 TIMEOUT = 0.25  # seconds; a service that is busy takes a connection later
 POLL = 0.005  # seconds
 AT_ONCE = 4  # connections: the other one can't always be the quicker
-LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+LOOPBACK = "127.0.0.1"
 
 
 def takes(endpoint: Endpoint, unit: str, proc: str = "/proc") -> bool:
@@ -49,7 +49,7 @@ def _connected(stack: ExitStack, endpoint: Endpoint) -> int:
 
 def _address(endpoint: Endpoint) -> Tuple[str, int]:
     if endpoint.is_wildcard or endpoint.address is None:
-        return LOOPBACK[4], endpoint.port  # systemd's `::` takes IPv4 as well
+        return LOOPBACK, endpoint.port  # systemd's `::` takes IPv4 as well
     return str(endpoint.address), endpoint.port
 
 

@@ -20,7 +20,7 @@ from .starting import Starting, ask
 from .units import family, stop_limit
 
 STEP = "trial"
-LOCAL = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = "127.0.0.1"
 SOCKET = """\
 # Made by shipit to prove a release where no customer is: it is removed when it has.
 [Socket]
@@ -86,7 +86,7 @@ def _private(host: Host, name: str, shared: Endpoint) -> str:
         return f"/run/{socket_of(name)}"
     if str(shared.address) == "::1":
         return f"[::1]:{host.free_port('::1')}"
-    return f"127.0.0.1:{host.free_port('127.0.0.1')}"
+    return f"{LOOPBACK}:{host.free_port(LOOPBACK)}"
 
 
 def socket_of(service: str) -> str:
@@ -145,7 +145,7 @@ def _place(check: Check) -> Optional[Endpoint]:
 
 
 def _numeric(name: str) -> str:
-    return LOCAL[1] if name == LOCAL[0] else name
+    return LOOPBACK if name == "localhost" else name
 
 
 def clear(paths: Paths, host: Host, wanted: Manifest) -> None:
