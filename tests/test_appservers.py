@@ -15,7 +15,7 @@ BIN = "/opt/demo/releases/x/venv/bin"
         ("uvicorn demo:app --fd 3 --http demo.patience:Patient", ""),
         ("gunicorn demo:app", ""),
         ("hypercorn demo:app --bind fd://3", "drops connections"),
-        ("granian demo:app", "takes no listener"),
+        ("granian demo:app", "docs/recipes.md"),
         ("demo-server", ""),
     ],
 )
@@ -29,8 +29,8 @@ def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, sai
     [
         ("uvicorn demo:app --port 80", "are refused while it restarts"),
         ("gunicorn demo:app", "are refused while it restarts"),
-        ("granian demo:app", "takes no listener"),
-        ("waitress-serve demo:app", "takes no listener"),
+        ("granian demo:app", "docs/recipes.md"),
+        ("waitress-serve demo:app", "takes no listener from systemd"),
         ("demo-worker", ""),
     ],
 )

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 
-LISTEN_ALONE = ("granian", "waitress-serve")  # they can't be given a listener
+LISTEN_ALONE = {  # commands that can't be given a listener, and the way out
+    "granian": "docs/recipes.md has what gives it one",
+    "waitress-serve": "uvicorn and gunicorn do",
+}
 SERVERS = ("uvicorn", "gunicorn", "hypercorn", "daphne", "uwsgi")
 _PROGRAM = re.compile(r"\S*?([^/\s]+)(?:\s|$)")
 _OWN_HTTP = re.compile(r"\s--http[=\s]\S+:")  # of uvicorn: a class, where it can be patient
@@ -20,8 +23,8 @@ def gap(command: str, *, has_socket: bool) -> str:
     program = found.group(1) if found else ""
     if program in LISTEN_ALONE:
         return (
-            f"{program} takes no listener from systemd, so connections are refused while it"
-            " restarts, and it can't have a `socket`; uvicorn and gunicorn can"
+            f"{program} takes no listener from systemd, so it can't have a `socket`: connections"
+            f" are refused while it restarts; {LISTEN_ALONE[program]}"
         )
     if program in SERVERS and not has_socket:
         return (

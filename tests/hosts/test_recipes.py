@@ -178,6 +178,7 @@ def dear(heading: str) -> Any:  # noqa: ANN401 - pytest's own kind of value is p
         dear("gunicorn, threads"),
         dear("gunicorn with uvicorn's workers"),
         dear("Django"),
+        dear("granian behind nginx"),
     ],
 )
 def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
