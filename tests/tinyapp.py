@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
+VERSION = version("tinyapp")
 FIRST_SOCKET = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 
 
@@ -62,7 +63,7 @@ class Answer(BaseHTTPRequestHandler):
     def healthz(self, _query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
         ok = fault()[0] != "healthz"
         word = "ok" if ok else "broken"
-        body = {"status": word, "version": version("tinyapp"), "pid": os.getpid()}
+        body = {"status": word, "version": VERSION, "pid": os.getpid()}
         return 200 if ok else 500, body
 
     def env(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
@@ -70,7 +71,7 @@ class Answer(BaseHTTPRequestHandler):
 
     def slow(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
         time.sleep(float(query.get("seconds", ["1"])[0]))
-        return 200, {"version": version("tinyapp")}
+        return 200, {"version": VERSION}
 
     def file(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
         path = Path(query.get("path", [""])[0])  # relative to the working directory
@@ -130,7 +131,7 @@ def do_badly(kind: str, amount: float) -> None:
 
 def main() -> None:
     if "--version" in sys.argv:
-        sys.stdout.write(f"tinyapp {version('tinyapp')}\n")
+        sys.stdout.write(f"tinyapp {VERSION}\n")
         return
     kind, seconds = fault()
     if kind == "start":
@@ -166,10 +167,10 @@ def worker() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     tell_systemd("READY=1")
     while not stop.wait(0.2):
-        (state() / "heartbeat").write_text(f"{version('tinyapp')} {time.time():.1f}\n")
+        (state() / "heartbeat").write_text(f"{VERSION} {time.time():.1f}\n")
 
 
 def report() -> None:
     """Write one line, as a timer's job does."""
     with (state() / "report").open("a") as out:
-        out.write(f"{version('tinyapp')}\n")
+        out.write(f"{VERSION}\n")

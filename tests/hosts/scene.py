@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import wheelhouse
+from hosts.warm import TookTooLong, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -204,14 +205,13 @@ class Scene:
 
     def shipit(self, *words: str, env: Mapping[str, str] | None = None) -> Done:
         """Run it to its end, which must come in time."""
-        process = self.start(*words, env=env)
+        verb, *rest = words
+        environment = {**self.surroundings(), **(env or {})}
         try:
-            out, err = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            raise AssertionError(f"shipit {words} hung:\n{out}\n{err}") from None
-        return Done(process.returncode, out, err)
+            ended = warm().run([verb, "playbook.yaml", *rest], self.folder, environment, PATIENCE)
+        except TookTooLong as said:
+            raise AssertionError(f"shipit {words} hung:\n{said}") from None
+        return Done(ended.status, ended.out, ended.err)
 
     def deploy(self, version: str, *words: str, fault: str = "", **changes: object) -> Done:
         """Build this version, name it in the playbook, and deploy it."""
