@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from shipit.appservers import gap
+from shipit.agent.contents import Check
+from shipit.appservers import gap, unheld
 
 BIN = "/opt/demo/releases/x/venv/bin"
 
@@ -37,3 +38,25 @@ def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, sai
 def test_without_a_socket_connections_to_a_server_are_refused(command: str, said: str) -> None:
     told = gap(f"{BIN}/{command}", has_socket=False)
     assert said in told if said else told == ""
+
+
+@pytest.mark.parametrize(
+    ("check", "ports"),
+    [
+        (Check("http", "http://127.0.0.1:8000/healthz"), [8000]),
+        (Check("http", "http://localhost/healthz"), [80]),
+        (Check("http", "https://localhost/healthz"), [443]),
+        (Check("http", "http://[::1]:8000/"), [8000]),
+        (Check("tcp", "127.0.0.1:9000"), [9000]),
+        (Check("http", "http://127.0.0.1:7000/"), []),
+        (Check("http", "http://127.0.0.1:7001/"), []),
+        (Check("http", "http://db.example.com:5432/"), []),
+        (Check("unix", "/run/demo.sock:/healthz"), []),
+        (Check("command", "true"), []),
+    ],
+)
+def test_a_port_of_the_host_that_a_check_asks_and_no_socket_has_is_found(
+    check: Check, ports: list[int]
+) -> None:
+    sockets = ["[Socket]\nListenStream=7000\n", "[Socket]\nListenStream=127.0.0.1:7001\n"]
+    assert unheld([check], sockets) == ports

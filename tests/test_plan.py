@@ -306,3 +306,16 @@ def test_what_a_service_loses_is_said_once_however_many_processes_it_has() -> No
     texts = {f"units/{web.name}": "ExecStart=/x/bin/uvicorn demo:app --port 80\n" for web in webs}
     notes = compare("web1", Wanted(replace(made, units=webs), texts, {}), facts(made)).notes
     assert [note.startswith("web: uvicorn listens by itself") for note in notes] == [True]
+
+
+def test_a_port_that_a_check_asks_and_no_socket_has_is_told_with_who_may_listen_there() -> None:
+    made = manifest()
+    asked = contents.Gate((contents.Check("http", "http://127.0.0.1:8000/"),), 0.1, 1.0, 0.1)
+    alone = replace(made, units=made.units[1:], gate=asked)
+    texts = {f"units/{WEB}": "[Service]\nExecStart=/x/bin/demo-server\n"}
+    (note,) = compare("web1", Wanted(alone, texts, {}), facts(made)).notes
+    assert note.startswith("port 8000")
+    assert "if web listens there, connections are refused" in note
+    held = replace(alone, units=made.units)
+    texts |= {f"units/{SOCKET}": "[Socket]\nListenStream=8000\n"}
+    assert compare("web1", Wanted(held, texts, {}), facts(made)).notes == ()

@@ -7,13 +7,22 @@ docs/recipes.md has what each of them needs.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shipit.agent.contents import Check
 
 LISTEN_ALONE = {  # commands that can't be given a listener, and the way out
     "granian": "docs/recipes.md has what gives it one",
     "waitress-serve": "uvicorn and gunicorn do",
 }
 SERVERS = ("uvicorn", "gunicorn", "hypercorn", "daphne", "uwsgi")
+_USUAL = {"http": 80, "https": 443}
 _PROGRAM = re.compile(r"\S*?([^/\s]+)(?:\s|$)")
+_LISTENS = re.compile(r"^ListenStream=(?:.*:)?(\d+)\s*$", re.MULTILINE)
 _OWN_HTTP = re.compile(r"\s--http[=\s]\S+:")  # of uvicorn: a class, where it can be patient
 
 
@@ -32,6 +41,21 @@ def gap(command: str, *, has_socket: bool) -> str:
             " `socket` systemd keeps the listener open"
         )
     return _dropped(program, command)
+
+
+def unheld(checks: Iterable[Check], socket_units: Iterable[str]) -> list[int]:
+    """Return the ports of the host itself that checks ask, and that no socket unit listens on."""
+    held = {int(port) for text in socket_units for port in _LISTENS.findall(text)}
+    asked = {port for check in checks if (port := _own_port(check))}
+    return sorted(asked - held)
+
+
+def _own_port(check: Check) -> int | None:
+    """Return the port that a check asks on the host itself; None for any other check."""
+    targets = {"http": check.target, "tcp": f"tcp://{check.target}"}
+    parts = urlsplit(targets.get(check.kind, ""))
+    is_own = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
+    return (parts.port or _USUAL.get(parts.scheme)) if is_own else None
 
 
 def _dropped(program: str, command: str) -> str:

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from shipit.agent.contents import OVERLAP, RESTART, lasting
-from shipit.appservers import gap
+from shipit.appservers import gap, unheld
 from shipit.bundle.wheel import is_older
 from shipit.errors import HostError
 
@@ -272,12 +272,20 @@ def _begun(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]:
 def _gaps(wanted: Wanted) -> Iterator[str]:
     """Say which services cannot be handed over without a lost request, and what happens instead."""
     texts, units = _unit_texts(wanted), wanted.manifest.units
-    sockets = {unit.service for unit in units if unit.name.endswith(".socket")}
+    sockets = {unit.service: texts[unit.name] for unit in units if unit.name.endswith(".socket")}
+    said = {}
     for service, unit in {unit.service: unit for unit in units if unit.watched}.items():
         command = _COMMAND.search(texts[unit.name])
-        said = gap(command.group(1), has_socket=service in sockets) if command else ""
-        if said:
-            yield f"{service}: {said}"
+        said[service] = gap(command.group(1), has_socket=service in sockets) if command else ""
+    yield from (f"{service}: {text}" for service, text in said.items() if text)
+    unknown = [service for service, text in said.items() if not text and service not in sockets]
+    if unknown:
+        for port in unheld(wanted.manifest.gate.checks, sockets.values()):
+            who = " or ".join(unknown)
+            yield (
+                f"port {port}, which a health check asks, has no `socket`: if {who} listens there,"
+                " connections are refused while it restarts"
+            )
 
 
 def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
