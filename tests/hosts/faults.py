@@ -220,7 +220,7 @@ class Site:
         old = self.serving()
         self._plan([*case.way, *case.faults])
         with Load(self.scene.lab.hosts[self.host].address) as load:
-            ends = [self._ended(old) for _ in range(attempts)]
+            ends = [self._ended() for _ in range(attempts)]
         self._has_happened(case, ends[-1])
         self._plan([])
         assert load.versions, "the service answered nobody"
@@ -231,8 +231,9 @@ class Site:
         self.check(done, self.version)
         assert not (self.root / TXN).exists()
 
-    def _ended(self, old: str) -> Done:
+    def _ended(self) -> Done:
         """Deploy the next version, let the host come to rest, and check what it came to."""
+        old = self.serving()
         done = self._finished(self.begin())
         self._settled()
         self.check(done, old)
