@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from shipit.errors import InputError, Mistake
@@ -12,6 +14,8 @@ from shipit.rehearse import faults
 from shipit.rehearse.acts import Fault
 
 if TYPE_CHECKING:
+    import pytest
+
     from shipit.events import Emit
     from shipit.rehearse.machines import Machines as Port
 
@@ -39,7 +43,7 @@ class Machines:
 
 
 def place(machines: Machines) -> faults.Place:
-    return faults.Place("app", {"web": "m1"}, cast("Port", machines))
+    return faults.Place("app", {"web": "m1"}, cast("Port", machines), patience=0.0)
 
 
 def lasting(emit: Emit) -> int:
@@ -68,3 +72,15 @@ def test_a_deploy_that_never_comes_to_its_gate_is_told_with_its_status() -> None
     assert (damage.status, damage.seconds, damage.host) == (2, None, "")
     assert faults.play(Fault.POWER, lambda _: 4, place(Machines()), told.append).status == 4
     assert told == []
+
+
+def test_who_does_not_settle_it_in_the_playbook_s_own_time_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machines = Machines()
+    machines.looks = -(10**9)  # it never comes to an end
+    monkeypatch.setattr(faults, "SETTLING_SECONDS", 0.0)
+    slow = replace(place(machines), patience=0.3)
+    began = time.monotonic()
+    assert faults.play(Fault.CONTROLLER, lasting, slow, lambda _: None).seconds is None
+    assert time.monotonic() - began >= slow.patience

@@ -191,7 +191,8 @@ def _break(fault: Fault, act: Act, stage: Stage, emit: Emit) -> _Ended:
     for each in stage.wanted:
         changed = as_changed(each, act.change or as_written)
         names = {wish.target.name: stage.cast.machines[wish.target.name] for wish in each}
-        place = breaking.Place(each[0].target.deployment.app, names, stage.machines)
+        told = changed[0].target.deployment
+        place = breaking.Place(told.app, names, stage.machines, told.health.deadline)
         ship = partial(deploy.ship, changed, stage.run)
         damage = breaking.play(fault, ship, place, lambda text: emit(Noted(text)))
         if damage.seconds is None:

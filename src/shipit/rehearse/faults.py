@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     Ship = Callable[[Emit], int]
 
 GATE = "check"  # the step during which it happens
-STAGING_SECONDS = 600.0  # at most, until the gate
-SETTLING_SECONDS = 300.0  # at most, from the fault on
+STAGING_SECONDS = 600.0  # at most, beside the playbook's patience, until the gate
+SETTLING_SECONDS = 300.0  # at most, beside the playbook's patience, from the fault on
 ENDING_SECONDS = 60.0  # at most, for the controller to understand what happened
 _PAUSE_SECONDS = 0.05
 
@@ -52,11 +52,18 @@ class Damage:
 
 @dataclass(frozen=True)
 class Place:
-    """Where it happens: the app, and the name of the machine that plays each of its hosts."""
+    """Where it happens.
+
+    Attributes:
+        names: of the machine that plays each of the app's hosts.
+        patience: seconds that the playbook gives a release to become healthy; what is slow on its
+            way there is slow on its way back.
+    """
 
     app: str
     names: Mapping[str, str]
     machines: Machines
+    patience: float
 
     def is_settled(self, machine: str) -> bool:
         """Whether no transaction is open there; a machine that can't be asked may have one."""
@@ -80,7 +87,8 @@ def play(fault: Fault, ship: Ship, place: Place, tell: Callable[[str], None]) ->
     controller.start()
     telling.close()
     try:
-        host, after = _first_in_gate(hearing), time.monotonic() - began
+        host = _first_in_gate(hearing, STAGING_SECONDS + place.patience)
+        after = time.monotonic() - began
         if host:
             tell(f"in the gate of {host}: now {fault.value}")
         seconds = _struck(fault, place, host, controller.kill) if host else None
@@ -106,9 +114,9 @@ def _control(ship: Ship, telling: Connection) -> None:
     raise SystemExit(status)
 
 
-def _first_in_gate(hearing: Connection) -> str:
-    """Return the first host whose gate begins; empty if the deploy ended before."""
-    if not hearing.poll(STAGING_SECONDS):
+def _first_in_gate(hearing: Connection, limit: float) -> str:
+    """Return the first host whose gate begins; empty if the deploy ended before, or lasts."""
+    if not hearing.poll(limit):
         return ""
     try:
         return str(hearing.recv())
@@ -142,7 +150,7 @@ def _struck(fault: Fault, place: Place, host: str, kill: Callable[[], None]) -> 
 
 def _settled(place: Place, hit: Sequence[str], began: float) -> float | None:
     while not all(map(place.is_settled, hit)):
-        if time.monotonic() - began > SETTLING_SECONDS:
+        if time.monotonic() - began > SETTLING_SECONDS + place.patience:
             return None
         time.sleep(_PAUSE_SECONDS)
     return time.monotonic() - began
