@@ -61,6 +61,11 @@ def test_a_bar_lies_where_its_step_was_in_the_act() -> None:
     assert text.index("<b>web1</b>") < text.index("<b>web2</b>")
 
 
+def test_a_bar_that_has_no_room_for_its_step_says_it_to_who_points_at_it() -> None:
+    text = page(played(Scene(ACTS[0], 100.0, bars=(Bar("web1", "commit", 0.0, 5.0),))))
+    assert 'title="commit: 5.0s from 0.0s on"></span>' in text
+
+
 def test_a_bar_never_leaves_its_track() -> None:
     late = (Bar("web1", "commit", 9.0, 5.0), Bar("web1", "commit", 12.0, 5.0))
     text = page(played(Scene(ACTS[0], 10.0, bars=late)))
