@@ -157,13 +157,13 @@ class SmallDisk(Site):
         lines = self.scene.lab.read(self.host, "/opt/tinyapp/ledger.jsonl").decode().splitlines()
         return [json.loads(line) for line in lines if line.endswith("}")]  # a torn one is none
 
-    def _obey(self, controller: subprocess.Popen[str] | None) -> None:
+    def _obey(self, controller: subprocess.Popen[str] | None) -> str:
         mark = self._there(sabotage.MARK)
         # `current` is switched, there and back, by a symlink made anew.
         happens = {FULL: lambda: self.leave(pages=0, inodes=1), READ_ONLY: self.make_read_only}
         if mark.exists() and (act := happens.get(mark.read_text())):
             act()
-        super()._obey(controller)
+        return super()._obey(controller)
 
 
 def outcome(done: Done, host: str) -> str:

@@ -84,7 +84,9 @@ def test_after_a_pair_of_faults_one_release_serves_and_nothing_blocks(
     seeds = range(first, first + (PAIRS or (1 if SEED else FEW)))
     again = "FAULT_SEED={} pytest tests/hosts/test_faults.py -k pair"
     play(sites, [(faults.pair(seed), again.format(seed)) for seed in seeds], attempts=2)
-    print(f"seeds {seeds[0]} to {seeds[-1]}, none with a violation")  # noqa: T201 - as above
+    struck = sum(site.struck for site in sites)
+    what = f"seeds {seeds[0]} to {seeds[-1]}, none with a violation; {struck} faults struck"
+    print(what)  # noqa: T201 - as above
 
 
 def test_after_the_controller_s_death_the_old_release_is_back_in_time(
