@@ -298,11 +298,11 @@ class Site:
         until(obeyed_to_the_end, lambda: f"{wrong}; {self.evidence()}", seconds)
 
     def _is_open(self) -> bool:
-        """Whether a transaction is open that the host has to end without being asked."""
+        """Whether a transaction is open that the host has to end alone, or has all but ended."""
         try:
             state = json.loads((self.root / TXN).read_text())["state"]
         except FileNotFoundError:
-            return False
+            return self._is_driven()  # the boot unit goes last
         return state not in STAGING_IS_OPEN or self._is_driven()
 
     def _is_driven(self) -> bool:

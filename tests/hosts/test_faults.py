@@ -64,7 +64,7 @@ def play(sites: Sequence[Site], cases: Sequence[tuple[Case, str]], attempts: int
         thread.start()
     for thread in threads:
         thread.join()
-    assert failed == []
+    assert not failed, "\n".join(failed)
 
 
 @pytest.mark.parametrize("kind", faults.KINDS)
