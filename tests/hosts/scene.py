@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import wheelhouse
-from hosts.warm import TookTooLong, warm
+from hosts.warm import warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -209,9 +209,9 @@ class Scene:
         environment = {**self.surroundings(), **(env or {})}
         try:
             ended = warm().run([verb, "playbook.yaml", *rest], self.folder, environment, PATIENCE)
-        except TookTooLong as said:
-            raise AssertionError(f"shipit {words} hung:\n{said}") from None
-        return Done(ended.status, ended.out, ended.err)
+        except subprocess.TimeoutExpired as late:
+            raise AssertionError(f"shipit {words} hung", late.stdout, late.stderr) from None
+        return Done(ended.returncode, ended.stdout, ended.stderr)
 
     def deploy(self, version: str, *words: str, fault: str = "", **changes: object) -> Done:
         """Build this version, name it in the playbook, and deploy it."""

@@ -34,18 +34,7 @@ LOADED = (
 )
 LONGEST = 1 << 17  # bytes of a request: its environment is the longest part
 ANSWER = 64  # bytes
-ENDING = 10.0  # seconds
-
-
-@dataclass(frozen=True)
-class Ended:
-    status: int
-    out: str
-    err: str
-
-
-class TookTooLong(Exception):
-    """A command was killed at its limit; the text is what it had said."""
+LOADING, ENDING = 60.0, 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -57,8 +46,12 @@ class Warm:
 
     def run(
         self, argv: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
-    ) -> Ended:
-        """Run a command to its end; raises TookTooLong."""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not come to one, and was killed; with what it said.
+        """
         with TemporaryFile() as out, TemporaryFile() as err:
             mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with mine:
@@ -69,8 +62,8 @@ class Warm:
                 status = _awaited(mine, timeout)
             said = (_text(out), _text(err))
         if status is None:
-            raise TookTooLong("\n".join(said))
-        return Ended(status, *said)
+            raise subprocess.TimeoutExpired([*argv], timeout, *said)
+        return subprocess.CompletedProcess([*argv], status, *said)
 
     def end(self) -> None:
         self.control.close()
@@ -78,14 +71,17 @@ class Warm:
 
 
 def _awaited(answers: socket.socket, timeout: float) -> int | None:
-    """Return a command's exit status; kill it at its limit, and return None."""
+    """Return a command's exit status; None for one that was killed at its limit, and is gone."""
+    answers.settimeout(LOADING)
     pid = int(answers.recv(ANSWER))
     answers.settimeout(timeout)
     try:
         return int(answers.recv(ANSWER))
     except TimeoutError:
         os.kill(pid, signal.SIGKILL)
-        return None
+    answers.settimeout(ENDING)
+    answers.recv(ANSWER)
+    return None
 
 
 def _text(file: IO[bytes]) -> str:
