@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LISTEN_ALONE = {  # commands that can't be given a listener, and the way out
     "granian": "docs/recipes.md has what gives it one",
-    "waitress-serve": "uvicorn and gunicorn do",
+    "waitress-serve": "uvicorn and gunicorn take one",
 }
 SERVERS = ("uvicorn", "gunicorn", "hypercorn", "daphne", "uwsgi")
 _USUAL = {"http": 80, "https": 443}

@@ -279,9 +279,9 @@ def _gaps(wanted: Wanted) -> Iterator[str]:
         said[service] = gap(command.group(1), has_socket=service in sockets) if command else ""
     yield from (f"{service}: {text}" for service, text in said.items() if text)
     unknown = [service for service, text in said.items() if not text and service not in sockets]
-    if unknown:
+    who = " or ".join(unknown)
+    if who:
         for port in unheld(wanted.manifest.gate.checks, sockets.values()):
-            who = " or ".join(unknown)
             yield (
                 f"port {port}, which a health check asks, has no `socket`: if {who} listens there,"
                 " connections are refused while it restarts"
