@@ -17,7 +17,7 @@ import shutil
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Self
 import shipit
 from hosts import sabotage
 from hosts.scene import PORT, Done, Scene
-from patience import until
+from patience import PAUSE, until
 from shipit.agent.machine import ON_ERROR, ON_OK, State
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ LEASE, LONG = 3.0, 600.0  # seconds
 SETTLING = 60.0  # seconds: the lease, a boot, going back with its gate
 COMMAND = 120.0  # seconds
 PAGE = 5.0  # seconds
-PAUSE = 0.02  # seconds between looks at a host that boots
 HEALTH = {
     "checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}],
     "deadline": "60s",
@@ -299,11 +298,16 @@ class Site:
 
     def _is_open(self) -> bool:
         """Whether a transaction is open that the host has to end alone, or has all but ended."""
+        journal = self._journal()
+        if journal and json.loads(journal)["state"] not in STAGING_IS_OPEN:
+            return True
+        return self._is_driven()  # without a journal, too: the boot unit goes last
+
+    def _journal(self) -> str:
         try:
-            state = json.loads((self.root / TXN).read_text())["state"]
+            return (self.root / TXN).read_text()
         except FileNotFoundError:
-            return self._is_driven()  # the boot unit goes last
-        return state not in STAGING_IS_OPEN or self._is_driven()
+            return ""
 
     def _is_driven(self) -> bool:
         unit = self.scene.sh(self.host, "systemctl is-active shipit-tinyapp.service || true")
@@ -333,10 +337,9 @@ class Site:
         """Switch the power on; what its recovery asks for meanwhile is brought about, too."""
         with ThreadPoolExecutor(1) as pool:
             booting = pool.submit(self.scene.lab.boot, self.host)
-            while not booting.done():
+            while not wait([booting], PAUSE).done:
                 if self._obey(controller) == POWER:
                     return  # and is on again: how the boot before that ended does not matter
-                time.sleep(PAUSE)
         booting.result()
 
     # --- from outside ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from hosts import faults, sabotage
-from hosts.faults import HEALTH, LONG, STAGING_IS_OPEN, TXN, Fault, Site
+from hosts.faults import HEALTH, LONG, TXN, Fault, Site
 from hosts.scene import Done, Scene
 from hosts.site import problems
 
@@ -148,10 +148,8 @@ class SmallDisk(Site):
         assert all(each["code"] and each["hint"] for each in told), told
         assert any(disk in each["what"] + each["evidence"] for each in told), told
 
-    def _is_open(self) -> bool:
-        journal = self.sh(f"cat /{TXN} 2>/dev/null || true")  # its disk is not seen from outside
-        is_staging = bool(journal) and json.loads(journal)["state"] in STAGING_IS_OPEN
-        return bool(journal) and (not is_staging or self._is_driven())
+    def _journal(self) -> str:
+        return self.sh(f"cat /{TXN} 2>/dev/null || true")  # its disk is not seen from outside
 
     def _ledger(self) -> list[dict[str, Any]]:
         lines = self.scene.lab.read(self.host, "/opt/tinyapp/ledger.jsonl").decode().splitlines()
