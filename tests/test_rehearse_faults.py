@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from shipit.errors import InputError, Mistake
-from shipit.events import StepBegan
+from shipit.events import Event, HostFailed, Noted, Problem, StepBegan
 from shipit.lab import LabError
 from shipit.rehearse import faults
 from shipit.rehearse.acts import Fault
@@ -54,24 +54,65 @@ def lasting(emit: Emit) -> int:
 
 def test_the_killed_controller_says_nothing_more_and_the_time_is_taken() -> None:
     machines = Machines()
-    told = list[str]()
+    told = list[Event]()
     damage = faults.play(Fault.CONTROLLER, lasting, place(machines), told.append)
     assert damage.status < 0
     assert damage.seconds is not None
     assert (machines.looks, machines.mended) == (3, ["m1"])
-    assert (damage.host, told) == ("web", ["in the gate of web: now the controller is killed"])
+    assert damage.host == "web"
+    assert told == [Noted("in the gate of web: now the controller is killed")]
 
 
-def test_a_deploy_that_never_comes_to_its_gate_is_told_with_its_status() -> None:
+def test_a_deploy_that_never_comes_to_its_gate_is_told_with_its_status_and_why() -> None:
+    failed = HostFailed(Problem("web", "no-python", "there is no Python 3.8", "connect"))
+
     def refused(emit: Emit) -> int:
         emit(StepBegan("web", "build"))
+        emit(failed)
+        return 3
+
+    told = list[Event]()
+    there = place(Machines())
+    damage = faults.play(Fault.POWER, refused, there, told.append)
+    assert (damage.status, damage.seconds, damage.host) == (3, None, "")
+    assert told == [failed]
+    said = faults.unsettled(damage, there)
+    assert said == "the deploy ended with exit status 3 before a gate began"
+
+
+def test_a_deploy_that_is_refused_is_told_with_the_mistake() -> None:
+    def refused(_: Emit) -> int:
         raise InputError(Mistake("some-code", "what is wrong"))
 
-    told = list[str]()
-    damage = faults.play(Fault.POWER, refused, place(Machines()), told.append)
-    assert (damage.status, damage.seconds, damage.host) == (2, None, "")
-    assert faults.play(Fault.POWER, lambda _: 4, place(Machines()), told.append).status == 4
-    assert told == []
+    told = list[Event]()
+    assert faults.play(Fault.POWER, refused, place(Machines()), told.append).status == 2
+    (noted,) = told
+    assert isinstance(noted, Noted)
+    assert "what is wrong" in noted.text
+
+
+def test_a_deploy_that_lasts_is_told_with_how_long_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(_: Emit) -> int:
+        signal.pause()
+        return 0
+
+    monkeypatch.setattr(faults, "STAGING_SECONDS", 0.0)
+    monkeypatch.setattr(faults, "ENDING_SECONDS", 0.0)
+    there = replace(place(Machines()), patience=0.3)
+    damage = faults.play(Fault.POWER, endless, there, lambda _: None)
+    assert (damage.status, damage.host) == (-signal.SIGKILL, "")
+    assert faults.unsettled(damage, there) == "no gate had begun after 0 s"
+
+
+def test_what_fails_after_a_gate_began_is_the_fault_s_doing_and_not_told() -> None:
+    def struck(emit: Emit) -> int:
+        emit(StepBegan("web", "check"))
+        emit(HostFailed(Problem("web", "link-lost", "the host is gone")))
+        return 5
+
+    told = list[Event]()
+    damage = faults.play(Fault.AGENT, struck, place(Machines()), told.append)
+    assert (damage.host, [type(event) for event in told]) == ("web", [Noted])
 
 
 def test_who_does_not_settle_it_in_the_playbook_s_own_time_is_told(
@@ -82,5 +123,7 @@ def test_who_does_not_settle_it_in_the_playbook_s_own_time_is_told(
     monkeypatch.setattr(faults, "SETTLING_SECONDS", 0.0)
     slow = replace(place(machines), patience=0.3)
     began = time.monotonic()
-    assert faults.play(Fault.CONTROLLER, lasting, slow, lambda _: None).seconds is None
+    damage = faults.play(Fault.CONTROLLER, lasting, slow, lambda _: None)
+    assert damage.seconds is None
     assert time.monotonic() - began >= slow.patience
+    assert "web had not settled it by itself 0 s later" in faults.unsettled(damage, slow)

@@ -194,9 +194,9 @@ def _break(fault: Fault, act: Act, stage: Stage, emit: Emit) -> _Ended:
         told = changed[0].target.deployment
         place = breaking.Place(told.app, names, stage.machines, told.health.deadline)
         ship = partial(deploy.ship, changed, stage.run)
-        damage = breaking.play(fault, ship, place, lambda text: emit(Noted(text)))
+        damage = breaking.play(fault, ship, place, emit)
         if damage.seconds is None:
-            return _Ended([], (f"{place.app}: the hosts did not settle it by themselves",))
+            return _Ended([], (f"{place.app}: {breaking.unsettled(damage, place)}",))
         if damage.status == 0:
             return _Ended([0])
         slowest = max(slowest, damage.seconds)

@@ -8,12 +8,13 @@ does not judge what runs then: see spectator.
 from __future__ import annotations
 
 import multiprocessing
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipit.errors import ShipitError
-from shipit.events import StepBegan
+from shipit.events import HostFailed, Noted, StepBegan
 from shipit.lab import LabError
 from shipit.rehearse.acts import Fault
 
@@ -40,7 +41,7 @@ class Damage:
     Attributes:
         status: the controller's exit status; negative if it was killed.
         seconds: from the fault until what it hit had settled it; None: it did not come to that.
-        host: the one it happened to.
+        host: the one it happened to; empty if no gate began.
         after: the seconds from the beginning of the deploy until the fault.
     """
 
@@ -73,9 +74,21 @@ class Place:
         except LabError:
             return False
 
+    @property
+    def staging(self) -> float:
+        """The seconds that it may take until a gate begins."""
+        return STAGING_SECONDS + self.patience
 
-def play(fault: Fault, ship: Ship, place: Place, tell: Callable[[str], None]) -> Damage:
+    @property
+    def settling(self) -> float:
+        """The seconds that it may take from the fault on."""
+        return SETTLING_SECONDS + self.patience
+
+
+def play(fault: Fault, ship: Ship, place: Place, emit: Emit) -> Damage:
     """Deploy by `ship` in a process of its own; let the fault happen in the first gate, and tell.
+
+    What failed before that is told to `emit`, too; what the fault makes fail is not.
 
     Raises:
         LabError: a machine did not do as it was told.
@@ -87,10 +100,10 @@ def play(fault: Fault, ship: Ship, place: Place, tell: Callable[[str], None]) ->
     controller.start()
     telling.close()
     try:
-        host = _first_in_gate(hearing, STAGING_SECONDS + place.patience)
+        host = _first_in_gate(hearing, emit, began + place.staging)
         after = time.monotonic() - began
         if host:
-            tell(f"in the gate of {host}: now {fault.value}")
+            emit(Noted(f"in the gate of {host}: now {fault.value}"))
         seconds = _struck(fault, place, host, controller.kill) if host else None
         controller.join(ENDING_SECONDS)
     finally:
@@ -99,29 +112,50 @@ def play(fault: Fault, ship: Ship, place: Place, tell: Callable[[str], None]) ->
     return Damage(controller.exitcode or 0, seconds, host, after)
 
 
+def unsettled(damage: Damage, place: Place) -> str:
+    """Say how far it came, where what the fault hit did not settle it."""
+    if damage.host:
+        return (
+            f"{damage.host} had not settled it by itself {place.settling:.0f} s later;"
+            " play it with --keep, and look there with `shipit doctor`"
+        )
+    if damage.status < 0:
+        return f"no gate had begun after {place.staging:.0f} s"
+    return f"the deploy ended with exit status {damage.status} before a gate began"
+
+
 def _control(ship: Ship, telling: Connection) -> None:
-    """Be the controller: tell whose gate begins, and nothing else."""
+    """Be the controller: tell what fails until a gate begins, and whose does."""
+    alone = threading.Lock()  # hosts tell of themselves in threads of their own
 
     def emit(event: Event) -> None:
-        if isinstance(event, StepBegan) and event.step == GATE:
-            telling.send(event.host)
+        begins = isinstance(event, StepBegan) and event.step == GATE
+        with alone:
+            if not telling.closed and (begins or isinstance(event, HostFailed | Noted)):
+                telling.send(event)
+            if begins:
+                telling.close()
 
     try:
         status = ship(emit)
     except ShipitError as error:
+        emit(Noted(str(error)))
         status = error.exit_status
     # The status of this process; what the rehearsal does at its own end is not done here.
     raise SystemExit(status)
 
 
-def _first_in_gate(hearing: Connection, limit: float) -> str:
+def _first_in_gate(hearing: Connection, emit: Emit, deadline: float) -> str:
     """Return the first host whose gate begins; empty if the deploy ended before, or lasts."""
-    if not hearing.poll(limit):
-        return ""
-    try:
-        return str(hearing.recv())
-    except EOFError:
-        return ""
+    while hearing.poll(max(0.0, deadline - time.monotonic())):
+        try:
+            event = hearing.recv()
+        except EOFError:
+            return ""
+        if isinstance(event, StepBegan):
+            return event.host
+        emit(event)
+    return ""
 
 
 def _struck(fault: Fault, place: Place, host: str, kill: Callable[[], None]) -> float | None:
@@ -150,7 +184,7 @@ def _struck(fault: Fault, place: Place, host: str, kill: Callable[[], None]) -> 
 
 def _settled(place: Place, hit: Sequence[str], began: float) -> float | None:
     while not all(map(place.is_settled, hit)):
-        if time.monotonic() - began > SETTLING_SECONDS + place.patience:
+        if time.monotonic() - began > place.settling:
             return None
         time.sleep(_PAUSE_SECONDS)
     return time.monotonic() - began
