@@ -37,7 +37,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *parts("bundle", "target wheel lockfile"),
         *parts(
             "transport",
-            "agentzip endpoint hostkeys sshconfig login refusals ssh launch wire bulk",
+            "agentzip endpoint hostkeys sshconfig login refusals watch ssh launch wire bulk",
         ),
     ),
     "text": parts("render", "envfile templating unitnames"),

@@ -6,12 +6,14 @@
 
 A *turn* is a burst from the client after bytes of the server have reached it: each costs a round
 trip. Client bytes are counted when they arrive here, server bytes when they leave for the
-client, so that answers still under way do not count as seen. Does not limit bandwidth.
+client, so that answers still under way do not count as seen. With `rate`, what the client sends
+arrives at so many bytes a second, and as much as it likes waits here: a bloated uplink.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
@@ -28,9 +30,11 @@ _Arrival = tuple[float, bytes]  # when it may leave; empty bytes are the end of 
 class Relay:
     """Listens on 127.0.0.1 while it is entered; counters may be read from any thread."""
 
-    def __init__(self, host: str, port: int = 22, *, rtt: float = 0.0) -> None:
+    def __init__(
+        self, host: str, port: int = 22, *, rtt: float = 0.0, rate: float = math.inf
+    ) -> None:
         self._target = (host, port)
-        self._delay = rtt / 2
+        self._delay, self._rate = rtt / 2, rate
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -142,3 +146,5 @@ class Relay:
                 self.received += len(chunk)
             writer.write(chunk)
             await writer.drain()
+            if not is_client:
+                await asyncio.sleep(len(chunk) / self._rate)

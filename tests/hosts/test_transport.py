@@ -461,6 +461,20 @@ def test_an_idle_connection_outlives_the_watch(lab: Lab, tmp_path: Path) -> None
         assert "uid 0" in said(wire)
 
 
+def test_a_slow_way_is_no_dead_peer(lab: Lab, tmp_path: Path) -> None:
+    """What is sent waits for longer than a peer may be silent, and its sign of life behind it."""
+    host, files = lab.hosts["web1"], files_of(tmp_path, 2 * bulk.WINDOW)
+    with (
+        Relay(host.address, rate=bulk.WINDOW / (QUICK.silence + 1)) as relay,
+        Network(tmp_path, QUICK) as network,
+        linked(network, at(host, address="127.0.0.1", port=relay.port)) as link,
+    ):
+        wire = link.open()
+        ship(link, wire, files, lambda _: None)
+        assert list(arrived(wire)) == [files[0].sha256]
+        wire.close()
+
+
 # --- turns and bytes ---------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PART = 256 * 1024  # bytes; every channel to every host holds one or two of them in memory
 MOST_CHANNELS = 6  # sshd's MaxSessions is 10
 PATIENCE = 300.0  # seconds for a host to write what was sent
-_WINDOW = 2 * 1024 * 1024  # bytes that sshd takes per round trip on a channel
+WINDOW = 2 * 1024 * 1024  # bytes that sshd takes per round trip on a channel
 _CAP = 160.0 * 1024 * 1024  # bytes a second that no number of channels exceeds
 _START_TRIPS = 4  # round trips to open a channel and start its agent
 _START_WORK = 0.03  # seconds of the host for each agent (measured: sudo and Python on 2 cores)
@@ -62,7 +62,7 @@ def channels(rtt: float, total: int) -> int:
 
 
 def _rate(count: int, rtt: float) -> float:
-    return min(_CAP, count * _WINDOW / rtt) if rtt > 0 else _CAP
+    return min(_CAP, count * WINDOW / rtt) if rtt > 0 else _CAP
 
 
 def cut(blobs: Iterable[Blob]) -> Iterator[Piece]:

@@ -3,12 +3,11 @@
 Promises that every wait has a limit; that a dead peer is noticed within `Limits.interval` +
 `Limits.silence` seconds, also behind a jump host; that a jump host's connection is made once for
 all hosts behind it; and that nothing, thread or descriptor, is left by `close`. The one owner of
-fabric; with `login` and `refusals`, of paramiko. What is said over a connection is not known here.
+fabric; with `login`, `refusals` and `watch`, of paramiko. Does not know what is said over one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import re
@@ -30,6 +29,7 @@ from shipit.transport import hostkeys, sshconfig
 from shipit.transport.endpoint import Endpoint
 from shipit.transport.login import DEFAULT_KEYS, Keys, KnownHostsOnly, Login, Trust
 from shipit.transport.refusals import DroppedError, failure, refusal
+from shipit.transport.watch import Hearing, Watch
 
 _ETC = Path("/etc/ssh")
 _HOP = re.compile(r"(?:([^@]+)@)?(?:\[([^]]+)\]|([^:\[\]]+))(?::(\d+))?")
@@ -44,7 +44,7 @@ class Limits:
     behind_a_jump: int = 8  # handshakes; sshd drops some from 10 on (MaxStartups)
     tries: int = 3  # of a handshake that the host dropped
     interval: float = 15.0  # seconds between signs of life
-    silence: float = 30.0  # seconds without an answer to one, after which a peer is dead
+    silence: float = 30.0  # seconds without a word after being asked for one: a peer is dead
 
 
 class Network:
@@ -173,8 +173,7 @@ class Connection:
         )
         self._transports: list[paramiko.Transport] = []
         self._proxy: _ProxyCommand | None = None
-        self._closed = threading.Event()
-        self._watch: threading.Thread | None = None
+        self._watch: Watch | None = None
 
     @property
     def transport(self) -> paramiko.Transport:
@@ -201,11 +200,10 @@ class Connection:
             if isinstance(error, (OSError, EOFError, paramiko.SSHException)):
                 raise refusal(endpoint, error) from error
             raise
-        self._watch = threading.Thread(target=self._watch_peer, name="ssh watch", daemon=True)
-        self._watch.start()
+        limits = self._network.limits
+        self._watch = Watch(self.transport, limits.interval, limits.silence)
 
     def close(self) -> None:
-        self._closed.set()
         self._ssh.client.close()
         for transport in self._transports:
             transport.close()
@@ -215,7 +213,7 @@ class Connection:
         if self._proxy is not None:
             self._proxy.close()
         if self._watch is not None:
-            self._watch.join(2.0)
+            self._watch.end()
 
     def _keys(self) -> Keys:
         return Keys(
@@ -240,24 +238,12 @@ class Connection:
     def _make_transport(self, trust: Trust, sock: Any, **options: Any) -> paramiko.Transport:  # noqa: ANN401 - paramiko's
         if getattr(sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
             _tune(sock, self._network.limits)
-        transport = paramiko.Transport(sock, **options)
+        transport = paramiko.Transport(sock, packetizer_class=Hearing, **options)
         transport.handshake_timeout = self._endpoint.connect_timeout
         security = transport.get_security_options()
         security.key_types = trust.preferred(security.key_types)
         self._transports.append(transport)
         return transport
-
-    def _watch_peer(self) -> None:
-        """End the connection when the peer no longer answers: no FIN comes out of a cut cable."""
-        limits = self._network.limits
-        while not self._closed.wait(limits.interval) and self.transport.is_active():
-            silence = threading.Timer(limits.silence, self.transport.close)
-            silence.daemon = True
-            silence.start()
-            with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
-                self.transport.global_request("keepalive@openssh.com", wait=True)
-            silence.cancel()
-            silence.join()
 
 
 class _Jump:
