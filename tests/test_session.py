@@ -30,6 +30,7 @@ class ScriptedWire:
     sent: list[object] = field(default_factory=list)
     renewals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     closed: bool = False
+    patience: list[float] = field(default_factory=list)  # seconds, of each wait
 
     def send(self, message: object, body: bytes = b"") -> None:
         self.sent.append(message)
@@ -37,6 +38,7 @@ class ScriptedWire:
             self.renewals.release()
 
     def receive(self, timeout: float, awaited: str = "") -> protocol.Frame | None:
+        self.patience.append(timeout)
         if not self.answers:
             return None
         answer = self.answers.popleft()
@@ -218,6 +220,15 @@ def test_a_host_that_could_not_be_staged_is_left_in_silence() -> None:
     assert part._keeper is not None
     part._keeper._thread.join(60)
     assert not part._keeper._thread.is_alive()
+
+
+def test_a_gate_and_an_end_have_the_time_that_a_playbook_gives_them() -> None:
+    talk, wire, _ = session(ACTIVATING, protocol.Healthy("t1", "r"), settled("committed"))
+    part = Assignment(talk, job())
+    part.switch()
+    part.commit()
+    longest = 20 * 60.0  # seconds; a bake, a deadline or a stop_timeout may well be so long
+    assert [seconds > longest for seconds in wire.patience] == [False, True, True]
 
 
 def test_an_interrupted_switch_goes_back_and_an_interrupted_staging_is_let_go() -> None:

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ANSWER = 60.0  # seconds for an answer that needs no work
-WORK = (
-    900.0  # seconds between two words of a host at work: one step's limit on the host is below it
-)
-LONG = 24 * 3600.0  # seconds; a fleet may take its time, and each host says when it ends
+# Seconds between two words of a host that prepares: a step's own limit there is below it.
+WORK = 900.0
+# Seconds for what has its time from a playbook (a gate, a bake, a last answer) or from a fleet: the
+# host says when nobody is at work there any more, and the connection when there is no host.
+LONG = 24 * 3600.0
 RENEWALS = 3  # renewals of a lease within its length, so that one lost packet costs nothing
 
 PHASES: Mapping[str, Phase] = {
@@ -103,7 +104,7 @@ class Session:
     def hello(self, ask: protocol.Hello) -> protocol.Facts:
         """Return what the host says of itself, after it settled what an earlier run left open."""
         self.wire.send(ask)
-        return self.until(protocol.Facts, WORK if ask.recover else ANSWER)
+        return self.until(protocol.Facts, LONG if ask.recover else ANSWER)
 
     def survey(self, ask: protocol.Survey) -> protocol.Findings:
         self.wire.send(ask)
@@ -269,7 +270,7 @@ class Assignment:
     def await_gate(self) -> Moved:
         """Return what becomes of a switch under way: healthy, or the end of it."""
         try:
-            word = self._session.word(protocol.Healthy, protocol.Settled, timeout=WORK)
+            word = self._session.word(protocol.Healthy, protocol.Settled, timeout=LONG)
         except HostError as error:
             return self._lost(error)
         if isinstance(word, protocol.Healthy):
@@ -291,7 +292,7 @@ class Assignment:
     def _settle(self, verdict: str) -> Moved:
         try:
             self._session.wire.send(protocol.Settle(self._job.attempt.txn, verdict))
-            return self._end(self._session.until(protocol.Settled, WORK))
+            return self._end(self._session.until(protocol.Settled, LONG))
         except HostError as error:
             return self._lost(error)
 
