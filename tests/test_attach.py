@@ -113,6 +113,23 @@ def test_who_only_follows_says_nothing_to_the_host(outcome: str, phase: Phase) -
     assert wire.sent == []
 
 
+def test_who_stops_following_is_told_that_the_transaction_goes_on() -> None:
+    talk, wire = scripted()  # the wire ends, as one does that was closed here
+    watcher = Watcher(talk, attached())
+    watcher.interrupt()
+    moved = watcher.switch()
+    assert (wire.closed, moved.phase) == (True, Phase.UNKNOWN)
+    assert moved.problem is not None
+    assert (moved.problem.code, "goes on" in moved.problem.what) == ("detached", True)
+
+
+def test_a_link_that_is_lost_while_following_is_told_as_such() -> None:
+    talk, _ = scripted()
+    moved = Watcher(talk, attached()).switch()
+    assert moved.problem is not None
+    assert moved.problem.code == "link-lost"
+
+
 def test_who_leads_renews_the_lease_and_gives_the_verdict() -> None:
     talk, wire = scripted(HEALTHY, settled("committed"))
     leader = Leader(talk, Job(ATTEMPT, NEW, None, 0.03))

@@ -1,12 +1,13 @@
 """Follow what runs on the hosts, from any machine; or lead it to its end for a dead controller.
 
-To follow changes nothing: the controller that began it decides, or else each host's lease. To take
+To follow gives no verdict: the controller that began it decides, or else each host's lease. To take
 over is all or nothing: where one host refuses (its controller lives) or can't be asked, none is
 taken. A host where nothing runs counts as unchanged.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from shipit.wishes import secrets_at_hand, targets
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from shipit.errors import HostError
     from shipit.events import Emit
     from shipit.fleet import Crew
     from shipit.phase import Host
@@ -176,6 +178,7 @@ class Watcher(Assignment):
 
     def __init__(self, session: Session, attached: protocol.Attached) -> None:
         super().__init__(session, Job(attached.holder.attempt, attached.release, None, 0.0))
+        self._left = threading.Event()
 
     def switch(self) -> Moved:
         """Wait for the end."""
@@ -184,7 +187,15 @@ class Watcher(Assignment):
 
     def go_back(self) -> Moved:
         what = "no longer followed; its transaction goes on"
-        return Moved(Phase.UNKNOWN, problem=Problem(self.name, "detached", what, "attach"))
+        hint = "shipit attach PLAYBOOK follows it again"
+        return Moved(Phase.UNKNOWN, problem=Problem(self.name, "detached", what, "attach", hint))
+
+    def interrupt(self) -> None:
+        self._left.set()
+        super().interrupt()
+
+    def _lost(self, error: HostError) -> Moved:
+        return self.go_back() if self._left.is_set() else super()._lost(error)
 
 
 class Leader(Assignment):

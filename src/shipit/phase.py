@@ -29,10 +29,6 @@ class Phase(Enum):
     STUCK = "stuck"
 
     @property
-    def is_final(self) -> bool:
-        return self not in (Phase.READY, Phase.STAGED, Phase.HEALTHY)
-
-    @property
     def has_failed(self) -> bool:
         """Counts against the failure budget; unreachable hosts are counted apart."""
         return self in (Phase.UNTOUCHED, Phase.RETURNED, Phase.UNKNOWN, Phase.STUCK)
@@ -67,7 +63,7 @@ class Moved:
 
 
 class Host(Protocol):
-    """One host's part in a rollout; raises HostError. `session.HostSession` is the real one."""
+    """One host's part in a rollout; raises HostError. `session.Assignment` is the real one."""
 
     @property
     def name(self) -> str: ...
