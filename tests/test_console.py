@@ -3,13 +3,14 @@ from __future__ import annotations
 import io
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
 from recorded import NEW, OLD, SECRET, URL, Terminal, failed_run, good_run, hide, problem, veil
 from shipit.errors import HostError, InputError, Mistake, Place
 from shipit.events import Event, HostFailed, Noted, RunBegan, SecretsKnown, StepBegan
-from shipit.faces.console import LiveTable, People, receiver
+from shipit.faces.console import LiveTable, People
 from shipit.faces.layout import Grid, Line
 from shipit.faces.masking import Veil
 
@@ -19,9 +20,10 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def tell(events: list[Event], stream: io.StringIO, verbosity: int = 0) -> str:
-    with receiver(json=False, stream=stream, verbosity=verbosity, veil=veil()) as emit:
+    people = People(stream, stream, verbosity=verbosity, veil=veil())
+    with closing(people):
         for event in events:
-            emit(event)
+            people(event)
     return stream.getvalue()
 
 

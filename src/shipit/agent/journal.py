@@ -50,7 +50,6 @@ class Journal:
     strays: Tuple[str, ...] = ()  # units that an earlier, stuck transaction may have left
     agent: str = ""  # the zip that drives it
     python: str = ""
-    lease: float = 0.0  # seconds
     confirm: str = "controller"  # or "host"
 
     @property

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO, cast
 
 from rich.console import Console, Group, RenderableType
@@ -42,7 +41,6 @@ from shipit.faces.outlet import Outlet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from shipit.events import Emit
     from shipit.faces.masking import Veil
 
 WHOLE_EVIDENCE = 3  # hosts whose evidence is shown; the rest mostly fail for the same reason
@@ -317,18 +315,3 @@ def _refusal(error: ShipitError) -> list[Part]:
         found = wording.count(len(error.mistakes), "mistake")
         parts.append(Line(f"{found}; nothing was touched", "strong"))
     return parts
-
-
-@contextmanager
-def receiver(*, json: bool, stream: TextIO, verbosity: int, veil: Veil) -> Iterator[Emit]:
-    """Give an emit that tells a run on one stream, masked, and leaves the screen in order."""
-    if json:
-        from shipit.faces.jsonlines import JsonLines  # noqa: PLC0415 - structlog only when asked for
-
-        yield JsonLines(stream, verbosity=verbosity, veil=veil)
-        return
-    people = People(stream, stream, verbosity=verbosity, veil=veil)
-    try:
-        yield people
-    finally:
-        people.close()
