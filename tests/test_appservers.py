@@ -17,11 +17,13 @@ BIN = "/opt/demo/releases/x/venv/bin"
         ("gunicorn demo:app", ""),
         ("hypercorn demo:app --bind fd://3", "drops connections"),
         ("granian demo:app", "docs/recipes.md"),
+        ("python3.12 -m hypercorn demo:app --bind fd://3", "hypercorn"),
+        ("python -m demo.server", ""),
         ("demo-server", ""),
     ],
 )
 def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, said: str) -> None:
-    told = gap(f"{BIN}/{command}", has_socket=True)
+    told = gap(f"{BIN}/{command}", has_socket=True, overlaps=True)
     assert said in told if said else told == ""
 
 
@@ -36,8 +38,15 @@ def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, sai
     ],
 )
 def test_without_a_socket_connections_to_a_server_are_refused(command: str, said: str) -> None:
-    told = gap(f"{BIN}/{command}", has_socket=False)
+    told = gap(f"{BIN}/{command}", has_socket=False, overlaps=False)
     assert said in told if said else told == ""
+
+
+@pytest.mark.parametrize("command", ["uvicorn demo:app --port 80", "granian demo:app"])
+def test_a_server_that_listens_by_itself_can_not_overlap(command: str) -> None:
+    told = gap(f"{BIN}/{command}", has_socket=False, overlaps=True)
+    assert "`handover: restart`" in told
+    assert gap(f"{BIN}/demo-worker", has_socket=False, overlaps=True) == ""
 
 
 @pytest.mark.parametrize(

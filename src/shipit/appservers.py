@@ -21,15 +21,20 @@ LISTEN_ALONE = {  # commands that can't be given a listener, and the way out
 }
 SERVERS = ("uvicorn", "gunicorn", "hypercorn", "daphne", "uwsgi")
 _USUAL = {"http": 80, "https": 443}
-_PROGRAM = re.compile(r"\S*?([^/\s]+)(?:\s|$)")
+_PROGRAM = re.compile(r"(?:\S*?python[\d.]*\s+-m\s+)?\S*?([^/\s]+)(?:\s|$)")
 _LISTENS = re.compile(r"^ListenStream=(?:.*:)?(\d+)\s*$", re.MULTILINE)
 _OWN_HTTP = re.compile(r"\s--http[=\s]\S+:")  # of uvicorn: a class, where it can be patient
 
 
-def gap(command: str, *, has_socket: bool) -> str:
+def gap(command: str, *, has_socket: bool, overlaps: bool) -> str:
     """Say what customers of this command lose when it is handed over; "" for nothing known."""
     found = _PROGRAM.match(command)
     program = found.group(1) if found else ""
+    if overlaps and not has_socket and program in (*LISTEN_ALONE, *SERVERS):
+        return (
+            f"{program} listens by itself, and two of them can't listen on one port: without a"
+            " `socket` it needs `handover: restart`"
+        )
     if program in LISTEN_ALONE:
         return (
             f"{program} takes no listener from systemd, so it can't have a `socket`: connections"

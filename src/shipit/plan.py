@@ -275,8 +275,9 @@ def _gaps(wanted: Wanted) -> Iterator[str]:
     sockets = {unit.service: texts[unit.name] for unit in units if unit.name.endswith(".socket")}
     said = {}
     for service, unit in {unit.service: unit for unit in units if unit.watched}.items():
-        command = _COMMAND.search(texts[unit.name])
-        said[service] = gap(command.group(1), has_socket=service in sockets) if command else ""
+        found = _COMMAND.search(texts[unit.name])
+        command, overlaps = found.group(1) if found else "", unit.handover == OVERLAP
+        said[service] = gap(command, has_socket=service in sockets, overlaps=overlaps)
     yield from (f"{service}: {text}" for service, text in said.items() if text)
     unknown = [service for service, text in said.items() if not text and service not in sockets]
     who = " or ".join(unknown)
