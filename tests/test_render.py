@@ -211,6 +211,14 @@ def test_only_the_services_change_from_release_to_release(folder: Path) -> None:
     assert all(before[path] != after.get(path) for path in processes)
 
 
+def test_a_command_that_says_when_it_is_ready_has_the_deadline_for_it(folder: Path) -> None:
+    service = "services: {web: {command: x, notify: true}}\n"
+    told = texts(folder, HEAD + service + "health: {deadline: 5m}\n")
+    silent = texts(folder, HEAD + service.replace("true", "false"))
+    assert "\nTimeoutStartSec=300s\n" in told.texts["units/demoapp-web.service"]
+    assert "TimeoutStartSec" not in silent.texts["units/demoapp-web.service"]
+
+
 def test_each_directive_of_hardening_can_be_left_out_or_changed(folder: Path) -> None:
     default = texts(folder, BASE).texts["units/demoapp-web.service"]
     part = default.split("# What the service can't do")[1].split("[Install]")[0]

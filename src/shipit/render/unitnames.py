@@ -27,6 +27,7 @@ class Named:
     Attributes:
         units: of its processes, one for each instance.
         trial: of the process that proves it on a private socket; "" where it can't be.
+        patience: seconds that it may take to become ready.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Named:
     base: str
     units: tuple[str, ...]
     trial: str
+    patience: float
 
     @property
     def socket(self) -> str:
@@ -52,7 +54,7 @@ def named(deployment: Deployment, release: str) -> Iterator[Named]:
         instances = [".".join(filter(None, [release if overlaps else "", n])) for n in numbers]
         units = tuple(f"{base}@{one}.service" if one else f"{base}.service" for one in instances)
         trial = f"{base}@trial.service" if overlaps and service.socket else ""
-        yield Named(name, service, base, units, trial)
+        yield Named(name, service, base, units, trial, deployment.health.deadline)
 
 
 def about_trial(of: Named, release_path: str) -> dict[str, object]:
@@ -79,6 +81,7 @@ def about(of: Named, unit: str, socket: str, release_path: str) -> dict[str, obj
         "type": "oneshot" if service.is_job else "notify" if service.notify else "exec",
         "is_shared": service.handover == OVERLAP or service.instances > 1,
         "restart": service.restart or ("no" if service.is_job else "on-failure"),
+        "start_timeout": f"{of.patience:g}s",
         "stop_timeout": f"{service.stop_timeout:g}s",
         "hardening": dict(service.hardening),
     }

@@ -59,8 +59,8 @@ _UNITS = """\
 A service `web` of the app `demoapp` is the unit `demoapp-web.service`, and with `socket` or `timer`
 `demoapp-web.socket` or `demoapp-web.timer`. The templates are in the folder `templates/` of the
 source. A template of one's own (`unit:`) has the same variables, and `service` with `name`, `unit`,
-`socket_unit`, `exec_start`, `socket`, `timer`, `restart`, `stop_timeout` and `hardening`. It may
-keep the default and change a block (unit, service, hardening, install):
+`socket_unit`, `exec_start`, `socket`, `timer`, `restart`, `start_timeout`, `stop_timeout` and
+`hardening`. It may keep the default and change a block (unit, service, hardening, install):
 
 ```jinja
 {% extends "shipit/service.j2" %}
