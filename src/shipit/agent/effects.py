@@ -79,7 +79,15 @@ def activate(stage: Stage, open_: Journal) -> Ended:
     names = steps.unit_names(wanted)
     alone = steps.running_sockets_and_timers(host.show(names))
     others = (*steps.unit_names(previous), *open_.strays)
-    steps.switch(paths, host, steps.Switch(wanted, others, alone, State.ACTIVATE.value))
+    to = steps.Switch(
+        wanted,
+        others,
+        alone,
+        step=State.ACTIVATE.value,
+        limit=steps.limit(wanted, previous),
+        interrupted=lambda: _called_back(stage, open_),
+    )
+    steps.switch(paths, host, to)
     return Ended(changes={"began": began})
 
 
@@ -250,7 +258,15 @@ def _way_back(
     failed = releases.manifest(paths, open_.release)
     others = (*steps.unit_names(failed), *open_.strays)
     untouched = _untouched(host, open_, steps.unit_names(previous))
-    return steps.Switch(previous, others, untouched, State.REVERT.value, going_back=True)
+    return steps.Switch(
+        previous,
+        others,
+        untouched,
+        step=State.REVERT.value,
+        limit=steps.limit(previous, failed),
+        interrupted=lambda: None,
+        going_back=True,
+    )
 
 
 def _untouched(host: Host, open_: Journal, names: Tuple[str, ...]) -> FrozenSet[str]:

@@ -1,10 +1,11 @@
 """Start units, and let one take over from another; what does not start is told with its log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, Optional, Sequence
 
 from . import evidence, listeners
 from .failures import Refused, from_output
+from .gate import Interrupted
 from .host import QUICK, Host
 from .listeners import Endpoint
 from .protocol import Failure
@@ -33,7 +34,8 @@ def ask(
 class Starting:
     """Starts the units of one step.
 
-    Its methods raise Refused (start-failed) for units that do not start, or serve nobody.
+    Its methods raise Refused: start-failed, for units that do not start or serve nobody, and what
+    `interrupted` says, which is asked before each start and while a unit is waited for.
     """
 
     host: Host
@@ -41,11 +43,20 @@ class Starting:
     since: float  # when the step began, seconds since the epoch
     limit: float  # seconds for one call
     patience: float  # seconds for a unit to serve
+    interrupted: Interrupted
 
     def run(self, verb: str, names: Sequence[str]) -> None:
-        done = self.host.systemctl(verb, names, timeout=self.limit) if names else None
-        if done is not None and not done.ok:
+        if not names:
+            return
+        self._go_on()
+        done = self.host.systemctl(verb, names, timeout=self.limit)
+        if not done.ok:
             raise Refused(self._failure("did not start", names, done.output))
+
+    def _go_on(self) -> None:
+        failure = self.interrupted()
+        if failure is not None:
+            raise Refused(replace(failure, step=self.step))
 
     def hand_over(self, handover: Handover, texts: Dict[str, str]) -> None:
         """Start a unit, wait until it serves, and let those that it replaces end in peace.
@@ -56,6 +67,7 @@ class Starting:
         began = self.host.now()
         pause, listening = FIRST_PAUSE, _listener(handover.start, texts)
         while not self._serves(handover.start, listening, began):
+            self._go_on()
             self.host.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
         if handover.stop:

@@ -13,11 +13,12 @@ from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
 from . import releases
 from .contents import Manifest
 from .failures import Refused
+from .gate import Interrupted
 from .host import QUICK, Host, UnitView
 from .paths import Paths
 from .protocol import Failure
 from .starting import Starting, ask
-from .units import Actions, Scene, decide, stop_limit
+from .units import Actions, Scene, call_limit, decide
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Switch:
     others: Tuple[str, ...]  # units that may be there and go, unless they are wanted
     untouched: AbstractSet[str]  # units that run already as the wanted release has them
     step: str
+    limit: float  # seconds for one call of systemd: see units.call_limit
+    interrupted: Interrupted
     going_back: bool = False
 
 
@@ -36,11 +39,19 @@ def unit_names(*manifests: Optional[Manifest]) -> Tuple[str, ...]:
     return tuple(dict.fromkeys(u.name for m in manifests if m for u in m.units))
 
 
+def limit(*manifests: Optional[Manifest]) -> float:
+    """Return the seconds for one call of systemd: it stops units of one, and starts the other's."""
+    there = [manifest for manifest in manifests if manifest]
+    units = [unit for manifest in there for unit in manifest.units]
+    return call_limit(units, max((manifest.gate.deadline for manifest in there), default=0.0))
+
+
 def switch(paths: Paths, host: Host, to: Switch) -> None:
     """Switch files and processes.
 
     Raises:
-        Refused: systemd refused something; the units' own logs are in the evidence.
+        Refused: systemd refused something; the units' own logs are in the evidence. Or what
+            `interrupted` says.
     """
     texts, actions = _planned(paths, host, to)
     starting = _starting(host, to)
@@ -62,9 +73,8 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
 
 
 def _starting(host: Host, to: Switch) -> Starting:
-    units = to.wanted.units if to.wanted else ()
     patience = to.wanted.gate.deadline if to.wanted else 0.0
-    return Starting(host, to.step, host.wall(), stop_limit(units), patience)
+    return Starting(host, to.step, host.wall(), to.limit, patience, to.interrupted)
 
 
 def _forget(paths: Paths, host: Host, to: Switch, names: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from .listeners import Endpoint
 from .paths import Paths
 from .protocol import Failure
 from .starting import Starting, ask
-from .units import family, stop_limit
+from .units import call_limit, family
 
 STEP = "trial"
 LOOPBACK = "127.0.0.1"
@@ -58,7 +58,7 @@ def prove(
     if not opened:
         return None
     since = host.wall()
-    _start(paths, host, wanted, opened, since)
+    _start(paths, host, wanted, opened, since, interrupted)
     tried = gate.subject(paths, host, as_tried(wanted, opened), since, {})
     failure = gate.run(host, tried, emit, interrupted)
     if failure is not None:
@@ -93,14 +93,23 @@ def socket_of(service: str) -> str:
     return service.rpartition(".")[0] + ".socket"
 
 
-def _start(paths: Paths, host: Host, wanted: Manifest, opened: List[Door], since: float) -> None:
+def _start(
+    paths: Paths,
+    host: Host,
+    wanted: Manifest,
+    opened: List[Door],
+    since: float,
+    interrupted: Interrupted,
+) -> None:
     texts = releases.trial_texts(paths, wanted)
     for door in opened:
         text = SOCKET.format(listen=door.private, service=door.service.name)
         host.install(os.path.join(paths.runtime_units, door.socket), text)
         host.install(os.path.join(paths.runtime_units, door.service.name), texts[door.service.name])
     ask(host, "daemon-reload", STEP)
-    starting = Starting(host, STEP, since, stop_limit(_units(opened)), wanted.gate.deadline)
+    deadline = wanted.gate.deadline
+    limit = call_limit(_units(opened), deadline)
+    starting = Starting(host, STEP, since, limit, deadline, interrupted)
     starting.run("start", [door.socket for door in opened])
     starting.run("start", [door.service.name for door in opened])
 
@@ -156,7 +165,7 @@ def clear(paths: Paths, host: Host, wanted: Manifest) -> None:
     if not there:
         return
     # The socket goes first: a last connection would start its service again.
-    ask(host, "stop", STEP, there, stop_limit(wanted.units))
+    ask(host, "stop", STEP, there, call_limit(wanted.units))
     host.systemctl("reset-failed", there)  # fails for units that did not fail: fine
     for name in there:
         host.remove(os.path.join(paths.runtime_units, name))

@@ -92,9 +92,12 @@ def decide(
     )
 
 
-def stop_limit(units: Iterable[Unit]) -> float:
-    """Return the seconds that stopping and starting these units may take at most."""
-    return START_MARGIN + sum(unit.stop_timeout for unit in units)
+def call_limit(units: Iterable[Unit], deadline: float = 0.0) -> float:
+    """Return the seconds that one call of systemd on some of these units may take at most.
+
+    What it stops may take its stop_timeout; what it starts, as long as its gate has (`deadline`).
+    """
+    return START_MARGIN + deadline + sum(unit.stop_timeout for unit in units)
 
 
 def family(name: str) -> str:
