@@ -127,6 +127,21 @@ def test_a_spell_that_has_begun_in_time_may_be_finished(gated: Gated) -> None:
     assert gated.run(min_healthy=3.0, deadline=1.0) is None
 
 
+def test_the_last_attempt_has_a_while_however_late_it_begins(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had: list[float] = []
+
+    def slow(url: str, *, timeout: float, via: str = "") -> Answer:
+        had.append(timeout)
+        gated.machine.clock += 1.9
+        return Answer(status=500)
+
+    monkeypatch.setattr(gated.machine, "http", slow)
+    assert gated.run(deadline=4.0, interval=1.0) is not None
+    assert min(had) == had[-1] == gate.LAST_LOOK
+
+
 def test_at_the_deadline_the_failure_says_expected_got_attempts_and_the_log(gated: Gated) -> None:
     gated.machine.sick.add("r1")
     failure = gated.run(deadline=4.0, interval=1.0)

@@ -20,6 +20,7 @@ from .process import SYSTEM_PATH, clean_environment
 from .protocol import Failure, Probed
 
 FIRST_PAUSE = 0.01  # seconds
+LAST_LOOK = 1.0  # seconds
 GROWTH = 1.5
 SHOWN = 500  # bytes of an answer in a report
 STEP = "check"
@@ -129,10 +130,13 @@ def _pause(pause: float, min_healthy: float, spell: _Spell, now: float) -> float
 
 
 def _time_left(of: Subject, spell: _Spell, now: float) -> float:
-    """Return the seconds that an attempt may take at most for the deadline's sake."""
+    """Return the seconds that an attempt may take at most for the deadline's sake.
+
+    The last one begins when the deadline is all but over: without a while it would tell nothing.
+    """
     if spell.good_since is not None:
         return float("inf")
-    return max(FIRST_PAUSE, of.manifest.gate.deadline - (now - spell.began))
+    return max(LAST_LOOK, of.manifest.gate.deadline - (now - spell.began))
 
 
 def _look(host: Host, of: Subject, spell: _Spell, emit: Emit) -> Finding:
