@@ -95,7 +95,7 @@ class SmallDisk(Site):
 
     # --- deploys --------------------------------------------------------------------------------
 
-    def begin(self, lease: float = LONG, **health: str) -> subprocess.Popen[str]:
+    def begin(self, lease: float = LONG, **health: object) -> subprocess.Popen[str]:
         self.number += 1
         self.scene.wheel(self.version)
         return self._start(health={**HEALTH, **health}, confirm_timeout=f"{lease:g}s")

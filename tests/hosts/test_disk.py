@@ -165,6 +165,7 @@ def test_of_several_agents_the_right_one_is_used_and_old_ones_go(
     site.sh(f"for zip in {' '.join(own)}; do truncate -s 1000 $zip; done")
     site.sh(f"echo old > {old}; echo late > {late}; touch -d '-40 days' {old}")
     site.follows()
+    site._settled()  # what is old is removed after the last word
     now = site.sh(f"ls {AGENTS}/*.pyz").split()
     assert old not in now
     assert {late, *own} == {*now}

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hosts.scene import PORT, Done, Scene, alarm, all_in, heard, stopped
-from hosts.site import HOSTS, Site, problems
+from hosts.site import HOSTS, Site, at_rest, problems
 from patience import until
 
 if TYPE_CHECKING:
@@ -49,8 +50,21 @@ def serving(site: Site, host: str) -> str:
     assert differences == []
     assert f"releases/{json.loads(committed)['release']}" == release
     manifest = json.loads(site.lab.read(host, f"/opt/tinyapp/{release}/manifest.json"))
-    assert site.scene.serves(host)["version"] == manifest["version"]
-    return str(manifest["version"])
+    version = str(manifest["version"])
+    assert answering(site, host)["version"] == version
+    return version
+
+
+def answering(site: Site, host: str) -> dict[str, Any]:
+    """Return what a service says; one that dies again and again does not answer each time."""
+    seen: list[dict[str, Any]] = []
+
+    def asked() -> bool:
+        seen.append(site.scene.serves(host))
+        return "version" in seen[-1]
+
+    until(asked, lambda: seen[-1], PATIENCE)
+    return seen[-1]
 
 
 def settled(site: Site) -> list[str]:
@@ -61,6 +75,7 @@ def settled(site: Site) -> list[str]:
         return [h for h in HOSTS if site.scene.sh(h, look) in ("active", "activating")]
 
     until(lambda: not at_work(), lambda: f"at work on {at_work()}", PATIENCE)
+    at_rest(site.lab)  # a session that was left may still be building
     return [serving(site, host) for host in HOSTS]
 
 
@@ -207,7 +222,8 @@ def test_of_two_controllers_at_once_each_wins_whole_or_is_told_who_is_in_its_way
         if done.status:
             held_by = [each for each in problems(done) if each["code"] == "locked"]
             assert held_by, done.said
-            assert all("is held by a deploy" in each["what"] for each in held_by), held_by
+            # Between the taking of a lock and its note, nobody knows whose it is.
+            assert all(re.search(r"is held by (a|another) deploy", e["what"]) for e in held_by)
     now = settled(site)
     assert now[0] == now[1]
     assert now[0] in (won or [old])

@@ -69,15 +69,19 @@ def release(scene: Scene) -> str:
 
 
 @pytest.mark.parametrize(
-    ("fault", "code"),
-    [("start", "unit-failed"), ("healthz", "check-failed"), ("late:0.2", "unit-failed")],
+    ("fault", "code", "deadline"),
+    [
+        ("start", "unit-failed", "60s"),
+        ("healthz", "check-failed", "3s"),
+        ("late:0.2", "unit-failed", "60s"),
+    ],
 )
 def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switched(
-    scene: Scene, fault: str, code: str
+    scene: Scene, fault: str, code: str, deadline: str
 ) -> None:
     before = scene.serves(HOST)
     with customers(scene) as load:
-        health = {**HEALTH, "deadline": "3s", "min_healthy": "1s"}
+        health = {**HEALTH, "deadline": deadline, "min_healthy": "1s"}
         done = deploy(scene, "2.0.0", fault, health=health)
     assert done.status == 3, done.said
     (result,) = done.result["hosts"].values()
@@ -93,7 +97,7 @@ def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switch
 def test_a_release_that_fails_after_its_trial_is_taken_back_without_a_lost_request(
     scene: Scene,
 ) -> None:
-    health = {**HEALTH, "checks": [{"http": HTTP}, {"command": "/bin/false"}], "deadline": "2s"}
+    health = {**HEALTH, "checks": [{"http": HTTP}, {"command": "/bin/false"}], "deadline": "15s"}
     with customers(scene) as load:
         done = deploy(scene, "2.0.0", health=health)
     assert done.status == 4, done.said

@@ -59,9 +59,10 @@ class Site:
         return str(json.loads(self.sh(f'python3 -c "{code}"') or '{"release": ""}')["release"])
 
     def settle(self) -> None:
-        """Wait until no transaction is open any more."""
+        """Wait until no transaction is open any more, and its driver has ended."""
+        at_work = "ls /var/lib/shipit/txn/app.json; systemctl is-active shipit-app | grep activ"
         until(
-            lambda: not self.sh("ls /var/lib/shipit/txn/app.json 2>/dev/null"),
+            lambda: not self.sh(f"({at_work}) 2>/dev/null | grep -v inactive"),
             lambda: self.sh("journalctl -n 60 --no-pager"),
             PATIENCE,
         )

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -534,8 +535,8 @@ def test_bulk_arrives_whole_over_one_channel_and_several(
         place = at(host, address="127.0.0.1", port=relay.port)
         with linked(network, place) as link:
             wire = link.open()
-            count = ship(link, wire, files, done.append)
             several = bulk.channels(link.rtt, sum(file.size for file in files)) > 0
+            count = ship(link, wire, files, done.append)
             assert (count == 0) == several
             assert several or rtt == 0  # a busy machine may be as slow as a long way
             found = arrived(wire)
@@ -581,17 +582,18 @@ def test_a_full_disk_ends_the_bulk_with_its_own_words(
 
 
 def test_more_connections_than_sshd_takes_at_once_all_come_through(
-    lab: Lab, network: Network, tmp_path: Path
+    lab: Lab, tmp_path: Path
 ) -> None:
     jump, host = lab.hosts["web1"], lab.hosts["web2"]
     trust(tmp_path, f"{jump.address} {jump.host_key}")
     ways = [at(jump), at(host, proxy_jump=f"deploy@{jump.address}")] * 12
 
-    def uid(place: Endpoint) -> None:
+    def log_in(network: Network, place: Endpoint) -> None:
         connect(place, AGENT, network).close()
 
-    with ThreadPoolExecutor(len(ways)) as pool:
-        list(pool.map(uid, ways))
+    # sshd tosses a coin for each: on a busy machine three tries may all lose.
+    with Network(tmp_path, Limits(tries=8)) as network, ThreadPoolExecutor(len(ways)) as pool:
+        list(pool.map(partial(log_in, network), ways))
 
 
 def test_the_inventorys_variables_reach_the_host(
