@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hosts.load import Demand
-from load.story import BROKEN, GOOD, GUNICORN, ROLLBACK, TINYAPP, Act, App, Stage
+from load.story import BROKEN, GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, Act, App, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,15 +20,16 @@ HOST = "web1"
 MET_BY_NOBODY = {"restart": slice(1, None), "overlap": slice(None)}
 # Few, as other tests are at work beside: `make load` is the one that measures.
 CUSTOMERS = Demand(rate=100, kept=5, fresh=5, long=1, long_page="/slow?seconds=3")
+SERVICE_RESTARTS = 1012  # what a websocket is told: IANA's registry of close codes
 
 
-# uvicorn is played by the recipes, and at length by `make load`.
 @pytest.mark.parametrize(
     ("app", "handover"),
     [
         pytest.param(TINYAPP, "restart", id="tinyapp-restart"),
         pytest.param(TINYAPP, "overlap", id="tinyapp-overlap"),
         pytest.param(GUNICORN, "overlap", id="gunicorn-overlap", marks=pytest.mark.index),
+        pytest.param(UVICORN, "overlap", id="uvicorn-overlap", marks=pytest.mark.index),
     ],
 )
 def test_no_request_is_lost_by_deploys_broken_releases_and_a_rollback(
@@ -36,8 +38,11 @@ def test_no_request_is_lost_by_deploys_broken_releases_and_a_rollback(
     lab.reset(HOST)
     stage = Stage.set(tmp_path, lab, HOST, app, handover)
     broken = [Act(BROKEN, fault) for fault in app.faults[MET_BY_NOBODY[handover]]]
-    with stage.customers(CUSTOMERS) as load:
+    with stage.customers(replace(CUSTOMERS, websocket=app.websocket)) as load:
         for act in (Act(GOOD), *broken, Act(ROLLBACK)):
             stage.play(act)
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.1", "1.0.2"}
+    # At the deploy and at the rollback: within stop_timeout, after which nothing would be told.
+    closes = [close.code for close in load.result.closes]
+    assert closes == ([SERVICE_RESTARTS] * 2 if app.websocket else [])

@@ -3,8 +3,9 @@
     make load LOAD_DEPLOYS=100 LOAD_RATE=500 LOAD_SERVERS="uvicorn gunicorn"
 
 Every act is done by the command line, in turn: a good deploy, a broken release, a good deploy, a
-rollback. Ends with 1 if a request was lost, a broken release answered one, or an act did not end as
-it should. Where no hosts can be booted it says why, and that is a failure only with CI=true.
+rollback. Ends with 1 if a request was lost, a broken release answered one, a websocket was not
+told of its end, or an act did not end as it should. Where no hosts can be booted it says why, and
+that is a failure only with CI=true.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hosts.load import Demand
+from hosts.wire import NO_CLOSE
 from load.story import GUNICORN, UVICORN, NotAsTold, Stage, acts
 from shipit.lab import Lab, LabError, obstacles
 
@@ -62,7 +64,12 @@ class Outcome:
 
     @property
     def is_good(self) -> bool:
-        return not (self.result.failures or self.of_broken or self.went_wrong)
+        return not (self.result.failures or self.torn or self.of_broken or self.went_wrong)
+
+    @property
+    def torn(self) -> int:
+        """The websockets that ended without a word, as one that stop_timeout has cut short."""
+        return sum(close.code == NO_CLOSE for close in self.result.closes)
 
 
 def parse(arguments: Sequence[str] | None = None) -> Order:
@@ -72,7 +79,7 @@ def parse(arguments: Sequence[str] | None = None) -> Order:
     parser.add_argument("--deploys", type=int, default=100, help="acts for each server (100)")
     parser.add_argument("--rate", type=float, default=500.0, help="requests a second (500)")
     parser.add_argument("--servers", default=" ".join(APPS), help=f"of {', '.join(APPS)} (all)")
-    parser.add_argument("--handover", default="restart", help="as in the playbook (restart)")
+    parser.add_argument("--handover", default="overlap", help="as in the playbook (overlap)")
     parser.add_argument("--long", type=float, default=10.0, help="seconds of long requests (10)")
     wanted = parser.parse_args(arguments)
     servers = tuple(wanted.servers.split())
