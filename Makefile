@@ -33,7 +33,8 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 faults: $(READY) ## every fault at every state on real hosts, and FAULTS=300 random pairs of them
-	FAULTS=$(FAULTS) tests/as-root $(BIN)/pytest -s tests/hosts/test_faults.py
+	FAULTS=$(FAULTS) tests/as-root $(BIN)/pytest -s tests/hosts/test_faults.py \
+	  tests/hosts/test_hard_times.py tests/hosts/test_disk.py
 
 load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count what customers lost
 	PYTHONPATH=tests $(BIN)/python -m load.wheels

@@ -27,7 +27,8 @@ PATIENCE = 120.0  # seconds
 ALL = os.environ.get("FAULTS", "0") != "0"
 ROUNDS = 12 if ALL else 2
 DEATHS = (0.2, 0.29, 0.3, 0.31, 0.4, 0.6, 0.8) if ALL else (0.29, 0.31, 0.6)  # seconds
-STEPS = ("receive", "build", "arm", "activate", "check", "commit") if ALL else ("arm", "commit")
+EVERY_STEP = ("receive", "build", "arm", "trial", "activate", "check", "commit")
+STEPS = EVERY_STEP if ALL else ("arm", "commit")
 HELD, CRASH = "/run/held", "/run/crash"
 CHECKS = [{"http": f"http://127.0.0.1:{PORT}/healthz"}]
 WAITING = f"/bin/sh -c 'while test -e {HELD}; do sleep 0.05; done'"
@@ -239,7 +240,8 @@ def test_of_two_controllers_at_once_each_wins_whole_or_is_told_who_is_in_its_way
 def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
     site: Site, step: str, times: int
 ) -> None:
-    site.wants(confirm_timeout="5s")
+    web = {**WEB, "handover": "overlap" if step == "trial" else "restart"}
+    site.wants(confirm_timeout="5s", services={"web": web})
     process = site.scene.start("deploy", "--json")
     site.undo.callback(stopped, process)
     before = heard(process, all_in(step, HOSTS[:1]))
