@@ -106,22 +106,32 @@ def test_only_the_act_whose_gate_fails_may_end_badly() -> None:
 
 def test_every_fault_has_its_act_which_ends_with_the_first_release() -> None:
     assert [each.fault for each in FAULTS] == list(Fault)
-    assert {(each.ends, each.runs) for each in FAULTS} == {((4, 3), Runs.FIRST)}
+    assert {each.runs for each in FAULTS} == {Runs.FIRST}
+
+
+def test_a_controller_is_killed_or_understands_it_and_a_bug_of_its_own_is_wrong() -> None:
+    ends = {each.fault: each.ends for each in FAULTS}
+    assert ends.pop(Fault.CONTROLLER) == (-9,)
+    assert set(ends.values()) == {(4, 5)}
+    (said,) = acts.wrong_with(FAULTS[0], [1], {}, {})
+    assert said == "it ended with exit status 1, and -9 (killed) was expected"
+    (said,) = acts.wrong_with(FAULTS[1], [-9], {}, {})
+    assert said == "it ended with exit status -9 (killed), and 4 or 5 was expected"
 
 
 @pytest.mark.parametrize(
     ("health", "deadline"),
     [
         ([CHECK], "1m"),
-        ({"checks": [CHECK], "deadline": "5s"}, "15s"),
+        ({"checks": [CHECK], "deadline": "5s"}, "30s"),
         ({"checks": [CHECK], "deadline": "5m"}, "5m"),
-        ({"checks": [CHECK], "deadline": "{{ patience }}"}, "{{ patience }}"),
+        ({"checks": [CHECK], "deadline": "{{ patience }}"}, acts.PATIENT),
     ],
 )
-def test_a_gate_that_lasts_can_t_pass_and_leaves_time_for_a_trial_and_a_fault(
+def test_a_gate_that_lasts_can_t_pass_and_ends_long_after_its_lease(
     health: object, deadline: str
 ) -> None:
-    made: dict[str, Any] = dict(acts.with_a_gate_that_lasts({"health": health}))
+    made: dict[str, Any] = dict(acts.with_a_gate_that_lasts({"health": health, "confirm": "host"}))
     assert made["health"]["checks"] == [CHECK, {"command": FAILING}]
     assert made["health"]["deadline"] == deadline
-    assert made["confirm_timeout"] == acts.LEASE
+    assert (made["confirm"], made["confirm_timeout"]) == ("controller", acts.LEASE)

@@ -50,7 +50,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *parts(
             "rehearse",
             "acts casting machines nspawn following vagrant playbill page recording stage "
-            "glance spectator pulse customers faults",
+            "glance spectator pulse customers ledgers faults",
         ),
     ),
     "entry": ("options", "usecases", "conduct", "cli", "__main__"),

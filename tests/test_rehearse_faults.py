@@ -12,6 +12,7 @@ from shipit.events import Event, HostFailed, Noted, Problem, StepBegan
 from shipit.lab import LabError
 from shipit.rehearse import faults
 from shipit.rehearse.acts import Fault
+from shipit.rehearse.ledgers import Attempt
 
 if TYPE_CHECKING:
     import pytest
@@ -35,11 +36,26 @@ class Machines:
         return self
 
     @property
+    def stdout(self) -> str:
+        return ""  # of a ledger that has not begun
+
+    @property
     def returncode(self) -> int:
         return int(self.looks > 2)
 
     def mend_cable(self, machine: str) -> None:
         self.mended.append(machine)
+
+
+class Writing(Machines):
+    """Stands in for machines whose ledger has one line more each time it is read."""
+
+    @property
+    def stdout(self) -> str:
+        self.lines += 1
+        return f'{{"txn": "{self.lines}", "outcome": "reverted"}}'
+
+    lines = 0
 
 
 def place(machines: Machines) -> faults.Place:
@@ -61,6 +77,12 @@ def test_the_killed_controller_says_nothing_more_and_the_time_is_taken() -> None
     assert (machines.looks, machines.mended) == (3, ["m1"])
     assert damage.host == "web"
     assert told == [Noted("in the gate of web: now the controller is killed")]
+
+
+def test_what_hosts_wrote_down_since_the_deploy_began_is_kept() -> None:
+    damage = faults.play(Fault.CONTROLLER, lasting, place(Writing()), lambda _: None)
+    assert damage.attempts == {"web": Attempt("2", "reverted")}
+    assert faults.play(Fault.CONTROLLER, lasting, place(Machines()), lambda _: None).attempts == {}
 
 
 def test_a_deploy_that_never_comes_to_its_gate_is_told_with_its_status_and_why() -> None:

@@ -18,7 +18,7 @@ from hosts.scene import PORT, SECRET, Scene
 from shipit.errors import InputError
 from shipit.events import Event, Noted, RunEnded
 from shipit.lab import Lab
-from shipit.rehearse import rehearse
+from shipit.rehearse import acts, rehearse
 from shipit.rehearse.acts import Fault
 from shipit.wishes import Run
 
@@ -128,6 +128,24 @@ def test_what_the_world_does_to_a_deploy_is_played_as_well(scene: Scene) -> None
     assert left(scene) == []
 
 
+def test_a_gate_that_fails_by_itself_does_not_pass_for_the_lease(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.wheel("1.0.0")
+    health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "5s"}
+    scene.playbook("1.0.0", health=health, confirm="host")
+    monkeypatch.setattr(acts, "LEASE", "10m")  # as if the hosts' leases did nothing
+    monkeypatch.setattr(acts, "LASTING", 8.0)
+    told = list[Event]()
+    assert rehearse(run_of(scene), told.append, faults=True) == 3
+    report = str(told[-1])
+    assert report.count("as expected") == 4
+    for host in ("web_1", "web_2"):
+        assert f"{host}: it was not its lease that brought it back: [check-failed]" in report
+    assert "after the fault, by itself" in report
+    assert left(scene) == []
+
+
 def test_a_broken_release_fails_the_rehearsal_and_nothing_more_is_played(scene: Scene) -> None:
     scene.wheel("1.0.0", fault="healthz")
     health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "2s"}
@@ -169,7 +187,7 @@ def test_machines_that_are_kept_can_be_reached_as_told(scene: Scene) -> None:
     program = textwrap.dedent("""
         import sys
         from shipit.events import Noted
-        from shipit.rehearse import rehearse
+        from shipit.rehearse import acts, rehearse
         from shipit.wishes import Run
         from pathlib import Path
 

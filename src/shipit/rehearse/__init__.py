@@ -16,7 +16,7 @@ from shipit import deploy, inventory
 from shipit.errors import InputError, Mistake, Place
 from shipit.events import Noted
 from shipit.offers import wanted_by
-from shipit.rehearse import casting, customers, nspawn, playbill, spectator, vagrant
+from shipit.rehearse import casting, customers, ledgers, nspawn, playbill, spectator, vagrant
 from shipit.rehearse import faults as breaking
 from shipit.rehearse.acts import ACTS, FAULTS, Bar, Scene, as_written, wrong_with
 from shipit.rehearse.page import page
@@ -187,21 +187,26 @@ def _perform(act: Act, stage: Stage, emit: Emit) -> _Ended:
 
 def _break(fault: Fault, act: Act, stage: Stage, emit: Emit) -> _Ended:
     """Break a deploy of every deployment; the slowest return is the one that counts."""
-    slowest, bars = 0.0, list[Bar]()
+    slowest, statuses, wrong, bars = 0.0, list[int](), list[str](), list[Bar]()
     for each in stage.wanted:
         changed = as_changed(each, act.change or as_written)
-        names = {wish.target.name: stage.cast.machines[wish.target.name] for wish in each}
-        told = changed[0].target.deployment
-        place = breaking.Place(told.app, names, stage.machines, told.health.deadline)
-        ship = partial(deploy.ship, changed, stage.run)
-        damage = breaking.play(fault, ship, place, emit)
+        place = _place(changed, stage)
+        damage = breaking.play(fault, partial(deploy.ship, changed, stage.run), place, emit)
+        if damage.status == INTERRUPTED:
+            return _Ended([INTERRUPTED])
         if damage.seconds is None:
-            return _Ended([], (f"{place.app}: {breaking.unsettled(damage, place)}",))
-        if damage.status == 0:
-            return _Ended([0])
+            return _Ended(statuses, (*wrong, f"{place.app}: {breaking.unsettled(damage, place)}"))
+        statuses.append(damage.status)
+        wrong += ledgers.otherwise(fault, damage.host, damage.attempts)
         slowest = max(slowest, damage.seconds)
         bars += [
             Bar(damage.host, "deploy", 0.0, damage.after),
             Bar(damage.host, fault.value, damage.after, damage.seconds, ok=False),
         ]
-    return _Ended([], settled=slowest, bars=tuple(bars))
+    return _Ended(statuses, tuple(wrong), slowest, tuple(bars))
+
+
+def _place(wanted: Sequence[Wish], stage: Stage) -> breaking.Place:
+    names = {wish.target.name: stage.cast.machines[wish.target.name] for wish in wanted}
+    told = wanted[0].target.deployment
+    return breaking.Place(told.app, names, stage.machines, told.health.deadline)

@@ -16,7 +16,9 @@ VARIABLE = "SHIPIT_REHEARSAL"
 FAILING = "/bin/false"  # as a health check: on every host, and never good
 LEASE = "5s"  # a deploy that is broken off need not be waited for any longer
 QUICKLY = {"deadline": "5s", "min_healthy": "1s"}  # a gate that can't pass needs no patience
-LASTING = 15.0  # seconds: in a gate there is time for a fault
+LASTING = 30.0  # seconds: in a gate there is time for a fault, and for the lease to run out
+PATIENT = "10m"  # where a template says how long: longer than any, as the fault ends the gate
+KILLED = -9  # the exit status of a process that was killed, as subprocess has it
 FOUND_OUT = (4, 3)  # after the switch, or before it: on a slow machine, in its trial
 
 Values = Mapping[str, object]
@@ -41,13 +43,16 @@ def with_a_gate_that_fails(values: Values) -> Values:
 
 
 def with_a_gate_that_lasts(values: Values) -> Values:
-    """Return the same deployment with a gate in which there is time for a fault."""
+    """Return the same deployment with a gate in which there is time for a fault.
+
+    It is asked for by a controller, and by a lease that runs out before the gate does.
+    """
     written = values.get("health")
     own = written.get("deadline", "1m") if isinstance(written, Mapping) else "1m"
     changed = with_a_gate_that_fails(values)
     health = changed["health"]
     lasting = {**health, "deadline": _lasting(own)} if isinstance(health, Mapping) else health
-    return {**changed, "health": lasting, "confirm_timeout": LEASE}
+    return {**changed, "health": lasting, "confirm": "controller", "confirm_timeout": LEASE}
 
 
 def _lasting(deadline: object) -> object:
@@ -55,7 +60,7 @@ def _lasting(deadline: object) -> object:
     try:
         is_short = duration(deadline) < LASTING
     except UnfitError:  # a template: only its host's variables tell
-        return deadline
+        return PATIENT
     return f"{LASTING:g}s" if is_short else deadline
 
 
@@ -95,6 +100,16 @@ class Fault(Enum):
     REBOOT = "a host reboots"
     POWER = "a host's power is cut"
 
+    @property
+    def is_left_to_the_lease(self) -> bool:
+        """Whether a host learns by its lease alone that it has to go back."""
+        return self in (Fault.CONTROLLER, Fault.CABLE)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The exit statuses that a controller may have: it is killed, or understands."""
+        return (KILLED,) if self is Fault.CONTROLLER else (4, 5)
+
 
 @dataclass(frozen=True)
 class Act:
@@ -104,7 +119,7 @@ class Act:
         change: what it changes before it deploys; None is a rollback.
         ends: the exit statuses that it may have.
         runs: what must run on every host afterwards.
-        fault: what happens in its gate; the deploy then ends with any status but 0.
+        fault: what happens in its gate.
     """
 
     title: str
@@ -121,7 +136,7 @@ ACTS = (
     Act("roll back", None, (0,), Runs.FIRST),
 )
 FAULTS = tuple(
-    Act(f"in the gate {fault.value}", with_a_gate_that_lasts, FOUND_OUT, Runs.FIRST, fault)
+    Act(f"in the gate {fault.value}", with_a_gate_that_lasts, fault.ends, Runs.FIRST, fault)
     for fault in Fault
 )
 
@@ -188,8 +203,9 @@ def wrong_with(
     act: Act, statuses: list[int], sights: Mapping[tuple[str, str], Sight], first: Releases
 ) -> tuple[str, ...]:
     """Return what is not as it has to be after an act; `first` is what ran after the first one."""
+    ends = " or ".join(map(_status, act.ends))
     wrong = [
-        f"it ended with exit status {status}, and {' or '.join(map(str, act.ends))} was expected"
+        f"it ended with exit status {_status(status)}, and {ends} was expected"
         for status in statuses
         if status not in act.ends
     ]
@@ -203,3 +219,7 @@ def wrong_with(
             wrong.append(f"{host}: {sight.release} runs; expected {act.runs.value} ({wanted})")
         wrong += [f"{host}: {each}" for each in sight.wrong]
     return tuple(wrong)
+
+
+def _status(status: int) -> str:
+    return f"{status} (killed)" if status == KILLED else str(status)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shipit.errors import ShipitError
 from shipit.events import HostFailed, Noted, StepBegan
 from shipit.lab import LabError
+from shipit.rehearse import ledgers
 from shipit.rehearse.acts import Fault
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from shipit.events import Emit, Event
+    from shipit.rehearse.ledgers import Attempt
     from shipit.rehearse.machines import Machines
 
     Ship = Callable[[Emit], int]
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 GATE = "check"  # the step during which it happens
 STAGING_SECONDS = 600.0  # at most, beside the playbook's patience, until the gate
 SETTLING_SECONDS = 300.0  # at most, beside the playbook's patience, from the fault on
-ENDING_SECONDS = 60.0  # at most, for the controller to understand what happened
+ENDING_SECONDS = 60.0  # at most, beside that patience, for the controller to understand it
 _PAUSE_SECONDS = 0.05
 
 
@@ -43,12 +45,14 @@ class Damage:
         seconds: from the fault until what it hit had settled it; None: it did not come to that.
         host: the one it happened to; empty if no gate began.
         after: the seconds from the beginning of the deploy until the fault.
+        attempts: what hosts wrote into their ledgers meanwhile, the last line of each.
     """
 
     status: int
     seconds: float | None
     host: str = ""
     after: float = 0.0
+    attempts: Mapping[str, Attempt] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,13 @@ class Place:
         except LabError:
             return False
 
+    def attempts(self) -> dict[str, Attempt]:
+        """Return each host's last attempt."""
+        return {
+            host: ledgers.newest(self.machines, machine, self.app)
+            for host, machine in self.names.items()
+        }
+
     @property
     def staging(self) -> float:
         """The seconds that it may take until a gate begins."""
@@ -83,6 +94,11 @@ class Place:
     def settling(self) -> float:
         """The seconds that it may take from the fault on."""
         return SETTLING_SECONDS + self.patience
+
+    @property
+    def ending(self) -> float:
+        """The seconds that the controller may take then: it may have to bring others back."""
+        return ENDING_SECONDS + self.patience
 
 
 def play(fault: Fault, ship: Ship, place: Place, emit: Emit) -> Damage:
@@ -96,7 +112,7 @@ def play(fault: Fault, ship: Ship, place: Place, emit: Emit) -> Damage:
     fork = multiprocessing.get_context("fork")  # what is shipped lives in this process alone
     hearing, telling = fork.Pipe(duplex=False)
     controller = fork.Process(target=_control, args=(ship, telling), daemon=True)
-    began = time.monotonic()
+    before, began = place.attempts(), time.monotonic()
     controller.start()
     telling.close()
     try:
@@ -105,11 +121,13 @@ def play(fault: Fault, ship: Ship, place: Place, emit: Emit) -> Damage:
         if host:
             emit(Noted(f"in the gate of {host}: now {fault.value}"))
         seconds = _struck(fault, place, host, controller.kill) if host else None
-        controller.join(ENDING_SECONDS)
+        told = place.attempts() if seconds is not None else before
+        controller.join(place.ending)
     finally:
         controller.kill()
         controller.join()
-    return Damage(controller.exitcode or 0, seconds, host, after)
+    new = {name: attempt for name, attempt in told.items() if attempt != before[name]}
+    return Damage(controller.exitcode or 0, seconds, host, after, new)
 
 
 def unsettled(damage: Damage, place: Place) -> str:
