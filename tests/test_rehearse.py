@@ -1,5 +1,6 @@
 """What a rehearsal refuses at once. How it plays: tests/hosts/test_rehearse.py."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from shipit.errors import InputError
 from shipit.events import Event
 from shipit.lab import LabError
-from shipit.rehearse import _refuse_if_unwritable, rehearse, vagrant
+from shipit.rehearse import PROVIDERS, _refuse_if_unwritable, nspawn, rehearse, vagrant
 from shipit.wishes import Run
 
 
@@ -51,3 +52,21 @@ def test_a_report_that_can_t_be_written_is_told_before_anything_is_played(tmp_pa
         with pytest.raises(InputError, match="the report can't be written here"):
             _refuse_if_unwritable(report)
     _refuse_if_unwritable(tmp_path / "report.html")
+
+
+def test_an_older_report_does_not_outlive_a_rehearsal_that_fails_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    willing = replace(nspawn.PROVIDER, refuse=lambda: None)
+    monkeypatch.setitem(PROVIDERS, "nspawn", willing)
+    older = (tmp_path / "report.html", tmp_path / "report.txt")
+    for path in older:
+        path.write_text("as expected")
+    with pytest.raises(InputError):
+        rehearse(Run(tmp_path / "playbook.yaml"), list[Event]().append, report=older[0])
+    assert not any(path.exists() for path in older)
+    link = tmp_path / "stdout"
+    link.symlink_to("/dev/null")
+    with pytest.raises(InputError):
+        rehearse(Run(tmp_path / "playbook.yaml"), list[Event]().append, report=link)
+    assert link.is_symlink()

@@ -9,18 +9,23 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hosts.scene import PORT, SECRET, Scene
 from shipit.errors import InputError
 from shipit.events import Event, Noted, RunEnded
-from shipit.lab import Lab
-from shipit.rehearse import acts, rehearse
+from shipit.lab import Lab, LabError
+from shipit.rehearse import PROVIDERS, acts, nspawn, rehearse
 from shipit.rehearse.acts import Fault
 from shipit.wishes import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 INVENTORY = """
 all:
@@ -168,16 +173,105 @@ def test_a_mistake_in_the_playbook_is_told_before_anything_is_booted(scene: Scen
     assert left(scene) == []
 
 
-def test_ctrl_c_takes_the_machines_down(scene: Scene) -> None:
+def test_ctrl_c_takes_the_machines_down_and_the_report_says_how_far_it_came(scene: Scene) -> None:
     scene.wheel("1.0.0")
     scene.playbook("1.0.0")
+    told = list[Event]()
 
     def stop_at_the_second_act(event: Event) -> None:
+        told.append(event)
         if isinstance(event, Noted) and event.text.startswith("act 2"):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        rehearse(run_of(scene), stop_at_the_second_act)
+    assert rehearse(run_of(scene), stop_at_the_second_act) == 130
+    report = str(told[-1])
+    assert report.count("as expected") == 1
+    assert report.count("interrupted") == 1
+    assert left(scene) == []
+
+
+class Lame(Lab):
+    """Machines that don't do as they are told: no reboot comes to an end."""
+
+    def reboot(self, name: str, *, timeout: float = 60.0) -> None:
+        raise LabError("boot-timeout", f"{name} accepted no login within {timeout:.0f} s")
+
+
+class Watched(Lab):
+    """Machines at whose sight somebody presses Ctrl-C, and which won't go afterwards."""
+
+    def run(
+        self,
+        name: str,
+        *argv: str,
+        input: str | None = None,  # noqa: A002 - as subprocess.run calls it
+        timeout: float = 30.0,
+    ) -> subprocess.CompletedProcess[str]:
+        if argv[0] == "python3":
+            raise KeyboardInterrupt
+        return super().run(name, *argv, input=input, timeout=timeout)
+
+    def down(self) -> None:
+        super().down()
+        raise LabError("lab-left", "a mount would not go")
+
+
+def play_on(kind: type[Lab], fault: Fault, patch: pytest.MonkeyPatch) -> None:
+    """Let a rehearsal be played on such machines, and of the faults only this one."""
+
+    def up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Lab:
+        return kind.up(names, folder, emit=tell)
+
+    others = frozenset(set(Fault) - {fault})
+    patch.setitem(PROVIDERS, "nspawn", replace(nspawn.PROVIDER, up=up, unable=others))
+
+
+def test_a_machine_that_does_not_come_back_is_an_act_gone_wrong(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.wheel("1.0.0")
+    scene.playbook("1.0.0")
+    play_on(Lame, Fault.REBOOT, monkeypatch)
+    told, page = list[Event](), tmp_path / "report.html"
+    assert rehearse(run_of(scene), told.append, faults=True, report=page) == 3
+    report = page.with_suffix(".txt").read_text()
+    assert Noted(report) in told
+    assert report.count("as expected") == 4
+    assert "accepted no login within 60 s [boot-timeout]" in report
+    assert "NOT AS EXPECTED" in page.read_text()
+    assert left(scene) == []
+
+
+def test_ctrl_c_in_the_gate_of_a_fault_is_an_interruption(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.wheel("1.0.0")
+    scene.playbook("1.0.0")
+    play_on(Lab, Fault.AGENT, monkeypatch)
+    told = list[Event]()
+
+    def stop_in_the_gate(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, Noted) and event.text.startswith("in the gate of"):
+            raise KeyboardInterrupt
+
+    assert rehearse(run_of(scene), stop_in_the_gate, faults=True) == 130
+    report = str(told[-1])
+    assert report.count("as expected") == 4
+    assert report.count("interrupted") == 1
+    assert left(scene) == []
+
+
+def test_the_report_is_written_also_where_the_machines_would_not_go(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.wheel("1.0.0")
+    scene.playbook("1.0.0")
+    play_on(Watched, Fault.AGENT, monkeypatch)
+    page = tmp_path / "report.html"
+    with pytest.raises(LabError, match="a mount would not go"):
+        rehearse(run_of(scene), list[Event]().append, report=page)
+    assert "interrupted" in page.with_suffix(".txt").read_text()
     assert left(scene) == []
 
 

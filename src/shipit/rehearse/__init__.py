@@ -8,6 +8,7 @@ in a deploy. What the machines are is their provider's business.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from shipit import deploy, inventory
 from shipit.errors import InputError, Mistake, Place
 from shipit.events import Noted
+from shipit.lab import LabError
 from shipit.offers import wanted_by
 from shipit.rehearse import casting, customers, ledgers, nspawn, playbill, spectator, vagrant
 from shipit.rehearse import faults as breaking
@@ -63,21 +65,26 @@ def rehearse(
 
     Raises:
         InputError: something a person wrote is wrong; told before a machine is booted.
-        LabError: this machine can't boot others, or one of them failed.
+        LabError: this machine can't boot others, or can't remove them.
     """
     maker = _provider(provider)
     _refuse_if_unwritable(report)
+    _remove_older(report)
     recording = Recording(emit)
     wanted = wanted_by(run, recording)
     planned = _planned(run, wanted, maker, (*ACTS, *FAULTS) if faults else ACTS)
-    with machines_for(planned.cast, maker, recording, keep=keep) as machines:
-        place = stage(run, wanted, planned.cast, machines)
-        try:
-            played = _played(place, planned, recording)
-        finally:
-            if keep:
-                emit(Noted(how_to_reach(place)))
-    _tell(played, report, emit)
+    played = None
+    try:
+        with machines_for(planned.cast, maker, recording, keep=keep) as machines:
+            place = stage(run, wanted, planned.cast, machines)
+            try:
+                played = _played(place, planned, recording)
+            finally:
+                if keep:
+                    emit(Noted(how_to_reach(place)))
+    finally:
+        if played is not None:  # also where the machines can't be removed
+            _tell(played, report, emit)
     if played.is_interrupted:
         return INTERRUPTED
     return 0 if played.is_good else FAILED
@@ -113,6 +120,14 @@ def _refuse_if_unwritable(report: Path | None) -> None:
         )
 
 
+def _remove_older(report: Path | None) -> None:
+    """Let no older report stand in for this one, should it never be written."""
+    for path in _files(report) if report else ():
+        if path.is_file() and not path.is_symlink():  # /dev/null and /dev/stdout are no report
+            with suppress(PermissionError):  # a folder of others: it is overwritten at the end
+                path.unlink()
+
+
 def _files(report: Path) -> tuple[Path, Path]:
     return report, report.with_name(report.name.removesuffix(".html") + ".txt")
 
@@ -134,8 +149,13 @@ def _played(stage: Stage, planned: Performance, recording: Recording) -> Perform
     """Play the acts, up to the first that goes wrong or is interrupted."""
     scenes: list[Scene] = []
     for number, act in enumerate(planned.acts, 1):
-        recording(Noted(f"act {number} of {len(planned.acts)}: {act.title}"))
-        scene = _play(act, stage, recording, scenes)
+        try:
+            recording(Noted(f"act {number} of {len(planned.acts)}: {act.title}"))
+            scene = _play(act, stage, recording, scenes)
+        except KeyboardInterrupt:
+            scene = None
+        except LabError as error:
+            scene = _broken_off(act, error, recording)
         if scene is None:
             return replace(planned, scenes=scenes, is_interrupted=True)
         scenes.append(scene)
@@ -160,6 +180,12 @@ def _play(act: Act, stage: Stage, recording: Recording, before: Sequence[Scene])
     told = recording.masked((*wrong, *recording.problems)) if wrong else ()
     bars = (*recording.bars, *ended.bars)
     return Scene(act, seconds, told, sights, ended.settled, served, bars)
+
+
+def _broken_off(act: Act, error: LabError, recording: Recording) -> Scene:
+    """Return the scene of an act whose machines did not do as they were told."""
+    told = recording.masked((str(error), *recording.problems))
+    return Scene(act, recording.seconds, told, bars=recording.bars)
 
 
 @dataclass(frozen=True)
