@@ -8,7 +8,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from shipit.errors import InputError, Mistake
-from shipit.events import Event, HostFailed, Noted, Problem, StepBegan
+from shipit.events import (
+    Event,
+    HostFailed,
+    Noted,
+    Problem,
+    RunBegan,
+    SecretsKnown,
+    StepBegan,
+    StepEnded,
+)
 from shipit.lab import LabError
 from shipit.rehearse import faults
 from shipit.rehearse.acts import Fault
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
 
     from shipit.events import Emit
     from shipit.rehearse.machines import Machines as Port
+
+GATE = StepBegan("web", "check")
 
 
 class Machines:
@@ -63,7 +74,7 @@ def place(machines: Machines) -> faults.Place:
 
 
 def lasting(emit: Emit) -> int:
-    emit(StepBegan("web", "check"))
+    emit(GATE)
     signal.pause()  # in the process that is killed
     return 0
 
@@ -76,7 +87,7 @@ def test_the_killed_controller_says_nothing_more_and_the_time_is_taken() -> None
     assert damage.seconds is not None
     assert (machines.looks, machines.mended) == (3, ["m1"])
     assert damage.host == "web"
-    assert told == [Noted("in the gate of web: now the controller is killed")]
+    assert told == [GATE, Noted("in the gate of web: now the controller is killed")]
 
 
 def test_what_hosts_wrote_down_since_the_deploy_began_is_kept() -> None:
@@ -97,7 +108,7 @@ def test_a_deploy_that_never_comes_to_its_gate_is_told_with_its_status_and_why()
     there = place(Machines())
     damage = faults.play(Fault.POWER, refused, there, told.append)
     assert (damage.status, damage.seconds, damage.host) == (3, None, "")
-    assert told == [failed]
+    assert told == [StepBegan("web", "build"), failed]
     said = faults.unsettled(damage, there)
     assert said == "the deploy ended with exit status 3 before a gate began"
 
@@ -128,13 +139,42 @@ def test_a_deploy_that_lasts_is_told_with_how_long_it_had(monkeypatch: pytest.Mo
 
 def test_what_fails_after_a_gate_began_is_the_fault_s_doing_and_not_told() -> None:
     def struck(emit: Emit) -> int:
-        emit(StepBegan("web", "check"))
+        emit(GATE)
         emit(HostFailed(Problem("web", "link-lost", "the host is gone")))
         return 5
 
     told = list[Event]()
     damage = faults.play(Fault.AGENT, struck, place(Machines()), told.append)
-    assert (damage.host, [type(event) for event in told]) == ("web", [Noted])
+    assert (damage.host, [type(event) for event in told]) == ("web", [StepBegan, Noted])
+
+
+def test_each_step_up_to_the_gate_is_told_and_no_secret_leaves_the_controller() -> None:
+    def telling(emit: Emit) -> int:
+        emit(RunBegan("deploy", "app", ("web",)))
+        emit(SecretsKnown(lambda text: text.replace("s3ntinel", "***")))
+        emit(Noted("the password is s3ntinel"))
+        emit(StepEnded("web", "activate", 1.5, ok=True))
+        emit(GATE)
+        emit(StepEnded("web", "check", 1.0, ok=False))
+        return 4
+
+    told = list[Event]()
+    assert faults.play(Fault.AGENT, telling, place(Machines()), told.append).status == 4
+    assert told == [
+        RunBegan("deploy", "app", ("web",)),
+        Noted("the password is ***"),
+        StepEnded("web", "activate", 1.5, ok=True),
+        GATE,
+        Noted("in the gate of web: now a host's agent is killed"),
+    ]
+
+
+def test_while_hosts_settle_it_a_sign_of_life_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "TELLING_SECONDS", 0.0)
+    told = list[Event]()
+    faults.play(Fault.CONTROLLER, lasting, place(Machines()), told.append)
+    texts = [event.text for event in told if isinstance(event, Noted)]
+    assert [text.partition(",")[0] for text in texts[1:]] == ["still settling"] * 2
 
 
 def test_who_does_not_settle_it_in_the_playbook_s_own_time_is_told(

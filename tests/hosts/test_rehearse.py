@@ -18,7 +18,7 @@ import pytest
 
 from hosts.scene import PORT, SECRET, Scene
 from shipit.errors import InputError
-from shipit.events import Event, Noted, RunEnded
+from shipit.events import Event, Noted, RunBegan, RunEnded
 from shipit.lab import Lab, LabError
 from shipit.rehearse import PROVIDERS, acts, nspawn, rehearse
 from shipit.rehearse.acts import Fault
@@ -123,13 +123,16 @@ def test_machines_that_vagrant_made_are_played_on_over_ssh_alone(
 def test_what_the_world_does_to_a_deploy_is_played_as_well(scene: Scene) -> None:
     scene.wheel("1.0.0")
     scene.playbook("1.0.0")
-    told = list[Event]()
-    assert rehearse(run_of(scene), told.append, faults=True) == 0, told
-    report = str(told[-1])
+    told, out = list[Event](), scene.folder.parent / "report.html"
+    assert rehearse(run_of(scene), told.append, faults=True, report=out) == 0, told
+    report = out.with_suffix(".txt").read_text()
     assert report.count("as expected") == 9
     for fault in Fault:
         assert f"in the gate {fault.value}" in report
     assert report.count("after the fault, by itself") == 5
+    began = [event.app for event in told if isinstance(event, RunBegan)]
+    assert len(began) == 9  # a broken deploy is told from its beginning
+    assert out.read_text().count('<span class="mark switch"') >= 4 * 2 + 5
     assert left(scene) == []
 
 

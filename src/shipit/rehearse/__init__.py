@@ -198,26 +198,26 @@ class _Ended:
     bars: tuple[Bar, ...] = ()
 
 
-def _perform(act: Act, stage: Stage, emit: Emit) -> _Ended:
+def _perform(act: Act, stage: Stage, recording: Recording) -> _Ended:
     if act.change is None:
-        return _Ended([deploy.rollback(stage.run, emit)])
+        return _Ended([deploy.rollback(stage.run, recording)])
     if act.fault is not None:
-        return _break(act.fault, act, stage, emit)
+        return _break(act.fault, act, stage, recording)
     statuses: list[int] = []
     for each in stage.wanted:
-        statuses.append(deploy.ship(as_changed(each, act.change), stage.run, emit))
+        statuses.append(deploy.ship(as_changed(each, act.change), stage.run, recording))
         if statuses[-1] == INTERRUPTED:
             break
     return _Ended(statuses)
 
 
-def _break(fault: Fault, act: Act, stage: Stage, emit: Emit) -> _Ended:
+def _break(fault: Fault, act: Act, stage: Stage, recording: Recording) -> _Ended:
     """Break a deploy of every deployment; the slowest return is the one that counts."""
     slowest, statuses, wrong, bars = 0.0, list[int](), list[str](), list[Bar]()
     for each in stage.wanted:
         changed = as_changed(each, act.change or as_written)
-        place = _place(changed, stage)
-        damage = breaking.play(fault, partial(deploy.ship, changed, stage.run), place, emit)
+        place, began = _place(changed, stage), recording.seconds
+        damage = breaking.play(fault, partial(deploy.ship, changed, stage.run), place, recording)
         if damage.status == INTERRUPTED:
             return _Ended([INTERRUPTED])
         if damage.seconds is None:
@@ -225,10 +225,8 @@ def _break(fault: Fault, act: Act, stage: Stage, emit: Emit) -> _Ended:
         statuses.append(damage.status)
         wrong += ledgers.otherwise(fault, damage.host, damage.attempts)
         slowest = max(slowest, damage.seconds)
-        bars += [
-            Bar(damage.host, "deploy", 0.0, damage.after),
-            Bar(damage.host, fault.value, damage.after, damage.seconds, ok=False),
-        ]
+        struck = began + damage.after
+        bars.append(Bar(damage.host, fault.value, struck, damage.seconds, ok=False))
     return _Ended(statuses, tuple(wrong), slowest, tuple(bars))
 
 

@@ -11,10 +11,11 @@ import multiprocessing
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from shipit.errors import ShipitError
-from shipit.events import HostFailed, Noted, StepBegan
+from shipit.events import Noted, SecretsKnown, StepBegan
+from shipit.faces.masking import Veil, masked
 from shipit.lab import LabError
 from shipit.rehearse import ledgers
 from shipit.rehearse.acts import Fault
@@ -33,6 +34,7 @@ GATE = "check"  # the step during which it happens
 STAGING_SECONDS = 600.0  # at most, beside the playbook's patience, until the gate
 SETTLING_SECONDS = 300.0  # at most, beside the playbook's patience, from the fault on
 ENDING_SECONDS = 60.0  # at most, beside that patience, for the controller to understand it
+TELLING_SECONDS = 15.0  # between two signs of life while nothing is to be seen
 _PAUSE_SECONDS = 0.05
 
 
@@ -44,7 +46,7 @@ class Damage:
         status: the controller's exit status; negative if it was killed.
         seconds: from the fault until what it hit had settled it; None: it did not come to that.
         host: the one it happened to; empty if no gate began.
-        after: the seconds from the beginning of the deploy until the fault.
+        after: the seconds from the beginning of `play` until the fault.
         attempts: what hosts wrote into their ledgers meanwhile, the last line of each.
     """
 
@@ -104,7 +106,7 @@ class Place:
 def play(fault: Fault, ship: Ship, place: Place, emit: Emit) -> Damage:
     """Deploy by `ship` in a process of its own; let the fault happen in the first gate, and tell.
 
-    What failed before that is told to `emit`, too; what the fault makes fail is not.
+    All that happens until then is told to `emit`, too; what the fault makes fail is not.
 
     Raises:
         LabError: a machine did not do as it was told.
@@ -112,7 +114,7 @@ def play(fault: Fault, ship: Ship, place: Place, emit: Emit) -> Damage:
     fork = multiprocessing.get_context("fork")  # what is shipped lives in this process alone
     hearing, telling = fork.Pipe(duplex=False)
     controller = fork.Process(target=_control, args=(ship, telling), daemon=True)
-    before, began = place.attempts(), time.monotonic()
+    began, before = time.monotonic(), place.attempts()
     controller.start()
     telling.close()
     try:
@@ -120,7 +122,7 @@ def play(fault: Fault, ship: Ship, place: Place, emit: Emit) -> Damage:
         after = time.monotonic() - began
         if host:
             emit(Noted(f"in the gate of {host}: now {fault.value}"))
-        seconds = _struck(fault, place, host, controller.kill) if host else None
+        seconds = _struck(fault, place, host, controller.kill, emit) if host else None
         told = place.attempts() if seconds is not None else before
         controller.join(place.ending)
     finally:
@@ -143,16 +145,20 @@ def unsettled(damage: Damage, place: Place) -> str:
 
 
 def _control(ship: Ship, telling: Connection) -> None:
-    """Be the controller: tell what fails until a gate begins, and whose does."""
-    alone = threading.Lock()  # hosts tell of themselves in threads of their own
+    """Be the controller: tell what happens until a gate begins.
+
+    A SecretsKnown can't travel: what it hides is hidden before it leaves.
+    """
+    alone, veil = threading.Lock(), Veil()  # hosts tell of themselves in threads of their own
 
     def emit(event: Event) -> None:
-        begins = isinstance(event, StepBegan) and event.step == GATE
         with alone:
-            if not telling.closed and (begins or isinstance(event, HostFailed | Noted)):
-                telling.send(event)
-            if begins:
-                telling.close()
+            if isinstance(event, SecretsKnown):
+                veil.learn(event.hide)
+            elif not telling.closed:
+                telling.send(masked(event, veil))
+                if _begins_a_gate(event):
+                    telling.close()
 
     try:
         status = ship(emit)
@@ -163,6 +169,10 @@ def _control(ship: Ship, telling: Connection) -> None:
     raise SystemExit(status)
 
 
+def _begins_a_gate(event: Event) -> TypeGuard[StepBegan]:
+    return isinstance(event, StepBegan) and event.step == GATE
+
+
 def _first_in_gate(hearing: Connection, emit: Emit, deadline: float) -> str:
     """Return the first host whose gate begins; empty if the deploy ended before, or lasts."""
     while hearing.poll(max(0.0, deadline - time.monotonic())):
@@ -170,13 +180,15 @@ def _first_in_gate(hearing: Connection, emit: Emit, deadline: float) -> str:
             event = hearing.recv()
         except EOFError:
             return ""
-        if isinstance(event, StepBegan):
-            return event.host
         emit(event)
+        if _begins_a_gate(event):
+            return event.host
     return ""
 
 
-def _struck(fault: Fault, place: Place, host: str, kill: Callable[[], None]) -> float | None:
+def _struck(
+    fault: Fault, place: Place, host: str, kill: Callable[[], None], emit: Emit
+) -> float | None:
     """Let it happen, wait until it is settled, and put the cable back."""
     machines, name = place.machines, place.names[host]
     began, hit = time.monotonic(), [name]
@@ -195,14 +207,20 @@ def _struck(fault: Fault, place: Place, host: str, kill: Callable[[], None]) -> 
             machines.power_cut(name)
             machines.boot(name)
     try:
-        return _settled(place, hit, began)
+        return _settled(place, hit, began, emit)
     finally:
         machines.mend_cable(name)
 
 
-def _settled(place: Place, hit: Sequence[str], began: float) -> float | None:
+def _settled(place: Place, hit: Sequence[str], began: float, emit: Emit) -> float | None:
+    """Wait until no host that was hit has a transaction, and say now and then that one has."""
+    told = began
     while not all(map(place.is_settled, hit)):
-        if time.monotonic() - began > place.settling:
+        now = time.monotonic()
+        if now - began > place.settling:
             return None
+        if now - told >= TELLING_SECONDS:
+            emit(Noted(f"still settling, {now - began:.0f} s after the fault"))
+            told = now
         time.sleep(_PAUSE_SECONDS)
     return time.monotonic() - began
