@@ -54,8 +54,18 @@ def test_every_deployment_keeps_a_host() -> None:
 
 def test_of_the_hosts_that_are_chosen_only_those_are_played() -> None:
     made = cast([["a", "b", "c"], ["d", "e"]], {"b", "c", "x"})
-    assert list(made.machines) == ["b", "c", "d", "e"]  # none of the second was chosen
-    assert made.left_out == ("a",)
+    assert list(made.machines) == ["b", "c", "d"]  # none of the second was chosen
+    assert made.left_out == ("a", "e")
+
+
+def test_the_hosts_that_are_chosen_are_all_played_however_many() -> None:
+    made = cast([["a", "b", "c", "d", "e", "f", "g"]], {"a", "b", "c", "d", "e", "g"})
+    assert list(made.machines) == ["a", "b", "c", "d", "e", "g"]
+    assert made.left_out == ("f",)
+
+
+def test_where_none_of_the_chosen_is_the_playbook_s_the_first_are_played() -> None:
+    assert cast([["a", "b", "c", "d", "e"]], {"x"}) == cast([["a", "b", "c", "d", "e"]])
 
 
 def test_a_machine_has_its_hosts_name_as_far_as_it_can() -> None:

@@ -1,15 +1,34 @@
 """What a rehearsal refuses at once. How it plays: tests/hosts/test_rehearse.py."""
 
+from __future__ import annotations
+
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+import wheelhouse
 from shipit.errors import InputError
-from shipit.events import Event
+from shipit.events import Event, Noted
 from shipit.lab import LabError
 from shipit.rehearse import PROVIDERS, _refuse_if_unwritable, nspawn, rehearse, vagrant
 from shipit.wishes import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from shipit.rehearse.machines import Machines
+
+PLAYBOOK = """
+hosts: web
+app: tinyapp
+wheel: tinyapp-1.0.0-py3-none-any.whl
+lock: requirements.lock
+wheelhouse: wheels
+services: {web: {command: tinyapp, socket: 8000}}
+health: [http: http://127.0.0.1:8000/healthz]
+"""
 
 
 def test_an_unknown_provider_is_refused_by_name(tmp_path: Path) -> None:
@@ -70,3 +89,38 @@ def test_an_older_report_does_not_outlive_a_rehearsal_that_fails_at_once(
     with pytest.raises(InputError):
         rehearse(Run(tmp_path / "playbook.yaml"), list[Event]().append, report=link)
     assert link.is_symlink()
+
+
+@pytest.fixture
+def told_of_casting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """Return what is told before the machines are made, with these hosts in the group."""
+
+    def up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Machines:
+        raise LabError("enough", "no machine is made here")
+
+    provider = replace(nspawn.PROVIDER, refuse=lambda: None, up=up)
+    monkeypatch.setitem(PROVIDERS, "nspawn", provider)
+    wheelhouse.tinyapp_wheel(tmp_path, "1.0.0", "", ())
+    wheelhouse.write_lock(tmp_path / "requirements.lock", [])
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "playbook.yaml").write_text(PLAYBOOK)
+
+    def told(inventory: str) -> list[str]:
+        path, events = tmp_path / "inventory.yaml", list[Event]()
+        path.write_text(inventory)
+        with pytest.raises(LabError, match="no machine is made here"):
+            rehearse(Run(tmp_path / "playbook.yaml", (path,)), events.append)
+        return [event.text for event in events if isinstance(event, Noted)]
+
+    return told
+
+
+def test_a_group_that_has_none_of_the_playbook_s_hosts_is_noted(
+    told_of_casting: Callable[[str], list[str]],
+) -> None:
+    hosts = "web: {hosts: {web1: , web2: }}"
+    astray = told_of_casting(f"{hosts}\nrehearsal: {{hosts: {{db1: }}}}\n")
+    assert astray[0].startswith("no host of the playbook is in the group rehearsal")
+    assert astray[1].endswith(": web1, web2")
+    (booting,) = told_of_casting(f"{hosts}\nrehearsal: {{hosts: {{web2: }}}}\n")
+    assert booting.endswith(": web2")

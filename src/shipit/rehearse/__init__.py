@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from shipit.events import Emit
     from shipit.rehearse.acts import Act, Fault
+    from shipit.rehearse.casting import Cast
     from shipit.rehearse.machines import Provider
     from shipit.rehearse.stage import Stage
     from shipit.wishes import Run, Wish
@@ -72,11 +73,12 @@ def rehearse(
     _remove_older(report)
     recording = Recording(emit)
     wanted = wanted_by(run, recording)
-    planned = _planned(run, wanted, maker, (*ACTS, *FAULTS) if faults else ACTS)
+    cast = _cast(run, wanted, recording)
+    planned = _planned(run, maker, (*ACTS, *FAULTS) if faults else ACTS, cast)
     played = None
     try:
-        with machines_for(planned.cast, maker, recording, keep=keep) as machines:
-            place = stage(run, wanted, planned.cast, machines)
+        with machines_for(cast, maker, recording, keep=keep) as machines:
+            place = stage(run, wanted, cast, machines)
             try:
                 played = _played(place, planned, recording)
             finally:
@@ -90,14 +92,19 @@ def rehearse(
     return 0 if played.is_good else FAILED
 
 
-def _planned(
-    run: Run, wanted: Sequence[Sequence[Wish]], maker: Provider, acts: Sequence[Act]
-) -> Performance:
-    chosen = inventory.load(run.inventory).groups.get(GROUP, ())
-    cast = casting.cast([[wish.target.name for wish in each] for each in wanted], chosen)
+def _planned(run: Run, maker: Provider, acts: Sequence[Act], cast: Cast) -> Performance:
     unplayable = tuple(act for act in acts if act.fault in maker.unable)
     playable = tuple(act for act in acts if act not in unplayable)
     return Performance(str(run.playbook), maker, cast, (), playable, unplayable)
+
+
+def _cast(run: Run, wanted: Sequence[Sequence[Wish]], emit: Emit) -> Cast:
+    groups = inventory.load(run.inventory).groups
+    chosen = groups.get(GROUP, ())
+    made = casting.cast([[wish.target.name for wish in each] for each in wanted], chosen)
+    if GROUP in groups and not set(chosen) & set(made.machines):
+        emit(Noted(f"no host of the playbook is in the group {GROUP}: the first ones are played"))
+    return made
 
 
 def _provider(name: str) -> Provider:

@@ -44,20 +44,21 @@ class Cast:
 def cast(
     deployments: Sequence[Sequence[str]], chosen: Collection[str] = (), most: int = MOST
 ) -> Cast:
-    """Choose hosts: the first of each deployment in any case, then the others in order.
+    """Choose hosts: those that a person chose, and the first of each deployment in any case.
 
     Args:
         deployments: the names of the hosts of each.
-        chosen: of these hosts those that are played, if a deployment has any of them.
-        most: how many machines there may be, unless there are more deployments.
+        chosen: all of these hosts are played, however many.
+        most: how many machines there may be where none was chosen, unless there are more
+            deployments.
     """
     every = list(dict.fromkeys(name for names in deployments for name in names))
-    able = [[name for name in names if name in chosen] or names for names in deployments]
-    firsts = dict.fromkeys(names[0] for names in able)
-    others = (name for names in able for name in names)
-    first = list(dict.fromkeys([*firsts, *others]))[: max(most, len(firsts))]
-    played = [name for name in every if name in first]
-    left_out = tuple(name for name in every if name not in first)
+    meant = [name for name in every if name in chosen]
+    needed = {names[0] for names in deployments if not set(names) & set(meant)}
+    room = 0 if meant else max(0, most - len(needed))
+    more = [name for name in every if name not in needed][:room]
+    played = [name for name in every if name in {*meant, *needed, *more}]
+    left_out = tuple(name for name in every if name not in played)
     return Cast(dict(zip(played, _machine_names(played), strict=True)), left_out)
 
 
