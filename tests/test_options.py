@@ -108,3 +108,14 @@ def test_only_a_rehearsal_takes_the_example_where_there_is_no_inventory(project:
     assert options.inventory(PLAYBOOK, (), {}, names) == (Path("inventory.example.yaml"),)
     (project / "inventory.yaml").write_text("all:\n")
     assert options.inventory(PLAYBOOK, (), {}, names) == (Path("inventory.yaml"),)
+
+
+def test_a_limit_may_name_groups_and_hosts_and_no_program_is_run_to_find_them(
+    project: Path,
+) -> None:
+    inventory = project / "inventory.yaml"
+    inventory.write_text("web: {hosts: {web1: }}\n")
+    assert {"web", "web1"} <= set(options.limits(PLAYBOOK, (), {}))
+    inventory.chmod(0o755)
+    assert options.limits(PLAYBOOK, (), {}) == ()
+    assert options.limits(Path("nowhere.yaml"), (), {}) == ()

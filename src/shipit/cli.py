@@ -20,7 +20,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from shipit import __version__
 from shipit.conduct import INTERRUPTED, UNTOUCHED, Asked, Session, conduct, sigterm_as_ctrl_c
-from shipit.errors import InputError, Mistake, ShipitError
+from shipit.errors import InputError, Mistake
 from shipit.usecases import UseCases
 
 if TYPE_CHECKING:
@@ -68,20 +68,13 @@ def _become_password() -> str:
 def _names_for_limit(
     ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer hosts and groups; inventories that are programs are not run for a mere Tab."""
-    from shipit import inventory, options
+    """Offer hosts and groups."""
+    from shipit import options
 
     # Where the line breaks off inside an option, click leaves the arguments before it unread.
     playbook = ctx.params.get("playbook") or next(iter(ctx.args), "")
     before, comma, last = incomplete.rpartition(",")
-    try:
-        sources = options.inventory(Path(playbook), ctx.params["inventory"], os.environ)
-        if any(path.is_file() and os.access(path, os.X_OK) for path in sources):
-            return []
-        known = inventory.load(sources)
-    except ShipitError:
-        return []
-    names = [*known.groups, *(host.name for host in known.hosts)]
+    names = options.limits(Path(playbook), ctx.params["inventory"], os.environ)
     return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
 
 

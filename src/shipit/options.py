@@ -2,17 +2,19 @@
 
 Promises Ansible's meaning of `-e`: `key=value` words are texts, `{...}` and `[...]` are YAML or
 JSON, `@file` is read, and a later one wins. Raises InputError for everything that makes no sense;
-reads no file but those, and connects to nothing.
+reads no file but those, and for completion the inventory; connects to nothing.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipit import yamlfile
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import InputError, Mistake, Place, ShipitError
+from shipit.inventory import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +25,18 @@ INVENTORY_NAMES = (
     *("hosts.yaml", "hosts.yml", "hosts.ini", "hosts"),
 )
 REHEARSAL_NAMES = (*INVENTORY_NAMES, "inventory.example.yaml")  # no real host is touched
+
+
+def limits(playbook: Path, given: Sequence[Path], environment: Mapping[str, str]) -> Sequence[str]:
+    """Return what `--limit` may name; inventories that are programs are not run for a mere Tab."""
+    try:
+        sources = inventory(playbook, given, environment)
+        if any(path.is_file() and os.access(path, os.X_OK) for path in sources):
+            return ()
+        known = load(sources)
+    except ShipitError:
+        return ()
+    return [*known.groups, *(host.name for host in known.hosts)]
 
 
 def extra_vars(texts: Iterable[str]) -> dict[str, object]:
