@@ -312,7 +312,12 @@ def doctor(session: Session) -> int:
         help="What makes the machines: systemd-nspawn (Linux, as root; the default) or Vagrant.",
     ),
     click.Option(["--keep"], is_flag=True, help="Leave the machines running at the end."),
-    click.Option(["--faults"], is_flag=True, help="Kill, cut off, reboot in the gate as well."),
+    click.Option(
+        ["--faults"],
+        is_flag=True,
+        help="Kill the controller and an agent, cut a cable, reboot a host and cut its power in "
+        "the gate as well; takes about three times as long.",
+    ),
     click.Option(
         ["--report"],
         type=_FILE,

@@ -214,9 +214,12 @@ class Lab:
         call("ip", "link", "set", self._machine(name).blueprint.label, "up")
 
     def stay(self) -> str:
-        """Let the hosts outlive this process; says until when."""
+        """Let the hosts outlive this process; says until when, in the words of a rehearsal."""
         atexit.unregister(self.down)
-        return "the machines stay until the next lab on this machine"
+        return (
+            "the machines stay until the next `shipit rehearse --provider nspawn` on this machine,"
+            " which removes them before it boots its own"
+        )
 
     def down(self) -> None:
         """Remove every trace of the lab; a second call does nothing.
