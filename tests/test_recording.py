@@ -28,6 +28,15 @@ def test_an_act_that_begins_forgets_the_last_one() -> None:
     assert not recording.problems
 
 
+def test_a_problem_is_kept_with_the_end_of_its_evidence() -> None:
+    recording = Recording(list[Event]().append)
+    evidence = "\n".join(f"line {number}" for number in range(30)) + "\n"
+    recording(HostFailed(Problem("web", "code", "it broke", "check", evidence=evidence)))
+    first, *rest = recording.problems
+    assert first == "web: check: it broke"
+    assert rest == [f"| line {number}" for number in range(20, 30)]
+
+
 def test_secrets_are_hidden_from_the_report_also_in_later_acts() -> None:
     recording = Recording(list[Event]().append)
     recording(SecretsKnown(lambda text: text.replace("s3ntinel", "***")))

@@ -167,6 +167,18 @@ def test_a_broken_release_fails_the_rehearsal_and_nothing_more_is_played(scene: 
     assert left(scene) == []
 
 
+def test_a_release_that_can_t_start_is_told_with_its_last_words(scene: Scene) -> None:
+    scene.wheel("1.0.0", fault="start")
+    scene.playbook("1.0.0")
+    told = list[Event]()
+    assert rehearse(run_of(scene), told.append) == 3
+    report = str(told[-1])
+    assert "NOT AS EXPECTED" in report
+    assert "web_1: check: tinyapp-web.service is" in report
+    assert "tinyapp: broken at start, as told" in report
+    assert left(scene) == []
+
+
 def test_a_mistake_in_the_playbook_is_told_before_anything_is_booted(scene: Scene) -> None:
     scene.playbook("1.0.0", unknown="key")
     told = list[Event]()

@@ -12,9 +12,11 @@ from shipit.events import HostFailed, SecretsKnown, StepEnded
 from shipit.rehearse.acts import Bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from shipit.events import Emit, Event, Problem
+
+EVIDENCE_LINES = 10  # of each problem: enough for a traceback's end, few enough for a report
 
 
 class Recording:
@@ -55,10 +57,8 @@ class Recording:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why hosts failed in this act, each in a sentence."""
-        return tuple(
-            f"{each.host}: {each.step or 'connect'}: {each.what}" for each in self._problems
-        )
+        """Why hosts failed in this act: each in a sentence, and the end of its evidence."""
+        return tuple(line for each in self._problems for line in _told(each))
 
     def masked(self, texts: Iterable[str]) -> tuple[str, ...]:
         return tuple(map(self._masked, texts))
@@ -67,3 +67,8 @@ class Recording:
         for hide in self._hides:
             text = hide(text)
         return text
+
+
+def _told(problem: Problem) -> Iterator[str]:
+    yield f"{problem.host}: {problem.step or 'connect'}: {problem.what}"
+    yield from (f"| {line}" for line in problem.evidence.rstrip().splitlines()[-EVIDENCE_LINES:])
