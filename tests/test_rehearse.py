@@ -92,7 +92,7 @@ def test_an_older_report_does_not_outlive_a_rehearsal_that_fails_at_once(
 
 
 @pytest.fixture
-def told_of_casting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+def told_of_casting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Return what is told before the machines are made, with these hosts in the group."""
 
     def up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Machines:
@@ -103,11 +103,11 @@ def told_of_casting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
     wheelhouse.tinyapp_wheel(tmp_path, "1.0.0", "", ())
     wheelhouse.write_lock(tmp_path / "requirements.lock", [])
     (tmp_path / "wheels").mkdir()
-    (tmp_path / "playbook.yaml").write_text(PLAYBOOK)
 
-    def told(inventory: str) -> list[str]:
+    def told(inventory: str, playbook: str = PLAYBOOK) -> list[str]:
         path, events = tmp_path / "inventory.yaml", list[Event]()
         path.write_text(inventory)
+        (tmp_path / "playbook.yaml").write_text(playbook)
         with pytest.raises(LabError, match="no machine is made here"):
             rehearse(Run(tmp_path / "playbook.yaml", (path,)), events.append)
         return [event.text for event in events if isinstance(event, Noted)]
@@ -116,7 +116,7 @@ def told_of_casting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 
 
 def test_a_group_that_has_none_of_the_playbook_s_hosts_is_noted(
-    told_of_casting: Callable[[str], list[str]],
+    told_of_casting: Callable[..., list[str]],
 ) -> None:
     hosts = "web: {hosts: {web1: , web2: }}"
     astray = told_of_casting(f"{hosts}\nrehearsal: {{hosts: {{db1: }}}}\n")
@@ -124,3 +124,13 @@ def test_a_group_that_has_none_of_the_playbook_s_hosts_is_noted(
     assert astray[1].endswith(": web1, web2")
     (booting,) = told_of_casting(f"{hosts}\nrehearsal: {{hosts: {{web2: }}}}\n")
     assert booting.endswith(": web2")
+
+
+def test_a_playbook_that_no_act_can_change_is_refused_before_a_machine_is_made(
+    told_of_casting: Callable[..., list[str]],
+) -> None:
+    whole = PLAYBOOK.replace("{web: {command: tinyapp, socket: 8000}}", '"{{ services_of_us }}"')
+    variables = "{env_of_us: {}, services_of_us: {web: {command: tinyapp, socket: 8000}}}"
+    inventory = f"web: {{hosts: {{web1: }}, vars: {variables}}}\n"
+    with pytest.raises(InputError, match="rehearsal-env"):
+        told_of_casting(inventory, whole + 'env: "{{ env_of_us }}"\n')

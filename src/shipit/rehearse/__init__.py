@@ -75,6 +75,7 @@ def rehearse(
     wanted = wanted_by(run, recording)
     cast = _cast(run, wanted, recording)
     planned = _planned(run, maker, (*ACTS, *FAULTS) if faults else ACTS, cast)
+    _refuse_if_unchangeable(wanted, planned.acts)
     played = None
     try:
         with machines_for(cast, maker, recording, keep=keep) as machines:
@@ -96,6 +97,13 @@ def _planned(run: Run, maker: Provider, acts: Sequence[Act], cast: Cast) -> Perf
     unplayable = tuple(act for act in acts if act.fault in maker.unable)
     playable = tuple(act for act in acts if act not in unplayable)
     return Performance(str(run.playbook), maker, cast, (), playable, unplayable)
+
+
+def _refuse_if_unchangeable(wanted: Sequence[Sequence[Wish]], acts: Sequence[Act]) -> None:
+    """Say so before a machine is booted, and not in the middle of the acts."""
+    for change in dict.fromkeys(act.change or as_written for act in acts):
+        for each in wanted:
+            as_changed(each, change)
 
 
 def _cast(run: Run, wanted: Sequence[Sequence[Wish]], emit: Emit) -> Cast:
