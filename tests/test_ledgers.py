@@ -25,7 +25,7 @@ class Machines:
         self.text = text
 
     def run(self, machine: str, *argv: str) -> CompletedProcess[str]:
-        assert (machine, argv) == ("m1", ("tail", "-n", "1", "/opt/app/ledger.jsonl"))
+        assert (machine, argv) == ("m1", ("tail", "-n", "1", "/srv/app/ledger.jsonl"))
         return CompletedProcess(argv, 0, self.text, "")
 
 
@@ -38,7 +38,7 @@ class Machines:
     ],
 )
 def test_the_last_line_of_a_ledger_is_an_attempt(text: str, attempt: Attempt) -> None:
-    assert newest(cast("Port", Machines(text)), "m1", "app") == attempt
+    assert newest(cast("Port", Machines(text)), "m1", "/srv/app") == attempt
 
 
 @pytest.mark.parametrize("fault", [Fault.CONTROLLER, Fault.CABLE])

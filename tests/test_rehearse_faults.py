@@ -70,7 +70,7 @@ class Writing(Machines):
 
 
 def place(machines: Machines) -> faults.Place:
-    return faults.Place("app", {"web": "m1"}, cast("Port", machines), patience=0.0)
+    return faults.Place("app", "/srv/app", {"web": "m1"}, cast("Port", machines), patience=0.0)
 
 
 def lasting(emit: Emit) -> int:

@@ -248,4 +248,4 @@ def _break(fault: Fault, act: Act, stage: Stage, recording: Recording) -> _Ended
 def _place(wanted: Sequence[Wish], stage: Stage) -> breaking.Place:
     names = {wish.target.name: stage.cast.machines[wish.target.name] for wish in wanted}
     told = wanted[0].target.deployment
-    return breaking.Place(told.app, names, stage.machines, told.health.deadline)
+    return breaking.Place(told.app, told.root, names, stage.machines, told.health.deadline)

@@ -62,12 +62,14 @@ class Place:
     """Where it happens.
 
     Attributes:
+        root: where the app lies on its hosts.
         names: of the machine that plays each of the app's hosts.
         patience: seconds that the playbook gives a release to become healthy; what is slow on its
             way there is slow on its way back.
     """
 
     app: str
+    root: str
     names: Mapping[str, str]
     machines: Machines
     patience: float
@@ -83,7 +85,7 @@ class Place:
     def attempts(self) -> dict[str, Attempt]:
         """Return each host's last attempt."""
         return {
-            host: ledgers.newest(self.machines, machine, self.app)
+            host: ledgers.newest(self.machines, machine, self.root)
             for host, machine in self.names.items()
         }
 

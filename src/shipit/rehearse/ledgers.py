@@ -30,13 +30,13 @@ class Attempt:
     failure: str = ""
 
 
-def newest(machines: Machines, machine: str, app: str) -> Attempt:
-    """Return the last line of an app's ledger; an empty one where there is none.
+def newest(machines: Machines, machine: str, root: str) -> Attempt:
+    """Return the last line of the ledger of the app that lies in `root`; an empty one for none.
 
     Raises:
         LabError: the machine can't be asked.
     """
-    path = f"/opt/{app}/ledger.jsonl"  # as docs/host.md names it
+    path = f"{root}/ledger.jsonl"  # as docs/host.md names it
     last = machines.run(machine, "tail", "-n", "1", path).stdout
     line = json.loads(last) if last else {}
     return Attempt(*(str(line.get(key, "")) for key in ("txn", "outcome", "failure")))
