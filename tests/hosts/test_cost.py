@@ -6,8 +6,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 KIB = 1024
 RTT = 0.2  # long beside what either end takes to answer or to write a burst on a busy machine
 CONNECTION = 4  # turns of paramiko: greeting, keys, service, login; a slow host melts two into one
+TRIES = 4
 MANY = 30  # dependencies: the manifest grows with them
 CHANNEL = "Starting session: "  # sshd's words for every channel, at LogLevel VERBOSE
 
@@ -97,46 +99,78 @@ def costly(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Costl
         yield costly
 
 
+def fewest(turns: Iterator[int], enough: int) -> int:
+    """Return the fewest turns of some tries, the first that is few enough the last.
+
+    A busy machine now and then writes in two pieces what belongs together: that only adds turns.
+    """
+    tried: list[int] = []
+    for each in islice(turns, TRIES):
+        tried.append(each)
+        if each <= enough:
+            break
+    return min(tried)
+
+
 def test_connecting_and_logging_in_costs_four_turns(costly: Costly, tmp_path: Path) -> None:
     place = at(costly.scene.lab.hosts["web1"], address="127.0.0.1", port=costly.relay.port)
-    costly.relay.reset()
-    with Network(home=tmp_path) as network:
-        link = connect(place, agentzip.build(), network)
-        turns = costly.relay.turns
-        link.close()
-    assert turns <= CONNECTION
+
+    def connections() -> Iterator[int]:
+        while True:
+            costly.relay.reset()
+            with (
+                Network(home=tmp_path) as network,
+                closing(connect(place, agentzip.build(), network)),
+            ):
+                yield costly.relay.turns
+
+    assert fewest(connections(), CONNECTION) <= CONNECTION
 
 
 def test_a_no_op_costs_the_connection_and_five_turns_on_one_channel(costly: Costly) -> None:
-    costly.release("1.0.0")
-    costly.run("deploy", "--allow-older")  # whichever test came before: it is 1.0.0 that runs
-    wire = costly.run("deploy", "--json")
-    assert [result["outcome"] for result in wire.done.result["hosts"].values()] == ["unchanged"]
-    assert (wire.connections, wire.channels) == (1, 1)
-    assert wire.turns <= CONNECTION + 5
+    def no_ops() -> Iterator[int]:
+        costly.release("1.0.0")
+        costly.run("deploy", "--allow-older")  # whichever test came before: it is 1.0.0 that runs
+        while True:
+            wire = costly.run("deploy", "--json")
+            (ended,) = wire.done.result["hosts"].values()
+            assert ended["outcome"] == "unchanged"
+            assert (wire.connections, wire.channels) == (1, 1)
+            yield wire.turns
+
+    assert fewest(no_ops(), CONNECTION + 5) <= CONNECTION + 5
 
 
 def test_a_changed_app_costs_the_connection_and_eight_turns_and_little_but_its_wheel(
     costly: Costly,
 ) -> None:
-    wheel = costly.release("1.1.0")
-    wire = costly.run("deploy", "--allow-older", "--json")
-    (sent,) = wire.done.told("sent")
-    assert sent["total"] == wheel.stat().st_size
-    assert wire.sent - wheel.stat().st_size < 100 * KIB
-    assert (wire.connections, wire.channels) == (1, 1)
-    assert wire.turns <= CONNECTION + 8
+    def changes() -> Iterator[int]:
+        for number in count():
+            wheel = costly.release(f"1.1.{number}")
+            wire = costly.run("deploy", "--allow-older", "--json")
+            (sent,) = wire.done.told("sent")
+            assert sent["total"] == wheel.stat().st_size
+            assert wire.sent - wheel.stat().st_size < 100 * KIB
+            assert (wire.connections, wire.channels) == (1, 1)
+            yield wire.turns
+
+    assert fewest(changes(), CONNECTION + 8) <= CONNECTION + 8
 
 
 def test_a_rollback_sends_next_to_nothing(costly: Costly) -> None:
-    for version in ("1.2.0", "1.3.0"):
-        costly.release(version)
+    def rollbacks() -> Iterator[int]:
+        costly.release("1.2.0")
         costly.run("deploy", "--allow-older")
-    wire = costly.run("rollback", "--json")
-    assert wire.done.told("sent") == []
-    assert wire.sent < 100 * KIB
-    assert (wire.connections, wire.channels) == (1, 1)
-    assert wire.turns <= CONNECTION + 8
+        for number in count():
+            costly.release(f"1.3.{number}")
+            costly.run("deploy", "--allow-older")
+            wire = costly.run("rollback", "--json")
+            assert wire.done.told("sent") == []
+            assert wire.sent < 100 * KIB
+            assert (wire.connections, wire.channels) == (1, 1)
+            yield wire.turns
+
+    assert fewest(rollbacks(), CONNECTION + 8) <= CONNECTION + 8
 
 
 def test_ten_hosts_and_a_bundle_of_60_mb_need_less_than_150_mb_of_the_controller(
