@@ -7,6 +7,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,9 @@ from shipit.rollout import (
     drive,
     exit_status,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OLD, NEW = "1.0.0-aaaaaaaa", "1.1.0-bbbbbbbb"
 
@@ -223,6 +227,15 @@ def test_a_failed_gate_within_the_budget_calls_nobody_back() -> None:
     assert not [host for host, act in diary if act == "interrupt"]
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Have SIGINT heard as on a terminal: who is started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
     made, hosts, diary = fleet("a b")
     interrupted = threading.Event()
@@ -246,6 +259,7 @@ def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
     assert [moved.phase for moved in made.states.values()] == [Phase.RETURNED, Phase.UNTOUCHED]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_leaves_a_host_that_still_switches_to_itself() -> None:
     diary: list[tuple[str, str]] = []
     left = threading.Event()
