@@ -60,9 +60,10 @@ class Site:
 
     def settle(self) -> None:
         """Wait until no transaction is open any more, and its driver has ended."""
-        at_work = "ls /var/lib/shipit/txn/app.json; systemctl is-active shipit-app | grep activ"
+        is_open = "ls /var/lib/shipit/txn/app.json 2>/dev/null"
+        is_driven = "systemctl is-active shipit-app.service | grep -x -e active -e activating"
         until(
-            lambda: not self.sh(f"({at_work}) 2>/dev/null | grep -v inactive"),
+            lambda: not self.sh(f"{is_open}; {is_driven}"),
             lambda: self.sh("journalctl -n 60 --no-pager"),
             PATIENCE,
         )
