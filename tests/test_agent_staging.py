@@ -210,7 +210,7 @@ def small_disk(at: str, options: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", at], check=True)
+        subprocess.run(["umount", "-l", at], check=True)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,10 @@ class Site:
         self.scene.playbook(f"1.0.{self.number}", **changes)
 
     def spoil(self, name: str, do: str, undo: str) -> None:
-        """Change a host by a line of shell until the test's end."""
+        """Change a host by a line of shell until the test's end.
+
+        An undo must pass while an agent is still ending there: `umount -l`, not `umount`.
+        """
         self.undo.callback(self.scene.sh, name, undo)
         self.scene.sh(name, do)
 

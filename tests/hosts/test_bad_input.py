@@ -354,7 +354,7 @@ def test_a_current_that_is_a_directory_is_told_with_the_command(site: Site) -> N
 @pytest.mark.parametrize("folder", ["/opt", "/etc/systemd/system", "/var/lib"])
 def test_a_disk_that_is_read_only_is_told(site: Site, folder: str) -> None:
     mount = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"
-    site.spoil("web2", mount, f"umount {folder}")
+    site.spoil("web2", mount, f"umount -l {folder}")
     site.wants()
     says = [folder, "mounted read-only", "dmesg"]
     site.refuses(code="read-only", host="web2", says=says, staging=True)
@@ -372,7 +372,7 @@ def test_a_disk_that_is_too_small_is_told_with_what_is_needed(
 ) -> None:
     # The store alone lies on it, as where /var is a file system of its own.
     mount = f"mount -t tmpfs -o {options} small /var/lib/shipit"
-    site.spoil("web2", mount, "umount /var/lib/shipit")
+    site.spoil("web2", mount, "umount -l /var/lib/shipit")
     site.wants()
     says = [*says, "/var/lib/shipit"]
     site.refuses(code=code, host="web2", says=says, staging=True)
