@@ -3,7 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # seconds
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + bytes(900)
+LONG = bytes(900)
 
 
 @contextmanager
@@ -41,14 +41,17 @@ def plainly(answer: bytes) -> Callable[[socket.socket], None]:
     return reply
 
 
-def dribbling(connection: socket.socket) -> None:
+def dribbling(head: bytes) -> Callable[[socket.socket], None]:
     """Send a byte now and then for much longer than the probe waits, until it hangs up."""
-    try:
-        for byte in LONG:
-            connection.sendall(bytes([byte]))
-            time.sleep(0.05)
-    except OSError:
-        return
+
+    def dribble(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.sendall(head)
+            for byte in LONG:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.05)
+
+    return dribble
 
 
 @pytest.fixture
@@ -75,10 +78,19 @@ def test_an_http_answer_is_passed_on_as_it_is(
     assert (answer.error, answer.status, answer.body) == ("", status, body)
 
 
-def test_a_service_that_dribbles_is_cut_off_in_time(listener: socket.socket) -> None:
-    with answering(listener, dribbling):  # it would be whole after 45 s
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+    ],
+)
+def test_a_service_that_dribbles_is_cut_off_in_time(listener: socket.socket, head: bytes) -> None:
+    with answering(listener, dribbling(head)):  # it would be whole after 45 s
         answer = probes.get(url(listener), 0.3)
-    assert answer.error
+    assert answer.error == "no answer within 0.3 s"
 
 
 def test_what_is_no_http_is_said(listener: socket.socket) -> None:
@@ -88,8 +100,8 @@ def test_what_is_no_http_is_said(listener: socket.socket) -> None:
 
 def test_a_refused_connection_is_an_answer(listener: socket.socket) -> None:
     listener.close()
-    assert probes.tcp("127.0.0.1", 1, 1.0).error == "connection refused"
-    assert probes.get("http://127.0.0.1:1/", 1.0).error == "connection refused"
+    assert probes.tcp("127.0.0.1", 1, PATIENCE).error == "connection refused"
+    assert probes.get("http://127.0.0.1:1/", PATIENCE).error == "connection refused"
 
 
 @pytest.mark.parametrize("bad", ["ftp://x/", "http:///x", "http://x:99999/", "nonsense"])

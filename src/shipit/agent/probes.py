@@ -8,7 +8,8 @@ import http.client
 import socket
 import ssl
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import closing, contextmanager, suppress
 from typing import Callable, Iterator, Optional
 from urllib.parse import urlsplit
 
@@ -72,39 +73,42 @@ def _connection(
 
 
 def _get(connection: http.client.HTTPConnection, target: str, timeout: float) -> Answer:
-    with _cut_after(connection, timeout):
-        connection.request("GET", target, headers=AGENT)
-        answer = connection.getresponse()
-        return Answer(status=answer.status, body=answer.read(BODY_LIMIT))
+    deadline = time.monotonic() + timeout
+    with closing(connection):
+        connection.connect()
+        with _cut_at(deadline, connection.sock):
+            connection.request("GET", target, headers=AGENT)
+            answer = connection.getresponse()
+            return Answer(status=answer.status, body=answer.read(BODY_LIMIT))
 
 
 @contextmanager
-def _cut_after(connection: http.client.HTTPConnection, timeout: float) -> Iterator[None]:
-    """Bound the whole exchange: a socket's own timeout starts anew with every byte."""
+def _cut_at(deadline: float, sock: socket.socket) -> Iterator[None]:
+    """Bound a whole exchange: a socket's own timeout starts anew with every byte.
+
+    Raises:
+        TimeoutError: it was cut; what had been read until then may look whole.
+    """
     is_late = threading.Event()
-    timer = threading.Timer(timeout, _cut, [connection, is_late])
+
+    def cut() -> None:
+        is_late.set()
+        with suppress(OSError):  # it has just been closed: the exchange was over in time
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), cut)
     timer.daemon = True
     timer.start()
     try:
         yield
-    except (http.client.HTTPException, OSError) as error:
+    except (http.client.HTTPException, OSError, ValueError) as error:
         if is_late.is_set():  # it was we who broke it off
             raise TimeoutError from error
         raise
     finally:
         timer.cancel()
-        connection.close()
-
-
-def _cut(connection: http.client.HTTPConnection, is_late: threading.Event) -> None:
-    is_late.set()
-    sock = connection.sock
-    if sock is None:
-        return
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it has just been closed: the exchange was over in time
+    if is_late.is_set():
+        raise TimeoutError
 
 
 def tcp(address: str, port: int, timeout: float) -> Answer:
