@@ -52,6 +52,16 @@ def endpoint(of: socket.socket) -> Endpoint:
     return Endpoint(ip_address(name[0]), name[1])
 
 
+def test_a_descriptor_that_is_closed_meanwhile_hides_no_other(tmp_path: Path) -> None:
+    """The last of its own is always such a one: by it the directory was read."""
+    fds = tmp_path / "42" / "fd"
+    fds.mkdir(parents=True)
+    (fds / "3").symlink_to("socket:[7]")
+    (fds / "4").write_text("no link: what readlink meets is as wrong as one that is gone")
+    (fds / "5").symlink_to("socket:[9]")
+    assert processes.sockets_of("42", str(tmp_path)) == {"7", "9"}
+
+
 @pytest.mark.usefixtures("mine")
 def test_a_unit_whose_process_takes_a_connection_is_found_out(listener: socket.socket) -> None:
     taken: list[socket.socket] = []

@@ -23,14 +23,19 @@ def unit_of(pid: str, proc: str = "/proc") -> str:
 
 def sockets_of(pid: str, proc: str = "/proc") -> Set[str]:
     """Return the inodes of all sockets that a process has open."""
-    directory, found = os.path.join(proc, pid, "fd"), set()
+    directory = os.path.join(proc, pid, "fd")
+    found: Set[str] = set()
     try:
-        for name in os.listdir(directory):
-            kind, _, inode = os.readlink(os.path.join(directory, name)).partition(":[")
-            if kind == "socket":
-                found.add(inode.rstrip("]"))
+        names = os.listdir(directory)
     except OSError:  # the process has just ended
         return found
+    for name in names:
+        try:
+            kind, _, inode = os.readlink(os.path.join(directory, name)).partition(":[")
+        except OSError:  # it has just been closed
+            continue
+        if kind == "socket":
+            found.add(inode.rstrip("]"))
     return found
 
 
