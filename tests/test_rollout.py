@@ -7,12 +7,13 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patience import until
 from shipit.errors import HostError, Unreachable
 from shipit.events import BatchBegan, Event, HostResult, Outcome
 from shipit.phase import Host, Moved, Phase
@@ -196,10 +197,12 @@ def test_ctrl_c_brings_every_host_back() -> None:
 class Patient(Simulated):
     """A host that proves itself until it is called back."""
 
+    begun: threading.Event = field(default_factory=threading.Event)
     called_back: threading.Event = field(default_factory=threading.Event)
 
     def switch(self) -> Moved:
         super().switch()
+        self.begun.set()
         assert self.called_back.wait(timeout=60)
         return Moved(Phase.RETURNED, OLD)
 
@@ -210,10 +213,15 @@ class Patient(Simulated):
 
 def test_a_failed_gate_calls_back_at_once_who_still_proves_itself() -> None:
     diary: list[tuple[str, str]] = []
-    hosts: dict[str, Host] = {
-        "a": Patient("a", diary),
-        "b": Simulated("b", diary, {"switch": Phase.RETURNED}),
-    }
+    patient = Patient("a", diary)
+
+    class Failing(Simulated):
+        def switch(self) -> Moved:
+            assert patient.begun.wait(timeout=60)
+            return super().switch()
+
+    failing = Failing("b", diary, {"switch": Phase.RETURNED})
+    hosts: dict[str, Host] = {"a": patient, "b": failing}
     made = Fleet(hosts, {name: Moved(Phase.READY) for name in hosts})
     with ThreadPoolExecutor(2) as executor:
         drive(made, Policy(), executor, lambda _: None)
@@ -257,6 +265,44 @@ def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
     assert ("a", "interrupt") in diary
     assert made.interrupted
     assert [moved.phase for moved in made.states.values()] == [Phase.RETURNED, Phase.UNTOUCHED]
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_while_the_hosts_are_being_started_brings_every_host_back() -> None:
+    made, hosts, _ = fleet("a b")
+
+    class Pressed(ThreadPoolExecutor):
+        """Ctrl-C comes when a first switch has been handed to a thread, and the next has not."""
+
+        def submit(self, *order: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+            future = super().submit(*order)
+            if made.phases["a"] is Phase.STAGED and not made.interrupted:
+                signal.raise_signal(signal.SIGINT)
+            return future
+
+    with Pressed(2) as executor:
+        drive(made, Policy(), executor, lambda _: None)
+    assert made.interrupted
+    assert {host.running for host in hosts.values()} == {OLD}
+    assert Phase.UNKNOWN not in made.phases.values()
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_amid_the_commits_lets_every_host_commit() -> None:
+    made, hosts, diary = fleet("a b")
+
+    class Committing(Simulated):
+        def commit(self) -> Moved:
+            signal.raise_signal(signal.SIGINT)
+            assert until(lambda: made.interrupted, lambda: "it was not heard", 60.0)
+            return super().commit()
+
+    one = Committing("a", diary)
+    made.hosts = {"a": one, "b": hosts["b"]}
+    with ThreadPoolExecutor(1) as executor:  # b has not begun when it comes
+        drive(made, Policy(), executor, lambda _: None)
+    assert [host.committed for host in (one, hosts["b"])] == [NEW, NEW]
+    assert exit_status(made.results(), interrupted=made.interrupted) == 130
 
 
 @pytest.mark.usefixtures("ctrl_c")

@@ -7,8 +7,11 @@ step does on one host is the session's business. Canaries, pauses and run-once h
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from concurrent.futures import Executor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
@@ -17,9 +20,10 @@ from shipit.events import BatchBegan, Emit, HostEnded, HostFailed, HostResult, O
 from shipit.phase import Host, Moved, Phase, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 LOOK = 0.2  # seconds in which a Ctrl-C is heard
+CALLS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -153,40 +157,62 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
     the hosts to themselves: their leases run out and they go back alone.
     """
     began = time.monotonic()
-    while not isinstance(step := decide(fleet.phases, policy, stop=fleet.interrupted), Finish):
-        if isinstance(step, Switch):
-            emit(BatchBegan(step.number, step.of, step.hosts))
-        try:
-            _carry_out(step, fleet, policy, executor, emit)
-        except KeyboardInterrupt:
-            fleet.interrupted = True
-            _leave(fleet, step)
-            break
+    step: Step = Finish()
+    try:
+        with _first_ctrl_c_noted(fleet):
+            while not isinstance(
+                step := decide(fleet.phases, policy, stop=fleet.interrupted), Finish
+            ):
+                if isinstance(step, Switch):
+                    emit(BatchBegan(step.number, step.of, step.hosts))
+                _carry_out(step, fleet, policy, executor, emit)
+    except KeyboardInterrupt:
+        _leave(fleet, step)
     for name, moved in fleet.states.items():
         emit(HostEnded(name, moved.phase.outcome, moved.release, time.monotonic() - began))
 
 
+@contextmanager
+def _first_ctrl_c_noted(fleet: Fleet) -> Iterator[None]:
+    """Have a first Ctrl-C (or a SIGTERM that is to do the same) noted, and a second one raised.
+
+    An exception could strike at any line, such as between a host's start and our knowing of it.
+    """
+
+    def hear(*_: object) -> None:
+        if fleet.interrupted:
+            raise KeyboardInterrupt
+        fleet.interrupted = True
+
+    usual = signal.default_int_handler
+    at_main = threading.current_thread() is threading.main_thread()
+    numbers = [n for n in CALLS if at_main and signal.getsignal(n) is usual]
+    for number in numbers:
+        signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, usual)
+
+
 def _carry_out(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
-    """Let every host of the step act, side by side.
+    """Let every host of the step act, side by side, until they have or are called off.
 
     Raises:
-        KeyboardInterrupt: for the second time; hosts may still be at work.
+        KeyboardInterrupt: hosts may still be at work.
     """
     working = {
         executor.submit(_guarded, _act(step, fleet.hosts[name]), name): name for name in step.hosts
     }
+    # Commits are not called off: what some hosts have done for good, all are to do.
+    goes_on = not isinstance(step, Commit) and not (isinstance(step, GoBack) and fleet.interrupted)
     while working:
-        try:
-            was_lost = _is_lost(step, fleet.phases, policy)
-            for future in wait(working, timeout=LOOK, return_when="FIRST_COMPLETED").done:
-                _note(working[future], future, fleet, emit)
-                del working[future]
-            if _is_lost(step, fleet.phases, policy) and not was_lost:
-                _call_off(working, fleet)
-        except KeyboardInterrupt:
-            if fleet.interrupted:
-                raise
-            fleet.interrupted = True
+        for future in wait(working, timeout=LOOK, return_when="FIRST_COMPLETED").done:
+            _note(working[future], future, fleet, emit)
+            del working[future]
+        if goes_on and (fleet.interrupted or _is_lost(step, fleet.phases, policy)):
+            goes_on = False
             _call_off(working, fleet)
 
 
