@@ -12,6 +12,8 @@ from shipit.agent import interpreters
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 ANSWER = {"version": "3.12.1", "implementation": "cpython", "machine": "x86_64"}
 
 
@@ -63,6 +65,22 @@ def test_what_does_not_answer_is_left_out_and_not_asked_again(tmp_path: Path) ->
         (found,) = interpreters.find(cache, places)
         assert found.version == "3.12.1"
     assert asked(broken) == 1
+
+
+def test_one_that_was_too_slow_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = fake(tmp_path / "bin" / "python3.12")
+    quick = python.read_text()
+    python.write_text(quick + "sleep 30\n")  # of its child, which is not killed with it
+    cache, places = str(tmp_path / "cache"), [str(tmp_path / "bin")]
+    monkeypatch.setattr(interpreters, "TIMEOUT", 0.5)
+    assert interpreters.find(cache, places) == ()
+    monkeypatch.undo()
+    status = python.stat()
+    python.write_text(quick + "exit 0 2\n")  # as long as before, and of the same time: the same
+    os.utime(python, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert interpreters.find(cache, places)[0].version == "3.12.1"
 
 
 def test_one_that_was_removed_is_forgotten(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import time
+from contextlib import suppress
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import files
@@ -75,11 +76,17 @@ def _stamp(path: str) -> List[int]:
 
 
 def _ask(paths: List[str]) -> Dict[str, Optional[Dict[str, Any]]]:
-    """Ask the interpreters all at once; None for one that gives no sensible answer."""
+    """Ask the interpreters all at once; None for one that gives no sensible answer.
+
+    One that was too slow to answer is left out: it may be quicker next time.
+    """
     deadline = time.monotonic() + TIMEOUT
-    children = {path: child for path in paths for child in [_start(path)] if child}
-    answers = {path: _answer(path, child, deadline) for path, child in children.items()}
-    return {path: answers.get(path) for path in paths}
+    children = {path: _start(path) for path in paths}
+    answers: Dict[str, Optional[Dict[str, Any]]] = {}
+    for path, child in children.items():
+        with suppress(subprocess.TimeoutExpired):
+            answers[path] = _answer(path, child, deadline) if child else None
+    return answers
 
 
 def _start(path: str) -> Optional["subprocess.Popen[bytes]"]:
@@ -98,12 +105,15 @@ def _start(path: str) -> Optional["subprocess.Popen[bytes]"]:
 def _answer(
     path: str, child: "subprocess.Popen[bytes]", deadline: float
 ) -> Optional[Dict[str, Any]]:
+    with child:
+        try:
+            output, _ = child.communicate(timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()  # and what it has started may hold its output: that is not waited for
+            raise
     try:
-        output, _ = child.communicate(timeout=max(0.1, deadline - time.monotonic()))
         return to_json(Interpreter(path=path, **json.loads(output)))
-    except (subprocess.TimeoutExpired, ValueError, TypeError):
-        child.kill()
-        child.communicate()
+    except (ValueError, TypeError):
         return None
 
 
