@@ -163,7 +163,7 @@ class LiveTable:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._live.start()
+        self._live.start(refresh=True)  # what is told next goes above a table that is there
 
     def _tell(self, event: Event) -> None:
         with self._pen:
