@@ -163,10 +163,9 @@ def state() -> Path:
 
 def worker() -> None:
     """Beat into the state directory until told to stop."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     tell_systemd("READY=1")
-    while not stop.wait(0.2):
+    while not signal.sigtimedwait([signal.SIGTERM], 0.2):
         (state() / "heartbeat").write_text(f"{VERSION} {time.time():.1f}\n")
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAUSE_SECONDS = 0.2  # often enough to meet a restart, and little load
 PATIENCE_SECONDS = 30.0  # as a browser or a proxy has it
@@ -39,22 +42,23 @@ def status_of(url: str) -> int:
         return 0
 
 
-def listen(url: str, wanted: int, is_over: threading.Event) -> dict[str, float]:
+def listen(url: str, wanted: int, is_over: Callable[[], bool]) -> dict[str, float]:
     """Ask until it is over; returns what came of it."""
     asked = dropped = 0
     slowest = 0.0
-    while not is_over.wait(PAUSE_SECONDS):
+    while not is_over():
         began = time.monotonic()
         asked += 1
         dropped += status_of(url) != wanted
         slowest = max(slowest, time.monotonic() - began)
+        time.sleep(PAUSE_SECONDS)
     return {"asked": asked, "dropped": dropped, "slowest": slowest}
 
 
 def main(url: str, status: str, result: str) -> None:
-    is_over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: is_over.set())
-    found = listen(url, int(status), is_over)
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    found = listen(url, int(status), lambda: bool(told))
     Path(result).write_text(json.dumps(found))
 
 
