@@ -411,3 +411,29 @@ def test_a_reader_who_leaves_early_changes_nothing_about_the_run() -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (4, b"")
+
+
+def test_ctrl_c_after_all_is_told_ends_at_once_with_the_same_status() -> None:
+    """As where a connection still waits for its timeout, and would hold the terminal."""
+    code = """
+import os, signal, threading, time
+from shipit import cli
+
+def outlive():
+    while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(600)
+
+def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=outlive).start()
+    print("told")
+    return 4
+
+cli.main = main
+cli.entry()
+"""
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (4, "told\n", "")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -378,11 +379,12 @@ def main(arguments: Sequence[str] | None = None, use: UseCases | None = None) ->
 def entry() -> NoReturn:
     """Run the command line as a process of its own."""
     status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is told. A connection that still waits for its timeout must not hold the terminal.
     if status == INTERRUPTED:
-        # All is told. A connection that still waits for its timeout must not hold the terminal.
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(status)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(status))
     sys.exit(status)
 
 
