@@ -57,8 +57,12 @@ def prove(
     opened = doors(paths, host, wanted)
     if not opened:
         return None
-    since = host.wall()
-    _start(paths, host, wanted, opened, since, interrupted)
+    since, deadline = host.wall(), wanted.gate.deadline
+    _lay(paths, host, wanted, opened)
+    limit = call_limit(_units(opened), deadline)
+    starting = Starting(host, STEP, since, limit, deadline, interrupted)
+    starting.run("start", [door.socket for door in opened])
+    starting.run("start", [door.service.name for door in opened])
     tried = gate.subject(paths, host, as_tried(wanted, opened), since, {})
     failure = gate.run(host, tried, emit, interrupted)
     if failure is not None:
@@ -93,25 +97,14 @@ def socket_of(service: str) -> str:
     return service.rpartition(".")[0] + ".socket"
 
 
-def _start(
-    paths: Paths,
-    host: Host,
-    wanted: Manifest,
-    opened: List[Door],
-    since: float,
-    interrupted: Interrupted,
-) -> None:
+def _lay(paths: Paths, host: Host, wanted: Manifest, opened: List[Door]) -> None:
+    """Write the units of the trial, and have systemd know them."""
     texts = releases.trial_texts(paths, wanted)
     for door in opened:
         text = SOCKET.format(listen=door.private, service=door.service.name)
         host.install(os.path.join(paths.runtime_units, door.socket), text)
         host.install(os.path.join(paths.runtime_units, door.service.name), texts[door.service.name])
     ask(host, "daemon-reload", STEP)
-    deadline = wanted.gate.deadline
-    limit = call_limit(_units(opened), deadline)
-    starting = Starting(host, STEP, since, limit, deadline, interrupted)
-    starting.run("start", [door.socket for door in opened])
-    starting.run("start", [door.service.name for door in opened])
 
 
 def _units(opened: List[Door]) -> Tuple[Unit, ...]:
