@@ -15,6 +15,7 @@ import pytest
 from hosts.relay import Relay
 from patience import until
 from shipit.lab import SUDO_PASSWORD, Lab, LabError, LabHost
+from shipit.lab.image import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,11 +45,11 @@ def ssh(
     )
 
 
-def traces(prefix: str) -> list[str]:
-    """Everything on this machine that goes by a lab's prefix."""
+def traces(prefix: str, under: Path) -> list[str]:
+    """Everything on this machine that goes by the prefix of a lab that lies below this folder."""
     named = [
         *Path("/run/netns").glob(f"{prefix}-*"),
-        *Path("/sys/class/net").glob(f"{prefix}*"),
+        *(p for p in Path("/sys/class/net").iterdir() if p.name.partition("-")[0] == prefix),
         *Path("/run/shipit-lab").glob(f"{prefix}.*"),
         *Path("/run/systemd/nspawn").glob(f"*/{prefix}-*"),
         *CGROUPS.glob(f"{prefix}-*"),
@@ -62,7 +63,9 @@ def traces(prefix: str) -> list[str]:
         for listing in Path("/proc").glob("[0-9]*/cmdline")
         if f"--machine={prefix}-" in _text(listing)
     ]
-    return [*map(str, named), *mounts, *processes]
+    # Once it is free again, another worker's lab may go by it. The record is removed last.
+    record = _text(Path(f"/run/shipit-lab/{prefix}.json"))
+    return [] if record and f"{under}/" not in record else [*map(str, named), *mounts, *processes]
 
 
 def _text(listing: Path) -> str:
@@ -243,17 +246,17 @@ def test_labs_side_by_side_do_not_meet(lab: Lab, tmp_path: Path) -> None:
         assert other.prefix != lab.prefix
         assert theirs.address.rpartition(".")[0] != ours.address.rpartition(".")[0]
         assert ssh(theirs, "hostname").stdout == "web1\n"
-    assert traces(other.prefix) == []
+    assert traces(other.prefix, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
     assert ssh(ours, "true").returncode == 0
 
 
 def test_a_failing_block_leaves_nothing(lab_machine: None, tmp_path: Path) -> None:
     lab = Lab.up(["one", "two"], tmp_path)
-    assert traces(lab.prefix) != []
+    assert traces(lab.prefix, tmp_path) != []
     with pytest.raises(LabError, match="no-such-host"), lab:
         lab.run("three", "true")
-    assert traces(lab.prefix) == []
+    assert traces(lab.prefix, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -265,10 +268,10 @@ def test_a_boot_that_fails_leaves_nothing(lab_machine: None, tmp_path: Path) -> 
 
 def test_sigterm_leaves_nothing(owner: subprocess.Popen[str], tmp_path: Path) -> None:
     prefix, _ = said_by(owner)
-    assert traces(prefix) != []
+    assert traces(prefix, tmp_path) != []
     owner.terminate()
     assert owner.wait(PATIENCE) == 128 + signal.SIGTERM
-    assert traces(prefix) == []
+    assert traces(prefix, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -276,13 +279,14 @@ def test_what_a_killed_owner_left_is_cleared_by_the_next_lab(
     owner: subprocess.Popen[str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     prefix, leader = said_by(owner)
-    owner.kill()
-    owner.wait(PATIENCE)
-    assert Path(f"/proc/{leader}").exists()
+    with held(Path("/run/shipit-lab/lock"), timeout=PATIENCE):  # nobody else's lab is the next one
+        owner.kill()
+        owner.wait(PATIENCE)
+        assert Path(f"/proc/{leader}").exists()
     with Lab.up(["next"], tmp_path_factory.mktemp("next")):
         assert not Path(f"/proc/{leader}").exists()
         assert list(tmp_path.iterdir()) == []
-    assert traces(prefix) == []
+    assert traces(prefix, tmp_path) == []
 
 
 def test_a_lab_may_be_taken_down_twice_and_by_anybody(lab_machine: None, tmp_path: Path) -> None:
@@ -292,7 +296,7 @@ def test_a_lab_may_be_taken_down_twice_and_by_anybody(lab_machine: None, tmp_pat
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert traces(lab.prefix) == []
+    assert traces(lab.prefix, tmp_path) == []
     with pytest.raises(LabError, match="machine-not-off"):
         lab.boot("one")
 

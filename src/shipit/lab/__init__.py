@@ -317,7 +317,7 @@ def _first_boot(machine: Machine, timeout: float) -> None:
 
 def _renew(machine: Machine) -> None:
     machine.cut_power()
-    _first_boot(machine, 60.0)
+    _first_boot(machine, 180.0)
 
 
 def _host(machine: Machine) -> LabHost:
@@ -340,6 +340,7 @@ def _variables(host: LabHost) -> list[tuple[str, object]]:
         ("ansible_user", host.user),
         ("ansible_ssh_private_key_file", str(host.key)),
         ("ansible_become", True),
+        ("ansible_timeout", 60),  # seconds: many hosts on one machine may be slow
         ("shipit_host_key", host.host_key),
     ]
 

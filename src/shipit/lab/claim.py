@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 REGISTER = Path("/run/shipit-lab")
 _SLOTS = 200
 _BROAD = 16  # a route wider than this (a VPN's 10.0.0.0/8) may be shadowed by a lab's /24
-_CLEAR_SECONDS = 15.0
+_CLEAR_SECONDS = 60.0
 _GRACE_SECONDS = 2.0
+_SYNC_SECONDS = 300.0  # a disk that goes is written back, others' pages with it
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -184,7 +185,7 @@ def unmount_below(folder: Path) -> None:
     for mount in reversed([re.sub(r"\\([0-7]{3})", _octal, spot) for spot in mounts]):
         if Path(mount).is_relative_to(folder):
             # lazily: a dying machine's own mounts may hold it some milliseconds longer
-            call("umount", "--lazy", mount)
+            call("umount", "--lazy", mount, timeout=_SYNC_SECONDS)
 
 
 def cgroups_of(machine: str) -> list[Path]:
@@ -216,7 +217,10 @@ def _octal(escaped: re.Match[str]) -> str:
 
 def _claims() -> Iterator[Claim]:
     for record in sorted(REGISTER.glob("shipit*.json")):
-        fields = json.loads(record.read_text())
+        try:
+            fields = json.loads(record.read_text())
+        except FileNotFoundError:  # its lab has just gone down
+            continue
         yield Claim(**{**fields, "folder": Path(fields["folder"])})
 
 

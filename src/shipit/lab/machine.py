@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _POLL_SECONDS = 0.02
-_OFF_SECONDS = 10.0
+_OFF_SECONDS = 60.0
 _SHUTDOWN_SECONDS = 100.0
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -248,7 +248,7 @@ class Machine:
         options = [part for word in words for part in ("-o", word)]
         to = ("-i", str(plan.key), f"{USERS[0]}@{plan.address}", "true")
         try:
-            return finish(("ssh", "-F", "none", *options, *to), timeout=10).returncode == 0
+            return finish(("ssh", "-F", "none", *options, *to), timeout=30).returncode == 0
         except LabError:
             return False
 
