@@ -14,7 +14,7 @@ from shipit.spec.words import UnfitError, duration
 
 VARIABLE = "SHIPIT_REHEARSAL"
 FAILING = "/bin/false"  # as a health check: on every host, and never good
-LEASE = "5s"  # a deploy that is broken off need not be waited for any longer
+LEASE = "10s"  # a deploy that is broken off need not be waited for any longer
 QUICKLY = {"deadline": "5s", "min_healthy": "1s"}  # a gate that can't pass needs no patience
 LASTING = 30.0  # seconds: in a gate there is time for a fault, and for the lease to run out
 PATIENT = "10m"  # where a template says how long: longer than any, as the fault ends the gate
