@@ -60,8 +60,9 @@ class Host:
     def open(self, role: str = "serve") -> Wire:
         if len(self.wires) >= self.channels:
             raise Unreachable("channel-refused", "too many", host=self.name)
-        self.wires.append(Wire(self, role))
-        return self.wires[-1]
+        made = Wire(self, role)
+        self.wires.append(made)  # by several threads
+        return made
 
     def close(self) -> None: ...
 

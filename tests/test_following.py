@@ -66,8 +66,8 @@ def test_a_command_that_is_not_there_is_told_as_one(tmp_path: Path) -> None:
 
 def test_one_that_takes_too_long_is_asked_to_end_and_may_put_things_away(tmp_path: Path) -> None:
     heard = list[str]()
-    with pytest.raises(LabError, match="was not done after 5 s"):
-        run(tmp_path, TIDY, heard, timeout=5.0)
+    with pytest.raises(LabError, match="was not done after 20 s"):
+        run(tmp_path, TIDY, heard, timeout=20.0)  # it has to be there by then
     assert (tmp_path / "tidied").exists()
     assert not Path(f"/proc/{heard[0]}").exists()
 

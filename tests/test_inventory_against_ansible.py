@@ -20,6 +20,7 @@ from shipit.inventory import Inventory, load
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+PATIENCE = 300.0  # seconds: its imports alone take some
 EXAMPLES = int(os.environ.get("SHIPIT_EXAMPLES", "80"))  # thousands, where there is time
 
 
@@ -63,7 +64,7 @@ def ansible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
         ) as process,
     ):
         yield Ansible(process)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
 
 
 def as_json(value: object) -> Any:  # noqa: ANN401 - what JSON can hold
@@ -302,7 +303,9 @@ def test_the_command_line_tool_says_the_same(tmp_path: Path) -> None:
     tool = Path(sys.executable).with_name("ansible-inventory")
     command = [str(tool), "-i", str(tmp_path / "hosts.yaml"), "--list"]
     env = hermetic(tmp_path / "ansible.cfg")
-    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
     theirs = json.loads(run.stdout)["_meta"]["hostvars"]
     about_itself = ("inventory_file", "inventory_dir", "inventory_hostname", "group_names")
     hidden = {*about_itself, "inventory_hostname_short"}

@@ -132,7 +132,7 @@ def test_every_answer_of_a_good_service_is_counted_for_its_version() -> None:
     ],
 )
 def test_a_request_without_a_good_answer_is_a_failure(serve: Serve, kind: str) -> None:
-    result = came(serve, failed, replace(FRESH, patience=0.5))
+    result = came(serve, failed, replace(FRESH, patience=0.5 if kind == "timeout" else PATIENCE))
     assert {(each.kind, each.client) for each in result.failures} == {(kind, "fresh")}
     assert result.retried == 0
 
@@ -150,19 +150,20 @@ def test_an_answer_without_a_length_ends_with_its_connection() -> None:
 
 
 def test_a_refused_connection_is_a_failure() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
-
-    crowd = Crowd(f"http://127.0.0.1:{port}/", KEPT)
-    result = asyncio.run(_seen(crowd, failed))
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        crowd = Crowd(f"http://127.0.0.1:{nobody.getsockname()[1]}/", KEPT)
+        result = asyncio.run(_seen(crowd, failed))
     assert {each.kind for each in result.failures} == {"refused"}
 
 
 def test_a_kept_connection_that_was_closed_between_requests_is_opened_anew() -> None:
-    seldom = replace(KEPT, rate=5.0)  # so that one that is late has heard of the end before
+    seldom = replace(KEPT, rate=5.0)
     result = came(answering(GOOD), answered(5), seldom)
-    assert (result.failures, result.retried) == ([], 0)
-    assert result.reconnected >= 4
+    assert result.failures == []
+    assert result.reconnected + result.retried >= 4
+    # Who is late asks at once, and can't have heard of the end before.
+    assert result.retried == 0 or result.latency["max"] > 0.9 / seldom.rate
 
 
 def test_a_kept_connection_that_is_closed_by_a_request_is_retried_and_counted_apart() -> None:
@@ -221,8 +222,13 @@ def test_a_service_that_answers_no_more_is_a_pause_too() -> None:
             writer.write(GOOD)
         await is_silent(reader, writer, 0)
 
-    began = time.monotonic()
-    result = came(serve, lambda _: time.monotonic() - began > 2, replace(KEPT, patience=5))
+    def is_silent_for_long(book: Book) -> bool:
+        answers = len(book.latencies)
+        heard.setdefault(answers, time.monotonic())
+        return answers >= 10 and time.monotonic() - heard[answers] > 1.2
+
+    heard: dict[int, float] = {}  # how many answers -> since when
+    result = came(serve, is_silent_for_long, replace(KEPT, patience=5))
     assert result.longest_pause >= 1.0
 
 

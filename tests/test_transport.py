@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 AGENT = echoagent.build()
 HERE = Endpoint("here", "here", connection="local")
+PATIENCE = 60.0  # seconds
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the agent runs as root only")
 
@@ -45,15 +46,15 @@ def count_descriptors() -> int:
 def test_a_local_host_is_talked_to_without_ssh(link: Link) -> None:
     wire = link.open("serve")
     wire.send(protocol.Hello("demo", "/opt/demo"))
-    frame = wire.receive(10.0)
+    frame = wire.receive(PATIENCE)
     assert frame is not None
     version = "{}.{}".format(*sys.version_info[:2])
     assert frame.message.text.startswith(f"python {version}, uid 0, role serve")
     wire.close_send()
-    last = wire.receive(10.0)
+    last = wire.receive(PATIENCE)
     assert last is not None
     assert last.message == protocol.End()
-    assert wire.receive(10.0) is None
+    assert wire.receive(PATIENCE) is None
 
 
 def test_bodies_of_any_size_cross(link: Link, tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_bodies_of_any_size_cross(link: Link, tmp_path: Path) -> None:
     name = f"{tmp_path.name}-{os.getpid()}"
     wire.send(protocol.Part(name, 0, len(body)), body)
     wire.close_send()
-    frame = wire.receive(10.0)
+    frame = wire.receive(PATIENCE)
     assert frame is not None
     assert frame.message == protocol.End()
     landed = Path("/tmp/echo") / name
@@ -74,7 +75,7 @@ def test_a_local_agent_that_ends_with_an_error_is_quoted(link: Link) -> None:
     wire = link.open()
     wire.send(protocol.AskStatus())
     with pytest.raises(HostError, match="exit status 1") as caught:
-        wire.receive(10.0)
+        wire.receive(PATIENCE)
     assert caught.value.evidence == "the agent gave up\n"
 
 

@@ -55,10 +55,11 @@ def test_a_command_that_takes_too_long_is_killed_and_gone(tmp_path: Path) -> Non
         listener.settimeout(PATIENCE)
         (tmp_path / "playbook.yaml").write_text(PLAYBOOK)
         (tmp_path / "hosts").write_text(
-            f"mute ansible_host=127.0.0.1 ansible_port={listener.getsockname()[1]}\n"
+            f"mute ansible_host=127.0.0.1 ansible_port={listener.getsockname()[1]}"
+            " ansible_timeout=300\n"
         )
         asked = ["status", "playbook.yaml", "-i", "hosts"]
-        running = pool.submit(warm().run, asked, tmp_path, os.environ, 5.0)
+        running = pool.submit(warm().run, asked, tmp_path, os.environ, 20.0)
         connection = listener.accept()[0]
         with connection:
             with pytest.raises(subprocess.TimeoutExpired):

@@ -15,6 +15,7 @@ from shipit.transport.wire import FrameWire, Order, start
 
 AGENT = echoagent.build()
 PLACE = Endpoint("web1", "web1")
+PATIENCE = 60.0  # seconds
 HAVE, NEED = b'\n{"boot": "have"}\n', b'\n{"boot": "need"}\n'
 
 
@@ -60,13 +61,13 @@ def frame(text: str, body: bytes = b"") -> bytes:
 def test_frames_are_put_together_from_any_pieces(step: int) -> None:
     sent = frame("one", b"\nbody\n") + frame("two") + frame("three", b"x" * 99)
     wire = FrameWire("web1", Script(*(sent[i : i + step] for i in range(0, len(sent), step))))
-    frames = [wire.receive(1.0) for _ in range(3)]
+    frames = [wire.receive(PATIENCE) for _ in range(3)]
     assert [f and (f.message.text, f.body) for f in frames] == [
         ("one", b"\nbody\n"),
         ("two", b""),
         ("three", b"x" * 99),
     ]
-    assert wire.receive(1.0) is None
+    assert wire.receive(PATIENCE) is None
     assert wire.received == len(sent)
 
 
@@ -92,7 +93,7 @@ def test_a_wait_ends_in_time_and_says_for_what() -> None:
 )
 def test_an_end_that_is_none_is_told_apart(stream: Script, code: str) -> None:
     with pytest.raises(HostError) as caught:
-        FrameWire("web1", stream).receive(1.0)
+        FrameWire("web1", stream).receive(PATIENCE)
     assert caught.value.code == code
 
 
@@ -101,7 +102,7 @@ def test_a_broken_link_is_not_an_end() -> None:
     stream.up = False
     wire = FrameWire("web1", stream)
     with pytest.raises(HostError, match="link-lost"):
-        wire.receive(1.0)
+        wire.receive(PATIENCE)
     with pytest.raises(HostError, match="link-lost"):
         wire.send(protocol.End())
 
@@ -125,7 +126,7 @@ def test_frames_of_several_senders_do_not_mix() -> None:
     for thread in threads:
         thread.join()
     reader = FrameWire("web1", Script(stream.written))
-    assert sum(reader.receive(1.0) is not None for _ in range(80)) == 80
+    assert sum(reader.receive(PATIENCE) is not None for _ in range(80)) == 80
     assert wire.sent == len(stream.written)
 
 
@@ -137,7 +138,7 @@ def test_an_agent_that_is_there_is_not_sent() -> None:
     wire = start(stream, PLACE, AGENT, Order("receive", "/tmp/x"))
     size = len(zlib.compress(AGENT.content, 9))
     assert stream.written == launch.greeting(AGENT, "receive", size, "/tmp/x")
-    first = wire.receive(1.0)
+    first = wire.receive(PATIENCE)
     assert first is not None
     assert first.message.text == "hello"
 

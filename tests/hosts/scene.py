@@ -163,7 +163,7 @@ class Scene:
                     "handover": self.handover,
                 },
                 "worker": {"command": "tinyapp-worker", "stop_timeout": "5s"},
-                "nightly": {"command": "tinyapp-report", "timer": "*-*-* 03:00:00"},
+                "nightly": {"command": "tinyapp-report", "timer": "*-01-01 03:00:00"},
             },
             "smoke": "tinyapp --version",
             "health": {
@@ -247,6 +247,6 @@ class Scene:
 
     def sh(self, name: str, script: str) -> str:
         """Run a line of shell on a host, as root and not over ssh."""
-        done = self.lab.run(name, "sh", "-c", script)
+        done = self.lab.run(name, "sh", "-c", script, timeout=PATIENCE)
         assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
         return done.stdout.strip()

@@ -69,7 +69,7 @@ def put(paths: Paths, wish: dict[str, Any]) -> None:
     files.write(release.units + "/app-web.service", SERVICE.format(top=release.top).encode())
     url = f"http://127.0.0.1:{wish.get('port', 8000)}/healthz"
     check = Check("http", url, json={"release": wish["release"]})
-    gate = Gate((check,), 0.25, 5.0 if wish.get("mode") == "sick" else 60.0, 0.2)
+    gate = Gate((check,), 0.25, 15.0 if wish.get("mode") == "sick" else 60.0, 0.2)
     manifest = Manifest(
         id=wish["release"], app="app", version="1", root=paths.root, user="root",
         interpreter="python3", installer="uv", installer_wheel=TOOL, app_wheel=TOOL, wheels=(),

@@ -33,8 +33,17 @@ UNWATCHED = (
     *("var/log", "var/tmp", "run", "tmp"),
 )
 BY_STAGING = ("var/lib/shipit", "opt/tinyapp/ledger.jsonl")
-# What a login starts and ends.
-LOGINS = ("session-", "user@", "user-", "run-", "init.scope", "shipit-", "systemd-hostnamed")
+# What a login starts and ends, and the clock.
+LOGINS = (
+    "systemd-tmpfiles-clean",
+    "session-",
+    "user@",
+    "user-",
+    "run-",
+    "init.scope",
+    "shipit-",
+    "systemd-hostnamed",
+)
 _PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts"
 
 Look = dict[str, tuple[object, ...]]

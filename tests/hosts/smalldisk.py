@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from hosts import faults, sabotage
-from hosts.faults import HEALTH, LONG, TXN, Fault, Site
+from hosts.faults import COMMAND, HEALTH, LONG, TXN, Fault, Site
 from hosts.scene import Done, Scene
 from hosts.site import problems
+from patience import until
 
 if TYPE_CHECKING:
     import subprocess
@@ -111,6 +112,7 @@ class SmallDisk(Site):
 
     def follows(self) -> None:
         """Deploy once more: nothing may be in the way."""
+        until(lambda: not self._is_driven(), self.evidence, COMMAND)
         done = self._finished(self.begin())
         assert done.status == 0, f"{done.said}; {self.evidence()}"
         self.check(done, self.version)

@@ -83,7 +83,7 @@ def test_a_broken_worker_brings_the_web_service_back_too(deployed: Scene) -> Non
 
 
 def test_what_failed_is_told_to_people_with_what_was_done_and_what_to_do(deployed: Scene) -> None:
-    done = deployed.deploy("2.2.0", fault="start", health={"checks": HTTP})
+    done = deployed.deploy("2.2.0", fault="start", health={"checks": HTTP}, max_fail_percentage=100)
     assert done.status == 4
     for words in (
         "web1: tinyapp-web.service",
@@ -96,7 +96,7 @@ def test_what_failed_is_told_to_people_with_what_was_done_and_what_to_do(deploye
 
 
 def test_the_failed_release_deployed_again_unbroken_is_fine(deployed: Scene) -> None:
-    assert deployed.deploy("2.3.0", fault="start", health={}).status == 4
+    assert deployed.deploy("2.3.0", fault="start", health={"min_healthy": "20s"}).status == 4
     good = deployed.deploy("2.3.0")
     assert good.status == 0, good.said
     assert deployed.versions() == {"web1": "2.3.0", "web2": "2.3.0"}

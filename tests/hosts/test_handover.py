@@ -9,12 +9,14 @@ import pytest
 
 from hosts.load import Demand
 from load.story import BROKEN, GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, Act, App, Stage
+from patience import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.lab import Lab
 
+PATIENCE = 60.0  # seconds
 HOST = "web1"
 # With `restart`, customers meet a broken release that answers; the other two never do.
 MET_BY_NOBODY = {"restart": slice(1, None), "overlap": slice(None)}
@@ -39,6 +41,7 @@ def test_no_request_is_lost_by_deploys_broken_releases_and_a_rollback(
     stage = Stage.set(tmp_path, lab, HOST, app, handover)
     broken = [Act(BROKEN, fault) for fault in app.faults[MET_BY_NOBODY[handover]]]
     with stage.customers(replace(CUSTOMERS, websocket=app.websocket)) as load:
+        until(lambda: load.tally.get("requests"), lambda: "no customer came", PATIENCE)
         for act in (Act(GOOD), *broken, Act(ROLLBACK)):
             stage.play(act)
     assert load.result.failures == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hosts.scene import PORT, Done, Scene, alarm, all_in, heard
-from hosts.site import HOSTS
+from hosts.site import HOSTS, at_rest
 
 if TYPE_CHECKING:
     import subprocess
@@ -41,6 +41,7 @@ def stop_in(process: subprocess.Popen[str], step: str, number: int) -> Done:
 
 def check_that_nothing_happened(scene: Scene, before: dict[str, dict[str, Any]]) -> None:
     """Look that both hosts serve 1.0.0, and that nothing blocks the next deploy."""
+    at_rest(scene.lab)  # what was let go of is put away when its controller has ended
     assert scene.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
     scene.playbook("1.0.0")
     again = scene.shipit("deploy", "--json")

@@ -120,7 +120,7 @@ def test_instances_and_workers_are_replaced_one_at_a_time(scene: Scene) -> None:
     kinds = ("web", "worker")
     units = {f"tinyapp-{kind}@{id_}.{n}.service" for kind in kinds for n in (1, 2)}
     assert services(scene, "running") == units
-    log = scene.sh(HOST, "journalctl -b -o cat -u 'tinyapp-web@*'").splitlines()
+    log = scene.sh(HOST, "journalctl --sync; journalctl -b -o cat -u 'tinyapp-web@*'").splitlines()
     told = [x for x in log if x.startswith(("Started", "Stopped")) and "trial" not in x][-4:]
     assert [line.split()[0] for line in told] == ["Started", "Stopped"] * 2
 

@@ -34,7 +34,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     [
         ("leak:200", ["tinyapp-web: it needs ", " MiB, the release before "]),
         ("noisy", ["tinyapp-web: it has logged ", "ERROR: as told"]),
-        ("late:4", ["dying as told"]),
+        ("late:8", ["dying as told"]),
     ],
 )
 def test_a_release_that_does_worse_among_its_customers_goes_back(

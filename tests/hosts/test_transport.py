@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 HELLO = protocol.Hello("demo", "/opt/demo")
 AGENT = echoagent.build()
 PATIENCE = 60.0  # seconds
-QUICK = Limits(interval=0.3, silence=3.0)  # a busy host may answer late
+QUICK = Limits(interval=0.3, silence=6.0)  # a busy host may answer late
 
 
 def at(host: LabHost, **changes: object) -> Endpoint:

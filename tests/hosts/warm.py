@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -34,7 +35,7 @@ LOADED = (
 )
 LONGEST = 1 << 17  # bytes of a request: its environment is the longest part
 ANSWER = 64  # bytes
-LOADING, ENDING = 60.0, 10.0  # seconds
+LOADING, ENDING = 300.0, 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def _awaited(answers: socket.socket, timeout: float) -> int | None:
     try:
         return int(answers.recv(ANSWER))
     except TimeoutError:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it ends just now
+            os.kill(pid, signal.SIGKILL)
     answers.settimeout(ENDING)
     answers.recv(ANSWER)
     return None
