@@ -153,23 +153,26 @@ class Fleet:
 def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
     """Carry out `decide`'s steps until it says Finish; `fleet.states` holds what became of whom.
 
-    A first Ctrl-C makes the running step end soon and brings every host back; a second one leaves
-    the hosts to themselves: their leases run out and they go back alone.
+    A first Ctrl-C makes the running step end soon and brings every host back, unless they commit;
+    a second one leaves the hosts to themselves: their leases run out and they go back alone.
     """
     began = time.monotonic()
     step: Step = Finish()
     try:
         with _first_ctrl_c_noted(fleet):
-            while not isinstance(
-                step := decide(fleet.phases, policy, stop=fleet.interrupted), Finish
-            ):
+            while not isinstance(step := _next(fleet, policy), Finish):
                 if isinstance(step, Switch):
                     emit(BatchBegan(step.number, step.of, step.hosts))
                 _carry_out(step, fleet, policy, executor, emit)
     except KeyboardInterrupt:
+        fleet.interrupted = True
         _leave(fleet, step)
     for name, moved in fleet.states.items():
         emit(HostEnded(name, moved.phase.outcome, moved.release, time.monotonic() - began))
+
+
+def _next(fleet: Fleet, policy: Policy) -> Step:
+    return decide(fleet.phases, policy, stop=fleet.interrupted)
 
 
 @contextmanager
