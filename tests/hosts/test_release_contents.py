@@ -108,6 +108,16 @@ def test_files_have_their_text_mode_and_owner(scene: Scene) -> None:
     assert shown.splitlines() == ["640 root tinyapp", "644 root tinyapp"]
 
 
+def test_what_is_shared_is_the_services_own_and_stays_as_a_person_makes_it(scene: Scene) -> None:
+    deployed(scene, "2.2.1")
+    own = f"stat -c '%U:%G %a' {ROOT}/shared"
+    assert sh(scene, own) == "tinyapp:tinyapp 755"
+    sh(scene, f"runuser -u tinyapp -- touch {ROOT}/shared/kept; chown root:adm {ROOT}/shared")
+    deployed(scene, "2.2.2")
+    assert sh(scene, own) == "root:adm 755"
+    assert sh(scene, f"ls {ROOT}/shared") == "kept"
+
+
 def test_a_timer_waits_and_its_job_runs_the_new_release(scene: Scene) -> None:
     deployed(scene, "1.3.0")
     assert "tinyapp-nightly.service" in sh(scene, "systemctl list-timers tinyapp-nightly.timer")

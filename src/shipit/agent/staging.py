@@ -176,11 +176,22 @@ def build(paths: Paths, manifest: Manifest) -> None:
     """Make the release's directory with its venv and bytecode; what was left there goes first."""
     release = paths.release(manifest.id)
     files.remove_tree(release.top)
-    for directory in (paths.root, paths.releases, paths.shared, release.top):
+    for directory in (paths.root, paths.releases, release.top):
         files.make_directory(directory)
+    _make_shared(paths, manifest.user)
     venv.make(paths, manifest)
     previous = releases.pointed(paths)
     bytecode.complete(release.venv, paths.release(previous).venv if previous else "")
+
+
+def _make_shared(paths: Paths, user: str) -> None:
+    """Make the directory that survives releases, the services' own; one that is there stays so."""
+    if os.path.lexists(paths.shared):
+        return
+    owner, made = pwd.getpwnam(user), paths.shared + ".new"
+    files.make_directory(made)
+    os.chown(made, owner.pw_uid, owner.pw_gid)
+    os.rename(made, paths.shared)
 
 
 def ensure_user(host: Host, user: str) -> None:
