@@ -31,7 +31,15 @@ unreachable host before the switch is this); a question: a host has problems or 
 | 4 | `returned` | failed after a switch; every host is back on its old release |
 | 5 | `needs-a-person` | mixed or unknown: some host needs a person; the last lines name it and \
 the command to run. `status` ends so where a host is stuck or has drifted |
-| 130 | `interrupted` | Ctrl-C or SIGTERM; what was done about it is said as above |
+| 130 | `interrupted` | Ctrl-C or SIGTERM; what was done about it is said |
+
+A playbook of several deployments stops at the first that fails, and the status is that one's:
+those before it stay committed, those after it are not begun. A run that bears failures
+(`max_fail_percentage`) ends with 5.
+
+What became of a host is `deployed` (in `releases`: `committed`), `returned` (`reverted`),
+`untouched`, `unchanged`, `unreachable`, `unknown` (lost after its switch: its lease decides) or
+`stuck`.
 
 ## JSON
 

@@ -200,7 +200,8 @@ def deploy(session: Session) -> int:
 def rollback(session: Session) -> int:
     """Go back to the last good release, or to the one named by --to.
 
-    Nothing is sent or built: the release lies on the host. It must pass the same health checks.
+    Nothing is sent or built: the release lies on the host, and has to pass the health checks that
+    it was deployed with. All hosts go back at once, all or none: --limit leaves one out.
     """
     return session.use.rollback(session.run(), session.face, session.asked.to)
 
@@ -274,7 +275,7 @@ def releases(session: Session) -> int:
         metavar="NUMBER",
         help="How many of the last lines.",
     ),
-    click.Option(["-f", "--follow"], is_flag=True, help="Go on until interrupted."),
+    click.Option(["-f", "--follow"], is_flag=True, help="Go on until interrupted; for 30 hosts."),
     click.Option(["-s", "--service"], default="", help="Only this service of the playbook."),
     example="  shipit logs playbooks/prod.yaml -f -l web1 -s worker",
 )

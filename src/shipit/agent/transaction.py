@@ -303,7 +303,7 @@ def stuck(paths: Paths) -> str:
     return (
         f"{open_.what} needs a person{why}. Wanted back: {open_.previous or 'nothing'}. See"
         f" `systemctl status '{paths.app}-*'`, mend the cause, then deploy or roll back again:"
-        " going back is tried once more first, and a new release is accepted in any case"
+        " going back is tried once more first. Until it succeeds, leave this host out (--limit)"
     )
 
 

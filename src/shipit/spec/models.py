@@ -185,8 +185,8 @@ class Check(Model):
     )
     unit: Name = Field(
         default="",
-        description="A service that must run steadily. All long-running services are watched"
-        " anyway: this only says so.",
+        description="A service of this playbook that must run steadily. All long-running services"
+        " are watched anyway: this only says so.",
         examples=["worker"],
     )
     status: HttpStatus = Field(
@@ -339,7 +339,8 @@ class Deployment(Model):
     )
     max_fail_percentage: Percentage = Field(
         default=0.0,
-        description="How much of the fleet may fail before every host goes back.",
+        description="How much of the fleet may fail before every host goes back; unreachable hosts"
+        " count apart.",
         examples=[0, 10],
     )
     confirm: Confirm = Field(
