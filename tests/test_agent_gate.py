@@ -11,11 +11,11 @@ from fakestory import Story, manifest, put
 from shipit.agent import gate
 from shipit.agent.contents import Check, Gate, Manifest
 from shipit.agent.failures import Refused
-from shipit.agent.host import Answer
+from shipit.agent.host import Answer, UnitView
 from shipit.agent.protocol import Failure, Probed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 HTTP = Check("http", "http://127.0.0.1:8000/healthz", json={"version": "2"})
@@ -121,6 +121,25 @@ def test_a_break_starts_the_healthy_spell_anew(gated: Gated) -> None:
     assert gated.run(min_healthy=2.0, deadline=10.0) is None
     assert gated.seconds >= 5.0
     assert [m.ok for m in gated.said if isinstance(m, Probed)] == [True, False, True]
+
+
+def test_a_systemd_that_does_not_answer_once_is_asked_again(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while it replaces itself, after an upgrade."""
+    machine, subject = gated.machine, gated._subject(gated.manifest)
+    answers, mute = machine.show, Refused(Failure("systemd-mute", "no", ""))
+    silences = [mute, mute]
+
+    def show(names: Sequence[str]) -> dict[str, UnitView]:
+        if silences:
+            raise silences.pop()
+        return answers(names)
+
+    monkeypatch.setattr(machine, "show", show)
+    assert gate.look_at_units(machine, subject) is None
+    assert gate.run(machine, subject, gated.said.append, lambda: None) is None
+    assert silences == []
 
 
 def test_a_spell_that_has_begun_in_time_may_be_finished(gated: Gated) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from patience import until
-from shipit.agent import process
+from shipit.agent import host, process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +59,26 @@ def test_only_the_end_of_much_output_is_kept() -> None:
     assert len(done.output) < process.OUTPUT_LIMIT + 100
 
 
-def test_text_reaches_the_program() -> None:
-    assert process.run(["cat"], timeout=PATIENCE, text="ünïcode").output == "ünïcode"
+def test_as_much_of_the_end_is_kept_as_is_asked_for() -> None:
+    done = process.run(["sh", "-c", "yes | head -c 100000"], timeout=PATIENCE, keep=100_000)
+    assert len(done.output) == 100_000
+
+
+def test_a_python_without_memfd_runs_programs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    assert process.run(["echo", "ünïcode"], timeout=PATIENCE).output == "ünïcode\n"
+
+
+def test_systemd_is_understood_whole_about_hundreds_of_units(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def systemctl(_argv: object, *, keep: int, **_: object) -> process.Done:
+        blocks = [f"Id={name}\nActiveState=active\n{'x' * 250}\n" for name in names]
+        return process.Done(0, "\n".join(blocks)[-keep:])
+
+    names = [f"app-web@{number}.service" for number in range(200)]
+    monkeypatch.setattr(process, "run", systemctl)
+    assert len(host.RealHost().show(names)) == len(names)
 
 
 def test_a_program_that_is_not_there_is_an_error_of_the_system() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import io
@@ -28,6 +29,7 @@ from shipit.agent import (
     releases,
     server,
     store,
+    transaction,
 )
 from shipit.agent.paths import Paths
 
@@ -325,6 +327,19 @@ def test_switching_to_a_release_that_is_not_there_is_refused(folder: Path) -> No
         activate = protocol.Activate(agentmatter.attempt(what="rollback"), "nope", lease=10.0)
         assert controller.ask(activate).code == "release-missing"
         assert journal.load(controller.paths) is None
+
+
+def test_a_lease_that_can_not_be_renewed_runs_out_and_answers_no_other_question(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(transaction, "renew", full)
+    with talking(folder) as controller:
+        controller.hello()
+        controller.send(protocol.Renew("txn-1", 10.0))
+        assert controller.ask(protocol.Attach()) == protocol.End()
 
 
 def test_attaching_where_nothing_runs_ends_at_once(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Change the disk so that a power cut leaves the old or the new, never half of it."""
 
+import errno
 import fcntl
 import json
 import os
@@ -23,10 +24,11 @@ def naming(path: str) -> Iterator[None]:
         raise
 
 
-def write(path: str, content: bytes, mode: int = 0o644) -> None:
+def write(path: str, content: bytes, mode: int = 0o644, *, sync: bool = True) -> None:
     """Make `path` hold `content`: written beside it, fsynced, renamed, its directory fsynced.
 
-    The content is never readable under a wider mode than the one asked for.
+    The content is never readable under a wider mode than the one asked for. `sync`: False for what
+    is worth nothing after a power cut.
     """
     beside = f"{path}.{os.getpid()}.new"
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -35,12 +37,14 @@ def write(path: str, content: bytes, mode: int = 0o644) -> None:
             os.fchmod(stream.fileno(), mode)
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            if sync:
+                os.fsync(stream.fileno())
         os.rename(beside, path)
     except BaseException:
         unlink(beside)
         raise
-    sync_directory(os.path.dirname(path))
+    if sync:
+        sync_directory(os.path.dirname(path))
 
 
 def append_line(path: str, line: bytes, mode: int = 0o644) -> None:
@@ -105,7 +109,10 @@ def sync_directory(path: str) -> None:
 
 def sync_filesystem(path: str) -> None:
     """Put everything written to the file system of `path` on the disk: a whole venv at once."""
-    subprocess.run(["sync", "-f", path], check=True, timeout=SYNC_TIMEOUT)
+    try:
+        subprocess.run(["sync", "-f", path], check=True, timeout=SYNC_TIMEOUT)
+    except subprocess.SubprocessError as error:
+        raise OSError(errno.EIO, f"what was written is not on the disk: {error}", path) from error
 
 
 def unlink(path: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import envfile, evidence
 from .contents import Check, Manifest
+from .failures import Refused
 from .host import Answer, Host, UnitView
 from .paths import Paths
 from .process import SYSTEM_PATH, clean_environment
@@ -162,7 +163,10 @@ def _look(host: Host, of: Subject, spell: _Spell, emit: Emit) -> Finding:
 def _units(host: Host, of: Subject) -> Finding:
     """Look at all units; of several that are not well, the service comes before its socket."""
     started = [unit for unit in of.manifest.units if unit.start]
-    views = host.show([unit.name for unit in started])
+    try:
+        views = host.show([unit.name for unit in started])
+    except Refused as refused:  # systemd may just be replacing itself: the next look tells
+        return Finding("systemd", refused.failure.what)
     fatal: List[Tuple[UnitView, str]] = []
     waiting: List[Tuple[UnitView, str]] = []
     for unit in sorted(started, key=lambda unit: not unit.watched):

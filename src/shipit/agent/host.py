@@ -17,6 +17,8 @@ from .process import Done
 from .protocol import Failure
 
 QUICK = 30.0  # seconds; for what asks systemd and waits for no unit
+ANSWER_LIMIT = 1024 * 1024  # bytes of what systemd says of units: hundreds of bytes of each
+LINE_LIMIT = 512  # bytes of a line of a log, on average
 JOURNAL_SYNC = 5.0  # seconds; a log without its last lines is better than none
 MICROSECONDS = 1_000_000
 PROPERTIES = {
@@ -184,7 +186,8 @@ class RealHost:
         if not names:
             return {}
         wanted = ",".join([*PROPERTIES, RELOAD, SINCE])
-        done = self.systemctl(f"show --property={wanted}", names)
+        argv = ["systemctl", "--no-pager", "show", f"--property={wanted}", "--", *names]
+        done = _started(argv, QUICK, keep=ANSWER_LIMIT)
         blocks = done.output.strip("\n").split("\n\n")
         if not done.ok or len(blocks) != len(names):
             raise Refused(_unanswered("systemctl show", done))
@@ -252,7 +255,8 @@ class RealHost:
     def unit_log(self, unit: str, *, since: float, lines: int) -> str:
         _started(["journalctl", "--sync"], JOURNAL_SYNC)
         argv = ["journalctl", "--quiet", "--no-pager", "--output=short-iso", f"--lines={lines}"]
-        return _started([*argv, f"--unit={unit}", f"--since=@{since:.6f}"], QUICK).output
+        argv += [f"--unit={unit}", f"--since=@{since:.6f}"]
+        return _started(argv, QUICK, keep=lines * LINE_LIMIT).output
 
     def install(self, path: str, text: str) -> None:
         files.write(path, text.encode())
@@ -283,9 +287,9 @@ class RealHost:
         time.sleep(seconds)
 
 
-def _started(argv: Sequence[str], timeout: float) -> Done:
+def _started(argv: Sequence[str], timeout: float, keep: int = process.OUTPUT_LIMIT) -> Done:
     try:
-        return process.run(argv, timeout=timeout)
+        return process.run(argv, timeout=timeout, keep=keep)
     except FileNotFoundError:
         what, hint = f"{argv[0]} is not on this host", "shipit needs a host that runs systemd"
         raise Refused(Failure("no-systemd", what, "", hint)) from None

@@ -17,9 +17,12 @@ MODE = 0o600
 
 
 def write(paths: Paths, host: Host, txn: str, seconds: float) -> None:
-    """Let the lease of a transaction end `seconds` from now."""
+    """Let the lease of a transaction end `seconds` from now.
+
+    It is not waited for the disk, which may take longer than the lease: no other boot asks for it.
+    """
     content = {"txn": txn, "boot": host.boot_id(), "deadline": host.boottime() + seconds}
-    files.write(paths.lease, json.dumps(content).encode(), MODE)
+    files.write(paths.lease, json.dumps(content).encode(), MODE, sync=False)
 
 
 def has_run_out(paths: Paths, host: Host, txn: str) -> bool:

@@ -10,11 +10,12 @@ import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import Callable, Dict, Mapping, Optional, Sequence
 
-OUTPUT_LIMIT = 16 * 1024  # bytes kept of the end of the output
+OUTPUT_LIMIT = 16 * 1024  # bytes kept of the end of the output, unless more are asked for
 WATCH_PAUSE = 0.25  # seconds
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -68,46 +69,51 @@ def run(
     timeout: float,
     environment: Optional[Mapping[str, str]] = None,
     cwd: str = "/",
-    text: str = "",
     watch: Callable[[], None] = unwatched,
+    keep: int = OUTPUT_LIMIT,
 ) -> Done:
-    """Run a program with `text` on its stdin; stdout and stderr are kept together.
+    """Run a program without a stdin; stdout and stderr are kept together.
 
+    `keep`: bytes of the end of what it says that are returned.
     `watch` is called a few times a second; what it raises ends the program and comes out of here.
 
     Raises:
         OSError: the program could not be started.
     """
-    output = os.memfd_create("output", os.MFD_CLOEXEC)
+    output = _scratch()
     try:
         child = subprocess.Popen(
             list(argv),
-            stdin=subprocess.PIPE if text else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=cwd,
             env=dict(clean_environment() if environment is None else environment),
             start_new_session=True,
         )
-        timed_out = _finish(child, text, timeout, watch)
-        return Done(child.returncode, _tail(output), timed_out)
+        timed_out = _finish(child, timeout, watch)
+        return Done(child.returncode, _tail(output, keep), timed_out)
     finally:
         os.close(output)
 
 
-def _finish(
-    child: "subprocess.Popen[bytes]", text: str, timeout: float, watch: Callable[[], None]
-) -> bool:
+def _scratch() -> int:
+    """Return a descriptor of a file that nobody else sees."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("output", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as stream:  # Pythons that were built for an old libc lack it
+        return os.dup(stream.fileno())
+
+
+def _finish(child: "subprocess.Popen[bytes]", timeout: float, watch: Callable[[], None]) -> bool:
     """Wait for the child; whether it had to be killed."""
     deadline = time.monotonic() + timeout
-    given = text.encode() if text else None
     try:
         while True:
             left = deadline - time.monotonic()
             try:
-                child.communicate(given, timeout=max(0.0, min(left, WATCH_PAUSE)))
+                child.wait(max(0.0, min(left, WATCH_PAUSE)))
             except subprocess.TimeoutExpired:
-                given = None  # kept by the child's object for the next round
                 if left <= WATCH_PAUSE:
                     _kill_session(child)
                     return True
@@ -125,14 +131,12 @@ def _kill_session(child: "subprocess.Popen[bytes]") -> None:
     except ProcessLookupError:
         child.kill()
     child.wait()
-    if child.stdin:
-        child.stdin.close()
 
 
-def _tail(descriptor: int) -> str:
+def _tail(descriptor: int, keep: int) -> str:
     size = os.fstat(descriptor).st_size
-    start = max(0, size - OUTPUT_LIMIT)
-    text = os.pread(descriptor, OUTPUT_LIMIT, start).decode("utf-8", "replace")
+    start = max(0, size - keep)
+    text = os.pread(descriptor, keep, start).decode("utf-8", "replace")
     return f"[... {start} bytes left out]\n{text}" if start else text
 
 

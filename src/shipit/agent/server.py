@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Callable, Dict, Optional
 
 from . import files, journal, locks
@@ -271,7 +271,8 @@ class Server:
         from . import transaction  # noqa: PLC0415
 
         self.channel.patience = ask.lease
-        transaction.renew(self.paths, self.host, ask.txn, ask.lease)
+        with suppress(OSError):  # nobody waits for an answer; what can't be renewed runs out
+            transaction.renew(self.paths, self.host, ask.txn, ask.lease)
 
     def settle(self, ask: Settle) -> None:
         from . import transaction  # noqa: PLC0415

@@ -36,7 +36,7 @@ def make(paths: Paths, manifest: Manifest) -> None:
     """Make the venv of a release, without bytecode.
 
     Raises:
-        Refused: blob-corrupt, venv-failed, install-failed or a disk's failure.
+        Refused: blob-corrupt, cache-locked, venv-failed, install-failed or a disk's failure.
     """
     try:
         if manifest.installer == "uv":
@@ -48,6 +48,11 @@ def make(paths: Paths, manifest: Manifest) -> None:
         if spoiled:
             raise Refused(store.corrupt(spoiled, STEP)) from None
         raise
+    except files.Locked:
+        what = f"another app has been installing on this host for {CACHE_WAIT:.0f} s"
+        raise Refused(
+            Failure("cache-locked", what, STEP, "run it again when that is done")
+        ) from None
 
 
 def _by_uv(paths: Paths, manifest: Manifest) -> None:
