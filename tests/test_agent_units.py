@@ -122,6 +122,15 @@ def test_going_back_to_what_still_runs_touches_nothing() -> None:
     assert decide((SOCKET, WEB), TEXTS, (), there) == NOTHING
 
 
+def test_going_back_restarts_what_still_runs_behind_a_socket_that_is_made_anew() -> None:
+    """Systemd stops it with the socket, and nobody would start it again."""
+    there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), going_back=True)
+    views = {**there.views, SOCKET.name: up(SOCKET, active="failed", sub="failed")}
+    actions = decide((SOCKET, WEB), TEXTS, (), replace(there, views=views))
+    assert actions.stop == names(WEB)
+    assert (actions.start, actions.restart) == (names(SOCKET), (names(WEB),))
+
+
 # --- overlapping --------------------------------------------------------------------------------
 
 

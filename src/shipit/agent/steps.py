@@ -53,6 +53,8 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
         Refused: systemd refused something; the units' own logs are in the evidence. Or what
             `interrupted` says.
     """
+    if to.going_back:  # what was killed may have written units that systemd has not read
+        ask(host, "daemon-reload", to.step)
     texts, actions = _planned(paths, host, to)
     starting = _starting(host, to)
     _install(paths, host, texts, actions)

@@ -65,6 +65,8 @@ def decide(
     stale = sorted(name for name in set(others) - set(wanted) if _is_there(name, scene))
     write = tuple(name for name in wanted if scene.texts.get(name) != texts[name])
     alone = {name for name in wanted if _may_stay(name, texts, scene)}
+    remade = _changed_sockets(wanted, alone)  # systemd stops who holds one of them with it
+    alone -= {name for name in alone if _is_service(name) and wanted[name].service in remade}
     handovers = _handovers(wanted, alone, stale, scene)
     leaving = tuple(name for each in handovers for name in each.stop)
     gone = [name for name in stale if name not in leaving]
