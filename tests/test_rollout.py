@@ -149,6 +149,18 @@ def test_a_batch_that_fails_its_gate_brings_back_hosts_that_had_already_succeede
     assert exit_status(made.results()) == 4
 
 
+def test_what_this_machine_lacks_is_told_and_no_host_is_switched() -> None:
+    made, hosts, _, _ = run("a b", {"b": {"stage": OSError(24, "Too many open files")}})
+    assert {host.running for host in hosts.values()} == {OLD}
+    problem = made.results()["b"].problem
+    assert problem is not None
+    assert (problem.code, problem.what) == (
+        "controller-error",
+        "on this machine: Too many open files",
+    )
+    assert "ulimit" in problem.hint
+
+
 def test_failures_within_the_budget_do_not_stop_the_others() -> None:
     made, hosts, _, _ = run(
         "a b c d", {"b": {"switch": Phase.RETURNED}}, Policy((1,), max_fail_percentage=25)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from shipit.transport.agentzip import AgentZip
     from shipit.wishes import Run, Target
 
+DESCRIPTORS = 8192  # for hundreds of hosts: three for each, and up to 18 more while wheels are sent
 T = TypeVar("T")
 
 
@@ -64,6 +66,7 @@ class Crew:
 @contextmanager
 def crew(targets: Sequence[Target], run: Run, emit: Emit) -> Iterator[Crew]:
     """Open a session with every host; those that can't be reached are in `Crew.lost`."""
+    _allow_descriptors()
     endpoints = {target.name: _endpoint(target, run) for target in targets}
     emit(SecretsKnown(Mask(_passwords(endpoints.values()))))
     agent = agentzip.build()
@@ -84,6 +87,15 @@ def crew(targets: Sequence[Target], run: Run, emit: Emit) -> Iterator[Crew]:
                 stack.callback(link.close)
                 made.sessions[name] = stack.enter_context(session)
         yield made
+
+
+def _allow_descriptors() -> None:
+    """Let this process open as many files as it may: each host needs some, bulk data more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):  # macOS may have a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @contextmanager

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 from shipit.errors import HostError, Unreachable
-from shipit.events import BatchBegan, Emit, HostEnded, HostFailed, HostResult, Outcome
+from shipit.events import BatchBegan, Emit, HostEnded, HostFailed, HostResult, Outcome, Problem
 from shipit.phase import Host, Moved, Phase, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 LOOK = 0.2  # seconds in which a Ctrl-C is heard
+ULIMIT = "is every wheel still there? for many hosts: ulimit -n 8192"
 CALLS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -258,6 +259,9 @@ def _guarded(act: Callable[[], Moved], name: str) -> Moved:
         return Moved(Phase.UNREACHABLE, problem=problem_of(error, name))
     except HostError as error:
         return Moved(Phase.UNTOUCHED, problem=problem_of(error, name))
+    except OSError as error:  # of this machine: a wheel that is gone, too many open files
+        what = f"on this machine: {error.strerror or error}"
+        return Moved(Phase.UNTOUCHED, problem=Problem(name, "controller-error", what, hint=ULIMIT))
 
 
 def _note(name: str, future: Future[Moved], fleet: Fleet, emit: Emit) -> None:
