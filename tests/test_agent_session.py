@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,8 +13,13 @@ from fakedisk import FullDisk
 from fakestory import Story, manifest, put
 from shipit.agent import files, journal, lease, ledger, prune, releases, transaction
 from shipit.agent.failures import Refused
+from shipit.agent.host import QUICK
 from shipit.agent.machine import State
+from shipit.agent.process import Done
 from shipit.agent.protocol import Activate, Failure, Healthy, Settled, StepBegan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SECRET = "s3cr3t-in-a-log"
 
@@ -95,6 +101,44 @@ def test_a_release_that_is_not_there_can_not_be_launched(story: Story) -> None:
     with pytest.raises(Refused, match="r9 is not on this host"):
         transaction.launch(story.paths, story.machine, ask, agent_zip="a", python="p")
     assert journal.load(story.paths) is None
+
+
+@pytest.mark.parametrize(("before", "is_refused"), [(None, False), ("r2", False), ("r1", True)])
+def test_a_rollback_from_what_is_no_longer_the_last_release_is_refused(
+    story: Story, before: str | None, *, is_refused: bool
+) -> None:
+    """It was decided, and then waited for a deploy that has committed another one."""
+    for release in ("r1", "r2"):
+        story.deploy(manifest(story.paths, release))
+    ask = Activate(story._attempt("rollback"), "r1", 5.0, before=before)
+    if not is_refused:
+        transaction.launch(story.paths, story.machine, ask, agent_zip="a", python="p")
+        return
+    with pytest.raises(Refused, match="r2 is committed by now, and it was r1 before") as refused:
+        transaction.launch(story.paths, story.machine, ask, agent_zip="a", python="p")
+    assert refused.value.failure.code == "changed-meanwhile"
+    assert journal.load(story.paths) is None
+
+
+def test_a_driver_that_still_removes_old_releases_does_not_hold_the_next_one_up(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for release in ("r1", "r2"):
+        story.deploy(manifest(story.paths, release))
+    machine, told = story.machine, list[tuple[str, list[str]]]()
+
+    def systemctl(verb: str, names: Sequence[str] = (), *, timeout: float = QUICK) -> Done:
+        told.append((verb, list(names)))
+        machine.driver = []
+        return Done(0, "")
+
+    machine.driver, began = ["sweeping"], machine.clock
+    monkeypatch.setattr(machine, "systemctl", systemctl)
+    ask = Activate(story._attempt("rollback"), "r1", 5.0)
+    transaction.launch(story.paths, machine, ask, agent_zip="a", python="p")
+    assert told[0] == ("stop", [story.paths.unit])
+    assert machine.driver != []
+    assert transaction.SWEEPING <= machine.clock - began < transaction.UNIT_NAME_WAIT
 
 
 def test_the_first_verdict_wins(story: Story) -> None:

@@ -127,6 +127,12 @@ def test_a_release_whose_units_are_down_is_started_again() -> None:
     assert any("not all of its units run" in note for note in plan.notes)
 
 
+def test_a_release_on_a_host_that_is_stuck_is_switched_to_again() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), replace(facts(made), stuck="mend it"))
+    assert plan.action is not Action.NOTHING
+
+
 def test_a_first_release_adds_everything() -> None:
     plan = compare("web1", wanted(manifest()), facts())
     assert plan.action is Action.DEPLOY

@@ -8,7 +8,7 @@ has passed its gate.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shipit import plan as planning
@@ -16,7 +16,7 @@ from shipit import rollout
 from shipit.errors import HostError
 from shipit.events import Outcome, RunBegan, RunEnded, SecretsKnown
 from shipit.fleet import crew
-from shipit.offers import ask, attempt_to, offers, refuse_if_stuck, running, wanted_by
+from shipit.offers import ask, attempt_to, offers, running, wanted_by
 from shipit.phase import Moved, Phase
 from shipit.plan import Action
 from shipit.rollout import Fleet, Policy
@@ -113,10 +113,12 @@ def _bring_back(found: Sequence[Target], run: Run, emit: Emit, to: str | None) -
 
 
 def _return_task(name: str, facts: protocol.Facts, to: str | None, story: Story) -> _Task:
-    refuse_if_stuck(name, facts)
     goal = planning.rollback_target(name, facts, to)
-    phase = Phase.UNCHANGED if goal.running else Phase.READY
-    return _Task(story.job(goal.id, None), Moved(phase, running(facts)))
+    phase = Phase.UNCHANGED if goal.running and not facts.stuck else Phase.READY
+    # What is before the last release depends on which is the last: another run may just end.
+    last = next((line.id for line in facts.releases if line.running), "")
+    job = replace(story.job(goal.id, None), before=last if to is None else None)
+    return _Task(job, Moved(phase, running(facts)))
 
 
 def _fleet(tasks: Mapping[str, _Task], found: Sequence[Target], hosts: Crew) -> Fleet:

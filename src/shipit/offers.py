@@ -46,8 +46,8 @@ def offers(
 ) -> dict[str, tuple[Offer, HostPlan]]:
     """Ask every host, and work out for each what it should get and what that would change.
 
-    Hosts that can't get it are lost to the crew: stuck ones, full ones, and those that run a newer
-    version unless older ones are allowed.
+    Hosts that can't get it are lost to the crew: full ones, and those that run a newer version
+    unless older ones are allowed. One that is stuck can: a new release may be what mends it.
     """
     nonce = secrets.token_hex(16)
     origin, digests = Origin(attempt.who, attempt.started), SlowDigests()
@@ -57,7 +57,6 @@ def offers(
 
     def offer(name: str) -> tuple[str, tuple[Offer, HostPlan]] | None:
         try:
-            refuse_if_stuck(name, answers[name])
             made = release.make(by_name[name], answers[name], origin, digests, nonce)
             plan = planning.compare(name, made.wanted, answers[name])
             planning.refuse_if_it_does_not_fit(plan, answers[name])
@@ -97,17 +96,6 @@ def _hello(wish: Wish, nonce: str, *, recover: bool) -> protocol.Hello:
 def running(facts: protocol.Facts) -> str:
     """Return the id of the release that a host runs, "" for none."""
     return facts.current.id if facts.current else ""
-
-
-def refuse_if_stuck(name: str, facts: protocol.Facts) -> None:
-    if facts.stuck:
-        raise HostError(
-            "stuck",
-            "an earlier transaction could neither be finished nor undone",
-            host=name,
-            step="hello",
-            hint=facts.stuck,
-        )
 
 
 def ask(found: Sequence[Target], hosts: Crew, *, recover: bool) -> dict[str, protocol.Facts]:

@@ -166,7 +166,7 @@ def refuse_if_older(plan: HostPlan) -> None:
 def _action(wanted: Wanted, facts: Facts) -> Action:
     release = wanted.manifest.id
     runs = facts.current is not None and facts.current.id == release
-    if runs and facts.healthy and facts.units == _unit_texts(wanted):
+    if runs and facts.healthy and not facts.stuck and facts.units == _unit_texts(wanted):
         return Action.NOTHING
     proven = {line.id for line in facts.releases if line.present and line.outcome == "committed"}
     return Action.SWITCH if release in proven else Action.DEPLOY

@@ -84,6 +84,7 @@ class Job:
         lease: seconds without a sign of the controller after which the host goes back by itself.
         lock_wait: seconds to wait for somebody else's deploy to end.
         confirm: "host" where the host commits by itself once its gate has passed.
+        before: the release that has to be the last committed one still; None where any may be.
     """
 
     attempt: protocol.Attempt
@@ -92,6 +93,7 @@ class Job:
     lease: float
     lock_wait: float = 0.0
     confirm: str = "controller"
+    before: str | None = None
 
 
 class Session:
@@ -246,6 +248,7 @@ class Assignment:
                 job.lease,
                 lock_wait=job.lock_wait,
                 confirm=job.confirm,
+                before=job.before,
             )
         )
         try:

@@ -11,6 +11,7 @@ from hosts.scene import PORT, Scene
 if TYPE_CHECKING:
     from shipit.lab import Lab
 
+SICK = "/run/sick"
 HTTP = [{"http": f"http://127.0.0.1:{PORT}/healthz", "timeout": "1s"}]
 
 
@@ -102,3 +103,21 @@ def test_the_failed_release_deployed_again_unbroken_is_fine(deployed: Scene) -> 
     assert deployed.versions() == {"web1": "2.3.0", "web2": "2.3.0"}
     assert deployed.shipit("rollback").status == 0
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
+
+
+def test_a_host_whose_old_release_is_not_well_either_takes_a_release_that_is(
+    deployed: Scene,
+) -> None:
+    health = {"checks": [*HTTP, {"command": f"test ! -e {SICK}"}], "deadline": "15s"}
+    assert deployed.deploy("3.0.0", health=health, max_fail_percentage=100).status == 0
+    for host in ("web1", "web2"):
+        deployed.sh(host, f"touch {SICK}")
+    stuck = deployed.deploy("3.1.0", "--json", health=health, max_fail_percentage=100)
+    ends = {name: host["outcome"] for name, host in stuck.result["hosts"].items()}
+    assert (stuck.status, ends) == (5, {"web1": "stuck", "web2": "stuck"}), stuck.said
+    told = deployed.asked("status")["web1"]["stuck"]
+    assert "a new release is accepted in any case" in told
+    done = deployed.deploy("3.2.0", health={"checks": HTTP})
+    assert done.status == 0, done.said
+    assert deployed.versions() == {"web1": "3.2.0", "web2": "3.2.0"}
+    assert [host["stuck"] for host in deployed.asked("status").values()] == ["", ""]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import PORT, all_in, heard, stopped
+from hosts.scene import PORT, Done, all_in, heard, stopped
 from hosts.site import HOSTS, Site, problems
 
 if TYPE_CHECKING:
@@ -91,6 +91,21 @@ def test_the_second_may_wait_for_the_first(site: Site, step: str, slow: dict[str
     later.join()
     assert (ended(first), done.status) == (0, 0), done.said
     assert site.scene.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
+
+
+def test_a_rollback_that_waits_does_not_leave_a_release_it_has_not_seen(site: Site) -> None:
+    """Else it would go back two: past the one that the first has just replaced."""
+    first = begun(site, "check", **IN_GATE)
+    version = f"1.0.{site.number}"
+    second = site.scene.start("rollback", "--json", "--lock-wait", WAIT)
+    site.undo.callback(stopped, second)
+    said = heard(second, lambda event: event["event"] == "batch-began")  # it is decided by then
+    let_go(site)
+    out, err = second.communicate(timeout=PATIENCE)
+    done = Done(second.returncode, "".join(said) + out, err)
+    assert (ended(first), done.status) == (0, 3), done.said
+    assert {each["code"] for each in problems(done)} == {"changed-meanwhile"}
+    assert site.scene.versions() == dict.fromkeys(HOSTS, version)
 
 
 def test_waiting_ends_when_it_was_said_to(site: Site) -> None:

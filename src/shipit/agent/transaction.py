@@ -29,7 +29,8 @@ __all__ = [
 POLL = 0.02  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05  # seconds between looks at what the driver says
 LOOK_INTERVAL = 0.5  # seconds of silence after which the driver is looked at
-UNIT_NAME_WAIT = 30.0  # seconds for the last transaction's unit to be gone; it may be sweeping
+UNIT_NAME_WAIT = 30.0  # seconds for the last transaction's unit to be gone
+SWEEPING = 2.0  # seconds of these in which it may go on sweeping; the next one sweeps the rest
 LOCK_WAIT = 5.0  # seconds
 
 
@@ -137,21 +138,22 @@ def launch(paths: Paths, host: Host, activate: Activate, *, agent_zip: str, pyth
     is begun. `activate.lock_wait`: seconds to wait for another's open transaction to end.
 
     Raises:
-        Refused: locked, release-missing, driver-refused; nothing has changed then, and the
-            caller calls `discard` if a journal of this attempt is open.
+        Refused: locked, changed-meanwhile, release-missing, driver-refused; nothing has changed
+            then, and the caller calls `discard` if a journal of this attempt is open.
     """
+    open_ = journal.load(paths)
+    if open_ is None or open_.txn != activate.attempt.txn:
+        _without_another(paths, activate.attempt.txn, activate.lock_wait)
+        _refuse_if_changed(paths, activate.before)
+        open_ = None
     found = releases.manifest(paths, activate.release)
     if found is None:
         what = f"release {activate.release} is not on this host"
         raise Refused(
             Failure("release-missing", what, State.ARM.value, "shipit releases lists them")
         )
-    open_ = journal.load(paths)
-    if open_ is None or open_.txn != activate.attempt.txn:
-        wait = activate.lock_wait
-        open_ = begin(
-            paths, activate.attempt, found.id, fresh=False, version=found.version, wait=wait
-        )
+    if open_ is None:
+        open_ = begin(paths, activate.attempt, found.id, fresh=False, version=found.version)
     _await_unit_name(paths, host)
     lease.clear(paths)
     armed = replace(
@@ -167,11 +169,28 @@ def launch(paths: Paths, host: Host, activate: Activate, *, agent_zip: str, pyth
         raise Refused(Failure("driver-refused", what, State.ARM.value, evidence=done.output))
 
 
+def _refuse_if_changed(paths: Paths, before: Optional[str]) -> None:
+    """Refuse a rollback that was decided when another release was the last good one."""
+    top = ledger.head(ledger.entries(paths))
+    now = top.release if top else ""
+    if before is not None and now != before:
+        what = f"{now or 'nothing'} is committed by now, and it was {before or 'nothing'} before"
+        hint = "look at shipit status; roll back again if that is still wanted"
+        raise Refused(Failure("changed-meanwhile", what, State.ARM.value, hint))
+
+
 def _await_unit_name(paths: Paths, host: Host) -> None:
-    """Wait until the last transaction's process has gone: the name of its unit is the mutex."""
-    deadline = host.now() + UNIT_NAME_WAIT
+    """Wait until the last transaction's process has gone: the name of its unit is the mutex.
+
+    No transaction is open but ours: what is left to it is to remove old releases, which may take
+    long and be broken off anywhere.
+    """
+    began, is_told = host.now(), False
     while host.show([paths.unit])[paths.unit].is_up:
-        if host.now() >= deadline:
+        if not is_told and host.now() - began >= SWEEPING:
+            is_told = True
+            host.systemctl("stop", [paths.unit], timeout=UNIT_NAME_WAIT)
+        if host.now() - began >= UNIT_NAME_WAIT:
             what = f"{paths.unit} still runs"
             hint = f"see systemctl status {paths.unit}"
             raise Refused(Failure("driver-refused", what, State.ARM.value, hint))
@@ -303,7 +322,7 @@ def stuck(paths: Paths) -> str:
     return (
         f"{open_.what} needs a person{why}. Wanted back: {open_.previous or 'nothing'}. See"
         f" `systemctl status '{paths.app}-*'`, mend the cause, then deploy or roll back again:"
-        " going back is tried once more first. Until it succeeds, leave this host out (--limit)"
+        " going back is tried once more first, and a new release is accepted in any case"
     )
 
 
