@@ -95,6 +95,7 @@ def test_the_second_may_wait_for_the_first(site: Site, step: str, slow: dict[str
 
 def test_a_rollback_that_waits_does_not_leave_a_release_it_has_not_seen(site: Site) -> None:
     """Else it would go back two: past the one that the first has just replaced."""
+    site.accepts()
     first = begun(site, "check", **IN_GATE)
     version = f"1.0.{site.number}"
     second = site.scene.start("rollback", "--json", "--lock-wait", WAIT)
