@@ -109,11 +109,11 @@ def test_files_have_their_text_mode_and_owner(scene: Scene) -> None:
 
 
 def test_what_is_shared_is_the_services_own_and_stays_as_a_person_makes_it(scene: Scene) -> None:
-    deployed(scene, "2.2.1")
+    deployed(scene, "1.2.8")
     own = f"stat -c '%U:%G %a' {ROOT}/shared"
     assert sh(scene, own) == "tinyapp:tinyapp 755"
     sh(scene, f"runuser -u tinyapp -- touch {ROOT}/shared/kept; chown root:adm {ROOT}/shared")
-    deployed(scene, "2.2.2")
+    deployed(scene, "1.2.9")
     assert sh(scene, own) == "root:adm 755"
     assert sh(scene, f"ls {ROOT}/shared") == "kept"
 
