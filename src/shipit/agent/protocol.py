@@ -94,9 +94,7 @@ class Activate:
     lease: float  # seconds without Renew after which the host goes back by itself
     lock_wait: float = 0.0
     confirm: str = "controller"  # "host": it commits by itself once its gate has passed
-    before: Optional[str] = (
-        None  # what has to be committed here still ("": nothing), if that counts
-    )
+    before: Optional[str] = None  # the release that is to be the last committed one; "" for none
 
 
 @dataclass(frozen=True)

@@ -171,9 +171,11 @@ def launch(paths: Paths, host: Host, activate: Activate, *, agent_zip: str, pyth
 
 def _refuse_if_changed(paths: Paths, before: Optional[str]) -> None:
     """Refuse a rollback that was decided when another release was the last good one."""
+    if before is None:
+        return
     top = ledger.head(ledger.entries(paths))
     now = top.release if top else ""
-    if before is not None and now != before:
+    if now != before:
         what = f"{now or 'nothing'} is committed by now, and it was {before or 'nothing'} before"
         hint = "look at shipit status; roll back again if that is still wanted"
         raise Refused(Failure("changed-meanwhile", what, State.ARM.value, hint))
