@@ -1,0 +1,100 @@
+"""Say whether root may execute or read what is found at a path.
+
+It may where nobody but root can change what is found there: each folder from / down, each symlink
+with the folders that it leads through, and the file itself belong to root and are writable for
+nobody else. A sticky folder (/tmp) is writable for everybody. A POSIX ACL that lets somebody else
+write shows in the group's bits of the mode. Starts no program and reads no content.
+"""
+
+import errno
+import os
+import pwd
+import stat
+from typing import Callable, List, NamedTuple, Optional
+
+LINKS_AT_MOST = 40  # as many as the kernel follows
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Entry(NamedTuple):
+    """What stands at one path: its owner, its whole st_mode, and where a symlink leads."""
+
+    uid: int
+    mode: int
+    target: str = ""
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+
+class Weakness(NamedTuple):
+    """The first entry on the way to a path that somebody other than root can change."""
+
+    path: str
+    uid: int
+    mode: int  # st_mode
+
+    def __str__(self) -> str:
+        return f"{self.path} belongs to {owner_name(self.uid)}, mode {self.mode & 0o7777:04o}"
+
+    @property
+    def cure(self) -> str:
+        """The commands that give the entry to root alone."""
+        link = stat.S_ISLNK(self.mode)
+        chown = f"chown {'-h ' if link else ''}root: {self.path}" if self.uid else ""
+        chmod = f"chmod go-w {self.path}" if self.mode & OTHERS_WRITE and not link else ""
+        return " && ".join(filter(None, (chown, chmod)))
+
+
+def look(path: str) -> Optional[Entry]:
+    """Return what stands at a path; None where nothing does."""
+    try:
+        status = os.lstat(path)
+        target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else ""
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Entry(status.st_uid, status.st_mode, target)
+
+
+def weakness(path: str, look: Callable[[str], Optional[Entry]] = look) -> Optional[Weakness]:
+    """Return the first entry on the way to an absolute path that others can change, or None.
+
+    What does not exist is nobody's: the last folder that does decides.
+
+    Raises:
+        OSError: the path leads through too many symlinks (ELOOP), or cannot be looked at.
+    """
+    place, rest, links = "/", _names(path), 0
+    while True:
+        entry = look(place)
+        if entry is None:
+            return None
+        if entry.uid != 0 or (not entry.is_link and entry.mode & OTHERS_WRITE):
+            return Weakness(place, entry.uid, entry.mode)
+        if entry.is_link:
+            links += 1
+            if links > LINKS_AT_MOST:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            absolute = entry.target.startswith("/")
+            place = "/" if absolute else os.path.dirname(place)
+            rest = [*_names(entry.target), *rest]
+            if absolute:
+                continue
+        if not rest:
+            return None
+        name, *rest = rest
+        # The way up from a real folder leads through folders that have been looked at.
+        place = os.path.dirname(place) if name == ".." else os.path.join(place, name)
+
+
+def _names(path: str) -> List[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def owner_name(uid: int) -> str:
+    """Return the name of a user, or the number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
