@@ -22,7 +22,7 @@ from shipit.agent.failures import Refused
 from shipit.agent.machine import State
 from shipit.agent.paths import Paths
 from shipit.agent.process import Done
-from shipit.agent.protocol import Staged, StepBegan, StepEnded
+from shipit.agent.protocol import Staged, StepBegan, StepEnded, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,7 +226,7 @@ def test_a_disk_that_is_too_small_is_told_beforehand(
 ) -> None:
     manifest = place.manifest()
     with small_disk(place.paths.root, options):
-        (problem,) = preflight.survey(place.paths, manifest, TEXTS)
+        (problem,) = preflight.survey(place.paths, place.host, Survey(manifest, 0, TEXTS))
     assert problem.code == code
     assert words in problem.what
     assert place.paths.root in problem.what
@@ -333,7 +333,7 @@ def test_a_unit_of_somebody_elses_is_not_overwritten(place: Stage) -> None:
 def test_looking_first_changes_nothing(place: Stage) -> None:
     manifest = place.manifest()
     before = sorted(place.folder.rglob("*"))
-    assert preflight.survey(place.paths, manifest, TEXTS) == ()
+    assert preflight.survey(place.paths, place.host, Survey(manifest, 0, TEXTS)) == ()
     assert sorted(place.folder.rglob("*")) == before
 
 
@@ -342,7 +342,7 @@ def test_the_room_for_a_release_counts_copies_only_across_disks(
     place: Stage, *, one_disk: bool, copies: int
 ) -> None:
     manifest = place.manifest()
-    subject = preflight.Subject(place.paths, manifest, TEXTS, (manifest.app_wheel,))
+    subject = preflight.Subject(place.paths, place.host, manifest, TEXTS, (manifest.app_wheel,))
     var, root = preflight.needs(subject, one_disk=one_disk)
     size = manifest.app_wheel.size
     assert var.size == size * (1 + preflight.UNPACKED)

@@ -77,8 +77,10 @@ def surveyed(
 
     def survey(name: str, session: Session) -> protocol.Findings:
         offer, plan = made[name]
-        texts = dict(offer.goods.texts)
-        return session.survey(protocol.Survey(offer.wanted.manifest, plan.missing_bytes, texts))
+        goods, size = offer.goods, plan.missing_bytes
+        return session.survey(
+            protocol.Survey(goods.manifest, size, dict(goods.texts), goods.user_given)
+        )
 
     return hosts.each(survey)
 

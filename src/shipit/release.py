@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shipit.bundle import Bundle
     from shipit.manifest import Origin, Parts, SlowDigests
     from shipit.render import ReleaseNames
+    from shipit.spec import Deployment
     from shipit.wishes import Wish
 
 
@@ -55,8 +56,12 @@ def make(
     }
     return Offer(
         Wanted(made, texts, secret_digests),
-        Goods(made, texts, parts.env, _blobs(chosen, facts)),
+        Goods(made, texts, parts.env, _blobs(chosen, facts), _names_its_user(parts.deployment)),
     )
+
+
+def _names_its_user(deployment: Deployment) -> bool:
+    return "user" in deployment.model_fields_set
 
 
 def choose(wish: Wish, facts: protocol.Facts) -> tuple[protocol.Interpreter, Bundle]:

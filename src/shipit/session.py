@@ -72,6 +72,7 @@ class Goods:
     texts: Mapping[str, str]
     env: Mapping[str, str] = field(repr=False)  # holds secrets
     blobs: tuple[Blob, ...] = ()
+    user_given: bool = False  # the playbook names the user
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,7 @@ class Assignment:
                 texts=dict(goods.texts),
                 env=dict(goods.env),
                 lock_wait=self._job.lock_wait,
+                user_given=goods.user_given,
             )
         )
         self._session.until(protocol.Staged, WORK + self._job.lock_wait)

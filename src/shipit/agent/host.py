@@ -26,6 +26,7 @@ PROPERTIES = {
     "ActiveState": "active",
     "SubState": "sub",
     "UnitFileState": "file_state",
+    "FragmentPath": "fragment",
     "InvocationID": "invocation",
     "Result": "result",
     "MainPID": "main_pid",
@@ -66,6 +67,7 @@ class UnitView:
     exit_status: int = 0  # of the main process: its exit status, or the signal
     need_reload: bool = False
     since: float = 0.0  # seconds since the epoch; 0.0 unless active
+    fragment: str = ""  # the file that it was read from, wherever that lies
 
     @property
     def is_active(self) -> bool:

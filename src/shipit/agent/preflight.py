@@ -4,17 +4,17 @@ Looks and changes nothing: `plan` asks the same questions that a deploy asks fir
 """
 
 import os
-import pwd
 import shutil
 from dataclasses import dataclass
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from . import files, listeners, releases, store
+from . import files, listeners, names, releases, store
 from .contents import Artifact, Manifest
 from .failures import Refused, existing
+from .host import Host
 from .paths import Paths
 from .process import SYSTEM_PATH
-from .protocol import Failure
+from .protocol import Failure, Survey
 
 STEP = "preflight"
 MIB = 1024 * 1024
@@ -31,10 +31,12 @@ class Subject:
     """What is to be staged, and where."""
 
     paths: Paths
+    host: Host
     manifest: Manifest
     texts: Mapping[str, str]
     missing: Tuple[Artifact, ...]  # not yet among the blobs
     reused: bool = False  # the release is there already: it needs no room
+    user_given: bool = False  # the playbook names the user
     proc: str = "/proc"
 
 
@@ -85,17 +87,9 @@ def _machine(subject: Subject) -> Iterator[Failure]:
     if not os.access(manifest.interpreter, os.X_OK):
         what = f"the interpreter {manifest.interpreter} is not there any more"
         yield _problem("no-interpreter", what, "run the command again, or install that Python")
-    if not user_exists(manifest.user) and not shutil.which("useradd", path=SYSTEM_PATH):
+    if not names.account_of(manifest.user) and not shutil.which("useradd", path=SYSTEM_PATH):
         what = f"there is no user {manifest.user}, and no useradd to make it with"
         yield _problem("no-user", what, f"make the user {manifest.user} by hand")
-
-
-def user_exists(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
 
 
 # --- room --------------------------------------------------------------------------------------
@@ -174,26 +168,15 @@ def _mib(size: int) -> str:
 
 
 def _names(subject: Subject) -> Iterator[Failure]:
-    """Refuse to overwrite a unit file that no release of this app has brought."""
-    ours = _unit_names(subject)
-    for unit in subject.manifest.units:
-        path = os.path.join(subject.paths.units, unit.name)
-        if unit.name not in ours and os.path.lexists(path):
-            if releases.read_text(path) == subject.texts.get(f"units/{unit.name}"):
-                continue
-            what = f"{path} is there already, and is not of shipit's making"
-            yield _problem("unit-taken", what, "remove it, or give the service another name")
-
-
-def _unit_names(subject: Subject) -> "set[str]":
-    """Return the names of the units that any release of this app has brought to this host."""
-    paths = subject.paths
-    return {name for each in releases.listed(paths) for name in releases.unit_names(paths, each)}
+    named = names.Named(
+        subject.paths, subject.host, subject.manifest, subject.texts, subject.user_given
+    )
+    return names.problems(named)
 
 
 def _ports(subject: Subject) -> Iterator[Failure]:
     wanted = _endpoints(subject.texts)
-    ours = {*_unit_names(subject), *(unit.name for unit in subject.manifest.units)}
+    ours = {*names.ours(subject.paths), *(unit.name for unit in subject.manifest.units)}
     own = list(_installed_endpoints(subject.paths, ours))
     for endpoint, owners in listeners.occupied(wanted, subject.proc).items():
         systemd = any(owner.pid == 1 for owner in owners)  # it holds the sockets of all units
@@ -219,8 +202,8 @@ def _installed_endpoints(paths: Paths, ours: "set[str]") -> Iterator[listeners.E
             yield from listeners.wanted(releases.read_text(os.path.join(paths.units, name)) or "")
 
 
-def survey(paths: Paths, manifest: Manifest, texts: Dict[str, str]) -> Tuple[Failure, ...]:
+def survey(paths: Paths, host: Host, ask: Survey) -> Tuple[Failure, ...]:
     """Return what would keep a release that has not been sent yet from being staged."""
-    missing = store.missing(paths, manifest.artifacts())
-    there = releases.manifest(paths, manifest.id) is not None
-    return problems(Subject(paths, manifest, texts, missing, reused=there))
+    missing = store.missing(paths, ask.manifest.artifacts())
+    there = releases.manifest(paths, ask.manifest.id) is not None
+    return problems(Subject(paths, host, ask.manifest, ask.texts, missing, there, ask.user_given))

@@ -56,6 +56,7 @@ class Survey:
     manifest: Manifest
     missing: int  # bytes that would be sent
     texts: Dict[str, str]  # path in the release (units/..., files/...) -> text
+    user_given: bool = False  # the playbook names the user: it may be there for something else
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Stage:
     texts: Dict[str, str]
     env: Dict[str, str]  # service -> text of its env file; secret, never logged or journaled
     lock_wait: float = 0.0  # seconds to wait for another's lock
+    user_given: bool = False  # as in Survey
 
 
 @dataclass(frozen=True)

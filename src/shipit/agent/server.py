@@ -134,7 +134,7 @@ class Server:
     def survey(self, ask: Survey) -> None:
         from . import preflight  # noqa: PLC0415
 
-        self.channel.say(Findings(preflight.survey(self.paths, ask.manifest, ask.texts)))
+        self.channel.say(Findings(preflight.survey(self.paths, self.host, ask)))
 
     def status(self, ask: AskStatus) -> None:
         from . import status  # noqa: PLC0415

@@ -5,7 +5,6 @@ is left of it; `manifest.json` is the last file, and all of it is on the disk be
 A release that was committed before and is whole is used again, with its texts put right.
 """
 
-import grp
 import json
 import os
 import pwd
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Callable, Iterator, Tuple
 
-from . import bytecode, envfile, files, ledger, preflight, releases, store, transaction, venv
+from . import bytecode, envfile, files, ledger, names, preflight, releases, store, transaction, venv
 from .codec import to_json
 from .contents import Manifest
 from .facts import systemd_version
@@ -105,7 +104,7 @@ class _Progress:
 def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> Staged:
     manifest = request.manifest
     with progress.step("receive"):
-        _look_first(paths, request, reused=not progress.journal.fresh)
+        _look_first(paths, host, request, reused=not progress.journal.fresh)
         progress.intake()
         store.prove(paths, manifest.artifacts())
     journal = transaction.advance(paths, progress.journal, State.BUILD)
@@ -125,9 +124,10 @@ def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> St
     return Staged(manifest.id, reused=not journal.fresh)
 
 
-def _look_first(paths: Paths, request: Stage, *, reused: bool) -> None:
-    missing = store.missing(paths, request.manifest.artifacts())
-    subject = preflight.Subject(paths, request.manifest, request.texts, missing, reused)
+def _look_first(paths: Paths, host: Host, request: Stage, *, reused: bool) -> None:
+    manifest, given = request.manifest, request.user_given
+    missing = store.missing(paths, manifest.artifacts())
+    subject = preflight.Subject(paths, host, manifest, request.texts, missing, reused, given)
     failure = preflight.together(preflight.problems(subject))
     if failure:
         raise Refused(failure)
@@ -200,24 +200,15 @@ def ensure_user(host: Host, user: str) -> None:
     Raises:
         Refused: no-user.
     """
-    if preflight.user_exists(user):
+    if names.account_of(user):
         return
     shell = next((path for path in NO_LOGIN if os.path.exists(path)), NO_LOGIN[-1])
     argv = ["useradd", "--system", "--no-create-home", "--home-dir", NOWHERE, "--shell", shell]
-    argv.append("--no-user-group" if _group_exists(user) else "--user-group")
-    argv += ["--gid", user] if _group_exists(user) else []
+    argv += ["--user-group", "--comment", names.MARK]
     done = host.run([*argv, user], timeout=USER_TIMEOUT)
-    if not done.ok and not preflight.user_exists(user):
+    if not done.ok and not names.account_of(user):
         what = f"making the user {user}: useradd {done.end(USER_TIMEOUT)}"
         raise Refused(from_output("no-user", what, "build", done.output))
-
-
-def _group_exists(name: str) -> bool:
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        return False
-    return True
 
 
 def write_texts(paths: Paths, request: Stage) -> None:

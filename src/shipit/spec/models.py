@@ -288,7 +288,7 @@ class Deployment(Model):
     user: UserName = Field(
         default_factory=lambda data: str(data.get("app", "")),
         description="The system user that the services run as; made if missing. Default: the app's"
-        " name.",
+        " name; an account of that name that was there before has to be named here.",
         examples=["demoapp"],
     )
     keep_releases: Count = Field(
