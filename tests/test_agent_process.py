@@ -10,6 +10,7 @@ import pytest
 
 from patience import until
 from shipit.agent import host, process
+from shipit.agent.failures import Refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,3 +113,40 @@ def test_what_the_watch_raises_ends_the_program_and_comes_out(tmp_path: Path) ->
         process.run(argv, timeout=PATIENCE, watch=watch)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+# --- programs of the system --------------------------------------------------------------------
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_a_program_that_others_can_change_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "true", "echo theirs")  # pytest's folder is not root's from top to bottom
+    monkeypatch.setattr(process, "SYSTEM_PATH", f"{tmp_path}:/usr/bin")
+    assert process.program("true") == "/usr/bin/true"
+    assert process.run(["true"], timeout=PATIENCE).output == ""
+    assert str(tmp_path) not in process.clean_environment()["PATH"]
+
+
+def test_a_program_that_only_others_have_is_refused_with_what_cures_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "systemctl", "echo theirs")
+    monkeypatch.setattr(process, "SYSTEM_PATH", str(tmp_path))
+    with pytest.raises(Refused) as caught:
+        process.run(["systemctl"], timeout=PATIENCE)
+    assert caught.value.failure.code == "program-untrusted"
+    assert caught.value.failure.hint
+    assert process.clean_environment()["PATH"] == process.NO_FOLDER
+
+
+def test_a_program_that_nobody_has_is_missing() -> None:
+    assert process.program("no-such-program") is None
+    with pytest.raises(FileNotFoundError):
+        process.run(["no-such-program"], timeout=PATIENCE)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from shipit.agent import trust
+from shipit.agent import server, trust
+from shipit.agent.failures import Refused
 from shipit.agent.trust import Entry
 
 if TYPE_CHECKING:
@@ -100,6 +102,17 @@ def test_symlinks_that_lead_in_a_circle_are_an_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "mode"), [("/opt/x", 0o750), ("/opt/x/bin/python3", 0o751), ("/", 0o700)]
+)
+def test_a_program_that_others_cannot_reach_is_closed_to_them(place: str, mode: int) -> None:
+    kind = PROGRAM if place.endswith("python3") else FOLDER
+    entry = Entry(0, stat.S_IFMT(kind) | mode)
+    assert trust.closed("/opt/x/bin/python3", tree()) is None
+    found = trust.closed("/opt/x/bin/python3", tree(**{place.replace("/", "__"): entry}))
+    assert found == place
+
+
+@pytest.mark.parametrize(
     ("entry", "cure"),
     [
         (Entry(VENDOR, FOLDER), "chown root: /opt"),
@@ -127,3 +140,16 @@ def test_a_real_disk_is_looked_at(tmp_path: Path) -> None:
     assert trust.look(str(program)) == Entry(os.geteuid(), program.stat().st_mode)
     assert trust.look(str(tmp_path / "link")) == link(str(program), os.geteuid())
     assert trust.look(str(program / "below")) is None
+
+
+# --- the agent itself --------------------------------------------------------------------------
+
+
+def test_an_agent_that_others_can_change_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    with pytest.raises(Refused) as caught:
+        server.on_this_host("demo", "/opt/demo")
+    assert caught.value.failure.code == "agent-untrusted"
+    assert str(tmp_path / "python3") in caught.value.failure.what

@@ -31,3 +31,10 @@ def test_a_live_lock_is_told_with_whose_it_is_and_how_to_follow_it() -> None:
 
 def test_a_host_at_rest_is_neither_stuck_nor_locked() -> None:
     assert not {"stuck", "lock"} & {it.title for it in of_facts("web1", facts())}
+
+
+def test_a_python_that_is_not_used_is_told_with_the_reason() -> None:
+    why = "/opt/vendor/bin/python3 is not used: others than root can change it"
+    rejected = (protocol.Failure("interpreter-rejected", why, ""),)
+    python = found(replace(facts(), rejected=rejected), "python")
+    assert why in python.detail

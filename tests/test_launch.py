@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,13 +98,28 @@ def test_a_real_python_that_is_too_old_is_named(version: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")
 def test_a_broken_python_on_the_path_is_passed_over(tmp_path: Path) -> None:
-    for name, code in (("python3.12", "exit 127"), ("python3", f'exec {sys.executable} "$@"')):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{code}\n")
-        (tmp_path / name).chmod(0o755)
-    (tmp_path / "id").symlink_to(str(shutil.which("id")))
+    names = ("python3.98", "python3.97")  # no system has them
+    for name, code in zip(names, ("exit 127", f'exec {sys.executable} "$@"'), strict=True):
+        put(tmp_path / name, code)
     given = b"shipit-boot 8\nprint(7)"
-    done = run(Launch(Root.LOGIN), given, path=str(tmp_path))
+    done = run(Launch(Root.LOGIN, " ".join(names)), given, path=str(tmp_path))
     assert done.stdout == b"7\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python in /usr/bin")
+def test_what_the_logins_path_leads_to_is_not_run_where_the_system_has_a_python(
+    tmp_path: Path,
+) -> None:
+    for name in ("python3.15", "python3.14", "python3", "id"):
+        put(tmp_path / name, f"touch {tmp_path}/ran")
+    done = run(Launch(Root.LOGIN), b"shipit-boot 8\nprint(7)", path=str(tmp_path))
+    assert (done.stdout, (tmp_path / "ran").exists()) == (b"7\n", False)
+
+
+def put(path: Path, code: str) -> None:
+    path.write_text(f"#!/bin/sh\n{code}\n")
+    path.chmod(0o755)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")

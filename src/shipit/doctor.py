@@ -86,12 +86,13 @@ def _look_at(
 def of_facts(name: str, facts: protocol.Facts) -> Iterator[Finding]:
     """Return what a host's own account of itself gives rise to."""
     pythons = ", ".join(one.version for one in facts.interpreters) or "none"
+    left_out = "".join(f"; {one.what}" for one in facts.rejected)
     yield Finding(name, "reach", ok=True, detail=f"{facts.hostname}, agent on {facts.agent_python}")
     yield Finding(
         name,
         "python",
         ok=bool(facts.interpreters),
-        detail=f"found: {pythons}",
+        detail=f"found: {pythons}{left_out}",
         mend="install one: apt-get install python3",
     )
     yield Finding(

@@ -88,12 +88,14 @@ def choose(wish: Wish, facts: protocol.Facts) -> tuple[protocol.Interpreter, Bun
 
 def _no_python(wish: Wish, facts: protocol.Facts) -> HostError:
     found = ", ".join(f"{i.version} ({i.path})" for i in facts.interpreters) or "none"
+    left_out = "".join(f"; {one.what}" for one in facts.rejected)
+    cures = "".join(f"; or: {one.hint}" for one in facts.rejected)
     return HostError(
         "no-python-fits",
-        f"the app needs Python {wish.target.deployment.python}; found: {found}",
+        f"the app needs Python {wish.target.deployment.python}; found: {found}{left_out}",
         host=wish.target.name,
         step="hello",
-        hint="install one on the host, or change `python:` in the playbook",
+        hint=f"install one on the host, or change `python:` in the playbook{cures}",
     )
 
 

@@ -9,16 +9,15 @@ import hmac
 import json
 import os
 import re
-import shutil
 import sys
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
-from . import envfile, files, interpreters, ledger, locks, releases, store
+from . import envfile, files, interpreters, ledger, locks, releases, store, trust
 from .contents import Manifest
 from .failures import existing
 from .host import Host, UnitView
 from .paths import Paths
-from .process import SYSTEM_PATH, run
+from .process import program, run
 from .protocol import VERSION, Facts, Hello
 
 MUSL = re.compile(r"ld-musl-.+\.so\.1")
@@ -34,6 +33,7 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
     spaces = {path: os.statvfs(existing(path)) for path in (paths.root, paths.var)}
     fullest = min(spaces, key=lambda path: spaces[path].f_bavail * spaces[path].f_frsize)
     machine = os.uname()
+    pythons = interpreters.find(os.path.join(paths.var, "interpreters.json"), interpreters.places())
     return Facts(
         protocol=VERSION,
         hostname=machine.nodename,
@@ -41,9 +41,7 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
         libc=libc(),
         systemd=systemd_version(os.path.join(paths.var, "systemd.json"), host),
         agent_python="%d.%d.%d" % sys.version_info[:3],
-        interpreters=interpreters.find(
-            os.path.join(paths.var, "interpreters.json"), interpreters.places()
-        ),
+        interpreters=pythons.usable,
         fullest=fullest,
         free_bytes=spaces[fullest].f_bavail * spaces[fullest].f_frsize,
         free_inodes=spaces[fullest].f_favail,
@@ -57,6 +55,7 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
         holder=locks.holder(paths, host.wall()),
         recovered=recovered,
         stuck=stuck(paths),
+        rejected=pythons.rejected,
     )
 
 
@@ -119,13 +118,14 @@ def libc() -> Tuple[str, int, int]:
 
 def _musl_version() -> str:
     """Ask musl's loader, which says its version when it is run with no program."""
-    loaders: List[str] = [name for name in sorted(os.listdir("/lib")) if MUSL.fullmatch(name)]
-    return run([os.path.join("/lib", loaders[0])], timeout=QUICK).output if loaders else ""
+    names = filter(MUSL.fullmatch, sorted(os.listdir("/lib")))
+    loaders = [path for path in (f"/lib/{name}" for name in names) if not trust.weakness(path)]
+    return run(loaders[:1], timeout=QUICK).output if loaders else ""
 
 
 def systemd_version(cache_path: str, host: Host) -> int:
     """Return systemd's version, 0 for none; it is asked again when its binary changes."""
-    binary = shutil.which("systemctl", path=SYSTEM_PATH)
+    binary = program("systemctl")
     if not binary:
         return 0
     status = os.stat(binary)

@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import time
 from contextlib import contextmanager
 from typing import Any, Iterator, List, Optional
+
+from . import process
 
 SYNC_TIMEOUT = 300.0  # seconds; a slow disk with much to write
 
@@ -109,10 +110,10 @@ def sync_directory(path: str) -> None:
 
 def sync_filesystem(path: str) -> None:
     """Put everything written to the file system of `path` on the disk: a whole venv at once."""
-    try:
-        subprocess.run(["sync", "-f", path], check=True, timeout=SYNC_TIMEOUT)
-    except subprocess.SubprocessError as error:
-        raise OSError(errno.EIO, f"what was written is not on the disk: {error}", path) from error
+    done = process.run(["sync", "-f", path], timeout=SYNC_TIMEOUT)
+    if not done.ok:
+        what = f"what was written is not on the disk: sync {done.end(SYNC_TIMEOUT)}"
+        raise OSError(errno.EIO, what, path)
 
 
 def unlink(path: str) -> None:

@@ -11,7 +11,7 @@ from typing import Callable, Iterator, List, Optional, Tuple
 from .contents import Manifest
 from .failures import Refused
 from .paths import Paths
-from .process import clean_environment
+from .process import clean_environment, located
 from .protocol import AskLogs, Failure
 
 CHUNK = 64 * 1024  # bytes
@@ -40,11 +40,11 @@ def stream(ask: AskLogs, names: Tuple[str, ...], is_gone: Callable[[], bool]) ->
     """Yield the log in whole lines, some at a time; `is_gone` says that nobody listens any more.
 
     Raises:
-        Refused: no-journal.
+        Refused: no-journal, program-untrusted.
     """
     try:
         child = subprocess.Popen(
-            _argv(ask, names),
+            located(_argv(ask, names)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

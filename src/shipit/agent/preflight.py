@@ -4,16 +4,14 @@ Looks and changes nothing: `plan` asks the same questions that a deploy asks fir
 """
 
 import os
-import shutil
 from dataclasses import dataclass
 from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from . import files, listeners, names, releases, store
+from . import files, interpreters, listeners, names, process, releases, store
 from .contents import Artifact, Manifest
 from .failures import Refused, existing
 from .host import Host
 from .paths import Paths
-from .process import SYSTEM_PATH
 from .protocol import Failure, Survey
 
 STEP = "preflight"
@@ -87,7 +85,9 @@ def _machine(subject: Subject) -> Iterator[Failure]:
     if not os.access(manifest.interpreter, os.X_OK):
         what = f"the interpreter {manifest.interpreter} is not there any more"
         yield _problem("no-interpreter", what, "run the command again, or install that Python")
-    if not names.account_of(manifest.user) and not shutil.which("useradd", path=SYSTEM_PATH):
+    elif rejected := interpreters.rejected(manifest.interpreter, step=STEP):
+        yield rejected
+    if not names.account_of(manifest.user) and not process.program("useradd"):
         what = f"there is no user {manifest.user}, and no useradd to make it with"
         yield _problem("no-user", what, f"make the user {manifest.user} by hand")
 

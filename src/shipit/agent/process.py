@@ -1,10 +1,12 @@
 """Start a program, wait for it with a limit, and keep the end of what it said.
 
 Promises: no shell, nothing of the agent's environment leaks in, no program outlives its limit (its
-whole session is killed), no secret in an argv unless the caller puts it there.
+whole session is killed), no secret in an argv unless the caller puts it there. A program that is
+named without its folder is looked for in the system's folders, and only where root alone writes.
 Does not speak to systemd: that is `host`.
 """
 
+import errno
 import os
 import pwd
 import signal
@@ -13,11 +15,16 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, Mapping, Optional, Sequence
+from typing import Callable, Dict, List, Mapping, Optional, Sequence
+
+from . import trust
+from .failures import Refused
+from .protocol import Failure
 
 OUTPUT_LIMIT = 16 * 1024  # bytes kept of the end of the output, unless more are asked for
 WATCH_PAUSE = 0.25  # seconds
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NO_FOLDER = "/nonexistent"
 
 # Run in a Python of its own: after a fork in a process with threads only an exec is safe.
 BECOME = """
@@ -55,8 +62,35 @@ class Done:
 
 
 def clean_environment(extra: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
-    """Return an environment that depends on nothing but the caller."""
-    return {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", "HOME": "/", **(extra or {})}
+    """Return an environment that depends on nothing but the caller.
+
+    A program that root runs finds others only in folders that root alone writes.
+    """
+    folders = [folder for folder in SYSTEM_PATH.split(":") if not trust.weakness(folder)]
+    path = ":".join(folders) or NO_FOLDER  # an empty PATH would mean the current directory
+    return {"PATH": path, "LC_ALL": "C.UTF-8", "HOME": "/", **(extra or {})}
+
+
+def program(name: str) -> Optional[str]:
+    """Return the path of a program of the system that root may run, None where there is none.
+
+    One that others than root can change is passed over: a later folder may have the system's own.
+
+    Raises:
+        Refused: program-untrusted: there are only such that others can change.
+    """
+    weak: Optional[trust.Weakness] = None
+    for folder in SYSTEM_PATH.split(":"):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            found = trust.weakness(path)
+            if found is None:
+                return path
+            weak = weak or found
+    if weak is None:
+        return None
+    what = f"root does not run {name}, which others can change: {weak}"
+    raise Refused(Failure("program-untrusted", what, "", weak.cure))
 
 
 def unwatched() -> None:
@@ -79,11 +113,12 @@ def run(
 
     Raises:
         OSError: the program could not be started.
+        Refused: program-untrusted.
     """
     output = _scratch()
     try:
         child = subprocess.Popen(
-            list(argv),
+            located(argv),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -95,6 +130,20 @@ def run(
         return Done(child.returncode, _tail(output, keep), timed_out)
     finally:
         os.close(output)
+
+
+def located(argv: Sequence[str]) -> List[str]:
+    """Return an argv with the program's path; who gives a path answers for it.
+
+    Raises:
+        FileNotFoundError: the system has no such program.
+        Refused: program-untrusted.
+    """
+    name, *arguments = argv
+    path = name if "/" in name else program(name)
+    if path is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return [path, *arguments]
 
 
 def _scratch() -> int:

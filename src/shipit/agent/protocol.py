@@ -211,6 +211,7 @@ class Facts:
     holder: Optional[Holder]
     recovered: str  # what was done about an open transaction, "" for nothing
     stuck: str  # what a person has to do, "" for nothing
+    rejected: Tuple[Failure, ...] = ()  # why interpreters of the host are not used
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import threading
 from contextlib import ExitStack, suppress
 from typing import Any, Callable, Dict, Optional
 
-from . import files, journal, locks
+from . import files, journal, locks, trust
 from .channel import Channel, Gone
 from .failures import Refused, from_os_error
 from .host import Host, RealHost
@@ -315,7 +315,22 @@ def bug() -> Failure:
     return Failure("agent-bug", f"the agent failed: {name}: {error}", "agent", hint, evidence)
 
 
-def serve(stdin: int, stdout: int, agent_zip: str, place: Place = Paths) -> int:
+def on_this_host(app: str, root: str) -> Paths:
+    """Return the paths of an app, where the agent itself is one that root alone can change.
+
+    Raises:
+        Refused: agent-untrusted.
+    """
+    paths = Paths(app, root)
+    for path in (sys.executable, paths.var):
+        weak = trust.weakness(path)
+        if weak:
+            what = f"the agent does not work with {path}, which others can change: {weak}"
+            raise Refused(Failure("agent-untrusted", what, "hello", weak.cure))
+    return paths
+
+
+def serve(stdin: int, stdout: int, agent_zip: str, place: Place = on_this_host) -> int:
     """Answer a controller on these streams; return the process's exit status."""
     channel = Channel(stdin, stdout)
     return guarded(channel, Server(channel, RealHost(channel.listen), place, agent_zip).serve)

@@ -10,7 +10,7 @@ import errno
 import os
 import pwd
 import stat
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 LINKS_AT_MOST = 40  # as many as the kernel follows
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -26,6 +26,9 @@ class Entry(NamedTuple):
     @property
     def is_link(self) -> bool:
         return stat.S_ISLNK(self.mode)
+
+
+Look = Callable[[str], Optional[Entry]]
 
 
 class Weakness(NamedTuple):
@@ -57,7 +60,7 @@ def look(path: str) -> Optional[Entry]:
     return Entry(status.st_uid, status.st_mode, target)
 
 
-def weakness(path: str, look: Callable[[str], Optional[Entry]] = look) -> Optional[Weakness]:
+def weakness(path: str, look: Look = look) -> Optional[Weakness]:
     """Return the first entry on the way to an absolute path that others can change, or None.
 
     What does not exist is nobody's: the last folder that does decides.
@@ -65,24 +68,45 @@ def weakness(path: str, look: Callable[[str], Optional[Entry]] = look) -> Option
     Raises:
         OSError: the path leads through too many symlinks (ELOOP), or cannot be looked at.
     """
+    for place, entry in way(path, look):
+        if entry.uid != 0 or (not entry.is_link and entry.mode & OTHERS_WRITE):
+            return Weakness(place, entry.uid, entry.mode)
+    return None
+
+
+def closed(path: str, look: Look = look) -> Optional[str]:
+    """Return the first entry on the way to a program that keeps other users from running it.
+
+    Raises:
+        OSError: as for `weakness`.
+    """
+    for place, entry in way(path, look):
+        needed = stat.S_IXOTH if stat.S_ISDIR(entry.mode) else stat.S_IROTH | stat.S_IXOTH
+        if not entry.is_link and entry.mode & needed != needed:
+            return place
+    return None
+
+
+def way(path: str, look: Look) -> Iterator[Tuple[str, Entry]]:
+    """Yield every entry on the way from / to what an absolute path names, as the kernel goes it.
+
+    Raises:
+        OSError: as for `weakness`.
+    """
     place, rest, links = "/", _names(path), 0
     while True:
         entry = look(place)
         if entry is None:
-            return None
-        if entry.uid != 0 or (not entry.is_link and entry.mode & OTHERS_WRITE):
-            return Weakness(place, entry.uid, entry.mode)
+            return
+        yield place, entry
         if entry.is_link:
             links += 1
             if links > LINKS_AT_MOST:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            absolute = entry.target.startswith("/")
-            place = "/" if absolute else os.path.dirname(place)
+            place = "/" if entry.target.startswith("/") else os.path.dirname(place)
             rest = [*_names(entry.target), *rest]
-            if absolute:
-                continue
         if not rest:
-            return None
+            return
         name, *rest = rest
         # The way up from a real folder leads through folders that have been looked at.
         place = os.path.dirname(place) if name == ".." else os.path.join(place, name)

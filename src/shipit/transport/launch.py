@@ -30,14 +30,15 @@ _OLDEST = (3, 8)
 _VERSIONS = (f"python3.{minor}" for minor in range(15, 7, -1))
 _NAMES = " ".join([*_VERSIONS, "python3", "/usr/libexec/platform-python"])
 # No single quote, newline, backslash or exclamation mark in either text: it passes through the
-# user's login shell, which may be fish or csh. exec leaves no shell behind. What is found outside
-# of /usr/bin is tried (8 ms): a pyenv shim may be there for a version that is not.
+# user's login shell, which may be fish or csh. exec leaves no shell behind. Root runs what the
+# login's PATH leads to only where the system itself has no Python that will do. What is found
+# outside of /usr/bin is tried (8 ms): a pyenv shim may be there for a version that is not.
 _SCRIPT = (
-    "LC_ALL=C;export LC_ALL;p=;"
-    'for n in $2;do q=$(command -v "$n")||continue;p=$q;'
-    "case $q in /usr/bin/python3.*)break;;esac;"
-    '"$q" -I -S -c "import sys;sys.exit(sys.version_info<(3,8))"</dev/null>/dev/null 2>&1&&break;'
-    'done;[ -n "$p" ]||exit 86;'
+    "LC_ALL=C;export LC_ALL;PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH;p=;"
+    'for d in /usr/bin/ "";do for n in $2;do q=$(command -v "$d$n")||continue;p=$q;'
+    "case $q in /usr/bin/python3.*)break 2;;esac;"
+    '"$q" -I -S -c "import sys;sys.exit(sys.version_info<(3,8))"</dev/null>/dev/null 2>&1&&break 2;'
+    'done;done;[ -n "$p" ]||exit 86;'
     '[ "$(id -u)" = 0 ]&&exec "$p" -I -S -c "$1";'
     "[ $3 = none ]&&exit 88;command -v sudo>/dev/null||exit 84;"
     '[ $3 = password ]&&exec sudo -S -p "" -- "$p" -I -S -c "$1";'
