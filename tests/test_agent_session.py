@@ -11,7 +11,7 @@ import pytest
 
 from fakedisk import FullDisk
 from fakestory import Story, manifest, put
-from shipit.agent import files, journal, lease, ledger, prune, releases, transaction
+from shipit.agent import files, journal, lease, ledger, prune, registry, releases, transaction
 from shipit.agent.failures import Refused
 from shipit.agent.host import QUICK
 from shipit.agent.machine import State
@@ -292,7 +292,7 @@ def test_old_releases_and_their_blobs_go_when_a_new_one_is_committed(story: Stor
 def test_the_blobs_of_another_app_stay(story: Story) -> None:
     other = replace(story.paths, app="other", root=str(Path(story.paths.root).parent / "other"))
     put(other, replace(manifest(other, "x1"), app="other"))
-    prune.register(other)
+    registry.note_committed(other, "x1")
     blob = Path(story.paths.blob("x1".ljust(64, "0")))
     blob.parent.mkdir(parents=True)
     blob.write_bytes(b"wheel")

@@ -204,7 +204,7 @@ def test_a_controller_that_goes_away_leaves_nothing_staged(place: Stage) -> None
 def small_disk(at: str, options: str) -> Iterator[None]:
     """Put a file system of its own under a directory."""
     Path(at).mkdir(parents=True, exist_ok=True)
-    argv = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", at]
+    argv = ["mount", "-t", "tmpfs", "-o", f"mode=755,{options}", "tmpfs", at]
     if subprocess.run(argv, check=False, capture_output=True).returncode != 0:
         pytest.skip("this machine lets nobody mount")
     try:

@@ -7,7 +7,7 @@ transaction's lock, and takes up a dropped transaction where the recovery table 
 from dataclasses import replace
 from typing import Optional, Union
 
-from . import bootunit, effects, files, journal, lease, ledger, locks, prune, releases
+from . import approot, bootunit, effects, files, journal, lease, ledger, locks, prune, releases
 from .effects import Ended, Stage
 from .failures import Refused, from_os_error
 from .host import Host
@@ -43,7 +43,7 @@ def said(stage: Stage, settled: Settled) -> None:
     stage.emit(settled)
     try:
         prune.sweep(stage.paths, stage.host.wall())
-    except OSError:
+    except (OSError, Refused):
         return  # the next one sweeps again
 
 
@@ -110,6 +110,7 @@ def _performed(stage: Stage, open_: Journal) -> Ended:
     name, began = open_.state.value, stage.host.now()
     stage.emit(StepBegan(name, open_.release))
     try:
+        approot.require(stage.paths)
         ended = effects.EFFECTS[open_.state](stage, open_)
     except (Refused, OSError) as error:
         ended = Ended(Result.ERROR, failure_of(error, name))

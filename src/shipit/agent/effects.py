@@ -9,7 +9,20 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
-from . import bootunit, gate, journal, lease, ledger, prune, releases, soak, steps, trial
+from . import (
+    approot,
+    bootunit,
+    gate,
+    journal,
+    lease,
+    ledger,
+    prune,
+    registry,
+    releases,
+    soak,
+    steps,
+    trial,
+)  # fmt: skip
 from .contents import Manifest
 from .failures import Refused
 from .gate import Subject
@@ -150,8 +163,8 @@ def commit(stage: Stage, open_: Journal) -> Ended:
     """Record the release as committed, and let go of what it replaces."""
     paths = stage.paths
     ledger.append(paths, entry(stage, open_, ledger.COMMITTED))
-    prune.register(paths)
     _prune(paths, open_.release, [open_.previous])
+    registry.note_committed(paths, open_.release)
     return Ended()
 
 
@@ -185,6 +198,7 @@ def _note_clean(paths: Paths, open_: Journal) -> None:
 
 def revert_on_disk(stage: Stage, open_: Journal) -> None:
     """Do the part of going back that needs no running unit: for the boot."""
+    approot.require(stage.paths)
     previous = _previous(stage.paths, open_)
     if open_.previous and previous is None:
         return  # the driver will say so

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from . import files, interpreters, listeners, names, process, releases, store
+from . import approot, files, interpreters, listeners, names, process, releases, store
 from .contents import Artifact, Manifest
 from .failures import Refused, existing
 from .host import Host
@@ -40,7 +40,7 @@ class Subject:
 
 def problems(subject: Subject) -> Tuple[Failure, ...]:
     """Return everything that is in the way; nothing is good."""
-    checks = (_layout, _dests, _machine, _room, _names, _ports)
+    checks = (_root, _layout, _dests, _machine, _room, _names, _ports)
     return tuple(problem for check in checks for problem in check(subject))
 
 
@@ -55,6 +55,10 @@ def together(found: Sequence[Failure]) -> Optional[Failure]:
 
 def _problem(code: str, what: str, hint: str = "") -> Failure:
     return Failure(code, what, STEP, hint)
+
+
+def _root(subject: Subject) -> Iterator[Failure]:
+    yield from approot.problems(subject.paths)
 
 
 def _layout(subject: Subject) -> Iterator[Failure]:

@@ -10,22 +10,13 @@ import shutil
 import time
 from typing import FrozenSet, Iterable, Iterator, List, Sequence, Set
 
-from . import files, ledger, releases, store
+from . import approot, files, ledger, registry, releases, store
 from .ledger import Entry
 from .paths import Paths
 
 DAY = 24 * 3600.0
 AGENT_UNUSED = 30 * DAY
 BLOB_GRACE = 3600.0  # seconds; it may have been sent for a release that is just being made
-
-
-def register(paths: Paths) -> None:
-    """Let this host remember the app: the blobs of one app must outlive the pruning of another."""
-    path = os.path.join(paths.apps, paths.app)
-    content = paths.root.encode()
-    if files.read_text(path) != paths.root:
-        files.make_directory(paths.apps)
-        files.write(path, content)
 
 
 def kept(
@@ -40,9 +31,15 @@ def kept(
 
 
 def set_aside(paths: Paths, stay: FrozenSet[str]) -> None:
-    """Take every other release out of releases/, by renames alone."""
+    """Take every other release of ours out of releases/, by renames alone.
+
+    What no transaction has ever named is somebody else's, and stays.
+    """
+    known = registry.load(paths)
+    ours = {entry.release for entry in ledger.entries(paths)}
+    ours.update(known.begun if known else ())
     for name in releases.listed(paths):
-        if name not in stay:
+        if name in ours and name not in stay:
             doom(paths, name)
 
 
@@ -85,10 +82,9 @@ def _used_blobs(paths: Paths) -> Set[str]:
 
 def _apps(paths: Paths) -> Iterator[Paths]:
     yield paths
-    for app in _names(paths.apps):
-        root = files.read_text(os.path.join(paths.apps, app))
-        if root and app != paths.app:
-            yield Paths(app, root, paths.var, paths.units)
+    for app, known in registry.others(paths).items():
+        if not approot.weaknesses(known.root, os.path.join(known.root, "releases")):
+            yield Paths(app, known.root, paths.var, paths.units)
 
 
 def _remove_old(directory: str, before: float, *, spare: Iterable[str]) -> None:

@@ -112,13 +112,15 @@ class Server:
     # --- looking -------------------------------------------------------------------------------
 
     def hello(self, ask: Hello) -> None:
-        from . import facts  # noqa: PLC0415 - imports cost time; each role loads what it needs
+        from . import approot, facts  # noqa: PLC0415 - imports cost time; each role loads its own
 
         if not APP.fullmatch(ask.app) or not os.path.isabs(ask.root):
             raise ProtocolError(f"no app can be called {ask.app!r} and lie in {ask.root!r}")
         if os.path.normpath(ask.root) != ask.root or ask.root == "/":
             raise ProtocolError(f"no app can lie in {ask.root!r}")
-        self._paths = self.place(ask.app, ask.root)
+        paths = self.place(ask.app, ask.root)
+        approot.require(paths)
+        self._paths = paths
         recovered = self._recover() if ask.recover else ""
         self.channel.say(facts.gather(self._paths, self.host, ask, recovered))
 

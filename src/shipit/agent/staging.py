@@ -13,7 +13,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Callable, Iterator, Tuple
 
-from . import bytecode, envfile, files, ledger, names, preflight, releases, store, transaction, venv
+from . import (
+    approot,
+    bytecode,
+    envfile,
+    files,
+    ledger,
+    names,
+    preflight,
+    releases,
+    store,
+    transaction,
+    venv,
+)
 from .codec import to_json
 from .contents import Manifest
 from .facts import systemd_version
@@ -178,6 +190,7 @@ def build(paths: Paths, manifest: Manifest) -> None:
     files.remove_tree(release.top)
     for directory in (paths.root, paths.releases, release.top):
         files.make_directory(directory)
+    approot.require(paths)  # whatever was missing may have been made by others meanwhile
     _make_shared(paths, manifest.user)
     venv.make(paths, manifest)
     previous = releases.pointed(paths)
@@ -190,7 +203,7 @@ def _make_shared(paths: Paths, user: str) -> None:
         return
     owner, made = pwd.getpwnam(user), paths.shared + ".new"
     files.make_directory(made)
-    os.chown(made, owner.pw_uid, owner.pw_gid)
+    os.chown(made, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
     os.rename(made, paths.shared)
 
 

@@ -9,7 +9,19 @@ import time
 from dataclasses import replace
 from typing import Any, Iterator, Optional
 
-from . import driver, effects, files, journal, lease, ledger, locks, prune, recovery, releases
+from . import (
+    driver,
+    effects,
+    files,
+    journal,
+    lease,
+    ledger,
+    locks,
+    prune,
+    recovery,
+    registry,
+    releases,
+)  # fmt: skip
 from .driver import transact
 from .effects import Stage
 from .failures import Refused, from_os_error
@@ -63,7 +75,7 @@ def begin(
         attempt=attempt,
         strays=effects.unit_names(paths, before) + before.strays if before else (),
     )
-    prune.register(paths)
+    registry.register(paths, begun=release if fresh else "")
     files.make_directory(os.path.dirname(paths.journal), 0o700)
     files.unlink(paths.events)
     return journal.save(paths, opened)
