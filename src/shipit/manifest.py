@@ -57,6 +57,7 @@ class Parts:
     Attributes:
         env: the text of each service's env file; holds secrets.
         keys: the names of the variables in it.
+        secret: those of them whose values may not be shown.
     """
 
     deployment: Deployment
@@ -67,6 +68,7 @@ class Parts:
     interpreter: protocol.Interpreter
     env: Mapping[str, str] = field(repr=False)
     keys: Mapping[str, tuple[str, ...]]
+    secret: Mapping[str, tuple[str, ...]]
 
 
 def release_id(nameless: Parts, digests: SlowDigests) -> str:
@@ -84,6 +86,7 @@ def release_id(nameless: Parts, digests: SlowDigests) -> str:
             service: digests(text, f"shipit release {deployment.app}")
             for service, text in sorted(nameless.env.items())
         },
+        "secret": dict(sorted(nameless.secret.items())),
         "gate": asdict(nameless.gate),
         "smoke": nameless.smoke,
     }
@@ -118,7 +121,9 @@ def build(name: str, parts: Parts, origin: Origin, digests: SlowDigests) -> cont
             for path, text in sorted(parts.texts.texts.items())
         ),
         env=tuple(
-            contents.EnvDigest(service, parts.keys[service], name, digests(text, name))
+            contents.EnvDigest(
+                service, parts.keys[service], name, digests(text, name), parts.secret[service]
+            )
             for service, text in sorted(parts.env.items())
         ),
         gate=parts.gate,

@@ -13,6 +13,7 @@ from shipit import bundle, manifest, render
 from shipit.bundle.target import Target
 from shipit.errors import HostError, InputError
 from shipit.plan import Wanted, keyed
+from shipit.secret import Secret
 from shipit.session import Blob, Goods
 from shipit.wishes import NAMELESS
 
@@ -133,6 +134,12 @@ def _parts(
         interpreter=interpreter,
         env={service: render.env_file(values) for service, values in env.items()},
         keys={service: tuple(sorted(values)) for service, values in env.items()},
+        secret={
+            service: tuple(
+                sorted(key for key, value in values.items() if isinstance(value, Secret))
+            )
+            for service, values in texts.env.items()
+        },
     )
     return parts, env
 

@@ -1,36 +1,26 @@
 """Keep what nobody may see: fetch secrets by reference, and mask them in whatever is shown.
 
-Promises that a `Secret` prints as *** however it is printed, and that `Mask` hides its values also
-where a text holds them in base64, URL-quoted or JSON-escaped. It can't hide what was transformed in
-other ways (hashed, compressed, reversed), nor a value that is cut in two before it gets here.
-
-Values shorter than 4 characters are masked only as whole words: hiding every `1` would make output
-unreadable and protect nothing.
+Promises that a `Secret` prints as *** however it is printed, and that `Mask` hides its value in
+texts (see `agent.masking` for the forms in which it is found).
 """
 
 from __future__ import annotations
 
-import base64
 import hmac
-import json
 import os
-import re
 import shlex
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import quote, quote_plus
 
+from shipit.agent import masking
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-MASK = "***"
 KINDS = ("env", "file", "command")
 COMMAND_TIMEOUT = 30.0  # seconds
-_SHORT = 4  # characters; values below are masked as whole words only
-_SHORT_PART = 8  # characters; a line of a value, or a part of its base64, is masked from here on
 _FORMS = "env:NAME, file:PATH or command:ARGV"
 
 
@@ -46,13 +36,13 @@ class Secret:
         return self._value
 
     def __repr__(self) -> str:
-        return f"Secret({MASK})"
+        return f"Secret({masking.MASK})"
 
     def __str__(self) -> str:
-        return MASK
+        return masking.MASK
 
     def __format__(self, spec: str) -> str:
-        return format(MASK, spec)
+        return format(masking.MASK, spec)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
@@ -168,54 +158,11 @@ def _without_newline(raw: bytes, source: object, place: Place | None) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-class Mask:
-    """Replaces secret values in texts by ***; made once, used by the one sink of all output."""
+class Mask(masking.Mask):
+    """Hides values; made once, used by the one sink of all output."""
 
     def __init__(self, values: Iterable[Secret | str]) -> None:
-        plain = {v.reveal() if isinstance(v, Secret) else v for v in values} - {""}
-        forms = {form for value in plain if len(value) >= _SHORT for form in _forms(value)}
-        words = [value for value in plain if len(value) < _SHORT]
-        # journalctl and terminals show a tab as up to eight spaces.
-        parts = [
-            re.escape(form).replace("\\\t", r"(?:\t| {1,8})")
-            for form in sorted(forms, key=lambda form: (-len(form), form))
-        ]
-        parts += [rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(words, key=len)[::-1]]
-        self._pattern = re.compile("|".join(parts)) if parts else None
-
-    def __call__(self, text: str) -> str:
-        return self._pattern.sub(MASK, text) if self._pattern else text
-
-    def __repr__(self) -> str:
-        return f"Mask({MASK})"
-
-
-def _forms(value: str) -> Iterator[str]:
-    """Give the forms in which a value may stand in a text."""
-    lines = [line.strip() for line in value.splitlines()]
-    for part in {value, *(line for line in lines if len(line) >= _SHORT_PART)}:
-        yield part
-        yield json.dumps(part)[1:-1]
-        yield json.dumps(part, ensure_ascii=False)[1:-1]
-        yield repr(part)[1:-1]
-        for quoted in (quote(_bytes(part), safe=""), quote(_bytes(part)), quote_plus(_bytes(part))):
-            yield quoted
-            yield re.sub("%[0-9A-F]{2}", lambda found: found.group().lower(), quoted)
-        # An env file's form, as our encoder and shells have it.
-        yield re.sub(r'(["\\`$])', r"\\\1", part)
-    yield from _base64_forms(_bytes(value))
-
-
-def _base64_forms(value: bytes) -> Iterator[str]:
-    """Give what a value is in base64: whole, and inside something longer (three alignments)."""
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        yield encode(value).decode()
-        for offset in range(3):
-            encoded = encode(bytes(offset) + value).decode().rstrip("=")
-            first = (offset * 8 + 5) // 6  # characters that hold bits of what stands before
-            last = (offset + len(value)) * 8 // 6  # the next one holds bits of what follows
-            if last - first >= _SHORT_PART:
-                yield encoded[first:last]
+        super().__init__(v.reveal() if isinstance(v, Secret) else v for v in values)
 
 
 def _bytes(value: str) -> bytes:

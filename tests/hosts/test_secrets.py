@@ -231,6 +231,45 @@ def test_a_service_that_logs_its_secrets_is_quoted_with_these_masked(
     assert not leaks(logs.said)
 
 
+ROTATED = "r0tated-Kp3x9TqL"  # the controller does not know it any more
+LOGS_ITS_SECRETS = {"command": "/bin/sh -c 'env; exec sleep 1000'", "stop_timeout": "1s"}
+CUT_ANSWER = "import os, sys; sys.stdout.write('x' * 490 + os.environ['PASSWORD']); sys.exit(1)"
+
+
+def test_a_rotated_secret_leaves_no_host_any_more(story: Story) -> None:
+    """The release before, whose log shows its old password, is gone back to twice."""
+    web = {"command": "tinyapp", "socket": PORT, "handover": "restart"}
+    services = {"web": web, "worker": LOGS_ITS_SECRETS}
+    old, new = {"TINYAPP_PASSWORD": ROTATED}, {"TINYAPP_PASSWORD": f"{SECRET}-changed"}
+    story.scene.env.update(old)
+    assert story.ship("1.5.0", services=services).status == 0
+    story.scene.env.update(new)
+    said = [story.ship("1.6.0", "-vv", fault="healthz", services=services)]
+    assert said[0].status == 4
+    cut = {**IMPATIENT, "checks": [{"command": f'python -c "{CUT_ANSWER}"'}]}
+    story.scene.playbook("1.6.0", secrets=REFERENCES, services=services, health=cut)
+    said.append(story.shipit("deploy", "--json", "-vv"))
+    story.scene.wheel("1.7.0")
+    story.scene.playbook("1.7.0", secrets=REFERENCES, services=services, health=HEALTH)
+    said.append(story.shipit("deploy", "-vv"))
+    said += [
+        story.shipit(*words.split())
+        for words in ("rollback -vv", "logs", "logs --json", "status --json", "releases --json")
+    ]
+    assert [done.status for done in said] == [4, 4, 0, 0, 0, 0, 0, 0], [d.said for d in said]
+    assert "PASSWORD=***" in said[4].said
+    for done in said:
+        assert not re.search(f"{ROTATED[:5]}|{SECRET[:5]}", done.said), done.said
+
+
+def test_what_others_than_root_may_read_holds_no_secret_and_no_digest_of_one(story: Story) -> None:
+    for host in story.scene.lab.hosts.values():
+        manifests = list(host.upper.glob("opt/tinyapp/releases/*/manifest.json"))
+        assert {(mode(path), path.stat().st_uid) for path in manifests} == {(0o600, 0)}
+        ledger = (host.upper / "opt/tinyapp/ledger.jsonl").read_text()
+        assert not re.search(f"{ROTATED[:5]}|{SECRET[:5]}", ledger)
+
+
 def files_below(top: Path) -> Iterator[Path]:
     for folder, _, names in os.walk(top):
         for path in (Path(folder, name) for name in names):

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from . import protocol
 from .protocol import Frame
+from .redaction import Redactor
 
 BUFFER = 1 << 16  # bytes: what a pipe holds
 POLLRDHUP = 0x2000  # Linux's poll.h; Python's select has it from 3.8 on not everywhere
@@ -26,6 +27,7 @@ class Channel:
 
     Attributes:
         patience: seconds of silence after which the controller counts as gone; None for no end.
+        redacted: masks the secrets in what is said, as soon as it is known whose they are.
     """
 
     def __init__(self, stdin: int, stdout: int) -> None:
@@ -33,6 +35,7 @@ class Channel:
         self._frames = io.BufferedReader(_Heard(self), BUFFER)
         self._writing = threading.Lock()
         self.patience: Optional[float] = None
+        self.redacted = Redactor(None)
 
     def read(self) -> Optional[Frame]:
         """Return the next request; None when the controller has closed.
@@ -60,7 +63,7 @@ class Channel:
         Raises:
             Gone: nobody listens any more.
         """
-        content = memoryview(protocol.pack(message))
+        content = memoryview(protocol.pack(self.redacted(message)))
         try:
             with self._writing:
                 while content:

@@ -36,6 +36,7 @@ class EnvDigest:
     keys: Tuple[str, ...]
     salt: str
     digest: str
+    secret: Optional[Tuple[str, ...]] = None  # those of `keys` to be masked; None: not known, all
 
 
 @dataclass(frozen=True)

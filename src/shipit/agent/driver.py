@@ -15,6 +15,7 @@ from .journal import Journal
 from .machine import ON_ERROR, Result, State, following, resumed
 from .paths import Paths
 from .protocol import Failure, Settled, StepBegan, StepEnded, StepFailed
+from .redaction import Redactor
 from .voice import Voice
 
 LOCK_WAIT = 5.0  # seconds; whoever recovers holds the lock only so long as there is work
@@ -114,6 +115,7 @@ def _performed(stage: Stage, open_: Journal) -> Ended:
         ended = effects.EFFECTS[open_.state](stage, open_)
     except (Refused, OSError) as error:
         ended = Ended(Result.ERROR, failure_of(error, name))
+    ended = replace(ended, failure=Redactor(stage.paths)(ended.failure))
     stage.emit(StepEnded(name, stage.host.now() - began, ended.result is Result.OK))
     return ended
 

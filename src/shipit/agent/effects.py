@@ -32,6 +32,7 @@ from .ledger import Entry
 from .machine import Result, State
 from .paths import Paths
 from .protocol import Failure, Healthy
+from .redaction import Redactor
 
 UNITS_INTERVAL = 0.5  # seconds between looks at the units while the verdict is awaited
 VERDICT_PAUSE = 0.02  # seconds
@@ -228,7 +229,7 @@ EFFECTS: Mapping[State, Effect] = {
 
 def entry(stage: Stage, open_: Journal, outcome: str) -> Entry:
     """Return the ledger's line for a transaction."""
-    attempt, failure = open_.attempt, open_.failure
+    attempt, failure = open_.attempt, Redactor(stage.paths)(open_.failure)
     return Entry(
         txn=open_.txn,
         what=attempt.what,

@@ -7,11 +7,9 @@ Single quotes take everything literally. An unquoted value ends with its line an
 around it.
 """
 
-from typing import Dict, Iterable, Mapping, Tuple
+from typing import Dict, Mapping, Tuple
 
 ESCAPABLE = '"\\`$'
-MASK = "***"
-MASKED_LENGTH = 4  # shorter values (1, no, dev) would mask half of what a program says
 
 
 def parse(text: str) -> Dict[str, str]:
@@ -69,14 +67,3 @@ def merged(texts: Mapping[str, str]) -> Dict[str, str]:
     for _service, text in sorted(texts.items()):
         values.update(parse(text))
     return values
-
-
-def masked(output: str, values: Iterable[str]) -> str:
-    """Return a program's output with every value of the env replaced.
-
-    The agent does not know which values are secret, so all are; those under 4 characters are not.
-    """
-    for value in sorted(set(values), key=len, reverse=True):
-        if len(value) >= MASKED_LENGTH:
-            output = output.replace(value, MASK)
-    return output

@@ -19,11 +19,12 @@ from .host import Answer, Host, UnitView
 from .paths import Paths
 from .process import SYSTEM_PATH, clean_environment
 from .protocol import Failure, Probed
+from .redaction import Redactor
 
 FIRST_PAUSE = 0.01  # seconds
 LAST_LOOK = 1.0  # seconds
 GROWTH = 1.5
-SHOWN = 500  # bytes of an answer in a report
+SHOWN = 500  # characters of an answer in a report
 STEP = "check"
 
 Emit = Callable[[Any], None]
@@ -36,7 +37,7 @@ class Finding:
 
     check: str = ""
     wrong: str = ""
-    answer: str = ""
+    answer: bytes = b""
     fatal: bool = False
     ill: Tuple[UnitView, ...] = ()
     steady: Tuple[int, ...] = ()  # main pids of the watched units
@@ -153,7 +154,7 @@ def _look(host: Host, of: Subject, spell: _Spell, emit: Emit) -> Finding:
             spell.told[name] = wrong
             emit(Probed(name, not wrong, wrong))
         if wrong:
-            return Finding(name, wrong, _shown(answer.body))
+            return Finding(name, wrong, answer.body)
     return Finding(steady=units.steady)
 
 
@@ -294,14 +295,16 @@ def _service_environment(of: Subject) -> Dict[str, str]:
 # --- the report --------------------------------------------------------------------------------
 
 
-def _shown(body: bytes) -> str:
-    return body[:SHOWN].decode("utf-8", "replace")
+def _shown(paths: Paths, body: bytes) -> str:
+    """Return the beginning of an answer; secrets are masked before it is cut."""
+    return Redactor(paths).text(body.decode("utf-8", "replace"))[:SHOWN]
 
 
 def _failure(host: Host, of: Subject, finding: Finding, spell: _Spell, now: float) -> Failure:
     tries = f"{spell.attempts} attempts in {now - spell.began:.1f} s"
     ill = finding.ill or _watched_views(host, of.manifest)
-    lines: List[str] = [f"last answer: {finding.answer}"] if finding.answer else []
+    shown = _shown(of.paths, finding.answer)
+    lines: List[str] = [f"last answer: {shown}"] if shown else []
     code = "unit-failed" if finding.ill else "check-failed"
     first = ill[0].name if ill else ""
     what = evidence.described(ill[0]) if finding.ill else f"{finding.check}: {finding.wrong}"

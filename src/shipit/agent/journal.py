@@ -14,6 +14,7 @@ from .codec import from_json
 from .machine import State
 from .paths import Paths
 from .protocol import Attempt, Failure
+from .redaction import Redactor
 
 MODE = 0o600
 
@@ -68,9 +69,11 @@ def _from_raw(raw: Dict[str, Any]) -> Journal:
 
 
 def save(paths: Paths, journal: Journal) -> Journal:
-    """Put the journal on the disk, and return it."""
-    failure = replace(journal.failure, evidence="") if journal.failure else None
-    raw = {**asdict(replace(journal, failure=failure)), "state": journal.state.value}
+    """Put the journal on the disk, and return it, with the secrets in its failure masked."""
+    failure = Redactor(paths)(journal.failure) if journal.failure else None
+    journal = replace(journal, failure=failure)
+    bare = replace(failure, evidence="") if failure else None
+    raw = {**asdict(replace(journal, failure=bare)), "state": journal.state.value}
     files.write(paths.journal, json.dumps(raw, indent=1).encode(), MODE)
     return journal
 

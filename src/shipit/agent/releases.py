@@ -1,10 +1,11 @@
 """Read releases from the disk: their manifests, which one is committed, and safe paths inside one.
 
-Changes nothing.
+Changes nothing but the mode of a manifest that an older version left readable by everybody.
 """
 
 import hashlib
 import os
+from contextlib import suppress
 from typing import Dict, Iterable, List, Optional
 
 from . import files, ledger
@@ -13,6 +14,8 @@ from .contents import Manifest
 from .failures import Refused
 from .paths import Paths
 from .protocol import Failure
+
+MANIFEST_MODE = 0o600  # it holds digests of env files, and a short secret could be guessed by them
 
 
 def manifest(paths: Paths, release: str) -> Optional[Manifest]:
@@ -24,6 +27,13 @@ def manifest(paths: Paths, release: str) -> Optional[Manifest]:
         return from_json(Manifest, raw)
     except (TypeError, ValueError, KeyError):
         return None
+
+
+def hide_manifests(paths: Paths) -> None:
+    """Take from others than root the manifests that an older version let them read."""
+    for name in listed(paths):
+        with suppress(FileNotFoundError):
+            os.chmod(paths.release(name).manifest, MANIFEST_MODE)
 
 
 def listed(paths: Paths) -> List[str]:

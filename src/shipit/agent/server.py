@@ -41,6 +41,7 @@ from .protocol import (
     Survey,
     Unstage,
 )
+from .redaction import Redactor
 
 APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
 FIRST_RENEWAL = 60.0  # seconds in which a controller that holds the lock has to begin renewing
@@ -121,6 +122,7 @@ class Server:
         paths = self.place(ask.app, ask.root)
         approot.require(paths)
         self._paths = paths
+        self.channel.redacted = Redactor(paths)
         recovered = self._recover() if ask.recover else ""
         self.channel.say(facts.gather(self._paths, self.host, ask, recovered))
 
@@ -175,6 +177,7 @@ class Server:
 
         self._lock(ask.attempt, ask.lock_wait)
         store.prepare(self.paths)
+        self.channel.redacted.learn(ask.manifest, ask.env)
         answer = staging.stage(self.paths, self.host, ask, self._taken_in, self._say_or_stop)
         self._staged = ask.attempt.txn
         self.channel.say(answer)
@@ -371,7 +374,7 @@ def guarded(channel: Channel, act: Callable[[], None]) -> int:
         failure = from_os_error(error, "receive")
     except Exception:  # noqa: BLE001 - the edge of the process
         failure = bug()
-        sys.stderr.write(failure.evidence)
+        sys.stderr.write(channel.redacted(failure).evidence)
     else:
         return 0
     try:

@@ -36,6 +36,7 @@ from .machine import State
 from .paths import Paths
 from .process import SYSTEM_PATH, clean_environment
 from .protocol import Failure, Stage, Staged, StepBegan, StepEnded
+from .redaction import Redactor
 
 SMOKE_TIMEOUT = 60.0  # seconds
 USER_TIMEOUT = 30.0  # seconds
@@ -68,10 +69,10 @@ def stage(paths: Paths, host: Host, request: Stage, intake: Callable[[], None], 
     try:
         return _staged(paths, host, request, _Progress(journal, intake, say))
     except BaseException as error:
-        failure = failure_of(error)
+        failure = _redacted(paths, request, failure_of(error))
         _make_room(paths, journal)
         transaction.discard(paths, host, journal, failure)
-        if isinstance(error, OSError):
+        if isinstance(error, (Refused, OSError)):
             raise Refused(failure) from error
         raise
 
@@ -83,6 +84,13 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, OSError):
         return from_os_error(error, "build")
     return Failure("staging-broke-off", f"staging broke off ({type(error).__name__})", "build")
+
+
+def _redacted(paths: Paths, request: Stage, failure: Failure) -> Failure:
+    """Mask also the secrets of the release that is being made: it is about to be removed."""
+    redactor = Redactor(paths)
+    redactor.learn(request.manifest, request.env)
+    return redactor(failure)
 
 
 def _make_room(paths: Paths, journal: Journal) -> None:
@@ -255,7 +263,7 @@ def _put(path: str, text: str, mode: int, owner: Tuple[int, int]) -> None:
 
 def _seal(paths: Paths, manifest: Manifest) -> None:
     text = json.dumps(to_json(manifest), indent=1) + "\n"
-    files.write(paths.release(manifest.id).manifest, text.encode())
+    files.write(paths.release(manifest.id).manifest, text.encode(), releases.MANIFEST_MODE)
 
 
 # --- proving -----------------------------------------------------------------------------------
@@ -287,7 +295,7 @@ def smoke(paths: Paths, host: Host, request: Stage) -> None:
     """Run the smoke command as the services' user, with all their environment.
 
     Raises:
-        Refused: smoke-failed; the env's values are masked in its output.
+        Refused: smoke-failed.
     """
     manifest = request.manifest
     release = paths.release(manifest.id)
@@ -305,6 +313,5 @@ def smoke(paths: Paths, host: Host, request: Stage) -> None:
     )
     if not done.ok:
         what = f"{' '.join(manifest.smoke)} {done.end(SMOKE_TIMEOUT)}, 0 was expected"
-        evidence = envfile.masked(done.output, values.values())
         hint = "it ran in the new release's venv, before anything was switched"
-        raise Refused(Failure("smoke-failed", what, "smoke", hint, evidence))
+        raise Refused(Failure("smoke-failed", what, "smoke", hint, done.output))

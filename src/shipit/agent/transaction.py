@@ -76,6 +76,7 @@ def begin(
         strays=effects.unit_names(paths, before) + before.strays if before else (),
     )
     registry.register(paths, begun=release if fresh else "")
+    releases.hide_manifests(paths)
     files.make_directory(os.path.dirname(paths.journal), 0o700)
     files.unlink(paths.events)
     return journal.save(paths, opened)

@@ -1,7 +1,8 @@
 """What a transaction says while it runs: protocol messages, a line each, for any session to follow.
 
-Losing a word never harms the transaction: a full disk makes it silent, not broken. Readable by root
-alone, for it holds the logs of a failed unit. The truth lies in the journal and the ledger.
+Secrets in it are masked. Losing a word never harms the transaction: a full disk makes it silent,
+not broken. Readable by root alone, for it holds the logs of a failed unit. The truth lies in the
+journal and the ledger.
 """
 
 import os
@@ -9,6 +10,7 @@ from typing import Any, Iterator
 
 from .paths import Paths
 from .protocol import ProtocolError, pack, unpack
+from .redaction import Redactor
 
 MODE = 0o600
 
@@ -18,9 +20,10 @@ class Voice:
 
     def __init__(self, paths: Paths) -> None:
         self._path = paths.events
+        self._redacted = Redactor(paths)
 
     def __call__(self, message: Any) -> None:
-        self._append(pack(message))
+        self._append(pack(self._redacted(message)))
 
     def clear_throat(self) -> None:
         """End a line that a killed predecessor left half."""

@@ -1,0 +1,117 @@
+r"""Replace secret values in texts by ***.
+
+Promises that a value is hidden also where a text holds it in base64, URL-quoted, JSON-escaped or as
+an env file has it, and by `cut` where an end of a line cuts it in two. It can't hide what was
+transformed in other ways (hashed, compressed, reversed).
+
+Values shorter than 4 characters are masked only as whole words: hiding every `1` would make output
+unreadable and protect nothing. Both sides use this module.
+"""
+
+import base64
+import json
+import re
+from typing import Dict, Iterable, Iterator, List, Optional, Pattern, Sequence, Tuple
+from urllib.parse import quote, quote_plus
+
+MASK = "***"
+SHORT = 4  # characters; shorter values are masked as whole words only, shorter remains not at all
+SHORT_PART = 8  # characters; a line of a value, or a part of its base64, is masked from here on
+
+
+class Mask:
+    """Hides values; made once for many texts."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        plain = set(values) - {""}
+        forms = {form for value in plain if len(value) >= SHORT for form in _forms(value)}
+        ordered = sorted(forms, key=lambda form: (-len(form), form))
+        words = sorted((value for value in plain if len(value) < SHORT), key=len)[::-1]
+        # journalctl and terminals show a tab as up to eight spaces.
+        parts = [re.escape(form).replace("\\\t", r"(?:\t| {1,8})") for form in ordered]
+        parts += [rf"(?<!\w){re.escape(word)}(?!\w)" for word in words]
+        self._whole = re.compile("|".join(parts)) if parts else None
+        self._ends = _Ends(ordered)
+
+    def __call__(self, text: str) -> str:
+        """Hide every value that stands in the text as a whole."""
+        return self._whole.sub(MASK, text) if self._whole else text
+
+    def cut(self, text: str) -> str:
+        """Hide every value, and what is left of one that was cut at either end of a line.
+
+        A bounded body, the last bytes of an output and a line that a log has split are cut so.
+        """
+        return "\n".join(map(self._ends.masked, self(text).split("\n")))
+
+    def __repr__(self) -> str:
+        return f"Mask({MASK})"
+
+
+class _Ends:
+    """Finds the first part of a form at the end of a line, and its last part at the beginning."""
+
+    def __init__(self, forms: Sequence[str]) -> None:
+        self._by_head: Dict[str, List[str]] = {}
+        self._by_tail: Dict[str, List[str]] = {}
+        for form in forms:
+            self._by_head.setdefault(form[:SHORT], []).append(form)
+            self._by_tail.setdefault(form[-SHORT:], []).append(form)
+        self._head, self._tail = _any_of(self._by_head), _any_of(self._by_tail)
+
+    def masked(self, line: str) -> str:
+        for start, head in _found(self._head, line):
+            rest = line[start:]
+            if any(form.startswith(rest) for form in self._by_head[head]):
+                line = line[:start] + MASK
+                break
+        for start, tail in _found(self._tail, line):
+            first = line[: start + SHORT]
+            if any(form.endswith(first) for form in self._by_tail[tail]):
+                return MASK + line[start + SHORT :]
+        return line
+
+
+def _any_of(words: Iterable[str]) -> Optional[Pattern[str]]:
+    pattern = "|".join(map(re.escape, words))
+    return re.compile(pattern) if pattern else None
+
+
+def _found(pattern: Optional[Pattern[str]], line: str) -> Iterator[Tuple[int, str]]:
+    """Yield where the pattern is found, also where one find overlaps another."""
+    found = pattern.search(line) if pattern else None
+    while pattern and found:
+        yield found.start(), found.group()
+        found = pattern.search(line, found.start() + 1)
+
+
+def _forms(value: str) -> Iterator[str]:
+    """Give the forms in which a value may stand in a text."""
+    lines = [line.strip() for line in value.splitlines()]
+    for part in {value, *(line for line in lines if len(line) >= SHORT_PART)}:
+        yield part
+        yield json.dumps(part)[1:-1]
+        yield json.dumps(part, ensure_ascii=False)[1:-1]
+        yield repr(part)[1:-1]
+        for quoted in (quote(_bytes(part), safe=""), quote(_bytes(part)), quote_plus(_bytes(part))):
+            yield quoted
+            yield re.sub("%[0-9A-F]{2}", lambda found: found.group().lower(), quoted)
+        # An env file's form, as our encoder and shells have it.
+        yield re.sub(r'(["\\`$])', r"\\\1", part)
+    yield from _base64_forms(_bytes(value))
+
+
+def _base64_forms(value: bytes) -> Iterator[str]:
+    """Give what a value is in base64: whole, and inside something longer (three alignments)."""
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(value).decode()
+        for offset in range(3):
+            encoded = encode(bytes(offset) + value).decode().rstrip("=")
+            first = (offset * 8 + 5) // 6  # characters that hold bits of what stands before
+            last = (offset + len(value)) * 8 // 6  # the next one holds bits of what follows
+            if last - first >= SHORT_PART:
+                yield encoded[first:last]
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
