@@ -37,7 +37,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *parts("bundle", "target wheel lockfile"),
         *parts(
             "transport",
-            "agentzip endpoint hostkeys sshconfig login refusals watch ssh launch wire bulk",
+            "agentzip sshargs endpoint hostkeys sshconfig proxycommand settings algorithms login "
+            "negotiation refusals watch ssh launch wire bulk",
         ),
     ),
     "text": parts("render", "envfile templating unitnames"),

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from shipit.errors import InputError
-from shipit.transport.hostkeys import HostKey, Verdict, judge, kinds, name_of, parse, read
+from shipit.transport.hostkeys import (
+    HostKey,
+    Verdict,
+    judge,
+    kinds,
+    name_of,
+    parse,
+    read,
+    read_revoked,
+)
 
 
 def key(text: str, kind: str = "ssh-ed25519") -> HostKey:
@@ -128,3 +137,55 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_names_are_written_as_known_hosts_has_them() -> None:
     assert name_of("Web1", 22) == "web1"
     assert name_of("Web1", 2222) == "[web1]:2222"
+
+
+def test_a_line_with_the_port_decides_against_one_without_it() -> None:
+    text = "\n".join([line("[web1]:2222", B), line("web1", A)])
+    assert verdict(text, A, port=2222) is Verdict.CHANGED
+    assert verdict(text, B, port=2222) is Verdict.TRUSTED
+    assert verdict(text, A) is Verdict.TRUSTED
+
+
+def test_a_key_revoked_for_the_bare_host_is_so_at_every_port() -> None:
+    text = "\n".join([line("[web1]:2222", A), "@revoked " + line("web1", A)])
+    assert verdict(text, A, port=2222) is Verdict.REVOKED
+
+
+def test_the_types_known_for_the_port_are_asked_for_before_those_of_the_bare_host() -> None:
+    text = "\n".join([line("web1", RSA), line("[web1]:2222", A)])
+    assert kinds(tuple(parse(text, "f")), "web1", 2222) == ("ssh-ed25519",)
+    assert kinds(tuple(parse(text, "f")), "web1", 2223) == ("ssh-rsa",)
+
+
+def test_the_length_of_an_rsa_key_is_that_of_ssh_keygen(tmp_path: Path) -> None:
+    private = tmp_path / "key"
+    command = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", str(private)]
+    subprocess.run(command, check=True)
+    assert HostKey.parse(Path(f"{private}.pub").read_text()).rsa_bits == 2048
+    assert A.rsa_bits is None
+
+
+def test_revoked_keys_are_read_with_their_places(tmp_path: Path) -> None:
+    file = tmp_path / "revoked"
+    text = "\n".join(["# lost in May", "", line("", A).strip(), line("", RSA).strip() + " a@b"])
+    file.write_text(text + "\n")
+    places = {blob: str(place) for blob, place in read_revoked(file).items()}
+    assert places == {A.blob: f"{file}:3", RSA.blob: f"{file}:4"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"SSHKRL\n\0\0\0\0\1", "binary KRL"),
+        (b"sha256: abc", "no public key"),
+    ],
+)
+def test_a_file_of_revoked_keys_that_cannot_be_read_lets_nobody_in(
+    tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    file = tmp_path / "revoked"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        read_revoked(file)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shipit import transport
 from shipit.errors import HostError, Unreachable
-from shipit.events import HostFailed, SecretsKnown, StepBegan, StepEnded
+from shipit.events import HostFailed, Noted, SecretsKnown, StepBegan, StepEnded
 from shipit.phase import Moved, Phase, problem_of
 from shipit.secret import Mask
 from shipit.session import Session
@@ -73,7 +73,7 @@ def crew(targets: Sequence[Target], run: Run, emit: Emit) -> Iterator[Crew]:
     with ExitStack() as stack:
         executor = stack.enter_context(_executor(run.forks))
         made = Crew(executor, emit)
-        network = stack.enter_context(transport.Network())
+        network = stack.enter_context(transport.Network(note=lambda text: emit(Noted(text))))
         opened = {
             name: executor.submit(_open, endpoint, agent, network, emit)
             for name, endpoint in endpoints.items()

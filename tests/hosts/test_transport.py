@@ -112,6 +112,18 @@ def trust(tmp_path: Path, line: str) -> Path:
     return known
 
 
+def start_sshd(lab: Lab, port: int, *options: str) -> None:
+    """Start another sshd on web1, and wait until it listens."""
+    started = lab.run("web1", "/usr/sbin/sshd", "-p", str(port), *options)
+    assert started.returncode == 0, started.stderr
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((lab.hosts["web1"].address, port)) == 0
+
+    until(listens, lambda: f"sshd on port {port}", PATIENCE)
+
+
 # --- who the host is ---------------------------------------------------------------------------
 
 
@@ -176,6 +188,37 @@ def test_another_key_than_the_pinned_is_refused_though_known_hosts_has_it(
     error = refusal(network, at(host, host_key=other.host_key))
     assert error.code == "host-key-changed"
     assert "shipit_host_key" in error.what
+
+
+def test_a_host_with_weak_algorithms_alone_is_named_and_let_in_where_ssh_config_says_so(
+    lab: Lab, network: Network, tmp_path: Path
+) -> None:
+    host = lab.hosts["web1"]
+    start_sshd(lab, 2200, "-o", "Ciphers=aes128-cbc,3des-cbc", "-o", "MACs=hmac-sha1")
+    error = refusal(network, at(host, port=2200))
+    assert error.code == "ssh-algorithms"
+    assert "the host offers aes128-cbc, 3des-cbc" in error.what
+    assert "Ciphers +aes128-cbc" in error.hint
+    (tmp_path / ".ssh").mkdir()
+    config = tmp_path / ".ssh" / "config"
+    config.write_text("Ciphers +aes128-cbc\n")
+    with Network(home=tmp_path) as other:
+        error = refusal(other, at(host, port=2200))
+    assert "the host offers hmac-sha1" in error.what
+    config.write_text("Ciphers +aes128-cbc\nMACs +hmac-sha1\n")
+    with Network(home=tmp_path) as other, talking(other, at(host, port=2200)) as wire:
+        assert "uid 0" in said(wire)
+
+
+def test_a_key_known_for_another_port_alone_does_not_let_in_at_this_one(
+    lab: Lab, network: Network, tmp_path: Path
+) -> None:
+    host, other = lab.hosts["web1"], lab.hosts["web2"]
+    start_sshd(lab, 2201)
+    trust(tmp_path, f"[{host.address}]:2201 {other.host_key}\n{host.address} {host.host_key}")
+    error = refusal(network, at(host, host_key=None, port=2201))
+    assert error.code == "host-key-changed"
+    assert f"[{host.address}]:2201" in error.hint
 
 
 # --- who we are --------------------------------------------------------------------------------

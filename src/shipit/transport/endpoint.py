@@ -10,16 +10,17 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from shipit.errors import InputError, Mistake
 from shipit.secret import Secret
+from shipit.transport import sshargs
+from shipit.transport.sshargs import SshArguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from shipit.inventory import Host
 
@@ -28,8 +29,12 @@ _SSH_NAMES = {"ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"}
 _LOCAL_NAMES = {"local", "ansible.builtin.local"}
 _YES, _NO = {"1", "true", "yes", "on", "y", "t"}, {"0", "false", "no", "off", "n", "f", ""}
 _AUTO_PYTHON = re.compile(r"auto(_legacy)?(_silent)?")
-# Options that say how ssh shares or keeps its connections; we hold one a host, kept alive, anyway.
-_WITHOUT_MEANING = {"controlmaster", "controlpersist", "controlpath"}
+_SUDO_NAMES = {"sudo", "ansible.builtin.sudo"}
+_ENV_PYTHON = re.compile(r"/usr/bin/env\s+(python[0-9.]*)")  # what it finds, the agent's start does
+# As OpenSSH refuses them: they may stand in a ProxyCommand, or be taken for an option of a program.
+_UNSAFE_ADDRESS = re.compile(r"""^-|[\x00-\x20\x7f'`"$\\;&<>|(){},]""")
+_UNSAFE_USER = re.compile(r"""^-|[\x00-\x1f\x7f'`";&<>|(){}]|\s-|\\$""")
+_HOP = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?P<address>[^@]*?)(?::\d+)?")
 _MOST_PORTS = 65535
 
 
@@ -83,28 +88,28 @@ def endpoint(
         InputError: with all mistakes (host-variable) of this host.
     """
     read = _Variables(host.name, host.vars, render)
-    jump, command = read.proxies()
+    args = read.ssh_arguments()
     own_password = read.secret(
         "ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"
     )
-    read.only("ansible_become_user", "root", "the agent runs as root")
-    read.only("ansible_become_method", "sudo", "shipit knows sudo")
-    key = read.path("ansible_ssh_private_key_file", "ansible_private_key_file")
+    read.only("ansible_become_user", {"root"}, "the agent runs as root")
+    read.only("ansible_become_method", _SUDO_NAMES, "shipit knows sudo")
+    key = read.path("ansible_private_key_file", "ansible_ssh_private_key_file")
     result = Endpoint(
         name=host.name,
-        address=read.text("ansible_host", "ansible_ssh_host") or host.name,
-        port=read.port("ansible_port", "ansible_ssh_port"),
-        user=read.text("ansible_user", "ansible_ssh_user"),
+        address=read.address("ansible_host", "ansible_ssh_host"),
+        port=read.port(args, "ansible_port", "ansible_ssh_port"),
+        user=read.user(args, "ansible_user", "ansible_ssh_user"),
         password=read.secret("ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
-        key_files=(key,) if key else (),
-        proxy_jump=jump,
-        proxy_command=command,
+        key_files=(*args.before.keys, *((key,) if key else ()), *args.after.keys),
+        proxy_jump=read.jump(args),
+        proxy_command=args.first("proxycommand"),
         host_key=read.host_key("shipit_host_key"),
         connection=read.connection("ansible_connection"),
         become=read.flag("ansible_become", "ansible_sudo"),
         become_password=own_password or become_password,
         python=read.interpreter("ansible_python_interpreter"),
-        connect_timeout=read.seconds("ansible_ssh_timeout", "ansible_timeout") or CONNECT_TIMEOUT,
+        connect_timeout=read.seconds("ansible_timeout", "ansible_ssh_timeout") or CONNECT_TIMEOUT,
     )
     if read.mistakes:
         raise InputError(*read.mistakes)
@@ -113,15 +118,18 @@ def endpoint(
 
 @dataclass
 class _Variables:
-    """A host's variables, each read by its first name that is there; mistakes are collected."""
+    """A host's variables; of several names the last one that is set counts, as with Ansible.
+
+    Mistakes are collected.
+    """
 
     host: str
     values: Mapping[str, object] = field(repr=False)
     render: Callable[[object], object]
     mistakes: list[Mistake] = field(default_factory=list)
 
-    def _first(self, names: tuple[str, ...]) -> tuple[str, object]:
-        for name in names:
+    def _last(self, names: tuple[str, ...]) -> tuple[str, object]:
+        for name in reversed(names):
             if self.values.get(name) is not None:
                 return name, self.render(self.values[name])
         return names[0], None
@@ -131,7 +139,7 @@ class _Variables:
         self.mistakes.append(Mistake("host-variable", what, hint=hint))
 
     def text(self, *names: str) -> str | None:
-        name, value = self._first(names)
+        name, value = self._last(names)
         if value is None or (isinstance(value, str) and value.strip()):
             return value.strip() if isinstance(value, str) else None
         if isinstance(value, int) and not isinstance(value, bool):
@@ -139,12 +147,45 @@ class _Variables:
         self._wrong(name, value, "a text")
         return None
 
+    def optional(self, *names: str) -> str | None:
+        """Return a text; an empty one is as good as none."""
+        name, value = self._last(names)
+        return None if value == "" else self.text(name)
+
+    def address(self, *names: str) -> str:
+        name, _ = self._last(names)
+        found = self.text(*names) or self.host
+        if not is_safe_address(found):
+            self._unsafe(name, found, "the address of a host")
+        return found
+
+    def user(self, args: _Arguments, *names: str) -> str | None:
+        name, _ = self._last(names)
+        found = args.before.options.get("user") or self.optional(*names) or args.after_user
+        if found is not None and not is_safe_user(found):
+            self._unsafe(name, found, "the name of a user")
+        return found
+
+    def jump(self, args: _Arguments) -> str | None:
+        """Return the hops; what ssh would take for an option of its own is refused."""
+        found = args.first("proxyjump")
+        for hop in (found or "").split(",") if found else ():
+            parts = _HOP.fullmatch(hop.strip())
+            address, user = (parts["address"], parts["user"]) if parts else (hop, None)
+            if not is_safe_address(address.strip("[]")) or not is_safe_user(user or "root"):
+                self._unsafe("ProxyJump", hop, "a jump host")
+        return found
+
+    def _unsafe(self, name: str, value: str, expected: str) -> None:
+        hint = "no leading -, and no character that a shell would act on"
+        self._wrong(name, value, expected, hint)
+
     def path(self, *names: str) -> str | None:
-        text = self.text(*names)
+        text = self.optional(*names)
         return str(Path(text).expanduser()) if text else None
 
     def secret(self, *names: str) -> Secret | None:
-        name, value = self._first(names)
+        name, value = self._last(names)
         if value is None or isinstance(value, Secret):
             return value
         if isinstance(value, (str, int)) and not isinstance(value, bool):
@@ -154,8 +195,10 @@ class _Variables:
         self.mistakes.append(Mistake("host-variable", what))
         return None
 
-    def port(self, *names: str) -> int | None:
-        name, value = self._first(names)
+    def port(self, args: _Arguments, *names: str) -> int | None:
+        name, value = self._last(names)
+        before, after = (part.options.get("port") for part in (args.before, args.after))
+        value = before or (after if value is None else value)
         if value is None:
             return None
         number = int(value) if isinstance(value, (int, str)) and str(value).isdecimal() else 0
@@ -165,7 +208,7 @@ class _Variables:
         return number
 
     def seconds(self, *names: str) -> float | None:
-        name, value = self._first(names)
+        name, value = self._last(names)
         try:
             number = float(str(value)) if value is not None else None
         except ValueError:
@@ -176,16 +219,16 @@ class _Variables:
         return number
 
     def flag(self, *names: str) -> bool:
-        name, value = self._first(names)
+        name, value = self._last(names)
         word = str(value if value is not None else "").strip().lower()
         if word not in _YES | _NO:
             self._wrong(name, value, "yes or no")
         return word in _YES
 
-    def only(self, name: str, word: str, reason: str) -> None:
-        _, value = self._first((name,))
-        if value is not None and value != word:
-            self._wrong(name, value, f"{word!r} or nothing: {reason}")
+    def only(self, name: str, words: set[str], reason: str) -> None:
+        _, value = self._last((name,))
+        if value not in {None, "", *words}:
+            self._wrong(name, value, f"{min(words, key=len)!r} or nothing: {reason}")
 
     def connection(self, name: str) -> Literal["ssh", "local"]:
         word = self.text(name)
@@ -199,6 +242,8 @@ class _Variables:
         word = self.text(name)
         if word is None or _AUTO_PYTHON.fullmatch(word):
             return None
+        if found := _ENV_PYTHON.fullmatch(word):
+            return found[1]
         if not re.fullmatch(r"/[^\s]+|[\w.+-]+", word):
             self._wrong(name, word, "one path without spaces, like /usr/bin/python3")
             return None
@@ -215,45 +260,59 @@ class _Variables:
             return None
         return " ".join(parts)
 
-    def proxies(self) -> tuple[str | None, str | None]:
-        """Return ProxyJump and ProxyCommand of the ssh arguments; the last one given wins."""
-        found: dict[str, str] = {}
-        for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
-            text = self.text(name) if self.values.get(name) not in (None, "") else None
-            for option, value in self._options(name, text or ""):
-                if option in ("proxyjump", "proxycommand"):
-                    found[option] = value
-                elif option not in _WITHOUT_MEANING:
-                    self._unknown_option(name, option)
-        return found.get("proxyjump"), found.get("proxycommand")
+    def ssh_arguments(self) -> _Arguments:
+        """Read the three variables in the order in which Ansible hands them to ssh."""
+        names = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+        before, *after = (self._parsed(name) for name in names)
+        common, extra = after
+        rivals = {"proxyjump", "proxycommand"}
+        taken = rivals if rivals & common.options.keys() else set()
+        rest = {k: v for k, v in extra.options.items() if k not in taken}
+        merged = {**rest, **common.options}
+        return _Arguments(before, SshArguments(merged, (*common.keys, *extra.keys)))
 
-    def _options(self, name: str, text: str) -> Iterator[tuple[str, str]]:
+    def _parsed(self, name: str) -> SshArguments:
+        text = self.optional(name) if self.values.get(name) is not None else None
         try:
-            words = iter(shlex.split(text))
+            found = sshargs.parse(text or "")
         except ValueError as error:
             self._wrong(name, text, f"words as of a shell ({error})")
-            return
-        for word in words:
-            letter, rest = word[:2], word[2:]
-            if letter not in ("-J", "-o"):
-                yield word, ""
-                continue
-            value = rest or next(words, "")
-            if letter == "-J":
-                yield "proxyjump", value
-            else:
-                key, _, argument = re.sub(r"\s*=\s*|\s+", "=", value, count=1).partition("=")
-                yield key.lower(), argument
+            return SshArguments()
+        for option, hint in found.refused:
+            what = (
+                f"host {self.host}: {name} has {option!r}; expected -J, -p, -l, -i, or -o with "
+                "ProxyJump, ProxyCommand, Port, User, IdentityFile"
+            )
+            self.mistakes.append(Mistake("host-variable", what, hint=hint))
+        return found
 
-    def _unknown_option(self, name: str, option: str) -> None:
-        hint = "write it to ~/.ssh/config for this host, which shipit reads"
-        if option == "stricthostkeychecking":
-            hint = "host keys are always checked: set shipit_host_key to the host's public key"
-        what = (
-            f"host {self.host}: {name} has the option {option!r}; "
-            "expected -J, -o ProxyJump= or -o ProxyCommand="
-        )
-        self.mistakes.append(Mistake("host-variable", what, hint=hint))
+
+@dataclass(frozen=True)
+class _Arguments:
+    """The ssh arguments before Ansible's own of port, key and user, and those after them."""
+
+    before: SshArguments
+    after: SshArguments
+
+    def first(self, option: str) -> str | None:
+        """Return ProxyJump or ProxyCommand, unless the other one is given earlier."""
+        rivals = {"proxyjump", "proxycommand"} & self.before.options.keys()
+        part = self.before if rivals else self.after
+        return part.options.get(option)
+
+    @property
+    def after_user(self) -> str | None:
+        return self.after.options.get("user")
+
+
+def is_safe_address(text: str) -> bool:
+    """Whether a host's name or address can be nothing but that to a program or a shell."""
+    return bool(text) and not _UNSAFE_ADDRESS.search(text)
+
+
+def is_safe_user(text: str) -> bool:
+    """Whether a user's name can be nothing but that to a program or a shell."""
+    return bool(text) and not _UNSAFE_USER.search(text)
 
 
 def is_public_key(kind: str, text: str) -> bool:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _SSH_PORT = 22
 _MARKERS = ("@revoked", "@cert-authority")
 _FIELDS = 3  # hosts, type, key
+_KRL = b"SSHKRL\n\0"
+_LENGTH = 4  # bytes of a length on the wire
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ class HostKey:
         """As ssh-keygen -l prints it."""
         digest = base64.b64encode(hashlib.sha256(self.blob).digest()).decode()
         return f"SHA256:{digest.rstrip('=')}"
+
+    @property
+    def rsa_bits(self) -> int | None:
+        """The length of an RSA key's modulus; None for another type."""
+        if self.kind != "ssh-rsa":
+            return None
+        rest, field = self.blob, b""
+        for _ in range(_FIELDS):  # type, exponent, modulus
+            size = int.from_bytes(rest[:_LENGTH], "big")
+            field, rest = rest[_LENGTH : _LENGTH + size], rest[_LENGTH + size :]
+        return int.from_bytes(field, "big").bit_length()
 
     @classmethod
     def parse(cls, text: str) -> HostKey:
@@ -142,22 +155,35 @@ def name_of(host: str, port: int) -> str:
 
 
 def judge(known: Sequence[KnownKey], host: str, port: int, key: HostKey) -> Judgement:
-    """Judge the key that `host` offers at `port`."""
-    name = name_of(host, port)
+    """Judge the key that `host` offers at `port`, as ssh does.
+
+    A line for `[host]:port` decides. Only where there is none, a line for the bare host with this
+    very key is good as well.
+    """
+    name, bare = name_of(host, port), host.lower()
+    judgement = _judge(known, name, key)
+    if name == bare or judgement.verdict is Verdict.REVOKED:
+        return judgement
+    without_port = _judge(known, bare, key)
+    if without_port.verdict is Verdict.REVOKED:
+        return without_port
+    is_new = judgement.verdict is Verdict.UNKNOWN
+    return without_port if is_new and without_port.verdict is Verdict.TRUSTED else judgement
+
+
+def _judge(known: Sequence[KnownKey], name: str, key: HostKey) -> Judgement:
     about = [line for line in known if line.is_for(name)]
-    bare = [line for line in known if line.is_for(host.lower())] if name != host.lower() else []
-    revoked = tuple(x for x in (*about, *bare) if x.marker == "@revoked" and x.key.blob == key.blob)
+    same = [line for line in about if line.key.blob == key.blob]
+    revoked = tuple(line for line in same if line.marker == "@revoked")
     if revoked:
         return Judgement(Verdict.REVOKED, revoked)
-    plain = tuple(line for line in about if not line.marker)
-    # As ssh: a key known for the host without its port is good, but none there means nothing.
-    if any(line.key.blob == key.blob and not line.marker for line in (*plain, *bare)):
+    if any(not line.marker for line in same):
         return Judgement(Verdict.TRUSTED)
+    plain = tuple(line for line in about if not line.marker)
     if plain:
         return Judgement(Verdict.CHANGED, plain)
-    return Judgement(
-        Verdict.UNKNOWN, has_authority=any(line.marker == "@cert-authority" for line in about)
-    )
+    has_authority = any(line.marker == "@cert-authority" for line in about)
+    return Judgement(Verdict.UNKNOWN, has_authority=has_authority)
 
 
 def kinds(known: Sequence[KnownKey], host: str, port: int) -> tuple[str, ...]:
@@ -165,6 +191,39 @@ def kinds(known: Sequence[KnownKey], host: str, port: int) -> tuple[str, ...]:
 
     Otherwise a host of which the ed25519 key is known, and which prefers RSA, seems changed.
     """
-    names = {name_of(host, port), host.lower()}
-    found = (k.key.kind for k in known if not k.marker and any(k.is_for(name) for name in names))
-    return tuple(dict.fromkeys(found))
+    for name in (name_of(host, port), host.lower()):
+        found = (line.key.kind for line in known if not line.marker and line.is_for(name))
+        if types := tuple(dict.fromkeys(found)):
+            return types
+    return ()
+
+
+def read_revoked(file: Path) -> dict[bytes, Place]:
+    """Read RevokedHostKeys of ssh_config: a public key a line. Returns the keys and their places.
+
+    Raises:
+        InputError: revoked-keys, for a file that is missing, or that holds anything else. As with
+            ssh, no host is trusted then.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise _bad_revoked(Place(str(file)), f"cannot be read: {error.strerror}") from error
+    if content.startswith(_KRL):
+        raise _bad_revoked(Place(str(file)), "is a binary KRL, which shipit does not read")
+    revoked = {}
+    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        place = Place(str(file), number)
+        try:
+            revoked[HostKey.parse(" ".join(words[:2])).blob] = place
+        except ValueError as error:
+            raise _bad_revoked(place, "has a line that is no public key") from error
+    return revoked
+
+
+def _bad_revoked(place: Place, what: str) -> InputError:
+    hint = "make it a text with one public key a line: ssh-ed25519 AAAA..."
+    return InputError(Mistake("revoked-keys", f"the file of RevokedHostKeys {what}", place, hint))

@@ -8,9 +8,10 @@ in the agent.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,22 +30,40 @@ from shipit.errors import Unreachable
 from shipit.transport.hostkeys import HostKey, KnownKey, Verdict, judge, kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
+    from shipit.errors import Place
     from shipit.transport.endpoint import Endpoint
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+_CERTIFICATE = "-cert-v01@openssh.com"
+_FIELDS_OF_A_KEY = {  # a certificate's type -> how many strings make its public key
+    "ssh-ed25519": 1,
+    "ssh-rsa": 2,
+    "ecdsa-sha2-nistp256": 2,
+    "ecdsa-sha2-nistp384": 2,
+    "ecdsa-sha2-nistp521": 2,
+}
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")  # the signatures that an ssh-rsa key makes today
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What makes a host's key good: the pinned key or else known_hosts, by this name and port."""
+    """What makes a host's key good: the pinned key or else known_hosts, by this name and port.
+
+    Attributes:
+        host: HostKeyAlias, or the host as known_hosts writes it.
+        port: 22 for a HostKeyAlias, which stands without a port there.
+        revoked: RevokedHostKeys: keys that are never good, with their places.
+        rsa_bits: RequiredRSASize: the fewest that an RSA key may have.
+    """
 
     endpoint: Endpoint
     host: str
     port: int
     known: Sequence[KnownKey]
+    revoked: Mapping[bytes, Place] = field(default_factory=dict)
+    rsa_bits: int = 0
 
     def preferred(self, supported: Sequence[str]) -> tuple[str, ...]:
         """Return the signature algorithms to ask for, those of known keys first."""
@@ -60,6 +79,7 @@ class Trust:
         Raises:
             Unreachable: host-key-unknown, host-key-changed, host-key-revoked.
         """
+        self._refuse_revoked_and_short(key)
         if self.endpoint.host_key:
             pinned = HostKey.parse(self.endpoint.host_key)
             if pinned.blob != key.blob:
@@ -77,6 +97,15 @@ class Trust:
                 raise self._refusal("host-key-revoked", what, "give the host a new key")
             case Verdict.TRUSTED:
                 pass
+
+    def _refuse_revoked_and_short(self, key: HostKey) -> None:
+        if key.blob in self.revoked:
+            what = f"the host's key {key.fingerprint} is revoked by {self.revoked[key.blob]}"
+            raise self._refusal("host-key-revoked", what, "give the host a new key")
+        bits = key.rsa_bits
+        if bits is not None and bits < self.rsa_bits:
+            what = f"the host's RSA key has {bits} bits; RequiredRSASize asks for {self.rsa_bits}"
+            raise self._refusal("host-key-short", what, "give the host a longer key, or an ed25519")
 
     def _unknown(self, key: HostKey, *, has_authority: bool) -> Unreachable:
         port = "" if self.port == 22 else f"-p {self.port} "  # noqa: PLR2004 - ssh's own
@@ -116,14 +145,42 @@ class KnownHostsOnly(paramiko.MissingHostKeyPolicy):
 
 
 class KeyFile(AuthSource):
-    """A private key in a file, loaded when its turn comes."""
+    """A private key in a file, loaded when its turn comes, and a certificate for it if there is."""
 
-    def __init__(self, username: str, path: Path) -> None:
+    def __init__(self, username: str, path: Path, certificates: Sequence[Path] = ()) -> None:
         super().__init__(username)
-        self.path = path
+        self.path, self.certificates = path, certificates
 
     def authenticate(self, transport: paramiko.Transport) -> list[str]:
-        return transport.auth_publickey(self.username, paramiko.PKey.from_path(str(self.path)))
+        key = paramiko.PKey.from_path(str(self.path))  # it finds PATH-cert.pub itself
+        _load_certificate(key, self.certificates)
+        return transport.auth_publickey(self.username, key)
+
+
+def _load_certificate(key: paramiko.PKey, certificates: Sequence[Path]) -> None:
+    """Give a key the certificate that speaks of it; ssh passes over files that are not there."""
+    for certificate in certificates:
+        if certified_key(certificate) == key.asbytes():
+            key.load_certificate(str(certificate))
+
+
+def certified_key(certificate: Path) -> bytes | None:
+    """Return the key that a certificate in a file speaks of, as on the wire; None without one."""
+    try:
+        words = certificate.read_bytes().split()
+        message = paramiko.Message(base64.b64decode(words[1], validate=True))
+        kind = message.get_text()
+        message.get_string()  # the nonce
+        rest = _FIELDS_OF_A_KEY.get(kind.removesuffix(_CERTIFICATE))
+    except (OSError, IndexError, ValueError):
+        return None
+    if rest is None or not kind.endswith(_CERTIFICATE):
+        return None
+    key = paramiko.Message()
+    key.add_string(kind.removesuffix(_CERTIFICATE))
+    for _ in range(rest):
+        key.add_string(message.get_string())
+    return key.asbytes()
 
 
 @dataclass(frozen=True)
@@ -135,6 +192,7 @@ class Keys:
     configured: tuple[Path, ...]  # by ~/.ssh/config
     default: tuple[Path, ...]
     only_these: bool  # IdentitiesOnly: of the agent's keys, those whose .pub is among the files
+    certificates: tuple[Path, ...] = ()  # CertificateFile
 
 
 class Login(AuthStrategy):
@@ -181,15 +239,16 @@ class Login(AuthStrategy):
     def _sources(self, agent: paramiko.Agent) -> Iterator[AuthSource]:
         keys = self._keys
         for path in keys.named:
-            yield KeyFile(keys.user, path)
+            yield KeyFile(keys.user, path, keys.certificates)
         files = (*keys.named, *keys.configured)
         wanted = {blob for path in files if (blob := _public_blob(path))}
         for key in agent.get_keys():
             if not keys.only_these or key.asbytes() in wanted:
+                _load_certificate(key, keys.certificates)
                 yield InMemoryPrivateKey(keys.user, key)
         for path in (*keys.configured, *(() if keys.only_these else keys.default)):
             if path.is_file() and path not in keys.named:
-                yield KeyFile(keys.user, path)
+                yield KeyFile(keys.user, path, keys.certificates)
         password = self._endpoint.password
         if password is not None:
             yield Password(keys.user, password.reveal)

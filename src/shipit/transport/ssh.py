@@ -11,29 +11,32 @@ from __future__ import annotations
 import logging
 import random
 import re
-import shlex
 import socket
-import subprocess
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import fabric
 import paramiko
 
 from shipit.errors import InputError, Mistake, Place, Unreachable
 from shipit.transport import hostkeys, sshconfig
-from shipit.transport.endpoint import Endpoint
+from shipit.transport.endpoint import Endpoint, is_safe_address, is_safe_user
 from shipit.transport.login import DEFAULT_KEYS, Keys, KnownHostsOnly, Login, Trust
+from shipit.transport.negotiation import Negotiator
+from shipit.transport.proxycommand import ProxyCommand, tokens_of
 from shipit.transport.refusals import DroppedError, failure, refusal
+from shipit.transport.settings import Settings
 from shipit.transport.watch import Hearing, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ETC = Path("/etc/ssh")
 _HOP = re.compile(r"(?:([^@]+)@)?(?:\[([^]]+)\]|([^:\[\]]+))(?::(\d+))?")
-_PROXY_STOP = 5.0  # seconds a proxy command has to end
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,17 @@ class Limits:
 class Network:
     """What the connections of one run share. Every method may be called from any thread."""
 
-    def __init__(self, home: Path | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        home: Path | None = None,
+        limits: Limits | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Args: note: takes sentences that an operator should read; from any thread."""
         self.limits = limits or Limits()
-        self._ssh = (home or Path.home()) / ".ssh"
+        self._note, self._noted = note, set[str]()
+        self._home = home or Path.home()
+        self._ssh = self._home / ".ssh"
         self._at_once = threading.BoundedSemaphore(self.limits.at_once)
         self._jumps: dict[tuple[object, ...], _Jump] = {}
         self._lock = threading.Lock()
@@ -86,24 +97,39 @@ class Network:
         with self._lock:  # paramiko's lookup is not known to be safe
             return dict(self.config.lookup(address))
 
-    def known_keys(self, settings: dict[str, Any]) -> tuple[hostkeys.KnownKey, ...]:
-        """Return what the files say that ssh would ask for this host."""
-        ours = [str(self._ssh / name) for name in ("known_hosts", "known_hosts2")]
-        system = [str(_ETC / name) for name in ("ssh_known_hosts", "ssh_known_hosts2")]
-        files = [
-            *_words(settings.get("userknownhostsfile"), ours),
-            *_words(settings.get("globalknownhostsfile"), system),
-        ]
-        with self._lock:
-            return self._read_known(tuple(files))
+    def settings(self, endpoint: Endpoint, found: fabric.Connection) -> Settings:
+        """Return what ssh_config settles for a host, whose name, port and user fabric found."""
+        values = self.lookup(endpoint.address)
+        own = {
+            "%n": endpoint.address,
+            "%d": str(self._home),
+            "%k": str(values.get("hostkeyalias") or endpoint.address),
+        }
+        return Settings(values, {**tokens_of(found.host, found.port, found.user), **own})
 
-    def _read_known(self, files: tuple[str, ...]) -> tuple[hostkeys.KnownKey, ...]:
-        if files not in self._known:
-            self._known[files] = hostkeys.read(Path(f).expanduser() for f in files)
-        return self._known[files]
+    def known_keys(self, settings: Settings) -> tuple[hostkeys.KnownKey, ...]:
+        """Return what the files say that ssh would ask for this host."""
+        files = settings.known_hosts(
+            [str(self._ssh / name) for name in ("known_hosts", "known_hosts2")],
+            [str(_ETC / name) for name in ("ssh_known_hosts", "ssh_known_hosts2")],
+        )
+        with self._lock:
+            if files not in self._known:
+                self._known[files] = hostkeys.read(files)
+            return self._known[files]
+
+    def tell_unfollowed(self, settings: Settings) -> None:
+        """Note, once a run, the options of ssh_config that shipit does not follow."""
+        for option, value in sshconfig.unfollowed(settings.values):
+            text = f"ssh_config: {option} {value} is not followed; see docs/inventory.md"
+            with self._lock:
+                is_new = text not in self._noted
+                self._noted.add(text)
+            if is_new:
+                self._note(text)
 
     @cached_property
-    def _known(self) -> dict[tuple[str, ...], tuple[hostkeys.KnownKey, ...]]:
+    def _known(self) -> dict[tuple[Path, ...], tuple[hostkeys.KnownKey, ...]]:
         return {}
 
     def default_keys(self) -> tuple[Path, ...]:
@@ -133,7 +159,7 @@ class Network:
         if isinstance(route, _Jump):
             route.reach(endpoint)
         with slots:
-            connection = Connection(endpoint, self, settings)
+            connection = Connection(endpoint, self)
             connection.open(route)
         return connection
 
@@ -160,8 +186,8 @@ class Network:
 class Connection:
     """One authenticated ssh connection."""
 
-    def __init__(self, endpoint: Endpoint, network: Network, settings: dict[str, Any]) -> None:
-        self._endpoint, self._network, self._settings = endpoint, network, settings
+    def __init__(self, endpoint: Endpoint, network: Network) -> None:
+        self._endpoint, self._network = endpoint, network
         self._ssh = fabric.Connection(
             endpoint.address,
             user=endpoint.user,
@@ -171,25 +197,26 @@ class Connection:
             forward_agent=False,
             connect_timeout=max(1, round(endpoint.connect_timeout)),
         )
-        self._transports: list[paramiko.Transport] = []
-        self._proxy: _ProxyCommand | None = None
+        self._settings = network.settings(endpoint, self._ssh)
+        self._transports: list[Negotiator] = []
+        self._proxy: ProxyCommand | None = None
         self._watch: Watch | None = None
 
     @property
-    def transport(self) -> paramiko.Transport:
+    def transport(self) -> Negotiator:
         return self._transports[-1]
 
     def open(self, route: _Route) -> None:
         """Connect, check the host's key, log in, and watch from now on whether the peer lives."""
         endpoint = self._endpoint
-        host = str(self._settings.get("hostkeyalias") or self._ssh.host)
-        trust = Trust(endpoint, host, self._ssh.port, self._network.known_keys(self._settings))
+        self._network.tell_unfollowed(self._settings)
+        trust = self._trust()
         self._ssh.client.set_missing_host_key_policy(KnownHostsOnly(trust))
         try:
             self._ssh.connect_kwargs = {
                 "sock": self._socket(route),
                 "transport_factory": partial(self._make_transport, trust),
-                "auth_strategy": Login(endpoint, self._keys()),
+                "auth_strategy": Login(self._allowed(), self._keys()),
                 "banner_timeout": endpoint.connect_timeout,
                 "auth_timeout": endpoint.connect_timeout,
                 "channel_timeout": endpoint.connect_timeout,
@@ -197,6 +224,8 @@ class Connection:
             self._ssh.open()
         except BaseException as error:
             self.close()
+            if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+                raise self._incompatible(error) from error
             if isinstance(error, (OSError, EOFError, paramiko.SSHException)):
                 raise refusal(endpoint, error) from error
             raise
@@ -206,6 +235,7 @@ class Connection:
     def close(self) -> None:
         self._ssh.client.close()
         for transport in self._transports:
+            transport.packetizer.complete_handshake()  # ends the timer of one that failed
             transport.close()
             transport.sock.close()
             if transport.ident is not None:
@@ -215,34 +245,57 @@ class Connection:
         if self._watch is not None:
             self._watch.end()
 
+    def _trust(self) -> Trust:
+        settings = self._settings
+        host, port = settings.known_as(self._ssh.host, self._ssh.port)
+        return Trust(
+            self._endpoint,
+            host,
+            port,
+            known=self._network.known_keys(settings),
+            revoked=settings.revoked(),
+            rsa_bits=settings.rsa_bits(),
+        )
+
+    def _allowed(self) -> Endpoint:
+        """Return the endpoint without a password where ssh_config forbids to offer one."""
+        forbidden = self._settings.says("passwordauthentication", "no")
+        return replace(self._endpoint, password=None) if forbidden else self._endpoint
+
     def _keys(self) -> Keys:
         return Keys(
             user=self._ssh.user,
             named=tuple(Path(f).expanduser() for f in self._endpoint.key_files),
-            configured=tuple(
-                Path(f).expanduser() for f in self._settings.get("identityfile") or ()
-            ),
+            configured=self._settings.identities(),
             default=self._network.default_keys(),
-            only_these=str(self._settings.get("identitiesonly", "no")).lower() == "yes",
+            only_these=self._settings.says("identitiesonly", "yes"),
+            certificates=self._settings.certificates(),
         )
+
+    def _incompatible(self, error: paramiko.ssh_exception.IncompatiblePeer) -> Unreachable:
+        """Name the algorithms that the host offers, where nothing is shared."""
+        found = self.transport.mismatch()
+        if found is None:
+            return failure(self._endpoint, "ssh-failed", f"ssh failed: {error}")
+        mismatch, hint = found
+        return failure(self._endpoint, "ssh-algorithms", mismatch.what, hint)
 
     def _socket(self, route: _Route) -> Any:  # noqa: ANN401 - a socket, or a channel like one
         timeout = self._endpoint.connect_timeout
         if isinstance(route, _Jump):
             return route.channel_to(self._ssh.host, self._ssh.port, timeout)
         if route is not None:
-            self._proxy = _ProxyCommand(route, self._ssh.host, self._ssh.port, self._ssh.user)
+            self._proxy = ProxyCommand(route, dict(self._settings.tokens))
             return self._proxy.socket
         return None
 
-    def _make_transport(self, trust: Trust, sock: Any, **options: Any) -> paramiko.Transport:  # noqa: ANN401 - paramiko's
+    def _make_transport(self, trust: Trust, sock: Any, **options: Any) -> Negotiator:  # noqa: ANN401 - paramiko's
         if getattr(sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
             _tune(sock, self._network.limits)
-        transport = paramiko.Transport(sock, packetizer_class=Hearing, **options)
+        transport = Negotiator(sock, packetizer_class=Hearing, **options)
         transport.handshake_timeout = self._endpoint.connect_timeout
-        security = transport.get_security_options()
-        security.key_types = trust.preferred(security.key_types)
         self._transports.append(transport)
+        transport.choose(self._settings.values, trust)
         return transport
 
 
@@ -300,37 +353,14 @@ class _Jump:
 _Route = _Jump | str | None  # a jump host, a proxy command, or straight
 
 
-class _ProxyCommand:
-    """A command whose stdin and stdout are the connection, as of ssh_config(5)."""
-
-    def __init__(self, command: str, host: str, port: int, user: str) -> None:
-        tokens = {"%h": host, "%n": host, "%p": str(port), "%r": user, "%%": "%"}
-        words = [_expand(word, tokens) for word in shlex.split(command)]
-        self.socket, other = socket.socketpair()
-        with other:
-            argv = words[1:] if words[:1] == ["exec"] else words
-            self._process = subprocess.Popen(argv, stdin=other.fileno(), stdout=other.fileno())
-
-    def close(self) -> None:
-        self.socket.close()
-        self._process.terminate()
-        try:
-            self._process.wait(_PROXY_STOP)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-def _expand(word: str, tokens: dict[str, str]) -> str:
-    return re.sub("%.", lambda found: tokens.get(found[0], found[0]), word)
-
-
 def _parse_hop(behind: Endpoint, text: str, before: str) -> Endpoint:
     """Read one hop of ProxyJump, `[user@]host[:port]`; the ones before it are its own jumps."""
     found = _HOP.fullmatch(text.removeprefix("ssh://"))
     if found is None:
         raise failure(behind, "jump-failed", f"{text!r} is no jump host; expected user@host:port")
     user, bracketed, plain, port = found.groups()
+    if not is_safe_address(bracketed or plain) or not is_safe_user(user or "root"):
+        raise failure(behind, "jump-failed", f"{text!r} has characters that no jump host has")
     return Endpoint(
         name=text,
         address=bracketed or plain,
@@ -340,10 +370,6 @@ def _parse_hop(behind: Endpoint, text: str, before: str) -> Endpoint:
         key_files=behind.key_files,
         connect_timeout=behind.connect_timeout,
     )
-
-
-def _words(value: Any, default: list[str]) -> list[str]:  # noqa: ANN401 - paramiko's
-    return shlex.split(value) if isinstance(value, str) else default
 
 
 def _tune(sock: socket.socket, limits: Limits) -> None:

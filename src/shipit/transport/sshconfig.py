@@ -13,8 +13,42 @@ from typing import TYPE_CHECKING
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+FOLLOWED = frozenset(
+    """
+    hostname port user identityfile identitiesonly certificatefile proxyjump proxycommand
+    hostkeyalias userknownhostsfile globalknownhostsfile revokedhostkeys requiredrsasize
+    hostkeyalgorithms kexalgorithms ciphers macs pubkeyacceptedalgorithms pubkeyacceptedkeytypes
+    passwordauthentication
+    """.split()  # noqa: SIM905 - a list of this length is read as a text
+)
+# What cannot matter here: forwarding, terminals, logs, sharing and keeping connections, questions
+# to a person, host certificates, and what only writes to known_hosts.
+WITHOUT_MEANING = frozenset(
+    """
+    addkeystoagent batchmode casignaturealgorithms challengeresponseauthentication checkhostip
+    clearallforwardings compression connectionattempts connecttimeout controlmaster controlpath
+    controlpersist dynamicforward enableescapecommandline enablesshkeysign escapechar
+    exitonforwardfailure fingerprinthash forkafterauthentication forwardagent forwardx11
+    forwardx11timeout forwardx11trusted gatewayports gssapiauthentication
+    gssapidelegatecredentials gssapikeyexchange hashknownhosts hostbasedauthentication
+    ignoreunknown ipqos kbdinteractiveauthentication localcommand localforward loglevel logverbose
+    numberofpasswordprompts obscurekeystroketiming permitlocalcommand permitremoteopen rekeylimit
+    remotecommand remoteforward requesttty sendenv serveralivecountmax serveraliveinterval
+    sessiontype setenv stdinnull streamlocalbindmask streamlocalbindunlink syslogfacility tag
+    tcpkeepalive tunnel tunneldevice updatehostkeys usekeychain visualhostkey xauthlocation
+    """.split()  # noqa: SIM905 - a list of this length is read as a text
+)
+_DEFAULTS = {  # of options that we do not follow: these values ask for what we do anyway
+    "addressfamily": {"any"},
+    "canonicalizehostname": {"no"},
+    "identityagent": {"ssh_auth_sock"},
+    "pubkeyauthentication": {"yes"},
+    "stricthostkeychecking": {"yes", "ask"},
+    "verifyhostkeydns": {"no"},
+}
 _DEEPEST = 16  # as OpenSSH
 
 
@@ -43,6 +77,19 @@ def text_of(file: Path, depth: int = 0) -> str:
         else:
             out.append(line)
     return "\n".join(out)
+
+
+def unfollowed(settings: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return the options set for a host that change nothing here although they might be meant to.
+
+    Each comes with its value; the names are in lower case, as in `settings`.
+    """
+    return [
+        (option, str(value))
+        for option, value in settings.items()
+        if option not in FOLLOWED | WITHOUT_MEANING
+        and str(value).lower() not in _DEFAULTS.get(option, ())
+    ]
 
 
 def _included(file: Path, patterns: str, depth: int) -> str:

@@ -1,0 +1,140 @@
+"""Choose the algorithms of an ssh connection: ours by default, or what ssh_config asks for.
+
+Promises that nothing rests on SHA-1, MD5, 3DES or CBC unless ssh_config names it for that host, and
+that a host with which nothing is shared is described by what it offers. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from shipit.errors import InputError, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_WEAK = ("*-cbc", "hmac-md5*", "hmac-sha1*", "*-sha1", "ssh-rsa", "ssh-dss", "arcfour*")
+_CERTIFICATES = "*-cert-v01@openssh.com"  # of hosts: paramiko does not verify them
+_ALIASES = {"curve25519-sha256": "curve25519-sha256@libssh.org"}  # the same method
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One list of algorithms that both sides of a connection have.
+
+    Attributes:
+        word: in messages.
+        options: of ssh_config that set it, in lower case.
+        offer: the keys of paramiko's parsed KEXINIT that hold the host's list.
+    """
+
+    word: str
+    options: tuple[str, ...]
+    offer: tuple[str, ...] = ()
+
+
+KEX = Kind("key exchange", ("kexalgorithms",), ("kex_algo_list",))
+HOST_KEYS = Kind("host key algorithm", ("hostkeyalgorithms",), ("server_key_algo_list",))
+CIPHERS = Kind("cipher", ("ciphers",), ("client_encrypt_algo_list", "server_encrypt_algo_list"))
+MACS = Kind("MAC", ("macs",), ("client_mac_algo_list", "server_mac_algo_list"))
+PUBKEYS = Kind("public key algorithm", ("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"))
+_SPELLED = {
+    "kexalgorithms": "KexAlgorithms",
+    "hostkeyalgorithms": "HostKeyAlgorithms",
+    "ciphers": "Ciphers",
+    "macs": "MACs",
+    "pubkeyacceptedalgorithms": "PubkeyAcceptedAlgorithms",
+    "pubkeyacceptedkeytypes": "PubkeyAcceptedKeyTypes",
+}
+OPTIONS = tuple(_SPELLED)
+
+
+def chosen(kind: Kind, supported: Sequence[str], settings: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the algorithms to offer, the preferred first.
+
+    Args:
+        kind: which list.
+        supported: what the library can do, in its order.
+        settings: of ssh_config for this host, by options in lower case.
+
+    Raises:
+        InputError: ssh-config-algorithms, where ssh_config leaves none that is supported.
+    """
+    usable = [name for name in supported if not fnmatchcase(name, _CERTIFICATES)]
+    option, wish = _wish(kind, settings)
+    found = _applied(wish, usable)
+    if not found:
+        what = f"{_SPELLED[option]} {wish} of ssh_config leaves no {kind.word} that shipit knows"
+        hint = f"add one of these for shipit: {', '.join(usable)}"
+        raise InputError(Mistake("ssh-config-algorithms", what, hint=hint))
+    return found
+
+
+def is_ordered(kind: Kind, settings: Mapping[str, object]) -> bool:
+    """Whether ssh_config gives the order as well: by a list of its own, or by `^`."""
+    wish = _wish(kind, settings)[1]
+    return bool(wish) and wish[0] not in "+-"
+
+
+def _wish(kind: Kind, settings: Mapping[str, object]) -> tuple[str, str]:
+    set_ones = ((option, str(settings[option])) for option in kind.options if option in settings)
+    return next(set_ones, (kind.options[0], ""))
+
+
+def _applied(wish: str, usable: Sequence[str]) -> tuple[str, ...]:
+    """Return what a value of ssh_config makes of the default; "" is the default."""
+    default = [name for name in usable if not _is_like(name, _WEAK)]
+    how, listed = (wish[:1], wish[1:]) if wish[:1] in ("+", "-", "^") else ("", wish)
+    patterns = [_ALIASES.get(part, part) for part in listed.split(",") if part.strip()]
+    named = [name for pattern in patterns for name in usable if fnmatchcase(name, pattern)]
+    by_prefix = {
+        "+": [*default, *named],
+        "-": [name for name in default if name not in named],
+        "^": [*named, *default],
+        "": named if wish else default,
+    }
+    return tuple(dict.fromkeys(by_prefix[how]))
+
+
+def _is_like(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A list in which the two sides share nothing."""
+
+    kind: Kind
+    theirs: tuple[str, ...]
+    ours: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        return (
+            f"the host and shipit have no {self.kind.word} in common: "
+            f"the host offers {', '.join(self.theirs) or 'none'}; "
+            f"shipit takes {', '.join(self.ours)}"
+        )
+
+    def hint(self, supported: Sequence[str]) -> str:
+        """Say what to do, given what the library could do if it were asked to."""
+        option = _SPELLED[self.kind.options[0]]
+        possible = next((name for name in self.theirs if name in supported), None)
+        renew = f"allow one of shipit's in the host's sshd_config ({option}), or upgrade its sshd"
+        if possible is None:
+            return renew
+        return f"{renew}; or accept a weak one for this host in ~/.ssh/config: {option} +{possible}"
+
+
+def mismatch(
+    offered: Mapping[str, Sequence[str]], ours: Mapping[Kind, Sequence[str]]
+) -> Mismatch | None:
+    """Return the first list of a host's offer in which there is nothing of ours."""
+    for kind, mine in ours.items():
+        for key in kind.offer:
+            theirs = offered.get(key, ())
+            if key in offered and not set(mine) & set(theirs):
+                return Mismatch(kind, tuple(theirs), tuple(mine))
+    return None

@@ -1,0 +1,43 @@
+"""Run a ProxyCommand whose stdin and stdout are the connection, as of ssh_config(5).
+
+There is no shell: the words are split, and %-tokens are filled in after that.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import socket
+import subprocess
+
+_STOP = 5.0  # seconds it has to end
+
+
+class ProxyCommand:
+    """A running command, and the socket that leads to it."""
+
+    def __init__(self, command: str, tokens: dict[str, str]) -> None:
+        words = [expand(word, tokens) for word in shlex.split(command)]
+        self.socket, other = socket.socketpair()
+        with other:
+            argv = words[1:] if words[:1] == ["exec"] else words
+            self._process = subprocess.Popen(argv, stdin=other.fileno(), stdout=other.fileno())
+
+    def close(self) -> None:
+        self.socket.close()
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def tokens_of(host: str, port: int, user: str) -> dict[str, str]:
+    """Return the tokens that every option of ssh_config knows."""
+    return {"%h": host, "%n": host, "%p": str(port), "%r": user, "%%": "%"}
+
+
+def expand(word: str, tokens: dict[str, str]) -> str:
+    """Fill tokens in; unknown ones are left as they are."""
+    return re.sub("%.", lambda found: tokens.get(found[0], found[0]), word)
