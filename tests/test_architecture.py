@@ -34,7 +34,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "spec.reference",
     ),
     "matter": (
-        *parts("bundle", "target wheel lockfile"),
+        *parts("bundle", "target layout wheel lockfile"),
         *parts(
             "transport",
             "agentzip sshargs endpoint hostkeys sshconfig proxycommand settings algorithms login "

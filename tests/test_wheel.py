@@ -71,3 +71,45 @@ def test_a_renamed_wheel_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_wheel_with_a_requirement_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert code_of(write_wheel(tmp_path, Recipe("app", requires=("a=1",)))) == "not-a-wheel"
+
+
+# --- what a wheel brings with it ---------------------------------------------------------------
+
+
+def test_distributions_that_a_wheel_vendors_are_its_own_business(tmp_path: Path) -> None:
+    text = "Metadata-Version: 2.1\nName: dep\nVersion: 2.0\n"
+    vendored = {
+        f"tools/_vendor/dep-2.0.dist-info/{name}": text
+        for name in ("METADATA", "RECORD", "entry_points.txt")
+    }
+    assert open_wheel(write_wheel(tmp_path, Recipe("tools", files=vendored))).pin == "tools==1.0.0"
+
+
+def test_a_wheel_of_two_distributions_is_refused(tmp_path: Path) -> None:
+    files = {"other-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: other\nVersion: 1\n"}
+    assert code_of(write_wheel(tmp_path, Recipe("app", files=files))) == "not-a-wheel"
+
+
+@pytest.mark.parametrize(
+    ("entry", "place"),
+    [
+        ("app-1.0.0.data/scripts/python", "bin/python"),
+        ("app-1.0.0.data/data/pyvenv.cfg", "pyvenv.cfg"),
+    ],
+)
+def test_a_wheel_that_replaces_a_part_of_the_venv_is_refused_by_name(
+    tmp_path: Path, entry: str, place: str
+) -> None:
+    path = write_wheel(tmp_path, Recipe("app", files={entry: "#!/bin/sh\n"}))
+    with pytest.raises(InputError) as caught:
+        open_wheel(path)
+    (mistake,) = caught.value.mistakes
+    assert mistake.code == "unsafe-wheel"
+    for word in (path.name, entry, place):
+        assert word in mistake.what
+    assert mistake.hint
+
+
+def test_a_wheel_whose_script_is_called_python_is_refused(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe("app", scripts={"python3": "app:main"}))
+    assert code_of(path) == "unsafe-wheel"

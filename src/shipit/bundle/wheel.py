@@ -16,6 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from shipit.bundle.layout import Entry, objection
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
@@ -47,11 +48,16 @@ class _BrokenWheelError(Exception):
     """A zip whose contents are not those of the wheel that its name promises."""
 
 
+class _UnsafeWheelError(Exception):
+    """A wheel with something in it that must not be unpacked; the text says what."""
+
+
 def open_wheel(path: Path) -> Wheel:
     """Read a wheel and hash it, streaming.
 
     Raises:
-        InputError: it is missing, not a wheel, or not the wheel that its name promises.
+        InputError: it is missing, not a wheel, not the wheel that its name promises, or unsafe to
+            unpack.
     """
     place = Place(str(path))
     if not path.is_file():
@@ -60,6 +66,10 @@ def open_wheel(path: Path) -> Wheel:
     try:
         name, version, _, tags = parse_wheel_filename(path.name)
         python, requires = _metadata(path)
+    except _UnsafeWheelError as error:
+        what = f"{path.name} is unsafe to install: {error}"
+        hint = "build it without that; if it is not yours, find out who made it before you use it"
+        raise InputError(Mistake("unsafe-wheel", what, place, hint)) from error
     except (InvalidWheelFilename, _BrokenWheelError, zipfile.BadZipFile) as error:
         hint = (
             "expected NAME-VERSION-PYTHON-ABI-PLATFORM.whl, as `python -m build --wheel` makes it"
@@ -75,10 +85,9 @@ def _metadata(path: Path) -> tuple[SpecifierSet, tuple[Requirement, ...]]:
     """Read what a wheel asks for, and make sure that it is the wheel that its name says."""
     name, version, _, _ = parse_wheel_filename(path.name)
     with zipfile.ZipFile(path) as archive:
-        found = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
-        if len(found) != 1 or found[0].count("/") != 1:
-            raise _BrokenWheelError("it has no METADATA")
-        raw, _ = parse_email(archive.read(found[0]))
+        info = _info_folder(archive)
+        raw, _ = parse_email(archive.read(f"{info}/METADATA"))
+        _check_layout(archive, info)
     is_for = (canonicalize_name(raw.get("name", "")), raw.get("version", ""))
     try:
         if is_for[0] != name or Version(is_for[1]) != version:
@@ -87,6 +96,28 @@ def _metadata(path: Path) -> tuple[SpecifierSet, tuple[Requirement, ...]]:
         return SpecifierSet(raw.get("requires_python", "")), requires
     except (InvalidRequirement, InvalidSpecifier, ValueError) as error:
         raise _BrokenWheelError(f"its METADATA is broken: {error}") from error
+
+
+def _info_folder(archive: zipfile.ZipFile) -> str:
+    """Return the name of a wheel's own .dist-info folder.
+
+    Only one at the top counts: distributions that it vendors have theirs further down.
+    """
+    tops = {name.partition("/")[0] for name in archive.namelist()}
+    found = sorted(top for top in tops if top.endswith(".dist-info"))
+    if len(found) > 1:
+        raise _BrokenWheelError(f"it is several distributions: {', '.join(found)}")
+    if not found or f"{found[0]}/METADATA" not in archive.namelist():
+        raise _BrokenWheelError("it has no METADATA")
+    return found[0]
+
+
+def _check_layout(archive: zipfile.ZipFile, info: str) -> None:
+    points = f"{info}/entry_points.txt"
+    text = archive.read(points).decode(errors="replace") if points in archive.namelist() else ""
+    entries = (Entry(each.filename, each.external_attr >> 16) for each in archive.infolist())
+    if wrong := objection(entries, text):
+        raise _UnsafeWheelError(wrong)
 
 
 def is_older(version: str, than: str) -> bool:

@@ -1,0 +1,108 @@
+"""Say where a wheel's entries land in a venv, and which of them must not.
+
+Root unpacks wheels on a host. None may replace the interpreter that its venv was made with, or lead
+out of the venv. Installers differ in what they let through, so it is looked at before one of them
+has the wheel. Pure: it knows names and modes, and reads no wheel.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections import Counter
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# Where the folders of NAME-VERSION.data land (the binary distribution format's schemes); all other
+# entries land in site-packages.
+PACKAGES = "lib/python/site-packages"
+SCHEMES = {
+    "data": "",
+    "headers": "include/site",
+    "platlib": PACKAGES,
+    "purelib": PACKAGES,
+    "scripts": "bin",
+}
+DATA = ".data"
+# What makes a venv one. `python3._pth` beside an interpreter replaces its whole sys.path; lib64 is
+# a symlink. Other names that only begin like these are programs: python-dotenv, activate-global-...
+VENV = re.compile(
+    r"(?:pyvenv\.cfg|lib64|bin/(?:pyvenv\.cfg|pybuilddir\.txt"
+    r"|(?:python|pypy)w?\d*(?:\.\d+)*[a-z]?(?:\._pth)?"
+    r"|(?i:activate|deactivate)(?:\.\w+)?|activate_this\.py))(?:/.*)?"
+    r"|bin|lib|include"
+)
+SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
+
+
+class Entry(NamedTuple):
+    """An entry of a wheel; the mode is st_mode as the zip has it, 0 where it says nothing."""
+
+    name: str
+    mode: int = 0
+
+
+def objection(entries: Iterable[Entry], entry_points: str = "") -> str:
+    """Say what makes a wheel unsafe to unpack, with the entry; "" for one that is safe.
+
+    `entry_points`: the text of its entry_points.txt: an installer makes a program of each script.
+    """
+    known = list(entries)
+    times = Counter(name for name, _ in known)
+    twice = (f"{name!r} is in it {count} times" for name, count in times.items() if count > 1)
+    scripts = (
+        f"the script {name!r} of its entry_points.txt {wrong}"
+        for name in _scripts(entry_points)
+        if (wrong := _wrong(f"wheel{DATA}/scripts/{name}"))
+    )
+    found = (f"{entry.name!r} {wrong}" for entry in known if (wrong := _of_entry(entry)))
+    return next(chain(twice, found, scripts), "")
+
+
+def _of_entry(entry: Entry) -> str:
+    kind = stat.S_IFMT(entry.mode)
+    if kind == stat.S_IFLNK:
+        return "is a symlink"
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is neither a file nor a folder"
+    if entry.name.endswith("/"):
+        return _leads_out(entry.name)
+    return _wrong(entry.name)
+
+
+def _wrong(name: str) -> str:
+    """Say what is wrong with where an entry lands, "" for nothing."""
+    place = landing(name)
+    replaces = f"would replace {place} of the venv" if VENV.fullmatch(place) else ""
+    return _leads_out(name) or replaces
+
+
+def _leads_out(name: str) -> str:
+    if name.startswith("/") or ".." in name.split("/"):
+        return "leads out of the venv"
+    if "\\" in name or not name.isprintable():
+        return "has a name that installers read differently"
+    return ""
+
+
+def landing(name: str) -> str:
+    """Return where an entry lands, relative to the venv."""
+    first, *rest = [part for part in name.split("/") if part not in ("", ".")] or [""]
+    if not first.endswith(DATA) or not rest:
+        return "/".join((PACKAGES, first, *rest))
+    scheme, *below = rest
+    return "/".join(filter(None, (SCHEMES.get(scheme, f"{PACKAGES}/{first}"), *below)))
+
+
+def _scripts(entry_points: str) -> Iterator[str]:
+    """Yield the names of the programs that an installer makes."""
+    group = ""
+    for line in entry_points.splitlines():
+        text = line.strip()
+        if text.startswith("["):
+            group = text.strip("[] \t")
+        elif group in SCRIPT_GROUPS and text and not text.startswith(("#", ";")):
+            yield re.split("[=:]", text, maxsplit=1)[0].strip()
