@@ -1,5 +1,5 @@
 # Each command does its own set-up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint faults load recipes demo rehearsal clean
+.PHONY: help setup test lint fuzz faults load recipes demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -8,6 +8,8 @@ READY := .venv/.ready
 WORKERS ?= 4
 # Random pairs of faults that `make faults` plays, besides every single one.
 FAULTS ?= 300
+# Broken frames of the protocol that `make fuzz` reads in each direction.
+FUZZ ?= 100000
 # What `make load` plays: acts for each server, requests a second, servers, seconds of long requests.
 LOAD_DEPLOYS ?= 100
 LOAD_RATE ?= 500
@@ -35,6 +37,9 @@ lint: $(READY) ## ruff and mypy
 faults: $(READY) ## every fault at every state on real hosts, and FAULTS=300 random pairs of them
 	FAULTS=$(FAULTS) tests/as-root $(BIN)/pytest -s tests/hosts/test_faults.py \
 	  tests/hosts/test_hard_times.py tests/hosts/test_disk.py
+
+fuzz: $(READY) ## read FUZZ=100000 broken frames in each direction; a sample of it is in the tests
+	FUZZ=$(FUZZ) $(BIN)/pytest -q tests/test_fuzz.py
 
 load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count what customers lost
 	PYTHONPATH=tests $(BIN)/python -m load.wheels

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shipit.agent import protocol
+from shipit.assignment import Job
 from shipit.attach import Gathering, Leader, Watcher, gone_back, idle_note, under_way_note
 from shipit.events import Problem
 from shipit.phase import Moved, Phase
-from shipit.session import Job, Session
 from test_plan import facts, line, manifest
 from test_session import ScriptedWire, session
+
+if TYPE_CHECKING:
+    from shipit.session import Session
 
 BEGAN = "2026-01-01T10:00:00+00:00"
 ATTEMPT = protocol.Attempt("t1", "deploy", "ann@laptop", 7, BEGAN, "fix for #42")

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shipit import events
+from shipit import session as sessions
 from shipit.agent import protocol
-from shipit.errors import HostError
+from shipit.assignment import Assignment, Job
+from shipit.errors import HostError, Unreachable
 from shipit.phase import Moved, Phase
-from shipit.session import Assignment, Blob, Goods, Job, RefusedError, Session
+from shipit.session import Blob, Goods, RefusedError, Session
 from test_plan import facts, manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ATTEMPT = protocol.Attempt("t1", "deploy", "me@laptop", 1, "2026-01-01T00:00:00+00:00")
 FAILURE = protocol.Failure("gate-failed", "GET /healthz: expected 200, got 500", "check")
@@ -31,6 +39,7 @@ class ScriptedWire:
     renewals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     closed: bool = False
     patience: list[float] = field(default_factory=list)  # seconds, of each wait
+    each: Callable[[], object] = bool  # what happens at each wait
 
     def send(self, message: object, body: bytes = b"") -> None:
         self.sent.append(message)
@@ -39,6 +48,7 @@ class ScriptedWire:
 
     def receive(self, timeout: float, awaited: str = "") -> protocol.Frame | None:
         self.patience.append(timeout)
+        self.each()
         if not self.answers:
             return None
         answer = self.answers.popleft()
@@ -48,6 +58,23 @@ class ScriptedWire:
 
     def close(self) -> None:
         self.closed = True
+
+
+class Clock:
+    """A clock that only tests move."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def pass_by(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: clock.seconds))
+    return clock
 
 
 def session(*answers: object) -> tuple[Session, ScriptedWire, list[events.Event]]:
@@ -68,7 +95,8 @@ def goods(*blobs: Blob) -> Goods:
 
 
 def settled(outcome: str, failure: protocol.Failure | None = None) -> protocol.Settled:
-    return protocol.Settled("t1", outcome, "1.0.0-z", failure)
+    running = "1.1.0-aaaaaaaa" if outcome == "committed" else "1.0.0-z"
+    return protocol.Settled("t1", outcome, running, failure)
 
 
 def test_what_is_said_before_an_answer_becomes_events() -> None:
@@ -172,14 +200,14 @@ def test_a_link_lost_after_the_switch_was_asked_for_is_an_outcome(
     ],
 )
 def test_the_host_says_how_it_ended_whatever_was_asked(outcome: str, phase: Phase) -> None:
-    talk, _, _ = session(ACTIVATING, protocol.Healthy("t1", "r"), settled(outcome))
+    talk, _, _ = session(ACTIVATING, protocol.Healthy("t1", "1.1.0-aaaaaaaa"), settled(outcome))
     part = Assignment(talk, job())
     part.switch()
     assert part.go_back().phase is phase
 
 
 def test_a_staged_host_is_unstaged_and_not_reverted() -> None:
-    talk, wire, _ = session(protocol.Staged("r", reused=False), settled("discarded"))
+    talk, wire, _ = session(protocol.Staged("1.1.0-aaaaaaaa", reused=False), settled("discarded"))
     part = Assignment(talk, job(goods()))
     part.stage()
     assert part.go_back().phase is Phase.UNTOUCHED
@@ -187,7 +215,9 @@ def test_a_staged_host_is_unstaged_and_not_reverted() -> None:
 
 
 def test_the_lease_is_renewed_until_the_end() -> None:
-    talk, wire, _ = session(ACTIVATING, protocol.Healthy("t1", "r"), settled("committed"))
+    talk, wire, _ = session(
+        ACTIVATING, protocol.Healthy("t1", "1.1.0-aaaaaaaa"), settled("committed")
+    )
     part = Assignment(talk, job(lease=0.03))
     part.switch()
     for _ in range(3):
@@ -197,9 +227,9 @@ def test_the_lease_is_renewed_until_the_end() -> None:
 
 def test_a_staging_host_hears_of_its_controller_until_the_switch_and_on() -> None:
     talk, wire, _ = session(
-        protocol.Staged("r", reused=False),
+        protocol.Staged("1.1.0-aaaaaaaa", reused=False),
         ACTIVATING,
-        protocol.Healthy("t1", "r"),
+        protocol.Healthy("t1", "1.1.0-aaaaaaaa"),
         settled("committed"),
     )
     part = Assignment(talk, job(goods(), lease=0.03))
@@ -222,17 +252,94 @@ def test_a_host_that_could_not_be_staged_is_left_in_silence() -> None:
     assert not part._keeper._thread.is_alive()
 
 
-def test_a_gate_and_an_end_have_the_time_that_a_playbook_gives_them() -> None:
-    talk, wire, _ = session(ACTIVATING, protocol.Healthy("t1", "r"), settled("committed"))
+def test_a_host_that_says_nothing_counts_as_hung_however_long_its_gate_may_take() -> None:
+    talk, wire, _ = session(
+        ACTIVATING, protocol.Healthy("t1", "1.1.0-aaaaaaaa"), settled("committed")
+    )
     part = Assignment(talk, job())
     part.switch()
     part.commit()
-    longest = 20 * 60.0  # seconds; a bake, a deadline or a stop_timeout may well be so long
-    assert [seconds > longest for seconds in wire.patience] == [False, True, True]
+    assert max(wire.patience) == protocol.SILENCE > 2 * protocol.HEARTBEAT
+
+
+def test_a_host_at_work_is_waited_for_as_long_as_it_says_so(now: Clock) -> None:
+    alive = [protocol.Alive()] * 360
+    talk, wire, _ = session(ACTIVATING, *alive, settled("reverted", FAILURE))
+    wire.each = partial(now.pass_by, 10.0)
+    assert Assignment(talk, job()).switch().phase is Phase.RETURNED
+
+
+def test_a_host_that_is_at_work_without_end_is_given_up(now: Clock) -> None:
+    talk, wire, _ = session(ACTIVATING, *[protocol.Alive()] * 99)
+    wire.each = partial(now.pass_by, 10.0)
+    moved = Assignment(talk, replace(job(), patience=600.0)).switch()
+    assert moved.problem is not None
+    assert (moved.phase, moved.problem.code) == (Phase.UNKNOWN, "no-answer")
+    assert "waited 600 s for the gate" in moved.problem.what
+
+
+def test_a_host_that_hangs_in_its_recovery_takes_no_part() -> None:
+    hung = HostError("no-answer", "nothing was heard in time", host="web1")
+    talk, wire, _ = session(protocol.StepBegan("recover"), hung)
+    with pytest.raises(Unreachable, match="no-answer"):
+        talk.hello(protocol.Hello("demo", "/opt/demo", recover=True))
+    assert max(wire.patience) <= protocol.SILENCE
+
+
+def test_a_host_that_talks_without_end_is_not_listened_to_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_WORDS", 50)
+    talk, _, _ = session(*[protocol.StepBegan("venv")] * 51)
+    with pytest.raises(HostError, match="bad-answer"):
+        talk.hello(protocol.Hello("demo", "/opt/demo"))
+
+
+def test_a_host_that_runs_another_app_in_its_place_is_not_believed() -> None:
+    talk, _, _ = session(facts(replace(manifest(), app="other")))
+    with pytest.raises(HostError, match="other runs in the place of demo"):
+        talk.hello(protocol.Hello("demo", "/opt/demo"))
+
+
+def test_a_host_has_nothing_that_it_was_not_asked_for() -> None:
+    talk, _, _ = session(replace(facts(), present=("b" * 64, "a" * 64)))
+    said = talk.hello(protocol.Hello("demo", "/opt/demo", blobs=("a" * 64,)))
+    assert said.present == ("a" * 64,)
+
+
+OTHER = protocol.Settled("t1", "committed", "9.9.9-other")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (protocol.Activating("t2"),),
+        (ACTIVATING, protocol.Healthy("t2", "1.1.0-aaaaaaaa")),
+        (ACTIVATING, protocol.Healthy("t1", "9.9.9-other")),
+        (ACTIVATING, OTHER),
+        (ACTIVATING, replace(settled("reverted"), txn="t2")),
+    ],
+)
+def test_a_host_that_speaks_of_something_else_is_lost(answers: tuple[object, ...]) -> None:
+    before = set(threading.enumerate())
+    talk, _, _ = session(*answers)
+    moved = Assignment(talk, job(lease=0.01)).switch()
+    assert moved.problem is not None
+    assert (moved.phase, moved.problem.code) == (Phase.UNKNOWN, "bad-answer")
+    for keeper in set(threading.enumerate()) - before:  # its lease is its own now
+        keeper.join(10.0)
+        assert not keeper.is_alive()
+
+
+def test_a_host_that_commits_another_release_is_lost() -> None:
+    talk, _, _ = session(ACTIVATING, protocol.Healthy("t1", "1.1.0-aaaaaaaa"), OTHER)
+    part = Assignment(talk, job())
+    part.switch()
+    assert part.commit().phase is Phase.UNKNOWN
 
 
 def test_an_interrupted_switch_goes_back_and_an_interrupted_staging_is_let_go() -> None:
-    talk, wire, _ = session(ACTIVATING, protocol.Healthy("t1", "r"))
+    talk, wire, _ = session(ACTIVATING, protocol.Healthy("t1", "1.1.0-aaaaaaaa"))
     part = Assignment(talk, job())
     part.interrupt()
     assert wire.closed  # what it had staged is discarded

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shipit.agent import protocol
+from shipit.assignment import Assignment, Job
 from shipit.deploy import Story, until_one_fails
 from shipit.events import Noted, Problem, SecretsKnown
 from shipit.offers import ask, running
 from shipit.phase import Moved, Phase
 from shipit.rollout import Fleet, Policy
 from shipit.secret import Mask
-from shipit.session import Assignment, Job
 from shipit.wishes import secrets_at_hand, targets
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ class Gathering:
 
     def _newest(self) -> protocol.Attempt:
         attempts = [attached.holder.attempt for attached in self.under_way.values()]
-        return max(attempts, key=lambda attempt: datetime.fromisoformat(attempt.started))
+        return max(attempts, key=lambda attempt: attempt.started)  # all are UTC, of one form
 
     def _note(self, name: str, *, take_over: bool) -> str:
         attached = self.under_way.get(name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shipit import plan as planning
 from shipit import rollout
-from shipit.errors import HostError
+from shipit.assignment import Assignment, Job
 from shipit.events import Outcome, RunBegan, RunEnded, SecretsKnown
 from shipit.fleet import crew
 from shipit.offers import ask, attempt_to, offers, running, wanted_by
@@ -21,7 +21,7 @@ from shipit.phase import Moved, Phase
 from shipit.plan import Action
 from shipit.rollout import Fleet, Policy
 from shipit.secret import Mask
-from shipit.session import Assignment, Job
+from shipit.session import SWITCH
 from shipit.wishes import secrets_at_hand, targets
 
 if TYPE_CHECKING:
@@ -103,10 +103,8 @@ def _bring_back(found: Sequence[Target], run: Run, emit: Emit, to: str | None) -
     def fleet(hosts: Crew) -> Fleet:
         made: dict[str, _Task] = {}
         for name, facts in ask(found, hosts, recover=True).items():
-            try:
+            with hosts.holding(name, running(facts)):
                 made[name] = _return_task(name, facts, to, story)
-            except HostError as error:
-                hosts.lose(name, error, running(facts))
         return _fleet(made, found, hosts)
 
     return story.tell(fleet, AT_ONCE)
@@ -151,7 +149,16 @@ class Story:
     def job(self, release: str, goods: Goods | None) -> Job:
         wish = self._found[0].deployment
         lease, wait = wish.confirm_timeout, self._run.lock_wait
-        return Job(self.attempt, release, goods, lease, wait, wish.confirm)
+        times = (
+            wish.health.deadline,
+            wish.health.bake,
+            *(each.stop_timeout for each in wish.services.values()),
+        )
+        # Twice: there and back. What an older release has other times for is within SWITCH.
+        patience = SWITCH + 2 * sum(times)
+        return Job(
+            self.attempt, release, goods, lease, wait, confirm=wish.confirm, patience=patience
+        )
 
     def tell(self, fleet_of: Callable[[Crew], Fleet], policy: Policy) -> int:
         """Ask the hosts what there is to do, drive them, and return the exit status."""

@@ -11,9 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from shipit import transport
-from shipit.errors import HostError, Unreachable
+from shipit.errors import HostError, ShipitError, Unreachable
 from shipit.events import HostFailed, Noted, SecretsKnown, StepBegan, StepEnded
-from shipit.phase import Moved, Phase, problem_of
+from shipit.phase import Moved, Phase, bug_of, problem_of
 from shipit.secret import Mask
 from shipit.session import Session
 from shipit.transport import agentzip
@@ -49,11 +49,25 @@ class Crew:
         }
         answers: dict[str, T] = {}
         for name, future in futures.items():
-            try:
+            with self.holding(name):
                 answers[name] = future.result()
-            except HostError as error:
-                self.lose(name, error)
         return answers
+
+    @contextmanager
+    def holding(self, name: str, running: str = "") -> Iterator[None]:
+        """Make what goes wrong over one host's answer that host's failure, and no other's.
+
+        Raises:
+            InputError: something a person wrote is wrong.
+        """
+        try:
+            yield
+        except HostError as error:
+            self.lose(name, error, running)
+        except ShipitError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge of a host
+            self.lose(name, bug_of(error, name), running)
 
     def lose(self, name: str, error: HostError, running: str = "") -> None:
         """Note why a host takes no further part, and what it runs if that is known; tell it."""
@@ -79,11 +93,8 @@ def crew(targets: Sequence[Target], run: Run, emit: Emit) -> Iterator[Crew]:
             for name, endpoint in endpoints.items()
         }
         for name, future in opened.items():
-            try:
+            with made.holding(name):
                 link, session = future.result()
-            except HostError as error:
-                made.lose(name, error)
-            else:
                 stack.callback(link.close)
                 made.sessions[name] = stack.enter_context(session)
         yield made

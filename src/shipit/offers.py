@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from shipit import plan as planning
 from shipit import release
 from shipit.agent import protocol
-from shipit.errors import HostError
 from shipit.events import SecretsKnown
 from shipit.manifest import Origin, SlowDigests
 from shipit.secret import Mask
@@ -56,16 +55,13 @@ def offers(
     answers = hosts.each(lambda name, session: session.hello(asks[name]))
 
     def offer(name: str) -> tuple[str, tuple[Offer, HostPlan]] | None:
-        try:
+        with hosts.holding(name, running(answers[name])):
             made = release.make(by_name[name], answers[name], origin, digests, nonce)
             plan = planning.compare(name, made.wanted, answers[name])
             planning.refuse_if_it_does_not_fit(plan, answers[name])
             if not allow_older:
                 planning.refuse_if_older(plan)
-        except HostError as error:
-            hosts.lose(name, error, running(answers[name]))
-            return None
-        return name, (made, plan)
+            return name, (made, plan)
 
     return dict(pair for pair in gathered(offer, answers) if pair)
 

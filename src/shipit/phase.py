@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from traceback import format_exception
 from typing import TYPE_CHECKING, Protocol
 
+from shipit.errors import HostError
 from shipit.events import Outcome, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from shipit.errors import HostError
 
 
 class Phase(Enum):
@@ -63,7 +63,7 @@ class Moved:
 
 
 class Host(Protocol):
-    """One host's part in a rollout; raises HostError. `session.Assignment` is the real one."""
+    """One host's part in a rollout; raises HostError. `assignment.Assignment` is the real one."""
 
     @property
     def name(self) -> str: ...
@@ -77,3 +77,14 @@ class Host(Protocol):
 
 def problem_of(error: HostError, host: str) -> Problem:
     return Problem(host, error.code, error.what, error.step, error.hint, error.evidence)
+
+
+def bug_of(error: Exception, host: str) -> HostError:
+    """Return a bug of ours that one host's answer has brought out, as that host's failure."""
+    return HostError(
+        "controller-bug",
+        f"shipit failed over what this host said: {error!r}",
+        host=host,
+        hint="this is a bug of shipit: report it with the lines above",
+        evidence="".join(format_exception(error)),
+    )

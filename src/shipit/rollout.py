@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from shipit.errors import HostError, Unreachable
 from shipit.events import BatchBegan, Emit, HostEnded, HostFailed, HostResult, Outcome, Problem
-from shipit.phase import Host, Moved, Phase, problem_of
+from shipit.phase import Host, Moved, Phase, bug_of, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -206,9 +206,7 @@ def _carry_out(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emi
     Raises:
         KeyboardInterrupt: hosts may still be at work.
     """
-    working = {
-        executor.submit(_guarded, _act(step, fleet.hosts[name]), name): name for name in step.hosts
-    }
+    working = {executor.submit(_guarded, step, fleet.hosts[name]): name for name in step.hosts}
     # Commits are not called off: what some hosts have done for good, all are to do.
     goes_on = not isinstance(step, Commit) and not (isinstance(step, GoBack) and fleet.interrupted)
     while working:
@@ -251,10 +249,11 @@ def _act(step: Step, host: Host) -> Callable[[], Moved]:
             assert_never(step)
 
 
-def _guarded(act: Callable[[], Moved], name: str) -> Moved:
+def _guarded(step: Step, host: Host) -> Moved:
     """Turn a host's error into its phase: an act that raises had not switched the host."""
+    name = host.name
     try:
-        return act()
+        return _act(step, host)()
     except Unreachable as error:
         return Moved(Phase.UNREACHABLE, problem=problem_of(error, name))
     except HostError as error:
@@ -262,6 +261,9 @@ def _guarded(act: Callable[[], Moved], name: str) -> Moved:
     except OSError as error:  # of this machine: a wheel that is gone, too many open files
         what = f"on this machine: {error.strerror or error}"
         return Moved(Phase.UNTOUCHED, problem=Problem(name, "controller-error", what, hint=ULIMIT))
+    except Exception as error:  # noqa: BLE001 - the edge of a host: its answer fails no other's
+        phase = Phase.UNTOUCHED if isinstance(step, Stage) else Phase.UNKNOWN
+        return Moved(phase, problem=problem_of(bug_of(error, name), name))
 
 
 def _note(name: str, future: Future[Moved], fleet: Fleet, emit: Emit) -> None:

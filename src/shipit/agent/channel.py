@@ -15,6 +15,7 @@ from .protocol import Frame
 from .redaction import Redactor
 
 BUFFER = 1 << 16  # bytes: what a pipe holds
+LONGEST = 14 * 24 * 3600.0  # seconds; poll(2) counts milliseconds in 31 bits
 POLLRDHUP = 0x2000  # Linux's poll.h; Python's select has it from 3.8 on not everywhere
 
 
@@ -52,7 +53,7 @@ class Channel:
         Raises:
             Gone: nothing came for as long as patience lasts.
         """
-        wait = None if self.patience is None else self.patience * 1000
+        wait = None if self.patience is None else min(self.patience, LONGEST) * 1000
         if not _poll(self._stdin, select.POLLIN).poll(wait):
             raise Gone
         return os.read(self._stdin, size)

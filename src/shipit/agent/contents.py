@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, Optional, Tuple
+
+from .fields import APP, COUNT, FILE_NAME, PATH, RELEASE, SECONDS, one_of
 
 RESTART, OVERLAP = "restart", "overlap"
 
@@ -14,9 +16,9 @@ class Artifact:
 
     name: str
     version: str
-    filename: str
+    filename: str = field(metadata=FILE_NAME)
     sha256: str
-    size: int  # bytes
+    size: int = field(metadata=COUNT)  # bytes
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,13 @@ class EnvDigest:
 class Unit:
     """A systemd unit of the release."""
 
-    name: str
+    name: str = field(metadata=FILE_NAME)
     service: str  # the playbook's name of the service it belongs to
     start: bool  # enabled, and started on activation (a timer's own service is not)
     watched: bool  # a long-running process: steady MainPID and no restarts are part of the gate
-    stop_timeout: float  # seconds that stopping it may take
-    handover: str = RESTART  # or OVERLAP: started beside its predecessor, which then stops
+    stop_timeout: float = field(metadata=SECONDS)  # that stopping it may take
+    # or OVERLAP: started beside its predecessor, which then stops
+    handover: str = field(default=RESTART, metadata=one_of(RESTART, OVERLAP))
     trial: str = ""  # the unit that proves it on a private socket before; its text is in trial/
 
 
@@ -70,12 +73,12 @@ class Check:
     `kind` is http, tcp, unix or command. `target` is the URL, host:port, socket path or command.
     """
 
-    kind: str
+    kind: str = field(metadata=one_of("http", "tcp", "unix", "command"))
     target: str
     status: int = 200
     json: Optional[Dict[str, Any]] = None  # fields that must be in the answer, with these values
     body: str = ""  # a text that must be in the answer
-    timeout: float = 5.0  # seconds for one attempt
+    timeout: float = field(default=5.0, metadata=SECONDS)  # for one attempt
     via: str = ""  # where to connect instead: host:port or the path of a unix socket
 
 
@@ -84,20 +87,21 @@ class Gate:
     """When a release counts as healthy. All in seconds."""
 
     checks: Tuple[Check, ...]
-    interval: float
-    deadline: float
-    min_healthy: float
-    bake: float = 0.0  # how long it is watched afterwards, among its customers
+    interval: float = field(metadata=SECONDS)
+    deadline: float = field(metadata=SECONDS)
+    min_healthy: float = field(metadata=SECONDS)
+    # how long it is watched afterwards, among its customers
+    bake: float = field(default=0.0, metadata=SECONDS)
 
 
 @dataclass(frozen=True)
 class Manifest:
     """A release, whole: written into its directory, and all that a rollback needs to know."""
 
-    id: str
-    app: str
+    id: str = field(metadata=RELEASE)
+    app: str = field(metadata=APP)
     version: str
-    root: str
+    root: str = field(metadata=PATH)
     user: str
     interpreter: str  # the host's Python that the venv is made with
     installer: str  # uv or pip
@@ -111,7 +115,7 @@ class Manifest:
     env: Tuple[EnvDigest, ...]
     gate: Gate
     smoke: Tuple[str, ...]  # argv; the first word is looked up in the venv
-    keep_releases: int
+    keep_releases: int = field(metadata=COUNT)
     created: str  # ISO 8601, UTC
     created_by: str
 

@@ -3,35 +3,52 @@
 A frame is one line of JSON, ``{"kind": ..., "size": N, ...}``, then N raw bytes. Every kind is a
 frozen dataclass below; both sides build and read frames through `write` and `read` alone.
 This module holds no behaviour: what the words mean is decided by their senders and receivers.
+What a field may hold beyond its type stands beside it, and is checked where the message is read.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple, Type
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Dict, Mapping, Optional, Tuple, Type
 
-from .codec import from_json
+from . import framing
 from .contents import Manifest  # noqa: TC001 - type hints are read at run time
+from .fields import (
+    APP,
+    COUNT,
+    PATH,
+    PATHS_INSIDE,
+    PYTHON,
+    RELEASE,
+    RELEASE_OR_NONE,
+    SECONDS,
+    TXN,
+    TXN_OR_NONE,
+    UTC,
+    WORD,
+    one_of,
+)
 
 VERSION = 1
-LINE_LIMIT = 16 * 1024 * 1024  # bytes; a longer header is not ours
-BODY_LIMIT = 64 * 1024 * 1024  # bytes; blobs travel in parts far below this
+HEARTBEAT = 10.0  # seconds after which an agent says that it is there, whatever it does
+SILENCE = 90.0  # seconds without a word from an agent after which it counts as hung
 
-
-class ProtocolError(Exception):
-    """The other side said something that is not in this module."""
+LINE_LIMIT = framing.LINE_LIMIT
+Frame = framing.Frame
+ProtocolError = framing.ProtocolError
+pack = framing.pack
+write = framing.write
 
 
 @dataclass(frozen=True)
 class Attempt:
     """Who wants what, and why: shown to whoever meets the lock, written to the ledger."""
 
-    txn: str
-    what: str  # deploy or rollback
+    txn: str = field(metadata=TXN)
+    what: str = field(metadata=WORD)  # deploy or rollback
     who: str  # user@machine of the controller
     pid: int
-    started: str  # ISO 8601, UTC
+    started: str = field(metadata=UTC)  # ISO 8601
     reason: str = ""
 
 
@@ -42,8 +59,8 @@ class Attempt:
 class Hello:
     """Ask for facts; an open transaction that nobody drives any more is settled first."""
 
-    app: str
-    root: str
+    app: str = field(metadata=APP)
+    root: str = field(metadata=PATH)
     blobs: Tuple[str, ...] = ()  # sha256 of everything that might be sent
     nonce: str = ""  # hex; keys the digests of env values in the answer
     recover: bool = True  # False: only look (plan, status)
@@ -54,8 +71,9 @@ class Survey:
     """Ask what would keep this release from being staged; touches nothing. Answer: Findings."""
 
     manifest: Manifest
-    missing: int  # bytes that would be sent
-    texts: Dict[str, str]  # path in the release (units/..., files/...) -> text
+    missing: int = field(metadata=COUNT)  # bytes that would be sent
+    # path in the release (units/..., files/...) -> text
+    texts: Dict[str, str] = field(metadata=PATHS_INSIDE)
     user_given: bool = False  # the playbook names the user: it may be there for something else
 
 
@@ -68,9 +86,9 @@ class Stage:
 
     attempt: Attempt
     manifest: Manifest
-    texts: Dict[str, str]
+    texts: Dict[str, str] = field(metadata=PATHS_INSIDE)
     env: Dict[str, str]  # service -> text of its env file; secret, never logged or journaled
-    lock_wait: float = 0.0  # seconds to wait for another's lock
+    lock_wait: float = field(default=0.0, metadata=SECONDS)  # to wait for another's lock
     user_given: bool = False  # as in Survey
 
 
@@ -92,34 +110,36 @@ class Activate:
     """
 
     attempt: Attempt
-    release: str
-    lease: float  # seconds without Renew after which the host goes back by itself
-    lock_wait: float = 0.0
-    confirm: str = "controller"  # "host": it commits by itself once its gate has passed
-    before: Optional[str] = None  # the release that is to be the last committed one; "" for none
+    release: str = field(metadata=RELEASE)
+    lease: float = field(metadata=SECONDS)  # without Renew: the host goes back by itself then
+    lock_wait: float = field(default=0.0, metadata=SECONDS)
+    # "host": it commits by itself once its gate has passed
+    confirm: str = field(default="controller", metadata=one_of("controller", "host"))
+    # the release that is to be the last committed one; "" for none
+    before: Optional[str] = field(default=None, metadata=RELEASE_OR_NONE)
 
 
 @dataclass(frozen=True)
 class Renew:
     """The controller still lives."""
 
-    txn: str
-    lease: float  # seconds from now
+    txn: str = field(metadata=TXN)
+    lease: float = field(metadata=SECONDS)  # from now
 
 
 @dataclass(frozen=True)
 class Settle:
     """The fleet's verdict. The first verdict of a transaction wins; Settled tells which it was."""
 
-    txn: str
-    verdict: str  # commit or revert
+    txn: str = field(metadata=TXN)
+    verdict: str = field(metadata=one_of("commit", "revert"))
 
 
 @dataclass(frozen=True)
 class Unstage:
     """Give up a staged release that was never activated. Answer: Settled."""
 
-    txn: str
+    txn: str = field(metadata=TXN)
 
 
 @dataclass(frozen=True)
@@ -157,8 +177,8 @@ class AskLogs:
 class Interpreter:
     """A Python on the host."""
 
-    path: str
-    version: str  # 3.11.2
+    path: str = field(metadata=PATH)
+    version: str = field(metadata=PYTHON)  # 3.11.2
     implementation: str  # cpython
     machine: str  # x86_64
 
@@ -170,21 +190,21 @@ class Holder:
     attempt: Attempt
     host_pid: int
     phase: str  # session (staging), or the state of the transaction
-    age: float  # seconds
+    age: float = field(metadata=SECONDS)
 
 
 @dataclass(frozen=True)
 class ReleaseLine:
     """A release in a host's history."""
 
-    id: str
+    id: str = field(metadata=RELEASE)
     version: str
-    outcome: str  # committed, reverted, failed, stuck
+    outcome: str = field(metadata=one_of("committed", "reverted", "failed", "stuck"))
     at: str  # ISO 8601, UTC
     who: str
     present: bool  # its directory is still there
     running: bool
-    txn: str = ""  # of the attempt that ended so
+    txn: str = field(default="", metadata=TXN_OR_NONE)  # of the attempt that ended so
 
 
 @dataclass(frozen=True)
@@ -199,15 +219,16 @@ class Facts:
     agent_python: str
     interpreters: Tuple[Interpreter, ...]
     fullest: str  # the folder of ours with the least room: the app's root, or /var/lib/shipit
-    free_bytes: int  # there
-    free_inodes: int
+    free_bytes: int = field(metadata=COUNT)  # there
+    free_inodes: int = field(metadata=COUNT)
     present: Tuple[str, ...]  # of the blobs asked for
     current: Optional[Manifest]  # the committed, running release
     healthy: bool  # current's started units are all active and `current` points at it
     units: Dict[str, str]  # installed units of the app: name -> text
     env: Dict[str, Dict[str, str]]  # service -> key -> keyed digest of its value
     releases: Tuple[ReleaseLine, ...]  # the newest last
-    goes_back_to: str  # the id that a rollback returns to; "" for none
+    # the id that a rollback returns to; "" for none
+    goes_back_to: str = field(metadata=RELEASE_OR_NONE)
     holder: Optional[Holder]
     recovered: str  # what was done about an open transaction, "" for nothing
     stuck: str  # what a person has to do, "" for nothing
@@ -218,7 +239,7 @@ class Facts:
 class Failure:
     """What was asked for could not be done; nothing of it has become visible."""
 
-    code: str
+    code: str = field(metadata=WORD)
     what: str
     step: str
     hint: str = ""
@@ -241,7 +262,7 @@ class StepBegan:
 @dataclass(frozen=True)
 class StepEnded:
     step: str
-    seconds: float
+    seconds: float = field(metadata=SECONDS)
     ok: bool
 
 
@@ -263,7 +284,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Staged:
-    release: str
+    release: str = field(metadata=RELEASE)
     reused: bool  # the directory was already there, whole
 
 
@@ -271,15 +292,15 @@ class Staged:
 class Activating:
     """The switch is under way in a unit of its own: it no longer needs this session."""
 
-    txn: str
+    txn: str = field(metadata=TXN)
 
 
 @dataclass(frozen=True)
 class Healthy:
     """The gate has passed; the host waits for the verdict."""
 
-    txn: str
-    release: str
+    txn: str = field(metadata=TXN)
+    release: str = field(metadata=RELEASE)
 
 
 @dataclass(frozen=True)
@@ -287,7 +308,7 @@ class Attached:
     """The transaction that is followed from now on; what it has said so far comes again."""
 
     holder: Holder
-    release: str
+    release: str = field(metadata=RELEASE)
     is_led: bool  # the controller that began it is still there
 
 
@@ -295,9 +316,10 @@ class Attached:
 class Settled:
     """The end of a transaction, as it is on the host."""
 
-    txn: str
-    outcome: str  # committed, reverted (old release runs), discarded (nothing had changed), stuck
-    running: str  # id of the release that serves now, "" for none
+    txn: str = field(metadata=TXN)
+    # reverted: the old release runs again; discarded: nothing had changed
+    outcome: str = field(metadata=one_of("committed", "reverted", "discarded", "stuck"))
+    running: str = field(metadata=RELEASE_OR_NONE)  # id of the release that serves now, "" for none
     failure: Optional[Failure] = None  # why, unless it is committed
 
 
@@ -307,12 +329,12 @@ class UnitState:
     active: str  # active/running as systemd says it
     since: str
     main_pid: int
-    restarts: int
+    restarts: int = field(metadata=COUNT)
 
 
 @dataclass(frozen=True)
 class Status:
-    release: str
+    release: str = field(metadata=RELEASE_OR_NONE)
     version: str
     since: str
     who: str
@@ -333,6 +355,11 @@ class LogLines:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """The agent is there and at work; said whenever it has been silent for a HEARTBEAT."""
+
+
+@dataclass(frozen=True)
 class End:
     """The answer to the request is complete."""
 
@@ -343,57 +370,24 @@ MESSAGES: Mapping[str, Type[Any]] = {
         Hello, Survey, Stage, Part, Activate, Renew, Settle, Unstage, Attach,
         AskStatus, AskReleases, AskLogs,
         Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged,
-        Activating, Healthy, Attached, Settled, Status, History, LogLines, End,
+        Activating, Healthy, Attached, Settled, Status, History, LogLines, Alive, End,
     )
 }  # fmt: skip
 
 
-# --- framing -----------------------------------------------------------------------------------
-
-
-class Frame(NamedTuple):
-    """A message and the raw bytes that came with it."""
-
-    message: Any
-    body: bytes
-
-
-def pack(message: Any, size: int = 0) -> bytes:
-    """Return the header line of a message whose body has `size` bytes."""
-    header = {"kind": type(message).__name__, "size": size, **asdict(message)}
-    return json.dumps(header, separators=(",", ":")).encode() + b"\n"
-
-
-def write(stream: BinaryIO, message: Any, body: bytes = b"") -> None:
-    """Write one frame and flush it."""
-    stream.write(pack(message, len(body)) + body)
-    stream.flush()
-
-
-def read(stream: BinaryIO) -> Optional[Frame]:
+def read(stream: BinaryIO) -> Optional[framing.Frame]:
     """Read one frame; None at the end of the stream.
 
     Raises:
         ProtocolError: the stream broke off inside a frame, or what came is not one of ours.
     """
-    line = stream.readline(LINE_LIMIT)
-    if not line:
-        return None
-    message, size = unpack(line)
-    body = stream.read(size) if size else b""
-    if len(body) != size:
-        raise ProtocolError("the stream broke off inside a frame")
-    return Frame(message, body)
+    return framing.read(stream, MESSAGES)
 
 
 def unpack(line: bytes) -> Tuple[Any, int]:
-    """Return the message of a header line, and how many bytes of body follow it."""
-    try:
-        header = json.loads(line)
-        kind, size = MESSAGES[header.pop("kind")], int(header.pop("size"))
-        message = from_json(kind, header)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProtocolError(f"not a frame: {line[:200]!r} ({error!r})") from error
-    if not 0 <= size <= BODY_LIMIT:
-        raise ProtocolError(f"a body of {size} bytes; the limit is {BODY_LIMIT}")
-    return message, size
+    """Return the message of a header line, and how many bytes of body follow it.
+
+    Raises:
+        ProtocolError: it is none of ours.
+    """
+    return framing.unpack(line, MESSAGES)

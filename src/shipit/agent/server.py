@@ -1,8 +1,10 @@
 """Answer one controller over one channel, until it closes.
 
 Requests are handled one after another; what a running transaction says is passed on by a thread of
-its own, so that Renew and Settle are heard meanwhile. When the controller is gone, a release that
-was staged and not activated is discarded; an activation goes on in its unit, and its lease decides.
+its own, so that Renew and Settle are heard meanwhile. Another thread says every few seconds that
+the agent is there: a host that is silent for longer hangs. When the controller is gone, a release
+that was staged and not activated is discarded; an activation goes on in its unit, and its lease
+decides.
 Who holds the session's lock has to be heard again and again: no FIN comes out of a cut cable.
 """
 
@@ -19,8 +21,10 @@ from .failures import Refused, from_os_error
 from .host import Host, RealHost
 from .paths import Paths
 from .protocol import (
+    HEARTBEAT,
     Activate,
     Activating,
+    Alive,
     AskLogs,
     AskReleases,
     AskStatus,
@@ -71,6 +75,8 @@ class Server:
         Raises:
             ProtocolError: the controller said what it may not.
         """
+        over = threading.Event()
+        threading.Thread(target=self._say_alive, name="alive", args=(over,), daemon=True).start()
         with self._held:
             try:
                 self._answer_all()
@@ -78,6 +84,12 @@ class Server:
                 return
             finally:
                 self._give_up("the controller is gone")
+                over.set()
+
+    def _say_alive(self, over: threading.Event) -> None:
+        with suppress(Gone, OSError):  # whoever answers will notice it, too
+            while not over.wait(HEARTBEAT):
+                self.channel.say(Alive())
 
     def _answer_all(self) -> None:
         answers: Dict[type, Callable[[Any], None]] = {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shipit.transport.endpoint import Endpoint
 
 START_TIMEOUT = 60.0  # seconds; a sudo without DNS takes 20
+ANSWER_LIMIT = 8 * 1024 * 1024  # bytes of one answer; a manifest of 1,000 wheels has 2 MiB
 INSTALL_TIMEOUT = 120.0  # seconds to write the agent on a slow disk
 
 
@@ -148,7 +149,7 @@ class FrameWire:
                 return None
             message, size = protocol.unpack(line)
         except protocol.ProtocolError as error:
-            raise self._error("not-a-frame", f"the agent said what is no frame: {error}") from error
+            raise self.error("not-a-frame", f"the agent said what is no frame: {error}") from error
         while len(self._buffer) < size:
             if not self._pump(deadline, awaited):
                 raise self._lost("the connection ended inside a frame")
@@ -195,8 +196,8 @@ class FrameWire:
         seen = 0
         while (at := self._buffer.find(b"\n", seen)) < 0:
             seen = len(self._buffer)
-            if seen > protocol.LINE_LIMIT:
-                raise protocol.ProtocolError(f"a line of more than {protocol.LINE_LIMIT} bytes")
+            if seen > ANSWER_LIMIT:
+                raise protocol.ProtocolError(f"a line of more than {ANSWER_LIMIT} bytes")
             if not self._pump(deadline, awaited):
                 if self._buffer:
                     raise self._lost("the connection ended inside a frame")
@@ -212,10 +213,11 @@ class FrameWire:
         """Read once; False at the end of the stream, True even when nothing came."""
         left = deadline - time.monotonic()
         if left <= 0:
-            raise self._error(
+            raise self.error(
                 "no-answer",
-                f"nothing came in time; waited for {awaited}",
-                hint="the host may be overloaded: look at its load, then run the same again",
+                f"nothing was heard in time; waited for {awaited}",
+                hint="the host may hang or be overloaded: look at its load and disks (dmesg), then"
+                " run the same again",
             )
         try:
             content = self._stream.read(left)
@@ -230,13 +232,14 @@ class FrameWire:
         if not self._stream.is_up():
             raise self._lost("the connection broke")
         if status := self._stream.status():
-            raise self._error("agent-died", f"the agent ended with exit status {status}")
+            raise self.error("agent-died", f"the agent ended with exit status {status}")
 
     def _lost(self, what: str) -> HostError:
         hint = "run the same command again: the host first settles what was left open"
-        return self._error("link-lost", what, hint=hint)
+        return self.error("link-lost", what, hint=hint)
 
-    def _error(self, code: str, what: str, *, hint: str = "") -> HostError:
+    def error(self, code: str, what: str, *, hint: str = "") -> HostError:
+        """Return an error of this wire, with what the agent said on stderr."""
         return HostError(code, what, host=self.name, hint=hint, evidence=self.stderr)
 
 
@@ -289,5 +292,10 @@ def _reply(wire: FrameWire, endpoint: Endpoint, timeout: float) -> dict[str, Any
     line = wire.find(launch.BOOT, timeout)
     if line is None:
         raise launch.diagnose(endpoint, wire.remains())
-    reply: dict[str, Any] = json.loads(line)
+    try:
+        reply = json.loads(line)
+    except (ValueError, RecursionError):
+        reply = None
+    if not isinstance(reply, dict) or not isinstance(reply.get("boot"), str):
+        raise wire.error("not-a-frame", f"what came as the agent's start is none: {line[:200]!r}")
     return reply

@@ -1,0 +1,51 @@
+"""What a field of a message may hold, beyond its type: checked where a message is read.
+
+    release: str = field(metadata=RELEASE)
+    outcome: str = field(metadata=one_of("committed", "reverted"))
+
+A text that becomes a path, an argument or a key on the other side is named here, so that no code
+behind `codec.from_json` has to ask again. Free text is not: whoever shows it escapes it.
+"""
+
+import re
+from typing import Any, Callable, Mapping
+
+Check = Callable[[Any], bool]
+CHECK = "check"  # the key in a field's metadata
+LONGEST = 366 * 24 * 3600.0  # seconds
+_RELEASE = r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}"
+
+
+def matching(pattern: str) -> Mapping[str, Check]:
+    """Return the metadata of a text that is, as a whole, of this pattern."""
+    # Compiled when it is first needed: most sessions meet few of the messages.
+    return {CHECK: lambda value: re.fullmatch(pattern, value) is not None}
+
+
+def one_of(*words: str) -> Mapping[str, Check]:
+    """Return the metadata of a field that is one of these words."""
+    return {CHECK: frozenset(words).__contains__}
+
+
+def keys_matching(pattern: str) -> Mapping[str, Check]:
+    """Return the metadata of a mapping whose keys are of this pattern."""
+    return {CHECK: lambda value: all(re.fullmatch(pattern, key) for key in value)}
+
+
+RELEASE = matching(_RELEASE)  # an id: one name below releases/
+RELEASE_OR_NONE = matching(rf"({_RELEASE})?")
+TXN = matching(r"[A-Za-z0-9-]{1,64}")
+TXN_OR_NONE = matching(r"[A-Za-z0-9-]{0,64}")
+APP = matching(r"[a-z][a-z0-9-]{0,30}")
+WORD = matching(r"[a-z][a-z0-9-]{0,63}")  # kebab-case: a code, a kind of run
+FILE_NAME = matching(r"(?!\.\.?$)[^/\x00-\x1f\x7f]{1,255}")
+PATH = matching(r"/[^\x00-\x1f\x7f]{0,4095}")
+PATHS_INSIDE = keys_matching(r"(?!/)[^\x00-\x1f\x7f]{1,4095}")  # in a release; staging does more
+PYTHON = matching(r"[0-9]{1,4}\.[0-9]{1,4}[0-9A-Za-z.+-]{0,64}")
+# As every controller writes it, so that two of them compare as text.
+UTC = matching(
+    r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T"
+    r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\+00:00|Z)"
+)
+SECONDS: Mapping[str, Check] = {CHECK: lambda value: 0 <= value <= LONGEST}
+COUNT: Mapping[str, Check] = {CHECK: lambda value: value >= 0}

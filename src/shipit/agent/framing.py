@@ -1,0 +1,88 @@
+"""How messages cross a byte stream: one line of JSON, then as many raw bytes as it says.
+
+Promises that whatever comes in is a message of the kinds that are asked for, or a ProtocolError;
+and that neither a line nor a body can take more memory than its limit.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any, BinaryIO, Mapping, NamedTuple, Optional, Tuple, Type
+
+from .codec import from_json, parse
+
+LINE_LIMIT = 16 * 1024 * 1024  # bytes; a longer header is not ours
+BODY_LIMIT = 8 * 1024 * 1024  # bytes; blobs travel in parts far below this
+SHOWN = 200  # bytes of what is no frame, in the error
+
+Kinds = Mapping[str, Type[Any]]
+
+
+class ProtocolError(Exception):
+    """The other side said something that is not in the protocol."""
+
+
+class Frame(NamedTuple):
+    """A message and the raw bytes that came with it."""
+
+    message: Any
+    body: bytes
+
+
+def pack(message: Any, size: int = 0) -> bytes:
+    """Return the header line of a message whose body has `size` bytes.
+
+    A file name that is no text has surrogates, which no reader takes: each becomes a `?`.
+    """
+    header = {"kind": type(message).__name__, "size": size, **asdict(message)}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def write(stream: BinaryIO, message: Any, body: bytes = b"") -> None:
+    """Write one frame and flush it."""
+    stream.write(pack(message, len(body)) + body)
+    stream.flush()
+
+
+def read(stream: BinaryIO, kinds: Kinds) -> Optional[Frame]:
+    """Read one frame; None at the end of the stream.
+
+    Raises:
+        ProtocolError: the stream broke off inside a frame, or what came is not one of ours.
+    """
+    line = stream.readline(LINE_LIMIT)
+    if not line:
+        return None
+    if not line.endswith(b"\n"):
+        long = len(line) >= LINE_LIMIT
+        what = f"a line of more than {LINE_LIMIT} bytes" if long else "half a line, then the end"
+        raise ProtocolError(what)
+    message, size = unpack(line, kinds)
+    body = stream.read(size) if size else b""
+    if len(body) != size:
+        raise ProtocolError("the stream broke off inside a frame")
+    return Frame(message, body)
+
+
+def unpack(line: bytes, kinds: Kinds) -> Tuple[Any, int]:
+    """Return the message of a header line, and how many bytes of body follow it.
+
+    Raises:
+        ProtocolError: it is none of these kinds, or a field holds what it can't.
+    """
+    try:
+        header = parse(line)
+        kind, size = _kind_and_size(header, kinds)
+        return from_json(kind, header), size
+    except ValueError as error:
+        raise ProtocolError(f"not a frame: {line[:SHOWN]!r} ({error})") from error
+
+
+def _kind_and_size(header: Any, kinds: Kinds) -> Tuple[Type[Any], int]:
+    fields = header if isinstance(header, dict) else {}
+    name, size = fields.pop("kind", None), fields.pop("size", None)
+    if not isinstance(name, str) or name not in kinds:
+        raise ValueError("its kind is unknown")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= BODY_LIMIT:
+        raise ValueError(f"its body can't have that size; the limit is {BODY_LIMIT} bytes")
+    return kinds[name], size
