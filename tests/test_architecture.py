@@ -34,7 +34,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "spec.reference",
     ),
     "matter": (
-        *parts("bundle", "target layout wheel lockfile"),
+        *parts(
+            "bundle",
+            "target layout wheel locked locktext requirementsfile tomllocks toollocks lockfile "
+            "stock",
+        ),
         *parts(
             "transport",
             "agentzip sshargs endpoint hostkeys sshconfig proxycommand settings algorithms login "

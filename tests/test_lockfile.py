@@ -199,9 +199,12 @@ def test_an_invalid_package_of_a_pylock_is_told_with_its_line(tmp_path: Path) ->
     assert mistake.place.line == text.splitlines().index('name = "Not_Normal"')
 
 
-def test_a_pylock_from_version_control_is_refused(tmp_path: Path) -> None:
+def test_a_pylock_from_version_control_says_how_its_wheel_is_made(tmp_path: Path) -> None:
     text = '[[packages]]\nname = "a"\nvcs = { type = "git", url = "https://x", commit-id = "1" }\n'
-    assert only(tmp_path, PYLOCK + text, "pylock.toml").code == "not-pinned"
+    (entry,) = locked(tmp_path, PYLOCK + text, "pylock.toml").entries
+    assert entry.is_own
+    assert entry.origin is not None
+    assert "'a @ git+https://x@1'" in entry.origin.get
 
 
 # --- uv.lock

@@ -46,6 +46,7 @@ class Recipe:
     extras: tuple[str, ...] = ()
     files: Mapping[str, str | bytes] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
+    build: str = ""  # its build tag
     bulk: int = 0  # bytes of ballast, for tests of memory and of transfers
 
     @property
@@ -54,7 +55,8 @@ class Recipe:
 
     @property
     def filename(self) -> str:
-        return f"{self.stem}-{self.tag}.whl"
+        build = f"-{self.build}" if self.build else ""
+        return f"{self.stem}{build}-{self.tag}.whl"
 
     @property
     def info(self) -> str:
@@ -76,6 +78,7 @@ class Recipe:
             for where in platform.split(".")
         ]
         pure = str(platform == "any").lower()
+        tags += [f"Build: {self.build}"] if self.build else []
         return "\n".join(["Wheel-Version: 1.0", f"Root-Is-Purelib: {pure}", *tags]) + "\n"
 
 

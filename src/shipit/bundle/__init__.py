@@ -9,24 +9,31 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from shipit.bundle import lockfile
+from shipit.bundle.stock import (
+    INSTALLERS,
+    Installer,
+    Noting,
+    Stock,
+    lacking,
+    lacking_anywhere,
+    no_hash,
+    take_stock,
+    with_hint,
+    wrong_hash,
+    wrong_hashes,
+)
 from shipit.bundle.target import Target
 from shipit.bundle.wheel import Wheel, open_wheel
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from packaging.requirements import Requirement
@@ -43,24 +50,6 @@ __all__ = [
     "requirements_txt",
     "select",
 ]
-
-Installer = Literal["uv", "pip"]
-INSTALLERS: tuple[Installer, ...] = ("uv", "pip")  # the preferred one first
-_INSTALLER_PINS = tuple(f"{name}==" for name in INSTALLERS)
-_SDISTS = (".tar.gz", ".zip")
-
-
-@dataclass(frozen=True)
-class Stock:
-    """What a wheelhouse has of a lock, and which installers."""
-
-    wheelhouse: Path
-    wheels: tuple[Wheel, ...]
-    seen: frozenset[str]  # pins that it has a wheel of, also if that wheel is no good
-    sdists: frozenset[str]  # pins that it has the source of
-
-    def of(self, entry: Locked) -> list[Wheel]:
-        return [wheel for wheel in self.wheels if wheel.pin == entry.pin]
 
 
 @dataclass(frozen=True)
@@ -118,17 +107,18 @@ def load(wheel: Path, lock: Path, wheelhouse: Path) -> Sources:
     mistakes: list[Mistake] = []
     app: Wheel | None = None
     locked: Lock | None = None
-    with _Noting(mistakes):
+    with Noting(mistakes):
         app = open_wheel(wheel)
-    with _Noting(mistakes):
+    with Noting(mistakes):
         locked = lockfile.read(lock)
     if not wheelhouse.is_dir():
         hint = f"make it: pip download --only-binary=:all: --no-deps -r {lock} -d {wheelhouse}"
         what = "there is no such folder of wheels"
         mistakes.append(Mistake("missing-wheelhouse", what, Place(str(wheelhouse)), hint))
     elif app is not None and locked is not None:
-        stock = _take_stock(wheelhouse, locked.without(app.name), mistakes)
-        mistakes += _lacking_anywhere(locked.without(app.name), stock)
+        stock = take_stock(wheelhouse, locked.without(app.name), mistakes)
+        mistakes += wrong_hashes(locked.without(app.name), stock)
+        mistakes += lacking_anywhere(locked.without(app.name), stock)
         if not mistakes:
             return Sources(app, locked, stock)
     raise InputError(*mistakes)
@@ -145,12 +135,12 @@ def select(sources: Sources, target: Target, installer: Installer | None = None)
     tool: Wheel | None = None
     choice = _Choice(sources, target)
     mistakes += choice.app_misfits()
-    with _Noting(mistakes):
+    with Noting(mistakes):
         wanted = sources.lock.wanted(sources.app.name, target.markers())
-        with _Noting(mistakes):
+        with Noting(mistakes):
             chosen = choice.wheels(wanted)
         mistakes += choice.unmet_requirements(wanted)
-    with _Noting(mistakes):
+    with Noting(mistakes):
         tool = choice.installer(installer)
     if mistakes or tool is None:
         raise InputError(*mistakes)
@@ -161,106 +151,6 @@ def requirements_txt(bundle: Bundle) -> str:
     """Return the bundle as exact requirements with hashes, the app included, one on each line."""
     wheels = sorted((bundle.app, *bundle.wheels), key=lambda wheel: wheel.name)
     return "".join(f"{wheel.pin} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)
-
-
-class _Noting:
-    """Keep the mistakes of a check and go on with the next one.
-
-    A class, since the type checker takes contextlib's generators for ones that swallow nothing.
-    """
-
-    def __init__(self, mistakes: list[Mistake]) -> None:
-        self.mistakes = mistakes
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, InputError):
-            self.mistakes += error.mistakes
-            return True
-        return False
-
-
-# --- reading
-
-
-def _take_stock(wheelhouse: Path, lock: Lock, mistakes: list[Mistake]) -> Stock:
-    """Read the wheels that the lock names and the installers; other files are of no interest."""
-    entries = {entry.pin: entry for entry in lock.entries}
-    wheels: list[Wheel] = []
-    seen: set[str] = set()
-    sdists: set[str] = set()
-    for path in sorted(wheelhouse.iterdir()):
-        if path.name.endswith(_SDISTS):
-            sdists |= _sdist_pin(path.name)
-        elif path.suffix == ".whl":
-            with _Noting(mistakes):
-                pin = _pin(path)
-                seen.add(pin)
-                wheels += _locked_wheel(path, pin, entries)
-    return Stock(wheelhouse, tuple(wheels), frozenset(seen), frozenset(sdists))
-
-
-def _pin(path: Path) -> str:
-    try:
-        name, version, _, _ = parse_wheel_filename(path.name)
-    except InvalidWheelFilename:
-        return open_wheel(path).pin  # which says what is wrong with it
-    return f"{name}=={version}"
-
-
-def _sdist_pin(filename: str) -> set[str]:
-    try:
-        name, version = parse_sdist_filename(filename)
-    except InvalidSdistFilename:
-        return set()
-    return {f"{name}=={version}"}
-
-
-def _locked_wheel(path: Path, pin: str, entries: Mapping[str, Locked]) -> list[Wheel]:
-    entry = entries.get(pin)
-    if entry is None:
-        return [open_wheel(path)] if pin.startswith(_INSTALLER_PINS) else []
-    wheel = open_wheel(path)
-    if entry.digests and wheel.sha256 not in entry.digests:
-        raise InputError(_wrong_hash(wheel, entry))
-    return [wheel]
-
-
-def _wrong_hash(wheel: Wheel, entry: Locked) -> Mistake:
-    first, *others = sorted(entry.digests)
-    expected = f"one of {len(others) + 1} hashes" if others else f"sha256:{first}"
-    what = f"{wheel.filename} has sha256:{wheel.sha256}; expected {expected} ({entry.place})"
-    hint = "fetch it again; if the change is wanted, lock it anew"
-    return Mistake("wrong-hash", what, Place(str(wheel.path)), hint)
-
-
-def _lacking_anywhere(lock: Lock, stock: Stock) -> list[Mistake]:
-    """Return a mistake for each entry that every host wants and that the wheelhouse has not."""
-    lacking = [entry for entry in lock.unconditional() if entry.pin not in stock.seen]
-    pins = " ".join(entry.pin for entry in lacking)
-    hint = (
-        "fetch what is missing, for the hosts' Python and platform (--python-version, --platform):"
-        f" pip download --only-binary=:all: --no-deps -d {stock.wheelhouse} {pins}"
-    )
-    return _with_hint([_lacking(entry, stock) for entry in lacking], hint)
-
-
-def _lacking(entry: Locked, stock: Stock) -> Mistake:
-    if entry.pin in stock.sdists:
-        what = f"of {entry.pin} the wheelhouse has only the source; hosts build nothing"
-        return Mistake("only-sdist", what, entry.place)
-    what = f"{entry.pin} is locked, but {stock.wheelhouse} has no wheel of it"
-    return Mistake("missing-wheel", what, entry.place)
-
-
-def _with_hint(mistakes: list[Mistake], hint: str) -> list[Mistake]:
-    """Tell one remedy once, after the last of the mistakes that it mends."""
-    if not mistakes:
-        return []
-    *others, last = mistakes
-    return [*others, Mistake(last.code, last.what, last.place, hint)]
 
 
 # --- choosing
@@ -276,13 +166,13 @@ class _Choice:
         self.ranks = dict(zip(reversed(tags), range(len(tags), 0, -1), strict=True))
 
     def best(self, wheels: Sequence[Wheel]) -> Wheel | None:
-        """Return the wheel with the best tag, as an installer would choose it."""
-        ranked = [
-            (min(self.ranks[tag] for tag in wheel.tags if tag in self.ranks), wheel.filename, wheel)
-            for wheel in wheels
-            if not wheel.tags.isdisjoint(self.ranks)
-        ]
-        return min(ranked, key=lambda item: item[:2])[2] if ranked else None
+        """Return the wheel that an installer would choose: by its tag, then its build (PEP 427)."""
+        fitting = [wheel for wheel in wheels if not wheel.tags.isdisjoint(self.ranks)]
+        return max(fitting, key=self._merit) if fitting else None
+
+    def _merit(self, wheel: Wheel) -> tuple[int, tuple[()] | tuple[int, str], str]:
+        rank = min(self.ranks[tag] for tag in wheel.tags if tag in self.ranks)
+        return -rank, wheel.build, wheel.filename
 
     def wheels(self, wanted: Sequence[Locked]) -> list[Wheel]:
         chosen: list[Wheel] = []
@@ -293,24 +183,33 @@ class _Choice:
             problem = self._problem(entry, wheel)
             if problem:
                 mistakes.append(problem)
-                bad.append(entry.pin)
+                bad += [] if problem.hint else [entry.pin]
             elif wheel:
                 chosen.append(wheel)
         if mistakes:
             command = self.target.pip_download(str(self.sources.stock.wheelhouse), *bad)
-            raise InputError(*_with_hint(mistakes, f"get what fits: {command}"))
+            raise InputError(*with_hint(mistakes, f"get what fits: {command}"))
         return chosen
 
     def _problem(self, entry: Locked, wheel: Wheel | None) -> Mistake | None:
-        if not entry.digests:
-            what = f"{entry.name} has no sha256 hash of a wheel in the lock"
-            return Mistake("no-hash", what, entry.place)
-        if wheel is None:
-            others = self.sources.stock.of(entry)
-            return (
-                self._misfit(others, entry.place) if others else _lacking(entry, self.sources.stock)
-            )
-        return self._needs_other_python(wheel)
+        stock = self.sources.stock
+        if not entry.digests and not entry.is_own:
+            return no_hash(entry)
+        if wheel is not None:
+            return self._two_versions(entry) or self._needs_other_python(wheel)
+        if other := self.best(stock.others_of(entry)):
+            return wrong_hash(other, entry, stock)
+        there = stock.of(entry)
+        return self._misfit(there, entry.place) if there else lacking(entry, stock)
+
+    def _two_versions(self, entry: Locked) -> Mistake | None:
+        """Refuse a choice among versions, where the lock leaves that to the project's source."""
+        versions = sorted({wheel.version for wheel in self.sources.stock.of(entry)})
+        if len(versions) < 2:  # noqa: PLR2004 - a choice
+            return None
+        what = f"the wheelhouse has {entry.name} in the versions {' and '.join(versions)}"
+        hint = "leave the one that is meant; the lock says only where its source is"
+        return Mistake("two-versions", what, entry.place, hint)
 
     def _misfit(self, wheels: Sequence[Wheel], place: Place) -> Mistake:
         """Say why none of these wheels of one version runs on the target."""

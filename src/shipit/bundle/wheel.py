@@ -38,6 +38,7 @@ class Wheel:
     tags: frozenset[Tag]
     requires_python: SpecifierSet
     requires: tuple[Requirement, ...]
+    build: tuple[()] | tuple[int, str] = ()  # PEP 427: of equal files the higher one is newer
 
     @property
     def pin(self) -> str:
@@ -64,7 +65,7 @@ def open_wheel(path: Path) -> Wheel:
         hint = "build it: python -m build --wheel"
         raise InputError(Mistake("missing-wheel", "there is no such wheel", place, hint))
     try:
-        name, version, _, tags = parse_wheel_filename(path.name)
+        name, version, build, tags = parse_wheel_filename(path.name)
         python, requires = _metadata(path)
     except _UnsafeWheelError as error:
         what = f"{path.name} is unsafe to install: {error}"
@@ -78,7 +79,7 @@ def open_wheel(path: Path) -> Wheel:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     size = path.stat().st_size
-    return Wheel(name, str(version), path.name, path, digest, size, tags, python, requires)
+    return Wheel(name, str(version), path.name, path, digest, size, tags, python, requires, build)
 
 
 def _metadata(path: Path) -> tuple[SpecifierSet, tuple[Requirement, ...]]:

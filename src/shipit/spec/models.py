@@ -262,9 +262,9 @@ class Deployment(Model):
         description="The app's wheel.", examples=["dist/demoapp-1.4.0-py3-none-any.whl"]
     )
     lock: File = Field(
-        description="The versions and hashes of all that the app needs: requirements with hashes,"
-        " or pylock.toml.",
-        examples=["requirements.lock"],
+        description="The versions and hashes of all that the app needs: uv.lock, requirements with"
+        " hashes, pylock.toml, or the lock of Poetry 2, PDM or Pipenv.",
+        examples=["uv.lock"],
     )
     wheelhouse: Directory = Field(
         description="The folder with the wheels that the lock names, and uv's or pip's own.",

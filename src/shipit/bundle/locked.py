@@ -1,0 +1,174 @@
+"""What a lock says, whatever its format: exact versions with their sha256 digests.
+
+Decides what a host with some markers wants of it. Resolves nothing and reads no file.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.specifiers import SpecifierSet
+
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from packaging.markers import Environment
+
+HOW_TO_LOCK = "write the lock with: uv pip compile --generate-hashes requirements.in -o {}"
+
+
+@dataclass(frozen=True)
+class Need:
+    """A dependency of an entry, in locks that are graphs."""
+
+    name: str
+    version: str = ""  # empty where the lock holds one version only
+    extras: tuple[str, ...] = ()
+    marker: Marker | None = None
+    source: str = ""  # which of several entries of that name and version
+
+    def means(self, entry: Locked) -> bool:
+        return self.version in ("", entry.version) and self.source in ("", entry.source)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a distribution comes from that no index has: what an index has of its name is another.
+
+    Attributes:
+        what: to be read after "is locked to".
+        get: the command that brings its wheel, with {} for the wheelhouse.
+        is_tree: whether that is a folder or a repository, of which no lock has a hash.
+        is_wheel: whether that is a wheel.
+    """
+
+    what: str
+    get: str
+    is_tree: bool = False
+    is_wheel: bool = False
+
+
+@dataclass(frozen=True)
+class Locked:
+    """One version of one distribution; names are normalized, digests are sha256 in hexadecimal."""
+
+    name: str
+    version: str
+    digests: frozenset[str]
+    place: Place
+    marker: Marker | None = None
+    needs: tuple[Need, ...] = ()
+    extra_needs: Mapping[str, tuple[Need, ...]] = field(default_factory=dict)
+    sources: frozenset[str] = frozenset()  # digests of its sdists
+    origin: Origin | None = None  # where it comes from, if from no index
+    source: str = ""  # what Need.source means
+
+    @property
+    def pin(self) -> str:
+        return f"{self.name}=={self.version}" if self.version else self.name
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is built from a source of the project's own: no lock has a hash of that."""
+        return self.origin is not None and self.origin.is_tree and not self.digests
+
+    def is_for(self, name: str, version: str) -> bool:
+        """Whether a wheel of this name and version is what is locked."""
+        return name == self.name and self.version in ("", version)
+
+
+@dataclass(frozen=True)
+class Lock:
+    """All entries of a lock, whether a host wants them or not."""
+
+    path: Path
+    entries: tuple[Locked, ...]
+    requires_python: SpecifierSet = field(default_factory=SpecifierSet)
+    groups: frozenset[str] = frozenset()  # pylock's default groups
+    environments: tuple[Marker, ...] = ()  # a host has to be one of these, if there are any
+    is_graph: bool = False  # uv.lock: an entry is wanted if the app's needs lead to it
+
+    def without(self, app: str) -> Lock:
+        """Return this lock without the app itself: its wheel is given, not looked up."""
+        return replace(self, entries=tuple(entry for entry in self.entries if entry.name != app))
+
+    def unconditional(self) -> tuple[Locked, ...]:
+        """Return the entries that every host wants."""
+        if self.is_graph:
+            return ()
+        return tuple(entry for entry in self.entries if entry.marker is None)
+
+    def wanted(self, app: str, markers: Environment) -> tuple[Locked, ...]:
+        """Return the entries that a host with these markers wants, without the app, by name.
+
+        Raises:
+            InputError: a marker can't be decided, the app is not in a graph, or two versions of
+                one distribution are wanted.
+        """
+        environment: dict[str, str | frozenset[str]] = {
+            **{name: str(value) for name, value in markers.items()},
+            "extra": "",  # locks exported with their extras have `extra == ...` on some lines
+            "extras": frozenset(),
+            "dependency_groups": self.groups,
+        }
+        self._refuse_other_environments(environment)
+        reached = self._reached(app, environment) if self.is_graph else self.entries
+        wanted: dict[str, Locked] = {}
+        for entry in reached:
+            if entry.name == app or not applies(entry.marker, environment, entry.place):
+                continue
+            known = wanted.setdefault(entry.name, entry)
+            if known.version != entry.version:
+                what = f"{known.pin} ({known.place}) and {entry.pin} are both wanted by one host"
+                raise InputError(
+                    Mistake("locked-twice", what, entry.place, HOW_TO_LOCK.format(self.path.name))
+                )
+            wanted[entry.name] = replace(known, digests=known.digests | entry.digests)
+        return tuple(sorted(wanted.values(), key=lambda entry: entry.name))
+
+    def _refuse_other_environments(self, environment: Mapping[str, str | frozenset[str]]) -> None:
+        place = Place(str(self.path))
+        if not self.environments or any(applies(m, environment, place) for m in self.environments):
+            return
+        what = f"the lock is for other machines: {' or '.join(map(str, self.environments))}"
+        hint = "lock for the hosts' platform and Python, too"
+        raise InputError(Mistake("wrong-environment", what, place, hint))
+
+    def _reached(self, app: str, environment: Mapping[str, str | frozenset[str]]) -> list[Locked]:
+        """Follow the needs from the app on; an extra adds needs to the entry it is asked of."""
+        by_name: dict[str, list[Locked]] = defaultdict(list)
+        for entry in self.entries:
+            by_name[entry.name].append(entry)
+        if app not in by_name:
+            what = f"{self.path.name} has no package {app}, so it is the lock of another project"
+            raise InputError(Mistake("foreign-lock", what, Place(str(self.path)), "run: uv lock"))
+        todo, seen, reached = [Need(app)], set(), {}
+        while todo:
+            need = todo.pop()
+            for entry in by_name[need.name]:
+                if not need.means(entry):
+                    continue
+                reached[entry.pin + entry.source] = entry
+                for extra in {"", *need.extras}:
+                    if (entry.pin, entry.source, extra) in seen:
+                        continue
+                    seen.add((entry.pin, entry.source, extra))
+                    needs = entry.extra_needs.get(extra, ()) if extra else entry.needs
+                    todo += [n for n in needs if applies(n.marker, environment, entry.place)]
+        return list(reached.values())
+
+
+def applies(
+    marker: Marker | None, environment: Mapping[str, str | frozenset[str]], place: Place
+) -> bool:
+    try:
+        return marker is None or marker.evaluate(environment, context="lock_file")
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        what = f"the marker `{marker}` can't be decided for a host: {error}"
+        raise InputError(Mistake("undecidable-marker", what, place)) from error
