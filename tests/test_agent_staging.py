@@ -348,3 +348,18 @@ def test_the_room_for_a_release_counts_copies_only_across_disks(
     assert var.size == size * (1 + preflight.UNPACKED)
     everything = size + sum(wheel.size for wheel in manifest.wheels)
     assert root.size == copies * everything * preflight.UNPACKED
+
+
+def test_a_socket_of_nobody_s_is_refused_before_anything_is_sent(place: Stage) -> None:
+    unit = "[Socket]\nListenStream=/run/a.sock\nSocketUser={}\nSocketGroup={}\n"
+    texts = {
+        "units/a.socket": unit.format("root", "root"),
+        "units/b.socket": unit.format("no-such-user", "no-such-group"),
+    }
+    manifest = place.manifest()
+    subject = preflight.Subject(place.paths, place.host, manifest, texts, ())
+    found = [(p.code, p.what) for p in preflight.problems(subject) if "give a socket" in p.what]
+    assert found == [
+        ("no-user", "there is no user no-such-user to give a socket to"),
+        ("no-group", "there is no group no-such-group to give a socket to"),
+    ]

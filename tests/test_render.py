@@ -182,6 +182,29 @@ def test_every_unit_has_a_golden_text(folder: Path) -> None:
     assert names == {path.name for path in GOLDEN.iterdir()}
 
 
+@pytest.mark.parametrize(
+    ("keys", "lines"),
+    [
+        ("", ["SocketMode=0660", "SocketUser=demoapp"]),
+        (', socket_mode: "0666"', ["SocketMode=0666", "SocketUser=demoapp"]),
+        (
+            ", socket_user: root, socket_group: www-data",
+            ["SocketMode=0660", "SocketUser=root", "SocketGroup=www-data"],
+        ),
+    ],
+)
+def test_a_unix_socket_is_open_to_its_owner_and_group_alone(
+    folder: Path, keys: str, lines: list[str]
+) -> None:
+    text = HEAD + f"services: {{web: {{command: serve, socket: /run/a.sock{keys}}}}}\n"
+    found = texts(folder, text).texts["units/demoapp-web.socket"].splitlines()
+    assert [line for line in found if re.match(r"Socket\w+=", line)] == lines
+
+
+def test_a_socket_of_the_network_has_no_owner(folder: Path) -> None:
+    assert "SocketMode" not in texts(folder, FULL).texts["units/demoapp-web.socket"]
+
+
 def test_units_are_in_the_order_of_their_start(folder: Path) -> None:
     assert texts(folder, FULL).units == (
         contents.Unit("demoapp-web.socket", "web", True, False, 10.0),

@@ -163,6 +163,29 @@ def test_a_socket_is_what_systemd_listens_to(playbook: Path, address: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            {"socket_mode": 0o660},
+            'expected a mode in quotes, such as "0640" (without them YAML',
+        ),
+        ({"socket_mode": "0888"}, "expected an octal mode in quotes"),
+        ({"socket_mode": "1660"}, "expected an octal mode in quotes"),
+        ({"socket_user": "a b"}, "expected the name of a system user"),
+        ({"socket_group": "a\nSocketMode=0666"}, "expected the name of a system group"),
+        ({"socket": 80, "socket_mode": "0660"}, "`socket_mode` belongs to a unix socket"),
+        ({"socket": "", "socket_group": "www-data"}, "`socket_group` belongs to a unix socket"),
+    ],
+)
+def test_what_is_wrong_with_the_owner_of_a_socket_is_told(
+    playbook: Path, keys: dict[str, object], said: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        typed(playbook, BASE, services={"web": {"command": "serve", "socket": "/run/a", **keys}})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "service",
     [
         {"command": "serve \\"},
@@ -295,4 +318,7 @@ def test_every_example_is_good(playbook: Path) -> None:
             spec.typed(draft, {**draft.values, key: example})
     for key, found in definitions()["Service"]["properties"].items():
         for example in found["examples"]:
-            spec.typed(draft, {**draft.values, "services": {"a": {"command": "x", key: example}}})
+            service = {"command": "x", key: example}
+            if key.startswith("socket_"):
+                service["socket"] = "/run/a.sock"
+            spec.typed(draft, {**draft.values, "services": {"a": service}})

@@ -31,11 +31,18 @@ services:
   web: {command: python3 app.py serve "two words", socket: "127.0.0.1:8000"}
   web6: {command: python3 app.py serve, socket: "[::1]:8001"}
   local: {command: python3 app.py serve, socket: /run/demoapp-local.sock}
+  proxied:
+    command: python3 app.py serve
+    socket: /run/demoapp-proxied.sock
+    socket_group: www-data
   worker: {command: python3 app.py wait, hardening: {PrivateTmp: false, UMask: "0022"}}
   nightly: {command: python3 app.py report, timer: "*-*-* 03:00:00"}
 """
 APP = """
-import json, os, socket, sys, time
+import ctypes, json, os, resource, socket, sys, time
+
+def is_root_s(pid):
+    return os.stat("/proc/" + pid).st_uid == 0
 
 def about():
     fields = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
@@ -45,6 +52,9 @@ def about():
         "argv": sys.argv[1:], "env": dict(os.environ), "uid": os.getuid(), "cwd": os.getcwd(),
         "no_new_privileges": fields["NoNewPrivs"].strip(), "writable": writable,
         "state": os.access(os.environ["STATE_DIRECTORY"], os.W_OK),
+        "core": resource.getrlimit(resource.RLIMIT_CORE),
+        "traceable": ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0,
+        "others": [pid for pid in filter(str.isdigit, os.listdir("/proc")) if is_root_s(pid)],
     }
 
 if sys.argv[1] == "serve":
@@ -68,6 +78,10 @@ for kind, address in ours:
         connection.connect(address)
         print(b"".join(iter(lambda: connection.recv(65536), b"")).decode())
 """
+
+
+CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+EXPOSURE = 20  # tenths of systemd-analyze's figure, of the services in docs/hardening.md
 
 
 @pytest.fixture
@@ -125,9 +139,32 @@ def test_every_unit_starts_and_is_confined(installed: Lab, texts: ReleaseTexts) 
         assert answer["no_new_privileges"] == "1"
         assert answer["writable"] == []
         assert answer["state"] is True
+        assert (answer["core"], answer["traceable"], answer["others"]) == ([0, 0], False, [])
         assert answer["env"]["TOKEN"] == "sentinel-token"
         assert answer["env"]["GREETING"] == 'it\'s "50 %" $HOME'
     assert about[0]["argv"] == ["serve", "two words"]
+
+
+def test_only_the_owner_s_group_may_connect_to_a_unix_socket(installed: Lab) -> None:
+    sockets = ("demoapp-local.socket", "demoapp-proxied.socket")
+    assert installed.run("web1", "systemctl", "start", *sockets).returncode == 0
+
+    def connects(user: str, socket: str) -> bool:
+        as_user = ("setpriv", f"--reuid={user}", "--init-groups", f"--regid={user}")
+        argv = ("python3", "-c", CONNECT, f"/run/demoapp-{socket}.sock")
+        return installed.run("web1", *as_user, *argv).returncode == 0
+
+    who = [(user, of) for user in ("games", "www-data", "demoapp") for of in ("local", "proxied")]
+    allowed = [("www-data", "proxied"), ("demoapp", "local"), ("demoapp", "proxied")]
+    assert [pair for pair in who if connects(*pair)] == allowed
+
+
+def test_systemd_finds_little_exposure(installed: Lab) -> None:
+    """As docs/hardening.md has it; a higher figure is a failure."""
+    services = (f"demoapp-web@{RELEASE.id}.service", "demoapp-nightly.service")
+    argv = ("systemd-analyze", "security", "--no-pager", f"--threshold={EXPOSURE}")
+    done = installed.run("web1", *argv, *services)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_job_runs_once_and_may_write_its_state(installed: Lab) -> None:

@@ -74,6 +74,13 @@ def wanted(socket_unit: str) -> List[Endpoint]:
     return found
 
 
+def accounts(socket_unit: str) -> Tuple[str, str]:
+    """Return the user and the group that a socket unit's text gives its socket to; "" for none."""
+    lines = [line.partition("=") for line in socket_unit.splitlines()]
+    said = {key.strip(): value.strip() for key, _, value in lines}
+    return said.get("SocketUser", ""), said.get("SocketGroup", "")
+
+
 def parse(text: str) -> Optional[Endpoint]:
     """Read a ListenStream= value (systemd.socket(5)); None for what is not looked at."""
     if text.startswith("/"):

@@ -133,7 +133,7 @@ def _account(named: Named) -> Iterator[Failure]:
     One that the playbook names is the author's choice: services often run as www-data.
     """
     name = named.manifest.user
-    account, group = account_of(name), _group_of(name)
+    account, group = account_of(name), group_of(name)
     chosen = named.user_given or name != named.manifest.app
     if account is None and group is not None:
         what = f"there is a group {name} (gid {group}), but no user: its rights would be the app's"
@@ -156,7 +156,7 @@ def account_of(name: str) -> Optional[pwd.struct_passwd]:
         return None
 
 
-def _group_of(name: str) -> Optional[int]:
+def group_of(name: str) -> Optional[int]:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:

@@ -5,7 +5,7 @@ Looks and changes nothing: `plan` asks the same questions that a deploy asks fir
 
 import os
 from dataclasses import dataclass
-from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from . import approot, files, interpreters, listeners, names, process, releases, store
 from .contents import Artifact, Manifest
@@ -40,7 +40,7 @@ class Subject:
 
 def problems(subject: Subject) -> Tuple[Failure, ...]:
     """Return everything that is in the way; nothing is good."""
-    checks = (_root, _layout, _dests, _machine, _room, _names, _ports)
+    checks = (_root, _layout, _dests, _machine, _room, _names, _sockets, _ports)
     return tuple(problem for check in checks for problem in check(subject))
 
 
@@ -178,6 +178,17 @@ def _names(subject: Subject) -> Iterator[Failure]:
     return names.problems(named)
 
 
+def _sockets(subject: Subject) -> Iterator[Failure]:
+    """Find the owners of sockets that are not there: systemd would fail to make the socket."""
+    hint = "make it on the host, or correct the playbook's socket_user and socket_group"
+    for text in dict.fromkeys(_socket_units(subject.texts)):
+        user, group = listeners.accounts(text)
+        if user and user != subject.manifest.user and not names.account_of(user):
+            yield _problem("no-user", f"there is no user {user} to give a socket to", hint)
+        if group and group != subject.manifest.user and names.group_of(group) is None:
+            yield _problem("no-group", f"there is no group {group} to give a socket to", hint)
+
+
 def _ports(subject: Subject) -> Iterator[Failure]:
     wanted = _endpoints(subject.texts)
     ours = {*names.ours(subject.paths), *(unit.name for unit in subject.manifest.units)}
@@ -195,8 +206,12 @@ def _ports(subject: Subject) -> Iterator[Failure]:
 
 
 def _endpoints(texts: Mapping[str, str]) -> List[listeners.Endpoint]:
-    sockets: Iterable[str] = (text for name, text in texts.items() if name.endswith(".socket"))
-    return list(dict.fromkeys(endpoint for text in sockets for endpoint in listeners.wanted(text)))
+    found = (endpoint for text in _socket_units(texts) for endpoint in listeners.wanted(text))
+    return list(dict.fromkeys(found))
+
+
+def _socket_units(texts: Mapping[str, str]) -> Iterator[str]:
+    return (text for name, text in texts.items() if name.endswith(".socket"))
 
 
 def _installed_endpoints(paths: Paths, ours: "set[str]") -> Iterator[listeners.Endpoint]:

@@ -26,6 +26,7 @@ from shipit.spec.values import (
     EnvValue,
     File,
     FileMode,
+    GroupName,
     Handover,
     HttpStatus,
     Installer,
@@ -97,6 +98,22 @@ class Service(Model):
         description="Where systemd listens for the service, which gets the socket as descriptor 3:"
         " a port, IP:port, [IPv6]:port or an absolute path.",
         examples=[8000, "127.0.0.1:8000", "/run/demoapp.sock"],
+    )
+    socket_mode: FileMode = Field(
+        default=0o660,
+        description="The mode of a unix `socket`, in quotes: who may connect.",
+        examples=["0660", "0666"],
+    )
+    socket_user: UserName = Field(
+        default="",
+        description="The owner of a unix `socket`. Default: the app's user.",
+        examples=["www-data"],
+    )
+    socket_group: GroupName = Field(
+        default="",
+        description="The group of a unix `socket`: that of the proxy in front, which must be able"
+        " to connect. Default: the group of its owner.",
+        examples=["www-data"],
     )
     timer: Line = Field(
         default="",

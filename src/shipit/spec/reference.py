@@ -104,7 +104,7 @@ def _row(key: str, found: dict[str, Any], *, is_required: bool) -> str:
 def _default(key: str, value: object) -> str:
     if value in (None, "", [], {}) or isinstance(value, dict):
         return ""
-    if key == "mode":
+    if key.endswith("mode") and isinstance(value, int):
         return f'`"{value:04o}"`'
     if isinstance(value, float) and key != "max_fail_percentage":
         return f"`{value:g}s`" if value >= 1 else f"`{value * 1000:g}ms`"

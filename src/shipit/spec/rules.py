@@ -83,6 +83,12 @@ def _service(loc: Loc, service: Mapping[object, object]) -> Iterator[Finding]:
         if key in service:
             what = f"a job with a `timer` has no `{key}`: it is switched between two runs"
             yield Finding((*loc, key), what, "take it out")
+    address = service.get("socket")
+    if not is_template(address) and not str(address or "").startswith("/"):
+        for key in ("socket_mode", "socket_user", "socket_group"):
+            if key in service:
+                what = f"`{key}` belongs to a unix socket, and this service has none"
+                yield Finding((*loc, key), what, "take it out, or let `socket` be a path")
     restart = service.get("restart")
     if service.get("timer") and restart in ("always", "on-success"):
         what = f"a job with a `timer` can't have `restart: {restart}`: it would never end"

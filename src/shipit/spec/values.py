@@ -55,6 +55,7 @@ _RESTARTS = {"enum": [*words.RESTARTS, False]}
 
 Name = Annotated[str, Takes(words.name, _NAME)]
 AppName = Annotated[str, Takes(words.app_name, _NAME)]
+GroupName = Annotated[str, Takes(words.group_name, _TEXT)]
 UserName = Annotated[str, Takes(words.user_name, _TEXT)]
 Line = Annotated[str, Takes(words.line, _TEXT)]
 Text = Annotated[str, Takes(words.text, _TEXT)]

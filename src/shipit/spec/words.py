@@ -258,7 +258,17 @@ def restart(value: object) -> str:
     return str(value)
 
 
+def group_name(value: object) -> str:
+    if not isinstance(value, str) or not _USER.fullmatch(value):
+        raise UnfitError("the name of a system group (a-z, 0-9, _ and -)", value)
+    return value
+
+
 def file_mode(value: object) -> int:
+    if isinstance(value, int):
+        raise UnfitError(
+            'a mode in quotes, such as "0640" (without them YAML reads it as 416)', value
+        )
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
         raise UnfitError('an octal mode in quotes, such as "0640", without special bits', value)
     return int(value, 8) & _HIGHEST_MODE
