@@ -153,6 +153,7 @@ class NoSystemd(RealHost):
         self.verified: list[str] = []
         self.verdict = Done(0, "")  # of systemd-analyze verify
         self.inactive: set[str] = set()
+        self.drop_ins: tuple[str, ...] = ()
 
     def systemctl(self, verb: str, names: Sequence[str] = (), *, timeout: float = QUICK) -> Done:
         return Done(0, "systemd 252 (252.39)\n" if verb == "--version" else "")
@@ -163,7 +164,9 @@ class NoSystemd(RealHost):
     def _view(self, name: str) -> UnitView:
         if name in self.inactive or name.startswith("shipit-"):
             return UnitView(name, load="loaded")
-        return UnitView(name, "loaded", "active", "running", main_pid=1, since=1.0)
+        return UnitView(
+            name, "loaded", "active", "running", main_pid=1, since=1.0, drop_ins=self.drop_ins
+        )
 
     def verify(self, unit_paths: Sequence[str], *, options: Sequence[str] = ()) -> Done:
         self.verified += unit_paths

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fakemachine import Killed, Machine, PowerCut
 from shipit.agent import files, journal, lease, ledger, prune, releases, transaction
 from shipit.agent.codec import to_json
-from shipit.agent.contents import OVERLAP, Artifact, Check, Gate, Manifest, Unit
+from shipit.agent.contents import OVERLAP, Artifact, Check, Gate, Manifest, Rendered, Unit
 from shipit.agent.failures import Refused, from_os_error
 from shipit.agent.machine import State
 from shipit.agent.paths import Paths
@@ -31,6 +31,7 @@ SERVICE = "[Service]\nExecStart={top}/venv/bin/{name}\n[Install]\nWantedBy=multi
 
 
 TRIAL = "app-web@trial.service"
+RECORD = "uv-1.dist-info/RECORD"  # of the only wheel
 
 
 def units(*, worker: bool, overlaps: str) -> tuple[Unit, ...]:
@@ -71,18 +72,32 @@ def manifest(
 
 def put(paths: Paths, wanted: Manifest, *, port: int = 8000) -> None:
     """Lay a release's directory out, as staging does."""
-    release = paths.release(wanted.id)
-    for directory in (release.units, release.files, release.env, release.venv):
+    release, texts = paths.release(wanted.id), {}
+    for directory in (release.units, release.files, release.env):
         files.make_directory(directory)
+    put_venv(release.venv)
     for unit in wanted.units:
         text = SOCKET if unit.name.endswith(".socket") else SERVICE
         wakes = next(u.name for u in wanted.units if u.service == unit.service and u.watched)
         content = text.format(port=port, top=release.top, name=unit.service, wakes=wakes)
-        files.write(f"{release.units}/{unit.name}", content.encode())
+        texts[f"units/{unit.name}"] = content
         if unit.trial:
-            files.make_directory(f"{release.top}/trial")
-            files.write(f"{release.top}/trial/{unit.trial}", content.encode())
-    files.write(release.manifest, json.dumps(to_json(wanted)).encode())
+            files.make_directory(release.trial)
+            texts[f"trial/{unit.trial}"] = content
+    for name, text in texts.items():
+        files.write(release.text(name), text.encode())
+    rendered = (Rendered(name, 0o644, releases.digest(text)) for name, text in texts.items())
+    whole = replace(wanted, texts=tuple(rendered))
+    files.write(release.manifest, json.dumps(to_json(whole)).encode())
+
+
+def put_venv(venv: str) -> None:
+    """Lay out what is looked at before a release is switched to once more."""
+    python, record = Path(venv, "bin/python"), Path(venv, f"lib/x/site-packages/{RECORD}")
+    for path in (python, record):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    python.chmod(0o755)
 
 
 @dataclass

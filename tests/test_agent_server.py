@@ -433,6 +433,44 @@ def test_every_kind_of_drift_is_named_with_its_path(deployed: Deployed) -> None:
 
 
 @needs_root
+def test_a_changed_text_is_reason_enough_to_deploy_the_same_release_again(
+    deployed: Deployed,
+) -> None:
+    controller, manifest, _host = deployed
+    assert controller.hello().healthy
+    edit(Path(controller.paths.release(manifest.id).text("files/app.ini")))
+    assert not controller.hello().healthy
+
+
+@needs_root
+def test_a_manifest_that_is_not_the_committed_one_is_drift(deployed: Deployed) -> None:
+    controller, manifest, _host = deployed
+    digest = releases.manifest_digest(controller.paths, manifest.id)
+    line = replace(ledger.entries(controller.paths)[-1], txn="again", manifest=digest)
+    ledger.append(controller.paths, line)
+    assert controller.ask(protocol.AskStatus()).drift == ()
+    path = Path(controller.paths.release(manifest.id).manifest)
+    path.write_text(path.read_text().replace('"keep_releases": ', '"keep_releases": 1'))
+    assert controller.ask(protocol.AskStatus()).drift == (
+        f"{path} was changed since it was committed",
+    )
+
+
+@needs_root
+def test_a_drop_in_of_the_apps_units_is_drift_and_the_hosts_policy_is_not(
+    deployed: Deployed,
+) -> None:
+    controller, _manifest, host = deployed
+    own = f"/etc/systemd/system/{agentmatter.UNIT}.d/override.conf"
+    of_prefix = "/run/systemd/system/demo-.service.d/10-prefix.conf"
+    policy = "/etc/systemd/system/service.d/limits.conf"
+    of_distribution = "/usr/lib/systemd/system/demo-.service.d/10-vendor.conf"
+    host.drop_ins = (own, of_prefix, policy, of_distribution)
+    why = f"changes {agentmatter.UNIT}: it is no part of the release"
+    assert controller.ask(protocol.AskStatus()).drift == (f"{own} {why}", f"{of_prefix} {why}")
+
+
+@needs_root
 def test_a_changed_file_with_a_forged_record_is_drift(deployed: Deployed) -> None:
     controller, manifest, _host = deployed
     packages = site_packages(controller, manifest)

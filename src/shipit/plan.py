@@ -295,7 +295,10 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
     if facts.current is None:
         yield "first release on this host: a failure leaves it clean"
     elif facts.current.id == new.id and not facts.healthy:
-        yield "this release is installed but not all of its units run: they will be started again"
+        yield (
+            "this release is installed, but it is not whole or not all of its units run: it is put"
+            " right, and they are started again"
+        )
 
 
 def keyed(nonce: str, value: str) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 
 sys.path.insert(0, "/root/lib")
 
-from shipit.agent import files, transaction
+from shipit.agent import files, releases, transaction
 from shipit.agent.codec import to_json
-from shipit.agent.contents import Artifact, Check, Gate, Manifest, Unit
+from shipit.agent.contents import Artifact, Check, Gate, Manifest, Rendered, Unit
 from shipit.agent.host import RealHost
 from shipit.agent.machine import State
 from shipit.agent.paths import Paths
@@ -59,21 +59,27 @@ TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
 
 def put(paths: Paths, wish: dict[str, Any]) -> None:
     release = paths.release(wish["release"])
-    for directory in (release.units, release.files, release.venv + "/bin"):
+    wheel = release.venv + "/lib/x/site-packages/uv-1.dist-info"
+    for directory in (release.units, release.files, release.venv + "/bin", wheel):
         files.make_directory(directory)
     source = APP.format(release=wish["release"], mode=wish.get("mode", ""))
     files.write(release.venv + "/bin/app", source.encode(), 0o755)
-    files.write(
-        release.units + "/app-web.socket", SOCKET.format(port=wish.get("port", 8000)).encode()
-    )
-    files.write(release.units + "/app-web.service", SERVICE.format(top=release.top).encode())
+    files.write(wheel + "/RECORD", b"")
+    files.point(release.python, sys.executable)
+    texts = {
+        "units/app-web.socket": SOCKET.format(port=wish.get("port", 8000)),
+        "units/app-web.service": SERVICE.format(top=release.top),
+    }
+    for name, text in texts.items():
+        files.write(release.text(name), text.encode())
+    rendered = tuple(Rendered(n, 0o644, releases.digest(text)) for n, text in texts.items())
     url = f"http://127.0.0.1:{wish.get('port', 8000)}/healthz"
     check = Check("http", url, json={"release": wish["release"]})
     gate = Gate((check,), 0.25, 15.0 if wish.get("mode") == "sick" else 60.0, 0.2)
     manifest = Manifest(
         id=wish["release"], app="app", version="1", root=paths.root, user="root",
         interpreter="python3", installer="uv", installer_wheel=TOOL, app_wheel=TOOL, wheels=(),
-        requirements="", bundle="", units=UNITS, texts=(), env=(),
+        requirements="", bundle="", units=UNITS, texts=rendered, env=(),
         gate=gate, smoke=(), keep_releases=2, created="", created_by="",
     )  # fmt: skip
     files.write(release.manifest, json.dumps(to_json(manifest)).encode())

@@ -9,9 +9,10 @@ import csv
 import hashlib
 import io
 import os
+import re
 import stat
 import zipfile
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from . import releases, store
 from .contents import Artifact, EnvDigest, Manifest
@@ -28,6 +29,35 @@ def found(paths: Paths, manifest: Manifest) -> Tuple[str, ...]:
     """Return a sentence for everything on the disk that is not as the manifest says."""
     checks = (_pointer, _texts, _installed, _env, _venv)
     return tuple(sentence for check in checks for sentence in check(paths, manifest))
+
+
+def quick(paths: Paths, manifest: Manifest) -> Iterator[str]:
+    """Yield what keeps a release from being switched to, as far as a few small files tell it."""
+    for check in (_texts, _env, _programs):
+        yield from check(paths, manifest)
+
+
+def _programs(paths: Paths, manifest: Manifest) -> Iterator[str]:
+    """Look whether the venv still has its Python, and every wheel that was installed in it."""
+    python = paths.release(manifest.id).python
+    if not os.access(python, os.X_OK):
+        link = os.readlink(python) if os.path.islink(python) else "nothing"
+        yield f"{python} leads to {link}, which is no interpreter any more"
+    packages = _site_packages(paths.release(manifest.id).venv)
+    there = _distributions(packages) if packages else ()
+    for item in (manifest.app_wheel, *manifest.wheels):
+        if _normal(item.name) not in there:
+            yield f"{item.name} is not installed in {paths.release(manifest.id).venv} any more"
+
+
+def _distributions(packages: str) -> Set[str]:
+    folders = [name for name in os.listdir(packages) if name.endswith(".dist-info")]
+    whole = [name for name in folders if os.path.exists(os.path.join(packages, name, "RECORD"))]
+    return {_normal(name[: -len(".dist-info")].rpartition("-")[0]) for name in whole}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
 
 
 def _pointer(paths: Paths, manifest: Manifest) -> Iterator[str]:

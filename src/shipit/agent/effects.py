@@ -22,6 +22,7 @@ from . import (
     soak,
     steps,
     trial,
+    verify,
 )  # fmt: skip
 from .contents import Manifest
 from .failures import Refused
@@ -65,7 +66,10 @@ def arm(stage: Stage, open_: Journal) -> Ended:
     """Make sure that a way back exists before anything is switched."""
     paths, host = stage.paths, stage.host
     wanted, previous = _wanted(paths, open_), _previous(paths, open_)
-    steps.texts_of(paths, wanted)  # all of them are there, before anything is switched
+    is_rollback = open_.attempt.what == ROLLBACK
+    verify.target(paths, wanted, is_rollback=is_rollback)
+    if not is_rollback and open_.previous != wanted.id:  # a rollback may be the way out
+        verify.way_back(paths, previous)
     names = steps.unit_names(wanted, previous)
     bootunit.arm(paths, bootunit.text(paths, driver_argv(paths, open_, "recover"), names))
     views = host.show(steps.unit_names(previous))
@@ -173,7 +177,7 @@ def revert(stage: Stage, open_: Journal) -> Ended:
     """Go back to the previous release, and make sure that it is well."""
     paths, host = stage.paths, stage.host
     lease.call_back(paths, open_.txn)
-    began, previous = host.wall(), _previous(paths, open_)
+    began, previous = host.wall(), releases.verified(paths, open_.previous)
     if open_.previous and previous is None:
         what = f"the previous release {open_.previous} is not on this host any more"
         return Ended(Result.HOPELESS, Failure("previous-missing", what, State.REVERT.value))
@@ -200,7 +204,7 @@ def _note_clean(paths: Paths, open_: Journal) -> None:
 def revert_on_disk(stage: Stage, open_: Journal) -> None:
     """Do the part of going back that needs no running unit: for the boot."""
     approot.require(stage.paths)
-    previous = _previous(stage.paths, open_)
+    previous = releases.verified(stage.paths, open_.previous)
     if open_.previous and previous is None:
         return  # the driver will say so
     steps.put_on_disk(stage.paths, stage.host, _way_back(stage.paths, stage.host, open_, previous))
@@ -230,6 +234,7 @@ EFFECTS: Mapping[State, Effect] = {
 def entry(stage: Stage, open_: Journal, outcome: str) -> Entry:
     """Return the ledger's line for a transaction."""
     attempt, failure = open_.attempt, Redactor(stage.paths)(open_.failure)
+    committed = outcome == ledger.COMMITTED
     return Entry(
         txn=open_.txn,
         what=attempt.what,
@@ -241,6 +246,7 @@ def entry(stage: Stage, open_: Journal, outcome: str) -> Entry:
         at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stage.host.wall())),
         reason=attempt.reason,
         failure=f"[{failure.code}] {failure.what}" if failure else "",
+        manifest=releases.manifest_digest(stage.paths, open_.release) if committed else "",
     )
 
 
@@ -256,7 +262,8 @@ def unit_names(paths: Paths, open_: Journal) -> Tuple[str, ...]:
 
 
 def _wanted(paths: Paths, open_: Journal) -> Manifest:
-    found = releases.manifest(paths, open_.release)
+    read = releases.manifest if open_.fresh else releases.verified
+    found = read(paths, open_.release)
     if found is None:
         what = f"release {open_.release} is not whole on this host"
         raise Refused(Failure("release-missing", what, open_.state.value, "deploy it again"))

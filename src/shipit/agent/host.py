@@ -8,7 +8,7 @@ releases) are not behind the port: tests use a real directory for them.
 
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, Mapping, Optional, Protocol, Sequence
+from typing import Callable, Dict, Mapping, Optional, Protocol, Sequence, Tuple
 
 from . import files, process, processes
 from .failures import Refused, from_os_error
@@ -36,6 +36,7 @@ PROPERTIES = {
 }
 NUMBERS = ("main_pid", "restarts", "exit_code", "exit_status")
 RELOAD, SINCE = "NeedDaemonReload", "ActiveEnterTimestampMonotonic"
+DROP_INS = "DropInPaths"
 DRIVER_PROPERTIES = (
     "Type=exec",
     "Restart=on-failure",
@@ -67,6 +68,7 @@ class UnitView:
     exit_status: int = 0  # of the main process: its exit status, or the signal
     need_reload: bool = False
     since: float = 0.0  # seconds since the epoch; 0.0 unless active
+    drop_ins: Tuple[str, ...] = ()  # files that change the unit from beside it
     fragment: str = ""  # the file that it was read from, wherever that lies
 
     @property
@@ -187,7 +189,7 @@ class RealHost:
     def show(self, names: Sequence[str]) -> Dict[str, UnitView]:
         if not names:
             return {}
-        wanted = ",".join([*PROPERTIES, RELOAD, SINCE])
+        wanted = ",".join([*PROPERTIES, RELOAD, SINCE, DROP_INS])
         argv = ["systemctl", "--no-pager", "show", f"--property={wanted}", "--", *names]
         done = _started(argv, QUICK, keep=ANSWER_LIMIT)
         blocks = done.output.strip("\n").split("\n\n")
@@ -308,8 +310,9 @@ def _unanswered(what: str, done: Done) -> Failure:
 def _view(name: str, block: str, epoch: float) -> UnitView:
     raw = dict(line.partition("=")[::2] for line in block.splitlines())
     texts = {ours: raw[theirs] for theirs, ours in PROPERTIES.items() if theirs in raw}
+    drop_ins = tuple(raw.get(DROP_INS, "").split())
     numbers = {ours: int(texts.pop(ours, "0") or 0) for ours in NUMBERS}
     entered = int(raw.get(SINCE) or 0) / MICROSECONDS
     view = UnitView(name, **texts, **numbers, need_reload=raw.get(RELOAD) == "yes")  # type: ignore[arg-type]
     since = epoch + entered if entered and view.is_active else 0.0
-    return UnitView(**{**view.__dict__, "since": since})
+    return UnitView(**{**view.__dict__, "since": since, "drop_ins": drop_ins})

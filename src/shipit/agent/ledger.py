@@ -31,6 +31,7 @@ class Entry:
     at: str  # ISO 8601, UTC
     reason: str = ""
     failure: str = ""  # [code] what happened; "" for nothing
+    manifest: str = ""  # sha256 of the manifest that was committed; "" in lines of earlier agents
 
 
 def append(paths: Paths, entry: Entry) -> None:
@@ -57,6 +58,12 @@ def outcome_of(history: Sequence[Entry], txn: str) -> str:
     """Return what a transaction came to in the end, "" where nothing is recorded."""
     outcomes = [entry.outcome for entry in history if entry.txn == txn]
     return outcomes[-1] if outcomes else ""
+
+
+def manifest_digest(history: Sequence[Entry], release: str) -> str:
+    """Return the digest of a release's manifest as last committed; "" where none is known."""
+    digests = [e.manifest for e in history if (e.release, e.outcome) == (release, COMMITTED)]
+    return digests[-1] if digests else ""
 
 
 def proven(history: Sequence[Entry]) -> List[str]:

@@ -36,6 +36,59 @@ def hide_manifests(paths: Paths) -> None:
             os.chmod(paths.release(name).manifest, MANIFEST_MODE)
 
 
+def verified(paths: Paths, release: str) -> Optional[Manifest]:
+    """Return a release's manifest if it is the one that was committed; None where it is not there.
+
+    Raises:
+        Refused: release-damaged: it was changed since.
+    """
+    expected = ledger.manifest_digest(ledger.entries(paths), release)
+    if expected and manifest_digest(paths, release) not in ("", expected):
+        path = paths.release(release).manifest
+        raise Refused(_damaged(release, f"{path} was changed since it was committed"))
+    return manifest(paths, release)
+
+
+def manifest_digest(paths: Paths, release: str) -> str:
+    """Return the digest of a release's manifest as it lies there; "" where it does not."""
+    text = read_text(paths.release(release).manifest)
+    return "" if text is None else digest(text)
+
+
+def verified_texts(paths: Paths, of: Manifest, names: Iterable[str]) -> Dict[str, str]:
+    """Return texts of a release by their paths in it, each as its manifest has it.
+
+    Raises:
+        Refused: release-damaged: one of them is not there, or was changed.
+    """
+    digests = text_digests(of)
+    return {name: _verified_text(paths, of, name, digests.get(name, "")) for name in names}
+
+
+def _verified_text(paths: Paths, of: Manifest, name: str, expected: str) -> str:
+    path = paths.release(of.id).text(name)
+    text = read_text(path)
+    if text is None:
+        raise Refused(_damaged(of.id, f"{path} is missing"))
+    if digest(text) != expected:
+        raise Refused(_damaged(of.id, f"{path} was changed since it was staged"))
+    return text
+
+
+def has_its_texts(paths: Paths, of: Manifest) -> bool:
+    """Whether all rendered texts of a release are there, as its manifest has them."""
+    try:
+        verified_texts(paths, of, [text.name for text in of.texts])
+    except Refused:
+        return False
+    return True
+
+
+def _damaged(release: str, what: str) -> Failure:
+    hint = "put the file back as it was; or deploy the same version again, or another one"
+    return Failure("release-damaged", f"release {release} is not whole: {what}", "", hint)
+
+
 def listed(paths: Paths) -> List[str]:
     """Return the ids of the releases that lie on this host, whole or not; stray files are none."""
     try:
@@ -80,12 +133,6 @@ def installed_texts(paths: Paths, names: Iterable[str]) -> Dict[str, str]:
     return _texts(paths.units, names)
 
 
-def trial_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
-    """Return the texts of the units that prove a release; missing ones are not."""
-    names = dict.fromkeys(unit.trial for unit in manifest.units if unit.trial)
-    return _texts(paths.release(manifest.id).trial, names)
-
-
 def _texts(directory: str, names: Iterable[str]) -> Dict[str, str]:
     texts = {name: read_text(os.path.join(directory, name)) for name in names}
     return {name: text for name, text in texts.items() if text is not None}
@@ -125,7 +172,7 @@ def text_modes(manifest: Manifest) -> Dict[str, int]:
 
 
 def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_text(path: str) -> Optional[str]:

@@ -3,6 +3,7 @@
 Reads everything (some 100 MiB/s) where it is asked to verify; changes nothing.
 """
 
+import os
 from datetime import datetime, timezone
 from typing import Iterator, Mapping, Optional, Tuple
 
@@ -12,6 +13,9 @@ from .facts import is_well, stuck
 from .host import Host, UnitView
 from .paths import Paths
 from .protocol import Status, UnitState
+
+POLICY = ("service.d", "socket.d", "timer.d")  # of all units of a kind: systemd.unit(5)
+DISTRIBUTION = ("/usr/lib/systemd/", "/lib/systemd/")
 
 
 def gather(paths: Paths, host: Host, *, verify: bool) -> Status:
@@ -54,7 +58,27 @@ def _drift(
         return ()
     if manifest is None:
         return (f"{paths.release(top.release).manifest} is missing or broken",)
-    return (*drift.found(paths, manifest), *_not_running(manifest, views))
+    return (
+        *_manifest(paths, manifest),
+        *drift.found(paths, manifest),
+        *_drop_ins(manifest, views),
+        *_not_running(manifest, views),
+    )
+
+
+def _manifest(paths: Paths, manifest: Manifest) -> Iterator[str]:
+    expected = ledger.manifest_digest(ledger.entries(paths), manifest.id)
+    if expected and releases.manifest_digest(paths, manifest.id) != expected:
+        yield f"{paths.release(manifest.id).manifest} was changed since it was committed"
+
+
+def _drop_ins(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[str]:
+    """Name what changes a unit from beside it; what holds for all units of a host is its policy."""
+    for unit in manifest.units:
+        for path in views[unit.name].drop_ins:
+            of_all = os.path.basename(os.path.dirname(path)) in POLICY
+            if not of_all and not path.startswith(DISTRIBUTION):
+                yield f"{path} changes {unit.name}: it is no part of the release"
 
 
 def _not_running(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[str]:

@@ -10,13 +10,11 @@ import os
 from dataclasses import dataclass
 from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
 
-from . import releases
+from . import files, releases
 from .contents import Manifest
-from .failures import Refused
 from .gate import Interrupted
 from .host import QUICK, Host, UnitView
 from .paths import Paths
-from .protocol import Failure
 from .starting import Starting, ask
 from .units import Actions, Scene, call_limit, decide
 
@@ -108,19 +106,28 @@ def _planned(paths: Paths, host: Host, to: Switch) -> Tuple[Dict[str, str], Acti
 
 
 def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
-    """Return the texts of a release's units, all of them.
+    """Return the texts of a release's units, all of them as its manifest has them.
 
     Raises:
-        Refused: release-damaged: one of them is not there, or of those that prove it.
+        Refused: release-damaged.
     """
-    texts = releases.unit_texts(paths, wanted)
-    there = {**texts, **releases.trial_texts(paths, wanted)}
-    names = [name for unit in wanted.units for name in (unit.name, unit.trial) if name]
-    gone = [name for name in names if name not in there]
-    if gone:
-        what = f"release {wanted.id} has lost its unit {gone[0]}"
-        raise Refused(Failure("release-damaged", what, "", "deploy it again"))
-    return texts
+    names = {f"units/{unit.name}": unit.name for unit in wanted.units}
+    texts = releases.verified_texts(paths, wanted, names)
+    return {names[path]: text for path, text in texts.items()}
+
+
+def restore_texts(paths: Paths, running: Manifest) -> None:
+    """Put back the texts of the running release that were changed, from the installed units.
+
+    They are lost when another release's are installed.
+    """
+    digests = releases.text_digests(running)
+    kept = releases.unit_texts(paths, running)
+    for name, text in releases.installed_texts(paths, unit_names(running)).items():
+        path = f"units/{name}"
+        wanted = releases.digest(text) == digests.get(path)
+        if wanted and kept.get(name) != text:
+            files.write(paths.release(running.id).text(path), text.encode())
 
 
 def _install(paths: Paths, host: Host, texts: Dict[str, str], actions: Actions) -> None:

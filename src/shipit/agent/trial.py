@@ -99,12 +99,23 @@ def socket_of(service: str) -> str:
 
 def _lay(paths: Paths, host: Host, wanted: Manifest, opened: List[Door]) -> None:
     """Write the units of the trial, and have systemd know them."""
-    texts = releases.trial_texts(paths, wanted)
+    texts = texts_of(paths, wanted)
     for door in opened:
         text = SOCKET.format(listen=door.private, service=door.service.name)
         host.install(os.path.join(paths.runtime_units, door.socket), text)
         host.install(os.path.join(paths.runtime_units, door.service.name), texts[door.service.name])
     ask(host, "daemon-reload", STEP)
+
+
+def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
+    """Return the texts of the units that prove a release, as its manifest has them.
+
+    Raises:
+        Refused: release-damaged.
+    """
+    names = {f"trial/{unit.trial}": unit.trial for unit in wanted.units if unit.trial}
+    texts = releases.verified_texts(paths, wanted, names)
+    return {names[path]: text for path, text in texts.items()}
 
 
 def _units(opened: List[Door]) -> Tuple[Unit, ...]:
