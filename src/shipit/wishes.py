@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from shipit import bundle, inventory, render, secret, spec
-from shipit.errors import InputError, merged
+from shipit.errors import InputError, Mistake, merged
 from shipit.render import ReleaseNames
 from shipit.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from shipit.bundle import Sources
-    from shipit.errors import Mistake
     from shipit.inventory import Host
     from shipit.spec import Deployment, Draft
 
@@ -93,7 +93,33 @@ def targets(run: Run, *, must_exist: bool = False) -> list[list[Target]]:
     """
     drafts = spec.read(run.playbook, must_exist=must_exist)
     known = inventory.load(run.inventory)
-    return gathered(lambda draft: _targets_of(draft, known, run), drafts)
+    found = gathered(lambda draft: _targets_of(draft, known, run), drafts)
+    mistakes = list(roots_that_meet(found))
+    if mistakes:
+        raise InputError(*merged(mistakes))
+    return found
+
+
+def roots_that_meet(found: Sequence[Sequence[Target]]) -> Iterator[Mistake]:
+    """Yield what is wrong where two deployments lie in one root on a host, or in each other's."""
+    for (_, ones), (number, others) in combinations(enumerate(found, 1), 2):
+        by_name = {target.name: target for target in ones}
+        for other in others:
+            one = by_name.get(other.name)
+            if one and _meet(one.deployment.root, other.deployment.root):
+                mine, its = other.deployment, one.deployment
+                what = (
+                    f"the root {mine.root} of {mine.app} (deployment {number}) meets"
+                    f" {its.root} of {its.app} on a host of both: each would remove the other"
+                )
+                key = "root" if "root" in other.draft.values else "app"
+                hint = "give each deployment a `root:` of its own, none inside another"
+                place = other.draft.place((key,))
+                yield Mistake("roots-meet", what, place, hint, (other.name,))
+
+
+def _meet(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def _targets_of(draft: Draft, known: inventory.Inventory, run: Run) -> list[Target]:
