@@ -6,20 +6,22 @@ import hashlib
 import os
 import pwd
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipit.agent import contents, protocol, store
+from shipit.agent import contents, envfile, protocol, store
 from shipit.agent.host import QUICK, RealHost, UnitView
 from shipit.agent.process import Done
 from wheelhouse import Recipe, installed_wheel, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from shipit.agent.paths import Paths
+    from shipit.agent.transient import Command
 
 SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
 UNIT = "demo-web.service"
@@ -171,3 +173,22 @@ class NoSystemd(RealHost):
     def verify(self, unit_paths: Sequence[str], *, options: Sequence[str] = ()) -> Done:
         self.verified += unit_paths
         return self.verdict
+
+    def run_as(self, command: Command, *, timeout: float) -> Done:
+        user = pwd.getpwnam(command.user)
+        environment = {"PATH": command.search}
+        for path in command.env_files:
+            environment.update(envfile.parse(Path(path).read_text()))
+        done = subprocess.run(
+            command.argv,
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=(),
+            cwd=command.directory,
+            env=environment,
+            timeout=timeout,
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        return Done(done.returncode, done.stdout + done.stderr)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from shipit.agent.listeners import Endpoint
     from shipit.agent.paths import Paths
+    from shipit.agent.transient import Command
 
 GOOD = Done(0, "")
 
@@ -274,16 +275,12 @@ class Machine:
 
     # --- probes ----------------------------------------------------------------------------------
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        user: str = "",
-        environment: Mapping[str, str] | None = None,
-        cwd: str = "/",
-    ) -> Done:
-        return self._command(f"run {' '.join(argv)}", lambda: Done(0, f"{user} in {cwd}"))
+    def run(self, argv: Sequence[str], *, timeout: float) -> Done:
+        return self._command(f"run {' '.join(argv)}", lambda: GOOD)
+
+    def run_as(self, command: Command, *, timeout: float) -> Done:
+        said = f"{command.user} in {command.directory}"
+        return self._command(f"run {' '.join(command.argv)}", lambda: Done(0, said))
 
     def http(self, url: str, *, timeout: float, via: str = "") -> Answer:
         fault = self._call(f"GET {url}")

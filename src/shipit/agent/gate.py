@@ -6,18 +6,15 @@ gate at once. Looks every 10 ms at first, ever more slowly up to the interval.
 """
 
 import json
-import os
 import shlex
-import shutil
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from . import envfile, evidence
+from . import commands, evidence
 from .contents import Check, Manifest
 from .failures import Refused
 from .host import Answer, Host, UnitView
 from .paths import Paths
-from .process import SYSTEM_PATH, clean_environment
 from .protocol import Failure, Probed
 from .redaction import Redactor
 
@@ -263,33 +260,11 @@ def differs(expected: Any, got: Any, where: str = "") -> str:
 
 
 def _command(host: Host, of: Subject, check: Check, timeout: float) -> Answer:
-    release = of.paths.release(of.manifest.id)
-    bin_directory = os.path.join(release.venv, "bin")
-    search = f"{bin_directory}:{SYSTEM_PATH}"
     argv = shlex.split(check.target)
-    program = shutil.which(argv[0], path=search) if argv else None
-    if program is None:
-        return Answer(error=f"no program {argv[:1]} in the release's venv or on the host")
-    environment = {**clean_environment(_service_environment(of)), "PATH": search}
-    done = host.run(
-        [program, *argv[1:]],
-        timeout=timeout,
-        user=of.manifest.user,
-        environment=environment,
-        cwd=release.files,
-    )
+    done = commands.run(of.paths, host, of.manifest, argv, timeout)
     if done.timed_out:
         return Answer(error=f"no end within {timeout:g} s")
     return Answer(status=done.status, body=done.output.encode())
-
-
-def _service_environment(of: Subject) -> Dict[str, str]:
-    release = of.paths.release(of.manifest.id)
-    texts = {}
-    for item in of.manifest.env:
-        with open(release.env_file(item.service), encoding="utf-8") as stream:
-            texts[item.service] = stream.read()
-    return envfile.merged(texts)
 
 
 # --- the report --------------------------------------------------------------------------------

@@ -7,16 +7,19 @@ releases) are not behind the port: tests use a real directory for them.
 """
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, Dict, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Callable, Dict, Iterator, Protocol, Sequence, Tuple
 
-from . import files, process, processes
+from . import files, process, processes, transient
 from .failures import Refused, from_os_error
 from .listeners import Endpoint
 from .process import Done
 from .protocol import Failure
+from .transient import Command
 
 QUICK = 30.0  # seconds; for what asks systemd and waits for no unit
+STOP_TIMEOUT = 10.0  # seconds; what is killed at once needs far less
 ANSWER_LIMIT = 1024 * 1024  # bytes of what systemd says of units: hundreds of bytes of each
 LINE_LIMIT = 512  # bytes of a line of a log, on average
 JOURNAL_SYNC = 5.0  # seconds; a log without its last lines is better than none
@@ -114,16 +117,11 @@ class Host(Protocol):
     def verify(self, unit_paths: Sequence[str], *, options: Sequence[str] = ()) -> Done:
         """Run systemd-analyze verify on unit files."""
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        user: str = "",
-        environment: Optional[Mapping[str, str]] = None,
-        cwd: str = "/",
-    ) -> Done:
-        """Run a program to its end, as a user or as root; no shell. No such user: Refused."""
+    def run(self, argv: Sequence[str], *, timeout: float) -> Done:
+        """Run a program of the system to its end, as root."""
+
+    def run_as(self, command: Command, *, timeout: float) -> Done:
+        """Run a program of an app to its end, as its user and confined. No such user: Refused."""
 
     def http(self, url: str, *, timeout: float, via: str = "") -> "Answer":
         """GET a URL without following redirects.
@@ -211,22 +209,20 @@ class RealHost:
     def verify(self, unit_paths: Sequence[str], *, options: Sequence[str] = ()) -> Done:
         return _started(["systemd-analyze", "verify", "--man=no", *options, *unit_paths], QUICK)
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        user: str = "",
-        environment: Optional[Mapping[str, str]] = None,
-        cwd: str = "/",
-    ) -> Done:
+    def run(self, argv: Sequence[str], *, timeout: float) -> Done:
+        return process.run(argv, timeout=timeout, watch=self._watch)
+
+    def run_as(self, command: Command, *, timeout: float) -> Done:
+        unit, has_ended = transient.name(), False
+        argv = transient.argv(unit, command, timeout)
         try:
-            argv = process.as_user(user, argv) if user else argv
-        except KeyError:
-            raise Refused(Failure("no-user", f"there is no user {user}", "")) from None
-        return process.run(
-            argv, timeout=timeout, environment=environment, cwd=cwd, watch=self._watch
-        )
+            with _refusing(argv[0]):
+                done = process.run(argv, timeout=timeout, watch=self._watch)
+            has_ended = not done.timed_out
+        finally:
+            if not has_ended:  # systemd-run is gone; what systemd has started for it is not
+                _started(["systemctl", "stop", "--", unit], STOP_TIMEOUT)
+        return done
 
     def http(self, url: str, *, timeout: float, via: str = "") -> "Answer":
         from . import probes  # noqa: PLC0415 - see its docstring
@@ -292,10 +288,17 @@ class RealHost:
 
 
 def _started(argv: Sequence[str], timeout: float, keep: int = process.OUTPUT_LIMIT) -> Done:
-    try:
+    with _refusing(argv[0]):
         return process.run(argv, timeout=timeout, keep=keep)
+
+
+@contextmanager
+def _refusing(program: str) -> Iterator[None]:
+    """Refuse where a program of systemd's cannot be started."""
+    try:
+        yield
     except FileNotFoundError:
-        what, hint = f"{argv[0]} is not on this host", "shipit needs a host that runs systemd"
+        what, hint = f"{program} is not on this host", "shipit needs a host that runs systemd"
         raise Refused(Failure("no-systemd", what, "", hint)) from None
     except OSError as error:
         raise Refused(from_os_error(error, "")) from error

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, Tuple
 from . import (
     approot,
     bytecode,
-    envfile,
+    commands,
     files,
     ledger,
     names,
@@ -34,7 +34,6 @@ from .host import Host
 from .journal import Journal
 from .machine import State
 from .paths import Paths
-from .process import SYSTEM_PATH, clean_environment
 from .protocol import Failure, Stage, Staged, StepBegan, StepEnded
 from .redaction import Redactor
 
@@ -292,25 +291,13 @@ def verify_units(paths: Paths, host: Host, manifest: Manifest) -> None:
 
 
 def smoke(paths: Paths, host: Host, request: Stage) -> None:
-    """Run the smoke command as the services' user, with all their environment.
+    """Run the smoke command as the services run, with the environment of all of them.
 
     Raises:
         Refused: smoke-failed.
     """
     manifest = request.manifest
-    release = paths.release(manifest.id)
-    scripts = os.path.join(release.venv, "bin")
-    program, *arguments = manifest.smoke
-    argv = [program if "/" in program else os.path.join(scripts, program), *arguments]
-    values = envfile.merged(request.env)
-    base = {"PATH": f"{scripts}:{SYSTEM_PATH}", "PYTHONDONTWRITEBYTECODE": "1", "HOME": NOWHERE}
-    done = host.run(
-        argv,
-        timeout=SMOKE_TIMEOUT,
-        user=manifest.user,
-        environment=clean_environment({**base, **values}),
-        cwd=release.files,
-    )
+    done = commands.run(paths, host, manifest, manifest.smoke, SMOKE_TIMEOUT)
     if not done.ok:
         what = f"{' '.join(manifest.smoke)} {done.end(SMOKE_TIMEOUT)}, 0 was expected"
         hint = "it ran in the new release's venv, before anything was switched"

@@ -1,0 +1,163 @@
+"""What a wheel brings runs as the app's user, gains nothing from root, and leaves nothing running.
+
+Each test plays an attack of the service's own user, whose code smoke and `command` checks run.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from patience import until
+from shipit import agent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shipit.lab import Lab
+
+HOST = "web1"
+PATIENCE = 60.0  # seconds
+WAYS = pytest.mark.parametrize("way", ["smoke", "check"])
+MIB = 2**20
+RUN = ("python3", "-I", "-S", "/root/confined.py")
+
+
+class Victim:
+    """A lab host with the agent on it, and the app's user."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.put("/root/confined.py", Path(__file__).with_name("confined.py").read_bytes())
+        self.put("/root/lib/shipit/__init__.py", b"")
+        for source in Path(agent.__file__).parent.glob("*.py"):
+            self.put(f"/root/lib/shipit/agent/{source.name}", source.read_bytes())
+        self.sh("useradd --system --no-create-home app")
+
+    def put(self, path: str, content: bytes) -> None:
+        target = self.lab.hosts[HOST].root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+    def sh(self, command: str) -> str:
+        return self.lab.run(HOST, "sh", "-c", command).stdout.strip()
+
+    def runs(
+        self, way: str, words: Sequence[str], env: str = "", timeout: float = PATIENCE
+    ) -> dict[str, Any]:
+        """Run a command in one of the two ways; return what came of it."""
+        self.wishes(way, words, env, timeout)
+        done = self.lab.run(HOST, *RUN, timeout=180)
+        assert done.returncode == 0, done.stderr
+        ended: dict[str, Any] = json.loads(done.stdout)
+        return ended
+
+    def wishes(self, way: str, words: Sequence[str], env: str, timeout: float) -> None:
+        asked = list(words) if way == "smoke" else shlex.join(words)
+        wish = {"as": way, "words": asked, "env": env, "timeout": timeout}
+        self.put("/root/wish.json", json.dumps(wish).encode())
+
+    def is_gone(self, words: str) -> None:
+        """Wait until no process has these words in its command line."""
+        look = f"pgrep -fx '{words}'"
+        until(lambda: not self.sh(look), lambda: self.sh(f"{look} -a"), PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def victim(lab: Lab) -> Iterator[Victim]:
+    lab.reset()
+    yield Victim(lab)
+    lab.reset()
+
+
+def shell(script: str) -> tuple[str, str, str]:
+    return ("/bin/sh", "-c", script)
+
+
+@WAYS
+def test_a_loader_that_the_env_directs_never_works_in_a_process_of_root(
+    victim: Victim, way: str
+) -> None:
+    """The dynamic loader writes a file as whoever runs with such an environment."""
+    victim.sh("rm -rf /tmp/loader; mkdir -m 1777 /tmp/loader")
+    env = "LD_DEBUG=files\nLD_DEBUG_OUTPUT=/tmp/loader/by\n"
+    assert victim.runs(way, ["/bin/true"], env)["wrong"] == ""
+    owners = set(victim.sh("stat -c %U /tmp/loader/by.*").split())
+    assert owners == {"app"}
+
+
+@WAYS
+def test_it_has_no_rights_but_its_users(victim: Victim, way: str) -> None:
+    script = "cat /proc/self/status /proc/self/oom_score_adj; ls /proc/self/fd; env; exit 1"
+    ended = victim.runs(way, shell(script), 'TOKEN="a secret that everybody knows"\n')
+    said = ended["output"]
+    status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
+    none = "0" * 16
+    assert {status[f"Cap{each}"] for each in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {none}
+    assert status["NoNewPrivs"] == "1"
+    user = victim.sh("id -u app")
+    assert status["Uid"].split() == [user] * 4
+    assert status["Groups"].split() == victim.sh("id -G app").split()
+    rest = said.partition("TOKEN=")[0].splitlines()
+    assert "300" not in rest  # the score of the agent that asked
+    descriptors = [int(line) for line in rest if line in "0123456789" and line]
+    assert max(descriptors) <= 3
+    assert "HOME=" in said
+
+
+@WAYS
+@pytest.mark.parametrize("limit", [0.5, PATIENCE], ids=["too late", "in time"])
+def test_a_child_that_leaves_its_session_ends_with_it(
+    victim: Victim, way: str, limit: float
+) -> None:
+    stays = "" if limit == PATIENCE else "; sleep 50"
+    ended = victim.runs(way, shell(f"setsid -f sleep 4321{stays}"), timeout=limit)
+    assert ("0.5 s" in ended["wrong"]) == bool(stays)
+    victim.is_gone("sleep 4321")
+
+
+@WAYS
+def test_much_output_does_not_fill_the_memory_of_the_agent(victim: Victim, way: str) -> None:
+    held = "stat -Lc %s /proc/self/fd/1"  # of a file behind it, a pipe has no size
+    script = f"head -c {200 * MIB} /dev/zero | tr '\\0' x; echo; {held}; exit 1"
+    quiet = victim.runs(way, shell("exit 1"))["peak"]
+    ended = victim.runs(way, shell(script))
+    assert ended["output"].endswith("x\n0\n")
+    assert ended["peak"] - quiet < 10 * 1024  # KiB
+
+
+def test_an_agent_that_is_killed_leaves_it_running_only_for_a_while(victim: Victim) -> None:
+    victim.wishes("check", shell("exec sleep 3210"), "", timeout=2.0)
+    victim.sh(f"setsid -f {' '.join(RUN)} >/dev/null 2>&1")
+    until(lambda: victim.sh("pgrep -fx 'sleep 3210'"), lambda: "it never ran", PATIENCE)
+    victim.sh(f"pkill -KILL -fx '{' '.join(RUN)}'")
+    victim.is_gone("sleep 3210")
+    listed = "systemctl list-units --plain --no-legend 'shipit-run*'"
+    until(lambda: not victim.sh(listed), lambda: victim.sh(listed), PATIENCE)
+
+
+def test_how_it_ends_is_told_truly(victim: Victim) -> None:
+    told = {script: victim.runs("check", shell(script))["wrong"] for script in SCRIPTS}
+    assert told == SCRIPTS
+
+
+SCRIPTS = {
+    "exit 0": "",
+    "exit 3": "expected exit status 0, got 3",
+    "kill -TERM $$": "expected exit status 0, got 143",
+    'test "$HOME" = "$(getent passwd app | cut -d: -f6)"': "",
+    "no-such-program": "expected exit status 0, got 127",
+    "yes | head -1 >/dev/null": "",
+}
+
+
+def test_the_secret_is_in_nothing_that_others_may_read(victim: Victim) -> None:
+    secret = "s3ntinel-of-a-check"
+    look = "systemctl show 'shipit-run*'; cat /proc/*/cmdline | tr '\\0' ' '"
+    ended = victim.runs("check", shell(f"{look}; exit 1"), f'TOKEN="{secret}"\n')
+    assert "EnvironmentFiles=/opt/app/releases/r1/env/web.env" in ended["output"]
+    assert secret not in ended["output"]
