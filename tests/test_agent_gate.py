@@ -34,6 +34,7 @@ HTTP = Check("http", "http://127.0.0.1:8000/healthz", json={"version": "2"})
         (HTTP, Answer(status=200, body=b'{"version": "1"}'), "version to be '2', got '1'"),
         (HTTP, Answer(status=200, body=b"{}"), "expected a field version"),
         (HTTP, Answer(status=200, body=b"<html>"), "expected JSON"),
+        (HTTP, Answer(status=200, body=b"[" * 200_000), "nested too deeply"),
         (Check("tcp", "a:1"), Answer(), ""),
         (Check("unix", "/run/a"), Answer(), ""),
         (Check("unix", "/run/a:/healthz"), Answer(status=500), "expected status 200, got 500"),
