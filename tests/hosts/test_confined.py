@@ -161,3 +161,17 @@ def test_the_secret_is_in_nothing_that_others_may_read(victim: Victim) -> None:
     ended = victim.runs("check", shell(f"{look}; exit 1"), f'TOKEN="{secret}"\n')
     assert "EnvironmentFiles=/opt/app/releases/r1/env/web.env" in ended["output"]
     assert secret not in ended["output"]
+
+
+def test_the_end_of_a_log_is_the_evidence(victim: Victim) -> None:
+    script = "for i in $(seq 1000); do echo line $i; done"
+    victim.sh(f"systemd-run --quiet --wait --unit=chatty.service sh -c '{script}'")
+    code = (
+        "import sys; sys.path.insert(0, '/root/lib');"
+        "from shipit.agent.host import RealHost;"
+        "print(RealHost().unit_log('chatty.service', since=1.0, lines=20))"
+    )
+    told = victim.lab.run(HOST, "python3", "-I", "-S", "-c", code).stdout
+    lines = [line.rpartition("line ")[2] for line in told.splitlines() if "line " in line]
+    assert lines[-1] == "1000"
+    assert list(map(int, lines)) == sorted(map(int, lines))

@@ -1,22 +1,28 @@
-"""Pass on what the app's units have logged, as journalctl tells it.
+"""Pass on what units have logged, as journalctl tells it.
 
-Ends when all has been told, or with `follow` when the controller closes. Starts one journalctl.
+`stream` ends when all has been told, or with `follow` when the controller closes; `last` returns
+the end of a unit's log. However much is logged, and however long a line is, memory is bounded.
 """
 
 import os
 import select
 import subprocess
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Iterable, Iterator, List, Optional, Tuple
 
 from .contents import Manifest
 from .failures import Refused
 from .paths import Paths
-from .process import clean_environment, located
+from .process import clean_environment, located, run
 from .protocol import AskLogs, Failure
 
 CHUNK = 64 * 1024  # bytes
 LOOK = 250  # milliseconds between looks at whether the controller is still there
 LINES_LIMIT = 100_000
+LINE_LIMIT = 64 * 1024  # bytes of one line, more or less
+USUAL_LINE = 512  # bytes of a line, on average
+CUT = b" [... the rest of this line is left out]\n"
+TIMEOUT = 30.0  # seconds for `last`
+PLAIN = ("journalctl", "--quiet", "--no-pager", "--output=short-iso")
 
 
 def unit_names(paths: Paths, manifest: Optional[Manifest], service: str) -> Tuple[str, ...]:
@@ -54,7 +60,8 @@ def stream(ask: AskLogs, names: Tuple[str, ...], is_gone: Callable[[], bool]) ->
         what = "journalctl is not on this host"
         raise Refused(Failure("no-journal", what, "logs", "read its logs by hand")) from None
     try:
-        yield from _lines(child, is_gone)
+        for lines in whole_lines(_chunks(child, is_gone)):
+            yield lines.decode("utf-8", "replace")
     finally:
         child.kill()
         child.communicate()
@@ -62,25 +69,61 @@ def stream(ask: AskLogs, names: Tuple[str, ...], is_gone: Callable[[], bool]) ->
 
 def _argv(ask: AskLogs, names: Tuple[str, ...]) -> List[str]:
     lines = max(0, min(ask.lines, LINES_LIMIT))
-    argv = ["journalctl", "--quiet", "--no-pager", "--output=short-iso", f"--lines={lines}"]
-    argv += ["--follow"] if ask.follow else []
+    argv = [*PLAIN, f"--lines={lines}", *(["--follow"] if ask.follow else [])]
     return [*argv, *(f"--unit={name}" for name in names)]
 
 
-def _lines(child: "subprocess.Popen[bytes]", is_gone: Callable[[], bool]) -> Iterator[str]:
+def _chunks(child: "subprocess.Popen[bytes]", is_gone: Callable[[], bool]) -> Iterator[bytes]:
     assert child.stdout is not None  # noqa: S101 - asked for above
     descriptor = child.stdout.fileno()
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    rest = b""
     while not is_gone():
         if not poll.poll(LOOK):
             continue
         chunk = os.read(descriptor, CHUNK)
-        whole, newline, rest = (rest + chunk).rpartition(b"\n")
-        if newline:
-            yield (whole + newline).decode("utf-8", "replace")
         if not chunk:
-            break
-    if rest:
-        yield rest.decode("utf-8", "replace")
+            return
+        yield chunk
+
+
+def whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield whole lines, some at a time; the last one may lack its newline.
+
+    A line that does not end is cut, and the rest of it is dropped.
+    """
+    begun, is_cut = b"", False
+    for chunk in chunks:
+        rest = chunk
+        if is_cut:
+            _, newline, rest = chunk.partition(b"\n")
+            is_cut = not newline
+        whole, newline, begun = (begun + rest).rpartition(b"\n")
+        if newline:
+            yield whole + newline
+        if len(begun) > LINE_LIMIT:
+            yield begun[:LINE_LIMIT] + CUT
+            begun, is_cut = b"", True
+    if begun:
+        yield begun
+
+
+def last(unit: str, since: float, lines: int) -> str:
+    """Return the last lines that a unit logged since a moment (seconds since the epoch).
+
+    Before systemd 254, `--since` with `--lines` gives the first ones, unless they are reversed. Of
+    very long lines there are fewer.
+    """
+    argv = [*PLAIN, "--reverse", f"--lines={lines}", f"--unit={unit}", f"--since=@{since:.6f}"]
+    return in_order(run(argv, timeout=TIMEOUT, keep=lines * USUAL_LINE, keep_start=True).output)
+
+
+def in_order(log: str) -> str:
+    """Turn a log round that begins with its newest entry; an entry's further lines are indented."""
+    entries: List[str] = []
+    for line in log.splitlines():
+        if entries and line.startswith(" "):
+            entries[-1] += "\n" + line
+        else:
+            entries.append(line)
+    return "".join(entry + "\n" for entry in reversed(entries))
