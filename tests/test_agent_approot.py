@@ -213,3 +213,16 @@ def test_only_what_the_ledger_names_is_ever_removed(story: Story) -> None:
     for release in ("r2", "r3", "r4"):
         story.deploy(manifest(story.paths, release, keep=1))
     assert releases.listed(story.paths) == ["20240101120000", "r3", "r4"]
+
+
+@needs_root
+def test_all_that_was_given_away_is_named_at_once_with_what_takes_it_back(story: Story) -> None:
+    story.deploy(manifest(story.paths, "r1"))
+    give(story.paths.root)
+    for path in Path(story.paths.root).rglob("*"):
+        give(str(path))
+    failure = refused(story.paths).failure
+    for given in (story.paths.root, story.paths.ledger, story.paths.release("r1").top):
+        assert f"{given} belongs to" in failure.what
+    os.system(failure.hint)  # noqa: S605 - it is what an operator is told to type
+    approot.require(story.paths)

@@ -2,7 +2,7 @@
 
 argv: the agent's zip, then one JSON object: {what, release, mode, lease, verdict, port}. Prints
 each message as JSON; with verdict "" it leaves after Healthy, as a controller does that is cut off.
-With what "renew" it lets the lease of what is open end so many seconds from now.
+With what "renew" it lets the lease of what is open end so many seconds from now; "status" asks it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, "/root/lib")
 
-from shipit.agent import files, releases, transaction
+from shipit.agent import files, releases, status, transaction
 from shipit.agent.codec import to_json
 from shipit.agent.contents import Artifact, Check, Gate, Manifest, Rendered, Unit
 from shipit.agent.host import RealHost
@@ -97,12 +97,15 @@ def main() -> None:
     say({"recovered": recovered, "stuck": transaction.stuck(paths)})
     if not wish:
         return
+    if wish["what"] == "status":
+        say(to_json(status.gather(paths, host, verify=True)))
+        return
     if wish["what"] == "renew":
         open_ = transaction.attached(paths)
         assert open_ is not None
         transaction.renew(paths, host, open_.holder.attempt.txn, wish["lease"])
         return
-    attempt = Attempt(str(time.time()), wish["what"], "dev@laptop", 1, "2026-01-01T00:00:00Z")
+    attempt = Attempt(f"{time.time_ns():x}", wish["what"], "dev@laptop", 1, "2026-01-01T00:00:00Z")
     with files.lock(paths.session_lock, transaction.lock_note(attempt)):
         if wish["what"] == "deploy":
             opened = transaction.begin(paths, attempt, wish["release"], fresh=True)

@@ -4,6 +4,7 @@ Changes nothing but the mode of a manifest that an older version left readable b
 """
 
 import hashlib
+import json
 import os
 from contextlib import suppress
 from typing import Dict, Iterable, List, Optional
@@ -20,12 +21,13 @@ MANIFEST_MODE = 0o600  # it holds digests of env files, and a short secret could
 
 def manifest(paths: Paths, release: str) -> Optional[Manifest]:
     """Return a release's manifest; None when it is not there or not whole."""
-    raw = files.read_json(paths.release(release).manifest)
-    if not isinstance(raw, dict):
-        return None
+    return _parsed(read_text(paths.release(release).manifest) or "")
+
+
+def _parsed(text: str) -> Optional[Manifest]:
     try:
-        return from_json(Manifest, raw)
-    except (TypeError, ValueError, KeyError):
+        return from_json(Manifest, json.loads(text))
+    except (TypeError, ValueError, KeyError, AttributeError):
         return None
 
 
@@ -42,11 +44,13 @@ def verified(paths: Paths, release: str) -> Optional[Manifest]:
     Raises:
         Refused: release-damaged: it was changed since.
     """
-    expected = ledger.manifest_digest(ledger.entries(paths), release)
-    if expected and manifest_digest(paths, release) not in ("", expected):
-        path = paths.release(release).manifest
+    path = paths.release(release).manifest
+    expected, text = ledger.manifest_digest(ledger.entries(paths), release), read_text(path)
+    if text is None:
+        return None
+    if expected and digest(text) != expected:
         raise Refused(_damaged(release, f"{path} was changed since it was committed"))
-    return manifest(paths, release)
+    return _parsed(text)
 
 
 def manifest_digest(paths: Paths, release: str) -> str:

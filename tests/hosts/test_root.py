@@ -1,0 +1,128 @@
+"""Whose the root of an app is, on real hosts: others' users, other tools, other apps, no mount."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hosts.test_transaction import PATIENCE, Site
+from patience import until
+from shipit.agent import protocol
+
+if TYPE_CHECKING:
+    from shipit.lab import Lab
+
+
+@pytest.fixture
+def site(fresh: Lab) -> Site:
+    return Site(fresh)
+
+
+def said(site: Site, *messages: object) -> list[protocol.Failure]:
+    """Let the agent answer as it would over ssh, and return what it refuses."""
+    asked = b"".join(protocol.pack(message) for message in messages)
+    site.put("/root/asked", asked)
+    out = site.sh("python3 -I -S /var/lib/shipit/agent/test.pyz serve </root/asked")
+    answers = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    return [
+        protocol.unpack(json.dumps(answer).encode())[0]
+        for answer in answers
+        if answer["kind"] == "Failure"
+    ]
+
+
+def hello(root: str = "/opt/app", app: str = "app") -> protocol.Hello:
+    return protocol.Hello(app, root)
+
+
+def test_a_root_of_the_services_user_is_touched_by_nothing_until_it_is_given_back(
+    site: Site,
+) -> None:
+    """The attack: whoever owns the root brings units of its own, and waits for a rollback."""
+    site.deploy("r1")
+    site.deploy("r2")
+    site.sh("useradd --system mallory; chown mallory: /opt/app")
+    hostile = "[Service]\nExecStart=/bin/touch /root-was-here"
+    site.sh(
+        "cd /opt/app && mv releases theirs && cp -r theirs releases && chown -R mallory: releases"
+        " && runuser -u mallory -- sh -c"
+        f" 'printf \"{hostile}\" >/opt/app/releases/r1/units/app-web.service'"
+    )
+    (failure,) = said(site, hello())
+    assert failure.code == "root-untrusted"
+    assert "/opt/app belongs to mallory" in failure.what
+    assert "/opt/app/releases belongs to mallory" in failure.what
+    rolled = site.session(what="rollback", release="r1")[-1]
+    assert rolled["failure"]["code"] == "root-untrusted"
+    assert site.sh("ls /root-was-here") == ""
+    assert site.serving() == "r2"
+    site.sh("cd /opt/app && rm -r releases && mv theirs releases")
+    site.sh(failure.hint)  # as an operator is told to
+    assert said(site, hello()) == []
+    assert site.session(what="rollback", release="r1")[-1]["outcome"] == "committed"
+    site.assert_runs("r1")
+
+
+def test_a_unit_that_was_changed_before_a_rollback_is_not_installed(site: Site) -> None:
+    site.deploy("r1")
+    site.deploy("r2")
+    unit = "/opt/app/releases/r1/units/app-web.service"
+    site.sh(f"sed -i 's,^ExecStart=.*,ExecStart=/bin/touch /root-was-here,' {unit}")
+    settled = site.session(what="rollback", release="r1")[-1]
+    assert (settled["outcome"], settled["running"]) == ("discarded", "r2")
+    assert settled["failure"]["code"] == "release-damaged"
+    assert f"{unit} was changed" in settled["failure"]["what"]
+    assert site.sh("ls /root-was-here") == ""
+    site.assert_runs("r2")
+
+
+def test_root_follows_nothing_that_the_services_user_has_planted_in_shared(site: Site) -> None:
+    site.sh(
+        "useradd --system svc; mkdir -p /opt/app; echo secret >/etc/precious; chmod 600 /etc/p*s"
+    )
+    site.deploy("r1")
+    site.sh("mkdir -p /opt/app/shared; chown svc: /opt/app/shared")
+    plant = "ln -s /etc/precious p; ln -s /etc d; mkfifo releases current; ln -s ../releases r"
+    site.sh(f"runuser -u svc -- sh -c 'cd /opt/app/shared && {plant}'")
+    planted = "find /opt/app/shared -printf '%p %u %m %l %T@ %C@\\n'"
+    before = site.sh(f"stat -c '%n %U %a %Y %Z' /etc/precious /etc; {planted}")
+    for release in ("r2", "r3", "r4"):  # the first ones are pruned
+        assert site.deploy(release)["outcome"] == "committed"
+    assert site.deploy("r5", mode="crash")["outcome"] == "reverted"
+    after = site.sh(f"stat -c '%n %U %a %Y %Z' /etc/precious /etc; {planted}")
+    assert after == before
+
+
+def test_a_drop_in_of_a_prefix_shows_in_status(site: Site) -> None:
+    site.deploy("r1")
+    assert not [each for each in site.session(what="status")[-1]["drift"] if ".conf" in each]
+    folder = "/etc/systemd/system/app-.service.d"
+    site.sh(f"mkdir {folder}; printf '[Service]\\nNice=5\\n' >{folder}/nice.conf")
+    site.sh("mkdir /run/systemd/system/service.d; cp /etc/systemd/system/app-.service.d/*"
+            " /run/systemd/system/service.d/; systemctl daemon-reload")  # fmt: skip
+    seen = [each for each in site.session(what="status")[-1]["drift"] if ".conf" in each]
+    assert seen == [f"{folder}/nice.conf changes app-web.service: it is no part of the release"]
+    site.sh(f"rm -r {folder} /run/systemd/system/service.d; systemctl daemon-reload")
+
+
+def test_a_root_whose_file_system_is_not_mounted_is_no_first_release(site: Site) -> None:
+    site.sh("mkdir /opt/app; mount -t tmpfs -o mode=755 none /opt/app")
+    site.deploy("r1")
+    site.sh("mount --move /opt/app /mnt || mount --bind /opt/app /mnt && umount -l /opt/app")
+    (failure,) = said(site, hello())
+    assert (failure.code, "r1 was committed in /opt/app" in failure.what) == ("root-missing", True)
+    site.sh("mount --bind /mnt /opt/app")
+    assert said(site, hello()) == []
+    site.assert_runs("r1")
+
+
+def test_two_apps_never_share_a_root(site: Site) -> None:
+    site.deploy("r1")
+    other = "from shipit.agent import approot\nfrom shipit.agent.paths import Paths\n"
+    for root in ("/opt/app", "/opt/app/inside", "/opt"):
+        ask = f"print([p.code for p in approot.problems(Paths('other', '{root}'))])"
+        site.put("/root/ask.py", f"import sys; sys.path[0] = '/root/lib'\n{other}{ask}".encode())
+        assert "root-of-another-app" in site.sh("python3 /root/ask.py")
+    until(lambda: site.serving() == "r1", lambda: "r1 is gone", PATIENCE)
