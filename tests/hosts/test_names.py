@@ -158,7 +158,8 @@ def test_an_alias_is_a_unit_of_that_name(names: Scene) -> None:
 
 def test_a_unit_of_another_app_names_that_app(names: Scene) -> None:
     names.playbook(app="tiny", services={"web-job": WORKER}, health=[])
-    assert names.shipit("deploy").status == 0
+    done = names.shipit("deploy")
+    assert done.status == 0, done.said
     names.playbook(app="tiny-web", services={"job": WORKER}, health=[])
     (told,) = problems(names.shipit("deploy", "--json"))
     assert (told["code"], "belongs to the app tiny" in told["what"]) == ("unit-taken", True), told
