@@ -30,7 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "input": (
         "yamlfile",
         *parts("inventory", "hostnames grouping patterns ini formats"),
-        *parts("spec", "words places values models rules telling"),
+        *parts("spec", "shell words places calendars values models rules foreign telling"),
         "spec.reference",
     ),
     "matter": (

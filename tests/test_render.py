@@ -345,7 +345,7 @@ def test_secrets_are_in_no_text_and_no_repr(folder: Path) -> None:
 
 def test_a_template_cannot_name_a_secret(folder: Path) -> None:
     (folder / "a.j2").write_text("{{ TOKEN }}\n")
-    with pytest.raises(InputError, match="'TOKEN' is undefined"):
+    with pytest.raises(InputError, match="'TOKEN' is one of `secrets:`"):
         texts(folder, FULL + "files: [{src: a.j2, dest: a}]\n")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ _SAFE_TYPES = (
 _SAFE_TAGS = frozenset(_TAG + name for name in _SAFE_TYPES)
 _MERGE = f"{_TAG}merge"
 _NOT_CONSTRUCTED = (ValueError, LookupError, AttributeError, yaml.YAMLError)  # what pyyaml lets out
+_TAB = re.compile(r" *\t")
+_BARE_TEMPLATE = re.compile(r"""[:-] +[^'"#]*\{\{""")
 _MAX_DEPTH = 100
 _MAX_VALUES = 2_000_000
 _VAULT_TAGS = frozenset({"!vault", "!vault-encrypted"})
@@ -57,14 +60,14 @@ class Document:
 
     path: Path
     value: object
-    _root: Node | None = field(default=None, repr=False, compare=False)
+    root: Node | None = field(default=None, repr=False, compare=False)
 
     def place(self, loc: Sequence[str | int] = ()) -> Place:
         """Return where the value at a path of keys and indices starts.
 
         Where the path leads to nothing, it is the place of the nearest part above it that exists.
         """
-        node = self._root
+        node = self.root
         for step in loc:
             found = _child(node, step)
             if found is None:
@@ -74,7 +77,7 @@ class Document:
 
     def key_place(self, loc: Sequence[str | int]) -> Place:
         """Return where the key of a mapping's entry stands; of anything else, the value's place."""
-        node = self._root
+        node = self.root
         for step in loc[:-1]:
             found = _child(node, step)
             if found is None:
@@ -113,6 +116,15 @@ def parse(path: Path, text: str) -> Document:
     return _with_places(path, text, value)
 
 
+def base_60(document: Document) -> Iterator[tuple[Place, str, int]]:
+    """Yield where a text such as 22:22 was read as a number, with both: YAML 1.1 has it so."""
+    for node in _nodes(document.root) if document.root else ():
+        if isinstance(node, ScalarNode) and node.tag == f"{_TAG}int" and ":" in node.value:
+            number = _scalar(node)
+            if isinstance(number, int):
+                yield _place(document.path, node), str(node.value), number
+
+
 def _with_places(path: Path, text: str, value: object) -> Document:
     """Find the places in a JSON text. Few JSON texts are no YAML: those are told by file only."""
     try:
@@ -132,7 +144,7 @@ def _parse_yaml(path: Path, text: str) -> Document:
     try:
         value = SafeConstructor().construct_document(root)
     except yaml.MarkedYAMLError as error:
-        raise InputError(_syntax_mistake(path, error)) from error
+        raise InputError(_syntax_mistake(path, text, error)) from error
     except RecursionError as error:
         raise _too_deep(path) from error
     return Document(path, value, root)
@@ -171,7 +183,7 @@ def _compose(path: Path, text: str) -> Node | None:
     try:
         return loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise InputError(_syntax_mistake(path, error)) from error
+        raise InputError(_syntax_mistake(path, text, error)) from error
     except yaml.YAMLError as error:
         raise InputError(Mistake("yaml-syntax", str(error), Place(str(path)))) from error
     except RecursionError as error:
@@ -185,10 +197,21 @@ def _too_deep(path: Path) -> InputError:
     return InputError(Mistake("yaml-syntax", what, Place(str(path))))
 
 
-def _syntax_mistake(path: Path, error: yaml.MarkedYAMLError) -> Mistake:
+def _syntax_mistake(path: Path, text: str, error: yaml.MarkedYAMLError) -> Mistake:
     mark = error.problem_mark or error.context_mark
     place = Place(str(path), mark.line + 1, mark.column + 1) if mark else Place(str(path))
     what = error.problem or "this is not YAML"
+    lines = text.splitlines()
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if _TAB.match(line):
+        hint = "YAML is indented by spaces alone: set your editor so, and replace the tabs"
+        return Mistake("yaml-syntax", "a tab indents this line", place, hint)
+    if _BARE_TEMPLATE.search(line):
+        what = "a value that holds {{ is not in quotes: YAML takes { for a mapping"
+        return Mistake("yaml-syntax", what, place, 'write it in quotes: key: "{{ name }}"')
+    if what.startswith("mapping values are not allowed"):
+        hint = 'a value with ": " in it has to be in quotes; or this line is indented too far'
+        return Mistake("yaml-syntax", what, place, hint)
     return Mistake("yaml-syntax", what, place, _context(error))
 
 

@@ -11,7 +11,7 @@ import pwd
 from dataclasses import dataclass
 from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
-from . import files, releases
+from . import approot, registry, releases
 from .contents import Manifest
 from .host import Host
 from .paths import Paths
@@ -113,13 +113,9 @@ def _relatives(name: str) -> List[str]:
 
 def _app_with(paths: Paths, unit: str) -> str:
     """Return the app on this host that has a unit, "" for none of ours."""
-    try:
-        apps = sorted(os.listdir(paths.apps))
-    except FileNotFoundError:
-        return ""
-    for app in apps:
-        root = files.read_text(os.path.join(paths.apps, app))
-        if app != paths.app and root and unit in ours(Paths(app, root, paths.var, paths.units)):
+    for app, known in registry.others(paths).items():
+        theirs = Paths(app, known.root, paths.var, paths.units)
+        if not approot.weaknesses(theirs.root, theirs.releases) and unit in ours(theirs):
             return app
     return ""
 

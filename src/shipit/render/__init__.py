@@ -93,7 +93,11 @@ def deployment(
     own = draft.values.get("vars")
     variables = {**(own if isinstance(own, dict) else {}), **extra_vars}
     names = {key: draft.values.get(key, _DEFAULTS.get(key, "")) for key in ("app", "root", "user")}
-    scope = Variables({**host.vars, **variables, **names, "release": asdict(release)})
+    secrets = draft.values.get("secrets")
+    scope = Variables(
+        {**host.vars, **variables, **names, "release": asdict(release)},
+        [str(name) for name in secrets] if isinstance(secrets, dict) else (),
+    )
     filling = _Filling(draft, host, scope)
     written = {key: value for key, value in draft.values.items() if key != "vars"}
     rendered = {key: filling.of(value, (key,)) for key, value in written.items()}
@@ -169,7 +173,8 @@ def release_texts(
         InputError: with everything that is wrong in templates, files and environment.
     """
     names = {"app": deployment.app, "root": deployment.root, "user": deployment.user}
-    scope = Variables({**host.vars, **deployment.vars, **names, "release": asdict(release)})
+    values = {**host.vars, **deployment.vars, **names, "release": asdict(release)}
+    scope = Variables(values, tuple(deployment.secrets))
     writer = _Writer(host, scope)
     for service in unitnames.named(deployment, release.id):
         writer.units(service, release.path)

@@ -39,7 +39,7 @@ from jinja2.utils import missing
 from shipit.errors import Mistake, Place, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from jinja2 import Template
     from jinja2.environment import TemplateExpression
@@ -59,7 +59,8 @@ class TemplateFaultError(Exception):
     """A template can't be filled in.
 
     Attributes:
-        code: template-undefined, template-syntax, template-failed or template-circle.
+        code: template-undefined, template-syntax, template-failed, template-circle or
+            secret-in-template.
         variable: the variable whose own value is at fault; "" where it is the template itself.
         line: in a template that is a file, from 1; 0 for unknown.
         file: of a template that is a file; it may be one that was included.
@@ -76,12 +77,15 @@ class TemplateFaultError(Exception):
         return self.what
 
 
+_OF_INVENTORIES = ("ansible_", "inventory_", "group_names")
+
+
 class Variables:
     """The variables that templates may use; each is rendered when it is first asked for."""
 
-    def __init__(self, values: Mapping[str, object]) -> None:
-        """Args: values: may hold templates, which may use each other."""
-        self._values = values
+    def __init__(self, values: Mapping[str, object], secrets: Collection[str] = ()) -> None:
+        """Args: values: may hold templates, which may use each other; secrets: names alone."""
+        self._values = {**{name: _Hidden(name) for name in secrets}, **values}
         self._rendered: dict[str, object] = {}
         self._open: list[str] = []
 
@@ -96,6 +100,8 @@ class Variables:
         """
         if name in self._rendered:
             return self._rendered[name]
+        if isinstance(self._values[name], _Hidden):
+            raise _secret_asked_for(name)
         if name in self._open or len(self._open) >= _DEEPEST:
             circle = " -> ".join([*self._open, name])
             what = f"variables refer to each other in a circle, or too deep: {circle}"
@@ -154,6 +160,19 @@ class Variables:
             raise found from error
 
 
+@dataclass(frozen=True)
+class _Hidden:
+    """Stands for a secret: its name is known, so that nobody is told to set it in `vars:`."""
+
+    name: str
+
+
+def _secret_asked_for(name: str) -> TemplateFaultError:
+    what = f"'{name}' is one of `secrets:`: no template sees its value"
+    hint = f"the services have it in their environment: read {name} there, or write ${name} in a"
+    return TemplateFaultError("secret-in-template", what, f"{hint} service's `command:`")
+
+
 def _fault(error: Exception, known: Mapping[str, object]) -> TemplateFaultError:
     match error:
         case UndefinedError():
@@ -176,7 +195,12 @@ def _undefined(said: str, known: Mapping[str, object]) -> TemplateFaultError:
     found = _UNDEFINED.search(said)
     if not found:
         return TemplateFaultError("template-undefined", said)
-    hint = nearest(found[1], known) or "set it in `vars:`, in the inventory or with -e"
+    own = [name for name in known if not name.startswith(_OF_INVENTORIES)]
+    hint = (
+        nearest(found[1], own)
+        or nearest(found[1], known)
+        or "set it in `vars:`, in the inventory or with -e"
+    )
     what = f"the variable '{found[1]}' is undefined"
     return TemplateFaultError("template-undefined", what, hint)
 

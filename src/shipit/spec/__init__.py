@@ -11,18 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shipit import yamlfile
-from shipit.errors import InputError, Mistake
-from shipit.spec import models, rules
+from shipit.errors import InputError, Mistake, Place
+from shipit.spec import foreign, models, rules
 from shipit.spec.models import Check, Deployment, Health, RenderedFile, Service
 from shipit.spec.telling import Teller
 from shipit.spec.values import Surroundings
+from shipit.yamlfile import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    from shipit.errors import Place
-    from shipit.yamlfile import Document
 
 __all__ = [
     "Check",
@@ -94,7 +92,7 @@ def read(path: Path, *, must_exist: bool = True) -> tuple[Draft, ...]:
     Raises:
         InputError: with all mistakes that show without variables.
     """
-    document = yamlfile.read(path)
+    document = _ours(path, yamlfile.text_of(path))
     value = document.value
     parts = value if isinstance(value, list) else [value]
     locs: list[Loc] = [(i,) for i in range(len(parts))] if isinstance(value, list) else [()]
@@ -108,9 +106,32 @@ def read(path: Path, *, must_exist: bool = True) -> tuple[Draft, ...]:
             mistakes.append(_no_deployment(document, loc, part))
     if not parts:
         mistakes.append(_no_deployment(document, (), None))
+    confused = list(_of_base_60(document))
+    elsewhere = [each for each in mistakes if each.place not in {one.place for one in confused}]
+    mistakes = elsewhere + confused
     if mistakes:
         raise InputError(*mistakes)
     return tuple(drafts)
+
+
+def _ours(path: Path, text: str) -> Document:
+    """Return the document, unless it is a file of another tool: that is told as what it is."""
+    found = foreign.text_is(text)
+    document = Document(path, None) if found else yamlfile.parse(path, text)
+    found = found or foreign.value_is(document.value)
+    if found:
+        what, hint = found
+        place = Place(str(path), 1, 1)
+        raise InputError(
+            Mistake("foreign-file", f"this is {what}, no playbook of shipit", place, hint)
+        )
+    return document
+
+
+def _of_base_60(document: Document) -> Iterator[Mistake]:
+    for place, text, number in yamlfile.base_60(document):
+        what = f"{text} is the number {number} in YAML 1.1, which counts it in base 60"
+        yield Mistake("yaml-base-60", what, place, f'put it in quotes: "{text}"')
 
 
 def typed(draft: Draft, rendered: Mapping[str, object]) -> Deployment:

@@ -15,6 +15,7 @@ from shipit.agent.contents import OVERLAP, RESTART
 from shipit.spec.values import (
     AppName,
     Batches,
+    Calendar,
     Command,
     Confirm,
     Count,
@@ -23,6 +24,7 @@ from shipit.spec.values import (
     DirectiveValue,
     Directory,
     Duration,
+    DurationOrZero,
     EnvValue,
     File,
     FileMode,
@@ -36,6 +38,7 @@ from shipit.spec.values import (
     Listen,
     Model,
     Name,
+    OneFile,
     Percentage,
     Reference,
     Restart,
@@ -115,7 +118,7 @@ class Service(Model):
         " to connect. Default: the group of its owner.",
         examples=["www-data"],
     )
-    timer: Line = Field(
+    timer: Calendar = Field(
         default="",
         description="When to run the job, in the syntax of systemd's OnCalendar. A run missed while"
         " the machine was off is made up for.",
@@ -246,12 +249,12 @@ class Health(Model):
     deadline: Duration = Field(
         default=60.0, description="When to give up and go back.", examples=["60s"]
     )
-    min_healthy: Duration = Field(
+    min_healthy: DurationOrZero = Field(
         default=1.0,
         description="How long everything must be good without a break.",
         examples=["5s"],
     )
-    bake: Duration = Field(
+    bake: DurationOrZero = Field(
         default=0.0,
         description="How long a release that is healthy is watched among its customers before it"
         " counts: one that restarts, needs twice the memory of the release before (and 64 MiB more)"
@@ -275,8 +278,9 @@ class Deployment(Model):
         description="Which hosts of the inventory, as a pattern of Ansible's. No templates here.",
         examples=["web", "web:&eu:!web3"],
     )
-    wheel: File = Field(
-        description="The app's wheel.", examples=["dist/demoapp-1.4.0-py3-none-any.whl"]
+    wheel: OneFile = Field(
+        description="The app's wheel; a pattern will do where exactly one file matches.",
+        examples=["dist/demoapp-1.4.0-py3-none-any.whl"],
     )
     lock: File = Field(
         description="The versions and hashes of all that the app needs: uv.lock, requirements with"

@@ -22,6 +22,9 @@ SYSTEM_DIRECTORIES = (
 )
 
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*")  # means the same in units, shells and JSON
+_PATTERN = re.compile(r"[*?\[]")
+_LONGEST_PATH = 1024  # PATH_MAX is 4096, and folders come before it
+_TOLD = 4  # of the files that match a pattern
 _HIGHEST_PORT = 65535
 
 
@@ -59,6 +62,20 @@ def local_file(value: object, folder: Path, *, must_exist: bool) -> Path:
     return path
 
 
+def the_one_file(value: object, folder: Path, *, must_exist: bool) -> Path:
+    """A file on this machine; a pattern may stand for it where exactly one file matches."""
+    path = _local(value, folder, "file")
+    if not must_exist or not _PATTERN.search(path.name) or path.is_file():
+        return local_file(value, folder, must_exist=must_exist)
+    found = sorted(each for each in path.parent.glob(path.name) if each.is_file())
+    if len(found) == 1:
+        return found[0]
+    names = [each.name for each in found]
+    told = f"{len(found)} match: {', '.join(names[:_TOLD])}" if found else "none matches"
+    more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+    raise UnfitError(f"a pattern that exactly one file matches ({told}{more})", value)
+
+
 def local_folder(value: object, folder: Path, *, must_exist: bool) -> Path:
     path = _local(value, folder, "folder")
     if must_exist and not path.is_dir():
@@ -69,6 +86,8 @@ def local_folder(value: object, folder: Path, *, must_exist: bool) -> Path:
 def _local(value: object, folder: Path, kind: str) -> Path:
     if not isinstance(value, str) or not value.strip() or has_control(value):
         raise UnfitError(f"the path of a {kind}, relative to the playbook", value)
+    if len(value) > _LONGEST_PATH:
+        raise UnfitError(f"a path of at most {_LONGEST_PATH} characters", value)
     try:
         return folder / Path(value).expanduser()
     except RuntimeError as error:

@@ -153,9 +153,11 @@ def _watched(
 
 def _times(health: Mapping[object, object]) -> Iterator[Finding]:
     times = [health.get("deadline", "60s"), health.get("min_healthy", "1s")]
-    if not all(_is_fit(words.duration, time) for time in times):
+    if not all(_is_fit(words.duration_or_zero, time) for time in times):
         return
-    deadline, steady = (words.duration(time) for time in times)
+    deadline, steady = (words.duration_or_zero(time) for time in times)
+    if not deadline:
+        return  # that is a mistake of its own
     if steady >= deadline:
         what = f"min_healthy ({steady:g} s) is no shorter than the deadline ({deadline:g} s)"
         key = "min_healthy" if "min_healthy" in health else "deadline"

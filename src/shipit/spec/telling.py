@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipit.errors import Mistake, nearest
+from shipit.spec import foreign
 from shipit.spec.models import Check, Deployment, Health, RenderedFile, Service
 from shipit.spec.words import UnfitError, is_template, shown, written
 
@@ -68,11 +69,15 @@ class Teller:
 
     def _mistake(self, error: Mapping[str, Any]) -> Mistake:
         loc: Loc = tuple(error["loc"])
+        if error["type"] == "invalid_key" and isinstance(error["input"], bool):
+            return self._boolean_key((*loc[:-1], error["input"]))
         if error["type"] in ("extra_forbidden", "invalid_key"):
             return self._unknown_key(loc)
         if error["type"] == "missing":
             return self._missing_key(loc)
         if loc[-1:] == ("[key]",):
+            if isinstance(error["input"], bool):
+                return self._boolean_key((*loc[:-2], error["input"]))
             what = f"the key {shown(error['input'])} in {_named(loc[:-2])}: expected"
             place = self.place(loc[:-1], of_key=True)
             return Mistake("playbook-key", f"{what} {_expected(error)}", place)
@@ -82,10 +87,18 @@ class Teller:
         return Mistake("playbook-value", what, self.place(loc), _meaning(loc))
 
     def _unknown_key(self, loc: Loc) -> Mistake:
-        known = list(_keys(loc[:-1]))
-        hint = nearest(str(loc[-1]), known) or f"known here: {', '.join(known)}"
+        known, key = list(_keys(loc[:-1])), loc[-1]
+        close = nearest(str(key), known)
+        hint = foreign.advice(key) or close or f"known here: {', '.join(known)}"
         what = f"unknown key '{loc[-1]}'" + (f" in {_named(loc[:-1])}" if loc[:-1] else "")
         return Mistake("playbook-unknown-key", what, self.place(loc, of_key=True), hint)
+
+    def _boolean_key(self, loc: Loc) -> Mistake:
+        what = f"YAML 1.1 reads this key as the boolean {str(loc[-1]).lower()}"
+        hint = (
+            'put it in quotes if it is a name: "yes", "no", "on", "off", "y" and "n" are booleans'
+        )
+        return Mistake("playbook-key", what, self.place(loc, of_key=True), hint)
 
     def _missing_key(self, loc: Loc) -> Mistake:
         what = f"the key '{loc[-1]}' is missing" + (f" in {_named(loc[:-1])}" if loc[:-1] else "")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
 
-from shipit.spec import places, words
+from shipit.spec import calendars, places, words
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,11 @@ class Surroundings:
 def _file(value: object, info: ValidationInfo) -> Path:
     here: Surroundings = info.context  # type: ignore[assignment] # given by `validate`
     return places.local_file(value, here.folder, must_exist=here.must_exist)
+
+
+def _one_file(value: object, info: ValidationInfo) -> Path:
+    here: Surroundings = info.context  # type: ignore[assignment] # given by `validate`
+    return places.the_one_file(value, here.folder, must_exist=here.must_exist)
 
 
 def _directory(value: object, info: ValidationInfo) -> Path:
@@ -64,6 +69,7 @@ Instances = Annotated[int, Takes(words.instances, {"type": "integer", "minimum":
 HttpStatus = Annotated[int, Takes(words.http_status, _STATUS)]
 Percentage = Annotated[float, Takes(words.percentage, _TEXT_OR_NUMBER)]
 Duration = Annotated[float, Takes(words.duration, _TEXT_OR_NUMBER)]
+DurationOrZero = Annotated[float, Takes(words.duration_or_zero, _TEXT_OR_NUMBER)]
 Batches = Annotated[tuple[int | str, ...], Takes(words.batches, _BATCHES)]
 Specifier = Annotated[str, Takes(words.python_specifier, _TEXT)]
 Restart = Annotated[str, Takes(words.restart, _RESTARTS)]
@@ -71,9 +77,11 @@ FileMode = Annotated[int, Takes(words.file_mode, _MODE)]
 Root = Annotated[str, Takes(places.root, {**_TEXT, "pattern": "^/"})]
 Destination = Annotated[str, Takes(places.destination, _TEXT)]
 File = Annotated[Path, Takes(_file, _TEXT)]
+OneFile = Annotated[Path, Takes(_one_file, _TEXT)]
 Directory = Annotated[Path, Takes(_directory, _TEXT)]
 Command = Annotated[str, Takes(words.command, _TEXT)]
 Words = Annotated[str, Takes(words.words, _TEXT)]
+Calendar = Annotated[str, Takes(calendars.calendar, _TEXT)]
 Listen = Annotated[str, Takes(places.socket_address, _TEXT_OR_WHOLE)]
 TcpAddress = Annotated[str, Takes(places.tcp_address, _TEXT_OR_WHOLE)]
 UnixAddress = Annotated[str, Takes(places.unix_address, _TEXT)]

@@ -14,6 +14,7 @@ import shlex
 from shipit.agent.contents import OVERLAP, RESTART
 from shipit.errors import nearest
 from shipit.secret import KINDS
+from shipit.spec.shell import NO_SHELL, shell_word
 
 UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # in seconds
 LONGEST = 24 * 3600.0  # seconds; a longer wait is a slip of the pen
@@ -45,7 +46,9 @@ _NEEDS_NO_QUOTES = re.compile(r"[A-Za-z/][^{}#,]*(?<![: ])")
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)%")
 _SPECIFIER = re.compile(r"(~=|==|!=|<=|>=|<|>)\s*\d+(\.\d+)*(\.\*)?")
 _PROGRAM = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9._/+-]*")  # none of systemd's prefixes
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _HIGHEST_MODE = 0o777
+_DIGITS = 20  # of a whole number; Python refuses to read one of more than 4300
 _CUT = 60  # characters of a value that an error shows
 
 
@@ -74,11 +77,19 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return f"{str(value).lower()} (a boolean)"
     if isinstance(value, (int, float)):
-        return f"{value} (a number)"
+        return f"{_short(value)} (a number)"
     if isinstance(value, (list, tuple, dict)):
         kind = "mapping" if isinstance(value, dict) else "list"
         return f"a {kind}" if value else f"an empty {kind}"
     return "nothing" if value is None else f"{value} (a {type(value).__name__})"
+
+
+def _short(value: float) -> str:
+    try:
+        text = str(value)
+    except ValueError:  # Python refuses to write more than 4300 digits
+        return "one of thousands of digits"
+    return text if len(text) <= _CUT else text[: _CUT - 3] + "..."
 
 
 def written(value: object) -> str:
@@ -156,7 +167,8 @@ def secret_reference(value: object) -> str:
 
 
 def whole(value: object, least: int, most: int) -> int:
-    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    is_number = isinstance(value, str) and value.isdecimal() and len(value) <= _DIGITS
+    number = int(str(value)) if is_number else value
     if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
         raise UnfitError(f"a whole number from {least} to {most}", value)
     return number
@@ -213,13 +225,21 @@ def percentage(value: object) -> float:
 
 def duration(value: object) -> float:
     """Return seconds; above nothing and at most a day."""
+    seconds = duration_or_zero(value)
+    if not seconds:
+        raise UnfitError("a duration that is longer than zero, such as 250ms, 30s or 5m", value)
+    return seconds
+
+
+def duration_or_zero(value: object) -> float:
+    """Return seconds; at most a day."""
     seconds: float | None = None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(value) if -LONGEST <= value <= LONGEST else None  # an int may be endless
     elif isinstance(value, str):
         found = _DURATION.fullmatch(value.strip())
         seconds = float(found[1]) * UNITS_OF_TIME[found[2]] if found else None
-    if seconds is None or not 0 < seconds <= LONGEST:
+    if seconds is None or not 0 <= seconds <= LONGEST:
         raise UnfitError("a duration such as 250ms, 30s, 5m or 1h, at most 24h", value)
     return seconds
 
@@ -233,7 +253,7 @@ def batches(value: object) -> tuple[int | str, ...]:
 
 
 def _batch(size: object) -> int | str:
-    if isinstance(size, str) and size.isdecimal():
+    if isinstance(size, str) and size.isdecimal() and len(size) <= _DIGITS:
         size = int(size)
     if isinstance(size, int) and not isinstance(size, bool) and size > 0:
         return size
@@ -282,6 +302,10 @@ def command(value: object) -> str:
     program = joined.split(maxsplit=1)[0]
     if _breaks_a_line(joined):
         raise UnfitError("no control characters, and no backslash at the end", value)
+    if _ASSIGNMENT.match(program):
+        raise UnfitError("a program first; what it sets belongs into `env:`", value)
+    if shell := shell_word(joined):
+        raise UnfitError(f"a command without {shell!r}: {NO_SHELL}", value)
     if not _PROGRAM.fullmatch(program):
         raise UnfitError("a command whose first word is a program's plain name or path", value)
     if "/" in program and not program.startswith("/"):
@@ -297,6 +321,8 @@ def words(value: object) -> str:
         raise UnfitError(f"a command whose quotes are closed ({error})", value) from error
     if not found or not found[0]:
         raise UnfitError("a command", value)
+    if shell := shell_word(str(value).strip()):
+        raise UnfitError(f"a command without {shell!r}: {NO_SHELL}", value)
     return str(value).strip()
 
 

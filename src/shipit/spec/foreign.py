@@ -1,0 +1,260 @@
+"""Know files and keys of other tools by their shape, and say what to write here instead. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+_NOTHING = "nothing: "
+# Keys of other tools (systemd, Compose, Kamal, Ansible, supervisord, cron), in small letters and
+# without separators, with what to write in a playbook of shipit.
+_ENV = "`env: {NAME: value}`, and `secrets:` for what nobody may see"
+_SERVICE_COMMAND = "`command:` of a service"
+_CHECKS = '`health:`, a list of checks: - {http: "http://127.0.0.1:8000/healthz"}'
+_SOCKET = "`socket:` of a service: systemd listens there, the service gets descriptor 3"
+_TIMER = '`timer:` of a service, as systemd\'s OnCalendar: "*-*-* 03:00:00"'
+_HOOK = "nothing: a playbook says what runs, and no steps. What a release needs first is `smoke:`"
+_NO_IMAGE = "`wheel:`, `lock:` and `wheelhouse:`: wheels are shipped, no images"
+_PROVISION = "nothing: hosts are set up by Ansible and the like, before"
+_STOP = "`stop_timeout:` of a service"
+KEYS = {
+    "execstart": _SERVICE_COMMAND,
+    "cmd": _SERVICE_COMMAND,
+    "exec": _SERVICE_COMMAND,
+    "run": _SERVICE_COMMAND,
+    "script": _SERVICE_COMMAND,
+    "entrypoint": _SERVICE_COMMAND,
+    "program": _SERVICE_COMMAND,
+    "start": _SERVICE_COMMAND,
+    "execstartpre": _HOOK,
+    "execreload": "nothing: a release is started anew",
+    "environment": _ENV,
+    "environ": _ENV,
+    "envvars": _ENV,
+    "envfile": "`env_file:` or " + _ENV,
+    "environmentfile": "`env_file:` or " + _ENV,
+    "image": _NO_IMAGE,
+    "build": _NO_IMAGE,
+    "builder": _NO_IMAGE,
+    "dockerfile": _NO_IMAGE,
+    "registry": _NO_IMAGE,
+    "container": _NO_IMAGE,
+    "ports": _SOCKET,
+    "port": _SOCKET,
+    "expose": _SOCKET,
+    "bind": _SOCKET,
+    "listen": _SOCKET,
+    "listenstream": _SOCKET,
+    "proxy": "nothing: behind a `socket:` of a service no proxy is needed",
+    "cron": _TIMER,
+    "crontab": _TIMER,
+    "schedule": _TIMER,
+    "oncalendar": _TIMER,
+    "every": _TIMER,
+    "replicas": "`instances:` of a service",
+    "scale": "`instances:` of a service",
+    "numprocs": "`instances:` of a service",
+    "processes": "`instances:` of a service",
+    "workers": "`instances:` of a service, or the option of its command",
+    "deploy": "`instances:` of a service; `serial:` says how many hosts at a time",
+    "autorestart": "`restart:` of a service: on-failure, always, no ...",
+    "restartpolicy": "`restart:` of a service: on-failure, always, no ...",
+    "restartsec": "nothing: it is one second; a `unit:` template of your own may say another",
+    "healthcheck": _CHECKS,
+    "healthchecks": _CHECKS,
+    "checks": _CHECKS,
+    "livenessprobe": _CHECKS,
+    "readinessprobe": _CHECKS,
+    "stopgraceperiod": _STOP,
+    "stopwaitsecs": _STOP,
+    "timeoutstopsec": _STOP,
+    "draintimeout": _STOP,
+    "gracefultimeout": _STOP,
+    "tasks": _HOOK,
+    "pretasks": _HOOK,
+    "posttasks": _HOOK,
+    "handlers": _HOOK,
+    "hooks": _HOOK,
+    "roles": _HOOK,
+    "beforescript": _HOOK,
+    "when": "`hosts:` with a pattern (web:&eu), or a template with {% if %}",
+    "varsfiles": "`vars:` here, group_vars/ of the inventory, or -e @FILE",
+    "gatherfacts": _PROVISION,
+    "become": "`ansible_become: true` in the inventory",
+    "becomeuser": "nothing: the host's agent runs as root; `user:` is whom the services run as",
+    "remoteuser": "`ansible_user:` in the inventory",
+    "connection": "`ansible_connection:` in the inventory",
+    "servers": "`hosts:`, a pattern of the inventory",
+    "host": "`hosts:`, a pattern of the inventory",
+    "targets": "`hosts:`, a pattern of the inventory",
+    "strategy": "`serial:`, and `handover:` of a service",
+    "dependson": "nothing: services start together; one that needs another has to wait for it",
+    "after": "a `unit:` template of your own with the block `unit`",
+    "wantedby": "nothing: every service is started at boot",
+    "volumes": "`shared/` in the app's root, which survives releases, or $STATE_DIRECTORY",
+    "networks": "nothing: services use the network of the host",
+    "linkeddirs": "`shared/` in the app's root, which survives releases",
+    "linkedfiles": "`files:` for a file of the release, `shared/` for one that survives releases",
+    "logging": "nothing: logs go to the journal: shipit logs",
+    "stdoutlogfile": "nothing: logs go to the journal: shipit logs",
+    "workingdirectory": "`workdir:` of a service",
+    "cwd": "`workdir:` of a service",
+    "chdir": "`workdir:` of a service",
+    "directory": "`workdir:` of a service, or `root:` of the app",
+    "deployto": "`root:`",
+    "path": "`root:` of the app, or `workdir:` of a service",
+    "packages": "`lock:`; packages of the system are installed by Ansible and the like, before",
+    "requirements": "`lock:` with hashes",
+    "dependencies": "`lock:` with hashes",
+    "pythonversion": '`python: ">=3.11"`',
+    "version": "nothing: the version is the wheel's",
+    "application": "`app:`",
+    "project": "`app:`",
+    "repository": "`wheel:`: what is shipped is built before",
+    "repourl": "`wheel:`: what is shipped is built before",
+    "branch": "`wheel:`: what is shipped is built before",
+    "keepreleases": "`keep_releases:`",
+    "releases": "`keep_releases:`",
+    "memory": "`hardening: {MemoryMax: 500M}` of a service",
+    "memlimit": "`hardening: {MemoryMax: 500M}` of a service",
+    "limits": "`hardening: {MemoryMax: 500M}` of a service",
+    "ulimits": "`hardening: {LimitNOFILE: 65536}` of a service",
+    "capadd": "`hardening: {AmbientCapabilities: ...}` of a service",
+    "maxfail": "`max_fail_percentage:`",
+    "anyerrorsfatal": "nothing: one failed host takes all back (`max_fail_percentage: 0`)",
+}
+
+
+def advice(key: object) -> str:
+    """Return what to write instead of a key that another tool has, "" for any other."""
+    found = KEYS.get(re.sub(r"[^a-z]", "", str(key).lower()), "")
+    if found.startswith(_NOTHING):
+        return f"there is no such key: {found.removeprefix(_NOTHING)}"
+    return f"write {found}" if found else ""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A file of another tool: how its value shows that it is one, and what to do."""
+
+    is_one: Callable[[object], bool]
+    what: str
+    hint: str
+
+
+_START = "begin with docs/playbook.md: app, hosts, wheel, lock, wheelhouse, services"
+_OF_PLAYS = {
+    "tasks",
+    "roles",
+    "pre_tasks",
+    "post_tasks",
+    "handlers",
+    "gather_facts",
+    "import_playbook",
+}
+_SECTION = re.compile(r"\s*(?:[#;].*\n\s*)*\[([\w:. -]+)\]\s*\n")
+_UNIT = {"Unit", "Service", "Socket", "Timer", "Path", "Install", "Container"}
+_MODULE = re.compile(
+    r"(?:ansible\.(?:builtin|posix)|community)\.\w+|apt|copy|template|shell|systemd"
+)
+
+
+def text_is(text: str) -> tuple[str, str] | None:
+    """Return what a text is that is no YAML of ours, and what to do; None where it may be."""
+    found = _SECTION.match(text)
+    if found is None:
+        return None
+    section = found[1]
+    if section in _UNIT:
+        hint = "write its ExecStart= as `command:` of a service; or name this file there as `unit:`"
+        return "a unit file of systemd", hint
+    if section.startswith(("program:", "supervisord")):
+        return "a file of supervisord", "write each [program:x] as a service x with `command:`"
+    if section.partition(".")[0] in ("project", "tool", "build-system"):
+        return "a pyproject.toml", _START
+    return "an INI file", "an inventory is named with -i; a playbook is YAML"
+
+
+def value_is(value: object) -> tuple[str, str] | None:
+    """Return what a YAML value is that is a file of another tool, and what to do."""
+    return next(((kind.what, kind.hint) for kind in _KINDS if kind.is_one(value)), None)
+
+
+def _has(value: object, *keys: str) -> bool:
+    return isinstance(value, Mapping) and all(key in value for key in keys)
+
+
+def _mappings(value: object) -> list[Mapping[object, object]]:
+    items = value.values() if isinstance(value, Mapping) else value
+    found = list(items) if isinstance(items, Iterable) else []
+    return [each for each in found if isinstance(each, Mapping)]
+
+
+def _is_ours(value: object) -> bool:
+    return _has(value, "app") or _has(value, "wheel")
+
+
+def _is_ansible(value: object) -> bool:
+    plays = _mappings(value) if isinstance(value, list) else []
+    return any(_OF_PLAYS & set(map(str, play)) and not _is_ours(play) for play in plays)
+
+
+def _is_tasks(value: object) -> bool:
+    tasks = _mappings(value) if isinstance(value, list) else []
+    return bool(tasks) and all(
+        not _is_ours(task) and any(_MODULE.fullmatch(str(key)) for key in task) for task in tasks
+    )
+
+
+def _is_compose(value: object) -> bool:
+    services = value.get("services") if isinstance(value, Mapping) else None
+    if _is_ours(value) or not isinstance(services, Mapping):
+        return False
+    return any({"image", "build"} & set(map(str, service)) for service in _mappings(services))
+
+
+def _is_procfile(value: object) -> bool:
+    if not isinstance(value, Mapping) or not value or _is_ours(value):
+        return False
+    return "web" in value and all(isinstance(each, str) and " " in each for each in value.values())
+
+
+_KINDS = (
+    _Kind(
+        _is_ansible,
+        "a playbook of Ansible",
+        "run it with ansible-playbook; one of shipit says what runs, and has no tasks: " + _START,
+    ),
+    _Kind(_is_tasks, "a list of Ansible's tasks", "shipit runs no tasks: " + _START),
+    _Kind(
+        _is_compose,
+        "a file of Docker Compose",
+        "shipit ships wheels, no images: write each service's `command:`, and " + _START,
+    ),
+    _Kind(
+        lambda value: _has(value, "service", "image") or _has(value, "service", "servers"),
+        "a deploy.yml of Kamal",
+        "shipit ships wheels, no images; servers are in the inventory: " + _START,
+    ),
+    _Kind(
+        lambda value: _has(value, "apiVersion", "kind"),
+        "a manifest of Kubernetes",
+        "shipit deploys to hosts with systemd: " + _START,
+    ),
+    _Kind(
+        lambda value: _has(value, "jobs") and not _is_ours(value),
+        "a workflow of GitHub",
+        "name the playbook that the workflow deploys",
+    ),
+    _Kind(
+        lambda value: _has(value, "all") and not _is_ours(value),
+        "an inventory",
+        "name it with -i, and a playbook as the argument",
+    ),
+    _Kind(
+        _is_procfile,
+        "a Procfile",
+        "write each line as a service: `services: {web: {command: ...}}`; " + _START,
+    ),
+)
