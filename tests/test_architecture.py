@@ -58,7 +58,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "drive": ("rollout", "fleet", "offers"),
     "use cases": ("deploy", "attach", "look", "doctor"),
-    "faces": parts("faces", "masking wording outlet board layout reports jsonlines console"),
+    "faces": parts(
+        "faces", "printable masking wording outlet board layout reports jsonlines console"
+    ),
     "rehearsal": (
         *parts("lab", "image claim machine"),
         *parts(

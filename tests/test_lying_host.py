@@ -197,6 +197,7 @@ def test_one_lying_host_among_four_changes_nothing_for_the_others(
     assert outcomes == dict.fromkeys(("web1", "web2", "web4"), Outcome.DEPLOYED)
     assert lied in Outcome
     assert "bug" not in told.out.getvalue()
+    assert set("\x1b\x07\x9b\u202e").isdisjoint(told.out.getvalue())
     table = [row.split()[:2] for row in told.out.getvalue().splitlines() if row.startswith("web")]
     assert {tuple(row) for row in table} >= {("web1", "deployed"), ("web3", lied.value)}
 

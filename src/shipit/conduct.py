@@ -130,7 +130,9 @@ def conduct(
         ended = act(Session(asked, face, use, veil, ask_password))
     except ShipitError as error:
         if asked.verbose >= _TRACEBACKS:
-            sys.stderr.write(veil(traceback.format_exc()))
+            from shipit.faces.printable import printable
+
+            sys.stderr.write(printable(veil(traceback.format_exc())))
         face.refuse(error)
         ended = error.exit_status
     except KeyboardInterrupt:

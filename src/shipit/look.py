@@ -15,6 +15,7 @@ from shipit.offers import ask, attempt_to, offers, surveyed, wanted_by
 from shipit.phase import problem_of
 from shipit.plan import Action, HostPlan
 from shipit.secret import Mask
+from shipit.session import RefusedError
 from shipit.wishes import Run, Wish, secrets_at_hand, targets
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ def _plans(wanted: Sequence[Wish], run: Run, emit: Emit) -> tuple[HostPlan, ...]
 
 
 def _problems(name: str, findings: protocol.Findings) -> tuple[Problem, ...]:
-    return tuple(
-        Problem(name, found.code, found.what, found.step, found.hint, found.evidence)
-        for found in findings.problems
-    )
+    return tuple(problem_of(RefusedError(name, found), name) for found in findings.problems)
 
 
 def _of_order(plan: HostPlan, run: Run) -> tuple[Problem, ...]:

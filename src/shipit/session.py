@@ -33,6 +33,8 @@ WORK = 3600.0  # compares or unpacks a release; each step there has a limit of i
 SWITCH = 2 * 3600.0  # besides the times that the playbook gives its gate, bake and stops
 LONG = 24 * 3600.0  # goes on for as long as another controller's fleet needs
 FOLLOWED = 7 * 24 * 3600.0  # a log that is followed
+SENTENCE_KEPT = 4000  # characters of what a host says in one sentence
+EVIDENCE_KEPT = 64 * 1024  # characters: the end of it; hundreds of hosts may fail at once
 MOST_WORDS = 100_000  # before an answer: a check may change its mind four times a second for hours
 
 ABSENT = frozenset({"no-answer", "link-lost"})  # codes of a host that can't be talked to
@@ -196,13 +198,13 @@ class Session:
     def _tell(self, message: object) -> None:
         match message:
             case protocol.StepBegan(step, detail):
-                self.emit(events.StepBegan(self.name, step, detail))
+                self.emit(events.StepBegan(self.name, _cut(step), _cut(detail)))
             case protocol.StepEnded(step, seconds, ok):
-                self.emit(events.StepEnded(self.name, step, seconds, ok))
+                self.emit(events.StepEnded(self.name, _cut(step), seconds, ok))
             case protocol.StepFailed(failure):
-                self.emit(events.Noted(f"{failure.what} [{failure.code}]", self.name))
+                self.emit(events.Noted(f"{_cut(failure.what)} [{failure.code}]", self.name))
             case protocol.Probed(check, ok, detail):
-                self.emit(events.Probed(self.name, check, ok, detail))
+                self.emit(events.Probed(self.name, _cut(check), ok, _cut(detail)))
             case _:
                 pass  # that it is there, or an answer to a question we no longer ask
 
@@ -213,9 +215,14 @@ class RefusedError(HostError):
     def __init__(self, host: str, failure: protocol.Failure) -> None:
         super().__init__(
             failure.code,
-            failure.what,
+            _cut(failure.what),
             host=host,
-            step=failure.step,
-            hint=failure.hint,
-            evidence=failure.evidence,
+            step=_cut(failure.step),
+            hint=_cut(failure.hint),
+            evidence=failure.evidence[-EVIDENCE_KEPT:],
         )
+
+
+def _cut(text: str) -> str:
+    """Return the beginning of a text that is shown as one, however much of it a host says."""
+    return text if len(text) <= SENTENCE_KEPT else text[:SENTENCE_KEPT] + " ..."

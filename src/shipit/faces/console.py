@@ -34,14 +34,15 @@ from shipit.events import (
 )
 from shipit.faces import reports, wording
 from shipit.faces.board import Board, Row
-from shipit.faces.layout import Line, Part, plain
+from shipit.faces.layout import Line, Part, lines, plain, safe
 from shipit.faces.masking import masked
 from shipit.faces.outlet import Outlet
+from shipit.faces.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from shipit.faces.masking import Veil
+    from shipit.faces.masking import Hide, Veil
 
 WHOLE_EVIDENCE = 3  # hosts whose evidence is shown; the rest mostly fail for the same reason
 STEPS_SHOWN = 10  # hosts of a run up to which each step is a plain line without -v
@@ -67,7 +68,11 @@ class Printer:
         self.console = Console(file=file, theme=_THEME, highlight=False, markup=False, emoji=False)
 
     def show(self, parts: Sequence[Part]) -> None:
-        """Print a report; long lines are left to the terminal, so that they can be copied whole."""
+        """Print a report; long lines are left to the terminal, so that they can be copied whole.
+
+        Everything that people see comes through here, or is a row of the live table.
+        """
+        parts = [safe(part) for part in parts]
         if not self.is_terminal:
             self.outlet.write("".join(f"{text}\n" for text in plain(parts)))
             return
@@ -98,7 +103,7 @@ class Lines:
         if not self._is_told(event):
             return []
         width = max(map(len, self._board.rows), default=0)
-        return [Line(wording.line(event, width))]
+        return [*lines(wording.line(event, width))]
 
     def _is_told(self, event: Event) -> bool:
         if isinstance(event, Sent):
@@ -175,9 +180,9 @@ class LiveTable:
         if isinstance(event, HostFailed):
             return list(self._told.problem(event.problem))
         if isinstance(event, Noted):
-            return [Line(wording.line(event))]
+            return lines(wording.line(event))
         if self._verbosity and isinstance(event, _TIMINGS):
-            return [Line(wording.line(event), "quiet")]
+            return lines(wording.line(event), "quiet")
         return []
 
     def _draw(self) -> RenderableType:
@@ -209,7 +214,7 @@ def _row_cells(row: Row, now: float) -> tuple[Text, Text, Text]:
         took = wording.seconds(now - row.since)
     else:
         doing, took = "waiting", ""
-    return Text(row.host), Text(doing), Text(took)
+    return Text(one_line(row.host)), Text(one_line(doing)), Text(took)
 
 
 def _row_style(row: Row) -> str:
@@ -270,22 +275,23 @@ class People:
 
     def log(self, host: str, text: str) -> None:
         """Print lines of a host's journal; the host is named in front of each."""
-        lines = "".join(f"{host}  {line}\n" if host else f"{line}\n" for line in text.splitlines())
-        self._out.outlet.write(lines)
+        prefix, told = f"{host}  " if host else "", self._veil(text).rstrip("\n").split("\n")
+        shown = (one_line(line.rstrip("\r").expandtabs()) for line in told)
+        self._out.outlet.write("".join(f"{prefix}{line}\n" for line in shown))
 
     def refuse(self, error: ShipitError) -> None:
         """Print what is wrong, where, and what to do."""
         self.close()
-        self._err.show(masked(_refusal(error), self._veil))
+        self._err.show(_refusal(error, self._veil))
 
     def confess(self, error: BaseException, trace: str) -> None:
         """Print a bug of our own, with all that a report of it needs."""
         self.close()
         what = f"this is a bug in shipit, not a mistake of yours: {error!r}"
         ask = "please report it with the lines above, and what you typed, where shipit came from"
-        self._err.show(
-            masked([Line(trace.rstrip()), Line(what, "bad"), Line(ask, "strong")], self._veil)
-        )
+        # Masked before it is cut into lines: a secret may have several.
+        told = [*lines(self._veil(trace)), *lines(self._veil(what), "bad"), Line(ask, "strong")]
+        self._err.show(told)
 
     def interrupt(self) -> None:
         """Say that Ctrl-C ended it where no run was there to say what was done about it."""
@@ -302,16 +308,17 @@ class People:
             self._run.close()
 
 
-def _refusal(error: ShipitError) -> list[Part]:
+def _refusal(error: ShipitError, hide: Hide) -> list[Part]:
     if isinstance(error, HostError):
         failed = Problem(error.host, error.code, error.what, error.step, error.hint, error.evidence)
         return [
             Line(text, "" if number else "bad")
-            for number, text in enumerate(wording.problem(failed))
+            for number, text in enumerate(wording.problem(masked(failed, hide)))
         ]
-    parts: list[Part] = [Line(f"error: {error}", "bad")]
+    parts: list[Part] = [*lines(hide(f"error: {error}"), "bad")]
     if isinstance(error, InputError):
-        parts = [Line(f"error: {mistake}", "bad") for mistake in error.mistakes]
+        told = (lines(hide(f"error: {mistake}"), "bad") for mistake in error.mistakes)
+        parts = [line for each in told for line in each]
         found = wording.count(len(error.mistakes), "mistake")
         parts.append(Line(f"{found}; nothing was touched", "strong"))
     return parts

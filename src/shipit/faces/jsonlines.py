@@ -9,7 +9,7 @@ It prints nothing for people.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
@@ -49,6 +49,7 @@ class JsonLines:
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
                 _event_first,
                 structlog.processors.JSONRenderer(),
+                _without_delete,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(0),
         )
@@ -81,7 +82,7 @@ class JsonLines:
         self._is_answered = True
 
     def log(self, host: str, text: str) -> None:
-        for line in text.splitlines():
+        for line in text.rstrip("\n").split("\n"):
             self._write("log", {"host": host, "text": line})
 
     def refuse(self, error: ShipitError) -> None:
@@ -118,6 +119,11 @@ class JsonLines:
     def _write(self, event: str, data: Mapping[str, object]) -> None:
         shown = masked(dict(data), self._veil)
         self._log.info(event, **shown)
+
+
+def _without_delete(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - a text by now
+    """Escape what JSON alone leaves as it is of the characters that a terminal acts on."""
+    return str(line).replace("\x7f", "\\u007f")
 
 
 def _event_first(_logger: object, _method: str, told: EventDict) -> EventDict:

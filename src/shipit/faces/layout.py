@@ -1,12 +1,15 @@
 """The two things a report is made of: lines and grids. Plain data, drawn by the console.
 
-Promises that a report reads the same without a terminal: `plain` is what a pipe or a log gets.
+Promises that a report reads the same without a terminal: `plain` is what a pipe or a log gets; and
+that what is `safe` is drawn as it stands: a line is one line, and a cell can't leave its place.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from shipit.faces.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +36,19 @@ class Grid:
 
 
 Part = Line | Grid
+
+
+def lines(text: str, style: str = "") -> list[Line]:
+    """Return a text of ours that has several lines as these."""
+    return [Line(each, style) for each in text.rstrip("\n").split("\n")]
+
+
+def safe(part: Part) -> Part:
+    """Return a part in which every character is shown and none acts."""
+    if isinstance(part, Line):
+        return Line(one_line(part.text.expandtabs()), part.style)
+    rows = tuple(tuple(map(one_line, row)) for row in part.rows)
+    return Grid(tuple(map(one_line, part.headings)), rows, part.styles)
 
 
 def plain(parts: Iterable[Part]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from shipit.events import (
     StepBegan,
     StepEnded,
 )
+from shipit.faces.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -98,12 +99,12 @@ def line(event: Event, width: int = 0) -> str:
             return f"{what} {app} on {count(len(hosts), 'host')}: {names(hosts)}"
         case BatchBegan(number, of, hosts):
             return f"batch {number}/{of}: {names(hosts)}"
-        case Noted(text, _) if "\n" in text:  # a report; it has its own form
-            return text.rstrip("\n")
-        case Noted(text, host):
-            return f"{host:{width}}  {text}" if host else f"note: {text}"
+        case Noted(text, host) if host:
+            return f"{host:{width}}  {one_line(text)}"
+        case Noted(text, _):  # a report has its own form
+            return text.rstrip("\n") if "\n" in text else f"note: {text}"
         case HostEnded(host, ended, release, duration):
-            runs = f"{release or '-'}  {seconds(duration)}"
+            runs = f"{one_line(release) or '-'}  {seconds(duration)}"
             return f"{host:{width}}  {ended.value}  {runs}"
         case _:
             return _step_line(event, width)
@@ -112,15 +113,17 @@ def line(event: Event, width: int = 0) -> str:
 def _step_line(event: Event, width: int) -> str:
     match event:
         case StepBegan(host, step, detail):
-            return f"{host:{width}}  {step}  ..." + (f"  {detail}" if detail else "")
+            more = f"  {one_line(detail)}" if detail else ""
+            return f"{host:{width}}  {one_line(step)}  ...{more}"
         case StepEnded(host, step, duration, ok):
             failed = "" if ok else "  failed"
-            return f"{host:{width}}  {step}  {seconds(duration)}{failed}"
+            return f"{host:{width}}  {one_line(step)}  {seconds(duration)}{failed}"
         case Sent(host, done, total):
             return f"{host:{width}}  sent {size(done)} of {size(total)}"
         case Probed(host, check, ok, detail):
             answer = "ok" if ok else "not yet"
-            return f"{host:{width}}  probe  {check}  {answer}" + (f"  {detail}" if detail else "")
+            more = f"  {one_line(detail)}" if detail else ""
+            return f"{host:{width}}  probe  {one_line(check)}  {answer}{more}"
         case _:
             return ""
 
@@ -130,20 +133,21 @@ def problem(failed: Problem, *, whole: bool = False) -> list[str]:
 
     Only the end of long evidence is shown unless the whole is asked for.
     """
-    step = f"  {failed.step}" if failed.step else ""
+    step = f"  {one_line(failed.step)}" if failed.step else ""
     head = f"{failed.host}{step}  failed: {failed.what} [{failed.code}]"
     evidence = failed.evidence.rstrip().splitlines()
     hidden = 0 if whole else max(0, len(evidence) - EVIDENCE_LINES)
     above = [f"  | ... {count(hidden, 'earlier line')} (-v shows all)"] if hidden else []
     shown = [f"  | {text}" for text in evidence[hidden:]]
     first, *rest = head.splitlines()
-    hint = [f"  next: {failed.hint}"] if failed.hint else []
-    return [first, *(f"  {text}" for text in rest), *above, *shown, *hint]
+    hint = [f"  next: {text}" for text in failed.hint.splitlines()]
+    return [first, *(f"  | {text}" for text in rest), *above, *shown, *hint]
 
 
 def done_about(host: str, result: HostResult) -> str:
     """Return what was done about a host that did not end as wanted."""
-    why = f"{result.problem.what.splitlines()[0]}; " if result.problem else ""
+    told = result.problem.what.splitlines() if result.problem else []
+    why = f"{one_line(told[0])}; " if told else ""
     return f"{host}: {why}{_DONE_ABOUT[result.outcome]}"
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from shipit import deploy, inventory
 from shipit.errors import InputError, Mistake, Place
 from shipit.events import Noted
+from shipit.faces.printable import printable
 from shipit.lab import LabError
 from shipit.offers import wanted_by
 from shipit.rehearse import casting, customers, ledgers, nspawn, playbill, spectator, vagrant
@@ -152,8 +153,8 @@ def _tell(played: Performance, report: Path | None, emit: Emit) -> None:
     emit(Noted(text))
     if report:
         as_page, as_text = _files(report)
-        as_page.write_text(page(played))
-        as_text.write_text(text)
+        as_page.write_text(printable(page(played)))
+        as_text.write_text(printable(text))
         emit(Noted(f"the report: {as_page} and {as_text}"))
 
 
