@@ -1,8 +1,9 @@
 """Answer, as ansible-core does, what inventories mean: the reference that ours is compared with.
 
 Runs as a process of its own, so that Ansible's global state, plugins and warnings stay out of the
-tests; whoever starts it sets ANSIBLE_CONFIG. Each line on stdin is a request in JSON, its sources
-and its selections (pairs of pattern and limit); each line on stdout is the answer.
+tests; whoever starts it sets ANSIBLE_CONFIG. Each line on stdin is a request in JSON, its sources,
+its selections (pairs of pattern and limit), a playbook's folder and a vault password; each line on
+stdout is the answer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from ansible.errors import AnsibleError  # type: ignore[import-untyped]
 from ansible.inventory import group  # type: ignore[import-untyped]
 from ansible.inventory.manager import InventoryManager  # type: ignore[import-untyped]
 from ansible.parsing.dataloader import DataLoader  # type: ignore[import-untyped]
+from ansible.parsing.vault import (  # type: ignore[import-untyped]
+    VaultSecret,
+    VaultSecretsContext,
+)
 from ansible.plugins.loader import init_plugin_loader  # type: ignore[import-untyped]
 from ansible.utils.display import Display  # type: ignore[import-untyped]
 from ansible.vars.manager import VariableManager  # type: ignore[import-untyped]
@@ -80,12 +85,18 @@ def answered(request: dict[str, Any]) -> dict[str, Any]:
     display.error_as_warning = lambda msg, *_, **__: warnings.append(str(msg))
     display.deprecated = lambda *_, **__: None
     loader = DataLoader()
+    if request["vault"]:
+        secret = VaultSecret(request["vault"].encode())
+        loader.set_vault_secrets([("default", secret)])
+        VaultSecretsContext._current = VaultSecretsContext([("default", secret)])
+    if request["playbook"]:
+        loader.set_basedir(request["playbook"])
     try:
         manager = InventoryManager(loader, sources=request["sources"])
     except AnsibleError as error:
         return {"warnings": [str(error)]}
     variables = VariableManager(loader=loader, inventory=manager)
-    variables.safe_basedir = False  # as ansible-inventory without --playbook-dir
+    variables.safe_basedir = bool(request["playbook"])  # as ansible-inventory --playbook-dir
     hosts = manager.get_hosts("all")
     return {
         "warnings": [text for text in warnings if not text.startswith(HARMLESS)],

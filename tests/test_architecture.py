@@ -28,8 +28,10 @@ def parts(package: str, names: str) -> tuple[str, ...]:
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": ("errors", "events", "secret"),
     "input": (
+        "vault",
+        "yamltags",
         "yamlfile",
-        *parts("inventory", "hostnames grouping patterns ini formats"),
+        *parts("inventory", "hostnames grouping patterns ini scripts formats ansiblecfg varsfiles"),
         *parts("spec", "shell words places calendars values models rules foreign telling"),
         "spec.reference",
     ),
@@ -45,7 +47,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "negotiation refusals watch ssh launch wire bulk",
         ),
     ),
-    "text": parts("render", "envfile templating unitnames"),
+    "text": parts("render", "envfile ansiblefilters templating hostvars unitnames"),
     "decision": (
         "phase",
         "appservers",
@@ -69,7 +71,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "glance spectator pulse customers ledgers faults",
         ),
     ),
-    "entry": ("options", "usecases", "conduct", "cli", "__main__"),
+    "entry": ("options", "usecases", "conduct", "passwordoptions", "cli", "__main__"),
 }
 
 # What both sides know of the agent.
@@ -77,7 +79,8 @@ SHARED = ("agent.protocol", "agent.contents", "agent.masking")
 
 # Third-party libraries, each with the one module or package that knows it.
 OWNERS: dict[str, tuple[str, ...]] = {
-    "click": ("cli",),
+    "click": ("cli", "passwordoptions"),
+    "cryptography": ("vault",),
     "fabric": ("transport",),
     "jinja2": ("render",),
     "packaging": ("bundle",),
@@ -85,7 +88,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pydantic": ("spec",),
     "rich": ("faces.console",),
     "structlog": ("faces.jsonlines",),
-    "yaml": ("yamlfile",),
+    "yaml": ("yamlfile", "yamltags"),
 }
 
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}

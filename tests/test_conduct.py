@@ -33,7 +33,7 @@ def test_the_password_for_sudo_is_asked_for_and_never_shown(
         session.face(Noted(f"sudo was told {PASSWORD}"))
         raise RuntimeError(PASSWORD)
 
-    assert conduct(act, asked, UseCases(), lambda: PASSWORD) == 1
+    assert conduct(act, asked, UseCases(), lambda _: PASSWORD) == 1
     (secret,) = given
     assert secret is not None
     assert secret.reveal() == PASSWORD
@@ -47,7 +47,7 @@ def test_nobody_is_asked_for_a_password_that_is_not_wanted(asked: Asked) -> None
         assert session.run().become_password is None
         return 0
 
-    def ask() -> str:
+    def ask(_prompt: str) -> str:
         raise AssertionError
 
     assert conduct(act, Asked(playbook=asked.playbook), UseCases(), ask) == 0
@@ -56,7 +56,7 @@ def test_nobody_is_asked_for_a_password_that_is_not_wanted(asked: Asked) -> None
 def test_an_interrupted_question_for_the_password_is_an_interruption(
     asked: Asked, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def ask() -> str:
+    def ask(_prompt: str) -> str:
         raise KeyboardInterrupt
 
     assert conduct(lambda session: session.run().forks, asked, UseCases(), ask) == 130

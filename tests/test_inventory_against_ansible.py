@@ -30,10 +30,18 @@ class Ansible:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def ask(self, sources: Sequence[str], selections: Sequence[Selection] = ()) -> dict[str, Any]:
+    def ask(
+        self,
+        sources: Sequence[str],
+        selections: Sequence[Selection] = (),
+        *,
+        playbook: str = "",
+        vault: str = "",
+    ) -> dict[str, Any]:
         assert self._process.stdin
         assert self._process.stdout
         request = {"sources": list(sources), "selections": list(selections)}
+        request |= {"playbook": playbook, "vault": vault}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())

@@ -140,8 +140,8 @@ def test_a_fault_in_a_variable_is_told_where_the_variable_is(folder: Path) -> No
 
 
 def test_a_fault_in_the_inventory_is_told_where_it_is_used(folder: Path) -> None:
-    (said,) = refused(folder, BASE + 'root: "{{ a }}"\n', host(a="{{ lookup('env', 'X') }}"))
-    assert said.startswith("playbook.yaml:7:7: the variable 'lookup' is undefined (in the variable")
+    (said,) = refused(folder, BASE + 'root: "{{ a }}"\n', host(a="{{ query('env', 'X') }}"))
+    assert said.startswith("playbook.yaml:7:7: the variable 'query' is undefined (in the variable")
 
 
 def test_all_faults_of_templates_are_told_at_once(folder: Path) -> None:

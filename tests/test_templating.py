@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from shipit.render.templating import TemplateFaultError, Variables, own_templates
+from shipit.yamltags import Raw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +22,7 @@ VALUES: dict[str, object] = {
     "circle": "{{ other }}",
     "other": "{{ circle }}",
     "uses_unknown": "x {{ nowhere }}",
-    "foreign": "{{ lookup('env', 'HOME') }}",
+    "foreign": "{{ query('env', 'HOME') }}",
     "version": "1.10",
 }
 
@@ -82,7 +84,7 @@ def test_templates_are_filled_in_and_lone_expressions_keep_their_type(
         ("{{ [prot] }}", "template-undefined", "the variable 'prot' is undefined", ""),
         ("{{ nested.deeep }}", "template-undefined", "no attribute 'deeep'", ""),
         ("{{ uses_unknown }}", "template-undefined", "'nowhere' is undefined", "uses_unknown"),
-        ("{{ foreign }}", "template-undefined", "'lookup' is undefined", "foreign"),
+        ("{{ foreign }}", "template-undefined", "'query' is undefined", "foreign"),
         ("{{ circle }}", "template-circle", "circle -> other -> circle", "circle"),
         ("{{ port ", "template-syntax", "unexpected end of template", ""),
         ("{% if port %}", "template-syntax", "endif", ""),
@@ -174,3 +176,53 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | Non
 def test_our_own_templates_are_found() -> None:
     names = {path.name for path in own_templates().iterdir()}
     assert {"service.j2", "socket.j2", "timer.j2"} <= names
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{{ true | ternary('a', 'b') }}", "a"),
+        ("{{ '' | ternary('a', 'b') }}", "b"),
+        ("{{ none | ternary('a', 'b', 'c') }}", "c"),
+        ("{{ {'a': 1, 'b': {'c': 1}} | combine({'b': {'d': 2}}) }}", {"a": 1, "b": {"d": 2}}),
+        (
+            "{{ {'b': {'c': 1}} | combine({'b': {'d': 2}}, recursive=True) }}",
+            {"b": {"c": 1, "d": 2}},
+        ),
+        ("{{ {'a': [1, 2]} | combine({'a': [2, 3]}, list_merge='append_rp') }}", {"a": [1, 2, 3]}),
+        ("{{ [{'a': 1}, {'b': 2}] | combine }}", {"a": 1, "b": 2}),
+        ("{{ 'web1.example.com' | regex_replace('^([a-z0-9]+)[.].*$', '\\\\1') }}", "web1"),
+        ("{{ 'aXbx' | regex_replace('x', '-', ignorecase=True) }}", "a-b-"),
+        ("{{ 'two words' | quote }}", "'two words'"),
+        ("{{ lookup('env', 'SHIPIT_TEST') }}", "from env"),
+        ("{{ lookup('ansible.builtin.env', 'SHIPIT_NONE', default='x') }}", "x"),
+    ],
+)
+def test_filters_and_lookups_mean_what_they_mean_to_ansible(
+    monkeypatch: pytest.MonkeyPatch, template: str, value: object
+) -> None:
+    monkeypatch.setenv("SHIPIT_TEST", "from env")
+    assert Variables({}).fill(template) == value
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ lookup('file', '/etc/passwd') }}", "only lookup('env', 'NAME')"),
+        ("{{ [1] | combine({}) }}", "combine takes mappings, not int"),
+        ("{{ {} | combine({}, list_merge='x') }}", "list_merge must be one of replace"),
+        ("a {{ omit }}", "omit is the whole value"),
+    ],
+)
+def test_what_ansible_has_and_templates_here_do_not_is_told(template: str, told: str) -> None:
+    with pytest.raises(TemplateFaultError, match=re.escape(told)):
+        Variables({}).fill(template)
+
+
+def test_a_key_that_is_omitted_is_left_out() -> None:
+    given = {"a": "{{ nothing | default(omit) }}", "b": {"c": "{{ omit }}", "d": 1}}
+    assert Variables({}).fill(given) == {"b": {"d": 1}}
+
+
+def test_an_unsafe_text_is_no_template() -> None:
+    assert Variables({"x": Raw("{{ y }}")}).fill("{{ x }}") == "{{ y }}"

@@ -91,8 +91,9 @@ LAUGHS = "a0: &a0 [x, x]\n" + "".join(
         ("1: a\n0x1: b", "yaml-duplicate-key", "2:1"),
         ("a: !!python/name:os.system x", "yaml-tag", "1:4"),
         ("a: !custom {}", "yaml-tag", "1:4"),
-        ("a: !vault |\n  1234", "vault-unsupported", "1:4"),
-        ("$ANSIBLE_VAULT;1.1;AES256\n3132", "vault-unsupported", "1:1"),
+        ("a: !vault [1]", "vault-damaged", "1:4"),
+        ("$ANSIBLE_VAULT;1.1;AES256\n3132", "vault-damaged", "1:1"),
+        ("$ANSIBLE_VAULT;1.1;AES256\n33310a33310a3331", "vault-locked", "1:1"),
     ],
 )
 def test_mistakes_are_told_with_their_place(text: str, code: str, place: str) -> None:

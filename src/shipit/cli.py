@@ -22,6 +22,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from shipit import __version__
 from shipit.conduct import INTERRUPTED, UNTOUCHED, Asked, Session, conduct, sigterm_as_ctrl_c
 from shipit.errors import InputError, Mistake
+from shipit.passwordoptions import PASSWORDS
 from shipit.usecases import UseCases
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-def _become_password() -> str:
+def _password(prompt: str) -> str:
     try:
-        return str(click.prompt("BECOME password", hide_input=True, err=True, default=""))
+        return str(click.prompt(prompt, hide_input=True, err=True, default=""))
     except click.Abort as error:  # Ctrl-C, or no one to ask
         raise KeyboardInterrupt from error
 
@@ -106,9 +107,7 @@ _TARGETS = (
         metavar="VARS",
         help="Variables: key=value, YAML or JSON, or @file; the last one wins.",
     ),
-    click.Option(
-        ["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password that sudo wants."
-    ),
+    *PASSWORDS,
     _VERBOSE,
     _JSON,
 )
@@ -151,7 +150,7 @@ def command(
     def register(act: Callable[[Session], int]) -> Callable[[Session], int]:
         def callback(**given: Any) -> int:  # noqa: ANN401 - click gives each option its type
             use = click.get_current_context().obj or UseCases()
-            return conduct(act, Asked(**given), use, _become_password)
+            return conduct(act, Asked(**given), use, _password)
 
         program.add_command(
             click.Command(

@@ -58,6 +58,9 @@ class Asked:
     extra_vars: tuple[str, ...] = ()
     forks: int = 30
     ask_become_pass: bool = False
+    ask_vault_pass: bool = False
+    vault_password_file: tuple[Path, ...] = ()
+    vault_id: tuple[str, ...] = ()
     verbose: int = 0
     json: bool = False
     check: bool = False
@@ -84,7 +87,7 @@ class Session:
     face: Face
     use: UseCases
     veil: Veil
-    ask_password: Callable[[], str]
+    ask_password: Callable[[str], str]
 
     def run(self, *, is_rehearsal: bool = False) -> Run:
         """Return what the use cases want to know.
@@ -97,12 +100,19 @@ class Session:
 
         asked = self.asked
         names = options.REHEARSAL_NAMES if is_rehearsal else options.INVENTORY_NAMES
-        inventory = options.inventory(asked.playbook, asked.inventory, os.environ, names)
+        config = options.ansible_config(os.environ)
+        last = () if is_rehearsal else config.inventory
+        inventory = options.inventory(asked.playbook, asked.inventory, os.environ, names, last)
+        ask_vault = self._vault_password if asked.ask_vault_pass else None
+        files, identities = asked.vault_password_file, asked.vault_id
+        passwords = options.passwords(config, files, identities, ask_vault)
         return Run(
             playbook=asked.playbook,
             inventory=inventory,
+            config=config,
+            passwords=passwords,
             limit=asked.limit,
-            extra_vars=options.extra_vars(asked.extra_vars),
+            extra_vars=options.extra_vars(asked.extra_vars, passwords),
             forks=asked.forks,
             become_password=self._become_password() if asked.ask_become_pass else None,
             reason=asked.reason,
@@ -111,15 +121,21 @@ class Session:
         )
 
     def _become_password(self) -> Secret:
+        return self._asked("BECOME password")
+
+    def _vault_password(self, label: str) -> Secret:
+        return self._asked(f"Vault password ({label})" if label else "Vault password")
+
+    def _asked(self, prompt: str) -> Secret:
         from shipit.secret import Mask, Secret
 
-        password = Secret(self.ask_password())
+        password = Secret(self.ask_password(prompt))
         self.veil.learn(Mask([password]))
         return password
 
 
 def conduct(
-    act: Callable[[Session], int], asked: Asked, use: UseCases, ask_password: Callable[[], str]
+    act: Callable[[Session], int], asked: Asked, use: UseCases, ask_password: Callable[[str], str]
 ) -> int:
     """Carry out a command and tell how it ended. Returns the exit status."""
     from shipit.faces.masking import Veil

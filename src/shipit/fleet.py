@@ -81,6 +81,8 @@ class Crew:
 def crew(targets: Sequence[Target], run: Run, emit: Emit) -> Iterator[Crew]:
     """Open a session with every host; those that can't be reached are in `Crew.lost`."""
     _allow_descriptors()
+    for text in dict.fromkeys(text for target in targets for text in _notes(target)):
+        emit(Noted(text))
     endpoints = {target.name: _endpoint(target, run) for target in targets}
     emit(SecretsKnown(Mask(_passwords(endpoints.values()))))
     agent = agentzip.build()
@@ -98,6 +100,13 @@ def crew(targets: Sequence[Target], run: Run, emit: Emit) -> Iterator[Crew]:
                 stack.callback(link.close)
                 made.sessions[name] = stack.enter_context(session)
         yield made
+
+
+def _notes(target: Target) -> Iterator[str]:
+    """Give what an operator should know of how a host's variables were read."""
+    yield from target.host.notes
+    for mistake in target.host.locked:
+        yield f"{mistake.place}: left out: {mistake.what}; {mistake.hint}"
 
 
 def _allow_descriptors() -> None:

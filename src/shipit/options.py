@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipit import yamlfile
 from shipit.errors import InputError, Mistake, Place, ShipitError
-from shipit.inventory import load
+from shipit.inventory import Reading, ansiblecfg, load
+from shipit.vault import NONE, Passwords, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from shipit.inventory.ansiblecfg import AnsibleConfig
+    from shipit.secret import Secret
 
 INVENTORY_VARIABLE = "SHIPIT_INVENTORY"
 INVENTORY_NAMES = (
@@ -33,13 +38,13 @@ def limits(playbook: Path, given: Sequence[Path], environment: Mapping[str, str]
         sources = inventory(playbook, given, environment)
         if any(path.is_file() and os.access(path, os.X_OK) for path in sources):
             return ()
-        known = load(sources)
+        known = load(sources, Reading(may_run=False))
     except ShipitError:
         return ()
     return [*known.groups, *(host.name for host in known.hosts)]
 
 
-def extra_vars(texts: Iterable[str]) -> dict[str, object]:
+def extra_vars(texts: Iterable[str], passwords: Passwords = NONE) -> dict[str, object]:
     """Return the variables of all `-e`; a later one wins.
 
     Raises:
@@ -47,14 +52,14 @@ def extra_vars(texts: Iterable[str]) -> dict[str, object]:
     """
     found: dict[str, object] = {}
     for text in texts:
-        found |= _extra_vars(text.strip())
+        found |= _extra_vars(text.strip(), passwords)
     return found
 
 
-def _extra_vars(text: str) -> dict[str, object]:
+def _extra_vars(text: str, passwords: Passwords) -> dict[str, object]:
     if text.startswith("@"):
         path = Path(text[1:]).expanduser()
-        return _mapping(yamlfile.read(path).value, str(path))
+        return _mapping(yamlfile.read(path, passwords).value, str(path))
     if text.startswith(("{", "[")):
         return _mapping(yamlfile.parse(Path("--extra-vars"), text).value, "--extra-vars")
     return dict(_pair(word) for word in _words(text))
@@ -85,15 +90,44 @@ def _pair(word: str) -> tuple[str, object]:
     raise InputError(Mistake("extra-vars", f"{word!r} sets nothing", Place("--extra-vars"), hint))
 
 
+def ansible_config(environment: Mapping[str, str]) -> AnsibleConfig:
+    """Return what ansible.cfg says, as seen from here."""
+    return ansiblecfg.load(environment, Path.cwd(), Path.home())
+
+
+def passwords(
+    config: AnsibleConfig,
+    files: Iterable[Path],
+    identities: Iterable[str],
+    ask: Callable[[str], Secret] | None,
+) -> Passwords:
+    """Return the vault passwords of a run, in the order in which they are tried.
+
+    Args:
+        config: what ansible.cfg and the environment say; tried last.
+        files: of --vault-password-file.
+        identities: of --vault-id, `LABEL@FILE` or `FILE`.
+        ask: asks a person for the password of a vault id; None for no --ask-vault-pass.
+    """
+    sources = [Source("", partial(ask, ""))] if ask else []
+    named = [("", path) for path in files]
+    for identity in identities:
+        label, at, file = identity.rpartition("@")
+        named.append((label if at else "", Path(file).expanduser()))
+    return Passwords([*sources, *Passwords.of_files([*named, *config.vaults])])
+
+
 def inventory(
     playbook: Path,
     asked: Sequence[Path],
     environment: Mapping[str, str],
     names: Sequence[str] = INVENTORY_NAMES,
+    last: Sequence[Path] = (),
 ) -> tuple[Path, ...]:
     """Return the inventories that are meant: those asked for, SHIPIT_INVENTORY, or one nearby.
 
-    Nearby is beside the playbook, then one folder up, by these names in order.
+    Nearby is beside the playbook, then one folder up, by these names in order. Where there is none,
+    it is `last`: what ansible.cfg says.
 
     Raises:
         InputError: playbook-missing, inventory-missing.
@@ -108,17 +142,19 @@ def inventory(
             origin = "" if asked else f" ({INVENTORY_VARIABLE} names it)"
             what = f"the inventory does not exist{origin}"
             raise InputError(Mistake("inventory-missing", what, Place(str(path))))
-    return chosen or (_nearby(playbook, names),)
+    return chosen or _nearby(playbook, names, tuple(last))
 
 
-def _nearby(playbook: Path, names: Sequence[str]) -> Path:
+def _nearby(playbook: Path, names: Sequence[str], last: tuple[Path, ...]) -> tuple[Path, ...]:
     folder = playbook.resolve().parent
     for place in (folder, folder.parent):
         for name in names:
             found = place / name
             # A folder called hosts is seldom an inventory; one called inventory is.
             if found.is_file() or (name == "inventory" and found.is_dir()):
-                return _as_typed(found)
+                return (_as_typed(found),)
+    if last:
+        return tuple(map(_as_typed, last))
     what = f"there is no inventory beside {playbook}, nor one folder up"
     hint = f"write {folder / INVENTORY_NAMES[0]}, or say -i FILE, or set {INVENTORY_VARIABLE}"
     raise InputError(Mistake("inventory-missing", what, hint=hint))

@@ -62,7 +62,7 @@ class Secret:
         raise TypeError("a Secret is not pickled: it would lie readable wherever that goes")
 
 
-def resolve(reference: str, base: Path, place: Place | None = None) -> Secret:
+def resolve(reference: str | Secret, base: Path, place: Place | None = None) -> Secret:
     """Fetch a secret.
 
     `env:NAME` is an environment variable, `file:PATH` a file's text (relative to `base`, ~ is the
@@ -70,7 +70,7 @@ def resolve(reference: str, base: Path, place: Place | None = None) -> Secret:
     take 30 seconds. One newline at the end of a file or an output is left out.
 
     Args:
-        reference: where the secret is.
+        reference: where the secret is, or the secret itself, out of a vault.
         base: the folder of the playbook.
         place: where the reference stands, for the error.
 
@@ -78,6 +78,8 @@ def resolve(reference: str, base: Path, place: Place | None = None) -> Secret:
         InputError: with the code secret-reference, secret-missing, secret-unreadable,
             secret-command or secret-empty; never shows a value or what the command printed.
     """
+    if isinstance(reference, Secret):
+        return reference
     kind, _, rest = reference.partition(":")
     rest = rest.strip()
     if kind not in KINDS or not rest:

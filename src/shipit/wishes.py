@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from shipit import bundle, inventory, render, secret, spec
 from shipit.errors import InputError, Mistake, merged
+from shipit.inventory.ansiblecfg import AnsibleConfig
 from shipit.render import ReleaseNames
 from shipit.secret import Secret
+from shipit.vault import NONE, Passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +35,8 @@ class Run:
 
     playbook: Path
     inventory: tuple[Path, ...] = ()
+    config: AnsibleConfig = field(default_factory=AnsibleConfig)
+    passwords: Passwords = NONE
     limit: str | None = None
     extra_vars: Mapping[str, object] = field(default_factory=dict)
     forks: int = 30
@@ -91,8 +95,9 @@ def targets(run: Run, *, must_exist: bool = False) -> list[list[Target]]:
     Raises:
         InputError: with everything that is wrong in the inventory and the playbook.
     """
-    drafts = spec.read(run.playbook, must_exist=must_exist)
-    known = inventory.load(run.inventory)
+    drafts = spec.read(run.playbook, run.passwords, must_exist=must_exist)
+    reading = inventory.Reading(run.passwords, run.playbook.resolve().parent, run.config)
+    known = inventory.load(run.inventory, reading)
     found = gathered(lambda draft: _targets_of(draft, known, run), drafts)
     mistakes = list(roots_that_meet(found))
     if mistakes:
@@ -124,6 +129,8 @@ def _meet(one: str, other: str) -> bool:
 
 def _targets_of(draft: Draft, known: inventory.Inventory, run: Run) -> list[Target]:
     def target(host: Host) -> Target:
+        if run.passwords and host.locked:  # the passwords that were given are wrong for it
+            raise InputError(*host.locked)
         deployment = render.deployment(draft, host, run.extra_vars, NAMELESS)
         return Target(draft, host, deployment, run.extra_vars)
 
@@ -176,7 +183,7 @@ def secrets_at_hand(found: Iterable[Target], *, run_commands: bool) -> frozenset
         (reference, target.draft.folder)
         for target in found
         for reference in target.deployment.secrets.values()
-        if run_commands or not reference.startswith("command:")
+        if run_commands or not str(reference).startswith("command:")
     }
     known: set[Secret] = set()
     for reference, folder in references:

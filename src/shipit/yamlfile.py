@@ -13,7 +13,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import yaml
@@ -21,7 +22,9 @@ from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import Reader
 
+from shipit import vault, yamltags
 from shipit.errors import InputError, Mistake, Place
+from shipit.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -44,9 +47,6 @@ _TAB = re.compile(r" *\t")
 _BARE_TEMPLATE = re.compile(r"""[:-] +[^'"#]*\{\{""")
 _MAX_DEPTH = 100
 _MAX_VALUES = 2_000_000
-_VAULT_TAGS = frozenset({"!vault", "!vault-encrypted"})
-_VAULT_HEADER = "$ANSIBLE_VAULT;"
-_VAULT_HINT = "vault is not supported: use `secrets:` in the playbook with env:, file: or command:"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Document:
     Attributes:
         path: the file, as it was asked for.
         value: dict, list, str, int, float, bool, None, date or datetime; None for an empty file.
+            Also Vaulted for `!vault` and Raw for `!unsafe`; of a file that is encrypted as a whole,
+            every text is a Secret.
     """
 
     path: Path
@@ -87,30 +89,30 @@ class Document:
         return _place(self.path, found[0] if found else node)
 
 
-def read(path: Path) -> Document:
-    """Read a YAML or JSON file.
+def read(path: Path, passwords: vault.Passwords = vault.NONE) -> Document:
+    """Read a YAML or JSON file, also one that ansible-vault has encrypted.
 
     Raises:
         InputError: with the code file-missing, file-unreadable, yaml-syntax, yaml-duplicate-key,
-            yaml-tag or vault-unsupported.
+            yaml-tag or those of vault.
     """
-    return parse(path, text_of(path))
+    return parse(path, text_of(path), passwords)
 
 
-def parse(path: Path, text: str) -> Document:
+def parse(path: Path, text: str, passwords: vault.Passwords = vault.NONE) -> Document:
     """Read YAML or JSON from a text; the path is only for the places in errors.
 
     Raises:
         InputError: as of read, less those of the file itself.
     """
-    if text.startswith(_VAULT_HEADER):
-        place = Place(str(path), 1, 1)
-        what = "the file is encrypted with ansible-vault"
-        raise InputError(Mistake("vault-unsupported", what, place, _VAULT_HINT))
+    if vault.is_encrypted(text):
+        plain = passwords.open(text, Place(str(path), 1, 1))
+        opened = parse(path, plain, passwords)
+        return replace(opened, value=yamltags.mapped(opened.value, Secret))
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_hook=yamltags.in_json(Place(str(path)), passwords))
     except ValueError:  # most files are YAML; its parser tells what is wrong
-        return _parse_yaml(path, text)
+        return _parse_yaml(path, text, passwords)
     except RecursionError as error:
         raise _too_deep(path) from error
     return _with_places(path, text, value)
@@ -136,13 +138,13 @@ def _with_places(path: Path, text: str, value: object) -> Document:
     return Document(path, value, root)
 
 
-def _parse_yaml(path: Path, text: str) -> Document:
+def _parse_yaml(path: Path, text: str, passwords: vault.Passwords) -> Document:
     root = _compose(path, text)
     if root is None:
         return Document(path, None)
     _refuse_faults(path, root)
     try:
-        value = SafeConstructor().construct_document(root)
+        value = yamltags.Constructor(passwords, partial(_place, path)).construct_document(root)
     except yaml.MarkedYAMLError as error:
         raise InputError(_syntax_mistake(path, text, error)) from error
     except RecursionError as error:
@@ -273,14 +275,14 @@ def _parts(node: Node) -> Iterable[Node]:
 
 
 def _faults(path: Path, node: Node) -> Iterator[Mistake]:
-    if node.tag in _VAULT_TAGS:
-        what = f"{node.tag} is not supported"
-        yield Mistake("vault-unsupported", what, _place(path, node), _VAULT_HINT)
-    elif node.tag not in _SAFE_TAGS:
+    if node.tag in yamltags.VAULT_TAGS and not isinstance(node, ScalarNode):
+        what, hint = f"{node.tag} must be a text", "write `!vault |`, and what ansible-vault made"
+        yield Mistake("vault-damaged", what, _place(path, node), hint)
+    elif node.tag not in _SAFE_TAGS | yamltags.OWN_TAGS:
         shown = node.tag.removeprefix(_TAG)
         hint = "write a plain value: text, number, true, false, null, a list or a mapping"
         yield Mistake("yaml-tag", f"the tag {shown} is not supported", _place(path, node), hint)
-    elif isinstance(node, ScalarNode) and node.tag != _MERGE:
+    elif isinstance(node, ScalarNode) and node.tag not in {_MERGE, *yamltags.OWN_TAGS}:
         yield from _bad_scalar(path, node)
     elif isinstance(node, MappingNode):
         yield from _duplicates(path, node)

@@ -1,36 +1,58 @@
 """Know the hosts: which there are, in which groups, with which variables.
 
 Promises that an inventory that Ansible accepts means the same here: the order of hosts, the
-groups, the merged variables and their precedence, group_vars/ and host_vars/ beside each source.
-Values with {{ }} are kept as they are: rendering is somebody else's. It connects to nothing, and
-it reads no group_vars/ beside a playbook.
+groups, the merged variables and their precedence, group_vars/ and host_vars/ beside each source and
+beside the playbook, what ansible-vault has encrypted, the defaults of ansible.cfg.
+Values with {{ }} are kept as they are: rendering is somebody else's. It connects to nothing.
 
 Where Ansible warns and goes on, or takes a mistake for something else, this refuses: the modules
-grouping, hostnames, formats and patterns each list what they are stricter about.
-Not supported: vault, inventory plugins, TOML.
+grouping, hostnames, formats and patterns each list what they are stricter about. What only Ansible
+can read (plugins, TOML) is read by its program. docs/inventory.md has the whole of it.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipit import yamlfile
 from shipit.errors import InputError, Mistake, Place
-from shipit.inventory import formats, hostnames, patterns
+from shipit.inventory import formats, hostnames, patterns, scripts
+from shipit.inventory.ansiblecfg import AnsibleConfig
 from shipit.inventory.grouping import ALL, Grouping
+from shipit.inventory.varsfiles import VarsFiles, merging, replacing
+from shipit.vault import NONE, Passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from shipit.inventory.varsfiles import Merge
 
 _NOT_INVENTORIES = re.compile(
     r"^\.|^(host_vars|group_vars|vars_plugins)$"
     r"|(\.pyc|\.pyo|\.swp|\.bak|~|\.rpm|\.md|\.txt|\.rst|\.orig|\.cfg|\.retry)$"
 )
-_VARS_ENDINGS = ("", ".yml", ".yaml", ".json")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an inventory means depends on, besides its sources.
+
+    Attributes:
+        passwords: for what ansible-vault has encrypted.
+        playbook_dir: where the playbook is; its group_vars/ and host_vars/ count, too.
+        config: what ansible.cfg says.
+        may_run: whether ansible-inventory may be started.
+    """
+
+    passwords: Passwords = NONE
+    playbook_dir: Path | None = None
+    config: AnsibleConfig = field(default_factory=AnsibleConfig)
+    may_run: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,11 +64,23 @@ class Host:
         groups: the names of its groups but `all`, sorted: Ansible's group_names.
         vars: its variables, merged; inventory_hostname, inventory_hostname_short, group_names,
             inventory_file and inventory_dir among them. May hold secrets: not shown by repr.
+        defaults: connection variables that ansible.cfg gives; the host's own win.
+        magic: what templates know besides: groups, playbook_dir, ansible_playbook_python.
+        peers: the variables of all hosts, by name: Ansible's hostvars.
+        locked: why files about it could not be opened; its variables lack what they say.
+        notes: what an operator should know of how it was read.
     """
 
     name: str
     groups: tuple[str, ...]
     vars: Mapping[str, object] = field(repr=False, hash=False)
+    defaults: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+    magic: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+    peers: Mapping[str, Mapping[str, object]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    locked: tuple[Mistake, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -79,28 +113,48 @@ class Inventory:
         return tuple(by_name[name] for name in names)
 
 
-def load(sources: Sequence[Path]) -> Inventory:
+def load(sources: Sequence[Path], reading: Reading = Reading()) -> Inventory:
     """Read inventory sources, each adding to and overriding those before it.
 
     A source is a file (YAML, JSON, INI), an executable, a directory of these, or a list of hosts
-    with a comma in it (`localhost,`).
+    with a comma in it (`localhost,`). If one of them is for Ansible alone, it reads all of them.
 
     Raises:
         InputError: with all mistakes found.
     """
     grouping = Grouping()
-    for source in sources:
+    _read(grouping, sources, reading)
+    grouping.settle()
+    merge = merging if reading.config.merges else replacing
+
+    def files_in(folders: list[Path]) -> VarsFiles:
+        return VarsFiles(folders, reading.passwords, merge)
+
+    beside = files_in([folder for source in sources for folder in _folder_of(source)])
+    play = files_in([reading.playbook_dir] if reading.playbook_dir else [])
+    inventory = _Merging(grouping, beside, play, merge).inventory(tuple(sources), reading)
+    if beside.mistakes or play.mistakes:
+        raise InputError(*dict.fromkeys([*beside.mistakes, *play.mistakes]))
+    return inventory
+
+
+def _read(grouping: Grouping, sources: Sequence[Path], reading: Reading) -> None:
+    """Add what the sources say; mistakes go to the grouping."""
+    try:
+        parts = [part for source in sources for part in _files_of(source)]
+        for_ansible = next(filter(formats.is_for_ansible, parts), None)
+        if for_ansible is not None and reading.may_run:
+            reason = Place(str(for_ansible))
+            scripts.read_by_ansible(grouping, sources, reason, reading.passwords)
+            return
+    except InputError as error:
+        grouping.mistakes.extend(error.mistakes)
+        return
+    for part in parts:
         try:
-            for part in _files_of(source):
-                formats.read(grouping, part)
+            formats.read(grouping, part, reading.passwords)
         except InputError as error:
             grouping.mistakes.extend(error.mistakes)
-    grouping.settle()
-    files = _VarsFiles([folder for source in sources for folder in _folder_of(source)])
-    inventory = _merge(grouping, files, tuple(sources))
-    if files.mistakes:
-        raise InputError(*files.mistakes)
-    return inventory
 
 
 def _files_of(source: Path) -> Iterator[Path]:
@@ -125,33 +179,72 @@ def _folder_of(source: Path) -> list[Path]:
     return [source.parent] if source.exists() else []
 
 
-def _merge(grouping: Grouping, files: _VarsFiles, sources: tuple[Path, ...]) -> Inventory:
-    groups_of = grouping.groups_of_hosts()
-    common = dict(grouping.groups[ALL].vars)
+@dataclass(frozen=True)
+class _Merging:
+    """Merges what is known of each host, in Ansible's order of precedence."""
 
-    def merged(name: str, own: Mapping[str, object]) -> dict[str, object]:
-        groups = groups_of.get(name, ())
-        inline = [grouping.groups[group].vars for group in groups]
-        from_files = [files.of("group_vars", [ALL]), files.of("group_vars", groups)]
-        layers = [common, *inline, *from_files, own, files.of("host_vars", [name])]
-        return {key: value for layer in layers for key, value in layer.items()}
+    grouping: Grouping
+    beside: VarsFiles  # the sources
+    play: VarsFiles  # beside the playbook
+    merge: Merge
 
-    def host(name: str, own: Mapping[str, object], about: Mapping[str, object]) -> Host:
-        groups = tuple(sorted(groups_of.get(name, ())))
-        return Host(name, groups, {**merged(name, own), **_about(name, groups), **about})
+    def inventory(self, sources: tuple[Path, ...], reading: Reading) -> Inventory:
+        grouping, members = self.grouping, self.grouping.hosts
+        groups_of = grouping.groups_of_hosts()
+        groups = {name: grouping.members(name) for name in grouping.groups}
+        peers: dict[str, Mapping[str, object]] = {}
+        magic = {**_magic(reading), "groups": {name: list(found) for name, found in groups.items()}}
 
-    members = grouping.hosts
-    local = {"ansible_connection": "local"}
-    return Inventory(
-        hosts=tuple(
-            host(name, members[name].vars, _origin(members[name].source))
-            for name in grouping.members(ALL)
-        ),
-        groups={name: grouping.members(name) for name in grouping.groups},
-        sources=sources,
-        implicit=tuple(host(n, local, {}) for n in patterns.LOCALHOSTS if n not in members),
-        read_order=tuple(members),
-    )
+        def host(name: str, own: Mapping[str, object], about: Mapping[str, object]) -> Host:
+            above = groups_of.get(name, ())
+            direct = tuple(sorted(above))
+            found = {**self._vars(name, above, own), **_about(name, direct), **about}
+            locked = tuple(dict.fromkeys(self._locked(name, above)))
+            peers[name] = found
+            defaults, notes = reading.config.variables, reading.config.notes
+            return Host(name, direct, found, defaults, magic, peers, locked, notes)
+
+        local = {"ansible_connection": "local"}
+        return Inventory(
+            hosts=tuple(
+                host(name, members[name].vars, _origin(members[name].source))
+                for name in grouping.members(ALL)
+            ),
+            groups=groups,
+            sources=sources,
+            implicit=tuple(host(n, local, {}) for n in patterns.LOCALHOSTS if n not in members),
+            read_order=tuple(members),
+        )
+
+    def _vars(
+        self, name: str, groups: tuple[str, ...], own: Mapping[str, object]
+    ) -> Mapping[str, object]:
+        layers = [
+            self.grouping.groups[ALL].vars,
+            *(self.grouping.groups[group].vars for group in groups),
+            self.beside.of("group_vars", [ALL]),
+            self.play.of("group_vars", [ALL]),
+            self.beside.of("group_vars", groups),
+            self.play.of("group_vars", groups),
+            own,
+            self.beside.of("host_vars", [name]),
+            self.play.of("host_vars", [name]),
+        ]
+        nothing: Mapping[str, object] = {}
+        return reduce(self.merge, layers, nothing)
+
+    def _locked(self, name: str, groups: tuple[str, ...]) -> Iterator[Mistake]:
+        for files in (self.beside, self.play):
+            yield from files.locked("group_vars", [ALL, *groups])
+            yield from files.locked("host_vars", [name])
+
+
+def _magic(reading: Reading) -> dict[str, object]:
+    here = reading.playbook_dir or Path()
+    return {
+        "playbook_dir": os.path.abspath(here),  # noqa: PTH100 - symlinks stay: as in Ansible
+        "ansible_playbook_python": sys.executable,
+    }
 
 
 def _about(name: str, groups: tuple[str, ...]) -> dict[str, object]:
@@ -169,74 +262,3 @@ def _origin(source: str) -> dict[str, object]:
         return {"inventory_file": source, "inventory_dir": None}
     path = os.path.abspath(source)  # noqa: PTH100 - `..` goes, symlinks stay: as in Ansible
     return {"inventory_file": path, "inventory_dir": str(Path(path).parent)}
-
-
-class _VarsFiles:
-    """The variables in group_vars/ and host_vars/ of some folders; each file is read once."""
-
-    def __init__(self, folders: list[Path]) -> None:
-        self.mistakes: list[Mistake] = []
-        self._folders = [folder.resolve() for folder in folders]
-        self._known: dict[Path, dict[str, object]] = {}
-
-    def of(self, kind: str, names: Sequence[str]) -> dict[str, object]:
-        """Merge what all folders say about these groups or hosts; what comes later counts."""
-        merged: dict[str, object] = {}
-        for folder in self._folders:
-            for name in names:
-                merged.update(self._of_one(folder / kind, name))
-        return merged
-
-    def _of_one(self, folder: Path, name: str) -> dict[str, object]:
-        key = folder / name
-        if name.startswith("/"):  # as in Ansible: such a name has no files
-            return {}
-        if key not in self._known:
-            self._known[key] = {}
-            for path in self._paths(folder, name):
-                self._known[key].update(self._read(path))
-        return self._known[key]
-
-    def _paths(self, folder: Path, name: str) -> list[Path]:
-        """Return the files for one name: all in the folder NAME/, or NAME, NAME.yml ..."""
-        if folder.exists() and not folder.is_dir():
-            what = f"{folder.name} must be a directory"
-            mistake = Mistake("inventory-vars", what, Place(str(folder)))
-            self.mistakes += [] if mistake in self.mistakes else [mistake]
-            return []
-        for ending in _VARS_ENDINGS:
-            path = folder / f"{name}{ending}"
-            if path.is_dir():
-                return list(_vars_files(path))
-            if path.exists():
-                return [path]
-        return []
-
-    def _read(self, path: Path) -> dict[str, object]:
-        try:
-            document = yamlfile.read(path)
-        except InputError as error:
-            self.mistakes += error.mistakes
-            return {}
-        content = document.value or {}
-        if not isinstance(content, dict):
-            what = "a file of variables must be a mapping, `name: value` a line"
-            self.mistakes.append(Mistake("inventory-vars", what, document.place()))
-            return {}
-        for name in content:
-            if not isinstance(name, str):
-                what = f"a variable's name must be text, not {name!r}"
-                place = document.key_place([name])
-                self.mistakes.append(Mistake("inventory-variable", what, place, "put it in quotes"))
-        return content
-
-
-def _vars_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.endswith("~"):
-            continue
-        ending = os.path.splitext(path)[1]  # noqa: PTH122 - as in Ansible, also for `name.`
-        if path.is_dir() and not ending:
-            yield from _vars_files(path)
-        elif path.is_file() and ending in _VARS_ENDINGS:
-            yield path

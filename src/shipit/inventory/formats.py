@@ -3,24 +3,25 @@
 Promises to choose the format as Ansible does. An executable file that begins with #! or is a
 program is asked with --list (and, where its answer has no `_meta`, once a host with --host), within
 a time limit. A list of hosts is a source with a comma that is no file: `web1,web2`, `localhost,`.
+What ansible-vault has encrypted is opened first.
 
 Stricter than Ansible, which skips with a warning, or without: an unknown key under a group, a group
-that is no mapping, a source that is missing or fails. Not supported, and said so: inventory plugins
-(files with a `plugin:` key) and TOML.
+that is no mapping, a source that is missing or fails. Inventory plugins (files with a `plugin:`
+key) and TOML are for `scripts.read_by_ansible`: ask `is_for_ansible`.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shipit import yamlfile
+from shipit import vault, yamlfile
 from shipit.errors import InputError, Mistake, Place, nearest
 from shipit.inventory import hostnames, ini
 from shipit.inventory.grouping import UNGROUPED
+from shipit.inventory.scripts import SECTIONS, Answers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,15 +29,33 @@ if TYPE_CHECKING:
     from shipit.inventory.grouping import Group, Grouping, Where
     from shipit.yamlfile import Document
 
-_SECTIONS = ("hosts", "children", "vars")
 _YAML_ENDINGS = ("", ".yaml", ".yml", ".json")
 _PROGRAM_STARTS = (b"#!", b"\x7fELF")
+_PLUGIN = re.compile(r"^['\"]?plugin['\"]?\s*:\s*\S", re.MULTILINE)
 _SCRIPT_SECONDS = 30.0
 _EXAMPLE = "for example: {all: {hosts: {web1.example.com: }}}"
 Loc = tuple[str | int, ...]
 
 
-def read(grouping: Grouping, source: Path, *, seconds: float = _SCRIPT_SECONDS) -> None:
+def is_for_ansible(source: Path) -> bool:
+    """Whether only ansible-inventory can read this file: it configures a plugin, or is TOML."""
+    if not source.is_file() or _is_program(source):
+        return False
+    if source.suffix == ".toml":
+        return True
+    try:
+        return source.suffix in (".yml", ".yaml") and bool(_PLUGIN.search(yamlfile.text_of(source)))
+    except InputError:  # told by the reading that comes next
+        return False
+
+
+def read(
+    grouping: Grouping,
+    source: Path,
+    passwords: vault.Passwords = vault.NONE,
+    *,
+    seconds: float = _SCRIPT_SECONDS,
+) -> None:
     """Add what one file, executable or list of hosts says; mistakes go to the grouping.
 
     Raises:
@@ -46,14 +65,34 @@ def read(grouping: Grouping, source: Path, *, seconds: float = _SCRIPT_SECONDS) 
     if "," in name and not source.exists():
         _read_list(grouping, name)
     elif _is_program(source):
-        _Script(grouping, source, seconds).read()
-    elif source.suffix == ".toml":
-        what = "an inventory in TOML is not supported"
-        raise InputError(Mistake("inventory-format", what, Place(name), "use YAML or INI"))
-    elif os.path.splitext(name)[1] not in _YAML_ENDINGS:  # noqa: PTH122 - `.hosts` has no suffix, `hosts.` has one: as in Ansible
-        ini.read(grouping, name, yamlfile.text_of(source))
+        Answers(grouping, source, passwords, seconds).read([str(source.absolute())])
     else:
-        _read_yaml_or_ini(grouping, source)
+        _read_text(grouping, source, passwords)
+
+
+def _read_text(grouping: Grouping, source: Path, passwords: vault.Passwords) -> None:
+    """Read a file of text; where it is a script that can't be run, say so instead of its lines."""
+    text = yamlfile.text_of(source)
+    is_script = text.startswith("#!")
+    grouping.is_secret = vault.is_encrypted(text)
+    if grouping.is_secret:
+        text = passwords.open(text, Place(str(source), 1, 1))
+    trial = grouping.mistakes
+    known = len(trial)
+    try:
+        # Not .suffix: `.hosts` has none, `hosts.` has one: as in Ansible.
+        if os.path.splitext(source)[1] not in _YAML_ENDINGS:  # noqa: PTH122
+            ini.read(grouping, str(source), text)
+        else:
+            _read_yaml_or_ini(grouping, source, text, passwords)
+    except InputError as error:
+        trial.extend(error.mistakes)
+    finally:
+        grouping.is_secret = False
+    if is_script and len(trial) > known:
+        what = "this begins like a script (#!), and is not executable"
+        place, hint = Place(str(source), 1, 1), f"chmod +x {source}"
+        trial[known:] = [Mistake("inventory-script", what, place, hint)]
 
 
 def _read_list(grouping: Grouping, source: str) -> None:
@@ -64,10 +103,11 @@ def _read_list(grouping: Grouping, source: str) -> None:
         _add_hosts(grouping, entry, source, where, group=grouping.groups[UNGROUPED])
 
 
-def _read_yaml_or_ini(grouping: Grouping, source: Path) -> None:
-    text = yamlfile.text_of(source)
+def _read_yaml_or_ini(
+    grouping: Grouping, source: Path, text: str, passwords: vault.Passwords
+) -> None:
     try:
-        document = yamlfile.parse(source, text)
+        document = yamlfile.parse(source, text, passwords)
     except InputError:
         if _is_meant_as_yaml(source, text):
             raise
@@ -116,11 +156,7 @@ class _Yaml:
 
     def read(self) -> None:
         groups = self._document.value
-        if isinstance(groups, dict) and groups.get("plugin"):
-            what = "inventory plugins (`plugin:`) are not supported"
-            hint = "give an executable that answers --list instead"
-            self._grouping.wrong("inventory-plugin", what, self._key(("plugin",)), hint)
-        elif isinstance(groups, dict):
+        if isinstance(groups, dict):
             for name, content in groups.items():
                 self._read_group((name,), content)
         elif groups:
@@ -132,7 +168,7 @@ class _Yaml:
 
     def _read_group(self, loc: Loc, content: object) -> Group | None:
         if not (content is None or isinstance(content, dict)):
-            what = f"the group '{loc[-1]}' must be a mapping of {', '.join(_SECTIONS)}"
+            what = f"the group '{loc[-1]}' must be a mapping of {', '.join(SECTIONS)}"
             self._grouping.wrong("inventory-group", what, self._key(loc))
             return None
         group = self._grouping.add_group(loc[-1], self._key(loc))
@@ -143,7 +179,7 @@ class _Yaml:
 
     def _read_section(self, group: Group, loc: Loc, entries: object) -> None:
         section = loc[-1]
-        if section not in _SECTIONS:
+        if section not in SECTIONS:
             what = f"unknown key '{section}' in the group '{group.name}'"
             self._grouping.wrong("inventory-key", what, self._key(loc), _section_hint(loc))
             return
@@ -182,9 +218,9 @@ class _Yaml:
 
 
 def _section_hint(loc: Loc) -> str:
-    if loc[0] in _SECTIONS:
+    if loc[0] in SECTIONS:
         return f"'{loc[0]}' is taken for a group here: put it under `all:`"
-    return nearest(str(loc[-1]), _SECTIONS) or f"known are {', '.join(_SECTIONS)}"
+    return nearest(str(loc[-1]), SECTIONS) or f"known are {', '.join(SECTIONS)}"
 
 
 def _is_program(source: Path) -> bool:
@@ -196,92 +232,3 @@ def _is_program(source: Path) -> bool:
             return file.read(4).startswith(_PROGRAM_STARTS)
     except OSError:  # told by the reading that comes next
         return False
-
-
-class _Script:
-    """The groups that an executable inventory answers with."""
-
-    def __init__(self, grouping: Grouping, source: Path, seconds: float) -> None:
-        self._grouping = grouping
-        self._source = str(source)
-        self._program = str(source.absolute())
-        self._seconds = seconds
-
-    def read(self) -> None:
-        groups = self._mapping("the answer to --list", self._ask("--list"))
-        meta = groups.pop("_meta", None)
-        members = [self._group(group, content) for group, content in groups.items()]
-        names = dict.fromkeys(name for hosts in members for name in hosts)
-        if meta is None:
-            known: dict[str, object] = {name: self._ask("--host", name) for name in names}
-        else:
-            hostvars = self._mapping("_meta", meta).get("hostvars")
-            known = self._mapping("_meta.hostvars", hostvars)
-        for name in names:
-            for key, value in self._mapping(f"the variables of '{name}'", known.get(name)).items():
-                self._grouping.set_var(self._grouping.hosts[name].vars, key, value, self._where)
-
-    def _where(self) -> Place:
-        return Place(self._source)
-
-    def _failure(self, what: str, hint: str = "") -> InputError:
-        return InputError(Mistake("inventory-script", what, self._where(), hint))
-
-    def _mapping(self, what: str, value: object) -> dict[str, object]:
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise self._failure(f"{what} must be a JSON object, not {type(value).__name__}")
-        return value
-
-    def _ask(self, *question: str) -> object:
-        asked = " ".join(question)
-        try:
-            answer = subprocess.run(
-                [self._program, *question],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self._seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            what = f"the inventory script did not answer {asked} within {self._seconds:g} s"
-            raise self._failure(what) from error
-        except OSError as error:
-            raise self._failure(f"the inventory script cannot be run: {error.strerror}") from error
-        if answer.returncode:
-            said = answer.stderr.decode(errors="replace").strip()
-            what = f"the inventory script ended with status {answer.returncode} on {asked}"
-            raise self._failure(what, said)
-        if question[0] == "--host" and not answer.stdout.strip():
-            return {}
-        try:
-            return json.loads(answer.stdout)
-        except ValueError as error:
-            raise self._failure(f"the answer to {asked} is not JSON: {error}") from error
-
-    def _group(self, name: str, content: object) -> list[str]:
-        """Add a group and return the names of the hosts in it."""
-        group = self._grouping.add_group(name, self._where)
-        if isinstance(content, list):  # the oldest form of the answer
-            content = {"hosts": content}
-        content = self._mapping(f"the group '{name}'", content)
-        if group is None or not any(key in content for key in _SECTIONS):
-            what = f"the group '{name}' has none of {', '.join(_SECTIONS)}"
-            raise self._failure(what, "leave an empty group out")
-        hosts = [self._host(group, host) for host in self._names(name, content, "hosts")]
-        for key, value in self._mapping(f"'{name}.vars'", content.get("vars")).items():
-            self._grouping.set_group_var(group, key, value, self._where)
-        for child in self._names(name, content, "children"):
-            if self._grouping.add_group(child, self._where):
-                self._grouping.add_child(name, child, self._where)
-        return hosts
-
-    def _names(self, group: str, content: dict[str, object], section: str) -> list[str]:
-        names = content.get(section, [])
-        if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
-            raise self._failure(f"'{group}.{section}' must be a list of names")
-        return names
-
-    def _host(self, group: Group, name: str) -> str:
-        return self._grouping.add_host(name, self._source, self._where, group=group).name

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shipit.errors import InputError, Mistake, Place
+from shipit.secret import Secret
+from shipit.yamltags import mapped
 
 ALL = "all"
 UNGROUPED = "ungrouped"
@@ -51,6 +53,7 @@ class Grouping:
         self.groups: dict[str, Group] = {}
         self.hosts: dict[str, Member] = {}
         self.mistakes: list[Mistake] = []
+        self.is_secret = False  # while a source that was encrypted is read
         for name in (ALL, UNGROUPED):
             self.groups[name] = Group(name, lambda: Place(""))
         self._link(ALL, UNGROUPED)
@@ -101,7 +104,7 @@ class Grouping:
 
     def set_var(self, onto: dict[str, object], name: object, value: object, where: Where) -> None:
         if isinstance(name, str) and name:
-            onto[name] = value
+            onto[name] = mapped(value, Secret) if self.is_secret else value
         else:
             what = f"a variable's name must be text, not {name!r}"
             self.wrong("inventory-variable", what, where, "put it in quotes")
@@ -186,7 +189,8 @@ class Grouping:
 
     def _refuse_shared_names(self) -> None:
         for name in self.hosts:
-            if name in self.groups:
+            # A group of the one host of its own name means the same either way.
+            if name in self.groups and self.members(name) != (name,):
                 what = f"'{name}' is the name of both a group and a host"
                 hint = f"rename one of them: the pattern `{name}` would mean the host alone"
                 self.wrong("inventory-name-twice", what, self.hosts[name].where, hint)

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from shipit import spec
 from shipit.agent import contents
 from shipit.errors import InputError, Mistake, Place
-from shipit.render import templating, unitnames
+from shipit.render import hostvars, templating, unitnames
+from shipit.render.ansiblefilters import without_omitted
 from shipit.render.envfile import env_file, revealed
 from shipit.render.templating import TemplateFaultError, Variables, page
 from shipit.spec.words import RESERVED
+from shipit.vault import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,8 +96,9 @@ def deployment(
     variables = {**(own if isinstance(own, dict) else {}), **extra_vars}
     names = {key: draft.values.get(key, _DEFAULTS.get(key, "")) for key in ("app", "root", "user")}
     secrets = draft.values.get("secrets")
-    scope = Variables(
-        {**host.vars, **variables, **names, "release": asdict(release)},
+    scope = hostvars.scope(
+        host,
+        {**variables, **names, "release": asdict(release)},
         [str(name) for name in secrets] if isinstance(secrets, dict) else (),
     )
     filling = _Filling(draft, host, scope)
@@ -115,11 +118,15 @@ class _Filling:
 
     def of(self, value: object, loc: tuple[str | int, ...]) -> object:
         if isinstance(value, dict):
-            return {key: self.of(item, (*loc, key)) for key, item in value.items()}
+            filled = {key: self.of(item, (*loc, key)) for key, item in value.items()}
+            return without_omitted(filled)
         if isinstance(value, list):
             return [self.of(item, (*loc, index)) for index, item in enumerate(value)]
         try:
-            return self._scope.fill(value)
+            found = self._scope.fill(value)
+            if loc[:1] != ("secrets",):
+                templating.refuse_secret(found)
+            return found  # noqa: TRY300 - the check belongs to the filling
         except TemplateFaultError as fault:
             self.mistakes.append(_told(fault, self._host, self._place(fault, loc)))
             return value
@@ -133,6 +140,9 @@ class _Filling:
 
 def _told(fault: TemplateFaultError, host: Host, place: Place | None) -> Mistake:
     found = templating.mistake(fault, place)
+    if fault.code == "template-undefined" and host.locked:
+        files = ", ".join(str(mistake.place) for mistake in host.locked)
+        found = replace(found, hint=f"{found.hint}; it may be in {files}: {WAYS}")
     return replace(found, hosts=(host.name,))
 
 
@@ -143,7 +153,7 @@ def value(written: object, host: Host, extra_vars: Mapping[str, object]) -> obje
         InputError: a template in it can't be filled.
     """
     try:
-        return Variables({**host.vars, **extra_vars}).fill(written)
+        return hostvars.scope(host, extra_vars).fill(written)
     except TemplateFaultError as fault:
         raise InputError(_told(fault, host, None)) from fault
 
@@ -173,8 +183,8 @@ def release_texts(
         InputError: with everything that is wrong in templates, files and environment.
     """
     names = {"app": deployment.app, "root": deployment.root, "user": deployment.user}
-    values = {**host.vars, **deployment.vars, **names, "release": asdict(release)}
-    scope = Variables(values, tuple(deployment.secrets))
+    values = {**deployment.vars, **names, "release": asdict(release)}
+    scope = hostvars.scope(host, values, tuple(deployment.secrets))
     writer = _Writer(host, scope)
     for service in unitnames.named(deployment, release.id):
         writer.units(service, release.path)

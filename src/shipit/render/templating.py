@@ -5,7 +5,9 @@ other, are rendered only when they are used, and a circle is told; that a value 
 expression and nothing else (`"{{ port }}"`) keeps the type it has; and that a template can neither
 reach Python's insides nor change what it is given. Knows nothing of playbooks.
 
-Of Ansible's filters there are those that jinja2 has, to_json and bool.
+What a text makes of a secret (a variable that ansible-vault had encrypted) is a Secret as a whole.
+
+Of Ansible's filters there are those that jinja2 has and those of `ansiblefilters`.
 """
 
 from __future__ import annotations
@@ -36,7 +38,11 @@ from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
-from shipit.errors import Mistake, Place, nearest
+from shipit.errors import InputError, Mistake, Place, nearest
+from shipit.render.ansiblefilters import FILTERS, OMIT, lookup, without_omitted
+from shipit.secret import Secret
+from shipit.vault import Vaulted
+from shipit.yamltags import Raw, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -44,6 +50,9 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from jinja2.environment import TemplateExpression
 
+_SECRET = "secret-in-template"  # noqa: S105 - a code
+_SECRET_WHAT = "this uses a variable that ansible-vault had encrypted"  # noqa: S105 - a sentence
+_SECRET_WAY = 'secrets get into the environment alone: write `secrets: {NAME: "{{ variable }}"}`'  # noqa: S105
 OWN = "shipit"  # the folder that our own templates are in, as seen from templates
 _DEEPEST = 50  # variables that refer to each other in a row
 _ASKED = "_variables"  # the key of a context that leads to the lazy variables
@@ -88,6 +97,7 @@ class Variables:
         self._values = {**{name: _Hidden(name) for name in secrets}, **values}
         self._rendered: dict[str, object] = {}
         self._open: list[str] = []
+        self._has_secret = False  # what is being filled in has asked for a secret
 
     def __contains__(self, name: object) -> bool:
         return name in self._values
@@ -122,25 +132,43 @@ class Variables:
         Raises:
             TemplateFaultError: for the first one that can't be rendered.
         """
+        if isinstance(value, Raw):
+            return str(value)
         if isinstance(value, str):
             return self.fill_text(value)
         if isinstance(value, dict):
-            return {key: self.fill(item) for key, item in value.items()}
+            return without_omitted({key: self.fill(item) for key, item in value.items()})
         if isinstance(value, list):
             return [self.fill(item) for item in value]
-        return value
+        return opened(value)
+
+    def revealed(self, value: object) -> object:
+        """Return a value for a template to use; whatever it makes of a secret is one, too."""
+        if isinstance(value, Secret):
+            self._has_secret = True
+            return value.reveal()
+        if isinstance(value, dict):
+            return {key: self.revealed(item) for key, item in value.items()}
+        return [self.revealed(item) for item in value] if isinstance(value, list) else value
 
     def fill_text(self, text: str) -> object:
         """Return a text rendered; where it is one expression, what that evaluates to."""
         if "{" not in text:
             return text
+        outer, self._has_secret = self._has_secret, False
         try:
-            compiled = _compiled(text)
-            if isinstance(compiled, _Expression):
-                return _plain(compiled.evaluate({_ASKED: self}))
-            return compiled.render({_ASKED: self})
+            found = self._filled(text)
+            return mapped(found, Secret) if self._has_secret else found
         except (TemplateError, *_WRONG) as error:
             raise _fault(error, self._values) from error
+        finally:
+            self._has_secret = outer
+
+    def _filled(self, text: str) -> object:
+        compiled = _compiled(text)
+        if isinstance(compiled, _Expression):
+            return _plain(compiled.evaluate({_ASKED: self}))
+        return compiled.render({_ASKED: self})
 
     def fill_file(self, path: Path, extra: Mapping[str, object]) -> str:
         """Return a template file rendered, with some variables more.
@@ -150,14 +178,48 @@ class Variables:
         """
         try:
             template = _environment(path.parent).get_template(path.name)
-            return template.render({_ASKED: self, **extra})
+            self._has_secret = False
+            found = template.render({_ASKED: self, **extra})
+            refuse_secret(Secret("") if self._has_secret else None)
+            return found  # noqa: TRY300 - the check belongs to the rendering
         except TemplateFaultError as fault:
             fault.file, fault.line = _spot(fault, path)
             raise
         except (TemplateError, OSError, *_WRONG) as error:
-            found = _fault(error, {**self._values, **extra})
-            found.file, found.line = _spot(error, path)
-            raise found from error
+            told = _fault(error, {**self._values, **extra})
+            told.file, told.line = _spot(error, path)
+            raise told from error
+
+
+def refuse_secret(value: object) -> None:
+    """Make sure that a rendered value shows no secret.
+
+    Raises:
+        TemplateFaultError: secret-in-template.
+    """
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, Secret):
+        raise TemplateFaultError(_SECRET, _SECRET_WHAT, _SECRET_WAY)
+    for item in inner:
+        refuse_secret(item)
+
+
+def opened(value: object) -> object:
+    """Return a value out of its vault, as a Secret.
+
+    Raises:
+        TemplateFaultError: with the code of the vault.
+    """
+    if not isinstance(value, Vaulted):
+        return value
+    try:
+        return value.open()
+    except InputError as error:
+        wrong = error.mistakes[0]
+        fault = TemplateFaultError(wrong.code, wrong.what, wrong.hint)
+        if wrong.place:
+            fault.file, fault.line = wrong.place.file, wrong.place.line
+        raise fault from error
 
 
 @dataclass(frozen=True)
@@ -224,7 +286,7 @@ class _LazyContext(Context):
             return found
         variables = super().resolve_or_missing(_ASKED)
         if isinstance(variables, Variables) and key in variables:
-            return variables[key]
+            return variables.revealed(variables[key])
         return found
 
 
@@ -243,7 +305,8 @@ def _environment(folder: Path | None) -> _Environment:
         keep_trailing_newline=True,
         loader=loader,
     )
-    environment.filters |= {"to_json": _to_json, "bool": _to_bool}
+    environment.filters |= {"to_json": _to_json, "bool": _to_bool, **FILTERS}
+    environment.globals |= {"lookup": lookup, "omit": OMIT}
     return environment
 
 

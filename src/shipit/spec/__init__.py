@@ -16,6 +16,7 @@ from shipit.spec import foreign, models, rules
 from shipit.spec.models import Check, Deployment, Health, RenderedFile, Service
 from shipit.spec.telling import Teller
 from shipit.spec.values import Surroundings
+from shipit.vault import NONE, Passwords
 from shipit.yamlfile import Document
 
 if TYPE_CHECKING:
@@ -81,18 +82,19 @@ class Draft:
         return Teller(self.document, self.loc, self.values)
 
 
-def read(path: Path, *, must_exist: bool = True) -> tuple[Draft, ...]:
+def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) -> tuple[Draft, ...]:
     """Read a playbook of one deployment (a mapping) or several (a list).
 
     Args:
         path: the playbook.
+        passwords: for what ansible-vault has encrypted in its `vars`.
         must_exist: whether the wheel, lock, templates ... that it names must be there: a deploy
             needs them, a rollback or status does not.
 
     Raises:
         InputError: with all mistakes that show without variables.
     """
-    document = _ours(path, yamlfile.text_of(path))
+    document = _ours(path, yamlfile.text_of(path), passwords)
     value = document.value
     parts = value if isinstance(value, list) else [value]
     locs: list[Loc] = [(i,) for i in range(len(parts))] if isinstance(value, list) else [()]
@@ -114,10 +116,10 @@ def read(path: Path, *, must_exist: bool = True) -> tuple[Draft, ...]:
     return tuple(drafts)
 
 
-def _ours(path: Path, text: str) -> Document:
+def _ours(path: Path, text: str, passwords: Passwords) -> Document:
     """Return the document, unless it is a file of another tool: that is told as what it is."""
     found = foreign.text_is(text)
-    document = Document(path, None) if found else yamlfile.parse(path, text)
+    document = Document(path, None) if found else yamlfile.parse(path, text, passwords)
     found = found or foreign.value_is(document.value)
     if found:
         what, hint = found

@@ -28,7 +28,7 @@ Unknown keys are refused; all mistakes are told at once, each with file:line:col
 - **Variables** come from the inventory, from `vars`, and from the command line (`-e`), the later
   overriding the earlier; they may refer to each other. Always there: `app`, `root`, `user`,
   `release.id`, `release.version`, `release.path`, `inventory_hostname`, `group_names`. Of Ansible's
-  filters there are Jinja2's own, `to_json` and `bool`.
+  filters there are Jinja2's own and those of docs/inventory.md.
 - **Secrets** get into the services' environment alone: no template can see them.
 
 ```yaml

@@ -87,7 +87,7 @@ def endpoint(
     Raises:
         InputError: with all mistakes (host-variable) of this host.
     """
-    read = _Variables(host.name, host.vars, render)
+    read = _Variables(host.name, {**host.defaults, **host.vars}, render)
     args = read.ssh_arguments()
     own_password = read.secret(
         "ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"
@@ -131,7 +131,7 @@ class _Variables:
     def _last(self, names: tuple[str, ...]) -> tuple[str, object]:
         for name in reversed(names):
             if self.values.get(name) is not None:
-                return name, self.render(self.values[name])
+                return name, _opened(self.render(self.values[name]))
         return names[0], None
 
     def _wrong(self, name: str, value: object, expected: str, hint: str = "") -> None:
@@ -186,8 +186,8 @@ class _Variables:
 
     def secret(self, *names: str) -> Secret | None:
         name, value = self._last(names)
-        if value is None or isinstance(value, Secret):
-            return value
+        if value is None:
+            return None
         if isinstance(value, (str, int)) and not isinstance(value, bool):
             return Secret(str(value))
         kind = type(value).__name__  # not the value: it is secret
@@ -285,6 +285,11 @@ class _Variables:
             )
             self.mistakes.append(Mistake("host-variable", what, hint=hint))
         return found
+
+
+def _opened(value: object) -> object:
+    """Return what a variable says that ansible-vault had encrypted: it may be an address."""
+    return value.reveal() if isinstance(value, Secret) else value
 
 
 @dataclass(frozen=True)
