@@ -51,8 +51,31 @@ def from_os_error(error: OSError, step: str) -> Failure:
     if error.errno == errno.ENOSPC and path and inodes_used_up(path):
         hint = "many small files use them up; df -i shows on which file system"
         return Failure("no-inodes", f"no inode is left{where}", step, hint)
+    if error.errno == errno.EACCES and os.geteuid() == 0:
+        return _denied_to_root(path, step)
     code, what, hint = NAMED.get(error.errno or 0, ("os-error", error.strerror or str(error), ""))
     return Failure(code, what + where, step, hint)
+
+
+def _denied_to_root(path: str, step: str) -> Failure:
+    """Return the failure of what root may not do either: its right is not what is lacking."""
+    if path and is_noexec(path):
+        what = f"{path} can't be run: its file system is mounted noexec"
+        hint = f"findmnt -T {path} shows which: mount it with exec, for shipit runs programs there"
+        return Failure("noexec", what, step, hint)
+    hint = (
+        "root itself may not: is it a network file system, or does SELinux or AppArmor forbid it?"
+    )
+    where = f": {path}" if path else ""
+    return Failure("permission-denied", f"permission denied{where}", step, hint)
+
+
+def is_noexec(path: str) -> bool:
+    """Whether no program on the file system of `path` can be run."""
+    try:
+        return bool(os.statvfs(existing(path)).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False
 
 
 def from_output(code: str, what: str, step: str, output: str) -> Failure:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from shipit.errors import Unreachable
-from shipit.transport import launch
+from shipit.transport import launch, login
 from shipit.transport.bulk import ship
 from shipit.transport.endpoint import Endpoint, endpoint
 from shipit.transport.ssh import Connection, Limits, Network
@@ -95,7 +95,7 @@ class _SshLink:
         command = launch.Launch.of(self._endpoint).command
         begin = time.perf_counter()
         try:
-            channel = transport.open_session(timeout=self._endpoint.connect_timeout)
+            channel = transport.open_session(timeout=self._patience)
             opened = time.perf_counter()
             channel.exec_command(command)
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -103,7 +103,15 @@ class _SshLink:
         self._trips += [opened - begin, time.perf_counter() - opened]
         return channel
 
+    @property
+    def _patience(self) -> float:
+        return max(login.SESSION_TIMEOUT, self._endpoint.connect_timeout)
+
     def _refused(self, error: Exception) -> Unreachable:
+        if "Timeout" in str(error):  # paramiko has no type for it
+            what = f"logged in, but the host opened no session within {self._patience:g} s"
+            hint = "PAM or logind may wait for something: see its journal (ssh, systemd-logind)"
+            return Unreachable("session-timeout", what, host=self.name, step="connect", hint=hint)
         code, hint = "link-lost", "run the same command again"
         # Of several refused at once paramiko calls only one a ChannelException.
         if self._connection.transport.is_active():

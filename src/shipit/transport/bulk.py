@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PART = 256 * 1024  # bytes; every channel to every host holds one or two of them in memory
 MOST_CHANNELS = 6  # sshd's MaxSessions is 10
+NO_CHANNEL = frozenset({"channel-refused", "session-timeout"})
 PATIENCE = 300.0  # seconds for a host to write what was sent
 WINDOW = 2 * 1024 * 1024  # bytes that sshd takes per round trip on a channel
 _CAP = 160.0 * 1024 * 1024  # bytes a second that no number of channels exceeds
@@ -102,7 +103,7 @@ def _lane(link: Link, queue: _Queue) -> None:
     try:
         wire = link.open("receive")
     except HostError as error:
-        if error.code == "channel-refused":  # a low MaxSessions: the others carry all
+        if error.code in NO_CHANNEL:  # a low MaxSessions, a slow login: the others carry all
             return
         queue.stop()
         raise

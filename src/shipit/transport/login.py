@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from shipit.errors import Place
     from shipit.transport.endpoint import Endpoint
 
+AUTH_TIMEOUT = (
+    60.0  # seconds for each answer to a login: PAM and name services may take 20 and more
+)
+# Seconds from there to a session: PAM's own modules wait 25 for logind. It ends before the Watch of
+# `ssh` takes the silence for a dead peer.
+SESSION_TIMEOUT = 40.0
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _CERTIFICATE = "-cert-v01@openssh.com"
 _FIELDS_OF_A_KEY = {  # a certificate's type -> how many strings make its public key
@@ -206,12 +212,13 @@ class Login(AuthStrategy):
         """Log in.
 
         Raises:
-            Unreachable: login-refused.
+            Unreachable: login-refused, login-timeout, login-closed.
         """
+        transport.auth_timeout = max(AUTH_TIMEOUT, self._endpoint.connect_timeout)
         with contextlib.closing(self.get_sources()) as sources:
             result = self._try_all(transport, sources)
         if not transport.is_authenticated():
-            raise self._refusal(result)
+            raise self._failure(transport, result)
         return result
 
     def get_sources(self) -> Generator[AuthSource, None, None]:
@@ -232,7 +239,7 @@ class Login(AuthStrategy):
             except (paramiko.SSHException, OSError, ValueError, TypeError) as error:
                 # TypeError: how the library of keys says that one is encrypted
                 result.append(SourceResult(source, error))
-            if transport.is_authenticated():
+            if transport.is_authenticated() or _is_timeout(result[-1].result):
                 break
         return result
 
@@ -253,20 +260,50 @@ class Login(AuthStrategy):
         if password is not None:
             yield Password(keys.user, password.reveal)
 
+    def _failure(self, transport: paramiko.Transport, result: AuthResult) -> Unreachable:
+        """Return why nobody is logged in: only a host that answers no has refused the keys."""
+        if result and _is_timeout(result[-1].result):
+            what = (
+                f"no answer to the login of {self._keys.user} within {transport.auth_timeout:g} s"
+            )
+            hint = (
+                "PAM or a name service there may wait for something: see its journal (ssh, logind)"
+            )
+            return self._unreachable("login-timeout", what, hint)
+        said = _banner(transport)
+        if said and not transport.is_active():
+            what = f"the host closed the login of {self._keys.user} and said: {said}"
+            hint = (
+                "while it boots or shuts down, or /run/nologin or /etc/nologin is there, nobody but"
+                " root may log in: run the same again later, or see the file"
+            )
+            return self._unreachable("login-closed", what, hint)
+        return self._refusal(result)
+
+    def _unreachable(self, code: str, what: str, hint: str) -> Unreachable:
+        return Unreachable(code, what, host=self._endpoint.name, step="connect", hint=hint)
+
     def _refusal(self, result: AuthResult) -> Unreachable:
         tried = "; ".join(f"{_name_of(each.source)}: {_fate(each.result)}" for each in result)
         key = self._endpoint.key_files or ("~/.ssh/id_ed25519",)
         login = f"{self._keys.user}@{self._endpoint.address}"
-        return Unreachable(
+        return self._unreachable(
             "login-refused",
             f"the host refused to log in {self._keys.user}; tried {tried or 'nothing: no keys'}",
-            host=self._endpoint.name,
-            step="connect",
-            hint=(
-                f"put a key on the host: ssh-copy-id -i {shlex.quote(key[0])} {login}; "
-                "or set ansible_user, ansible_ssh_private_key_file"
-            ),
+            f"put a key on the host: ssh-copy-id -i {shlex.quote(key[0])} {login}; "
+            "or set ansible_user, ansible_ssh_private_key_file",
         )
+
+
+def _is_timeout(result: object) -> bool:
+    return isinstance(result, paramiko.AuthenticationException) and "timeout" in str(result)
+
+
+def _banner(transport: paramiko.Transport) -> str:
+    """Return what the host said before it decided; paramiko's own getter forgets it at the end."""
+    said = getattr(transport.auth_handler, "banner", None) or b""
+    text: str = said.decode(errors="replace").strip()
+    return text
 
 
 def _public_blob(path: Path) -> bytes | None:
