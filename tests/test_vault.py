@@ -18,6 +18,7 @@ from shipit.render.templating import TemplateFaultError, Variables
 from shipit.secret import Secret
 from shipit.transport import endpoint
 from shipit.vault import Envelope, Passwords, Source, Vaulted, password_of
+from shipit.vault import sealed as sealed_by_us
 from shipit.yamlfile import parse
 from shipit.yamltags import mapped
 
@@ -153,6 +154,20 @@ def test_no_password_and_a_wrong_one_are_told_apart_with_what_to_do(
 def test_the_envelope_shows_nothing_of_its_inside(sealed: dict[str, str]) -> None:
     assert "ciphertext" not in repr(Envelope.parse(sealed["plain"]))
     assert PASSWORD not in repr(vaulted(sealed, PASSWORD))
+
+
+def test_what_is_sealed_here_the_real_program_opens(folder: Path) -> None:
+    (folder / "password").write_text(PASSWORD)
+    (folder / "text").write_text(sealed_by_us(Secret(SENTINEL * 5), Secret(PASSWORD)))
+    command = [str(TOOL), "view", "--vault-password-file", "password", "text"]
+    environment = {
+        "HOME": str(folder),
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "PAGER": "cat",
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == SENTINEL * 5
 
 
 # --- passwords --------------------------------------------------------------------------------

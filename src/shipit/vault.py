@@ -69,10 +69,7 @@ class Envelope:
 
     def opened(self, password: Secret) -> bytes | None:
         """Return the plaintext; None if the password is another one."""
-        keys = hashlib.pbkdf2_hmac(
-            "sha256", password.reveal().encode(), self.salt, _ITERATIONS, 2 * _KEY + _IV
-        )
-        key, own, counter = keys[:_KEY], keys[_KEY : 2 * _KEY], keys[2 * _KEY :]
+        key, own, counter = _keys(password, self.salt)
         if not hmac.compare_digest(hmac.digest(own, self.ciphertext, "sha256"), self.digest):
             return None
         decryptor = Cipher(algorithms.AES(key), modes.CTR(counter)).decryptor()
@@ -135,6 +132,15 @@ class Passwords:
         what = f"{about}, and no vault password that was given opens it"
         raise InputError(Mistake("vault-password", what, place, WAYS))
 
+    def seal(self, secret: Secret) -> str:
+        """Encrypt what one of these passwords has opened, with that password.
+
+        Raises:
+            LookupError: nothing has been opened.
+        """
+        index = min(self._known)
+        return sealed(secret, self._known[index])
+
     def _password(self, index: int) -> Secret:
         if index not in self._known:
             self._known[index] = self._sources[index].ask()
@@ -159,6 +165,25 @@ class Vaulted:
             InputError: as of Passwords.open.
         """
         return Secret(self.passwords.open(self.text, self.place))
+
+
+def sealed(secret: Secret, password: Secret) -> str:
+    """Encrypt a text as ansible-vault does, format 1.1."""
+    salt, plain = os.urandom(_KEY), secret.reveal().encode()
+    key, own, counter = _keys(password, salt)
+    missing = _BLOCK - len(plain) % _BLOCK
+    encryptor = Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
+    ciphertext = encryptor.update(plain + bytes([missing]) * missing) + encryptor.finalize()
+    parts = (salt, hmac.digest(own, ciphertext, "sha256"), ciphertext)
+    body = b"\n".join(binascii.hexlify(part) for part in parts).hex()
+    return f"{HEADER};1.1;AES256\n{body}\n"
+
+
+def _keys(password: Secret, salt: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the keys of the cipher and the HMAC, and the first counter."""
+    size = 2 * _KEY + _IV
+    made = hashlib.pbkdf2_hmac("sha256", password.reveal().encode(), salt, _ITERATIONS, size)
+    return made[:_KEY], made[_KEY : 2 * _KEY], made[2 * _KEY :]
 
 
 def is_encrypted(text: str) -> bool:

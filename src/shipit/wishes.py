@@ -37,6 +37,7 @@ class Run:
     inventory: tuple[Path, ...] = ()
     config: AnsibleConfig = field(default_factory=AnsibleConfig)
     passwords: Passwords = NONE
+    beside_playbook: bool = True  # whether variables beside the playbook count
     limit: str | None = None
     extra_vars: Mapping[str, object] = field(default_factory=dict)
     forks: int = 30
@@ -96,13 +97,27 @@ def targets(run: Run, *, must_exist: bool = False) -> list[list[Target]]:
         InputError: with everything that is wrong in the inventory and the playbook.
     """
     drafts = spec.read(run.playbook, run.passwords, must_exist=must_exist)
-    reading = inventory.Reading(run.passwords, run.playbook.resolve().parent, run.config)
-    known = inventory.load(run.inventory, reading)
+    known = inventory_of(run)
     found = gathered(lambda draft: _targets_of(draft, known, run), drafts)
     mistakes = list(roots_that_meet(found))
     if mistakes:
         raise InputError(*merged(mistakes))
     return found
+
+
+def inventory_of(run: Run) -> inventory.Inventory:
+    """Read the inventory as this run means it.
+
+    Raises:
+        InputError: with everything that is wrong in it.
+    """
+    reading = inventory.Reading(
+        run.passwords,
+        run.playbook.resolve().parent,
+        run.config,
+        beside_playbook=run.beside_playbook,
+    )
+    return inventory.load(run.inventory, reading)
 
 
 def roots_that_meet(found: Sequence[Sequence[Target]]) -> Iterator[Mistake]:

@@ -44,7 +44,8 @@ class Reading:
 
     Attributes:
         passwords: for what ansible-vault has encrypted.
-        playbook_dir: where the playbook is; its group_vars/ and host_vars/ count, too.
+        playbook_dir: where the playbook is.
+        beside_playbook: whether group_vars/ and host_vars/ there count, too.
         config: what ansible.cfg says.
         may_run: whether ansible-inventory may be started.
     """
@@ -53,6 +54,11 @@ class Reading:
     playbook_dir: Path | None = None
     config: AnsibleConfig = field(default_factory=AnsibleConfig)
     may_run: bool = True
+    beside_playbook: bool = True
+
+    @property
+    def play_folders(self) -> list[Path]:
+        return [self.playbook_dir] if self.playbook_dir and self.beside_playbook else []
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ def load(sources: Sequence[Path], reading: Reading = Reading()) -> Inventory:
         return VarsFiles(folders, reading.passwords, merge)
 
     beside = files_in([folder for source in sources for folder in _folder_of(source)])
-    play = files_in([reading.playbook_dir] if reading.playbook_dir else [])
+    play = files_in(reading.play_folders)
     inventory = _Merging(grouping, beside, play, merge).inventory(tuple(sources), reading)
     if beside.mistakes or play.mistakes:
         raise InputError(*dict.fromkeys([*beside.mistakes, *play.mistakes]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shipit import deploy, inventory
+from shipit import deploy
 from shipit.errors import InputError, Mistake, Place
 from shipit.events import Noted
 from shipit.faces.printable import printable
@@ -26,6 +26,7 @@ from shipit.rehearse.page import page
 from shipit.rehearse.playbill import Performance
 from shipit.rehearse.recording import Recording
 from shipit.rehearse.stage import as_changed, how_to_reach, machines_for, stage
+from shipit.wishes import inventory_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ def _refuse_if_unchangeable(wanted: Sequence[Sequence[Wish]], acts: Sequence[Act
 
 
 def _cast(run: Run, wanted: Sequence[Sequence[Wish]], emit: Emit) -> Cast:
-    groups = inventory.load(run.inventory).groups
+    groups = inventory_of(run).groups
     chosen = groups.get(GROUP, ())
     made = casting.cast([[wish.target.name for wish in each] for each in wanted], chosen)
     if GROUP in groups and not set(chosen) & set(made.machines):

@@ -12,6 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shipit.secret import Secret
+from shipit.vault import NONE, Passwords, Vaulted
+from shipit.yamltags import Raw, mapped
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -71,7 +75,10 @@ def _machine_names(hosts: Sequence[str]) -> list[str]:
 
 
 def inventory_text(
-    known: Inventory, played: Iterable[Host], reach: Mapping[str, Mapping[str, object]]
+    known: Inventory,
+    played: Iterable[Host],
+    reach: Mapping[str, Mapping[str, object]],
+    passwords: Passwords = NONE,
 ) -> str:
     """Return an inventory (JSON, which is YAML too) like `known`, with other ways to connect.
 
@@ -79,6 +86,7 @@ def inventory_text(
         known: the inventory that the playbook is meant for.
         played: the hosts that are played; one may be localhost, which no source has to name.
         reach: the connection variables of those hosts' machines.
+        passwords: what they opened is closed again: no secret lies in the text.
     """
     hosts = {host.name: host for host in (*known.hosts, *played)}
     groups: dict[str, object] = {
@@ -90,7 +98,21 @@ def inventory_text(
         "hosts": {name: _variables(host, reach.get(name)) for name, host in hosts.items()},
         "children": groups,
     }
-    return json.dumps({"all": text}, indent=2, default=str)
+
+    def as_json(value: object) -> object:
+        match value:
+            case Vaulted():
+                return {"__ansible_vault": value.text}
+            case Secret():
+                return {"__ansible_vault": passwords.seal(value)}
+            case _:
+                return str(value)
+
+    return json.dumps({"all": mapped(text, _marked)}, indent=2, default=as_json)
+
+
+def _marked(text: str) -> object:
+    return {"__ansible_unsafe": str(text)} if isinstance(text, Raw) else text
 
 
 def _variables(host: Host, reach: Mapping[str, object] | None) -> dict[str, object]:

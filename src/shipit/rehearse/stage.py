@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from shipit import inventory, render
 from shipit.events import Noted
+from shipit.inventory.ansiblecfg import AnsibleConfig
 from shipit.rehearse import casting
 from shipit.rehearse.acts import as_written
-from shipit.wishes import NAMELESS
+from shipit.wishes import NAMELESS, inventory_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,17 +77,24 @@ def stage(run: Run, wanted: Sequence[Sequence[Wish]], cast: Cast, machines: Mach
     by_name.write_text(machines.inventory())
     ways = {host.name: casting.connection_of(host) for host in inventory.load([by_name]).hosts}
     text = casting.inventory_text(
-        inventory.load(run.inventory),
+        inventory_of(run),
         [wish.target.host for each in wanted for wish in each],
         {host: ways[machine] for host, machine in cast.machines.items()},
+        run.passwords,
     )
     path = machines.folder / "inventory.yaml"
     path.touch(mode=0o600)  # variables may be nobody else's business
     path.write_text(text)
+    # Neither ansible.cfg nor files beside the playbook may lead to a real host.
     on_machines = replace(
-        run, inventory=(path,), limit=",".join(cast.machines), become_password=None
+        run,
+        inventory=(path,),
+        config=AnsibleConfig(),
+        beside_playbook=False,
+        limit=",".join(cast.machines),
+        become_password=None,
     )
-    hosts = {host.name: host for host in inventory.load([path]).hosts}
+    hosts = {host.name: host for host in inventory_of(on_machines).hosts}
     played = [
         [_changed(wish, hosts[wish.target.name], as_written) for wish in each if _is_in(cast, wish)]
         for each in wanted
