@@ -25,7 +25,7 @@ TO_HOST = tuple(
 FROM_HOST = tuple(kind for kind in protocol.MESSAGES.values() if kind not in TO_HOST)
 
 WORDS = (
-    *("demo", "r1-aa", "t1", "2026-01-01T00:00:00+00:00", "/opt/demo", "3.11.2"),
+    *("demo", "r1-aa", "t1", "2026-01-01T00:00:00+00:00", "/opt/demo", "3.11.2", "00ff"),
     *("committed", "commit", "controller", "http", "restart"),
 )
 TOKENS = (  # of JSON, or what looks like it

@@ -8,7 +8,7 @@ import hmac
 import io
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,6 +17,7 @@ import pytest
 
 import agentmatter
 from agentmatter import NoSystemd
+from hostileframes import TO_HOST, Mutator
 from shipit.agent import (
     channel,
     contents,
@@ -43,6 +44,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the agent needs root"
 ENV = 'TOKEN="s3cret"\n'
 TEXTS = {f"units/{agentmatter.UNIT}": agentmatter.SERVICE, "files/app.ini": "[app]\n"}
 NONCE = "00ff" * 8
+REQUESTS = int(os.environ.get("FUZZ", "4000")) // 40  # broken ones that a whole server answers
 
 
 class Controller:
@@ -502,3 +504,45 @@ def test_a_bug_of_ours_is_told_with_its_traceback(
     assert (failure.code, "ZeroDivisionError: a bug" in failure.evidence) == ("agent-bug", True)
     assert controller.status == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+# --- a host at work, and a controller that talks nonsense ---------------------------------------
+
+
+def test_a_host_at_work_says_that_it_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEARTBEAT", 0.01)
+    done = threading.Event()
+
+    def takes_long(_: object) -> str:
+        done.wait(60)
+        return ""
+
+    monkeypatch.setattr(server.Server, "_recover", takes_long)
+    with talking(folder) as controller:
+        controller.send(protocol.Hello("demo", controller.paths.root))
+        said = [controller.answer() for _ in range(3)]
+        done.set()
+        while not isinstance(word := controller.answer(), protocol.Facts):
+            assert isinstance(word, protocol.Alive)
+    assert said == [protocol.Alive()] * 3
+
+
+@needs_root
+def test_broken_requests_are_refused_and_no_bug(folder: Path) -> None:
+    mutator = Mutator(seed=4)
+    kinds = [kind for kind in TO_HOST if kind is not protocol.AskLogs]  # it waits for journalctl
+    answers = set[str]()
+    for number in range(REQUESTS):
+        with talking(folder) as controller:
+            hello = protocol.pack(protocol.Hello("demo", controller.paths.root))
+            request = mutator.frame(kinds[number % len(kinds)])
+            controller.out.write(hello + request)
+            with suppress(BrokenPipeError):
+                controller.out.close()
+            while word := controller.answer():
+                code = word.code if isinstance(word, protocol.Failure) else ""
+                assert code != "agent-bug", f"{request!r}\n{word.evidence}"
+                answers.add(code)
+    assert "bad-request" in answers

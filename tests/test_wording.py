@@ -91,3 +91,8 @@ def test_every_outcome_says_what_was_done_about_it(outcome: Outcome) -> None:
 def test_every_exit_status_has_a_word_of_its_own(status: int) -> None:
     words = [wording.outcome(other) for other in wording.OUTCOMES]
     assert words.count(wording.outcome(status)) == 1
+
+
+def test_a_first_release_that_failed_has_no_old_one_to_be_back_on() -> None:
+    told = wording.done_about("web2", HostResult(Outcome.RETURNED, "", problem()))
+    assert told.endswith("no release had run there")

@@ -37,6 +37,7 @@ RELEASE_OR_NONE = matching(rf"({_RELEASE})?")
 TXN = matching(r"[A-Za-z0-9-]{1,64}")
 TXN_OR_NONE = matching(r"[A-Za-z0-9-]{0,64}")
 APP = matching(r"[a-z][a-z0-9-]{0,30}")
+HEX = matching(r"([0-9a-f]{2}){0,64}")
 WORD = matching(r"[a-z][a-z0-9-]{0,63}")  # kebab-case: a code, a kind of run
 FILE_NAME = matching(r"(?!\.\.?$)[^/\x00-\x1f\x7f]{1,255}")
 PATH = matching(r"/[^\x00-\x1f\x7f]{0,4095}")

@@ -16,6 +16,7 @@ from .contents import Manifest  # noqa: TC001 - type hints are read at run time
 from .fields import (
     APP,
     COUNT,
+    HEX,
     PATH,
     PATHS_INSIDE,
     PYTHON,
@@ -62,7 +63,7 @@ class Hello:
     app: str = field(metadata=APP)
     root: str = field(metadata=PATH)
     blobs: Tuple[str, ...] = ()  # sha256 of everything that might be sent
-    nonce: str = ""  # hex; keys the digests of env values in the answer
+    nonce: str = field(default="", metadata=HEX)  # keys the digests of env values in the answer
     recover: bool = True  # False: only look (plan, status)
 
 

@@ -46,6 +46,7 @@ OUTCOMES: Mapping[int, str] = {
     130: "interrupted",
 }  # the exit statuses of docs/cli.md in one word, for machines
 
+_NOTHING_BEFORE = "it was switched, and is as before: no release had run there"
 _DONE_ABOUT: Mapping[Outcome, str] = {
     Outcome.DEPLOYED: "it runs the wanted release",
     Outcome.UNCHANGED: "it ran the wanted release already",
@@ -148,7 +149,8 @@ def done_about(host: str, result: HostResult) -> str:
     """Return what was done about a host that did not end as wanted."""
     told = result.problem.what.splitlines() if result.problem else []
     why = f"{one_line(told[0])}; " if told else ""
-    return f"{host}: {why}{_DONE_ABOUT[result.outcome]}"
+    is_first = result.outcome is Outcome.RETURNED and not result.release
+    return f"{host}: {why}{_NOTHING_BEFORE if is_first else _DONE_ABOUT[result.outcome]}"
 
 
 def held(by: Holder) -> str:

@@ -1,0 +1,58 @@
+"""A host whose agent hangs is noticed by its silence, and one that is at work is waited for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hosts.test_transport import at
+from patience import until
+from shipit.agent import protocol
+from shipit.errors import Unreachable
+from shipit.session import Session
+from shipit.transport import Network, agentzip, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from shipit.lab import Lab
+
+ASK = protocol.Hello("demo", "/opt/demo")
+AGENTS = ("pkill", "-f", "[s]hipit-boot|[s]hipit/agent/.*[.]pyz")
+
+
+@pytest.fixture
+def session(fresh: Lab, tmp_path: Path) -> Iterator[Session]:
+    with Network(home=tmp_path) as network:
+        link = connect(at(fresh.hosts["web1"]), agentzip.build(), network)
+        wire = link.open()
+        yield Session("web1", wire, print, lambda _: None)
+        fresh.run("web1", *AGENTS, "-CONT")
+        wire.close()
+        link.close()
+
+
+def test_an_agent_that_hangs_is_left_out_within_its_silence(
+    session: Session, fresh: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session.hello(ASK).current is None
+    monkeypatch.setattr(protocol, "SILENCE", 4.0)
+    fresh.run("web1", *AGENTS, "-STOP")
+    with pytest.raises(Unreachable, match="nothing was heard in time") as error:
+        session.hello(ASK)
+    assert error.value.code == "no-answer"
+    assert "settling what was left open" in error.value.what
+
+
+def test_an_agent_with_nothing_to_do_is_heard_all_the_same(session: Session) -> None:
+    session.hello(ASK)
+    heard = list[object]()
+
+    def is_heard() -> bool:
+        frame = session.wire.receive(protocol.SILENCE)
+        heard.append(frame and frame.message)
+        return heard[-1] == protocol.Alive()
+
+    until(is_heard, lambda: heard, protocol.SILENCE)
