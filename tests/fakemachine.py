@@ -7,6 +7,7 @@ process that is killed leaves the machine as it was at that moment; after a powe
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -115,6 +116,7 @@ class Machine:
     is_booting: bool = False
     starts: int = 0
     started: list[str] = field(default_factory=list)  # names of units
+    refuses: str = ""  # a setting that systemd does not take in a unit
 
     # --- faults ----------------------------------------------------------------------------------
 
@@ -243,7 +245,10 @@ class Machine:
         text = self._text(name)
         enabled = self._wants(name).is_symlink()
         state = "" if not text else "enabled" if enabled else "disabled"
-        view = UnitView(name, "loaded" if text else "not-found", file_state=state)
+        load = "not-found" if not text else "loaded"
+        load = "bad-setting" if self.refuses and self.refuses in text else load
+        restart = "on-failure" if "Restart=on-failure" in text else "no"
+        view = UnitView(name, load, file_state=state, restart=restart)
         stale = name in self.loaded and bool(text) and self.loaded[name] != text
         view = replace(view, need_reload=stale)
         run = self.running.get(name)
@@ -393,13 +398,14 @@ class Machine:
             if settles:
                 settle()
             settles = False
-        except Killed:
+        except (Killed, Refused):
             pass  # Restart=on-failure, but by then the units have not waited
         for name in queued:
             if not name.startswith("shipit-recover") and self._text(name):
                 self._start_one(name)
-        if settles:
-            settle()
+        with suppress(Refused):  # the next session settles it
+            if settles:
+                settle()
         self.is_booting = False
 
     def running_releases(self) -> set[str]:

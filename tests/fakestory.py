@@ -185,10 +185,11 @@ class Story:
 
     def _driven(self) -> None:
         try:
-            transaction.transact(self.paths, self.machine)
+            status = transaction.transact(self.paths, self.machine)
         except Killed:
             return  # systemd starts it again
-        self.machine.driver = []
+        if status == 0:
+            self.machine.driver = []
 
     def _is_open(self) -> bool:
         open_ = journal.load(self.paths)
@@ -207,7 +208,7 @@ class Story:
             self._lives(self._boot)
 
     def _boot(self) -> None:
-        self.machine.boot(lambda: transaction.recover(self.paths, self.machine))
+        self.machine.boot(lambda: transaction.recover_at_boot(self.paths, self.machine))
 
     # --- what is true ----------------------------------------------------------------------------
 

@@ -60,7 +60,8 @@ def test_the_agent_is_asked_for_once_and_then_runs(python: Path, tmp_path: Path)
     [path] = directory.iterdir()
     assert path.name == f"{AGENT.sha256}.pyz"
     assert path.read_bytes() == AGENT.content
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert directory.stat().st_mode & 0o777 == 0o700
     assert first.stderr == second.stderr == b""
 
 
@@ -113,3 +114,23 @@ def test_half_an_agent_is_never_left_behind(
     with pytest.raises(OSError, match="No space"):
         boot.install(str(tmp_path / "agent.pyz"), b"agent")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_agent_in_a_folder_that_others_can_write_to_is_not_run_as_it_lies(
+    tmp_path: Path,
+) -> None:
+    """Else its bytes could change between the look at its digest and the moment it runs."""
+    directory = tmp_path / "agent"
+    run(request(directory) + b"\n" + PACKED + HELLO)
+    directory.chmod(0o777)
+    done = run(request(directory) + b"\n" + PACKED + HELLO)
+    assert replies(done.stdout) == ["need", "have"]
+    assert directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "agent").symlink_to(tmp_path / "elsewhere")
+    done = run(request(tmp_path / "agent") + b"\n" + PACKED + HELLO)
+    assert replies(done.stdout) == ["failed"]
+    assert list((tmp_path / "elsewhere").iterdir()) == []

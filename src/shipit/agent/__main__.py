@@ -37,13 +37,19 @@ def _session(role: str) -> int:
 
 def _drive(role: str, app: str, root: str) -> int:
     from . import transaction  # noqa: PLC0415
+    from .driver import LOCKED  # noqa: PLC0415
+    from .failures import Refused  # noqa: PLC0415
     from .host import RealHost  # noqa: PLC0415
     from .paths import Paths  # noqa: PLC0415
 
     paths = Paths(app, root)
-    if role == "transact":
-        return transaction.transact(paths, RealHost())
-    sentence = transaction.recover(paths, RealHost())
+    try:
+        if role == "transact":
+            return transaction.transact(paths, RealHost())
+        sentence = transaction.recover_at_boot(paths, RealHost())
+    except Refused as refused:  # systemd starts it again
+        sys.stderr.write(f"[{refused.failure.code}] {refused.failure.what}\n")
+        return LOCKED
     sys.stdout.write(f"{sentence}\n" if sentence else "")
     return 0
 

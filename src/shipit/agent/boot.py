@@ -11,9 +11,11 @@ Needs nothing but the standard library: the agent's other modules are not here y
 nothing about releases, and never runs bytes whose digest is not the one asked for.
 """
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import sys
 import zlib
 from typing import Any, BinaryIO, Dict, Optional
@@ -32,16 +34,55 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> None:
     os.chdir("/")
     request = json.loads(stdin.readline(LINE_LIMIT).decode())
     path = os.path.join(request["directory"], request["sha256"] + ".pyz")
-    if not is_there(path, request["sha256"]):
-        answer(stdout, {"boot": "need"})
-        try:
-            install(path, receive(stdin, request))
-        except (OSError, Refused) as error:
-            number = getattr(error, "errno", None) or 0
-            answer(stdout, {"boot": "failed", "what": str(error), "errno": number})
-            sys.exit(1)
+    try:
+        there = is_private(request["directory"]) and is_there(path, request["sha256"])
+        if not there:
+            answer(stdout, {"boot": "need"})
+            content = receive(stdin, request)
+            make_private(request["directory"])
+            install(path, content)
+    except (OSError, Refused) as error:
+        number = getattr(error, "errno", None) or 0
+        answer(stdout, {"boot": "failed", "what": str(error), "errno": number})
+        sys.exit(1)
     answer(stdout, {"boot": "have"})
     become(path, request["role"])
+
+
+def is_private(directory: str) -> bool:
+    """Whether nobody else can write to the directory, and to the one that it lies in."""
+    return all(map(is_own, (os.path.dirname(directory), directory)))
+
+
+def is_own(directory: str) -> bool:
+    """Whether it is a directory that nobody else can write to; False where there is none.
+
+    Raises:
+        Refused: it is somebody else's.
+        OSError: it is a link or a file.
+    """
+    try:
+        status = os.lstat(directory)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
+    if status.st_uid != os.geteuid():
+        what = "{} belongs to user {}, and must belong to the user that runs the agent"
+        raise Refused(what.format(directory, status.st_uid))
+    return not status.st_mode & 0o022
+
+
+def make_private(directory: str) -> None:
+    """Make the directory, and the one that it lies in; root acts upon what lies there.
+
+    Raises:
+        Refused, OSError: one of them is somebody else's, or no directory.
+    """
+    for each in (os.path.dirname(directory), directory):
+        if not is_own(each):
+            os.makedirs(each, mode=0o700, exist_ok=True)
+            os.chmod(each, 0o700)
 
 
 def answer(stdout: BinaryIO, words: Dict[str, Any]) -> None:
@@ -87,9 +128,9 @@ def receive(stdin: BinaryIO, request: Dict[str, Any]) -> bytes:
 
 def install(path: str, content: bytes) -> None:
     """Make `path` hold `content`: written beside it, fsynced, renamed."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     beside = "{}.{}.new".format(path, os.getpid())
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(beside, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)

@@ -7,7 +7,19 @@ transaction's lock, and takes up a dropped transaction where the recovery table 
 from dataclasses import replace
 from typing import Optional, Union
 
-from . import approot, bootunit, effects, files, journal, lease, ledger, locks, prune, releases
+from . import (
+    approot,
+    bootunit,
+    effects,
+    files,
+    journal,
+    layout,
+    lease,
+    ledger,
+    locks,
+    prune,
+    releases,
+)
 from .effects import Ended, Stage
 from .failures import Refused, from_os_error
 from .host import Host
@@ -19,12 +31,18 @@ from .redaction import Redactor
 from .voice import Voice
 
 LOCK_WAIT = 5.0  # seconds; whoever recovers holds the lock only so long as there is work
+LOCKED = 75  # exit status (EX_TEMPFAIL): systemd starts it again, as often as the unit allows
 RETRY_PAUSE = 0.5  # seconds, times the number of tries
 FORWARD = (State.TRIAL, State.ACTIVATE, State.CHECK)
 
 
 def transact(paths: Paths, host: Host) -> int:
-    """Drive the open transaction to an end. Returns 0, also where there was nothing to do."""
+    """Drive the open transaction to an end.
+
+    Returns the exit status: 0, also where there was nothing to do, or LOCKED: somebody else holds
+    the transaction. He may come to its end, or die.
+    """
+    layout.secure(paths)
     open_ = journal.load(paths)
     if open_ is None:
         return 0
@@ -33,7 +51,7 @@ def transact(paths: Paths, host: Host) -> int:
         with files.lock(paths.txn_lock, locks.note(open_.attempt, ""), LOCK_WAIT):
             settled = _taken(stage)
     except files.Locked:
-        return 0  # it is being recovered: that comes to the same end
+        return LOCKED
     if settled is not None:
         said(stage, settled)
     return 0
@@ -51,7 +69,7 @@ def said(stage: Stage, settled: Settled) -> None:
 def _taken(stage: Stage) -> Optional[Settled]:
     """Take the transaction up: at its beginning, or where a dead predecessor left it."""
     open_ = journal.load(stage.paths)
-    if open_ is None or open_.state.is_staging or open_.state.is_end:
+    if open_ is None or open_.state.is_staging or (open_.state.is_end and open_.readable):
         return None
     if open_.state is State.ARM and not open_.taken:
         return to_the_end(stage, journal.save(stage.paths, replace(open_, taken=True)))
@@ -65,7 +83,8 @@ def taken_up(stage: Stage, open_: Journal) -> Journal:
     state = resumed(open_.state, committed=committed, moves=open_.moves)
     failure = open_.failure or (None if state is State.COMMIT else _interrupted(open_))
     moves = 0 if open_.state is State.STUCK else open_.moves  # a person may have mended it
-    return moved(stage, replace(open_, moves=moves), state, failure)
+    journal.set_aside(stage.paths, open_)
+    return moved(stage, replace(open_, moves=moves, readable=True), state, failure)
 
 
 def _last_verdict(paths: Paths, open_: Journal) -> str:

@@ -70,9 +70,9 @@ def arm(stage: Stage, open_: Journal) -> Ended:
     verify.target(paths, wanted, is_rollback=is_rollback)
     if not is_rollback and open_.previous != wanted.id:  # a rollback may be the way out
         verify.way_back(paths, previous)
-    names = steps.unit_names(wanted, previous)
-    bootunit.arm(paths, bootunit.text(paths, driver_argv(paths, open_, "recover"), names))
-    views = host.show(steps.unit_names(previous))
+    waiting = steps.unit_names(wanted, previous)
+    argv, before = driver_argv(paths, open_, "recover"), steps.unit_names(previous)
+    views = bootunit.arm(paths, host, bootunit.texts(paths, argv, waiting), before)
     untouched = {name: view.invocation for name, view in views.items() if view.is_active}
     changes = {"untouched": untouched, "boot": host.boot_id(), "clean": False}
     if wanted.gate.bake and previous is not None:
@@ -167,6 +167,9 @@ def _called_back(stage: Stage, open_: Journal) -> Optional[Failure]:
 def commit(stage: Stage, open_: Journal) -> Ended:
     """Record the release as committed, and let go of what it replaces."""
     paths = stage.paths
+    if open_.release == journal.UNKNOWN:
+        what = "a commit was decided, and the release it was about is not known any more"
+        return Ended(Result.HOPELESS, Failure("release-missing", what, State.COMMIT.value))
     ledger.append(paths, entry(stage, open_, ledger.COMMITTED))
     _prune(paths, open_.release, [open_.previous])
     registry.note_committed(paths, open_.release)
@@ -181,6 +184,8 @@ def revert(stage: Stage, open_: Journal) -> Ended:
     if open_.previous and previous is None:
         what = f"the previous release {open_.previous} is not on this host any more"
         return Ended(Result.HOPELESS, Failure("previous-missing", what, State.REVERT.value))
+    for perhaps in _perhaps_on_trial(paths, open_):
+        trial.clear(paths, host, perhaps)
     steps.switch(paths, host, _way_back(paths, host, open_, previous))
     if previous is not None:
         watched = gate.subject(paths, host, previous, began, open_.untouched)
@@ -191,6 +196,14 @@ def revert(stage: Stage, open_: Journal) -> Ended:
     ledger.append(paths, entry(stage, open_, ledger.REVERTED))
     _tidy(paths, open_, keep_evidence=previous is not None)
     return Ended()
+
+
+def _perhaps_on_trial(paths: Paths, open_: Journal) -> List[Manifest]:
+    """Return what a transaction may have had on trial whose journal could not be read."""
+    if open_.failure is None or open_.failure.code != journal.UNREADABLE:
+        return []
+    found = (releases.manifest(paths, release) for release in releases.listed(paths))
+    return [manifest for manifest in found if manifest is not None]
 
 
 def _note_clean(paths: Paths, open_: Journal) -> None:

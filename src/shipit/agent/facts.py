@@ -69,7 +69,7 @@ def healthy(paths: Paths, host: Host, current: Manifest) -> bool:
 
 def stuck(paths: Paths) -> str:
     """Say what a person has to do here; the code for it is read only where something is open."""
-    if not os.path.exists(paths.journal):
+    if not os.path.lexists(paths.journal):
         return ""
     from . import transaction  # noqa: PLC0415
 

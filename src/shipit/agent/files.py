@@ -4,15 +4,22 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import time
-from contextlib import contextmanager
-from typing import Any, Iterator, List, Optional
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO, Iterator, List, Optional
 
-from . import process
+from . import lockowner, process
 
 SYNC_TIMEOUT = 300.0  # seconds; a slow disk with much to write
+PRIVATE = 0o700  # of a directory that only its owner looks into
+READ_LIMIT = 64 * 1024 * 1024  # bytes of a file of ours: the records of 200,000 deploys
+NOTE_LIMIT = 65536  # bytes
+LOCK_PAUSE = 0.02  # seconds
+REPAIR_WAIT = 10.0  # seconds; it is held for two calls of the disk
+LEFTOVER = re.compile(r".+\.\d+\.(new|claim|old)")  # of a write or a removal that was killed
 
 
 @contextmanager
@@ -32,7 +39,8 @@ def write(path: str, content: bytes, mode: int = 0o644, *, sync: bool = True) ->
     is worth nothing after a power cut.
     """
     beside = f"{path}.{os.getpid()}.new"
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(beside, flags, 0o600)
     try:
         with naming(path), os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
@@ -50,7 +58,8 @@ def write(path: str, content: bytes, mode: int = 0o644, *, sync: bool = True) ->
 
 def append_line(path: str, line: bytes, mode: int = 0o644) -> None:
     """Append one line and fsync it; a half-written last line of a crash is first ended."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, mode)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, mode)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -86,10 +95,10 @@ def point(link: str, target: str) -> None:
     sync_directory(os.path.dirname(link))
 
 
-def claim(path: str, content: bytes) -> bool:
+def claim(path: str, content: bytes, mode: int = 0o600) -> bool:
     """Make `path` hold `content` unless it exists already; the first caller wins, for good."""
     beside = f"{path}.{os.getpid()}.claim"
-    write(beside, content)
+    write(beside, content, mode)
     try:
         os.link(beside, path)
     except FileExistsError:
@@ -124,6 +133,14 @@ def unlink(path: str) -> None:
         return
 
 
+def remove(path: str) -> None:
+    """Remove a file, a link or a directory tree, as far as that can be done."""
+    if is_real_directory(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        unlink(path)
+
+
 def touch(path: str) -> None:
     """Mark a file as used now; it may be gone already."""
     try:
@@ -147,12 +164,48 @@ def make_directory(path: str, mode: int = 0o755) -> None:
     os.makedirs(path, mode=mode, exist_ok=True)
 
 
+class NotOurs(Exception):
+    """What lies at a path is no plain file that only we can have written; the text says why."""
+
+
+def read_own(path: str, limit: int) -> bytes:
+    """Return the content of a file that only we can have written.
+
+    Raises:
+        NotOurs: it is a link, a directory or somebody else's.
+        OSError: it is not there, or the disk can't read it, or it is too large.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotOurs("it is a symbolic link") from None
+        raise
+    with ExitStack() as opened:
+        opened.callback(os.close, descriptor)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotOurs("it is no file")
+        if status.st_uid != os.geteuid():
+            raise NotOurs(f"it belongs to the user {status.st_uid}")
+        with naming(path), os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return _whole(stream, limit)
+
+
+def _whole(stream: BinaryIO, limit: int = READ_LIMIT) -> bytes:
+    content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content
+
+
 def read_json(path: str) -> Optional[Any]:
     """Return the JSON in a file; None when there is none or it is torn."""
     try:
-        with open(path, "rb") as stream:
-            return json.loads(stream.read())
-    except (FileNotFoundError, ValueError):
+        with open(path, "rb") as stream, naming(path):
+            return json.loads(_whole(stream))
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 
@@ -168,8 +221,8 @@ def read_text(path: str) -> str:
 def read_json_lines(path: str) -> List[Any]:
     """Return the JSON values of a file of lines; a torn line is left out."""
     try:
-        with open(path, "rb") as stream:
-            lines = stream.read().split(b"\n")
+        with open(path, "rb") as stream, naming(path):
+            lines = _whole(stream).split(b"\n")
     except FileNotFoundError:
         return []
     return [value for value in map(_parsed, lines) if value is not None]
@@ -178,7 +231,7 @@ def read_json_lines(path: str) -> List[Any]:
 def _parsed(line: bytes) -> Optional[Any]:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -195,17 +248,22 @@ class Locked(Exception):
 
 
 @contextmanager
-def lock(path: str, note: bytes = b"", wait: float = 0.0) -> Iterator[None]:
+def lock(
+    path: str, note: bytes = b"", wait: float = 0.0, *, shared: bool = False
+) -> Iterator[None]:
     """Hold the kernel's lock on `path`; it dies with the process. `note` says whose it is.
+
+    Nobody else can open the file, and so nobody else can hold it. `shared`: beside others that
+    share it, and without a note.
 
     Raises:
         Locked: another process still holds it after `wait` seconds.
     """
-    make_directory(os.path.dirname(path))
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    make_directory(os.path.dirname(path), PRIVATE)
+    descriptor = _acquired(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
     try:
-        _acquire(descriptor, path, wait)
-        _leave(descriptor, note)
+        if not shared:
+            _leave(descriptor, note)
         yield
     finally:
         os.close(descriptor)
@@ -219,29 +277,71 @@ def _leave(descriptor: int, note: bytes) -> None:
         return  # a full disk: the lock is held all the same, by somebody who can't be named
 
 
-def _acquire(descriptor: int, path: str, wait: float) -> None:
+def _acquired(path: str, kind: int, wait: float) -> int:
+    """Return a descriptor that holds the lock on what `path` names now."""
     deadline = time.monotonic() + wait
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = _tried(path, kind)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise Locked(path) from None
-            time.sleep(0.02)
+            time.sleep(LOCK_PAUSE)
         else:
-            return
+            if descriptor is not None:
+                return descriptor
+
+
+def _tried(path: str, kind: int) -> Optional[int]:
+    """Return a descriptor with the lock; None where another file has come to be at `path`."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with ExitStack() as opened:
+        opened.callback(os.close, descriptor)
+        if _has_retired(descriptor, path):
+            return None
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        if not _is_at(path, os.fstat(descriptor)):
+            return None
+        opened.pop_all()
+        return descriptor
+
+
+def _has_retired(descriptor: int, path: str) -> bool:
+    """Make way for a new file where others may have this one open; say whether that was so.
+
+    Earlier versions left lock files that everybody could read. A change of mode would not take it
+    from who has it open. One that a process of ours holds is left: it is at work.
+    """
+    status = os.fstat(descriptor)
+    if not lockowner.is_exposed(status) or lockowner.holds_one_of_ours(path, status):
+        return False
+    guard = os.path.join(os.path.dirname(path), "repair.lock")
+    with lock(guard, wait=REPAIR_WAIT):  # else the file that another has just made could go
+        if _is_at(path, status):
+            unlink(path)
+    return True
+
+
+def _is_at(path: str, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), status)
+    except FileNotFoundError:
+        return False
 
 
 def lock_note(path: str) -> Optional[bytes]:
-    """Return what the live holder of a lock says of itself; None when nobody holds it."""
+    """Return what the live holder of a lock says of itself; None when nobody of ours holds it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.pread(descriptor, 65536, 0)
+        status = os.fstat(descriptor)
+        if lockowner.is_exposed(status) and not lockowner.holds_one_of_ours(path, status):
+            return None
+        return os.pread(descriptor, NOTE_LIMIT, 0)
     finally:
         os.close(descriptor)
     return None

@@ -31,6 +31,7 @@ PROPERTIES = {
     "FragmentPath": "fragment",
     "InvocationID": "invocation",
     "Result": "result",
+    "Restart": "restart",
     "MainPID": "main_pid",
     "NRestarts": "restarts",
     "ExecMainCode": "exit_code",
@@ -48,9 +49,9 @@ DRIVER_PROPERTIES = (
     # Above the machine's own limit of moves: a driver that dies at once for ever is given up.
     "StartLimitIntervalSec=600",
     "StartLimitBurst=60",
-    "OOMPolicy=continue",
     "OOMScoreAdjust=-900",
 )
+OOM_POLICY = "OOMPolicy=continue"  # since systemd 243; earlier versions do so anyway
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class UnitView:
     file_state: str = ""  # enabled, disabled, static ...; "" without a file
     invocation: str = ""  # changes with every start
     result: str = ""
+    restart: str = ""  # Restart= of a service: no, on-failure ...
     main_pid: int = 0
     restarts: int = 0
     exit_code: int = 0  # 1 exited, 2 killed, 3 dumped core (CLD_*)
@@ -203,7 +205,9 @@ class RealHost:
         command += [f"--description=shipit: {unit[: -len('.service')]}"]
         command += [f"--property={setting}" for setting in DRIVER_PROPERTIES]
         command += [f"--property=After={' '.join(after)}"] if after else []
-        return _started([*command, "--", *argv], QUICK)
+        done = _started([*command, f"--property={OOM_POLICY}", "--", *argv], QUICK)
+        is_unknown = not done.ok and OOM_POLICY.partition("=")[0] in done.output
+        return _started([*command, "--", *argv], QUICK) if is_unknown else done
 
     def verify(self, unit_paths: Sequence[str], *, options: Sequence[str] = ()) -> Done:
         return _started(["systemd-analyze", "verify", "--man=no", *options, *unit_paths], QUICK)

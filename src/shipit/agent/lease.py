@@ -5,6 +5,7 @@ another boot it has run out. The first verdict of a transaction wins, by link(2)
 """
 
 import json
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -28,17 +29,29 @@ def write(paths: Paths, host: Host, txn: str, seconds: float) -> None:
 def has_run_out(paths: Paths, host: Host, txn: str) -> bool:
     """Whether nobody has renewed it in time."""
     lease = _mapping(paths.lease)
-    return (
-        lease.get("txn") != txn
-        or lease.get("boot") != host.boot_id()
-        or host.boottime() >= float(lease.get("deadline", 0.0))
-    )
+    deadline = lease.get("deadline")
+    lasts = isinstance(deadline, (int, float)) and host.boottime() < deadline < math.inf
+    return lease.get("txn") != txn or lease.get("boot") != host.boot_id() or not lasts
 
 
 def verdict(paths: Paths, txn: str) -> str:
-    """Return the verdict of a transaction; "" as long as there is none."""
+    """Return the verdict of a transaction; "" as long as there is none that can be read."""
     found = _mapping(paths.verdict)
-    return str(found.get("verdict", "")) if found.get("txn") == txn else ""
+    given = found.get("verdict") if found.get("txn") == txn else ""
+    return given if given in (COMMIT, REVERT) else ""
+
+
+def transaction(paths: Paths) -> str:
+    """Return whose verdict or lease there is; "" for none."""
+    found = (_of(paths.verdict) or _of(paths.lease)).get("txn")
+    return found if isinstance(found, str) else ""
+
+
+def _of(path: str) -> Any:
+    try:
+        return _mapping(path)
+    except OSError:
+        return {}
 
 
 def claim(paths: Paths, txn: str, wanted: str) -> str:
@@ -61,7 +74,7 @@ def call_back(paths: Paths, txn: str) -> None:
     The disk may refuse: going back does not depend on it.
     """
     try:
-        files.write(paths.verdict, _content(txn, REVERT))
+        files.write(paths.verdict, _content(txn, REVERT), MODE)
     except OSError:
         with suppress(OSError):
             files.unlink(paths.verdict)  # this needs no room

@@ -7,7 +7,7 @@ readable by everybody and holds no log text and no secret. It removes nothing.
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import files
 from .codec import from_json
@@ -15,6 +15,7 @@ from .paths import Paths
 from .protocol import ReleaseLine
 
 COMMITTED, REVERTED, FAILED, STUCK = "committed", "reverted", "failed", "stuck"
+OUTCOMES = (COMMITTED, REVERTED, FAILED, STUCK)
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,20 @@ def append(paths: Paths, entry: Entry) -> None:
 
 
 def entries(paths: Paths) -> List[Entry]:
-    """Return all lines, the oldest first; a torn one is left out."""
-    lines = files.read_json_lines(paths.ledger)
-    return [from_json(Entry, line) for line in lines if isinstance(line, dict) and "txn" in line]
+    """Return all lines, the oldest first; a torn one is left out.
+
+    An outcome that is not known is that of a newer version. It is no commit, and its release is
+    not gone back to.
+    """
+    found = map(_entry, files.read_json_lines(paths.ledger))
+    return [entry for entry in found if entry is not None]
+
+
+def _entry(line: Any) -> Optional[Entry]:
+    try:
+        return from_json(Entry, line)
+    except ValueError:
+        return None
 
 
 def head(history: Sequence[Entry]) -> Optional[Entry]:

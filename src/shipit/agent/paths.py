@@ -57,8 +57,18 @@ class Paths:
         return os.path.join(self.var, "tools")
 
     @property
+    def wheels(self) -> str:
+        """Links to blobs under the names of wheels."""
+        return os.path.join(self.var, "wheels")
+
+    @property
     def uv_cache(self) -> str:
         return os.path.join(self.var, "uv-cache")
+
+    @property
+    def store_lock(self) -> str:
+        """Shared by sessions that count on blobs, held alone by who removes some."""
+        return os.path.join(self.var, "store.lock")
 
     @property
     def apps(self) -> str:
@@ -72,14 +82,24 @@ class Paths:
 
     @property
     def boot_unit(self) -> str:
-        """The unit that settles an interrupted transaction at boot; there while one is armed."""
+        """The unit that settles an interrupted transaction at boot; there while one is armed.
+
+        No app can be called so that another unit of ours gets this name: none has an @.
+        """
+        return os.path.join(self.units, f"shipit-recover@{self.app}.service")
+
+    @property
+    def old_boot_unit(self) -> str:
+        """Its name in earlier versions, which is that of an app's driver, too."""
         return os.path.join(self.units, f"shipit-recover-{self.app}.service")
+
+    def wants(self, unit: str) -> str:
+        """What enables a unit for the boot."""
+        return os.path.join(self.units, "multi-user.target.wants", os.path.basename(unit))
 
     @property
     def boot_link(self) -> str:
-        """What enables it."""
-        wants = os.path.join(self.units, "multi-user.target.wants")
-        return os.path.join(wants, os.path.basename(self.boot_unit))
+        return self.wants(self.boot_unit)
 
     def _txn(self, suffix: str) -> str:
         return os.path.join(self.var, "txn", self.app + suffix)
@@ -87,6 +107,11 @@ class Paths:
     @property
     def journal(self) -> str:
         return self._txn(".json")
+
+    @property
+    def unreadable(self) -> str:
+        """A journal that could not be read, kept for people."""
+        return self._txn(".json.unreadable")
 
     @property
     def session_lock(self) -> str:

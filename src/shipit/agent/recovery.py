@@ -6,7 +6,7 @@ Safe to call at any time by any number of processes: whoever gets the transactio
 from dataclasses import replace
 from typing import Optional
 
-from . import bootunit, effects, files, journal, locks
+from . import bootunit, effects, files, journal, layout, locks
 from .driver import failure_of, said, taken_up, to_the_end
 from .effects import Stage
 from .failures import Refused
@@ -14,10 +14,11 @@ from .host import Host
 from .journal import Journal
 from .machine import State
 from .paths import Paths
-from .protocol import Settled
+from .protocol import Failure, Settled
 from .voice import Voice
 
 LOCK_WAIT = 0.2  # seconds; somebody may just be looking whose the lock is
+BOOT_LOCK_WAIT = 60.0  # seconds; below bootunit.TIMEOUT
 OF_A_SESSION = (State.RECEIVE, State.BUILD, State.ARM, State.DISCARD)
 
 
@@ -31,9 +32,35 @@ def recover(paths: Paths, host: Host) -> str:
     if open_ is None:
         bootunit.disarm(paths)
         return ""
-    if open_.state in OF_A_SESSION and files.lock_note(paths.session_lock) is not None:
+    if is_led(paths, open_) or is_driven(paths, host, open_):
         return ""
-    return "" if is_driven(paths, host, open_) else recover_abandoned(paths, host)
+    return recover_abandoned(paths, host)
+
+
+def recover_at_boot(paths: Paths, host: Host) -> str:
+    """Do the same as the main of the boot-time unit, which waits for whoever is at it.
+
+    Raises:
+        Refused: locked: somebody else holds an open transaction; to be tried again.
+    """
+    layout.secure(paths)
+    said_ = recover(paths, host)
+    open_ = journal.load(paths)
+    if said_ or open_ is None or is_led(paths, open_):
+        return said_
+    if host.show([paths.unit])[paths.unit].is_up:
+        return ""  # and is started again until it has ended it
+    try:
+        return _recovered(paths, host, BOOT_LOCK_WAIT)
+    except files.Locked:
+        found = locks.holder(paths, host.wall())
+        raise Refused(locks.locked(paths.app, locks.told(found))) from None
+
+
+def is_led(paths: Paths, open_: Journal) -> bool:
+    """Whether a live session has the transaction; one that can't be read may be of a session."""
+    of_a_session = open_.state in OF_A_SESSION or not open_.readable
+    return of_a_session and files.lock_note(paths.session_lock) is not None
 
 
 def is_driven(paths: Paths, host: Host, open_: Journal) -> bool:
@@ -45,16 +72,20 @@ def is_driven(paths: Paths, host: Host, open_: Journal) -> bool:
 
 def recover_abandoned(paths: Paths, host: Host) -> str:
     """Settle the open transaction; nothing where somebody else is just at it."""
+    try:
+        return _recovered(paths, host, LOCK_WAIT)
+    except files.Locked:
+        return ""
+
+
+def _recovered(paths: Paths, host: Host, wait: float) -> str:
     open_ = journal.load(paths)
     if open_ is None:
         return ""
     stage = Stage(paths, host, Voice(paths))
-    try:
-        with files.lock(paths.txn_lock, locks.note(open_.attempt, ""), LOCK_WAIT):
-            open_ = journal.load(paths)
-            settled = _settled(stage, open_) if open_ is not None else None
-    except files.Locked:
-        return ""
+    with files.lock(paths.txn_lock, locks.note(open_.attempt, ""), wait):
+        open_ = journal.load(paths)
+        settled = _settled(stage, open_) if open_ is not None else None
     if open_ is None:
         return ""
     if settled is None:
@@ -75,7 +106,11 @@ def _settled(stage: Stage, open_: Journal) -> Optional[Settled]:
 
 
 def _hand_to_boot(stage: Stage, open_: Journal) -> None:
-    """Put the disk right before the app's units are started, and leave the rest to a driver."""
+    """Put the disk right before the app's units are started, and leave the rest to a driver.
+
+    Raises:
+        Refused: driver-refused; to be tried again.
+    """
     paths, host = stage.paths, stage.host
     try:
         effects.revert_on_disk(stage, open_)
@@ -85,11 +120,16 @@ def _hand_to_boot(stage: Stage, open_: Journal) -> None:
     except (Refused, OSError) as error:
         stage.emit(failure_of(error, open_.state.value))  # the driver meets it again, in peace
     argv, units = effects.driver_argv(paths, open_), effects.unit_names(paths, open_)
-    host.start_driver(paths.unit, argv, after=units, wait=False)
+    done = host.start_driver(paths.unit, argv, after=units, wait=False)
+    if not done.ok:
+        what = f"systemd did not start {paths.unit}"
+        raise Refused(Failure("driver-refused", what, open_.state.value, evidence=done.output))
 
 
 def _sentence(open_: Journal, settled: Settled) -> str:
     ends = {"committed": "finished", "stuck": "tried again in vain"}
     runs = f"release {settled.running} runs" if settled.running else "nothing runs"
     how = ends.get(settled.outcome, "undone")
+    if not open_.readable and open_.failure:
+        return f"[{open_.failure.code}] {open_.failure.what}; it was {how}: {runs}"
     return f"the {open_.what} had been interrupted and was {how}: {runs}"

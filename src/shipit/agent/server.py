@@ -15,7 +15,7 @@ import threading
 from contextlib import ExitStack, suppress
 from typing import Any, Callable, Dict, Optional
 
-from . import files, journal, locks, trust
+from . import bootunit, files, journal, layout, locks, trust
 from .channel import Channel, Gone
 from .failures import Refused, from_os_error
 from .host import Host, RealHost
@@ -59,6 +59,7 @@ class Server:
         self.channel, self.host, self.place, self.agent_zip = channel, host, place, agent_zip
         self._paths: Optional[Paths] = None
         self._held = ExitStack()  # the session's lock
+        self._counted_on = ExitStack()  # the lock on the blobs that it need not send
         self._locked = False
         self._staged = ""  # the transaction of a release that is staged and not activated
         self._spoilt: Optional[OSError] = None  # why parts could not be written
@@ -77,7 +78,7 @@ class Server:
         """
         over = threading.Event()
         threading.Thread(target=self._say_alive, name="alive", args=(over,), daemon=True).start()
-        with self._held:
+        with self._held, self._counted_on:
             try:
                 self._answer_all()
             except Gone:
@@ -125,7 +126,7 @@ class Server:
     # --- looking -------------------------------------------------------------------------------
 
     def hello(self, ask: Hello) -> None:
-        from . import approot, facts  # noqa: PLC0415 - imports cost time; each role loads its own
+        from . import approot, facts, store  # noqa: PLC0415 - imports cost time
 
         if not APP.fullmatch(ask.app) or not os.path.isabs(ask.root):
             raise ProtocolError(f"no app can be called {ask.app!r} and lie in {ask.root!r}")
@@ -133,15 +134,17 @@ class Server:
             raise ProtocolError(f"no app can lie in {ask.root!r}")
         paths = self.place(ask.app, ask.root)
         approot.require(paths)
+        layout.secure(paths)
         self._paths = paths
         self.channel.redacted = Redactor(paths)
+        if ask.blobs:
+            self._counted_on.enter_context(store.counted_on(paths))
         recovered = self._recover() if ask.recover else ""
         self.channel.say(facts.gather(self._paths, self.host, ask, recovered))
 
     def _recover(self) -> str:
         """Settle what an earlier run left open; its code is read only where there is such."""
-        left = (self.paths.journal, self.paths.boot_unit)
-        if not any(map(os.path.exists, left)):
+        if not os.path.lexists(self.paths.journal) and not bootunit.is_armed(self.paths):
             return ""
         from . import transaction  # noqa: PLC0415
 
@@ -190,7 +193,8 @@ class Server:
         self._lock(ask.attempt, ask.lock_wait)
         store.prepare(self.paths)
         self.channel.redacted.learn(ask.manifest, ask.env)
-        answer = staging.stage(self.paths, self.host, ask, self._taken_in, self._say_or_stop)
+        with self._counted_on, store.counted_on(self.paths):
+            answer = staging.stage(self.paths, self.host, ask, self._taken_in, self._say_or_stop)
         self._staged = ask.attempt.txn
         self.channel.say(answer)
 

@@ -8,9 +8,10 @@ Does not decide what may be removed: that is pruning.
 import hashlib
 import os
 import re
-from typing import Iterable, List, Tuple
+from contextlib import ExitStack, contextmanager
+from typing import Iterable, Iterator, List, Tuple
 
-from . import files
+from . import files, layout
 from .contents import Artifact
 from .failures import Refused
 from .paths import Paths
@@ -19,16 +20,34 @@ from .protocol import Failure, Part, ProtocolError
 STEP = "receive"
 CHUNK = 1024 * 1024  # bytes
 BLOB_LIMIT = 8 * 1024**3  # bytes; no wheel is larger
+STORE_WAIT = 60.0  # seconds for removing what nobody uses
 ABANDONED = 24 * 3600.0  # seconds after which half a blob will not be finished any more
 DIGEST = re.compile(r"[0-9a-f]{64}")
 WHEEL_NAME = re.compile(r"[A-Za-z0-9_.!+-]+\.whl")
 
 
+@contextmanager
+def counted_on(paths: Paths) -> Iterator[None]:
+    """Let no blob be removed meanwhile; any number of sessions may do so at once.
+
+    Raises:
+        Refused: store-locked: blobs are being removed, and have been for long.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(files.lock(paths.store_lock, wait=STORE_WAIT, shared=True))
+        except files.Locked:
+            what = f"blobs have been removed on this host for {STORE_WAIT:.0f} s"
+            raise Refused(Failure("store-locked", what, STEP, "run it again")) from None
+        except OSError:
+            pass  # a disk that takes no file: what is here stays, and nothing can be staged
+        yield
+
+
 def prepare(paths: Paths) -> None:
     """Make the store's directories; only root looks into them."""
-    files.make_directory(paths.var)
-    for directory in (paths.blobs, os.path.dirname(paths.incoming("")), paths.tools):
-        files.make_directory(directory, 0o700)
+    incoming = os.path.dirname(paths.incoming(""))
+    layout.make(paths, paths.blobs, incoming, paths.tools, paths.wheels)
 
 
 def receive(paths: Paths, part: Part, body: bytes) -> None:
@@ -148,7 +167,7 @@ def wheel_path(paths: Paths, item: Artifact) -> str:
     """
     if not WHEEL_NAME.fullmatch(item.filename) or not DIGEST.fullmatch(item.sha256):
         raise ProtocolError(f"{item.filename!r} is not the name of a wheel")
-    directory = os.path.join(paths.var, "wheels", item.sha256)
+    directory = os.path.join(paths.wheels, item.sha256)
     link = os.path.join(directory, item.filename)
     if not os.path.islink(link):
         files.make_directory(directory)
@@ -157,16 +176,19 @@ def wheel_path(paths: Paths, item: Artifact) -> str:
 
 
 def sweep(paths: Paths, now: float) -> None:
-    """Remove what no one will finish: old halves of blobs, and links to blobs that are gone.
+    """Remove what no one will finish, and what was made of blobs that are gone.
 
-    `now` is in seconds since the epoch.
+    `now` is in seconds since the epoch. The caller holds paths.store_lock alone.
     """
     incoming = os.path.dirname(paths.incoming(""))
     for entry in _entries(incoming):
         if now - entry.stat(follow_symlinks=False).st_mtime > ABANDONED:
             files.unlink(entry.path)
-    for entry in _entries(os.path.join(paths.var, "wheels")):
+    for entry in _entries(paths.wheels):
         if not os.path.exists(paths.blob(entry.name)):
+            files.remove_tree(entry.path)
+    for entry in _entries(paths.tools):
+        if not os.path.exists(paths.blob(entry.name.partition("-")[2])):
             files.remove_tree(entry.path)
 
 

@@ -30,12 +30,12 @@ from .journal import Journal
 from .machine import State
 from .paths import Paths
 from .protocol import Activate, Attached, Attempt, Failure, Holder, Settled
-from .recovery import recover
+from .recovery import recover, recover_at_boot
 from .voice import Ear, Voice
 
 __all__ = [
     "advance", "attached", "begin", "discard", "follow", "holder", "launch", "lock_note", "recover",
-    "renew", "settle", "stuck", "transact",
+    "recover_at_boot", "renew", "settle", "stuck", "transact",
 ]  # fmt: skip
 
 POLL = 0.02  # seconds
@@ -58,7 +58,8 @@ def begin(
     """Open a transaction (state RECEIVE, on the disk). The caller holds paths.session_lock.
 
     `fresh`: this transaction makes the release's directory, and may remove it again. `wait`:
-    seconds to wait for another's open transaction to end. A stuck one is superseded.
+    seconds to wait for another's open transaction to end. A stuck one, whose journal can't be read
+    for instance, is superseded: its units are known to this one, and go.
 
     Raises:
         Refused: `locked`: another transaction is open; says whose.
@@ -79,6 +80,8 @@ def begin(
     releases.hide_manifests(paths)
     files.make_directory(os.path.dirname(paths.journal), 0o700)
     files.unlink(paths.events)
+    if before:
+        journal.set_aside(paths, before)
     return journal.save(paths, opened)
 
 
@@ -95,7 +98,7 @@ def _without_another(paths: Paths, txn: str, wait: float) -> Optional[Journal]:
         open_ = journal.load(paths)
         if open_ is None or open_.txn == txn:
             return None
-        if open_.state is State.STUCK:
+        if open_.state is State.STUCK and not _is_held(paths):  # nobody is just trying it again
             return open_
         if time.monotonic() >= deadline:
             raise Refused(_locked(paths, open_))
@@ -140,7 +143,8 @@ def _settled_already(paths: Paths, open_: Journal) -> Settled:
     history = ledger.entries(paths)
     outcome = ledger.outcome_of(history, open_.txn)
     top = ledger.head(history)
-    known = "discarded" if outcome in ("", ledger.FAILED) else outcome
+    ends = {"": "discarded", ledger.FAILED: "discarded"}
+    known = ends.get(outcome, outcome if outcome in ledger.OUTCOMES else "stuck")
     return Settled(open_.txn, known, top.release if top else "", open_.failure)
 
 
@@ -334,6 +338,8 @@ def stuck(paths: Paths) -> str:
         return ""
     failure = open_.failure
     why = f": [{failure.code}] {failure.what}" if failure else ""
+    if failure and failure.code == journal.UNREADABLE:
+        why += f" ({failure.hint})"
     return (
         f"{open_.what} needs a person{why}. Wanted back: {open_.previous or 'nothing'}. See"
         f" `systemctl status '{paths.app}-*'`, mend the cause, then deploy or roll back again:"

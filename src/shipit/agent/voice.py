@@ -13,6 +13,7 @@ from .protocol import ProtocolError, pack, unpack
 from .redaction import Redactor
 
 MODE = 0o600
+CHUNK = 1024 * 1024  # bytes read at once
 
 
 class Voice:
@@ -30,7 +31,7 @@ class Voice:
         self._append(b"\n")
 
     def _append(self, line: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             descriptor = os.open(self._path, flags, MODE)
             try:
@@ -51,18 +52,22 @@ class Ear:
 
     def heard(self) -> Iterator[Any]:
         """Yield the messages that have come since."""
-        *lines, self._begun = (self._begun + self._more()).split(b"\n")
-        for line in filter(None, lines):
-            try:
-                yield unpack(line)[0]
-            except ProtocolError:
-                continue  # half a line of a process that was killed
+        while True:
+            more = self._more()
+            if not more:
+                return
+            *lines, self._begun = (self._begun + more).split(b"\n")
+            for line in filter(None, lines):
+                try:
+                    yield unpack(line)[0]
+                except ProtocolError:
+                    continue  # half a line of a process that was killed
 
     def _more(self) -> bytes:
         try:
             with open(self._path, "rb") as stream:
                 stream.seek(self._offset)
-                more = stream.read()
+                more = stream.read(CHUNK)
         except FileNotFoundError:
             return b""
         self._offset += len(more)
