@@ -10,12 +10,13 @@ import shutil
 import time
 from typing import FrozenSet, Iterable, Iterator, List, Sequence, Set
 
-from . import approot, files, ledger, registry, releases, store
+from . import approot, files, layout, ledger, registry, releases, store, uvcache
 from .ledger import Entry
 from .paths import Paths
 
 DAY = 24 * 3600.0
 AGENT_UNUSED = 30 * DAY
+LEFTOVER_GRACE = 3600.0  # seconds; no write of a file takes so long
 BLOB_GRACE = 3600.0  # seconds; it may have been sent for a release that is just being made
 
 
@@ -55,12 +56,39 @@ def doom(paths: Paths, release: str) -> None:
 
 
 def sweep(paths: Paths, now: float) -> None:
-    """Remove what was set aside, and blobs and agents that nobody uses; `now`: since the epoch."""
+    """Remove what was set aside, and what nobody on this host uses; `now`: since the epoch.
+
+    Blobs stay where any session counts on some; the next one removes them.
+    """
     sweep_doomed(paths)
-    used = _used_blobs(paths)
-    _remove_old(paths.blobs, now - BLOB_GRACE, spare=used)
+    remove_leftovers(paths, now)
+    try:
+        with files.lock(paths.store_lock):
+            _remove_old(paths.blobs, now - BLOB_GRACE, spare=_used_blobs(paths))
+            store.sweep(paths, now)
+    except files.Locked:
+        pass
     _remove_old(paths.agents, now - AGENT_UNUSED, spare=())
-    store.sweep(paths, now)
+    uvcache.limit(paths)
+
+
+def remove_leftovers(paths: Paths, now: float) -> None:
+    """Remove what a killed process has left of a write or of a removal."""
+    ours = ("current.", "shipit-", paths.app + "-")
+    shared_with_others = (paths.root, paths.units, os.path.dirname(paths.boot_link))
+    for folder in (*layout.folders(paths), *shared_with_others):
+        for name in filter(files.LEFTOVER.fullmatch, _names(folder)):
+            path = os.path.join(folder, name)
+            is_ours = folder not in shared_with_others or name.startswith(ours)
+            if is_ours and _is_older(path, now - LEFTOVER_GRACE):
+                files.remove(path)
+
+
+def _is_older(path: str, before: float) -> bool:
+    try:
+        return os.lstat(path).st_mtime < before
+    except FileNotFoundError:
+        return False
 
 
 def sweep_doomed(paths: Paths) -> None:
@@ -91,7 +119,7 @@ def _remove_old(directory: str, before: float, *, spare: Iterable[str]) -> None:
     spared = set(spare)
     for name in _names(directory):
         path = os.path.join(directory, name)
-        if name not in spared and os.stat(path).st_mtime < before:
+        if name not in spared and _is_older(path, before):
             files.unlink(path)
 
 

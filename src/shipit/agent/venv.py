@@ -1,16 +1,14 @@
 """Make a release's venv at its final path, from blobs alone: no network, no index.
 
 Promises: hashes are required of every wheel, nothing of the caller's environment or configuration
-(UV_*, PIP_*) counts, and a power cut never leaves half-written files in uv's cache to be trusted.
-uv's cache is pruned of nothing: it grows by the unpacked size of each new wheel, which the venvs of
-the releases share with it as hard links where the app's root is on the same file system.
+(UV_*, PIP_*) counts.
 """
 
 import os
 import zipfile
 from typing import List, Sequence
 
-from . import files, store
+from . import files, store, uvcache
 from .contents import Manifest
 from .failures import Refused, from_output
 from .paths import Paths
@@ -20,7 +18,6 @@ from .protocol import Failure
 STEP = "build"
 VENV_TIMEOUT = 120.0  # seconds
 INSTALL_TIMEOUT = 900.0  # seconds
-CACHE_WAIT = 600.0  # seconds for another app's installation on this host
 UV_ENVIRONMENT = {
     "UV_NO_CONFIG": "1",
     "UV_OFFLINE": "1",
@@ -49,7 +46,7 @@ def make(paths: Paths, manifest: Manifest) -> None:
             raise Refused(store.corrupt(spoiled, STEP)) from None
         raise
     except files.Locked:
-        what = f"another app has been installing on this host for {CACHE_WAIT:.0f} s"
+        what = f"another app has been installing on this host for {uvcache.WAIT:.0f} s"
         raise Refused(
             Failure("cache-locked", what, STEP, "run it again when that is done")
         ) from None
@@ -64,38 +61,11 @@ def _by_uv(paths: Paths, manifest: Manifest) -> None:
     installing = [uv, "pip", "sync", "--quiet", "--require-hashes"]
     installing += ["--python", os.path.join(venv, "bin", "python"), *cache]
     installing += [*_find_links(paths, manifest), _requirements(paths, manifest)]
-    with _trusted_cache(paths):
+    with uvcache.trusted(paths):
         _done("venv-failed", making, run(making, timeout=VENV_TIMEOUT, environment=environment))
         done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
         _done("install-failed", installing, done)
     files.unlink(os.path.join(venv, ".lock"))  # uv leaves it writable for everybody
-
-
-class _trusted_cache:  # noqa: N801 - used as a function
-    """Hold uv's cache alone, and leave it trusted only once everything in it is on the disk.
-
-    uv does not fsync: after a power cut its cache may have files of the right name and no content,
-    which every later venv would share. A mark says so; a cache that bears it is thrown away.
-    """
-
-    def __init__(self, paths: Paths) -> None:
-        self.cache, self.mark = paths.uv_cache, paths.uv_cache + ".dirty"
-        self.held = files.lock(paths.uv_cache + ".lock", wait=CACHE_WAIT)
-
-    def __enter__(self) -> None:
-        self.held.__enter__()
-        if os.path.exists(self.mark):
-            files.remove_tree(self.cache)
-        files.make_directory(self.cache, 0o700)
-        files.write(self.mark, b"")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            if kind is None:
-                files.sync_filesystem(self.cache)
-                files.unlink(self.mark)
-        finally:
-            self.held.__exit__(None, None, None)
 
 
 def _by_pip(paths: Paths, manifest: Manifest) -> None:
