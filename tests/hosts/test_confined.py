@@ -140,6 +140,28 @@ def test_an_agent_that_is_killed_leaves_it_running_only_for_a_while(victim: Vict
     until(lambda: not victim.sh(listed), lambda: victim.sh(listed), PATIENCE)
 
 
+def test_a_call_back_ends_it_at_once(victim: Victim) -> None:
+    code = f"""
+import os, sys
+sys.path.insert(0, "/root/lib")
+from shipit.agent.host import RealHost
+from shipit.agent.transient import Command
+def watch():
+    if os.path.exists("/dev/shm/runs"):
+        raise KeyboardInterrupt
+command = Command({shell("touch /dev/shm/runs; setsid -f sleep 2109; sleep 2109")}, "app", "/")
+try:
+    RealHost(watch).run_as(command, timeout={PATIENCE})
+except KeyboardInterrupt:
+    print("called back")
+"""
+    victim.sh("rm -f /dev/shm/runs")
+    done = victim.lab.run(HOST, "python3", "-I", "-S", "-c", code, timeout=180)
+    assert done.stdout == "called back\n", done.stderr
+    assert not victim.sh("pgrep -fx 'sleep 2109'")
+    assert not victim.sh("systemctl list-units --plain --no-legend 'shipit-run*'")
+
+
 def test_how_it_ends_is_told_truly(victim: Victim) -> None:
     told = {script: victim.runs("check", shell(script))["wrong"] for script in SCRIPTS}
     assert told == SCRIPTS
