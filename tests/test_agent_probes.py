@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import tracemalloc
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,48 @@ def test_a_service_that_dribbles_is_cut_off_in_time(listener: socket.socket, hea
     with answering(listener, dribbling(head)):  # it would be whole after 45 s
         answer = probes.get(url(listener), 0.3)
     assert answer.error == "no answer within 0.3 s"
+
+
+def pouring(head: bytes, more: bytes) -> Callable[[socket.socket], None]:
+    """Send without an end, until the probe hangs up."""
+
+    def pour(connection: socket.socket) -> None:
+        connection.settimeout(5.0)  # whose window was full when it hung up is told late
+        with suppress(OSError):
+            connection.sendall(head)
+            while True:
+                connection.sendall(more)
+
+    return pour
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"", b"x" * 65536),  # a status line
+        (b"", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\n", b"X: " + b"y" * 65000 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65536),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", b"x" * 65536),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\n", b"x" * 65536),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1" * 65536),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n" * 1000),
+    ],
+)
+def test_a_service_that_answers_without_an_end_fills_no_memory(
+    listener: socket.socket, head: bytes, more: bytes
+) -> None:
+    with answering(listener, pouring(head, more)):
+        tracemalloc.start()
+        try:
+            answer = probes.get(url(listener), 1.0)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 64 * 2**20
+    assert answer.error or len(answer.body) <= probes.BODY_LIMIT
 
 
 def test_what_is_no_http_is_said(listener: socket.socket) -> None:
