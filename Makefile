@@ -10,6 +10,8 @@ WORKERS ?= 4
 FAULTS ?= 300
 # Broken frames of the protocol that `make fuzz` reads in each direction.
 FUZZ ?= 100000
+# Broken playbooks, inventories and locks that it reads, of each kind.
+FUZZ_FILES ?= 20000
 # What `make load` plays: acts for each server, requests a second, servers, seconds of long requests.
 LOAD_DEPLOYS ?= 100
 LOAD_RATE ?= 500
@@ -38,8 +40,8 @@ faults: $(READY) ## every fault at every state on real hosts, and FAULTS=300 ran
 	FAULTS=$(FAULTS) tests/as-root $(BIN)/pytest -s tests/hosts/test_faults.py \
 	  tests/hosts/test_hard_times.py tests/hosts/test_disk.py
 
-fuzz: $(READY) ## read FUZZ=100000 broken frames in each direction; a sample of it is in the tests
-	FUZZ=$(FUZZ) $(BIN)/pytest -q tests/test_fuzz.py
+fuzz: $(READY) ## read FUZZ=100000 broken frames in each direction, and files; samples are in the tests
+	FUZZ=$(FUZZ) FUZZ_FILES=$(FUZZ_FILES) $(BIN)/pytest -q tests/test_fuzz.py tests/test_fuzz_files.py
 
 load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count what customers lost
 	PYTHONPATH=tests $(BIN)/python -m load.wheels

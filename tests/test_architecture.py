@@ -52,6 +52,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "phase",
         "appservers",
         "plan",
+        "programs",
         "wishes",
         "manifest",
         "session",

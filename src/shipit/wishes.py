@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from shipit import bundle, inventory, render, secret, spec
+from shipit import bundle, inventory, programs, render, secret, spec
 from shipit.errors import InputError, Mistake, merged
 from shipit.inventory.ansiblecfg import AnsibleConfig
 from shipit.render import ReleaseNames
@@ -177,6 +177,8 @@ def wishes(found: Sequence[Target]) -> list[Wish]:
     def wish(target: Target) -> Wish:
         wanted, trial = target.deployment, _Trial()
         own = trial.of(lambda: sources(wanted.wheel, wanted.lock, wanted.wheelhouse))
+        if own:
+            trial.of(lambda: _refuse_unknown_programs(target, own))
         known = trial.of(lambda: secrets_of(target))
         # Templates are tried also where wheels or secrets are wrong: with names that stand in.
         unknown = dict.fromkeys(wanted.secrets, Secret(NAMELESS.id))
@@ -209,6 +211,11 @@ def secrets_at_hand(found: Iterable[Target], *, run_commands: bool) -> frozenset
 
 def _try_texts(target: Target, secrets: Mapping[str, Secret], names: ReleaseNames) -> None:
     render.release_texts(target.rendered(names), target.host, secrets, names)
+
+
+def _refuse_unknown_programs(target: Target, sources: Sources) -> None:
+    if mistakes := tuple(programs.unknown(target.draft, target.deployment, sources)):
+        raise InputError(*mistakes)
 
 
 class _Trial:

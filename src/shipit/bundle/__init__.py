@@ -64,6 +64,12 @@ class Sources:
         """Return the sha256 of every wheel that a bundle may hold."""
         return tuple(dict.fromkeys(w.sha256 for w in (self.app, *self.stock.wheels)))
 
+    def programs(self) -> frozenset[str]:
+        """Return the names of the programs that the app and what is locked bring into a venv."""
+        locked = {entry.name for entry in self.lock.entries}
+        wheels = [wheel for wheel in self.stock.wheels if wheel.name in locked]
+        return frozenset().union(*(wheel.programs for wheel in (self.app, *wheels)))
+
 
 @dataclass(frozen=True)
 class Bundle:

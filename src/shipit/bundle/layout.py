@@ -35,6 +35,7 @@ VENV = re.compile(
     r"|(?i:activate|deactivate)(?:\.\w+)?|activate_this\.py))(?:/.*)?"
     r"|bin|lib|include"
 )
+_PROGRAM = re.compile(r"[^/]+\.data/(?:scripts|data/bin)/([^/]+)")
 SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 
 
@@ -95,6 +96,12 @@ def landing(name: str) -> str:
         return "/".join((PACKAGES, first, *rest))
     scheme, *below = rest
     return "/".join(filter(None, (SCHEMES.get(scheme, f"{PACKAGES}/{first}"), *below)))
+
+
+def programs(names: Iterable[str], entry_points: str = "") -> frozenset[str]:
+    """Return the names of what lands in the venv's bin/."""
+    found = (_PROGRAM.fullmatch(name) for name in names)
+    return frozenset({match[1] for match in found if match} | set(_scripts(entry_points)))
 
 
 def _scripts(entry_points: str) -> Iterator[str]:

@@ -32,7 +32,7 @@ def toml(path: Path) -> tuple[dict[str, Any], list[Place]]:
     text = text_of(path)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # too many digits, nested too deeply, no TOML
         at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         place = Place(str(path), *(int(number) for number in at.groups()) if at else ())
         raise InputError(Mistake("lock-syntax", f"no TOML: {error}", place)) from error

@@ -16,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from shipit.bundle.layout import Entry, objection
+from shipit.bundle.layout import Entry, objection, programs
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Wheel:
     requires_python: SpecifierSet
     requires: tuple[Requirement, ...]
     build: tuple[()] | tuple[int, str] = ()  # PEP 427: of equal files the higher one is newer
+    programs: frozenset[str] = frozenset()  # what it brings into a venv's bin/
 
     @property
     def pin(self) -> str:
@@ -66,7 +67,7 @@ def open_wheel(path: Path) -> Wheel:
         raise InputError(Mistake("missing-wheel", "there is no such wheel", place, hint))
     try:
         name, version, build, tags = parse_wheel_filename(path.name)
-        python, requires = _metadata(path)
+        python, requires, brings = _metadata(path)
     except _UnsafeWheelError as error:
         what = f"{path.name} is unsafe to install: {error}"
         hint = "build it without that; if it is not yours, find out who made it before you use it"
@@ -79,22 +80,23 @@ def open_wheel(path: Path) -> Wheel:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     size = path.stat().st_size
-    return Wheel(name, str(version), path.name, path, digest, size, tags, python, requires, build)
+    file = (path.name, path, digest, size)
+    return Wheel(name, str(version), *file, tags, python, requires, build, brings)
 
 
-def _metadata(path: Path) -> tuple[SpecifierSet, tuple[Requirement, ...]]:
-    """Read what a wheel asks for, and make sure that it is the wheel that its name says."""
+def _metadata(path: Path) -> tuple[SpecifierSet, tuple[Requirement, ...], frozenset[str]]:
+    """Read what a wheel asks for and brings; make sure that it is what its name says."""
     name, version, _, _ = parse_wheel_filename(path.name)
     with zipfile.ZipFile(path) as archive:
         info = _info_folder(archive)
         raw, _ = parse_email(archive.read(f"{info}/METADATA"))
-        _check_layout(archive, info)
+        brings = _checked_programs(archive, info)
     is_for = (canonicalize_name(raw.get("name", "")), raw.get("version", ""))
     try:
         if is_for[0] != name or Version(is_for[1]) != version:
             raise _BrokenWheelError("its METADATA is that of {} {}".format(*is_for))
         requires = tuple(Requirement(text) for text in raw.get("requires_dist", ()))
-        return SpecifierSet(raw.get("requires_python", "")), requires
+        return SpecifierSet(raw.get("requires_python", "")), requires, brings
     except (InvalidRequirement, InvalidSpecifier, ValueError) as error:
         raise _BrokenWheelError(f"its METADATA is broken: {error}") from error
 
@@ -113,12 +115,14 @@ def _info_folder(archive: zipfile.ZipFile) -> str:
     return found[0]
 
 
-def _check_layout(archive: zipfile.ZipFile, info: str) -> None:
+def _checked_programs(archive: zipfile.ZipFile, info: str) -> frozenset[str]:
+    """Return what a wheel brings into bin/, after a look at where everything in it lands."""
     points = f"{info}/entry_points.txt"
     text = archive.read(points).decode(errors="replace") if points in archive.namelist() else ""
     entries = (Entry(each.filename, each.external_attr >> 16) for each in archive.infolist())
     if wrong := objection(entries, text):
         raise _UnsafeWheelError(wrong)
+    return programs(archive.namelist(), text)
 
 
 def is_older(version: str, than: str) -> bool:

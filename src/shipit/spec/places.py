@@ -8,9 +8,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shipit.spec.words import UnfitError, has_control
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Directories that an app may lie below, but never be.
 SHARED_DIRECTORIES = ("/", "/opt", "/srv", "/home", "/var", "/var/lib", "/mnt", "/usr/local")
@@ -23,7 +27,6 @@ SYSTEM_DIRECTORIES = (
 
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*")  # means the same in units, shells and JSON
 _PATTERN = re.compile(r"[*?\[]")
-_LONGEST_PATH = 1024  # PATH_MAX is 4096, and folders come before it
 _TOLD = 4  # of the files that match a pattern
 _HIGHEST_PORT = 65535
 
@@ -57,7 +60,7 @@ def destination(value: object) -> str:
 def local_file(value: object, folder: Path, *, must_exist: bool) -> Path:
     """A file on this machine, relative to the playbook's folder."""
     path = _local(value, folder, "file")
-    if must_exist and not path.is_file():
+    if must_exist and not _is(path.is_file, value):
         raise UnfitError(f"a file that exists (looked for {path})", value)
     return path
 
@@ -65,7 +68,7 @@ def local_file(value: object, folder: Path, *, must_exist: bool) -> Path:
 def the_one_file(value: object, folder: Path, *, must_exist: bool) -> Path:
     """A file on this machine; a pattern may stand for it where exactly one file matches."""
     path = _local(value, folder, "file")
-    if not must_exist or not _PATTERN.search(path.name) or path.is_file():
+    if not must_exist or not _PATTERN.search(path.name) or _is(path.is_file, value):
         return local_file(value, folder, must_exist=must_exist)
     found = sorted(each for each in path.parent.glob(path.name) if each.is_file())
     if len(found) == 1:
@@ -78,16 +81,21 @@ def the_one_file(value: object, folder: Path, *, must_exist: bool) -> Path:
 
 def local_folder(value: object, folder: Path, *, must_exist: bool) -> Path:
     path = _local(value, folder, "folder")
-    if must_exist and not path.is_dir():
+    if must_exist and not _is(path.is_dir, value):
         raise UnfitError(f"a folder that exists (looked for {path})", value)
     return path
+
+
+def _is(look: Callable[[], bool], value: object) -> bool:
+    try:
+        return look()
+    except OSError as error:  # a name that is too long for any file system
+        raise UnfitError(f"a path that can be looked up ({error.strerror})", value) from error
 
 
 def _local(value: object, folder: Path, kind: str) -> Path:
     if not isinstance(value, str) or not value.strip() or has_control(value):
         raise UnfitError(f"the path of a {kind}, relative to the playbook", value)
-    if len(value) > _LONGEST_PATH:
-        raise UnfitError(f"a path of at most {_LONGEST_PATH} characters", value)
     try:
         return folder / Path(value).expanduser()
     except RuntimeError as error:
