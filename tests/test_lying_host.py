@@ -7,27 +7,30 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fakefleet import MORE, NEW, OLD, Fleet, Liar
 from hostileframes import TOKENS, Mutator
-from shipit import deploy, look, offers, plan, rollout, transport
+from shipit import deploy, look, offers, plan, release, rollout, transport
 from shipit import session as sessions
 from shipit.agent import protocol
+from shipit.errors import InputError, Mistake
 from shipit.events import Event, Outcome, RunEnded
 from shipit.faces.console import People
 from shipit.faces.jsonlines import JsonLines
 from shipit.faces.masking import Veil
 from shipit.rollout import Policy
 from shipit.session import Goods
-from shipit.wishes import Run, targets
+from shipit.wishes import Run, Wish, targets
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.fleet import Crew
+from shipit.fleet import crew
 from shipit.phase import Moved, Phase
 
 HOSTS = ("web1", "web2", "web3", "web4")
@@ -258,3 +261,40 @@ def test_a_bug_over_one_hosts_answer_is_that_hosts_failure(
         "web4": Outcome.UNTOUCHED,
     }
     assert "controller-bug" in told.out.getvalue()
+
+
+def offered(
+    run: Run, unfit: set[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[set[str], dict[str, str]]:
+    """Return who gets an offer and who is lost, where no wheel fits some of the hosts."""
+    monkeypatch.setattr(transport, "connect", Fleet({}).connect)
+
+    def make(wish: Wish, *_: object) -> SimpleNamespace:
+        if wish.target.name in unfit:
+            raise InputError(Mistake("wheel-missing", "no wheel of click fits Python 3.99"))
+        return SimpleNamespace(wanted=wish)
+
+    plans = {"compare", "refuse_if_it_does_not_fit", "refuse_if_older"}
+    for name in plans:
+        monkeypatch.setattr(plan, name, lambda *_: None)
+    monkeypatch.setattr(release, "make", make)
+    [found] = targets(run)
+    nothing = SimpleNamespace(digests=lambda: ())
+    wanted = [Wish(target, nothing, {}) for target in found]  # type: ignore[arg-type]
+    with crew(found, run, lambda _: None) as hosts:
+        made = offers.offers(wanted, hosts, offers.attempt_to("deploy", run))
+        lost = {name: moved.problem.code for name, moved in hosts.lost.items() if moved.problem}
+    return set(made), lost
+
+
+def test_a_host_that_no_wheel_fits_is_its_own_failure(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, lost = offered(run, {"web2"}, monkeypatch)
+    assert made == {"web1", "web3", "web4"}
+    assert lost == {"web2": "wheel-missing"}
+
+
+def test_wheels_that_fit_no_host_are_a_mistake(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="no wheel of click"):
+        offered(run, set(HOSTS), monkeypatch)

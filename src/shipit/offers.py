@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from shipit import plan as planning
 from shipit import release
 from shipit.agent import protocol
+from shipit.errors import HostError, InputError, merged
 from shipit.events import SecretsKnown
 from shipit.manifest import Origin, SlowDigests
 from shipit.secret import Mask
-from shipit.wishes import Run, Target, Wish, gathered, targets, wishes
+from shipit.wishes import Run, Target, Wish, targets, wishes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,8 +46,12 @@ def offers(
 ) -> dict[str, tuple[Offer, HostPlan]]:
     """Ask every host, and work out for each what it should get and what that would change.
 
-    Hosts that can't get it are lost to the crew: full ones, and those that run a newer version
-    unless older ones are allowed. One that is stuck can: a new release may be what mends it.
+    Hosts that can't get it are lost to the crew: full ones, those that run a newer version unless
+    older ones are allowed, and those for whose Python there are no wheels. One that is stuck can
+    get it: a new release may be what mends it.
+
+    Raises:
+        InputError: what was written fits no host that could be asked.
     """
     nonce = secrets.token_hex(16)
     origin, digests = Origin(attempt.who, attempt.started), SlowDigests()
@@ -54,16 +59,36 @@ def offers(
     asks = {name: _hello(wish, nonce, recover=recover) for name, wish in by_name.items()}
     answers = hosts.each(lambda name, session: session.hello(asks[name]))
 
-    def offer(name: str) -> tuple[str, tuple[Offer, HostPlan]] | None:
-        with hosts.holding(name, running(answers[name])):
-            made = release.make(by_name[name], answers[name], origin, digests, nonce)
-            plan = planning.compare(name, made.wanted, answers[name])
-            planning.refuse_if_it_does_not_fit(plan, answers[name])
-            if not allow_older:
-                planning.refuse_if_older(plan)
-            return name, (made, plan)
+    made: dict[str, tuple[Offer, HostPlan]] = {}
+    unfit: dict[str, InputError] = {}
+    for name, facts in answers.items():
+        with hosts.holding(name, running(facts)):
+            try:
+                offer = release.make(by_name[name], facts, origin, digests, nonce)
+            except InputError as error:
+                unfit[name] = error
+                continue
+            made[name] = offer, _planned(name, offer, facts, allow_older=allow_older)
+    if unfit and not made:
+        raise InputError(*merged(each for wrong in unfit.values() for each in wrong.mistakes))
+    for name, wrong in unfit.items():
+        hosts.lose(name, _unfit(name, wrong), running(answers[name]))
+    return made
 
-    return dict(pair for pair in gathered(offer, answers) if pair)
+
+def _planned(name: str, offer: Offer, facts: protocol.Facts, *, allow_older: bool) -> HostPlan:
+    plan = planning.compare(name, offer.wanted, facts)
+    planning.refuse_if_it_does_not_fit(plan, facts)
+    if not allow_older:
+        planning.refuse_if_older(plan)
+    return plan
+
+
+def _unfit(host: str, error: InputError) -> HostError:
+    """Return a mistake as one host's failure: the others show that it lies in what that host is."""
+    first, *others = error.mistakes
+    more = f" (and {len(others)} more)" if others else ""
+    return HostError(first.code, f"{first.what}{more}", host=host, step="hello", hint=first.hint)
 
 
 def surveyed(
