@@ -314,6 +314,25 @@ def test_secrets_of_a_playbook_take_vaulted_variables_and_nothing_else_does(
         assert "write `secrets:" in str(caught.value)
 
 
+def test_a_rollback_and_a_look_need_no_password_and_a_deploy_does(
+    folder: Path, sealed: dict[str, str]
+) -> None:
+    book = 'secrets: {A: "{{ a }}", B: "{{ in_the_file }}", C: env:SHIPIT_TEST_C}\n'
+    (folder / "book.yaml").write_text(BOOK + book)
+    (folder / "hosts.yml").write_text(
+        f"all:\n hosts: {{w1: }}\n vars:\n  a: {tagged(sealed['plain'], 4)}"
+    )
+    (folder / "group_vars").mkdir()
+    (folder / "group_vars/all.yml").write_text(sealed["plain"])
+    run = wishes.Run(folder / "book.yaml", (folder / "hosts.yml",))
+    ((target,),) = wishes.targets(run)
+    assert wishes.secrets_at_hand([target], run_commands=False) == frozenset()
+    with pytest.raises(InputError) as caught:
+        wishes.wishes([target])
+    told = [mistake for mistake in caught.value.mistakes if "vault" in str(mistake)]
+    assert [mistake.code for mistake in told] == ["vault-locked", "template-undefined"]
+
+
 def test_a_template_of_a_file_that_uses_a_secret_is_refused(
     folder: Path, sealed: dict[str, str]
 ) -> None:

@@ -10,6 +10,7 @@ import hmac
 import os
 import shlex
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -62,7 +63,14 @@ class Secret:
         raise TypeError("a Secret is not pickled: it would lie readable wherever that goes")
 
 
-def resolve(reference: str | Secret, base: Path, place: Place | None = None) -> Secret:
+@dataclass(frozen=True)
+class Unopened:
+    """A secret in a vault that no password opens: a mistake for those who need it alone."""
+
+    mistake: Mistake
+
+
+def resolve(reference: str | Secret | Unopened, base: Path, place: Place | None = None) -> Secret:
     """Fetch a secret.
 
     `env:NAME` is an environment variable, `file:PATH` a file's text (relative to `base`, ~ is the
@@ -70,16 +78,18 @@ def resolve(reference: str | Secret, base: Path, place: Place | None = None) -> 
     take 30 seconds. One newline at the end of a file or an output is left out.
 
     Args:
-        reference: where the secret is, or the secret itself, out of a vault.
+        reference: where the secret is, or the secret itself, out of a vault; or why it is not.
         base: the folder of the playbook.
         place: where the reference stands, for the error.
 
     Raises:
-        InputError: with the code secret-reference, secret-missing, secret-unreadable,
+        InputError: with the code of the vault, secret-reference, secret-missing, secret-unreadable,
             secret-command or secret-empty; never shows a value or what the command printed.
     """
     if isinstance(reference, Secret):
         return reference
+    if isinstance(reference, Unopened):
+        raise InputError(reference.mistake)
     kind, _, rest = reference.partition(":")
     rest = rest.strip()
     if kind not in KINDS or not rest:

@@ -22,8 +22,9 @@ from shipit.render import hostvars, templating, unitnames
 from shipit.render.ansiblefilters import without_omitted
 from shipit.render.envfile import env_file, revealed
 from shipit.render.templating import TemplateFaultError, Variables, page
+from shipit.secret import Unopened
 from shipit.spec.words import RESERVED
-from shipit.vault import WAYS
+from shipit.vault import LOCKED, WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,8 +129,16 @@ class _Filling:
                 templating.refuse_secret(found)
             return found  # noqa: TRY300 - the check belongs to the filling
         except TemplateFaultError as fault:
-            self.mistakes.append(_told(fault, self._host, self._place(fault, loc)))
+            told = _told(fault, self._host, self._place(fault, loc))
+            if loc[:1] == ("secrets",) and self._is_locked(fault):
+                return Unopened(told)
+            self.mistakes.append(told)
             return value
+
+    def _is_locked(self, fault: TemplateFaultError) -> bool:
+        """Whether a value may lie in a vault that no password opens; a rollback needs none."""
+        may_be_there = fault.code == "template-undefined" and bool(self._host.locked)
+        return fault.code in LOCKED or may_be_there
 
     def _place(self, fault: TemplateFaultError, loc: tuple[str | int, ...]) -> Place:
         """Return where the template is: the playbook's variable that is at fault, or the value."""

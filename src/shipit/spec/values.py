@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
 
-from shipit.secret import Secret
+from shipit.secret import Secret, Unopened
 from shipit.spec import calendars, places, words
 
 
@@ -91,7 +91,7 @@ JsonFields = Annotated[Mapping[str, object], Takes(words.json_fields, {"type": "
 Variable = Annotated[str, Takes(words.variable, _TEXT)]
 VarName = Annotated[str, Takes(words.template_variable, _TEXT)]
 EnvValue = Annotated[str, Takes(words.env_value, _TEXT_OR_WHOLE)]
-Reference = Annotated[str | Secret, Takes(words.secret_reference, _REFERENCE)]
+Reference = Annotated[str | Secret | Unopened, Takes(words.secret_reference, _REFERENCE)]
 Directive = Annotated[str, Takes(words.directive, _TEXT)]
 DirectiveValue = Annotated[bool | str, Takes(words.directive_value, _SWITCH_OR_TEXT)]
 Handover = Annotated[str, Takes(words.handover, {"enum": [*words.HANDOVERS]})]

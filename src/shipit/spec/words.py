@@ -13,7 +13,7 @@ import shlex
 
 from shipit.agent.contents import OVERLAP, RESTART
 from shipit.errors import nearest
-from shipit.secret import KINDS, Secret
+from shipit.secret import KINDS, Secret, Unopened
 from shipit.spec.shell import NO_SHELL, shell_word
 
 UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # in seconds
@@ -159,8 +159,10 @@ def env_value(value: object) -> str:
     return value
 
 
-def secret_reference(value: object) -> str | Secret:
-    if isinstance(value, Secret):  # of a template: a variable that ansible-vault had encrypted
+def secret_reference(value: object) -> str | Secret | Unopened:
+    if isinstance(
+        value, (Secret, Unopened)
+    ):  # of a template: a variable that ansible-vault had encrypted
         return value
     kind, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
     if kind not in KINDS or not rest.strip():
