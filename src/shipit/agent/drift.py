@@ -12,9 +12,9 @@ import os
 import re
 import stat
 import zipfile
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import IO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from . import releases, store
+from . import bytecode, releases, store
 from .contents import Artifact, EnvDigest, Manifest
 from .paths import Paths
 
@@ -22,6 +22,14 @@ from .paths import Paths
 SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
 SCRYPT_MEMORY = 64 * 1024 * 1024  # bytes; OpenSSL's own limit is just what these numbers need
 INSTALLERS = ("_virtualenv.py", "_virtualenv.pth")  # put into site-packages by uv venv itself
+PYTHONS = ("python", "pypy")  # what the folder above site-packages is called, with a version
+INFO, BYTECODE = ".dist-info", ".pyc"
+RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
+# Of a wheel's entries: what installers put elsewhere, or write anew.
+ELSEWHERE = re.compile(
+    r"[^/]+\.data/|[^/]+\.dist-info/(RECORD(\.jws|\.p7s)?|INSTALLER|REQUESTED|direct_url\.json)$"
+)
+CHUNK = 1024 * 1024  # bytes
 SEEN_AT_MOST = 20  # sentences about files; more say nothing new
 
 
@@ -119,9 +127,15 @@ def _has_digest(content: str, env: EnvDigest) -> bool:
 # --- the venv ----------------------------------------------------------------------------------
 
 
-class _Entry(NamedTuple):
-    digest: str  # sha256, URL-safe base64 without padding, as in RECORD
-    size: int
+class _Claim(NamedTuple):
+    """What one wheel, or the installer, says of a file; of a shared file each says its own."""
+
+    digest: str  # "sha256=..." as in RECORD; "" where nothing is said
+    blob: str = ""  # the wheel that has the file, "" for what the installer made
+    entry: str = ""  # its name in the wheel
+
+
+Claims = Dict[str, List[_Claim]]  # by path
 
 
 def _venv(paths: Paths, manifest: Manifest) -> Iterator[str]:
@@ -130,84 +144,116 @@ def _venv(paths: Paths, manifest: Manifest) -> Iterator[str]:
     if packages is None:
         yield f"{venv} has no site-packages"
         return
-    expected = _recorded(packages)
+    shipped: Claims = {}
     for item in (manifest.app_wheel, *manifest.wheels):
-        listed = _wheel_list(paths, item)
+        listed = _shipped(paths, item)
         if listed is None:
             yield f"{paths.blob(item.sha256)} ({item.filename}) is missing or was changed"
         else:
-            expected.update(listed)
-    sentences = [*_changed(packages, expected), *_added(packages, expected)]
+            _add(shipped, packages, listed)
+    # What a wheel has is as the wheel has it: a list on the disk may have been changed with it.
+    expected = {**_recorded(packages), **shipped}
+    sentences = [*_changed(expected), *_added(packages, expected)]
     yield from sentences[:SEEN_AT_MOST]
     if len(sentences) > SEEN_AT_MOST:
         yield f"{venv}: {len(sentences) - SEEN_AT_MOST} more files differ"
 
 
 def _site_packages(venv: str) -> Optional[str]:
-    lib = os.path.join(venv, "lib")
-    names = sorted(os.listdir(lib)) if os.path.isdir(lib) else []
-    places = [os.path.join(lib, name, "site-packages") for name in names]
+    """Return the venv's own; a wheel may have put folders of any name beside it."""
+    try:
+        told = bytecode.configuration(venv)
+    except FileNotFoundError:
+        return None
+    version = told.get("version_info") or told.get("version", "")
+    short = ".".join(version.split(".")[:2])
+    places = [os.path.join(venv, "lib", name + short, "site-packages") for name in PYTHONS]
     return next(filter(os.path.isdir, places), None)
 
 
-def _recorded(packages: str) -> Dict[str, _Entry]:
-    """Return what the installer says it has put there, by path relative to site-packages."""
-    expected: Dict[str, _Entry] = {}
+def _add(claims: Claims, packages: str, listed: Mapping[str, _Claim]) -> None:
+    for relative, claim in listed.items():
+        path = os.path.normpath(os.path.join(packages, relative))
+        claims.setdefault(path, []).append(claim)
+
+
+def _recorded(packages: str) -> Claims:
+    """Return what the installer says it has put there."""
+    claims: Claims = {}
     for name in sorted(os.listdir(packages)):
-        if name.endswith(".dist-info"):
+        if name.endswith(INFO):
             record = releases.read_text(os.path.join(packages, name, "RECORD")) or ""
-            expected.update(_entries(record))
-            expected[f"{name}/RECORD"] = _Entry("", 0)
-    return expected
+            _add(claims, packages, {path: _Claim(said) for path, said in _entries(record).items()})
+            _add(claims, packages, {f"{name}/RECORD": _Claim("")})
+    return claims
 
 
-def _wheel_list(paths: Paths, item: Artifact) -> Optional[Dict[str, _Entry]]:
-    """Return what a wheel itself says of the files that lie in site-packages as they are in it."""
+def _shipped(paths: Paths, item: Artifact) -> Optional[Dict[str, _Claim]]:
+    """Return the files that lie in site-packages as they are in a wheel; None: it is no more.
+
+    The wheel's own RECORD only saves reading them: not every wheel's is complete and right.
+    """
     blob = paths.blob(item.sha256)
     if not os.path.exists(blob) or store.digest_of(blob) != item.sha256:
         return None
     with zipfile.ZipFile(blob) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
-        record = archive.read(names[0]).decode() if names else ""
-    entries = _entries(record)
-    return {path: entry for path, entry in entries.items() if ".data/" not in path}
-
-
-def _entries(record: str) -> Dict[str, _Entry]:
-    rows = [row for row in csv.reader(io.StringIO(record)) if len(row) == 3]  # noqa: PLR2004
+        names = archive.namelist()
+        # Only a list at the top is the wheel's own: what it vendors has others further down.
+        record = next((name for name in names if RECORD.fullmatch(name)), "")
+        said = _entries(archive.read(record).decode("utf-8", "replace")) if record else {}
     return {
-        path: _Entry(digest[len("sha256=") :], int(size or 0))
-        for path, digest, size in rows
-        if digest.startswith("sha256=") or not digest
-        if not path.endswith(".pyc")
+        name: _Claim(said.get(name, ""), blob, name)
+        for name in names
+        if not name.endswith(("/", BYTECODE)) and not ELSEWHERE.match(name)
     }
 
 
-def _changed(packages: str, expected: Mapping[str, _Entry]) -> Iterator[str]:
-    for relative, entry in sorted(expected.items()):
-        path = os.path.normpath(os.path.join(packages, relative))
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:
-            if entry.digest:
-                yield f"{path} is missing"
-            continue
-        if entry.digest and (status.st_size != entry.size or _base64(path) != entry.digest):
-            yield f"{path} was changed"
+def _entries(record: str) -> Dict[str, str]:
+    """Return the digests of a RECORD by path; its sizes say no more than they do."""
+    rows = ([*row, ""] for row in csv.reader(io.StringIO(record)) if row)
+    return {path: digest for path, digest, *_ in rows if not path.endswith(BYTECODE)}
 
 
-def _base64(path: str) -> str:
-    raw = bytes.fromhex(store.digest_of(path))
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+def _changed(expected: Claims) -> Iterator[str]:
+    for path, claims in sorted(expected.items()):
+        if os.path.isfile(path):
+            if not any(_is_as(path, claim) for claim in claims):
+                yield f"{path} was changed"
+        elif any(claim.digest or claim.blob for claim in claims):
+            yield f"{path} is missing"
 
 
-def _added(packages: str, expected: Mapping[str, _Entry]) -> Iterator[str]:
-    known = {os.path.normpath(os.path.join(packages, relative)) for relative in expected}
-    known.update(os.path.join(packages, name) for name in INSTALLERS)
+def _is_as(path: str, claim: _Claim) -> bool:
+    if claim.digest and _digest(path, claim.digest.partition("=")[0]) == claim.digest.rstrip("="):
+        return True
+    if not claim.blob:
+        return not claim.digest
+    with zipfile.ZipFile(claim.blob) as archive, archive.open(claim.entry) as wanted:
+        return _streamed(wanted, "sha256") == _digest(path, "sha256")
+
+
+def _digest(path: str, algorithm: str) -> str:
+    """Return a file's digest as RECORD has it, "" for an algorithm that this Python lacks."""
+    with open(path, "rb") as stream:
+        return _streamed(stream, algorithm)
+
+
+def _streamed(stream: IO[bytes], algorithm: str) -> str:
+    if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+        return ""
+    digest = hashlib.new(algorithm)
+    for chunk in iter(lambda: stream.read(CHUNK), b""):
+        digest.update(chunk)
+    text = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+    return f"{algorithm}={text}"
+
+
+def _added(packages: str, expected: Claims) -> Iterator[str]:
+    known = {*expected, *(os.path.join(packages, name) for name in INSTALLERS)}
     for directory, below, names in os.walk(packages):
         below[:] = [name for name in below if name != "__pycache__"]
         for path in _paths(directory, names):
-            if path not in known and not path.endswith(".pyc"):
+            if path not in known and not path.endswith(BYTECODE):
                 yield f"{path} was added"
 
 
