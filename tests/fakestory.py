@@ -31,6 +31,7 @@ SERVICE = "[Service]\nExecStart={top}/venv/bin/{name}\n[Install]\nWantedBy=multi
 
 
 TRIAL = "app-web@trial.service"
+PACKAGES = "lib/python3.11/site-packages"
 RECORD = "uv-1.dist-info/RECORD"  # of the only wheel
 
 
@@ -93,11 +94,12 @@ def put(paths: Paths, wanted: Manifest, *, port: int = 8000) -> None:
 
 def put_venv(venv: str) -> None:
     """Lay out what is looked at before a release is switched to once more."""
-    python, record = Path(venv, "bin/python"), Path(venv, f"lib/x/site-packages/{RECORD}")
+    python, record = Path(venv, "bin/python"), Path(venv, f"{PACKAGES}/{RECORD}")
     for path in (python, record):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     python.chmod(0o755)
+    Path(venv, "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.2\n")
 
 
 @dataclass

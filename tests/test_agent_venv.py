@@ -14,6 +14,7 @@ from agentmatter import Matter
 from shipit.agent import bytecode, files, store, venv
 from shipit.agent.failures import Refused
 from shipit.agent.paths import Paths
+from wheelhouse import Recipe, write_wheel
 
 if TYPE_CHECKING:
     from shipit.agent.contents import Manifest
@@ -55,7 +56,7 @@ def test_the_app_runs_from_its_venv(paths: Paths, tmp_path: Path, installer: str
     made = make(paths, agentmatter.manifest(paths, goods))
     assert says(made).startswith("demoapp 42")
     assert bytecode_of(made, "demodep.py") == []
-    tally = bytecode.complete(str(made), "")
+    tally = bytecode.complete(str(made), "", agentmatter.SYSTEM_PYTHON)
     assert (tally.linked, tally.compiled > 2) == (0, True)
     assert len(bytecode_of(made, "demodep.py")) == 1
 
@@ -63,12 +64,12 @@ def test_the_app_runs_from_its_venv(paths: Paths, tmp_path: Path, installer: str
 def test_bytecode_of_what_stayed_the_same_is_linked(paths: Paths, tmp_path: Path) -> None:
     goods = goods_in(paths, tmp_path)
     old = make(paths, agentmatter.manifest(paths, goods))
-    everything = bytecode.complete(str(old), "").compiled
+    everything = bytecode.complete(str(old), "", agentmatter.SYSTEM_PYTHON).compiled
     newer = agentmatter.matter(tmp_path / "newer", app_version="2.0.0")
     agentmatter.receive(paths, newer.all)
     store.prove(paths, map(agentmatter.artifact, newer.all))
     new = make(paths, agentmatter.manifest(paths, newer, "2.0.0-bbbbbbbb"))
-    tally = bytecode.complete(str(new), str(old))
+    tally = bytecode.complete(str(new), str(old), agentmatter.SYSTEM_PYTHON)
     assert tally == (everything - 2, 2)
     assert bytecode_of(new, "demodep.py")[0].samefile(bytecode_of(old, "demodep.py")[0])
     assert not bytecode_of(new, "demoapp/__init__.py")[0].samefile(
@@ -81,9 +82,9 @@ def test_linked_bytecode_names_the_release_that_runs(paths: Paths, tmp_path: Pat
     goods = goods_in(paths, tmp_path)
     manifest = agentmatter.manifest(paths, goods)
     old = make(paths, manifest)
-    bytecode.complete(str(old), "")
+    bytecode.complete(str(old), "", agentmatter.SYSTEM_PYTHON)
     new = make(paths, agentmatter.renamed(manifest, "1.0.0-bbbbbbbb"))
-    assert bytecode.complete(str(new), str(old)).compiled == 0
+    assert bytecode.complete(str(new), str(old), agentmatter.SYSTEM_PYTHON).compiled == 0
     question = "import demoapp; print(demoapp.main.__code__.co_filename)"
     argv = [str(new / "bin" / "python"), "-c", question]
     answer = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
@@ -94,18 +95,18 @@ def test_bytecode_of_another_python_is_not_taken(paths: Paths, tmp_path: Path) -
     goods = goods_in(paths, tmp_path)
     manifest = agentmatter.manifest(paths, goods)
     old = make(paths, manifest)
-    bytecode.complete(str(old), "")
+    bytecode.complete(str(old), "", agentmatter.SYSTEM_PYTHON)
     settings = old / "pyvenv.cfg"
-    settings.write_text(settings.read_text().replace("version_info = 3.", "version_info = 4."))
+    settings.write_text(settings.read_text().replace("version = 3.", "version = 4."))
     new = make(paths, agentmatter.renamed(manifest, "1.0.0-bbbbbbbb"))
-    assert bytecode.complete(str(new), str(old)).linked == 0
+    assert bytecode.complete(str(new), str(old), agentmatter.SYSTEM_PYTHON).linked == 0
 
 
 def test_a_file_that_is_no_python_does_not_stop_the_rest(paths: Paths, tmp_path: Path) -> None:
     made = make(paths, agentmatter.manifest(paths, goods_in(paths, tmp_path)))
     (packages,) = made.glob("lib/*/site-packages")
     (packages / "template.py").write_text("class {{ name }}:\n")
-    bytecode.complete(str(made), "")
+    bytecode.complete(str(made), "", agentmatter.SYSTEM_PYTHON)
     assert len(bytecode_of(made, "demodep.py")) == 1
 
 
@@ -167,12 +168,86 @@ def test_nothing_in_a_venv_is_writable_for_everybody(paths: Paths, tmp_path: Pat
     assert [path for path in found if path.stat().st_mode & 0o022] == []
 
 
-def test_an_interpreter_that_is_gone_is_a_failure_with_its_output(
-    paths: Paths, tmp_path: Path
-) -> None:
+def test_an_interpreter_that_is_gone_is_named(paths: Paths, tmp_path: Path) -> None:
     goods = goods_in(paths, tmp_path)
     manifest = replace(agentmatter.manifest(paths, goods), interpreter="/usr/bin/python3.99")
     with pytest.raises(Refused) as caught:
         make(paths, manifest)
     assert caught.value.failure.code == "venv-failed"
-    assert "python3.99" in caught.value.failure.evidence
+    assert "python3.99" in caught.value.failure.what
+
+
+# --- wheels that want to be the venv -----------------------------------------------------------
+
+TRICKS = {
+    "demodep-1.0.0.data/scripts/python": "#!/bin/sh\n",
+    "demodep-1.0.0.data/scripts/python3._pth": "/home/vendor/lib\n",
+    "demodep-1.0.0.data/data/bin/python3.99": "#!/bin/sh\n",
+    "demodep-1.0.0.data/data/pyvenv.cfg": "home = /home/vendor/bin\n",
+    "demodep-1.0.0.data/data/lib64": "a file\n",
+}
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_wheel_does_not_become_a_part_of_the_venv(
+    paths: Paths, tmp_path: Path, installer: str, trick: str
+) -> None:
+    whole = agentmatter.matter(tmp_path / "wheels", installer)
+    write_wheel(tmp_path / "wheels", Recipe("demodep", files={trick: TRICKS[trick]}))
+    agentmatter.receive(paths, whole.all)
+    store.prove(paths, map(agentmatter.artifact, whole.all))
+    with pytest.raises(Refused) as caught:
+        make(paths, agentmatter.manifest(paths, whole))
+    failure = caught.value.failure
+    # Either the installer itself has refused to, or it was found out after it.
+    assert failure.code in {"venv-replaced", "install-failed"}
+    assert Path(trick).name in failure.what + failure.evidence
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_the_installation_leaves_what_makes_a_venv_as_it_was(
+    paths: Paths, tmp_path: Path, installer: str
+) -> None:
+    files = {
+        "demodep-1.0.0.data/data/share/demo.txt": "demo\n",
+        "demodep-1.0.0.data/scripts/python-demo": "#!python\nprint('demo')\n",
+    }
+    whole = agentmatter.matter(tmp_path / "wheels", installer)
+    write_wheel(tmp_path / "wheels", Recipe("demodep", files=files))
+    agentmatter.receive(paths, whole.all)
+    store.prove(paths, map(agentmatter.artifact, whole.all))
+    made = make(paths, agentmatter.manifest(paths, whole))
+    assert (made / "share" / "demo.txt").read_text() == "demo\n"
+    assert "demo" in (made / "bin" / "python-demo").read_text()
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_nothing_that_a_wheel_brings_runs_while_its_venv_is_made(
+    paths: Paths, tmp_path: Path, installer: str
+) -> None:
+    ran = tmp_path / "ran"
+    spy = f"open({str(ran)!r}, 'a').write(__name__)\n"
+    modules = ("sitecustomize", "usercustomize", "_manylinux", "distutils", "keyring", "brotli")
+    files = {f"{name}.py": spy for name in modules}
+    files["demodep.pth"] = f"import builtins; {spy}"
+    whole = agentmatter.matter(tmp_path / "wheels", installer)
+    write_wheel(tmp_path / "wheels", Recipe("demodep", files=files))
+    agentmatter.receive(paths, whole.all)
+    store.prove(paths, map(agentmatter.artifact, whole.all))
+    made = make(paths, agentmatter.manifest(paths, whole))
+    bytecode.complete(str(made), "", agentmatter.SYSTEM_PYTHON)
+    assert not ran.exists()
+    subprocess.run([str(made / "bin" / "python"), "-c", ""], check=True)
+    assert ran.exists()  # as whoever starts the service, and nobody else
+
+
+def test_an_interpreter_that_others_can_change_makes_no_venv(paths: Paths, tmp_path: Path) -> None:
+    theirs = tmp_path / "python3"
+    theirs.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    theirs.chmod(0o755)
+    manifest = agentmatter.manifest(paths, goods_in(paths, tmp_path))
+    with pytest.raises(Refused) as caught:
+        make(paths, replace(manifest, interpreter=str(theirs)))
+    assert caught.value.failure.code == "interpreter-rejected"
+    assert not (tmp_path / "ran").exists()

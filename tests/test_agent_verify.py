@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fakestory import RECORD, Story, manifest
+from fakestory import PACKAGES, RECORD, Story, manifest
 from shipit.agent import journal, ledger, releases
 from shipit.agent.codec import to_json
 from shipit.agent.machine import State
@@ -91,7 +91,7 @@ def lose_python(release: ReleasePaths) -> None:
 
 
 def lose_wheel(release: ReleasePaths) -> None:
-    Path(release.venv, "lib/x/site-packages", RECORD).unlink()
+    Path(release.venv, PACKAGES, RECORD).unlink()
 
 
 def lose_packages(release: ReleasePaths) -> None:

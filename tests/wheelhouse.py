@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import zipfile
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 MIB = 1 << 20
+PROGRAM = re.compile(r"\.data/(scripts|data/bin)/")
 # What a lab host is.
 BOOKWORM = Target(
     python=(3, 11),
@@ -113,7 +115,8 @@ def write_wheel(folder: Path, recipe: Recipe) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         packer = _Packer(archive)
         for name, content in sorted(recipe.files.items()):
-            packer.add(name, content.encode() if isinstance(content, str) else content)
+            mode = 0o755 if PROGRAM.search(name) else 0o644
+            packer.add(name, content.encode() if isinstance(content, str) else content, mode=mode)
         if recipe.bulk:
             whole, rest = divmod(recipe.bulk, MIB)
             ballast = f"{recipe.stem.split('-')[0]}_ballast.bin"

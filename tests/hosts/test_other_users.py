@@ -1,14 +1,24 @@
-"""Other users of a host play tricks on root: none of their programs runs as root."""
+"""Other users of a host, and wheels, play tricks on root: it runs none of their programs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import agentmatter
+import wheelhouse
 from hosts.scene import Scene
+from hosts.test_staging import PATHS, Release, Talk, blob, place_of
+from shipit.agent import protocol
+from shipit.transport import Network, agentzip, connect
+from wheelhouse import Recipe, write_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shipit.lab import Lab
 
 UIDS = "/run/vendor/uids"  # who has run a program of vendor's
@@ -77,3 +87,80 @@ def test_of_equal_pythons_the_systems_own_is_chosen(scene: Scene) -> None:
     assert scene.shipit("deploy").status == 0
     chosen = scene.sh("web1", "grep interpreter /opt/tinyapp/current/manifest.json")
     assert "/usr/bin/python3" in chosen
+
+
+# --- wheels that want to be run by root --------------------------------------------------------
+
+SPY = f'#!/bin/sh\nid -u >>{UIDS}\nexec /usr/bin/python3 "$@"\n'
+# A standard library of vendor's, for an interpreter that is sent to it by pyvenv.cfg or ._pth.
+LIBRARY = f"""
+set -e
+mkdir -p /home/vendor/evil/bin /home/vendor/evil/lib
+cp -r /usr/lib/python3.11 /home/vendor/evil/lib/
+cp /usr/bin/python3.11 /home/vendor/evil/bin/
+sed -i '1i import os; os.system("id -u >>{UIDS}")' /home/vendor/evil/lib/python3.11/compileall.py
+chown -R vendor: /home/vendor/evil
+"""
+TRICKS = {
+    "data/pyvenv.cfg": "home = /home/vendor/evil/bin\nversion = 3.11.2\n",
+    "scripts/python": SPY,
+    "data/bin/python3": SPY,
+    "scripts/python._pth": "/home/vendor/evil/lib/python3.11\n",
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_the_controller_sends_no_wheel_that_becomes_a_part_of_the_venv(
+    scene: Scene, trick: str
+) -> None:
+    entry = f"dep-1.0.0.data/{trick}"
+    wheel = write_wheel(scene.wheels, Recipe("dep", files={entry: TRICKS[trick]}))
+    scene.lock(wheel)
+    scene.wheel("1.1.0", requires=["dep"])
+    scene.playbook("1.1.0")
+    done = scene.shipit("deploy", "--json")
+    scene.lock()
+    wheel.unlink()
+    assert done.status == 2, done.said
+    (mistake,) = done.told("error")
+    assert mistake["code"] == "unsafe-wheel"
+    assert entry in mistake["what"]
+    assert wheel.name in mistake["what"]
+
+
+@pytest.fixture(scope="module")
+def talk(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
+    """Talk to the agent as a controller does that looks at no wheel."""
+    scene.sh("web1", LIBRARY)
+    with Network(home=tmp_path_factory.mktemp("home")) as network:
+        link = connect(place_of(scene.lab.hosts["web1"]), agentzip.build(), network)
+        wire = link.open()
+        yield Talk(link, wire)
+        wire.close()
+        link.close()
+
+
+def tricky(folder: Path, installer: str, trick: str) -> Release:
+    """Make a release of an app with such an entry in its wheel."""
+    files = {"tinyapp.py": "x = 1\n", f"tinyapp-6.6.6.data/{trick}": TRICKS[trick]}
+    app = write_wheel(folder, Recipe("tinyapp", "6.6.6", files=files))
+    tool = wheelhouse.installed_wheel(folder.parent / "installers", installer)
+    goods = agentmatter.Matter(tool, app, ())
+    made = agentmatter.manifest(PATHS, goods, "6.6.6-aaaaaaaa", {})
+    made = replace(made, user="tinyapp", interpreter="/usr/bin/python3.11")
+    return Release(agentmatter.stage(made, {}, {}, "txn-666"), tuple(map(blob, goods.all)))
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_host_that_is_sent_such_a_wheel_does_not_run_it(
+    scene: Scene, talk: Talk, tmp_path: Path, installer: str, trick: str
+) -> None:
+    scene.sh("web1", f"rm -f {UIDS}")
+    releases = scene.sh("web1", f"ls -A {PATHS.releases}")
+    failure = talk.stage(tricky(tmp_path, installer, trick))
+    assert uids(scene) == set()
+    assert isinstance(failure, protocol.Failure), failure
+    assert failure.code in {"venv-replaced", "install-failed"}, failure
+    assert Path(trick).name in failure.what + failure.evidence
+    assert scene.sh("web1", f"ls -A {PATHS.releases}") == releases

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab import Lab, LabHost
     from shipit.transport import Link
 
 PATIENCE = 300.0  # seconds
@@ -67,7 +67,10 @@ class Talk:
         return self.next()
 
     def next(self) -> Any:  # noqa: ANN401 - any word of protocol
-        on_the_way = (protocol.StepBegan, protocol.StepEnded, protocol.Probed, protocol.Activating)
+        on_the_way = (
+            *(protocol.StepBegan, protocol.StepEnded, protocol.Probed, protocol.Activating),
+            protocol.Alive,
+        )
         while (frame := self.wire.receive(PATIENCE)) and isinstance(frame.message, on_the_way):
             pass
         return frame.message if frame else None
@@ -124,11 +127,11 @@ def release(folder: Path, version: str = "1.0.0", **changes: str) -> Release:
         gate=gate,
         smoke=("tinyapp", "--version"),
     )
-    request = agentmatter.stage(made, texts, ENV, f"txn-{version}")
-    return Release(request, tuple(_blob(path) for path in goods.all))
+    request = agentmatter.stage(made, texts, ENV, f"txn-{version.replace('.', '-')}")
+    return Release(request, tuple(blob(path) for path in goods.all))
 
 
-def _blob(path: Path) -> Blob:
+def blob(path: Path) -> Blob:
     return Blob(hashlib.sha256(path.read_bytes()).hexdigest(), path, path.stat().st_size)
 
 
@@ -141,8 +144,15 @@ def network(tmp_path: Path) -> Iterator[Network]:
 @pytest.fixture
 def talk(fresh: Lab, network: Network) -> Iterator[Talk]:
     """Talk to web1 as its user `deploy`, who becomes root."""
-    host = fresh.hosts["web1"]
-    place = Endpoint(
+    link = connect(place_of(fresh.hosts["web1"]), agentzip.build(), network)
+    wire = link.open()
+    yield Talk(link, wire)
+    wire.close()
+    link.close()
+
+
+def place_of(host: LabHost) -> Endpoint:
+    return Endpoint(
         name=host.name,
         address=host.address,
         port=host.port,
@@ -152,11 +162,6 @@ def talk(fresh: Lab, network: Network) -> Iterator[Talk]:
         become=True,
         connect_timeout=PATIENCE,
     )
-    link = connect(place, agentzip.build(), network)
-    wire = link.open()
-    yield Talk(link, wire)
-    wire.close()
-    link.close()
 
 
 def on_host(lab: Lab, command: str) -> str:

@@ -29,8 +29,11 @@ class Tally(NamedTuple):
     compiled: int
 
 
-def complete(venv: str, previous: str) -> Tally:
+def complete(venv: str, previous: str, python: str) -> Tally:
     """Link or compile the bytecode of every module in a venv; `previous` is another or "".
+
+    `python`: the interpreter that the venv was made with. The venv's own is not run: wheels have
+    been unpacked around it.
 
     Raises:
         Refused: bytecode-failed.
@@ -44,7 +47,7 @@ def complete(venv: str, previous: str) -> Tally:
             done, todo = _link_directory(directory, old)
             linked += done
             rest += todo
-    _compile(os.path.join(venv, "bin", "python"), rest)
+    _compile(python, rest)
     return Tally(linked, len(rest))
 
 

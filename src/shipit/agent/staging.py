@@ -201,7 +201,8 @@ def build(paths: Paths, manifest: Manifest) -> None:
     _make_shared(paths, manifest.user)
     venv.make(paths, manifest)
     previous = releases.pointed(paths)
-    bytecode.complete(release.venv, paths.release(previous).venv if previous else "")
+    older = paths.release(previous).venv if previous else ""
+    bytecode.complete(release.venv, older, manifest.interpreter)
 
 
 def _make_shared(paths: Paths, user: str) -> None:

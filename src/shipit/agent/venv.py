@@ -1,14 +1,18 @@
 """Make a release's venv at its final path, from blobs alone: no network, no index.
 
 Promises: hashes are required of every wheel, nothing of the caller's environment or configuration
-(UV_*, PIP_*) counts.
+(UV_*, PIP_*) counts. Root runs nothing that came out of a wheel: the venv is made, and its bytecode
+compiled, by the interpreter that the manifest names; what makes it a venv must be the same after
+the installation.
 """
 
 import os
+import re
+import stat
 import zipfile
-from typing import List, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
-from . import files, store, uvcache
+from . import files, interpreters, store, uvcache
 from .contents import Manifest
 from .failures import Refused, from_output
 from .paths import Paths
@@ -26,6 +30,19 @@ UV_ENVIRONMENT = {
     "UV_NO_PROGRESS": "1",
     "UV_LINK_MODE": "hardlink",
 }
+# pip in the interpreter that the venv was made with, which is told to be the venv's. Its own would
+# read pyvenv.cfg and have site-packages on its path while wheels are being unpacked there.
+PIP = """
+import runpy, sys
+venv, wheel, *arguments = sys.argv[1:]
+sys.prefix = sys.exec_prefix = venv
+sys.executable = venv + "/bin/python"
+sys.path.insert(0, wheel)
+sys.argv = ["pip", *arguments]
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+# What an interpreter of a venv looks for beside itself, or is.
+INTERPRETER = re.compile(r"(python|pypy)w?[\d.]*[a-z]?(\._pth)?|pyvenv\.cfg|pybuilddir\.txt")
 PIP_ENVIRONMENT = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1"}
 
 
@@ -33,8 +50,15 @@ def make(paths: Paths, manifest: Manifest) -> None:
     """Make the venv of a release, without bytecode.
 
     Raises:
-        Refused: blob-corrupt, cache-locked, venv-failed, install-failed or a disk's failure.
+        Refused: interpreter-rejected, blob-corrupt, cache-locked, venv-failed, install-failed,
+            venv-replaced or a disk's failure.
     """
+    venv = paths.release(manifest.id).venv
+    rejected = interpreters.rejected(manifest.interpreter, step=STEP)
+    if rejected:
+        raise Refused(rejected)
+    _create(venv, manifest.interpreter)
+    made = foundation(venv)
     try:
         if manifest.installer == "uv":
             _by_uv(paths, manifest)
@@ -50,19 +74,80 @@ def make(paths: Paths, manifest: Manifest) -> None:
         raise Refused(
             Failure("cache-locked", what, STEP, "run it again when that is done")
         ) from None
+    _check_foundation(venv, made)
+
+
+def _create(venv: str, interpreter: str) -> None:
+    """Make an empty venv. -S: nothing of the interpreter's own site-packages is run either."""
+    making = [interpreter, "-I", "-S", "-m", "venv", "--without-pip", venv]
+    try:
+        done = run(making, timeout=VENV_TIMEOUT)
+    except FileNotFoundError:
+        what = f"the interpreter {interpreter} is not there any more"
+        raise Refused(Failure("venv-failed", what, STEP, "install that Python again")) from None
+    _done("venv-failed", making, done)
+
+
+# --- what makes it a venv ----------------------------------------------------------------------
+
+
+def foundation(venv: str) -> Dict[str, Tuple[int, bytes]]:
+    """Return each path of an empty venv with its mode and content."""
+    found = {path: _state(path) for path in _below(venv)}
+    return {path: state for path, state in found.items() if state is not None}
+
+
+def _below(folder: str) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        yield from (os.path.join(place, name) for name in (*folders, *names))
+
+
+def _state(path: str) -> Optional[Tuple[int, bytes]]:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(mode):
+        return mode, os.fsencode(os.readlink(path))
+    if not stat.S_ISREG(mode):
+        return mode, b""
+    with open(path, "rb") as stream:
+        return mode, stream.read()
+
+
+def _check_foundation(venv: str, made: Dict[str, Tuple[int, bytes]]) -> None:
+    """Prove that the wheels have left alone what was there before them.
+
+    Raises:
+        Refused: venv-replaced.
+    """
+    changed = [path for path, state in made.items() if _state(path) != state]
+    scripts = os.path.join(venv, "bin")
+    names = (
+        os.path.join(scripts, name) for name in filter(INTERPRETER.fullmatch, os.listdir(scripts))
+    )
+    added = [path for path in names if path not in made]
+    if changed or added:
+        what = f"a wheel has put another {' and '.join(sorted(changed + added))} into the venv"
+        hint = "find it among the wheels that you ship: unzip -l shows what each has"
+        raise Refused(Failure("venv-replaced", what, STEP, hint))
+
+
+# --- the installers ----------------------------------------------------------------------------
 
 
 def _by_uv(paths: Paths, manifest: Manifest) -> None:
+    """Install by uv.
+
+    It asks the venv's interpreter what it is, once, before it unpacks the first wheel.
+    """
     venv = paths.release(manifest.id).venv
     uv = _uv_tool(paths, manifest)
-    cache = ["--cache-dir", paths.uv_cache]
     environment = clean_environment({**UV_ENVIRONMENT, "HOME": paths.tools})
-    making = [uv, "venv", "--quiet", "--no-project", "--python", manifest.interpreter, *cache, venv]
     installing = [uv, "pip", "sync", "--quiet", "--require-hashes"]
-    installing += ["--python", os.path.join(venv, "bin", "python"), *cache]
+    installing += ["--python", os.path.join(venv, "bin", "python"), "--cache-dir", paths.uv_cache]
     installing += [*_find_links(paths, manifest), _requirements(paths, manifest)]
     with uvcache.trusted(paths):
-        _done("venv-failed", making, run(making, timeout=VENV_TIMEOUT, environment=environment))
         done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
         _done("install-failed", installing, done)
     files.unlink(os.path.join(venv, ".lock"))  # uv leaves it writable for everybody
@@ -70,17 +155,15 @@ def _by_uv(paths: Paths, manifest: Manifest) -> None:
 
 def _by_pip(paths: Paths, manifest: Manifest) -> None:
     venv = paths.release(manifest.id).venv
-    python = os.path.join(venv, "bin", "python")
-    making = [manifest.interpreter, "-I", "-m", "venv", "--without-pip", venv]
-    _done("venv-failed", making, run(making, timeout=VENV_TIMEOUT))
-    pip = os.path.join(store.wheel_path(paths, manifest.installer_wheel), "pip")
-    installing = [python, "-I", pip, "--isolated", "--disable-pip-version-check", "install"]
+    pip = store.wheel_path(paths, manifest.installer_wheel)
+    installing = [manifest.interpreter, "-I", "-S", "-c", PIP, venv, pip]
+    installing += ["--isolated", "--disable-pip-version-check", "install"]
     installing += ["--quiet", "--no-index", "--require-hashes", "--no-deps", "--no-cache-dir"]
     installing += ["--no-compile", *_find_links(paths, manifest)]
     installing += ["-r", _requirements(paths, manifest)]
     environment = clean_environment(PIP_ENVIRONMENT)
     done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
-    _done("install-failed", installing, done)
+    _done("install-failed", ["pip", "install"], done)
 
 
 def _find_links(paths: Paths, manifest: Manifest) -> List[str]:
