@@ -59,12 +59,13 @@ TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
 
 def put(paths: Paths, wish: dict[str, Any]) -> None:
     release = paths.release(wish["release"])
-    wheel = release.venv + "/lib/x/site-packages/uv-1.dist-info"
+    wheel = release.venv + "/lib/python3.11/site-packages/uv-1.dist-info"
     for directory in (release.units, release.files, release.venv + "/bin", wheel):
         files.make_directory(directory)
     source = APP.format(release=wish["release"], mode=wish.get("mode", ""))
     files.write(release.venv + "/bin/app", source.encode(), 0o755)
     files.write(wheel + "/RECORD", b"")
+    files.write(release.venv + "/pyvenv.cfg", b"home = /usr/bin\nversion = 3.11.2\n")
     files.point(release.python, sys.executable)
     texts = {
         "units/app-web.socket": SOCKET.format(port=wish.get("port", 8000)),
