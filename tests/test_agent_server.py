@@ -21,6 +21,7 @@ from hostileframes import TO_HOST, Mutator
 from shipit.agent import (
     channel,
     contents,
+    edge,
     files,
     journal,
     ledger,
@@ -71,7 +72,7 @@ class Controller:
         return replace(self.paths, app=app)
 
     def _serve(self) -> None:
-        self.status = server.guarded(self.channel, self.server.serve)
+        self.status = edge.guarded(self.channel, self.server.serve)
         os.close(self._agent_out)
 
     def send(self, message: object, body: bytes = b"") -> None:

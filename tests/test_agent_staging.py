@@ -330,6 +330,18 @@ def test_a_unit_of_somebody_elses_is_not_overwritten(place: Stage) -> None:
     assert str(taken) in failure.what
 
 
+def test_a_root_of_another_tool_is_not_written_to(place: Stage) -> None:
+    manifest, root = place.manifest(), Path(place.paths.root)
+    (root / "releases/20240101120000").mkdir(parents=True)
+    (root / "current").symlink_to("releases/20240101120000")
+    before = sorted(root.rglob("*"))
+    for _ in range(2):  # what has been refused once is no more ours than before
+        assert place.refused(manifest).failure.code == "root-foreign"
+        assert sorted(root.rglob("*")) == before
+        assert journal.load(place.paths) is None
+        assert preflight.survey(place.paths, place.host, Survey(manifest, 0, TEXTS)) != ()
+
+
 def test_looking_first_changes_nothing(place: Stage) -> None:
     manifest = place.manifest()
     before = sorted(place.folder.rglob("*"))

@@ -60,7 +60,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "release",
     ),
     "drive": ("rollout", "fleet", "offers"),
-    "use cases": ("deploy", "attach", "look", "doctor"),
+    "use cases": ("deploy", "attach", "adopt", "look", "doctor"),
     "faces": parts(
         "faces", "printable masking wording outlet board layout reports jsonlines console"
     ),
@@ -72,7 +72,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "glance spectator pulse customers ledgers faults",
         ),
     ),
-    "entry": ("options", "usecases", "conduct", "passwordoptions", "cli", "__main__"),
+    "entry": ("options", "usecases", "conduct", "parameters", "passwordoptions", "cli", "__main__"),
 }
 
 # What both sides know of the agent.
@@ -80,7 +80,7 @@ SHARED = ("agent.protocol", "agent.contents", "agent.masking")
 
 # Third-party libraries, each with the one module or package that knows it.
 OWNERS: dict[str, tuple[str, ...]] = {
-    "click": ("cli", "passwordoptions"),
+    "click": ("cli", "parameters", "passwordoptions"),
     "cryptography": ("vault",),
     "fabric": ("transport",),
     "jinja2": ("render",),

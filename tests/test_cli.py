@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,10 @@ class Answers(UseCases):
     def status(self, run: Run, emit: Emit) -> Sequence[tuple[str, Mapping[str, Status | Problem]]]:
         self._take("status", run, emit)
         return [("demoapp", {"web1": self.answer})]
+
+    def adopt(self, run: Run, emit: Emit) -> Sequence[tuple[str, Mapping[str, Status | Problem]]]:
+        self._take("adopt", run, emit)
+        return [("demoapp", {"web1": replace(STATUS, release="adopted-00000000")})]
 
     def releases(
         self, run: Run, emit: Emit
@@ -155,6 +159,11 @@ def test_rollback_goes_to_the_release_named(capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["rollback", "prod.yaml", "--to", OLD], use) == 0
     assert use.details["to"] == OLD
     assert f"web1 runs {OLD}" in capsys.readouterr().out
+
+
+def test_adopt_says_as_what_it_was_taken_over(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["adopt", "prod.yaml"], Answers()) == 0
+    assert "adopted-00000000" in capsys.readouterr().out
 
 
 def test_logs_follow_with_f_as_journalctl_does(capsys: pytest.CaptureFixture[str]) -> None:

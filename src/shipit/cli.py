@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import get_completion_class
 
 from shipit import __version__
 from shipit.conduct import INTERRUPTED, UNTOUCHED, Asked, Session, conduct, sigterm_as_ctrl_c
 from shipit.errors import InputError, Mistake
+from shipit.parameters import Duration, names_for_limit
 from shipit.passwordoptions import PASSWORDS
 from shipit.usecases import UseCases
 
@@ -42,42 +43,11 @@ Exit statuses:
   130  interrupted; what was done about it is said"""
 
 
-class Duration(click.ParamType[float]):
-    """A length of time, such as 90s or 5m; in seconds once converted."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        from shipit.spec import words
-
-        if isinstance(value, float):
-            return value
-        try:
-            return words.duration(value)
-        except words.UnfitError as error:
-            self.fail(str(error), param, ctx)
-
-
 def _password(prompt: str) -> str:
     try:
         return str(click.prompt(prompt, hide_input=True, err=True, default=""))
     except click.Abort as error:  # Ctrl-C, or no one to ask
         raise KeyboardInterrupt from error
-
-
-def _names_for_limit(
-    ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Offer hosts and groups."""
-    from shipit import options
-
-    # Where the line breaks off inside an option, click leaves the arguments before it unread.
-    playbook = ctx.params.get("playbook") or next(iter(ctx.args), "")
-    before, comma, last = incomplete.rpartition(",")
-    names = options.limits(Path(playbook), ctx.params["inventory"], os.environ)
-    return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
 
 
 _FILE = click.Path(path_type=Path)
@@ -98,7 +68,7 @@ _TARGETS = (
     click.Option(
         ["-l", "--limit"],
         metavar="PATTERN",
-        shell_complete=_names_for_limit,
+        shell_complete=names_for_limit,
         help="Only these hosts: a pattern as in Ansible, such as web:!web3.",
     ),
     click.Option(
@@ -218,6 +188,28 @@ def attach(session: Session) -> int:
     controller that is gone, and commits once every host is healthy, or brings every host back.
     """
     return session.use.attach(session.run(), session.face, take_over=session.asked.take_over)
+
+
+@command(
+    *_TARGETS,
+    _FORKS,
+    click.Option(["--reason"], default="", help="Why; kept in each host's history."),
+    example="  shipit adopt playbooks/prod.yaml -l web1",
+)
+def adopt(session: Session) -> int:
+    """Take over a root in which another tool has deployed, as it is.
+
+    What `current` leads to becomes the release that a failed first deploy or a rollback goes back
+    to. Nothing else there is touched, and the other tool's own services are neither stopped nor
+    started. Ends with 3 if a host has nothing to adopt, or could not be asked.
+    """
+    from shipit.faces import reports
+
+    found = session.use.adopt(session.run(), session.face.quiet)
+    ended = reports.query_status(found)
+    data = reports.answers_data(found)
+    session.face.answer("adopt", ended, reports.status(found), deployments=data)
+    return ended
 
 
 @command(*_TARGETS, _FORKS, _DIFF, example="  shipit plan playbooks/prod.yaml --diff")

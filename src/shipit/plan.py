@@ -104,7 +104,7 @@ class Wanted:
 
 def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
     """Return what a deploy of `wanted` would do on the host that says `facts` of itself."""
-    new, old = wanted.manifest, facts.current
+    new, old = wanted.manifest, _ours(facts)
     plan = HostPlan(
         host=host,
         action=_action(wanted, facts),
@@ -127,6 +127,11 @@ def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
         missing_bytes=sum(missing.values()),
         notes=(*_notes(new, facts), *_gaps(wanted)),
     )
+
+
+def _ours(facts: Facts) -> Manifest | None:
+    """Return the release that runs, unless it is what another tool has deployed."""
+    return facts.current if facts.current and facts.current.adopted is None else None
 
 
 def refuse_if_it_does_not_fit(plan: HostPlan, facts: Facts) -> None:
@@ -292,7 +297,9 @@ def _gaps(wanted: Wanted) -> Iterator[str]:
 def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
     if facts.recovered:
         yield facts.recovered
-    if facts.current is None:
+    if facts.current and facts.current.adopted is not None:
+        yield f"first release on this host: a failure leaves `current` at {facts.current.adopted}"
+    elif facts.current is None:
         yield "first release on this host: a failure leaves it clean"
     elif facts.current.id == new.id and not facts.healthy:
         yield (

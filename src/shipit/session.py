@@ -108,6 +108,9 @@ class Session:
     def status(self, ask: protocol.AskStatus) -> protocol.Status:
         return self.ask(ask, protocol.Status, WORK, "its status")
 
+    def adopt(self, attempt: protocol.Attempt) -> protocol.Status:
+        return self.ask(protocol.Adopt(attempt), protocol.Status, ANSWER, "what it took over")
+
     def history(self) -> protocol.History:
         return self.ask(protocol.AskReleases(), protocol.History, ANSWER, "its releases")
 

@@ -39,6 +39,11 @@ class UseCases:
 
         return attach.attach(run, emit, take_over=take_over)
 
+    def adopt(self, run: Run, emit: Emit) -> Sequence[tuple[str, Mapping[str, Status | Problem]]]:
+        from shipit import adopt
+
+        return adopt.adopt(run, emit)
+
     def plan(self, run: Run, emit: Emit) -> Sequence[tuple[str, Sequence[HostPlan]]]:
         from shipit import look
 

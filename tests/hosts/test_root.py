@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hosts.scene import PORT, Scene
 from hosts.test_transaction import PATIENCE, Site
 from patience import until
 from shipit.agent import protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shipit.lab import Lab
 
 
@@ -126,3 +129,46 @@ def test_two_apps_never_share_a_root(site: Site) -> None:
         site.put("/root/ask.py", f"import sys; sys.path[0] = '/root/lib'\n{other}{ask}".encode())
         assert "root-of-another-app" in site.sh("python3 /root/ask.py")
     until(lambda: site.serving() == "r1", lambda: "r1 is gone", PATIENCE)
+
+
+FOREIGN = """\
+cd /opt && mkdir -p tinyapp/releases/20240101120000 tinyapp/releases/20240202120000/log
+mkdir tinyapp/shared && echo theirs >tinyapp/releases/20240202120000/app.rb
+echo deployed >tinyapp/revisions.log && chown -R nobody: tinyapp/shared
+ln -s /opt/tinyapp/releases/20240202120000 tinyapp/current
+"""
+
+
+def test_another_tools_root_is_refused_then_adopted_and_comes_back(
+    fresh: Lab, tmp_path: Path
+) -> None:
+    scene = Scene.set(tmp_path, fresh, ("web1",))
+    scene.sh("web1", FOREIGN)
+
+    def theirs() -> list[str]:
+        ours = ("ledger.jsonl", ".doomed", "adopted-", "-", ". ")
+        lines = scene.sh("web1", "cd /opt/tinyapp && find . -printf '%p %U %m %l\\n'").splitlines()
+        return sorted(line for line in lines if not any(word in line for word in ours))
+
+    before = theirs()
+    refused = scene.deploy("1.0.0", "--json")
+    assert refused.status == 3, refused.said
+    (problem,) = (each["problem"] for each in refused.told("host-failed"))
+    assert problem["code"] == "root-foreign"
+    for word in ("current -> /opt/tinyapp/releases/20240202120000", "2 folders", "revisions.log"):
+        assert word in problem["what"]
+    assert scene.asked("plan")["web1"]["problems"][0]["code"] == "root-foreign"
+    assert theirs() == before
+    assert scene.shipit("adopt").status == 0
+    assert theirs() == before
+    health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "6s"}
+    sick = scene.deploy("1.1.0", fault="healthz", health=health)
+    assert sick.status == 4, sick.said
+    assert theirs() == before
+    assert scene.deploy("1.2.0").status == 0
+    assert scene.serves("web1")["version"] == "1.2.0"
+    back = scene.shipit("rollback")
+    assert back.status == 0, back.said
+    assert theirs() == before
+    assert "error" in scene.serves("web1")
+    assert scene.deploy("1.3.0").status == 0

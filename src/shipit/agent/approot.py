@@ -8,12 +8,13 @@ import os
 import stat
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
-from . import registry, releases, trust
+from . import files, registry, releases, trust
 from .failures import Refused, existing
 from .paths import Paths
 from .protocol import Failure
 
 STEP = "preflight"
+FOREIGN = "root-foreign"
 HARMLESS = ("lost+found", ".doomed")  # of the file system, and what is left of an app that went
 SHOWN = 5  # names of what was found
 Check = Callable[[Paths], Iterator[Failure]]
@@ -32,7 +33,7 @@ def require(paths: Paths) -> None:
 
 def problems(paths: Paths) -> Tuple[Failure, ...]:
     """Return everything that keeps a release from being put there."""
-    checks: Tuple[Check, ...] = (_untrusted, _changed, _missing, _of_another, _foreign)
+    checks: Tuple[Check, ...] = (_untrusted, _changed, _missing, _of_another, _layout, _foreign)
     return tuple(failure for check in checks for failure in check(paths))
 
 
@@ -140,6 +141,17 @@ def overlap(one: str, other: str) -> bool:
     return os.path.commonpath([a, b]) in (a, b)
 
 
+def _layout(paths: Paths) -> Iterator[Failure]:
+    if os.path.lexists(paths.root) and not os.path.isdir(paths.root):
+        yield _failure("root-taken", f"{paths.root} is not a directory", "move it out of the way")
+    elif os.path.lexists(paths.current) and not os.path.islink(paths.current):
+        what = f"{paths.current} is not a symlink: something else made it"
+        yield _failure("current-taken", what, f"move it away: mv {paths.current} {paths.root}.old")
+    elif os.path.lexists(paths.releases) and not files.is_real_directory(paths.releases):
+        what = f"{paths.releases} is not a directory of its own"
+        yield _failure("releases-taken", what, "move it out of the way")
+
+
 def is_foreign(paths: Paths) -> bool:
     """Whether there is something in the root, and shipit has never been there."""
     return bool(found(paths)) and not _is_ours(paths)
@@ -151,7 +163,7 @@ def _foreign(paths: Paths) -> Iterator[Failure]:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         what = f"{paths.root} is not of shipit's making: it holds {', '.join(names[:SHOWN])}{more}"
         hint = "give the app another `root:`, or take over what is there: shipit adopt PLAYBOOK"
-        yield _failure("root-foreign", what, hint)
+        yield _failure(FOREIGN, what, hint)
 
 
 def _is_ours(paths: Paths) -> bool:

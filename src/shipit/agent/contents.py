@@ -118,6 +118,13 @@ class Manifest:
     keep_releases: int = field(metadata=COUNT)
     created: str  # ISO 8601, UTC
     created_by: str
+    # of what another tool has deployed: where `current` led, "" for nowhere; None for ours
+    adopted: Optional[str] = None
+
+    @property
+    def target(self) -> str:
+        """Where `current` leads when this is the running release; "" for nowhere."""
+        return f"releases/{self.id}" if self.adopted is None else self.adopted
 
     def artifacts(self) -> Tuple[Artifact, ...]:
         return (self.installer_wheel, self.app_wheel, *self.wheels)

@@ -35,13 +35,14 @@ SEEN_AT_MOST = 20  # sentences about files; more say nothing new
 
 def found(paths: Paths, manifest: Manifest) -> Tuple[str, ...]:
     """Return a sentence for everything on the disk that is not as the manifest says."""
-    checks = (_pointer, _texts, _installed, _env, _venv)
+    whole = (_pointer, _texts, _installed, _env, _venv)
+    checks = whole if manifest.adopted is None else (_pointer,)  # another tool's may change
     return tuple(sentence for check in checks for sentence in check(paths, manifest))
 
 
 def quick(paths: Paths, manifest: Manifest) -> Iterator[str]:
     """Yield what keeps a release from being switched to, as far as a few small files tell it."""
-    for check in (_texts, _env, _programs):
+    for check in (_texts, _env, _programs) if manifest.adopted is None else ():
         yield from check(paths, manifest)
 
 
@@ -69,9 +70,9 @@ def _normal(name: str) -> str:
 
 
 def _pointer(paths: Paths, manifest: Manifest) -> Iterator[str]:
-    target = releases.pointed(paths)
-    if target != manifest.id:
-        yield f"{paths.current} points at {target or 'no release'} instead of {manifest.id}"
+    if not releases.is_pointed_at(paths, manifest):
+        found = releases.pointed(paths) or "no release"
+        yield f"{paths.current} points at {found} instead of {manifest.adopted or manifest.id}"
 
 
 def _texts(paths: Paths, manifest: Manifest) -> Iterator[str]:

@@ -61,7 +61,7 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
 
 def healthy(paths: Paths, host: Host, current: Manifest) -> bool:
     """Whether `current` points at the release, its texts are whole and its units are active."""
-    if releases.pointed(paths) != current.id or not releases.has_its_texts(paths, current):
+    if not (releases.is_pointed_at(paths, current) and releases.has_its_texts(paths, current)):
         return False
     views = host.show([unit.name for unit in current.units if unit.start])
     return all(map(is_well, views.values()))

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from . import approot, files, interpreters, listeners, names, process, releases, store
+from . import approot, interpreters, listeners, names, process, releases, store
 from .contents import Artifact, Manifest
 from .failures import Refused, existing
 from .host import Host
@@ -40,7 +40,7 @@ class Subject:
 
 def problems(subject: Subject) -> Tuple[Failure, ...]:
     """Return everything that is in the way; nothing is good."""
-    checks = (_root, _layout, _dests, _machine, _room, _names, _sockets, _ports)
+    checks = (_root, _dests, _machine, _room, _names, _sockets, _ports)
     return tuple(problem for check in checks for problem in check(subject))
 
 
@@ -59,18 +59,6 @@ def _problem(code: str, what: str, hint: str = "") -> Failure:
 
 def _root(subject: Subject) -> Iterator[Failure]:
     yield from approot.problems(subject.paths)
-
-
-def _layout(subject: Subject) -> Iterator[Failure]:
-    paths = subject.paths
-    if os.path.lexists(paths.root) and not os.path.isdir(paths.root):
-        yield _problem("root-taken", f"{paths.root} is not a directory", "move it out of the way")
-    elif os.path.lexists(paths.current) and not os.path.islink(paths.current):
-        what = f"{paths.current} is not a symlink: something else made it"
-        yield _problem("current-taken", what, f"move it away: mv {paths.current} {paths.root}.old")
-    elif os.path.lexists(paths.releases) and not files.is_real_directory(paths.releases):
-        what = f"{paths.releases} is not a directory of its own"
-        yield _problem("releases-taken", what, "move it out of the way")
 
 
 def _dests(subject: Subject) -> Iterator[Failure]:

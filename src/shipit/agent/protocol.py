@@ -37,8 +37,7 @@ SILENCE = 90.0  # seconds without a word from an agent after which it counts as 
 LINE_LIMIT = framing.LINE_LIMIT
 Frame = framing.Frame
 ProtocolError = framing.ProtocolError
-pack = framing.pack
-write = framing.write
+pack, write = framing.pack, framing.write
 
 
 @dataclass(frozen=True)
@@ -148,6 +147,13 @@ class Attach:
     """Follow the running transaction. Answer: Attached, then as for Activate; End for none."""
 
     take_over: Optional[Attempt] = None  # who leads it from now on: takes the session's lock
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Take over a root in which another tool has deployed. Answer: Status or Failure."""
+
+    attempt: Attempt
 
 
 @dataclass(frozen=True)
@@ -369,7 +375,7 @@ MESSAGES: Mapping[str, Type[Any]] = {
     kind.__name__: kind
     for kind in (
         Hello, Survey, Stage, Part, Activate, Renew, Settle, Unstage, Attach,
-        AskStatus, AskReleases, AskLogs,
+        Adopt, AskStatus, AskReleases, AskLogs,
         Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged,
         Activating, Healthy, Attached, Settled, Status, History, LogLines, Alive, End,
     )

@@ -126,6 +126,13 @@ def pointed(paths: Paths) -> str:
     return release if head in ("releases", paths.releases) else ""
 
 
+def is_pointed_at(paths: Paths, wanted: Manifest) -> bool:
+    """Whether `current` leads where it should while this release runs."""
+    if wanted.adopted is None:
+        return pointed(paths) == wanted.id
+    return (os.readlink(paths.current) if os.path.islink(paths.current) else "") == wanted.adopted
+
+
 def unit_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
     """Return the texts of a release's units as they lie in its directory; missing ones are not."""
     directory = paths.release(manifest.id).units

@@ -9,7 +9,6 @@ Who holds the session's lock has to be heard again and again: no FIN comes out o
 """
 
 import os
-import re
 import sys
 import threading
 from contextlib import ExitStack, suppress
@@ -17,6 +16,7 @@ from typing import Any, Callable, Dict, Optional
 
 from . import bootunit, files, journal, layout, locks, trust
 from .channel import Channel, Gone
+from .edge import bug, guarded
 from .failures import Refused, from_os_error
 from .host import Host, RealHost
 from .paths import Paths
@@ -24,6 +24,7 @@ from .protocol import (
     HEARTBEAT,
     Activate,
     Activating,
+    Adopt,
     Alive,
     AskLogs,
     AskReleases,
@@ -47,7 +48,6 @@ from .protocol import (
 )
 from .redaction import Redactor
 
-APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
 FIRST_RENEWAL = 60.0  # seconds in which a controller that holds the lock has to begin renewing
 Place = Callable[[str, str], Paths]
 
@@ -102,6 +102,7 @@ class Server:
             Attach: self.attach,
             Renew: self.renew,
             Settle: self.settle,
+            Adopt: self.adopt,
             AskStatus: self.status,
             AskReleases: self.releases,
             AskLogs: self.logs,
@@ -128,8 +129,6 @@ class Server:
     def hello(self, ask: Hello) -> None:
         from . import approot, facts, store  # noqa: PLC0415 - imports cost time
 
-        if not APP.fullmatch(ask.app) or not os.path.isabs(ask.root):
-            raise ProtocolError(f"no app can be called {ask.app!r} and lie in {ask.root!r}")
         if os.path.normpath(ask.root) != ask.root or ask.root == "/":
             raise ProtocolError(f"no app can lie in {ask.root!r}")
         paths = self.place(ask.app, ask.root)
@@ -154,6 +153,13 @@ class Server:
         from . import preflight  # noqa: PLC0415
 
         self.channel.say(Findings(preflight.survey(self.paths, self.host, ask)))
+
+    def adopt(self, ask: Adopt) -> None:
+        from . import adopt  # noqa: PLC0415
+
+        self._lock(ask.attempt, 0.0)
+        adopt.adopt(self.paths, ask.attempt, self.host.wall())
+        self.status(AskStatus())
 
     def status(self, ask: AskStatus) -> None:
         from . import status  # noqa: PLC0415
@@ -325,17 +331,6 @@ class Server:
         return locks.locked(self.paths.app, whose)
 
 
-def bug() -> Failure:
-    """Return the exception being handled as a failure: it is a bug of ours."""
-    import traceback  # noqa: PLC0415
-
-    kind, error, _trace = sys.exc_info()
-    name = kind.__name__ if kind else "error"
-    hint = "this is a bug of shipit: report it with the lines below"
-    evidence = traceback.format_exc()
-    return Failure("agent-bug", f"the agent failed: {name}: {error}", "agent", hint, evidence)
-
-
 def on_this_host(app: str, root: str) -> Paths:
     """Return the paths of an app, where the agent itself is one that root alone can change.
 
@@ -376,25 +371,3 @@ def receive(stdin: int, stdout: int, place: Place = Paths) -> int:
         channel.say(End())
 
     return guarded(channel, take_all)
-
-
-def guarded(channel: Channel, act: Callable[[], None]) -> int:
-    """Run to the end; say what went wrong where there is still somebody to hear it."""
-    try:
-        act()
-    except Gone:
-        return 0
-    except ProtocolError as error:
-        failure = Failure("bad-request", str(error), "agent", "both sides must be one version")
-    except OSError as error:
-        failure = from_os_error(error, "receive")
-    except Exception:  # noqa: BLE001 - the edge of the process
-        failure = bug()
-        sys.stderr.write(channel.redacted(failure).evidence)
-    else:
-        return 0
-    try:
-        channel.say(failure)
-    except Gone:
-        return 1
-    return 1

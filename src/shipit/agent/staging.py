@@ -11,7 +11,7 @@ import pwd
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Callable, Iterator, Tuple
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 from . import (
     approot,
@@ -57,6 +57,8 @@ def stage(paths: Paths, host: Host, request: Stage, intake: Callable[[], None], 
     """
     _check_request(request)
     reused = is_reusable(paths, request)
+    if approot.problems(paths):  # whose root it is not, it must not look like after this either
+        _look_first(paths, host, request, reused=reused)
     journal = transaction.begin(
         paths,
         request.attempt,
@@ -172,7 +174,7 @@ def is_reusable(paths: Paths, request: Stage) -> bool:
         Refused: release-damaged: what is there is running, and it is not what was asked for.
     """
     manifest = request.manifest
-    there = releases.manifest(paths, manifest.id)
+    there = _as_committed(paths, manifest.id)
     python = os.path.exists(paths.release(manifest.id).python)
     proven = manifest.id in ledger.proven(ledger.entries(paths))
     if there and python and proven and _essence(there) == _essence(manifest):
@@ -182,6 +184,13 @@ def is_reusable(paths: Paths, request: Stage) -> bool:
         hint = "deploy with any change (it gets an id of its own), or roll back"
         raise Refused(Failure("release-damaged", what, "receive", hint))
     return False
+
+
+def _as_committed(paths: Paths, release: str) -> Optional[Manifest]:
+    try:
+        return releases.verified(paths, release)
+    except Refused:
+        return None  # it is made anew, unless it runs
 
 
 def _essence(manifest: Manifest) -> Manifest:
@@ -200,8 +209,8 @@ def build(paths: Paths, manifest: Manifest) -> None:
     approot.require(paths)  # whatever was missing may have been made by others meanwhile
     _make_shared(paths, manifest.user)
     venv.make(paths, manifest)
-    previous = releases.pointed(paths)
-    older = paths.release(previous).venv if previous else ""
+    previous = releases.manifest(paths, releases.pointed(paths))  # of ours, that is
+    older = paths.release(previous.id).venv if previous else ""
     bytecode.complete(release.venv, older, manifest.interpreter)
 
 

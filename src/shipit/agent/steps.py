@@ -144,8 +144,8 @@ def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None
     # Going back, what is on the disk may be right and not yet read: a kill can lie between.
     if actions.reload or to.going_back:
         ask(host, "daemon-reload", to.step)
-    if to.wanted:
-        host.point(paths.current, os.path.join("releases", to.wanted.id))
+    if to.wanted and to.wanted.target:
+        host.point(paths.current, to.wanted.target)
     else:
         host.remove(paths.current)
 
