@@ -39,6 +39,8 @@ def test_templates_know_other_hosts_groups_and_folders(tmp_path: Path) -> None:
         == "w1 w2 "
     )
     assert value("{{ hostvars.d1.nothing | default('none') }}") == "none"
+    addresses = "{{ groups.db | map('extract', hostvars, 'ansible_host') | list }}"
+    assert value(addresses) == ["10.0.0.9"]
     assert value("{{ playbook_dir }}") == str(tmp_path / "play")
     assert value("{{ inventory_dir }}") == str(tmp_path / "inv")
     assert value("{{ ansible_playbook_python }}") == sys.executable

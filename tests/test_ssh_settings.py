@@ -234,6 +234,17 @@ def test_a_host_key_is_good_exactly_where_ssh_finds_it_so(
         assert ours in {"", "host-key-unknown", "host-key-changed", "host-key-revoked"}
 
 
+def test_an_unknown_key_of_an_alias_is_told_with_the_line_that_makes_it_known(
+    home: Path, keys: dict[str, paramiko.PKey]
+) -> None:
+    configure(home, "HostKeyAlias web1\n")
+    with serving(Server([keys["ed"]])) as server:
+        hint = failure(home, server).hint
+        assert "ssh-keyscan" not in hint
+        know(home, hint.split("`")[1])
+        assert outcome(home, server) == ""
+
+
 def test_known_hosts_are_read_from_where_ssh_config_says(
     home: Path, keys: dict[str, paramiko.PKey]
 ) -> None:

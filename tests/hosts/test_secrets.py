@@ -8,6 +8,7 @@ every process's arguments while a deploy runs, in every file of the hosts' disks
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import stat
@@ -23,6 +24,8 @@ import yaml
 from hosts.scene import PORT, SECRET, Done, Scene
 from hosts.site import HOSTS
 from shipit.lab import SUDO_PASSWORD
+from shipit.secret import Secret
+from shipit.vault import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,18 +35,32 @@ if TYPE_CHECKING:
 LINES = "first-Zm4rkLines of several\n  second-Zm4rkLines 'of' them\n\nlast-Zm4rkLines\n"
 ODD = "\"Zm4rkOdd\" '$HOME' ${PATH} \\n \\\\ `id` %n %% ünï-✓ #;=\tZm4rkOdd"
 SHORT = "Zm4k"
-SECRETS = {"PASSWORD": SECRET, "LINES": LINES.removesuffix("\n"), "ODD": ODD, "SHORT": SHORT}
-MARKS = (SECRET, "Zm4rkLines", "Zm4rkOdd", SHORT, SUDO_PASSWORD)
+VAULTED = "Zm4rkVaulted"
+VAULT_PASSWORD = Secret("Zm4rkVaultPassword")
+SECRETS = {
+    "PASSWORD": SECRET,
+    "LINES": LINES.removesuffix("\n"),
+    "ODD": ODD,
+    "SHORT": SHORT,
+    "URL": f"db://app:{VAULTED}@db/app",
+}
+MARKS = (SECRET, "Zm4rkLines", "Zm4rkOdd", SHORT, SUDO_PASSWORD, "Zm4rkVault")
 REFERENCES = {
     "PASSWORD": "env:TINYAPP_PASSWORD",
     "LINES": "file:lines.secret",
     "ODD": "command:cat odd.secret",
     "SHORT": "env:TINYAPP_SHORT",
+    "URL": "db://app:{{ vaulted }}@db/app",
 }
 HEALTH = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "min_healthy": "200ms"}
 IMPATIENT = {**HEALTH, "deadline": "3s"}  # for what will never be well
 ALLOWED = re.compile(r"opt/tinyapp/releases/[^/]+/env/[^/]+\.env")
 PRINTS_ITS_ENVIRONMENT = "/bin/sh -c 'env; exit 7'"
+
+
+def closed(text: str) -> dict[str, str]:
+    """Return a value of an inventory in JSON, encrypted as by ansible-vault."""
+    return {"__ansible_vault": sealed(Secret(text), VAULT_PASSWORD)}
 
 
 def forms(mark: str) -> set[bytes]:
@@ -132,9 +149,12 @@ def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Story:
     (scene.folder / "lines.secret").write_text(LINES)
     (scene.folder / "odd.secret").write_text(ODD)
     whole = yaml.safe_load(lab.inventory(groups={"web": HOSTS}))
-    login = {"ansible_user": "pwsudo", "ansible_become_password": SUDO_PASSWORD}
+    login = {"ansible_user": "pwsudo", "ansible_become_password": closed(SUDO_PASSWORD)}
     whole["all"]["hosts"]["web2"].update(login)
-    scene.inventory(HOSTS, yaml.safe_dump(whole))
+    whole["all"].setdefault("vars", {})["vaulted"] = closed(VAULTED)
+    scene.inventory(HOSTS, json.dumps(whole))
+    (scene.folder / "vault.password").write_text(VAULT_PASSWORD.reveal())
+    scene.env["ANSIBLE_VAULT_PASSWORD_FILE"] = str(scene.folder / "vault.password")
     story = Story(scene, Watch(lab))
     with story.watch.looking():
         assert story.ship("1.0.0", "-vv").status == 0, story.told
@@ -199,7 +219,7 @@ def test_on_the_hosts_disk_only_root_s_env_files_have_them(story: Story) -> None
 
 def test_the_controller_s_folder_has_them_only_where_a_person_put_them(story: Story) -> None:
     holding = {path.name for path in files_below(story.scene.folder) if holds(path)}
-    assert holding == {"lines.secret", "odd.secret", "inventory.yaml"}
+    assert holding == {"lines.secret", "odd.secret", "vault.password"}
 
 
 def test_a_plan_tells_that_a_secret_has_changed_and_not_what_it_is(story: Story) -> None:

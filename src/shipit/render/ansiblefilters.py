@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from typing import TYPE_CHECKING
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,7 +104,14 @@ def _quote(value: object) -> str:
     return shlex.quote("" if value is None else str(value))
 
 
+def _extract(key: object, container: Any, *more: object) -> object:  # noqa: ANN401 - any mapping
+    """Return an entry, and of it those below: `map('extract', hostvars, 'ansible_host')`."""
+    below = [step for part in more for step in (part if isinstance(part, list) else [part])]
+    return reduce(lambda found, step: found[step], [key, *below], container)
+
+
 FILTERS = {
+    "extract": _extract,
     "ternary": _ternary,
     "combine": _combine,
     "regex_replace": _regex_replace,

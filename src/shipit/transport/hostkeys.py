@@ -44,6 +44,11 @@ class HostKey:
         return f"SHA256:{digest.rstrip('=')}"
 
     @property
+    def base64(self) -> str:
+        """As in a .pub file."""
+        return base64.b64encode(self.blob).decode()
+
+    @property
     def rsa_bits(self) -> int | None:
         """The length of an RSA key's modulus; None for another type."""
         if self.kind != "ssh-rsa":

@@ -70,6 +70,7 @@ class Trust:
     known: Sequence[KnownKey]
     revoked: Mapping[bytes, Place] = field(default_factory=dict)
     rsa_bits: int = 0
+    is_alias: bool = False  # `host` is a HostKeyAlias, which no one can scan
 
     def preferred(self, supported: Sequence[str]) -> tuple[str, ...]:
         """Return the signature algorithms to ask for, those of known keys first."""
@@ -115,10 +116,12 @@ class Trust:
 
     def _unknown(self, key: HostKey, *, has_authority: bool) -> Unreachable:
         port = "" if self.port == 22 else f"-p {self.port} "  # noqa: PLR2004 - ssh's own
+        add = f"ssh-keyscan {port}{shlex.quote(self.host)} >> ~/.ssh/known_hosts"
+        if self.is_alias:
+            add = f"add the line `{self.host} {key.kind} {key.base64}` to ~/.ssh/known_hosts"
         accept = (
-            f"compare it with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub), then: "
-            f"ssh-keyscan {port}{shlex.quote(self.host)} >> ~/.ssh/known_hosts; "
-            "or set shipit_host_key in the inventory"
+            "compare it with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub), then: "
+            f"{add}; or set shipit_host_key in the inventory"
         )
         also = "; a @cert-authority line speaks of it, which shipit can't use" * has_authority
         what = f"the host's key is not known: {key.kind} {key.fingerprint}{also}"

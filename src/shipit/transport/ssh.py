@@ -255,6 +255,7 @@ class Connection:
             known=self._network.known_keys(settings),
             revoked=settings.revoked(),
             rsa_bits=settings.rsa_bits(),
+            is_alias=host != self._ssh.host,
         )
 
     def _allowed(self) -> Endpoint:
