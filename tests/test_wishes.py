@@ -67,3 +67,24 @@ def test_roots_apart_or_on_hosts_apart_are_accepted(
 ) -> None:
     first, second = targets(run(tmp_path, {"app": "one", "hosts": "web"}, other))
     assert {target.deployment.app for target in (*first, *second)} == {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "unit"),
+    [
+        (("shop-web", "api"), ("shop", "web-api"), "shop-web-api.service"),
+        (("shop", "web"), ("shop", "web"), "shop-web.service"),
+    ],
+)
+def test_two_deployments_with_one_unit_on_a_host_are_refused(
+    tmp_path: Path, one: tuple[str, str], other: tuple[str, str], unit: str
+) -> None:
+    made: list[dict[str, object]] = [
+        {"app": app, "hosts": hosts, "root": root, "services": {service: {"command": "x"}}}
+        for (app, service), hosts, root in ((one, "web", "/opt/1"), (other, "batch", "/opt/2"))
+    ]
+    with pytest.raises(InputError) as caught:
+        targets(run(tmp_path, *made))
+    (mistake,) = caught.value.mistakes
+    assert (mistake.code, mistake.hosts) == ("units-meet", ("web2",))
+    assert unit in mistake.what

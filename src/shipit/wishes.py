@@ -99,7 +99,7 @@ def targets(run: Run, *, must_exist: bool = False) -> list[list[Target]]:
     drafts = spec.read(run.playbook, run.passwords, must_exist=must_exist)
     known = inventory_of(run)
     found = gathered(lambda draft: _targets_of(draft, known, run), drafts)
-    mistakes = list(roots_that_meet(found))
+    mistakes = [*roots_that_meet(found), *units_that_meet(found)]
     if mistakes:
         raise InputError(*merged(mistakes))
     return found
@@ -136,6 +136,28 @@ def roots_that_meet(found: Sequence[Sequence[Target]]) -> Iterator[Mistake]:
                 hint = "give each deployment a `root:` of its own, none inside another"
                 place = other.draft.place((key,))
                 yield Mistake("roots-meet", what, place, hint, (other.name,))
+
+
+def units_that_meet(found: Sequence[Sequence[Target]]) -> Iterator[Mistake]:
+    """Yield where services of two deployments have one unit: app a-b's c is app a's b-c."""
+    for (number, ones), (_, others) in combinations(enumerate(found, 1), 2):
+        by_name = {target.name: target for target in ones}
+        for other in others:
+            one = by_name.get(other.name)
+            if one is None or _meet(one.deployment.root, other.deployment.root):
+                continue  # where roots meet, that is told
+            theirs = _units_of(one)
+            for unit, service in _units_of(other).items():
+                if unit in theirs:
+                    what = f"{unit} is the unit of {theirs[unit]} in deployment {number}, too"
+                    place = other.draft.place(("services", service), of_key=True)
+                    yield Mistake("units-meet", what, place, "give one another name", (other.name,))
+
+
+def _units_of(target: Target) -> dict[str, str]:
+    """Return the services by the names of their units."""
+    app = target.deployment.app
+    return {f"{app}-{name}.service": name for name in target.deployment.services}
 
 
 def _meet(one: str, other: str) -> bool:

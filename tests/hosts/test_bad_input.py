@@ -394,6 +394,15 @@ def test_a_smoke_command_that_fails_is_told_with_its_output(site: Site) -> None:
         site.refuses(code="smoke-failed", host=host, says=says, staging=True)
 
 
+def test_a_time_that_systemd_does_not_know_is_told(site: Site) -> None:
+    """Before, the timer was enabled and never fired."""
+    job = {"command": "tinyapp-report", "timer": "10:00 Nowhere/Land"}
+    site.wants(services={"web": WEB, "nightly": job})
+    says = ["tinyapp-nightly.timer", "10:00 Nowhere/Land", "systemd-analyze calendar"]
+    for host in HOSTS:
+        site.refuses(code="timer-unknown", host=host, says=says, staging=True)
+
+
 def test_a_unit_of_somebody_else_is_not_overwritten(site: Site) -> None:
     path = "/etc/systemd/system/tinyapp-cron.service"
     site.spoil("web2", f"printf '[Service]\\nExecStart=/bin/true\\n' > {path}", f"rm {path}")

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from . import approot, interpreters, listeners, names, process, releases, store
+from . import approot, calendars, interpreters, listeners, names, process, releases, store
 from .contents import Artifact, Manifest
 from .failures import Refused, existing
 from .host import Host
@@ -40,7 +40,7 @@ class Subject:
 
 def problems(subject: Subject) -> Tuple[Failure, ...]:
     """Return everything that is in the way; nothing is good."""
-    checks = (_root, _dests, _machine, _room, _names, _sockets, _ports)
+    checks = (_root, _dests, _machine, _room, _names, _times, _sockets, _ports)
     return tuple(problem for check in checks for problem in check(subject))
 
 
@@ -164,6 +164,10 @@ def _names(subject: Subject) -> Iterator[Failure]:
         subject.paths, subject.host, subject.manifest, subject.texts, subject.user_given
     )
     return names.problems(named)
+
+
+def _times(subject: Subject) -> Iterator[Failure]:
+    return calendars.problems(subject.paths, subject.host, subject.texts)
 
 
 def _sockets(subject: Subject) -> Iterator[Failure]:

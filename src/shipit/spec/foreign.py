@@ -17,6 +17,7 @@ _TIMER = '`timer:` of a service, as systemd\'s OnCalendar: "*-*-* 03:00:00"'
 _HOOK = "nothing: a playbook says what runs, and no steps. What a release needs first is `smoke:`"
 _NO_IMAGE = "`wheel:`, `lock:` and `wheelhouse:`: wheels are shipped, no images"
 _PROVISION = "nothing: hosts are set up by Ansible and the like, before"
+_FOLDER = "nothing: a service runs in its release's files/; what it writes goes to $STATE_DIRECTORY"
 _STOP = "`stop_timeout:` of a service"
 KEYS = {
     "execstart": _SERVICE_COMMAND,
@@ -32,8 +33,8 @@ KEYS = {
     "environment": _ENV,
     "environ": _ENV,
     "envvars": _ENV,
-    "envfile": "`env_file:` or " + _ENV,
-    "environmentfile": "`env_file:` or " + _ENV,
+    "envfile": _ENV,
+    "environmentfile": _ENV,
     "image": _NO_IMAGE,
     "build": _NO_IMAGE,
     "builder": _NO_IMAGE,
@@ -98,12 +99,12 @@ KEYS = {
     "linkedfiles": "`files:` for a file of the release, `shared/` for one that survives releases",
     "logging": "nothing: logs go to the journal: shipit logs",
     "stdoutlogfile": "nothing: logs go to the journal: shipit logs",
-    "workingdirectory": "`workdir:` of a service",
-    "cwd": "`workdir:` of a service",
-    "chdir": "`workdir:` of a service",
-    "directory": "`workdir:` of a service, or `root:` of the app",
+    "workingdirectory": _FOLDER,
+    "cwd": _FOLDER,
+    "chdir": _FOLDER,
+    "directory": "`root:` of the app",
     "deployto": "`root:`",
-    "path": "`root:` of the app, or `workdir:` of a service",
+    "path": "`root:` of the app",
     "packages": "`lock:`; packages of the system are installed by Ansible and the like, before",
     "requirements": "`lock:` with hashes",
     "dependencies": "`lock:` with hashes",
