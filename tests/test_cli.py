@@ -100,10 +100,17 @@ class Answers(UseCases):
         return [Finding("web1", "python", ok=False, detail="too old", mend="install it")]
 
     def rehearse(
-        self, run: Run, emit: Emit, *, provider: str, keep: bool, report: Path | None, faults: bool
+        self,
+        run: Run,
+        emit: Emit,
+        *,
+        machines: tuple[str, str],
+        keep: bool,
+        report: Path | None,
+        faults: bool,
     ) -> int:
         self._take("rehearse", run, emit)
-        self.details |= {"provider": provider, "keep": keep, "report": report, "faults": faults}
+        self.details |= {"machines": machines, "keep": keep, "report": report, "faults": faults}
         return self.status_of_run
 
     def schema(self) -> dict[str, object]:
@@ -177,7 +184,7 @@ def test_rehearse_knows_what_makes_the_machines() -> None:
     use = Answers(status_of_run=3)
     assert cli.main(["rehearse", "prod.yaml", "--keep", "--report", "report.html"], use) == 3
     assert use.details == {
-        "provider": "nspawn",
+        "machines": ("nspawn", ""),
         "keep": True,
         "report": Path("report.html"),
         "faults": False,

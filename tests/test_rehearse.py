@@ -11,7 +11,14 @@ import wheelhouse
 from shipit.errors import InputError
 from shipit.events import Event, Noted
 from shipit.lab import LabError
-from shipit.rehearse import PROVIDERS, _refuse_if_unwritable, nspawn, rehearse, vagrant
+from shipit.rehearse import (
+    PROVIDERS,
+    MachineChoice,
+    _refuse_if_unwritable,
+    nspawn,
+    rehearse,
+    vagrant,
+)
 from shipit.wishes import Run
 
 if TYPE_CHECKING:
@@ -33,7 +40,23 @@ health: [http: http://127.0.0.1:8000/healthz]
 
 def test_an_unknown_provider_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no provider 'docker'.*\n.*known: nspawn, vagrant"):
-        rehearse(Run(tmp_path / "playbook.yaml"), list[Event]().append, provider="docker")
+        rehearse(
+            Run(tmp_path / "playbook.yaml"), list[Event]().append, choice=MachineChoice("docker")
+        )
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "said"),
+    [
+        (MachineChoice("nspawn", "potato"), LabError, r"no suite 'potato'.*\n.*bullseye, bookworm"),
+        (MachineChoice("vagrant", "bullseye"), InputError, r"vagrant takes no --suite"),
+    ],
+)
+def test_a_suite_that_can_t_be_is_refused(
+    tmp_path: Path, choice: MachineChoice, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        rehearse(Run(tmp_path / "playbook.yaml"), list[Event]().append, choice=choice)
 
 
 def test_where_nothing_can_be_booted_the_way_by_vagrant_is_told(
@@ -51,7 +74,7 @@ def test_where_vagrant_is_missing_it_is_told_how_to_get_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     run = Run(tmp_path / "playbook.yaml")
     with pytest.raises(LabError, match=r"vagrant and ssh can't be found") as refused:
-        rehearse(run, list[Event]().append, provider="vagrant")
+        rehearse(run, list[Event]().append, choice=MachineChoice("vagrant"))
     assert "https://developer.hashicorp.com/vagrant/install" in refused.value.hint
     assert "nspawn" not in refused.value.hint  # which can't run here either
 

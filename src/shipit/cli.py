@@ -304,12 +304,12 @@ def doctor(session: Session) -> int:
         default="nspawn",
         help="What makes the machines: systemd-nspawn (Linux, as root; the default) or Vagrant.",
     ),
+    click.Option(["--suite"], default="", help="nspawn: bullseye, bookworm (default) or trixie."),
     click.Option(["--keep"], is_flag=True, help="Leave the machines running at the end."),
     click.Option(
         ["--faults"],
         is_flag=True,
-        help="Kill the controller and an agent, cut a cable, reboot a host and cut its power in "
-        "the gate as well; takes about three times as long.",
+        help="Also kill the controller and an agent, cut cable and power, reboot (takes longer).",
     ),
     click.Option(
         ["--report"],
@@ -329,7 +329,7 @@ def rehearse(session: Session) -> int:
     return session.use.rehearse(
         session.run(is_rehearsal=True),
         session.face,
-        provider=asked.provider,
+        machines=(asked.provider, asked.suite),
         keep=asked.keep,
         report=asked.report,
         faults=asked.faults,

@@ -74,6 +74,7 @@ class Asked:
     follow: bool = False
     service: str = ""
     provider: str = "nspawn"
+    suite: str = ""
     keep: bool = False
     faults: bool = False
     report: Path | None = None

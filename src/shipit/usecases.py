@@ -81,13 +81,19 @@ class UseCases:
         return doctor.examine(run, emit)
 
     def rehearse(
-        self, run: Run, emit: Emit, *, provider: str, keep: bool, report: Path | None, faults: bool
+        self,
+        run: Run,
+        emit: Emit,
+        *,
+        machines: tuple[str, str],  # provider and suite
+        keep: bool,
+        report: Path | None,
+        faults: bool,
     ) -> int:
         from shipit import rehearse
 
-        return rehearse.rehearse(
-            run, emit, provider=provider, keep=keep, report=report, faults=faults
-        )
+        choice = rehearse.MachineChoice(*machines)
+        return rehearse.rehearse(run, emit, choice=choice, keep=keep, report=report, faults=faults)
 
     def schema(self) -> dict[str, object]:
         from shipit import spec

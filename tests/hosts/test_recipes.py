@@ -39,7 +39,7 @@ FAULTS = ("healthz", "start") if IS_WHOLE else ("healthz",)
 SECONDS = 10 if IS_WHOLE else 3
 CUSTOMERS = Demand(rate=100, kept=5, fresh=5, long=2, long_page=f"/slow?seconds={SECONDS}")
 HESITANT = 4
-NGINX = "daemon off;\nevents {}\nhttp {\n  access_log off;\n%s}\n"
+NGINX = "user www-data;\ndaemon off;\nevents {}\nhttp {\n  access_log off;\n%s}\n"
 KILLED = "journalctl --no-pager | grep -e 'stop-sigterm.*timed out' -e SIGKILL || true"
 
 

@@ -20,7 +20,7 @@ from hosts.scene import PORT, SECRET, Scene
 from shipit.errors import InputError
 from shipit.events import Event, Noted, RunBegan, RunEnded
 from shipit.lab import Lab, LabError
-from shipit.rehearse import PROVIDERS, acts, nspawn, rehearse
+from shipit.rehearse import PROVIDERS, MachineChoice, acts, nspawn, rehearse
 from shipit.rehearse.acts import Fault
 from shipit.wishes import Run
 
@@ -110,7 +110,7 @@ def test_machines_that_vagrant_made_are_played_on_over_ssh_alone(
     vagrant_of(fresh, tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     told = list[Event]()
-    assert rehearse(run_of(scene), told.append, provider="vagrant") == 0, told
+    assert rehearse(run_of(scene), told.append, choice=MachineChoice("vagrant")) == 0, told
     report = str(told[-1])
     assert report.count("as expected") == 4
     assert "on web_2; 1 health check of each asked from outside" in report

@@ -21,6 +21,8 @@ from .protocol import Failure, Interpreter
 
 TIMEOUT = 10.0  # seconds for all of them together
 CODE = "interpreter-rejected"
+SYSCONFIG_SINCE = 10  # Python's minor version
+DISTUTILS = ("distutils", "dist.py")  # Debian splits the package: __init__.py is there without it
 NAME = re.compile(r"python3(\.\d+)?")
 LIBRARY = re.compile(r"(python|pypy)3\.\d+$|libpython3")
 LIBRARY_PARTS = ("", "encodings", "lib-dynload", "os.py")  # of a folder; a file has none
@@ -106,6 +108,17 @@ def _objection(path: str, look: trust.Look) -> Tuple[str, str]:
     if closed:
         return f"the services cannot run it: {closed} is closed to them", f"chmod o+rx {closed}"
     return "", ""
+
+
+def lacks_distutils(path: str) -> bool:
+    """Whether uv can't use an interpreter: before 3.10 it asks distutils, a package of its own."""
+    program = os.path.realpath(path)
+    found = re.fullmatch(r"python3\.(\d+)", os.path.basename(program))
+    if found is None or int(found.group(1)) >= SYSCONFIG_SINCE:
+        return False
+    library = os.path.join(os.path.dirname(program), "..", "lib", found.group())
+    is_there = [os.path.exists(os.path.join(library, *it)) for it in (("os.py",), DISTUTILS)]
+    return is_there == [True, False]
 
 
 def _code(program: str) -> Iterator[str]:

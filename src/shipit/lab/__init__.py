@@ -25,7 +25,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from shipit.lab.claim import Claim, claim, clear, lay_bridge, lay_cable
-from shipit.lab.image import CACHE, SUDO_PASSWORD, LabError, base_image, call, obstacles
+from shipit.lab.image import (
+    SUDO_PASSWORD,
+    SUITES,
+    USUAL,
+    LabError,
+    base_image,
+    call,
+    obstacles,
+    title,
+)
 from shipit.lab.machine import Blueprint, Machine
 
 if TYPE_CHECKING:
@@ -33,7 +42,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType, TracebackType
 
-__all__ = ["SUDO_PASSWORD", "Lab", "LabError", "LabHost", "base_image", "obstacles"]
+__all__ = [
+    "SUDO_PASSWORD", "SUITES", "USUAL", "Lab", "LabError", "LabHost",
+    "base_image", "obstacles", "title",
+]  # fmt: skip
 
 _MOST_HOSTS = 100
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
@@ -72,8 +84,8 @@ class Lab:
         names: Sequence[str],
         directory: Path,
         *,
+        suite: str = USUAL,
         disk: Mapping[str, str] | None = None,
-        cache: Path = CACHE,
         emit: Callable[[str], None] = lambda _: None,
         timeout: float = 60.0,
     ) -> Self:
@@ -82,9 +94,9 @@ class Lab:
         Args:
             names: the hosts' names; they become their hostnames as well.
             directory: where the lab makes its folder, on a file system that can carry an overlay.
+            suite: what the hosts run, one of SUITES.
             disk: for some hosts a small disk: a size ("300M") or tmpfs options as in mount(8)
                 ("size=300M,nr_inodes=20000").
-            cache: where the base image is kept.
             emit: is told what takes long.
             timeout: the deadline of each host's boot.
 
@@ -92,7 +104,7 @@ class Lab:
             LabError: names that can't be hostnames, no base image, a host that does not boot.
         """
         _check(names, directory, disk or {})
-        base = base_image(cache, emit)
+        base = base_image(emit=emit, suite=suite)
         lab = cls(claim(directory), names, base)
         try:
             lab._watch_for_the_end()

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,43 @@ CACHE = Path("/var/cache/shipit-lab")
 SUDO_PASSWORD = "lab-sudo-password"  # noqa: S105 - known to all, and only good on a disposable machine
 USERS = ("deploy", "pwsudo", "nosudo")  # sudo without a password, with SUDO_PASSWORD, not at all
 
-_SUITE = "bookworm"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A distribution that hosts may run, by the name that its archive has."""
+
+    name: str
+    title: str
+    systemd: int
+    python: str
+    extra: tuple[str, ...] = ()  # packages that shipit asks for there
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("bullseye", "Debian 11", 247, "3.9", ("python3-distutils",)),
+        Suite("bookworm", "Debian 12", 252, "3.11"),
+        Suite("trixie", "Debian 13", 257, "3.13"),
+    )
+}
+USUAL = "bookworm"
+
+
+def title(suite: str) -> str:
+    """Return what people call a suite.
+
+    Raises:
+        LabError: it is not one of SUITES.
+    """
+    if suite not in SUITES:
+        known = ", ".join(SUITES)
+        raise LabError("lab-no-suite", f"there is no suite {suite!r}", hint=f"known: {known}")
+    return SUITES[suite].title
+
+
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server"),
     *("python3", "iproute2", "sudo", "procps"),
@@ -104,20 +140,24 @@ def obstacles_of(
     return reasons
 
 
-def base_image(cache: Path = CACHE, emit: Callable[[str], None] = lambda _: None) -> Path:
+def base_image(
+    cache: Path = CACHE, emit: Callable[[str], None] = lambda _: None, suite: str = USUAL
+) -> Path:
     """Return the base root file system, built first if this recipe has none yet (20-40 s).
 
     Raises:
-        LabError: the packages could not be had, or another build holds the lock for 15 minutes.
+        LabError: no such suite, the packages could not be had, or another build holds the lock for
+            15 minutes.
     """
-    base = cache / _digest()
+    about = title(suite)
+    base = cache / _digest(suite)
     if base.is_dir():
         return base
     cache.mkdir(parents=True, exist_ok=True)
     with held(cache / "lock", timeout=_BUILD_SECONDS):
         if not base.is_dir():
-            emit(f"building the lab's base image in {base} (once, about half a minute)")
-            _build(base)
+            emit(f"building the base image of {about} in {base} (once, about half a minute)")
+            _build(base, suite)
     return base
 
 
@@ -198,19 +238,27 @@ def _effective_capabilities(status: str) -> int:
     return int(found[0], 16) if found else 0
 
 
-def _digest() -> str:
-    parts = (_EDITION, _SUITE, _PACKAGES, _LEFT_OUT, _MASKED, USERS, SUDO_PASSWORD)
+def _digest(suite: str) -> str:
+    parts = (
+        _EDITION,
+        suite,
+        (*_PACKAGES, *SUITES[suite].extra),
+        _LEFT_OUT,
+        _MASKED,
+        USERS,
+        SUDO_PASSWORD,
+    )
     return hashlib.sha256(repr((*parts, platform.machine())).encode()).hexdigest()[:16]
 
 
-def _build(base: Path) -> None:
+def _build(base: Path, suite: str) -> None:
     part = base.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)  # of a build that was killed: we hold the lock
     argv = (
         *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"),
-        f"--include={','.join(_PACKAGES)}",
+        f"--include={','.join((*_PACKAGES, *SUITES[suite].extra))}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
-        *(_SUITE, str(part)),
+        *(suite, str(part)),
     )
     try:
         call(*argv, timeout=_BUILD_SECONDS)

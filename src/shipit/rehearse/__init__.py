@@ -22,6 +22,7 @@ from shipit.offers import wanted_by
 from shipit.rehearse import casting, customers, ledgers, nspawn, playbill, spectator, vagrant
 from shipit.rehearse import faults as breaking
 from shipit.rehearse.acts import ACTS, FAULTS, Bar, Scene, as_written, wrong_with
+from shipit.rehearse.machines import MachineChoice
 from shipit.rehearse.page import page
 from shipit.rehearse.playbill import Performance
 from shipit.rehearse.recording import Recording
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from shipit.rehearse.stage import Stage
     from shipit.wishes import Run, Wish
 
+__all__ = ["FAILED", "GROUP", "INTERRUPTED", "PROVIDERS", "MachineChoice", "rehearse"]
+
 PROVIDERS = {"nspawn": nspawn.PROVIDER, "vagrant": vagrant.PROVIDER}
 GROUP = "rehearsal"  # of the inventory: of a playbook's hosts, those that are played
 FAILED, INTERRUPTED = 3, 130  # no real host was touched, whatever went wrong
@@ -48,7 +51,7 @@ def rehearse(
     run: Run,
     emit: Emit,
     *,
-    provider: str = "nspawn",
+    choice: MachineChoice = MachineChoice(),  # noqa: B008 - it is frozen
     keep: bool = False,
     report: Path | None = None,
     faults: bool = False,
@@ -58,7 +61,7 @@ def rehearse(
     Args:
         run: as of a deploy; its hosts are played by machines.
         emit: is told all that happens, the report last.
-        provider: of the machines.
+        choice: of the machines.
         keep: leave the machines running, and say how to reach them.
         report: a file for the report as a page of HTML; as text it is written beside it.
         faults: play what the world does to a deploy as well: killed, cut off, without power.
@@ -70,7 +73,7 @@ def rehearse(
         InputError: something a person wrote is wrong; told before a machine is booted.
         LabError: this machine can't boot others, or can't remove them.
     """
-    maker = _provider(provider)
+    maker = _provider(choice)
     _refuse_if_unwritable(report)
     _remove_older(report)
     recording = Recording(emit)
@@ -117,12 +120,19 @@ def _cast(run: Run, wanted: Sequence[Sequence[Wish]], emit: Emit) -> Cast:
     return made
 
 
-def _provider(name: str) -> Provider:
-    if name not in PROVIDERS:
-        what = f"there is no provider {name!r}"
+def _provider(choice: MachineChoice) -> Provider:
+    if choice.provider not in PROVIDERS:
+        what = f"there is no provider {choice.provider!r}"
         raise InputError(Mistake("rehearsal-provider", what, hint=f"known: {', '.join(PROVIDERS)}"))
-    PROVIDERS[name].refuse()
-    return PROVIDERS[name]
+    maker = PROVIDERS[choice.provider]
+    if choice.suite and maker.with_suite is None:
+        what = f"{choice.provider} takes no --suite"
+        hint = "its box says what the machines run: see the Vagrantfile"
+        raise InputError(Mistake("rehearsal-suite", what, hint=hint))
+    if choice.suite and maker.with_suite is not None:
+        maker = maker.with_suite(choice.suite)
+    maker.refuse()
+    return maker
 
 
 def _refuse_if_unwritable(report: Path | None) -> None:

@@ -65,6 +65,8 @@ class Provider:
         limits: what a rehearsal on them does not show.
         unable: the faults that it can't play.
         refuse: raises LabError, with what to do, where it can make none.
+        with_suite: returns the provider of machines that run another suite of Debian, or raises
+            LabError; None where what they run is configured elsewhere.
         up: makes machines of these names in an empty folder, and tells what takes long; if that
             fails it leaves nothing.
     """
@@ -74,3 +76,12 @@ class Provider:
     unable: frozenset[Fault]
     refuse: Callable[[], None]
     up: Callable[[Sequence[str], Path, Callable[[str], None]], Machines]
+    with_suite: Callable[[str], Provider] | None = None
+
+
+@dataclass(frozen=True)
+class MachineChoice:
+    """Which machines are wanted: their provider, and what they run ("": as the provider has it)."""
+
+    provider: str = "nspawn"
+    suite: str = ""

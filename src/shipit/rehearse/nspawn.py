@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipit.lab import Lab, LabError, obstacles
+from shipit.lab import USUAL, Lab, LabError, obstacles, title
 from shipit.rehearse.machines import Provider
 
 if TYPE_CHECKING:
@@ -20,15 +20,25 @@ def _refuse() -> None:
         raise LabError("no-lab", what, hint="or rehearse on virtual machines: --provider vagrant")
 
 
-def _up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Machines:
-    return Lab.up(names, folder, emit=tell)
+def of(suite: str) -> Provider:
+    """Return the provider of machines that run this suite.
+
+    Raises:
+        LabError: there is no such suite.
+    """
+
+    def up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Machines:
+        return Lab.up(names, folder, emit=tell, suite=suite)
+
+    return Provider(
+        kind=f"systemd-nspawn, {title(suite)}",
+        limits="The machines share this machine's kernel and clock, and reach no other network:"
+        " what needs a database, a DNS name or another kernel has not been rehearsed.",
+        unable=frozenset(),
+        refuse=_refuse,
+        up=up,
+        with_suite=of,
+    )
 
 
-PROVIDER = Provider(
-    kind="systemd-nspawn, Debian 12",
-    limits="The machines share this machine's kernel and clock, and reach no other network: what "
-    "needs a database, a DNS name or another kernel has not been rehearsed.",
-    unable=frozenset(),
-    refuse=_refuse,
-    up=_up,
-)
+PROVIDER = of(USUAL)

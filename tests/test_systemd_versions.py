@@ -1,0 +1,63 @@
+"""Every directive that we write is known to the oldest systemd, or left out by it without harm.
+
+The versions are those of systemd's own manual pages ("Added in version ...", 257). A directive that
+is not in these tables is a decision to be made: which versions know it, and what happens on others?
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from shipit.agent import bootunit, trial
+from shipit.agent.paths import Paths
+from shipit.doctor import OLDEST_SYSTEMD
+from shipit.spec.words import HARDENING
+
+HERE = Path(__file__).parent
+DIRECTIVE = re.compile(r'^(?:  ")?([A-Z][A-Za-z]+)(?:=|": )', re.MULTILINE)
+
+# What confines a service: an older systemd warns of it, and the service runs without it.
+CONFINES = {
+    "RestrictSUIDSGID": 242,
+    "ProtectHostname": 242,
+    "ProtectKernelLogs": 244,
+    "ProtectClock": 245,
+    "ProtectProc": 247,
+}
+# Up to version 240.
+OLD = set(
+    """
+    After Backlog Before CacheDirectory CapabilityBoundingSet Conflicts DefaultDependencies
+    Description Environment EnvironmentFile ExecStart FreeBind KillMode LimitCORE ListenStream
+    LockPersonality LogsDirectory NoNewPrivileges NonBlocking NotifyAccess OnCalendar Persistent
+    PrivateDevices PrivateMounts PrivateTmp ProtectControlGroups ProtectHome ProtectKernelModules
+    ProtectKernelTunables ProtectSystem ReadWritePaths RemoveIPC RemoveOnStop Requires
+    RequiresMountsFor Restart RestartSec RestrictAddressFamilies RestrictNamespaces RestrictRealtime
+    RuntimeDirectory RuntimeDirectoryPreserve Service SocketGroup SocketMode SocketUser Sockets
+    StartLimitBurst StartLimitIntervalSec StateDirectory SyslogIdentifier SystemCallArchitectures
+    SystemCallErrorNumber SystemCallFilter TimeoutStartSec TimeoutStopSec Type UMask Unit User
+    WantedBy WorkingDirectory
+    """.split()
+)
+
+
+def written() -> set[str]:
+    """Return the directives of the templates, of a trial's socket and of the boot unit."""
+    templates = (HERE.parent / "templates").glob("*.j2")
+    boot = bootunit.text(Paths("demo", "/opt/demo"), ["python3"], ["demo-web.service"])
+    texts = [*(path.read_text() for path in templates if path.stem != "rehearsal"), trial.SOCKET]
+    return {name for text in [*texts, boot] for name in DIRECTIVE.findall(text)}
+
+
+def test_every_directive_is_old_or_confines_a_service() -> None:
+    assert written() - OLD - CONFINES.keys() == set()
+
+
+def test_what_an_older_systemd_leaves_out_may_be_left_out_by_the_playbook_too() -> None:
+    assert set(HARDENING) >= CONFINES.keys()
+    assert min(CONFINES.values()) > OLDEST_SYSTEMD
+
+
+def test_the_tables_hold_nothing_that_is_not_written() -> None:
+    assert CONFINES.keys() <= written()
