@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from shipit.agent import bootunit, trial
+from shipit.agent import bootunit, transient, trial
+from shipit.agent.host import DRIVER_PROPERTIES
 from shipit.agent.paths import Paths
 from shipit.doctor import OLDEST_SYSTEMD
 from shipit.spec.words import HARDENING
@@ -25,9 +26,7 @@ CONFINES = {
     "ProtectClock": 245,
     "ProtectProc": 247,
 }
-# Up to version 240.
-OLD = set(
-    """
+_UP_TO_240 = """
     After Backlog Before CacheDirectory CapabilityBoundingSet Conflicts DefaultDependencies
     Description Environment EnvironmentFile ExecStart FreeBind KillMode LimitCORE ListenStream
     LockPersonality LogsDirectory NoNewPrivileges NonBlocking NotifyAccess OnCalendar Persistent
@@ -38,20 +37,26 @@ OLD = set(
     StartLimitBurst StartLimitIntervalSec StateDirectory SyslogIdentifier SystemCallArchitectures
     SystemCallErrorNumber SystemCallFilter TimeoutStartSec TimeoutStopSec Type UMask Unit User
     WantedBy WorkingDirectory
-    """.split()
-)
+    AmbientCapabilities IgnoreSIGPIPE KillSignal LogLevelMax OOMScoreAdjust RestartForceExitStatus
+"""
+OLD = set(_UP_TO_240.split())
 
 
 def written() -> set[str]:
     """Return the directives of the templates, of a trial's socket and of the boot unit."""
     templates = (HERE.parent / "templates").glob("*.j2")
-    boot = bootunit.text(Paths("demo", "/opt/demo"), ["python3"], ["demo-web.service"])
+    boot = bootunit.texts(Paths("demo", "/opt/demo"), ["python3"], ["demo-web.service"])
     texts = [*(path.read_text() for path in templates if path.stem != "rehearsal"), trial.SOCKET]
-    return {name for text in [*texts, boot] for name in DIRECTIVE.findall(text)}
+    return {name for text in [*texts, *boot.values()] for name in DIRECTIVE.findall(text)}
 
 
 def test_every_directive_is_old_or_confines_a_service() -> None:
     assert written() - OLD - CONFINES.keys() == set()
+
+
+def test_every_property_of_a_transient_unit_is_old_for_an_unknown_one_is_refused() -> None:
+    given = {one.partition("=")[0] for one in (*DRIVER_PROPERTIES, *transient.PROPERTIES)}
+    assert given - OLD == set()
 
 
 def test_what_an_older_systemd_leaves_out_may_be_left_out_by_the_playbook_too() -> None:
