@@ -249,7 +249,7 @@ class Story:
             return
         wanted = releases.manifest(paths, release)
         assert wanted is not None
-        assert releases.pointed(paths) == release
+        assert releases.is_pointed_at(paths, wanted)
         assert releases.installed_texts(paths, installed) == releases.unit_texts(paths, wanted)
         texts = {name: run.text for name, run in machine.running.items() if run.active == "active"}
         assert texts == releases.unit_texts(paths, wanted)

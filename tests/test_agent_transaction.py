@@ -19,7 +19,7 @@ import pytest
 from fakedisk import FullDisk
 from fakemachine import Fault, distinct
 from fakestory import Story, manifest
-from shipit.agent import files, releases, transaction
+from shipit.agent import adopt, files, releases, transaction
 from shipit.agent.protocol import Attempt, Healthy, Settled
 from shipit.agent.voice import Voice
 
@@ -105,6 +105,10 @@ def overlapping_rollback(story: Story) -> None:
     story.rollback(NEW)
 
 
+def sick_first_deploy_where_adopted(story: Story) -> None:
+    sick_upgrade(story)
+
+
 # story -> releases committed beforehand
 STORIES: dict[Callable[[Story], None], tuple[str, ...]] = {
     first_deploy: (),
@@ -115,6 +119,7 @@ STORIES: dict[Callable[[Story], None], tuple[str, ...]] = {
     crashing_upgrade: (OLD,),
     called_back: (OLD,),
     unconfirmed: (OLD,),
+    sick_first_deploy_where_adopted: (),
     rollback: (NEW, OLD),
     overlapping_upgrade: (OLD,),
     overlapping_from_restarts: (OLD,),
@@ -143,6 +148,10 @@ ids = pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)
 
 def prepared(directory: Path, tell: Callable[[Story], None]) -> Story:
     story = Story.at(directory)
+    if tell is sick_first_deploy_where_adopted:
+        Path(story.paths.root).mkdir()
+        Path(story.paths.current).symlink_to("of/another/tool")
+        adopt.adopt(story.paths, story._attempt("adopt"), story.machine.wall_time)
     overlaps = "overlapping" in tell.__name__ and tell is not overlapping_from_restarts
     for release in STORIES[tell]:
         story.deploy(manifest(story.paths, release, overlaps=overlaps))
