@@ -255,3 +255,20 @@ def test_a_uv_lock_that_is_not_understood_is_refused(tmp_path: Path) -> None:
     assert (
         only(tmp_path, 'version = 1\n[[package]]\nversion = "1"\n', "uv.lock").code == "lock-syntax"
     )
+
+
+# --- what no reader survives -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"a=={'9' * 5000} --hash=sha256:{A}",
+        f"a==1.{'9' * 5000} --hash=sha256:{A}",
+        f"a[{'x' * 5000}]>=1 --hash=sha256:{A}",
+    ],
+)
+def test_a_line_without_end_is_told_briefly(tmp_path: Path, line: str) -> None:
+    mistake = only(tmp_path, line)
+    assert mistake.code == "not-pinned"
+    assert len(mistake.what) < 400

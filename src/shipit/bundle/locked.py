@@ -9,7 +9,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import SpecifierSet
 
 from shipit.errors import InputError, Mistake, Place
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from packaging.markers import Environment
+    from packaging.markers import Environment, Marker
 
 HOW_TO_LOCK = "write the lock with: uv pip compile --generate-hashes requirements.in -o {}"
 
@@ -169,6 +168,6 @@ def applies(
 ) -> bool:
     try:
         return marker is None or marker.evaluate(environment, context="lock_file")
-    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+    except ValueError as error:  # UndefinedComparison and its like, or a number without end
         what = f"the marker `{marker}` can't be decided for a host: {error}"
         raise InputError(Mistake("undecidable-marker", what, place)) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from shipit.bundle.locked import HOW_TO_LOCK, Lock, Locked
 from shipit.bundle.locktext import text_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CUT = 200  # characters of a line that an error shows
 _TOLD = 3  # of many mistakes of one kind
 
 
@@ -53,6 +54,12 @@ class _Line:
 
     text: str
     place: Place
+
+    @property
+    def shown(self) -> str:
+        """The line without its hashes, as an error names it."""
+        words = " ".join(self.text.split(" --hash")[0].split())
+        return words if len(words) <= _CUT else words[: _CUT - 3] + "..."
 
 
 def _lines(text: str, path: Path) -> Iterator[_Line]:
@@ -109,14 +116,14 @@ def _refuse_option(line: _Line) -> None:
 
 
 def _unpinned(line: _Line, why: str) -> InputError:
-    what = f"{why}: `{line.text.split(' --hash')[0]}`; expected name==version with hashes"
+    what = f"{why}: `{line.shown}`; expected name==version with hashes"
     return InputError(Mistake("not-pinned", what, line.place, _lock_anew_of(line.place)))
 
 
 def _no_index(line: _Line, why: str) -> InputError:
     """Refuse what is found by its place. No index is named: its package of that name is another."""
-    words = line.text.split(" --hash")[0].split()
-    what = f"{why}: `{' '.join(words)}`; expected name==version with hashes"
+    words = line.shown.split()
+    what = f"{why}: `{line.shown}`; expected name==version with hashes"
     hint = "build its wheel (uv build --wheel), put it into the wheelhouse, and write here"
     hint += " name==version --hash=sha256:... of that wheel"
     if words[-1:] == ["."]:
@@ -133,6 +140,8 @@ def _requirement(line: _Line) -> Locked:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         raise _syntax(line, str(error)) from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise _unpinned(line, "no valid version") from error
     if requirement.url:
         raise _no_index(line, "a URL is no locked version")
     return Locked(
@@ -159,7 +168,7 @@ def _exact_version(requirement: Requirement, line: _Line) -> str:
         raise _unpinned(line, "no exact version")
     try:
         return str(Version(versions[0]))
-    except InvalidVersion as error:
+    except ValueError as error:  # InvalidVersion, or a number without end
         raise _unpinned(line, "no valid version") from error
 
 
