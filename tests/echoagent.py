@@ -9,7 +9,7 @@ from shipit.transport import agentzip
 
 _MAIN = b'''
 import hashlib, os, sys, time
-from . import protocol
+from . import protocol, records
 
 SAID = "python {}.{}, uid {}, role {}"
 
@@ -35,7 +35,7 @@ def main(argv):
             for name in sorted(os.listdir("/tmp/echo")):
                 with open("/tmp/echo/" + name, "rb") as stream:
                     digest = hashlib.sha256(stream.read()).hexdigest()
-                lines.append(protocol.ReleaseLine(name, digest, "committed", "", "", True, False))
+                lines.append(records.ReleaseLine(name, digest, "committed", "", "", True, False))
             protocol.write(stdout, protocol.History(tuple(lines)))
         elif isinstance(message, protocol.AskStatus):
             sys.exit("the agent gave up")
@@ -44,7 +44,7 @@ def main(argv):
 '''
 
 
-WORDS = ("protocol.py", "framing.py", "contents.py", "codec.py", "fields.py")
+WORDS = ("protocol.py", "framing.py", "contents.py", "codec.py", "fields.py", "records.py")
 
 
 def build(note: str = "") -> agentzip.AgentZip:

@@ -33,7 +33,7 @@ class Honest:
 
     def facts(self) -> protocol.Facts:
         lines = (line(OLD.id), line(NEW.id, running=True))
-        return replace(facts(NEW), releases=lines, goes_back_to=OLD.id, free_bytes=2**40)
+        return replace(facts(NEW), releases=lines, behind=(OLD.id,), free_bytes=2**40)
 
     def answers(self, request: Any) -> Iterator[Any]:  # noqa: ANN401 - any word of protocol
         match request:

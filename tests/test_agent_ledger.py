@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from shipit.agent import ledger, prune
+from shipit.agent.history import release_lines
 from shipit.agent.ledger import Entry
 from shipit.agent.paths import Paths
 
@@ -49,6 +50,19 @@ def test_head_and_rollback_target(text: str, head: str | None, target: str | Non
     assert ledger.rollback_target(entries, head or "") == target
 
 
+@pytest.mark.parametrize(
+    ("text", "running", "behind"),
+    [
+        ("r1 r2 r3", "r3", "r1 r2"),
+        ("r1 r2 r1 r3", "r3", "r2 r1"),  # each once, where it ran last
+        ("r1 r2 r3! r4", "r4", "r1 r2"),
+        ("r1 r2 r3 <r1", "r1", ""),
+    ],
+)
+def test_what_a_rollback_may_go_back_to(text: str, running: str, behind: str) -> None:
+    assert ledger.behind(history(text), running) == behind.split()
+
+
 def test_a_line_is_found_again_and_a_torn_one_left_out(paths: Paths) -> None:
     for entry in history("r1 r2"):
         ledger.append(paths, entry)
@@ -66,7 +80,7 @@ def test_the_same_outcome_of_a_transaction_is_recorded_once(paths: Paths) -> Non
 
 
 def test_a_release_has_one_line_in_the_history_with_its_last_outcome(paths: Paths) -> None:
-    lines = ledger.release_lines(paths, history("r1 r2 r3! <r1 r2?"))
+    lines = release_lines(paths, history("r1 r2 r3! <r1 r2?"))
     assert [(line.id, line.outcome, line.running) for line in lines] == [
         ("r2", "committed", False),
         ("r3", "reverted", False),

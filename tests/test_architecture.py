@@ -52,6 +52,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "phase",
         "appservers",
         "plan",
+        "rollbacks",
         "programs",
         "wishes",
         "manifest",
@@ -76,7 +77,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 
 # What both sides know of the agent.
-SHARED = ("agent.protocol", "agent.contents", "agent.masking")
+SHARED = ("agent.protocol", "agent.contents", "agent.masking", "agent.records")
 
 # Third-party libraries, each with the one module or package that knows it.
 OWNERS: dict[str, tuple[str, ...]] = {

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostileframes import FROM_HOST, TO_HOST, Mutator, sample
-from shipit import look, plan
+from shipit import look, plan, rollbacks
 from shipit.agent import framing, protocol
 from shipit.agent.channel import Channel
 from shipit.assignment import Assignment
@@ -130,7 +130,8 @@ def looked(said: protocol.Facts) -> None:
     plan.refuse_if_it_does_not_fit(made, said)
     with suppress(HostError):
         plan.refuse_if_older(made)
-    plan.rollback_target("web1", said, None)
+    for to in (None, "1.0.0"):
+        rollbacks.choose({"web1": rollbacks.candidates(said)}, to)
 
 
 def ended(settled: protocol.Settled) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from fakefleet import MORE, NEW, OLD, Fleet, Liar
 from hostileframes import TOKENS, Mutator
-from shipit import deploy, look, offers, plan, release, rollout, transport
+from shipit import deploy, look, offers, plan, release, rollbacks, rollout, transport
 from shipit import session as sessions
-from shipit.agent import protocol
+from shipit.agent import protocol, records
 from shipit.errors import InputError, Mistake
 from shipit.events import Event, Outcome, RunEnded
 from shipit.faces.console import People
@@ -100,7 +100,7 @@ LIES: dict[str, tuple[type[Any], Says]] = {
     "other-txn": field_of(protocol.Healthy, "txn", "another"),
     "other-release": field_of(protocol.Healthy, "release", NEW.id),
     "other-app": field_of(protocol.Facts, "current", replace(NEW, app="other")),
-    "path-release": field_of(protocol.Facts, "goes_back_to", "../../x"),
+    "path-release": field_of(protocol.Facts, "behind", ("../../x",)),
     "escapes": field_of(protocol.Facts, "hostname", ESCAPES),
     "odd-version": field_of(protocol.Facts, "current", replace(NEW, version=ESCAPES)),
     "negative-room": field_of(protocol.Facts, "free_bytes", -1),
@@ -247,14 +247,14 @@ def test_a_bug_over_one_hosts_answer_is_that_hosts_failure(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deploy, "AT_ONCE", QUARTER)
-    target: Any = plan.rollback_target
+    chosen = rollbacks.Choice.of
 
-    def fails_on_one(host: str, *rest: Any) -> Any:  # noqa: ANN401
+    def fails_on_one(choice: rollbacks.Choice, host: str) -> records.ReleaseLine:
         if host == "web4":
             raise KeyError("surprise")
-        return target(host, *rest)
+        return chosen(choice, host)
 
-    monkeypatch.setattr(plan, "rollback_target", fails_on_one)
+    monkeypatch.setattr(rollbacks.Choice, "of", fails_on_one)
     told = play(rolled_back, run, {}, monkeypatch)
     assert told.outcomes() == {
         **dict.fromkeys(HOSTS[:3], Outcome.DEPLOYED),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shipit.agent import contents, protocol
+from shipit.agent import contents, protocol, records
 from shipit.errors import HostError
 from shipit.plan import (
     Action,
@@ -18,7 +18,6 @@ from shipit.plan import (
     keyed,
     refuse_if_it_does_not_fit,
     refuse_if_older,
-    rollback_target,
 )
 
 NONCE = "00ff"
@@ -85,15 +84,15 @@ def facts(current: contents.Manifest | None = None) -> protocol.Facts:
         else {},
         env={"web": {}},
         releases=(),
-        goes_back_to="",
+        behind=(),
         holder=None,
         recovered="",
         stuck="",
     )
 
 
-def line(release: str, *, running: bool = False, **changes: object) -> protocol.ReleaseLine:
-    made = protocol.ReleaseLine(
+def line(release: str, *, running: bool = False, **changes: object) -> records.ReleaseLine:
+    made = records.ReleaseLine(
         id=release,
         version=release.split("-", maxsplit=1)[0],
         outcome="committed",
@@ -207,51 +206,6 @@ def test_a_full_disk_does_not_keep_a_host_from_having_nothing_to_do() -> None:
 def test_a_proven_release_that_is_still_there_is_switched_to() -> None:
     there = replace(facts(manifest("1.0.0")), releases=(line("1.1.0-aaaaaaaa"),))
     assert compare("web1", wanted(manifest()), there).action is Action.SWITCH
-
-
-RELEASES = (
-    line("0.9.0-y"),
-    line("1.0.0-z", present=False),
-    line("1.1.0-a"),
-    line("1.2.0-b", outcome="reverted"),
-    line("1.3.0-c", running=True),
-)
-
-
-def with_releases(*releases: protocol.ReleaseLine, goes_back_to: str = "") -> protocol.Facts:
-    return replace(facts(), releases=releases, goes_back_to=goes_back_to)
-
-
-@pytest.mark.parametrize(
-    ("to", "expected"),
-    [
-        (None, "1.1.0-a"),
-        ("0.9.0", "0.9.0-y"),
-        ("0.9.0-y", "0.9.0-y"),
-        ("1.3.0", "1.3.0-c"),
-    ],
-)
-def test_a_rollback_goes_to_a_proven_release_that_is_there(to: str | None, expected: str) -> None:
-    here = with_releases(*RELEASES, goes_back_to="1.1.0-a")
-    assert rollback_target("web1", here, to).id == expected
-
-
-@pytest.mark.parametrize("to", ["1.2.0", "1.0.0-z", "7.7.7"])
-def test_a_rollback_to_a_release_that_failed_or_is_gone_is_refused_by_name(to: str) -> None:
-    with pytest.raises(HostError, match=to) as error:
-        rollback_target("web1", with_releases(*RELEASES), to)
-    assert error.value.code == "no-rollback-target"
-    assert "1.1.0-a" in error.value.hint
-
-
-def test_a_version_that_was_built_twice_means_the_newer_build() -> None:
-    here = with_releases(line("1.0.0-a"), line("1.0.0-b"), line("1.1.0-c", running=True))
-    assert rollback_target("web1", here, "1.0.0").id == "1.0.0-b"
-
-
-def test_without_an_earlier_release_there_is_no_rollback() -> None:
-    with pytest.raises(HostError, match="no earlier release"):
-        rollback_target("web1", with_releases(line("1.0.0-a", running=True)), None)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipit.agent import protocol
+from shipit.agent import protocol, records
 from shipit.errors import HostError, InputError, Mistake, ShipitError
 from shipit.events import (
     Event,
@@ -106,7 +106,7 @@ def answers(attack: str) -> list[Part]:
     who = protocol.Attempt("t1", "deploy", attack, 1, "2026-01-01T00:00:00Z", attack)
     holder = protocol.Holder(who, 1, attack, 1.0)
     status = protocol.Status("r1", attack, attack, attack, (unit,), (attack,), holder, attack)
-    past = protocol.ReleaseLine("r1", attack, "committed", attack, attack, True, False)
+    past = records.ReleaseLine("r1", attack, "committed", attack, attack, True, False)
     return [
         *reports.status([("demo", {"web1": status})]),
         *reports.releases([("demo", {"web1": protocol.History((past,))})]),

@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from recorded import NEW, OLD, ended, problem
-from shipit.agent.protocol import Attempt, History, Holder, ReleaseLine, Status, UnitState
+from shipit.agent.protocol import Attempt, History, Holder, Status, UnitState
+from shipit.agent.records import ReleaseLine
 from shipit.doctor import Finding
 from shipit.events import Outcome, Problem
 from shipit.faces import reports

@@ -161,16 +161,22 @@ def deploy(session: Session) -> int:
 @command(
     *_TARGETS,
     _FORKS,
-    click.Option(["--to"], metavar="RELEASE", help="This release, by id or version."),
+    click.Option(
+        ["--to"],
+        metavar="RELEASE",
+        help="This release: its id, on any of the hosts, or its version.",
+    ),
     *_CHANGES,
     example="  shipit rollback playbooks/prod.yaml\n"
     "  shipit rollback playbooks/prod.yaml --to 1.3.9-0c5e7d21",
 )
 def rollback(session: Session) -> int:
-    """Go back to the last good release, or to the one named by --to.
+    """Go back to the last good release that all hosts had, or to the one named by --to.
 
     Nothing is sent or built: the release lies on the host, and has to pass the health checks that
-    it was deployed with. All hosts go back at once, all or none: --limit leaves one out.
+    it was deployed with. All hosts go back at once, all or none, and to the same release: those
+    that run it already stay as they are. Hosts without a last release in common are refused, with
+    a list of what each has; --limit leaves one out.
     """
     return session.use.rollback(session.run(), session.face, session.asked.to)
 

@@ -11,10 +11,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from shipit import plan as planning
-from shipit import rollout
+from shipit import rollbacks, rollout
 from shipit.assignment import Assignment, Job
-from shipit.events import Outcome, RunBegan, RunEnded, SecretsKnown
+from shipit.events import Noted, Outcome, RunBegan, RunEnded, SecretsKnown
 from shipit.fleet import crew
 from shipit.offers import ask, attempt_to, offers, running, wanted_by
 from shipit.phase import Moved, Phase
@@ -28,10 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from shipit.agent import protocol
+    from shipit.agent.records import ReleaseLine
     from shipit.events import Emit, HostResult
     from shipit.fleet import Crew
     from shipit.plan import HostPlan
     from shipit.release import Offer
+    from shipit.rollbacks import Candidates
     from shipit.session import Goods
     from shipit.wishes import Run, Target, Wish
 
@@ -88,7 +89,7 @@ def _ship_task(offer: Offer, plan: HostPlan, story: Story) -> _Task:
 
 
 def rollback(run: Run, emit: Emit, to: str | None = None) -> int:
-    """Bring every host back to its last good release, or to the named release or version.
+    """Bring all hosts back to the last good release that they had in common, or to a named one.
 
     All hosts at once, from what lies on them: nothing is sent and no package index is asked. The
     deployments of a playbook go back in reverse order.
@@ -101,21 +102,31 @@ def _bring_back(found: Sequence[Target], run: Run, emit: Emit, to: str | None) -
     emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=False))))
 
     def fleet(hosts: Crew) -> Fleet:
-        made: dict[str, _Task] = {}
-        for name, facts in ask(found, hosts, recover=True).items():
+        answers = ask(found, hosts, recover=True)
+        known: dict[str, Candidates] = {}
+        for name, facts in answers.items():
             with hosts.holding(name, running(facts)):
-                made[name] = _return_task(name, facts, to, story)
+                known[name] = rollbacks.candidates(facts)
+        choice = rollbacks.choose(known, to)
+        if choice.note:
+            emit(Noted(choice.note))
+        made: dict[str, _Task] = {}
+        for name in known:
+            facts = answers[name]
+            with hosts.holding(name, running(facts)):
+                made[name] = _return_task(facts, choice.of(name), story, is_named=to is not None)
         return _fleet(made, found, hosts)
 
     return story.tell(fleet, AT_ONCE)
 
 
-def _return_task(name: str, facts: protocol.Facts, to: str | None, story: Story) -> _Task:
-    goal = planning.rollback_target(name, facts, to)
+def _return_task(
+    facts: protocol.Facts, goal: ReleaseLine, story: Story, *, is_named: bool
+) -> _Task:
     phase = Phase.UNCHANGED if goal.running and not facts.stuck else Phase.READY
     # What is before the last release depends on which is the last: another run may just end.
     last = next((line.id for line in facts.releases if line.running), "")
-    job = replace(story.job(goal.id, None), before=last if to is None else None)
+    job = replace(story.job(goal.id, None), before=None if is_named else last)
     return _Task(job, Moved(phase, running(facts)))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from shipit.agent.contents import Manifest
-    from shipit.agent.protocol import Facts, ReleaseLine
+    from shipit.agent.protocol import Facts
     from shipit.events import Problem
 
 Kind = Literal["added", "changed", "removed"]
@@ -311,24 +311,3 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
 def keyed(nonce: str, value: str) -> str:
     """Return the digest under which controller and host compare a value without telling it."""
     return hmac.new(bytes.fromhex(nonce), value.encode(), hashlib.sha256).hexdigest()
-
-
-def rollback_target(host: str, facts: Facts, to: str | None) -> ReleaseLine:
-    """Return the release to go back to.
-
-    Without `to` it is the one that ran, proven, before the running one: the host's ledger knows.
-    With it, the proven release of that id, or the newest of that version.
-
-    Raises:
-        HostError: there is none (no-rollback-target); the hint names those that there are.
-    """
-    proven = [line for line in facts.releases if line.present and line.outcome == "committed"]
-    names = {facts.goes_back_to} if to is None else {to}
-    found = [line for line in proven if names & {line.id, line.version}]
-    if found:
-        return found[-1]
-    what = "no earlier release that has proven itself" if to is None else f"no proven release {to}"
-    there = ", ".join(line.id for line in proven if not line.running) or "none"
-    raise HostError(
-        "no-rollback-target", f"{what} on this host", host=host, hint=f"to go back to: {there}"
-    )

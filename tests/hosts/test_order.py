@@ -25,3 +25,29 @@ def test_an_older_version_is_refused_and_may_be_allowed(fresh: Lab, tmp_path: Pa
     assert set(scene.versions().values()) == {"1.9.0"}
     assert scene.deploy("1.8.0", "--allow-older").status == 0
     assert set(scene.versions().values()) == {"1.8.0"}
+
+
+def test_a_deploy_to_one_host_is_taken_back_by_a_rollback_of_all(
+    fresh: Lab, tmp_path: Path
+) -> None:
+    """Units that are rendered for each host give each its own ids."""
+    scene = Scene.set(tmp_path, fresh)
+    own = {"GREETING": "hello {{ inventory_hostname }}"}
+    assert scene.deploy("1.0.0", env=own).status == 0
+    assert scene.deploy("1.1.0", "-l", "web1", env=own).status == 0
+    assert scene.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
+    back = scene.shipit("rollback", "--json")
+    assert back.status == 0, back.said
+    outcomes = {name: it["outcome"] for name, it in back.result["hosts"].items()}
+    assert outcomes == {"web1": "deployed", "web2": "unchanged"}
+    assert scene.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
+
+    assert scene.deploy("1.0.0", env={**own, "MORE": "1"}).status == 0
+    twice = scene.shipit("rollback", "--json", "--to", "1.0.0")
+    assert twice.status == 3, twice.said
+    problems = [line["problem"] for line in twice.told("host-failed")]
+    assert [problem["code"] for problem in problems] == ["ambiguous-release"] * 2
+    lines = scene.asked("releases")["web1"]["releases"]
+    [first] = [it["id"] for it in lines if it["version"] == "1.0.0" and not it["running"]]
+    assert all("--to 1.0.0-" in problem["hint"] for problem in problems)
+    assert scene.shipit("rollback", "--to", first).status == 0

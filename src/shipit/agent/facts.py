@@ -15,6 +15,7 @@ from typing import Dict, Optional, Tuple
 from . import envfile, files, interpreters, ledger, locks, releases, store, trust
 from .contents import Manifest
 from .failures import existing
+from .history import release_lines
 from .host import Host, UnitView
 from .paths import Paths
 from .process import program, run
@@ -50,8 +51,8 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
         healthy=current is not None and healthy(paths, host, current),
         units=releases.installed_texts(paths, unit_names),
         env=env_digests(paths, current, bytes.fromhex(hello.nonce)),
-        releases=ledger.release_lines(paths, history),
-        goes_back_to=ledger.rollback_target(history, top.release if top else "") or "",
+        releases=release_lines(paths, history),
+        behind=tuple(ledger.behind(history, top.release if top else "")),
         holder=locks.holder(paths, host.wall()),
         recovered=recovered,
         stuck=stuck(paths),

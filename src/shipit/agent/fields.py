@@ -27,6 +27,11 @@ def one_of(*words: str) -> Mapping[str, Check]:
     return {CHECK: frozenset(words).__contains__}
 
 
+def each_matching(pattern: str) -> Mapping[str, Check]:
+    """Return the metadata of a list whose items are of this pattern."""
+    return {CHECK: lambda value: all(re.fullmatch(pattern, item) for item in value)}
+
+
 def keys_matching(pattern: str) -> Mapping[str, Check]:
     """Return the metadata of a mapping whose keys are of this pattern."""
     return {CHECK: lambda value: all(re.fullmatch(pattern, key) for key in value)}
@@ -34,6 +39,7 @@ def keys_matching(pattern: str) -> Mapping[str, Check]:
 
 RELEASE = matching(_RELEASE)  # an id: one name below releases/
 RELEASE_OR_NONE = matching(rf"({_RELEASE})?")
+RELEASES = each_matching(_RELEASE)
 TXN = matching(r"[A-Za-z0-9-]{1,64}")
 TXN_OR_NONE = matching(r"[A-Za-z0-9-]{0,64}")
 APP = matching(r"[a-z][a-z0-9-]{0,30}")

@@ -5,14 +5,12 @@ readable by everybody and holds no log text and no secret. It removes nothing.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 from . import files
 from .codec import from_json
 from .paths import Paths
-from .protocol import ReleaseLine
 
 COMMITTED, REVERTED, FAILED, STUCK = "committed", "reverted", "failed", "stuck"
 OUTCOMES = (COMMITTED, REVERTED, FAILED, STUCK)
@@ -98,18 +96,23 @@ def failed(history: Sequence[Entry]) -> List[str]:
     return [release for release, outcome in last.items() if outcome != COMMITTED]
 
 
-def rollback_target(history: Sequence[Entry], running: str) -> Optional[str]:
-    """Return the release that ran, proven, before the running one.
+def behind(history: Sequence[Entry], running: str) -> List[str]:
+    """Return the releases that ran, proven, before the running one, the latest last.
 
     A rollback takes back what came after its target: two in a row go two releases back. A release
     whose last activation failed is passed over.
     """
-    behind = _line_of_succession(history)
-    if running in behind:
-        behind = behind[: len(behind) - behind[::-1].index(running) - 1]
+    line = _line_of_succession(history)
+    if running in line:
+        line = line[: len(line) - line[::-1].index(running) - 1]
     unfit = {running, *failed(history)}
-    candidates = [release for release in behind if release not in unfit]
-    return candidates[-1] if candidates else None
+    latest_first = dict.fromkeys(release for release in reversed(line) if release not in unfit)
+    return list(latest_first)[::-1]
+
+
+def rollback_target(history: Sequence[Entry], running: str) -> Optional[str]:
+    """Return the release that a rollback of this host alone goes to."""
+    return next(reversed(behind(history, running)), None)
 
 
 def _line_of_succession(history: Sequence[Entry]) -> List[str]:
@@ -121,31 +124,3 @@ def _line_of_succession(history: Sequence[Entry]) -> List[str]:
             line = line[: len(line) - line[::-1].index(entry.release) - 1]
         line.append(entry.release)
     return line
-
-
-def release_lines(paths: Paths, history: Sequence[Entry]) -> Tuple[ReleaseLine, ...]:
-    """Return the history as people read it: one line a release, its last outcome, newest last."""
-    last: Dict[str, Entry] = {}
-    for entry in history:
-        before = last.get(entry.release)
-        if before and before.outcome != FAILED and entry.outcome == FAILED:
-            continue  # given up before the switch: it says nothing about the release
-        last.pop(entry.release, None)
-        last[entry.release] = entry
-    top = head(history)
-    running = top.release if top else ""
-    return tuple(_line(paths, entry, running) for entry in last.values())
-
-
-def _line(paths: Paths, entry: Entry, running: str) -> ReleaseLine:
-    present = os.path.exists(paths.release(entry.release).manifest)
-    return ReleaseLine(
-        entry.release,
-        entry.version,
-        entry.outcome,
-        entry.at,
-        entry.who,
-        present,
-        running=entry.release == running,
-        txn=entry.txn,
-    )

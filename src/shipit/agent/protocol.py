@@ -22,13 +22,14 @@ from .fields import (
     PYTHON,
     RELEASE,
     RELEASE_OR_NONE,
+    RELEASES,
     SECONDS,
     TXN,
-    TXN_OR_NONE,
     UTC,
     WORD,
     one_of,
 )
+from .records import ReleaseLine  # noqa: TC001
 
 VERSION = 1
 HEARTBEAT = 10.0  # seconds after which an agent says that it is there, whatever it does
@@ -201,20 +202,6 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class ReleaseLine:
-    """A release in a host's history."""
-
-    id: str = field(metadata=RELEASE)
-    version: str
-    outcome: str = field(metadata=one_of("committed", "reverted", "failed", "stuck"))
-    at: str  # ISO 8601, UTC
-    who: str
-    present: bool  # its directory is still there
-    running: bool
-    txn: str = field(default="", metadata=TXN_OR_NONE)  # of the attempt that ended so
-
-
-@dataclass(frozen=True)
 class Facts:
     """What a host says of itself."""
 
@@ -234,8 +221,8 @@ class Facts:
     units: Dict[str, str]  # installed units of the app: name -> text
     env: Dict[str, Dict[str, str]]  # service -> key -> keyed digest of its value
     releases: Tuple[ReleaseLine, ...]  # the newest last
-    # the id that a rollback returns to; "" for none
-    goes_back_to: str = field(metadata=RELEASE_OR_NONE)
+    # the ids that a rollback may return to, the one before the running release last
+    behind: Tuple[str, ...] = field(metadata=RELEASES)
     holder: Optional[Holder]
     recovered: str  # what was done about an open transaction, "" for nothing
     stuck: str  # what a person has to do, "" for nothing

@@ -167,9 +167,9 @@ class Server:
         self.channel.say(status.gather(self.paths, self.host, verify=ask.verify))
 
     def releases(self, _ask: AskReleases) -> None:
-        from . import ledger  # noqa: PLC0415
+        from . import history, ledger  # noqa: PLC0415
 
-        self.channel.say(History(ledger.release_lines(self.paths, ledger.entries(self.paths))))
+        self.channel.say(History(history.release_lines(self.paths, ledger.entries(self.paths))))
 
     def logs(self, ask: AskLogs) -> None:
         from . import logs, releases  # noqa: PLC0415

@@ -1,0 +1,55 @@
+"""Tell a host's history as people read it: a line for each release. It changes nothing."""
+
+import json
+import os
+from typing import Any, Dict, List, Sequence, Tuple
+
+from . import ledger, releases
+from .ledger import COMMITTED, FAILED, Entry
+from .paths import Paths
+from .records import ReleaseLine
+
+
+def release_lines(paths: Paths, history: Sequence[Entry]) -> Tuple[ReleaseLine, ...]:
+    """Return one line a release, with its last outcome, the newest last."""
+    last: Dict[str, Entry] = {}
+    commits: Dict[str, List[str]] = {}
+    for entry in history:
+        if entry.outcome == COMMITTED:
+            commits.setdefault(entry.release, []).append(entry.txn)
+        before = last.get(entry.release)
+        if before and before.outcome != FAILED and entry.outcome == FAILED:
+            continue  # given up before the switch: it says nothing about the release
+        last.pop(entry.release, None)
+        last[entry.release] = entry
+    top = ledger.head(history)
+    running = top.release if top else ""
+    return tuple(
+        _line(paths, entry, tuple(commits.get(entry.release, ())), running)
+        for entry in last.values()
+    )
+
+
+def _line(paths: Paths, entry: Entry, commits: Tuple[str, ...], running: str) -> ReleaseLine:
+    return ReleaseLine(
+        entry.release,
+        entry.version,
+        entry.outcome,
+        entry.at,
+        entry.who,
+        present=os.path.exists(paths.release(entry.release).manifest),
+        running=entry.release == running,
+        txn=entry.txn,
+        commits=commits,
+        bundle=_bundle(paths, entry.release),
+    )
+
+
+def _bundle(paths: Paths, release: str) -> str:
+    """Return the digest of a release's wheels, "" where it is not known; a whole manifest costs."""
+    try:
+        raw: Any = json.loads(releases.read_text(paths.release(release).manifest) or "null")
+    except ValueError:
+        return ""
+    found = raw.get("bundle", "") if isinstance(raw, dict) else ""
+    return found if isinstance(found, str) else ""

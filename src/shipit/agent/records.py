@@ -1,0 +1,24 @@
+"""What a host remembers of its releases, as it tells controllers. Values alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Tuple
+
+from .fields import RELEASE, TXN_OR_NONE, one_of
+
+
+@dataclass(frozen=True)
+class ReleaseLine:
+    """A release in a host's history."""
+
+    id: str = field(metadata=RELEASE)
+    version: str
+    outcome: str = field(metadata=one_of("committed", "reverted", "failed", "stuck"))
+    at: str  # ISO 8601, UTC
+    who: str
+    present: bool  # its directory is still there
+    running: bool
+    txn: str = field(default="", metadata=TXN_OR_NONE)  # of the attempt that ended so
+    commits: Tuple[str, ...] = ()  # the transactions that have committed it
+    bundle: str = ""  # digest of its wheels; "" where it is not there any more
