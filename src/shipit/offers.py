@@ -58,6 +58,7 @@ def offers(
     by_name = {wish.target.name: wish for wish in wanted}
     asks = {name: _hello(wish, nonce, recover=recover) for name, wish in by_name.items()}
     answers = hosts.each(lambda name, session: session.hello(asks[name]))
+    refuse_second_names(answers, hosts)
 
     made: dict[str, tuple[Offer, HostPlan]] = {}
     unfit: dict[str, InputError] = {}
@@ -122,13 +123,39 @@ def running(facts: protocol.Facts) -> str:
 
 
 def ask(found: Sequence[Target], hosts: Crew, *, recover: bool) -> dict[str, protocol.Facts]:
+    """Return what each host says of itself; `recover`: something is about to be done there."""
     asks = {
         target.name: protocol.Hello(
             target.deployment.app, str(target.deployment.root), recover=recover
         )
         for target in found
     }
-    return hosts.each(lambda name, session: session.hello(asks[name]))
+    answers = hosts.each(lambda name, session: session.hello(asks[name]))
+    if recover:
+        refuse_second_names(answers, hosts)
+    return answers
+
+
+def refuse_second_names(answers: dict[str, protocol.Facts], hosts: Crew) -> None:
+    """Take those out that are one machine: what is done under one name would disturb the other."""
+    names_of: dict[str, list[str]] = {}
+    for name, facts in answers.items():
+        if facts.machine_digest:
+            names_of.setdefault(facts.machine_digest, []).append(name)
+    for names in names_of.values():
+        for name in names if len(names) > 1 else ():
+            hosts.lose(name, _same_machine(name, names), running(answers.pop(name)))
+
+
+def _same_machine(host: str, names: Sequence[str]) -> HostError:
+    return HostError(
+        "same-machine",
+        f"{', '.join(names)} are names of one machine; expected one name for each",
+        host=host,
+        step="hello",
+        hint="keep one of them in the inventory, or leave the others out: --limit"
+        f" '{names[0]}' for this machine alone",
+    )
 
 
 def attempt_to(what: str, run: Run) -> protocol.Attempt:

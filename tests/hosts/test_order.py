@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import yaml
+
 from hosts.scene import Scene
 
 if TYPE_CHECKING:
@@ -51,3 +53,16 @@ def test_a_deploy_to_one_host_is_taken_back_by_a_rollback_of_all(
     [first] = [it["id"] for it in lines if it["version"] == "1.0.0" and not it["running"]]
     assert all("--to 1.0.0-" in problem["hint"] for problem in problems)
     assert scene.shipit("rollback", "--to", first).status == 0
+
+
+def test_one_machine_under_two_names_is_told_as_that(fresh: Lab, tmp_path: Path) -> None:
+    scene = Scene.set(tmp_path, fresh)
+    made = yaml.safe_load(fresh.inventory({"web": ["web1", "twin"]}))
+    made["all"]["hosts"]["twin"] = made["all"]["hosts"]["web1"]
+    scene.inventory([], yaml.safe_dump(made))
+    refused = scene.deploy("1.0.0", "--json")
+    assert refused.status == 3, refused.said
+    problems = {it["problem"]["host"]: it["problem"]["code"] for it in refused.told("host-failed")}
+    assert problems == {"web1": "same-machine", "twin": "same-machine"}
+    assert scene.sh("web1", "cat /etc/machine-id") not in refused.said
+    assert scene.sh("web1", "ls /opt") == ""

@@ -23,6 +23,9 @@ from .protocol import VERSION, Facts, Hello
 
 MUSL = re.compile(r"ld-musl-.+\.so\.1")
 QUICK = 10.0  # seconds
+MACHINE_ID, BOOT_ID = "/etc/machine-id", "/proc/sys/kernel/random/boot_id"
+FIRST_PROCESS = "/proc/1/ns/mnt"
+ID_OF_SHIPIT = b"shipit: one machine under two names"
 
 
 def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
@@ -57,6 +60,7 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
         recovered=recovered,
         stuck=stuck(paths),
         rejected=pythons.rejected,
+        machine_digest=machine_digest(),
     )
 
 
@@ -103,6 +107,25 @@ def env_digests(
 
 
 # --- the machine -------------------------------------------------------------------------------
+
+
+def machine_digest() -> str:
+    """Return what two names of this machine have in common, and no other machine has.
+
+    The machine's id is confidential (machine-id(5)), and only the key of this digest. Clones of one
+    image may share it, so the boot's id counts, too, and for containers that share a kernel their
+    first process's namespace.
+    """
+    try:
+        parts = (ID_OF_SHIPIT, _content(BOOT_ID), os.readlink(FIRST_PROCESS).encode())
+        return hmac.new(_content(MACHINE_ID), b"\0".join(parts), "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read().strip()
 
 
 def libc() -> Tuple[str, int, int]:

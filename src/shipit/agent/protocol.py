@@ -227,6 +227,8 @@ class Facts:
     recovered: str  # what was done about an open transaction, "" for nothing
     stuck: str  # what a person has to do, "" for nothing
     rejected: Tuple[Failure, ...] = ()  # why interpreters of the host are not used
+    # the same for two names of one machine, as long as that is up; "" where it is not known
+    machine_digest: str = field(default="", metadata=HEX)
 
 
 @dataclass(frozen=True)
