@@ -162,11 +162,11 @@ def test_a_folder_that_is_a_link_is_refused(paths: Paths, tmp_path: Path) -> Non
 @as_root
 def test_a_folder_or_a_file_that_somebody_else_made_is_refused(paths: Paths) -> None:
     os.chown(paths.tools, NOBODY, NOBODY)
-    with pytest.raises(Refused, match=f"tools belongs to the user {NOBODY}"):
+    with pytest.raises(Refused, match="tools belongs to nobody"):
         layout.secure(paths)
     os.chown(paths.tools, 0, 0)
     Path(paths.agents).chmod(0o1777)
     Path(paths.agents, "evil.pyz").touch()
     os.chown(Path(paths.agents, "evil.pyz"), NOBODY, NOBODY)
-    with pytest.raises(Refused, match=f"evil.pyz belongs to the user {NOBODY}"):
+    with pytest.raises(Refused, match=r"evil\.pyz belongs to nobody"):
         layout.secure(paths)

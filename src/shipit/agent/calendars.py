@@ -5,9 +5,9 @@ never fires. Changes nothing.
 """
 
 import os
-from typing import Iterator, List, Mapping
+from typing import Iterator, Mapping
 
-from . import releases
+from . import releases, unittext
 from .host import Host
 from .paths import Paths
 from .protocol import Failure
@@ -25,15 +25,9 @@ def problems(paths: Paths, host: Host, texts: Mapping[str, str]) -> Iterator[Fai
             continue
         if releases.read_text(os.path.join(paths.units, unit)) == text:
             continue
-        for calendar in times(text):
+        for calendar in unittext.settings(text, "Timer").get("OnCalendar", ()):
             done = host.run([*_ANALYZE, calendar], timeout=QUICK)
             if not done.ok:
                 what = f"systemd does not understand when {unit} fires: {calendar!r}"
                 hint = "write `timer:` as systemd.time(7) has it; try: systemd-analyze calendar"
                 yield Failure("timer-unknown", what, STEP, hint, done.output)
-
-
-def times(text: str) -> List[str]:
-    """Return what a timer's text has as OnCalendar=."""
-    pairs = [line.partition("=")[::2] for line in map(str.strip, text.splitlines())]
-    return [value.strip() for key, value in pairs if key.strip() == "OnCalendar" and value.strip()]

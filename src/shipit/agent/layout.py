@@ -10,13 +10,10 @@ import os
 import stat
 from typing import Tuple
 
-from . import files
+from . import accounts, files, trust
 from .failures import Refused
 from .paths import Paths
 from .protocol import Failure
-
-MODE = 0o700
-OTHERS_WRITE = 0o022
 
 
 def folders(paths: Paths) -> Tuple[str, ...]:
@@ -40,22 +37,22 @@ def secure(paths: Paths) -> None:
         if not stat.S_ISDIR(status.st_mode):
             raise Refused(_not_ours(folder, "is no directory"))
         if status.st_uid != os.geteuid():
-            raise Refused(_not_ours(folder, f"belongs to the user {status.st_uid}"))
-        if stat.S_IMODE(status.st_mode) != MODE:
-            _close(folder, was_open=bool(status.st_mode & OTHERS_WRITE))
+            raise Refused(_not_ours(folder, f"belongs to {accounts.user_name(status.st_uid)}"))
+        if stat.S_IMODE(status.st_mode) != files.PRIVATE:
+            _close(folder, was_open=bool(status.st_mode & trust.OTHERS_WRITE))
 
 
 def make(paths: Paths, *wanted: str) -> None:
     """Make some of the folders, and their parents."""
     for folder in folders(paths):
         if any(path == folder or path.startswith(folder + "/") for path in wanted):
-            files.make_directory(folder, MODE)
+            files.make_directory(folder, files.PRIVATE)
 
 
 def _close(folder: str, *, was_open: bool) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.fchmod(descriptor, MODE)
+        os.fchmod(descriptor, files.PRIVATE)
     except OSError as error:
         if was_open or error.errno != errno.EROFS:
             error.filename = folder
@@ -67,7 +64,7 @@ def _close(folder: str, *, was_open: bool) -> None:
         path = os.path.join(folder, name)
         owner = os.lstat(path).st_uid
         if owner != os.geteuid():
-            raise Refused(_not_ours(path, f"belongs to the user {owner}"))
+            raise Refused(_not_ours(path, f"belongs to {accounts.user_name(owner)}"))
 
 
 def _not_ours(path: str, why: str) -> Failure:

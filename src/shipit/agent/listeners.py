@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
-from . import processes
+from . import processes, unittext
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 ESTABLISHED, LISTENING = "01", "0A"  # include/net/tcp_states.h
@@ -60,25 +60,14 @@ class Owner:
 
 def wanted(socket_unit: str) -> List[Endpoint]:
     """Return what a socket unit's text listens on; vsock and abstract sockets are left out."""
-    found: List[Endpoint] = []
-    for line in socket_unit.splitlines():
-        key, _, value = line.partition("=")
-        if key.strip() != "ListenStream":
-            continue
-        if not value.strip():
-            found.clear()  # systemd.unit(5): an empty assignment resets the list
-            continue
-        endpoint = parse(value.strip())
-        if endpoint:
-            found.append(endpoint)
-    return found
+    values = unittext.settings(socket_unit, "Socket").get("ListenStream", ())
+    return [endpoint for endpoint in map(parse, values) if endpoint]
 
 
 def accounts(socket_unit: str) -> Tuple[str, str]:
     """Return the user and the group that a socket unit's text gives its socket to; "" for none."""
-    lines = [line.partition("=") for line in socket_unit.splitlines()]
-    said = {key.strip(): value.strip() for key, _, value in lines}
-    return said.get("SocketUser", ""), said.get("SocketGroup", "")
+    settings = unittext.settings(socket_unit, "Socket")
+    return unittext.last(settings, "SocketUser"), unittext.last(settings, "SocketGroup")
 
 
 def parse(text: str) -> Optional[Endpoint]:

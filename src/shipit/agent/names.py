@@ -5,13 +5,12 @@ systemd gives an app's directories to its user, with all that is in them, and a 
 what a release of this app has brought, or what nobody has, is the app's. Changes nothing.
 """
 
-import grp
 import os
 import pwd
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
-from . import approot, registry, releases
+from . import accounts, approot, registry, releases, unittext
 from .contents import Manifest
 from .host import Host
 from .paths import Paths
@@ -129,7 +128,7 @@ def _account(named: Named) -> Iterator[Failure]:
     One that the playbook names is the author's choice: services often run as www-data.
     """
     name = named.manifest.user
-    account, group = account_of(name), group_of(name)
+    account, group = accounts.user(name), accounts.group_id(name)
     chosen = named.user_given or name != named.manifest.app
     if account is None and group is not None:
         what = f"there is a group {name} (gid {group}), but no user: its rights would be the app's"
@@ -143,20 +142,6 @@ def _account(named: Named) -> Iterator[Failure]:
     )
     hint = f"if the services are to run as it, write `user: {name}`; or give them another user"
     yield _problem("user-taken", what, hint)
-
-
-def account_of(name: str) -> Optional[pwd.struct_passwd]:
-    try:
-        return pwd.getpwnam(name)
-    except KeyError:
-        return None
-
-
-def group_of(name: str) -> Optional[int]:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
 
 
 def _is_ours(named: Named, account: pwd.struct_passwd) -> bool:
@@ -187,7 +172,7 @@ def _directories(named: Named) -> Iterator[Failure]:
     for path, each in taken.items():
         if path in own:
             continue
-        whose = _owner(path)
+        whose = accounts.user_name(os.lstat(path).st_uid)
         user = each.user or "a user of its own"
         what = f"{path} belongs to {whose}: {each.unit} ({each.setting}) would give it to {user}"
         hint = "give the app another name"
@@ -207,17 +192,9 @@ def _is_taken(each: Wanted) -> bool:
         return os.path.lexists(each.path)
     if not content - OF_A_NEW_DISK:
         return False
-    account = account_of(each.user) if each.user else None
+    account = accounts.user(each.user) if each.user else None
     of_user = account is not None and account.pw_uid == owner
     return not of_user or each.setting.startswith("RuntimeDirectory")
-
-
-def _owner(path: str) -> str:
-    uid = os.lstat(path).st_uid
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 def _own_directories(named: Named) -> Set[str]:
@@ -237,33 +214,25 @@ def wanted(texts: Mapping[str, str], top: str = "") -> Tuple[Wanted, ...]:
         for name, text in sorted(texts.items())
         if name.endswith(".service") and not name.startswith("files/")
         for unit in [name.rpartition("/")[2]]
-        for settings in [_settings(text, unit)]
-        for user in [_user(settings)]
+        for settings in [unittext.settings(text, "Service")]
+        for user in [_user(settings, unit)]
         for key in DIRECTORIES
-        for path in (word.partition(":")[0].strip("/") for word in settings.get(key, ()))
+        for word in _words(settings.get(key, ()), unit)
+        for path in [word.partition(":")[0].strip("/")]
         if path
     )
 
 
-def _user(settings: Mapping[str, List[str]]) -> str:
-    dynamic = settings.get("DynamicUser", ["no"])[-1:]
-    if dynamic and dynamic[0].lower() in ("yes", "true", "on", "1"):
+def _user(settings: Mapping[str, List[str]], unit: str) -> str:
+    if unittext.last(settings, "DynamicUser").lower() in ("yes", "true", "on", "1"):
         return ""
-    return (settings.get("User") or ["root"])[-1]
+    return _expanded(unittext.last(settings, "User"), unit) or "root"
 
 
-def _settings(text: str, unit: str) -> Dict[str, List[str]]:
-    """Return the words of what [Service] sets; an empty assignment takes back earlier ones."""
-    section = ""
-    found: Dict[str, List[str]] = {}
-    for line in map(str.strip, text.replace("\\\n", " ").splitlines()):
-        if line.startswith("["):
-            section = line
-        elif section == "[Service]" and "=" in line and line[0] not in "#;":
-            key, _, value = line.partition("=")
-            words = [_expanded(word, unit) for word in value.replace('"', " ").split()]
-            found[key.strip()] = found.get(key.strip(), []) + words if words else []
-    return found
+def _words(values: Iterable[str], unit: str) -> Iterator[str]:
+    """Yield the words of a setting's values, with the specifiers of the unit's name replaced."""
+    for value in values:
+        yield from (_expanded(word, unit) for word in value.replace('"', " ").split())
 
 
 def _expanded(word: str, unit: str) -> str:

@@ -7,7 +7,17 @@ import os
 from dataclasses import dataclass
 from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from . import approot, calendars, interpreters, listeners, names, process, releases, store
+from . import (
+    accounts,
+    approot,
+    calendars,
+    interpreters,
+    listeners,
+    names,
+    process,
+    releases,
+    store,
+)
 from .contents import Artifact, Manifest
 from .failures import Refused, existing
 from .host import Host
@@ -83,7 +93,7 @@ def _machine(subject: Subject) -> Iterator[Failure]:
         what = f"uv can't use {manifest.interpreter}: it has no distutils"
         hint = "apt-get install python3-distutils, or write `installer: pip`"
         yield _problem("no-distutils", what, hint)
-    if not names.account_of(manifest.user) and not process.program("useradd"):
+    if not accounts.user(manifest.user) and not process.program("useradd"):
         what = f"there is no user {manifest.user}, and no useradd to make it with"
         yield _problem("no-user", what, f"make the user {manifest.user} by hand")
 
@@ -179,9 +189,9 @@ def _sockets(subject: Subject) -> Iterator[Failure]:
     hint = "make it on the host, or correct the playbook's socket_user and socket_group"
     for text in dict.fromkeys(_socket_units(subject.texts)):
         user, group = listeners.accounts(text)
-        if user and user != subject.manifest.user and not names.account_of(user):
+        if user and user != subject.manifest.user and not accounts.user(user):
             yield _problem("no-user", f"there is no user {user} to give a socket to", hint)
-        if group and group != subject.manifest.user and names.group_of(group) is None:
+        if group and group != subject.manifest.user and accounts.group_id(group) is None:
             yield _problem("no-group", f"there is no group {group} to give a socket to", hint)
 
 

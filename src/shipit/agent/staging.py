@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Callable, Iterator, Optional, Tuple
 
 from . import (
+    accounts,
     approot,
     bytecode,
     commands,
@@ -230,13 +231,13 @@ def ensure_user(host: Host, user: str) -> None:
     Raises:
         Refused: no-user.
     """
-    if names.account_of(user):
+    if accounts.user(user):
         return
     shell = next((path for path in NO_LOGIN if os.path.exists(path)), NO_LOGIN[-1])
     argv = ["useradd", "--system", "--no-create-home", "--home-dir", NOWHERE, "--shell", shell]
     argv += ["--user-group", "--comment", names.MARK]
     done = host.run([*argv, user], timeout=USER_TIMEOUT)
-    if not done.ok and not names.account_of(user):
+    if not done.ok and not accounts.user(user):
         what = f"making the user {user}: useradd {done.end(USER_TIMEOUT)}"
         raise Refused(from_output("no-user", what, "build", done.output))
 

@@ -7,10 +7,10 @@ it, whatever it does: a cgroup cannot be left. Starts nothing: that is `host`.
 """
 
 import os
-import pwd
 from dataclasses import dataclass
 from typing import List, Tuple
 
+from . import accounts
 from .failures import Refused
 from .protocol import Failure
 
@@ -63,10 +63,8 @@ def argv(unit: str, command: Command, timeout: float) -> List[str]:
     Raises:
         Refused: no-user.
     """
-    try:
-        pwd.getpwnam(command.user)
-    except KeyError:
-        raise Refused(Failure("no-user", f"there is no user {command.user}", "")) from None
+    if accounts.user(command.user) is None:
+        raise Refused(Failure("no-user", f"there is no user {command.user}", ""))
     properties = [
         *PROPERTIES,
         f"User={command.user}",

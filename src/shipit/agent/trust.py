@@ -8,9 +8,10 @@ write shows in the group's bits of the mode. Starts no program and reads no cont
 
 import errno
 import os
-import pwd
 import stat
 from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
+
+from . import accounts
 
 LINKS_AT_MOST = 40  # as many as the kernel follows
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -39,7 +40,9 @@ class Weakness(NamedTuple):
     mode: int  # st_mode
 
     def __str__(self) -> str:
-        return f"{self.path} belongs to {owner_name(self.uid)}, mode {self.mode & 0o7777:04o}"
+        return (
+            f"{self.path} belongs to {accounts.user_name(self.uid)}, mode {self.mode & 0o7777:04o}"
+        )
 
     @property
     def cure(self) -> str:
@@ -114,11 +117,3 @@ def way(path: str, look: Look) -> Iterator[Tuple[str, Entry]]:
 
 def _names(path: str) -> List[str]:
     return [name for name in path.split("/") if name not in ("", ".")]
-
-
-def owner_name(uid: int) -> str:
-    """Return the name of a user, or the number where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"

@@ -1,0 +1,25 @@
+"""Read the settings in the text of a systemd unit, as systemd.syntax(7) has them."""
+
+from typing import Dict, List, Mapping
+
+
+def settings(text: str, section: str) -> Dict[str, List[str]]:
+    """Return the values of each setting of a section, in order, without comments.
+
+    An empty assignment takes back the earlier values of its setting. A line that ends in a
+    backslash goes on in the next one.
+    """
+    found: Dict[str, List[str]] = {}
+    current = ""
+    for line in map(str.strip, text.replace("\\\n", " ").splitlines()):
+        if line.startswith("["):
+            current = line
+        elif current == f"[{section}]" and "=" in line and line[0] not in "#;":
+            key, _, value = map(str.strip, line.partition("="))
+            found[key] = [*found.get(key, ()), value] if value else []
+    return found
+
+
+def last(values: Mapping[str, List[str]], key: str) -> str:
+    """Return the value of a setting that has one, "" where it is not set."""
+    return (values.get(key) or [""])[-1]
