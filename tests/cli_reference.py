@@ -34,7 +34,8 @@ the command to run. `status` ends so where a host is stuck or has drifted |
 | 130 | `interrupted` | Ctrl-C or SIGTERM; what was done about it is said |
 
 A playbook of several deployments stops at the first that fails, and the status is that one's:
-those before it stay committed, those after it are not begun. A run that bears failures
+those before it stay committed, those after it are not begun. The last line tells how each of them
+ended; with `--json` that is the event `playbook-ended`. A run that bears failures
 (`max_fail_percentage`) ends with 5.
 
 What became of a host is `deployed` (in `releases`: `committed`), `returned` (`reverted`),
@@ -50,7 +51,9 @@ UTC); the last one is the result:
      "release": "1.4.0-3f9a2c1b", "problem": null}}, "runs": [...], "time": "..."}
 
 `plan`, `status`, `releases` and `doctor` print that one object alone, with their answer in
-`deployments` or `findings`. Errors come before it as lines with `"event": "error"` and a stable
+`deployments` or `findings`. In `releases`, a host's `attempts` are every deploy and rollback there
+with its kind (`what`), `reason`, `outcome` and `failure`, and its `releases` what became of each.
+Errors come before that object as lines with `"event": "error"` and a stable
 `code`. Keys may be added; the meaning of a key never changes.
 """
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shipit.agent import ledger, prune
-from shipit.agent.history import release_lines
+from shipit.agent.history import (
+    FAILURE_KEPT,
+    MOST_ATTEMPTS,
+    attempt_lines,
+    release_lines,
+)
 from shipit.agent.ledger import Entry
 from shipit.agent.paths import Paths
 
@@ -86,6 +92,29 @@ def test_a_release_has_one_line_in_the_history_with_its_last_outcome(paths: Path
         ("r3", "reverted", False),
         ("r1", "committed", True),
     ]
+
+
+def test_every_attempt_has_a_line_with_its_kind_and_only_the_last_commit_runs(paths: Paths) -> None:
+    lines = attempt_lines(paths, history("r1 r2 r3! r4? <r1"))
+    assert [(line.what, line.release, line.outcome, line.running) for line in lines] == [
+        ("deploy", "r1", "committed", False),
+        ("deploy", "r2", "committed", False),
+        ("deploy", "r3", "reverted", False),
+        ("deploy", "r4", "failed", False),
+        ("rollback", "r1", "committed", True),
+    ]
+
+
+def test_an_attempt_that_was_stuck_and_then_settled_has_one_line(paths: Paths) -> None:
+    stuck = replace(_entry("t2", "r2"), outcome=ledger.STUCK, reason="why", failure="x" * 10_000)
+    end = replace(stuck, outcome=ledger.REVERTED)
+    [_, line] = attempt_lines(paths, [_entry("t1", "r1"), stuck, end])
+    assert (line.outcome, line.reason, len(line.failure)) == ("reverted", "why", FAILURE_KEPT)
+
+
+def test_of_very_many_attempts_the_last_are_told(paths: Paths) -> None:
+    lines = attempt_lines(paths, [_entry(str(n), f"r{n}") for n in range(MOST_ATTEMPTS + 5)])
+    assert (len(lines), lines[-1].running) == (MOST_ATTEMPTS, True)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from recorded import NEW, OLD, ended, problem
 from shipit.agent.protocol import Attempt, History, Holder, Status, UnitState
-from shipit.agent.records import ReleaseLine
+from shipit.agent.records import AttemptLine
 from shipit.doctor import Finding
 from shipit.events import Outcome, Problem
 from shipit.faces import reports
@@ -108,19 +108,48 @@ def test_status_shows_who_holds_a_lock_and_what_a_stuck_host_needs() -> None:
     assert "web1: stuck: run this\n" in told
 
 
-def test_releases_tell_which_one_runs_and_which_are_still_there() -> None:
+def past(release: str, outcome: str = "committed", **changes: object) -> AttemptLine:
+    made = AttemptLine(
+        txn="t",
+        what="deploy",
+        release=release,
+        version=release.split("-", maxsplit=1)[0],
+        outcome=outcome,
+        at=SINCE,
+        who="ann@laptop",
+        reason="",
+        failure="",
+        present=True,
+        running=False,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type] # the tests' own fields
+
+
+def test_releases_tell_every_attempt_with_its_kind_its_reason_and_what_came_of_it() -> None:
     lines = (
-        ReleaseLine(NEW, "1.4.0", "committed", SINCE, "ann@laptop", present=True, running=True),
-        ReleaseLine(OLD, "1.3.9", "committed", SINCE, "ann@laptop", present=True, running=False),
-        ReleaseLine("bad", "1.3.8", "reverted", SINCE, "ci", present=False, running=False),
+        past(OLD, reason="the first"),
+        past("bad", "reverted", present=False, reason="new", failure="[check-failed] 500\nlog"),
+        past(NEW),
+        past(OLD, what="rollback", reason="fix #42", running=True),
     )
-    assert text(reports.releases([("demoapp", {"web1": History(lines)})])) == (
-        "demoapp\n"
-        "host  release         outcome    at                    by          now\n"
-        f"web1  {NEW}  committed  {SINCE}  ann@laptop  running\n"
-        f"web1  {OLD}  committed  {SINCE}  ann@laptop  kept\n"
-        f"web1  bad             reverted   {SINCE}  ci          removed\n"
-    )
+    told = text(reports.releases([("demoapp", {"web1": History((), lines)})]))
+    assert [line.split(None, 7) for line in told.splitlines()] == [
+        ["demoapp"],
+        ["host", "at", "what", "release", "outcome", "by", "now", "why"],
+        ["web1", SINCE, "deploy", OLD, "committed", "ann@laptop", "kept", "the first"],
+        [
+            "web1",
+            SINCE,
+            "deploy",
+            "bad",
+            "reverted",
+            "ann@laptop",
+            "removed",
+            "new; [check-failed] 500",
+        ],
+        ["web1", SINCE, "deploy", NEW, "committed", "ann@laptop", "kept", "-"],
+        ["web1", SINCE, "rollback", OLD, "committed", "ann@laptop", "running", "fix #42"],
+    ]
     assert text(reports.releases([("demoapp", {"web1": History(())})])) == (
         "demoapp\nno releases yet\n"
     )
@@ -168,7 +197,7 @@ def test_a_question_ends_with_the_worst_of_its_answers() -> None:
 def test_answers_become_plain_data_by_host() -> None:
     data = reports.answers_data([("demoapp", {"web1": History(()), "web2": problem()})])
     assert isinstance(data, list)
-    assert data[0]["hosts"]["web1"] == {"releases": []}
+    assert data[0]["hosts"]["web1"] == {"releases": [], "attempts": []}
     assert data[0]["hosts"]["web2"]["problem"]["code"] == "health-failed"
     plans = reports.plans_data([("demoapp", (PLAN,))])
     assert isinstance(plans, list)

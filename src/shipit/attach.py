@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shipit.agent import protocol
@@ -44,7 +45,11 @@ def attach(run: Run, emit: Emit, *, take_over: bool = False) -> int:
     Raises:
         InputError: something a person wrote is wrong.
     """
-    return until_one_fails(_follow(found, run, emit, take_over=take_over) for found in targets(run))
+    runs = [
+        (found[0].deployment.app, partial(_follow, found, run, emit, take_over=take_over))
+        for found in targets(run)
+    ]
+    return until_one_fails("attach", runs, emit)
 
 
 def _follow(found: Sequence[Target], run: Run, emit: Emit, *, take_over: bool) -> int:

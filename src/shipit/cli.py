@@ -252,7 +252,7 @@ def status(session: Session) -> int:
 
 @command(*_TARGETS, _FORKS, example="  shipit releases playbooks/prod.yaml -l web1")
 def releases(session: Session) -> int:
-    """Show each host's history: what was deployed when, by whom, and how it ended."""
+    """Show each host's history: every deploy and rollback, by whom, why, and how it ended."""
     from shipit.faces import reports
 
     found = session.use.releases(session.run(), session.face.quiet)

@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shipit import rollbacks, rollout
 from shipit.assignment import Assignment, Job
-from shipit.events import Noted, Outcome, RunBegan, RunEnded, SecretsKnown
+from shipit.errors import ShipitError
+from shipit.events import (
+    DeploymentEnd,
+    Noted,
+    Outcome,
+    PlaybookEnded,
+    RunBegan,
+    RunEnded,
+    SecretsKnown,
+)
 from shipit.fleet import crew
 from shipit.offers import ask, attempt_to, offers, running, wanted_by
 from shipit.phase import Moved, Phase
@@ -24,7 +34,7 @@ from shipit.session import SWITCH
 from shipit.wishes import secrets_at_hand, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shipit.agent import protocol
     from shipit.agent.records import ReleaseLine
@@ -36,6 +46,7 @@ if TYPE_CHECKING:
     from shipit.session import Goods
     from shipit.wishes import Run, Target, Wish
 
+BROKEN_OFF = 1  # the exit status of a bug
 AT_ONCE = Policy()  # a rollback takes all hosts in one batch
 ADVICE: Mapping[int, str] = {
     3: "mend what is named above and run the same command again",
@@ -58,8 +69,11 @@ def deploy(run: Run, emit: Emit) -> int:
     Raises:
         InputError: something a person wrote is wrong; no host was changed.
     """
-    wanted = wanted_by(run, emit)
-    return until_one_fails(ship(each, run, emit) for each in wanted)
+    runs = [
+        (each[0].target.deployment.app, partial(ship, each, run, emit))
+        for each in wanted_by(run, emit)
+    ]
+    return until_one_fails("deploy", runs, emit)
 
 
 def ship(wanted: Sequence[Wish], run: Run, emit: Emit) -> int:
@@ -94,7 +108,11 @@ def rollback(run: Run, emit: Emit, to: str | None = None) -> int:
     All hosts at once, from what lies on them: nothing is sent and no package index is asked. The
     deployments of a playbook go back in reverse order.
     """
-    return until_one_fails(_bring_back(found, run, emit, to) for found in reversed(targets(run)))
+    runs = [
+        (found[0].deployment.app, partial(_bring_back, found, run, emit, to))
+        for found in reversed(targets(run))
+    ]
+    return until_one_fails("rollback", runs, emit)
 
 
 def _bring_back(found: Sequence[Target], run: Run, emit: Emit, to: str | None) -> int:
@@ -197,5 +215,30 @@ def _advice(status: int, results: Mapping[str, HostResult]) -> str:
     return ADVICE.get(status, "")
 
 
-def until_one_fails(statuses: Iterable[int]) -> int:
-    return next((status for status in statuses if status), 0)
+def until_one_fails(what: str, runs: Sequence[tuple[str, Callable[[], int]]], emit: Emit) -> int:
+    """Run one deployment after the other, and tell of all of them where there are several.
+
+    Args:
+        what: deploy, rollback or attach.
+        runs: the app of each, and what returns its exit status.
+        emit: is told the end.
+
+    Returns:
+        The exit status of the first that failed, or 0.
+    """
+    statuses: list[int | None] = [None] * len(runs)
+    try:
+        for number, (_, act) in enumerate(runs):
+            statuses[number] = BROKEN_OFF
+            statuses[number] = status = act()
+            if status:
+                return status
+    except ShipitError as error:
+        statuses = [error.exit_status if it == BROKEN_OFF else it for it in statuses]
+        raise
+    finally:
+        if len(runs) > 1:
+            ends = [DeploymentEnd(app, it) for (app, _), it in zip(runs, statuses, strict=True)]
+            failed = next((end.exit_status for end in ends if end.exit_status), 0)
+            emit(PlaybookEnded(what, failed, tuple(ends)))
+    return 0

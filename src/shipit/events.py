@@ -126,6 +126,23 @@ class RunEnded:
 
 
 @dataclass(frozen=True)
+class DeploymentEnd:
+    """How one deployment of a playbook ended; a status of None: it was not begun."""
+
+    app: str
+    exit_status: int | None
+
+
+@dataclass(frozen=True)
+class PlaybookEnded:
+    """The end of a run of several deployments; those after one that failed are not begun."""
+
+    what: str
+    exit_status: int
+    deployments: tuple[DeploymentEnd, ...]
+
+
+@dataclass(frozen=True)
 class SecretsKnown:
     """From now on no face shows what `hide` hides: it returns a text with *** in their places."""
 
@@ -144,5 +161,6 @@ Event = (
     | HostFailed
     | HostEnded
     | RunEnded
+    | PlaybookEnded
 )
 Emit = Callable[[Event], None]

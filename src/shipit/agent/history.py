@@ -1,4 +1,4 @@
-"""Tell a host's history as people read it: a line for each release. It changes nothing."""
+"""Tell a host's history as people read it: its releases, and every attempt. It changes nothing."""
 
 import json
 import os
@@ -7,7 +7,10 @@ from typing import Any, Dict, List, Sequence, Tuple
 from . import ledger, releases
 from .ledger import COMMITTED, FAILED, Entry
 from .paths import Paths
-from .records import ReleaseLine
+from .records import AttemptLine, ReleaseLine
+
+MOST_ATTEMPTS = 500  # that are told; the ledger keeps all
+FAILURE_KEPT = 500  # characters of why an attempt failed
 
 
 def release_lines(paths: Paths, history: Sequence[Entry]) -> Tuple[ReleaseLine, ...]:
@@ -53,3 +56,28 @@ def _bundle(paths: Paths, release: str) -> str:
         return ""
     found = raw.get("bundle", "") if isinstance(raw, dict) else ""
     return found if isinstance(found, str) else ""
+
+
+def attempt_lines(paths: Paths, history: Sequence[Entry]) -> Tuple[AttemptLine, ...]:
+    """Return one line an attempt, with what came of it in the end, the newest last."""
+    last: Dict[str, Entry] = {}
+    for entry in history:
+        last.pop(entry.txn, None)  # one that was stuck may have been settled later
+        last[entry.txn] = entry
+    top = ledger.head(history)
+    return tuple(
+        AttemptLine(
+            entry.txn,
+            entry.what,
+            entry.release,
+            entry.version,
+            entry.outcome,
+            entry.at,
+            entry.who,
+            entry.reason,
+            entry.failure[:FAILURE_KEPT],
+            present=os.path.exists(paths.release(entry.release).manifest),
+            running=entry is top,
+        )
+        for entry in list(last.values())[-MOST_ATTEMPTS:]
+    )

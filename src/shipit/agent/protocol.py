@@ -29,7 +29,7 @@ from .fields import (
     WORD,
     one_of,
 )
-from .records import ReleaseLine  # noqa: TC001
+from .records import AttemptLine, ReleaseLine  # noqa: TC001
 
 VERSION = 1
 HEARTBEAT = 10.0  # seconds after which an agent says that it is there, whatever it does
@@ -343,6 +343,7 @@ class Status:
 @dataclass(frozen=True)
 class History:
     releases: Tuple[ReleaseLine, ...]  # the newest last
+    attempts: Tuple[AttemptLine, ...] = ()  # the newest last; of very many the last ones
 
 
 @dataclass(frozen=True)

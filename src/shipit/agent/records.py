@@ -22,3 +22,20 @@ class ReleaseLine:
     txn: str = field(default="", metadata=TXN_OR_NONE)  # of the attempt that ended so
     commits: Tuple[str, ...] = ()  # the transactions that have committed it
     bundle: str = ""  # digest of its wheels; "" where it is not there any more
+
+
+@dataclass(frozen=True)
+class AttemptLine:
+    """An attempt that has ended: what was wanted, by whom and why, and what came of it."""
+
+    txn: str = field(metadata=TXN_OR_NONE)
+    what: str  # deploy, rollback or adopt
+    release: str
+    version: str
+    outcome: str  # as of a ReleaseLine; another word is that of a newer version
+    at: str  # ISO 8601, UTC
+    who: str
+    reason: str  # as given; "" for none
+    failure: str  # [code] what happened; "" for nothing
+    present: bool  # the release's directory is still there
+    running: bool  # this is the attempt that brought what runs

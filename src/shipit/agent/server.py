@@ -169,7 +169,9 @@ class Server:
     def releases(self, _ask: AskReleases) -> None:
         from . import history, ledger  # noqa: PLC0415
 
-        self.channel.say(History(history.release_lines(self.paths, ledger.entries(self.paths))))
+        paths, past = self.paths, ledger.entries(self.paths)
+        lines, attempts = history.release_lines(paths, past), history.attempt_lines(paths, past)
+        self.channel.say(History(lines, attempts))
 
     def logs(self, ask: AskLogs) -> None:
         from . import logs, releases  # noqa: PLC0415

@@ -23,6 +23,7 @@ from shipit.events import (
     Event,
     HostFailed,
     Noted,
+    PlaybookEnded,
     Probed,
     Problem,
     RunBegan,
@@ -246,6 +247,7 @@ class People:
         self._run = kind(self._out, verbosity=verbosity)
         self._aside = Lines(self._err, verbosity=verbosity)
         self._is_run = False
+        self._last: PlaybookEnded | None = None
 
     def __call__(self, event: Event) -> None:
         """Tell an event of a run."""
@@ -253,6 +255,10 @@ class People:
             self._veil.learn(event.hide)
             return
         self._is_run = self._is_run or isinstance(event, RunBegan)
+        self._tell_last()
+        if isinstance(event, PlaybookEnded):
+            self._last = event
+            return
         self._run(masked(event, self._veil))
 
     def quiet(self, event: Event) -> None:
@@ -282,7 +288,8 @@ class People:
     def refuse(self, error: ShipitError) -> None:
         """Print what is wrong, where, and what to do."""
         self.close()
-        self._err.show(_refusal(error, self._veil))
+        done = [end for end in self._last.deployments if end.exit_status == 0] if self._last else []
+        self._err.show(_refusal(error, self._veil, is_first=not done))
 
     def confess(self, error: BaseException, trace: str) -> None:
         """Print a bug of our own, with all that a report of it needs."""
@@ -302,13 +309,20 @@ class People:
         """Leave the screen as it should stay."""
         del status  # the run's last event has told it
         self.close()
+        self._tell_last()
+
+    def _tell_last(self) -> None:
+        """Print how all deployments ended; an error that broke them off is told before that."""
+        if self._last:
+            self._out.show(masked(reports.playbook_ending(self._last), self._veil))
+            self._last = None
 
     def close(self) -> None:
         if isinstance(self._run, LiveTable):
             self._run.close()
 
 
-def _refusal(error: ShipitError, hide: Hide) -> list[Part]:
+def _refusal(error: ShipitError, hide: Hide, *, is_first: bool) -> list[Part]:
     if isinstance(error, HostError):
         failed = Problem(error.host, error.code, error.what, error.step, error.hint, error.evidence)
         return [
@@ -320,5 +334,6 @@ def _refusal(error: ShipitError, hide: Hide) -> list[Part]:
         told = (lines(hide(f"error: {mistake}"), "bad") for mistake in error.mistakes)
         parts = [line for each in told for line in each]
         found = wording.count(len(error.mistakes), "mistake")
-        parts.append(Line(f"{found}; nothing was touched", "strong"))
+        more = "" if is_first else " more"
+        parts.append(Line(f"{found}; nothing{more} was touched", "strong"))
     return parts

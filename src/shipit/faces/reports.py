@@ -12,13 +12,14 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import History, Status
-from shipit.events import Outcome, Problem, RunEnded
+from shipit.events import Outcome, PlaybookEnded, Problem, RunEnded
 from shipit.faces import wording
 from shipit.faces.layout import Grid, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from shipit.agent.records import AttemptLine
     from shipit.doctor import Finding
     from shipit.faces.board import Row
     from shipit.plan import HostPlan
@@ -92,6 +93,12 @@ def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
         if result.outcome.needs_a_person or (host not in wanted and result.problem)
     ]
     return [Line(""), *grid, *more, *lost, *_sentence(ended)]
+
+
+def playbook_ending(ended: PlaybookEnded) -> list[Part]:
+    """Return the last line of a playbook with several deployments."""
+    style = "good" if ended.exit_status == 0 else "bad"
+    return [Line(wording.playbook_verdict(ended), style)]
 
 
 def _sentence(ended: RunEnded) -> list[Line]:
@@ -222,23 +229,36 @@ def _remarks(host: str, answer: Status) -> Iterator[Line]:
 
 
 def releases(found: Sequence[tuple[str, Mapping[str, History | Problem]]]) -> list[Part]:
-    """Return each host's history, the newest as the host tells them."""
+    """Return every attempt on each host, the newest last, with why it was made and failed."""
     parts: list[Part] = []
     for app, hosts in found:
-        rows: list[tuple[str, ...]] = []
-        styles: list[str] = []
-        for host, answer in hosts.items():
-            for past in answer.releases if isinstance(answer, History) else ():
-                now = "running" if past.running else "kept" if past.present else "removed"
-                rows.append((host, past.id, past.outcome, past.at, past.who, now))
-                styles.append("good" if past.running else "" if past.present else "quiet")
+        past = [
+            (host, attempt)
+            for host, answer in hosts.items()
+            for attempt in (answer.attempts if isinstance(answer, History) else ())
+        ]
+        rows = tuple(_attempt_row(host, attempt) for host, attempt in past)
+        styles = tuple(_attempt_style(attempt) for _, attempt in past)
+        headings = ("host", "at", "what", "release", "outcome", "by", "now", "why")
         parts.append(Line(app, "strong"))
-        headings = ("host", "release", "outcome", "at", "by", "now")
-        parts.append(
-            Grid(headings, tuple(rows), tuple(styles)) if rows else Line("no releases yet")
-        )
+        parts.append(Grid(headings, rows, styles) if rows else Line("no releases yet"))
         parts += _problems(hosts.values())
     return parts
+
+
+def _attempt_row(host: str, past: AttemptLine) -> tuple[str, ...]:
+    now = "running" if past.running else "kept" if past.present else "removed"
+    failure = past.failure.splitlines()[0] if past.failure else ""
+    why = "; ".join(filter(None, (past.reason, failure))) or "-"
+    return host, past.at, past.what, past.release, past.outcome, past.who, now, why
+
+
+def _attempt_style(past: AttemptLine) -> str:
+    if past.running:
+        return "good"
+    if past.outcome == "stuck":
+        return "bad"
+    return "" if past.present else "quiet"
 
 
 def _problems(answers: Iterable[object]) -> Iterator[Line]:

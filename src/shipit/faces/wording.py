@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from shipit.events import (
     BatchBegan,
+    DeploymentEnd,
     Event,
     HostEnded,
     HostResult,
     Noted,
     Outcome,
+    PlaybookEnded,
     Probed,
     RunBegan,
     RunEnded,
@@ -166,6 +168,20 @@ def verdict(ended: RunEnded) -> str:
     """Return one sentence on the whole run."""
     sentence = _SENTENCES.get(ended.exit_status)
     return sentence(ended) if sentence else f"ended with exit status {ended.exit_status}"
+
+
+def playbook_verdict(ended: PlaybookEnded) -> str:
+    """Return one sentence on all deployments of a playbook."""
+    each = ended.deployments
+    if ended.exit_status == 0:
+        return f"all {len(each)} deployments are done: {names(end.app for end in each)}"
+    done = sum(end.exit_status == 0 for end in each)
+    told = "; ".join(f"{end.app}: {_end_of(end)}" for end in each)
+    return f"{done} of {len(each)} deployments are done: {told}"
+
+
+def _end_of(end: DeploymentEnd) -> str:
+    return "not begun" if end.exit_status is None else outcome(end.exit_status)
 
 
 def interrupted(*, is_run: bool) -> str:
