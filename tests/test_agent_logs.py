@@ -6,12 +6,72 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipit.agent import logs, process
+from fakestory import Story, manifest
+from shipit.agent import logs, process, protocol, releases
+from shipit.agent.failures import Refused
+from shipit.agent.protocol import AskLogs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 LIMIT = logs.LINE_LIMIT
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    return Story.at(tmp_path)
+
+
+def asked(story: Story, service: str = "", services: tuple[str, ...] = ("web",)) -> list[str]:
+    ask = AskLogs(10, follow=False, service=service, services=services)
+    return list(logs.unit_names(story.paths, ask))
+
+
+def test_a_failed_first_release_has_logs_though_nothing_is_left_of_it(story: Story) -> None:
+    story.machine.sick.add("r1")
+    story.deploy(manifest(story.paths, "r1", overlaps=True))
+    assert releases.listed(story.paths) == []
+    assert {"app-web.service", "app-web@trial.service", "app-web@*.service"} <= set(asked(story))
+
+
+def test_a_failed_release_has_logs_of_a_service_that_only_it_had(story: Story) -> None:
+    story.deploy(manifest(story.paths, "r1"))
+    story.machine.sick.add("r2")
+    story.deploy(manifest(story.paths, "r2", worker=True))
+    assert "app-worker.service" in asked(story)
+    assert asked(story, "worker")[0] == "app-worker.service"
+
+
+def test_the_logs_of_all_services_have_those_of_shipit_and_of_one_service_no_others(
+    story: Story,
+) -> None:
+    story.deploy(manifest(story.paths, "r1", worker=True, overlaps=True))
+    everything, worker = asked(story), asked(story, "worker")
+    assert {"app-web@r1.service", "app-worker.service", story.paths.unit} <= set(everything)
+    assert all(name.startswith("app-worker") for name in worker)
+
+
+def test_before_anything_was_tried_there_are_no_logs(story: Story) -> None:
+    with pytest.raises(Refused) as refused:
+        asked(story)
+    assert refused.value.failure.code == "nothing-deployed"
+
+
+def test_a_service_that_no_release_and_no_playbook_has_is_refused_with_those_there_are(
+    story: Story,
+) -> None:
+    story.deploy(manifest(story.paths, "r1", worker=True))
+    with pytest.raises(Refused) as refused:
+        asked(story, "wbe", ("web", "cron"))
+    assert refused.value.failure.code == "unknown-service"
+    assert refused.value.failure.hint == "its services are: cron, web, worker"
+
+
+def test_no_name_of_a_service_reaches_the_host_that_is_a_pattern() -> None:
+    header = protocol.pack(AskLogs(10, follow=False, services=("*",)))
+    with pytest.raises(protocol.ProtocolError, match="services"):
+        protocol.unpack(header)
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,10 @@ def releases(session: Session) -> int:
     example="  shipit logs playbooks/prod.yaml -f -l web1 -s worker",
 )
 def logs(session: Session) -> int:
-    """Show the journal of the app's units, each line with its host."""
+    """Show the journal of the app's units, each line with its host.
+
+    Also that of units on trial, of releases that failed, and of what shipit did there itself.
+    """
     asked = session.asked
     return session.use.logs(
         session.run(),

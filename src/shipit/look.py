@@ -16,10 +16,10 @@ from shipit.phase import problem_of
 from shipit.plan import Action, HostPlan
 from shipit.secret import Mask
 from shipit.session import RefusedError
-from shipit.wishes import Run, Wish, secrets_at_hand, targets
+from shipit.wishes import Run, Target, Wish, secrets_at_hand, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shipit.events import Emit
     from shipit.session import Session
@@ -85,18 +85,24 @@ def releases(run: Run, emit: Emit) -> list[tuple[str, dict[str, protocol.History
 
 
 def _look(
-    run: Run, emit: Emit, question: Callable[[str, Session], T]
+    run: Run, emit: Emit, question: Callable[[Target, Session], T]
 ) -> list[tuple[str, dict[str, T | Problem]]]:
     """Ask every host of every deployment one question, and change nothing."""
     answers: list[tuple[str, dict[str, T | Problem]]] = []
     for found in targets(run):
         with crew(found, run, emit) as hosts:
             ask(found, hosts, recover=False)
-            answered = hosts.each(question)
+            answered = hosts.each(partial(_put, question, {t.name: t for t in found}))
             lost = {name: moved.problem for name, moved in hosts.lost.items() if moved.problem}
         told: dict[str, T | Problem] = {**answered, **lost}
         answers.append((found[0].deployment.app, {t.name: told[t.name] for t in found}))
     return answers
+
+
+def _put(
+    question: Callable[[Target, Session], T], of: Mapping[str, Target], name: str, session: Session
+) -> T:
+    return question(of[name], session)
 
 
 def logs(
@@ -108,10 +114,17 @@ def logs(
     follow: bool,
     service: str = "",
 ) -> int:
-    """Hand the journal of the app's units to `write(host, text)`, following it until Ctrl-C."""
+    """Hand the journal of the app's units to `write(host, text)`, following it until Ctrl-C.
+
+    Also of those of a trial, and of releases that failed.
+    """
     found = [target for each in targets(run) for target in each]
     emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=True))))
-    wanted = protocol.AskLogs(lines, follow, service)
-    answers = _look(run, emit, lambda name, session: session.logs(wanted, partial(write, name)))
+
+    def told(target: Target, session: Session) -> None:
+        ask = protocol.AskLogs(lines, follow, service, tuple(target.deployment.services))
+        session.logs(ask, partial(write, target.name))
+
+    answers = _look(run, emit, told)
     failed = [one for _, hosts in answers for one in hosts.values() if isinstance(one, Problem)]
     return 3 if failed else 0

@@ -221,7 +221,8 @@ class RefusedError(HostError):
             _cut(failure.what),
             host=host,
             step=_cut(failure.step),
-            hint=_cut(failure.hint),
+            # A host does not know how the inventory calls it.
+            hint=_cut(failure.hint).replace("--limit HOST", f"--limit {host}"),
             evidence=failure.evidence[-EVIDENCE_KEPT:],
         )
 

@@ -281,6 +281,10 @@ def test_a_first_deploy_that_fails_leaves_a_clean_host(fresh: Lab, tmp_path: Pat
     for host in HOSTS:
         assert scene.sh(host, "ls /opt/tinyapp") == "ledger.jsonl"
         assert "tinyapp" not in scene.sh(host, "systemctl list-units --plain 'tinyapp*'")
+    log = scene.shipit("logs", "-s", "web", "-n", "500").out
+    assert "tinyapp-web" in log
+    [attempt] = scene.asked("releases")["web1"]["attempts"]
+    assert (attempt["what"], attempt["outcome"]) == ("deploy", "reverted")
     refused = scene.shipit("rollback")
     assert refused.status == 3
     assert "no earlier release" in refused.said

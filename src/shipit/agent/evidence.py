@@ -21,6 +21,11 @@ RESULTS = {
 }
 
 
+def where(unit: str) -> str:
+    """Say how the whole log of a unit is read: from the controller, or else on the host."""
+    return f"shipit logs PLAYBOOK --limit HOST; on the host: journalctl -u {unit}"
+
+
 def described(view: UnitView) -> str:
     """Say in one line how a unit is."""
     parts = [f"{view.name} is {view.active} ({view.sub})"]
@@ -55,4 +60,4 @@ def of_units(host: Host, views: Iterable[UnitView], since: float) -> str:
 
 def _of_unit(host: Host, view: UnitView, since: float) -> List[str]:
     log = host.unit_log(view.name, since=since, lines=LINES).rstrip()
-    return [described(view), log or f"(no log; journalctl -u {view.name} may have more)"]
+    return [described(view), log or f"(no log yet; {where(view.name)})"]

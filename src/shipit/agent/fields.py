@@ -43,6 +43,7 @@ RELEASES = each_matching(_RELEASE)
 TXN = matching(r"[A-Za-z0-9-]{1,64}")
 TXN_OR_NONE = matching(r"[A-Za-z0-9-]{0,64}")
 APP = matching(r"[a-z][a-z0-9-]{0,30}")
+SERVICES = each_matching(r"[a-z][a-z0-9-]{0,30}")
 HEX = matching(r"([0-9a-f]{2}){0,64}")
 WORD = matching(r"[a-z][a-z0-9-]{0,63}")  # kebab-case: a code, a kind of run
 FILE_NAME = matching(r"(?!\.\.?$)[^/\x00-\x1f\x7f]{1,255}")

@@ -288,7 +288,7 @@ def _failure(host: Host, of: Subject, finding: Finding, spell: _Spell, now: floa
         code,
         f"{what} ({tries})",
         STEP,
-        hint=f"journalctl -u {first} has the whole log" if first else "",
+        hint=f"the whole log: {evidence.where(first)}" if first else "",
         evidence="\n".join([*lines, evidence.of_units(host, ill, of.since)]).strip(),
     )
 

@@ -7,8 +7,9 @@ the end of a unit's log. However much is logged, and however long a line is, mem
 import os
 import select
 import subprocess
-from typing import Callable, Iterable, Iterator, List, Optional, Tuple
+from typing import Callable, Iterable, Iterator, List, Tuple
 
+from . import releases
 from .contents import Manifest
 from .failures import Refused
 from .paths import Paths
@@ -22,24 +23,44 @@ LINE_LIMIT = 64 * 1024  # bytes of one line, more or less
 USUAL_LINE = 512  # bytes of a line, on average
 CUT = b" [... the rest of this line is left out]\n"
 TIMEOUT = 30.0  # seconds for `last`
+# Of a service, after its name: as they are called in any release, and on trial.
+UNITS = (".service", ".socket", ".timer", "@trial.service", "@trial.socket", "@*.service")
 PLAIN = ("journalctl", "--quiet", "--no-pager", "--output=short-iso")
 
 
-def unit_names(paths: Paths, manifest: Optional[Manifest], service: str) -> Tuple[str, ...]:
-    """Return the units whose log is asked for; with all services also shipit's own.
+def unit_names(paths: Paths, ask: AskLogs) -> Tuple[str, ...]:
+    """Return the units whose log is asked for, some as patterns; with all services shipit's own.
+
+    Also those of trials, and of releases that failed or are gone: the playbook names its services.
 
     Raises:
         Refused: nothing-deployed or unknown-service.
     """
-    if manifest is None:
-        what = f"{paths.app} has no release here"
+    _refuse_where_nothing_was_tried(paths)
+    known = [unit for found in _manifests(paths) for unit in found.units]
+    services = dict.fromkeys([*(unit.service for unit in known), *ask.services])
+    wanted = [name for name in services if ask.service in ("", name)]
+    if not wanted:
+        what = f"{paths.app} has no service {ask.service}"
+        hint = f"its services are: {', '.join(sorted(services)) or 'none'}"
+        raise Refused(Failure("unknown-service", what, "logs", hint))
+    own = [unit.name for unit in known if unit.service in wanted]
+    others = [f"{paths.app}-{name}{end}" for name in wanted for end in UNITS]
+    agents = () if ask.service else (paths.unit,)
+    return tuple(dict.fromkeys([*own, *others, *agents]))
+
+
+def _refuse_where_nothing_was_tried(paths: Paths) -> None:
+    if not any(os.path.lexists(path) for path in (paths.ledger, paths.journal)):
+        what = f"{paths.app} has no release here, and none was tried"
         raise Refused(Failure("nothing-deployed", what, "logs", "deploy it first"))
-    names = tuple(u.name for u in manifest.units if service in ("", u.service))
-    if not names:
-        known = ", ".join(sorted({unit.service for unit in manifest.units}))
-        what = f"{paths.app} has no service {service}"
-        raise Refused(Failure("unknown-service", what, "logs", f"its services are: {known}"))
-    return names if service else (*names, paths.unit)
+
+
+def _manifests(paths: Paths) -> Iterator[Manifest]:
+    for release in releases.listed(paths):
+        found = releases.manifest(paths, release)
+        if found is not None and found.app == paths.app:
+            yield found
 
 
 def stream(ask: AskLogs, names: Tuple[str, ...], is_gone: Callable[[], bool]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from .fields import (
     RELEASE_OR_NONE,
     RELEASES,
     SECONDS,
+    SERVICES,
     TXN,
     UTC,
     WORD,
@@ -176,6 +177,7 @@ class AskLogs:
     lines: int
     follow: bool
     service: str = ""  # only this service's units; empty: all
+    services: Tuple[str, ...] = field(default=(), metadata=SERVICES)  # of the playbook
 
 
 # --- agent to controller -----------------------------------------------------------------------

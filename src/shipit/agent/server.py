@@ -174,9 +174,9 @@ class Server:
         self.channel.say(History(lines, attempts))
 
     def logs(self, ask: AskLogs) -> None:
-        from . import logs, releases  # noqa: PLC0415
+        from . import logs  # noqa: PLC0415
 
-        names = logs.unit_names(self.paths, releases.committed(self.paths), ask.service)
+        names = logs.unit_names(self.paths, ask)
         for text in logs.stream(ask, names, self.channel.is_gone):
             self.channel.say(LogLines(text))
         self.channel.say(End())

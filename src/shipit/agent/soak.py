@@ -75,7 +75,7 @@ def _worse(
         if wrong:
             own = [view for view in views.values() if family(view.name) == name]
             shown = "\n".join([*lines[name][-evidence.LINES :], *map(evidence.described, own)])
-            hint = f"journalctl -u '{name}*' has the whole log"
+            hint = f"the whole log: {evidence.where(f'{name}*')}"
             return Failure("soak-failed", f"{name}: {wrong}", STEP, hint, shown)
     return None
 

@@ -96,7 +96,7 @@ class Starting:
             "start-failed",
             f"{', '.join(view.name for view in ill)} {what}",
             self.step,
-            hint=f"see the log below; the whole of it: journalctl -u {ill[0].name}",
+            hint=f"see the log below; the whole of it: {evidence.where(ill[0].name)}",
             evidence=f"{said.rstrip()}\n{logs}".strip(),
         )
 

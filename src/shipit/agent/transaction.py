@@ -211,7 +211,7 @@ def _await_unit_name(paths: Paths, host: Host) -> None:
             host.systemctl("stop", [paths.unit], timeout=UNIT_NAME_WAIT)
         if host.now() - began >= UNIT_NAME_WAIT:
             what = f"{paths.unit} still runs"
-            hint = f"see systemctl status {paths.unit}"
+            hint = f"see shipit status PLAYBOOK; on the host: systemctl status {paths.unit}"
             raise Refused(Failure("driver-refused", what, State.ARM.value, hint))
         host.sleep(POLL)
 
@@ -342,7 +342,8 @@ def stuck(paths: Paths) -> str:
         why += f" ({failure.hint})"
     return (
         f"{open_.what} needs a person{why}. Wanted back: {open_.previous or 'nothing'}. See"
-        f" `systemctl status '{paths.app}-*'`, mend the cause, then deploy or roll back again:"
+        f" `shipit logs PLAYBOOK --limit HOST` (on the host: `systemctl status '{paths.app}-*'`),"
+        " mend the cause, then deploy or roll back again:"
         " going back is tried once more first, and a new release is accepted in any case"
     )
 
