@@ -175,6 +175,14 @@ def test_an_installer_that_is_a_dependency_too_travels_once(project: Project) ->
     assert len(select(project).all()) == 2
 
 
+def test_of_an_installer_that_is_locked_no_other_wheel_is_taken(project: Project) -> None:
+    project.make(UV)
+    write_wheel(project.wheelhouse, replace(UV, version="99.0"))
+    assert select(project).installer.pin == f"uv=={UV.version}"
+    write_wheel(project.wheelhouse, replace(UV, files={"uv/evil.py": b"other bytes"}))
+    assert project.codes() == ["wrong-hash"]
+
+
 # --- what is refused on a host
 
 

@@ -1,7 +1,7 @@
 """Choose exactly the wheels that one release needs on one kind of host.
 
 Promises that every wheel in a bundle is in the lock with its sha256 (the app wheel and the
-installer apart, which need no entry), runs on the target, and that all mistakes of a kind of check
+installer apart, which need no entry, but are held to one that there is), runs on the target, and that all mistakes of a kind of check
 are told at once. Builds and downloads nothing, and never holds a wheel in memory.
 """
 

@@ -73,6 +73,7 @@ def take_stock(wheelhouse: Path, lock: Lock, mistakes: list[Mistake]) -> Stock:
     """Read the wheels that the lock names and the installers; other files are of no interest."""
     wheels: list[Wheel] = []
     others: list[Wheel] = []
+    free = set(INSTALLERS) - {entry.name for entry in lock.entries}  # a lock may pin its installer
     seen: set[str] = set()
     sdists: set[str] = set()
     for path in sorted(wheelhouse.iterdir()):
@@ -83,7 +84,7 @@ def take_stock(wheelhouse: Path, lock: Lock, mistakes: list[Mistake]) -> Stock:
                 name, version = _named(path)
                 seen |= {name, f"{name}=={version}"}
                 entries = [entry for entry in lock.entries if entry.is_for(name, version)]
-                if entries or name in INSTALLERS:
+                if entries or name in free:
                     wheel = open_wheel(path)
                     (wheels if _is_locked(wheel, entries) else others).append(wheel)
     return Stock(wheelhouse, tuple(wheels), frozenset(seen), frozenset(sdists), tuple(others))
