@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from shipit.agent import files
 from shipit.agent.contents import lasting
 from shipit.agent.failures import Refused
-from shipit.agent.host import QUICK, Answer, UnitView
+from shipit.agent.host import QUICK, Answer, Headers, UnitView
 from shipit.agent.process import Done
 from shipit.agent.protocol import Failure
 
@@ -287,7 +287,7 @@ class Machine:
         said = f"{command.user} in {command.directory}"
         return self._command(f"run {' '.join(command.argv)}", lambda: Done(0, said))
 
-    def http(self, url: str, *, timeout: float, via: str = "") -> Answer:
+    def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> Answer:
         fault = self._call(f"GET {url}")
         self._after(fault)
         if fault:

@@ -9,6 +9,7 @@ import pytest
 from fakemachine import Machine
 from fakestory import Story, manifest, put
 from shipit.agent import gate
+from shipit.agent.advice import advice
 from shipit.agent.contents import Check, Gate, Manifest
 from shipit.agent.failures import Refused
 from shipit.agent.host import Answer, UnitView
@@ -27,6 +28,11 @@ HTTP = Check("http", "http://127.0.0.1:8000/healthz", json={"version": "2"})
         (Check("http", "u"), Answer(status=200), ""),
         (Check("http", "u"), Answer(error="connection refused"), "connection refused"),
         (Check("http", "u"), Answer(status=302), "expected status 200, got 302"),
+        (
+            Check("http", "u"),
+            Answer(status=301, location="https://www.example.com/"),
+            "got 301 (Location: https://www.example.com/)",
+        ),
         (Check("http", "u", status=204), Answer(status=204), ""),
         (Check("http", "u", body="ok"), Answer(status=200, body=b"all ok"), ""),
         (Check("http", "u", body="ok"), Answer(status=200, body=b"no"), "the text 'ok'"),
@@ -152,7 +158,7 @@ def test_the_last_attempt_has_a_while_however_late_it_begins(
 ) -> None:
     had: list[float] = []
 
-    def slow(url: str, *, timeout: float, via: str = "") -> Answer:
+    def slow(url: str, *, timeout: float, **_: object) -> Answer:
         had.append(timeout)
         gated.machine.clock += 1.9
         return Answer(status=500)
@@ -201,7 +207,7 @@ def test_a_unit_that_restarted_while_a_check_waited_for_it_is_seen(
 ) -> None:
     machine, answers = gated.machine, itertools.count()
 
-    def http(url: str, *, timeout: float, via: str = "") -> Answer:
+    def http(url: str, *, timeout: float, via: str = "", **_: object) -> Answer:
         if next(answers) == 1:  # its socket has woken it, and then it answers well
             machine.running["app-web.service"].invocation = "other"
             machine.clock += 2.0
@@ -258,3 +264,92 @@ def test_systemd_that_does_not_answer_is_no_bad_release(gated: Gated) -> None:
     gated.later(0.1, mute)
     with pytest.raises(Refused, match="no"):
         gated.run(min_healthy=5.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds", "hint"),
+    [
+        (Answer(status=301, location="https://www.example.com/"), gate.LASTING, "X-Forwarded"),
+        (Answer(status=400), gate.LASTING, "`host:`"),
+        (Answer(status=404), 60.0, "`host:`"),  # it may still be setting up its pages
+        (Answer(status=500), 60.0, "journalctl"),
+    ],
+)
+def test_an_answer_that_only_another_configuration_changes_is_not_waited_for(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch, answer: Answer, seconds: float, hint: str
+) -> None:
+    monkeypatch.setattr(gated.machine, "http", lambda *_, **__: answer)
+    failure = gated.run(deadline=60.0)
+    assert failure is not None
+    assert hint in failure.hint
+    assert seconds <= gated.seconds < seconds + 3.0
+    told = next(each for each in gated.said if isinstance(each, Probed))
+    assert answer.location in told.detail
+    assert ("set" in told.detail or "host" in told.detail) == (answer.status != 500)
+
+
+def test_a_redirect_while_a_service_starts_is_waited_out(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def http(url: str, *, timeout: float, via: str = "", **_: object) -> Answer:
+        if gated.seconds < gate.LASTING - 1.0:
+            return Answer(status=302)
+        return Machine.http(gated.machine, url, timeout=timeout, via=via)
+
+    monkeypatch.setattr(gated.machine, "http", http)
+    assert gated.run(deadline=60.0) is None
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "said"),
+    [
+        (Check("http", "http://127.0.0.1:80/"), Answer(status=200), ""),
+        (Check("http", "http://127.0.0.1:80/"), Answer(error="connection refused"), ""),
+        (
+            Check("http", "http://127.0.0.1:8000/"),
+            Answer(status=308, location="https://www.example.com/x"),
+            "`host: www.example.com, headers: {X-Forwarded-Proto: https}`",
+        ),
+        (
+            Check("http", "http://127.0.0.1:8000/"),
+            Answer(status=301, location="https://127.0.0.1/"),
+            "set `headers: {X-Forwarded-Proto: https}`",
+        ),
+        (
+            Check("http", "http://127.0.0.1:8000/", headers={"X-Forwarded-Proto": "https"}),
+            Answer(status=301, location="https://www.example.com/"),
+            "set `host: www.example.com`",
+        ),
+        (
+            Check("http", "http://127.0.0.1:8000/healthz"),
+            Answer(status=307, location="/healthz/"),
+            "(/healthz/), or write `status: 307`",
+        ),
+        (Check("http", "http://127.0.0.1:8000/"), Answer(status=302, location="//["), "redirect"),
+        (Check("unix", "/run/a:/x"), Answer(status=400), "the host localhost?"),
+        (
+            Check("http", "http://127.0.0.1:8000/", headers={"Host": "a.example"}),
+            Answer(status=421),
+            "the host a.example",
+        ),
+        (Check("command", "check"), Answer(status=3), ""),
+    ],
+)
+def test_a_wrong_status_comes_with_what_to_set(check: Check, answer: Answer, said: str) -> None:
+    told = advice(check, answer)
+    assert said in told if said else told == ""
+
+
+def test_the_headers_of_a_check_are_sent(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+
+    def http(_url: str, *, headers: object, **_: object) -> Answer:
+        sent.append(headers)
+        return Answer(status=200)
+
+    monkeypatch.setattr(gated.machine, "http", http)
+    headers = {"Host": "www.example.com"}
+    for check in (Check("http", "http://a/"), Check("unix", "/run/a:/x")):
+        subject = gated._subject(gated.manifest)
+        gate.ask(gated.machine, subject, replace(check, headers=headers), 1.0)
+    assert sent == [headers, headers]

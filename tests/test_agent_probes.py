@@ -162,3 +162,36 @@ def test_a_unix_socket_is_connected_to_and_asked(tmp_path: Path) -> None:
         listener.accept()[0].close()
         with answering(listener, plainly(OK)):
             assert probes.get("http://localhost/healthz", PATIENCE, path).body == b"hi"
+
+
+def test_a_request_has_the_headers_and_the_host_that_it_is_given(listener: socket.socket) -> None:
+    asked: list[bytes] = []
+
+    def reply(connection: socket.socket) -> None:
+        asked.append(connection.recv(4096))
+        connection.sendall(OK)
+
+    headers = {"Host": "www.example.com", "X-Forwarded-Proto": "https"}
+    with answering(listener, reply):
+        assert probes.get(url(listener), PATIENCE, headers=headers).status == 200
+    lines = asked[0].split(b"\r\n")
+    assert [line for line in lines if line.lower().startswith(b"host:")] == [
+        b"Host: www.example.com"
+    ]
+    assert b"X-Forwarded-Proto: https" in lines
+
+
+def test_tls_asks_for_the_host_that_is_given(listener: socket.socket) -> None:
+    """As of an nginx on 127.0.0.1, whose certificate is for the name of the site."""
+    asked: list[bytes] = []
+    with answering(listener, lambda connection: asked.append(connection.recv(4096))):
+        secure = url(listener).replace("http:", "https:")
+        assert probes.get(secure, PATIENCE, headers={"host": "www.example.com:8443"}).error
+    assert b"www.example.com" in asked[0]  # the server_name of its ClientHello
+    assert b"8443" not in asked[0]
+
+
+def test_where_a_redirect_leads_is_in_the_answer(listener: socket.socket) -> None:
+    sent = b"HTTP/1.1 302 Found\r\nLocation: " + b"x" * 900 + b"\r\nContent-Length: 0\r\n\r\n"
+    with answering(listener, plainly(sent)):
+        assert probes.get(url(listener), PATIENCE).location == "x" * probes.LOCATION_LIMIT

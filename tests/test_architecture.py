@@ -32,7 +32,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "yamltags",
         "yamlfile",
         *parts("inventory", "hostnames grouping patterns ini scripts formats ansiblecfg varsfiles"),
-        *parts("spec", "shell words places calendars values models rules foreign telling"),
+        *parts(
+            "spec",
+            "shell words places calendars headers values health models rules foreign telling",
+        ),
         "spec.reference",
     ),
     "matter": (

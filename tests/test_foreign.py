@@ -7,7 +7,8 @@ import re
 import pytest
 
 from shipit.spec import foreign
-from shipit.spec.models import Check, Deployment, Health, RenderedFile, Service
+from shipit.spec.health import Check, Health
+from shipit.spec.models import Deployment, RenderedFile, Service
 
 OURS = {
     field.alias or name

@@ -40,7 +40,7 @@ def url() -> Iterator[str]:
 
 def seen(url: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-I", "-", url, "60"],
+        [sys.executable, "-I", "-", url, "60", '{"Host": "www.example.com"}'],
         input=Path(glance.__file__).read_text(),
         env={"http_proxy": "http://127.0.0.1:9"},  # a machine's own, and not meant for it
         capture_output=True,

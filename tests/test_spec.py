@@ -105,6 +105,11 @@ def test_no_mistake_repeats_what_stands_below_secrets() -> None:
     assert "hunter2" not in (MISTAKES / "environment.txt").read_text()
 
 
+def test_no_mistake_repeats_the_credentials_in_a_header() -> None:
+    assert "hunter2" in (MISTAKES / "check-headers.yaml").read_text()
+    assert "hunter2" not in (MISTAKES / "check-headers.txt").read_text()
+
+
 def test_a_whole_playbook_becomes_typed_values(playbook: Path) -> None:
     found = typed(playbook, FULL)
     folder = playbook.parent
@@ -128,6 +133,14 @@ def test_a_whole_playbook_becomes_typed_values(playbook: Path) -> None:
     assert [check.tcp for check in health.checks[1:3]] == ["127.0.0.1:8000", "[::1]:8000"]
     assert found.serial == (1, "25%", "100%")
     assert (found.max_fail_percentage, found.confirm_timeout) == (10.0, 3600.0)
+
+
+def test_a_check_may_ask_for_another_host_and_send_headers(playbook: Path) -> None:
+    check = (
+        "{http: 'http://127.0.0.1/', host: a.example, headers: {X-Forwarded-Proto: https, N: 1}}"
+    )
+    found = typed(playbook, BASE + f"health: [{check}]\n").health.checks[0]
+    assert found.sent == {"X-Forwarded-Proto": "https", "N": "1", "Host": "a.example"}
 
 
 def test_only_hosts_app_an_artifact_and_a_service_are_required(playbook: Path) -> None:

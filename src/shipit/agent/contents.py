@@ -80,6 +80,7 @@ class Check:
     body: str = ""  # a text that must be in the answer
     timeout: float = field(default=5.0, metadata=SECONDS)  # for one attempt
     via: str = ""  # where to connect instead: host:port or the path of a unix socket
+    headers: Optional[Dict[str, str]] = None  # of an HTTP request; Host is the name it asks for
 
 
 @dataclass(frozen=True)

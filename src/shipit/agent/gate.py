@@ -2,7 +2,8 @@
 
 It passes when everything has been good without a break for `min_healthy` seconds; a good spell that
 has begun before the deadline may be finished after it. A unit that failed or restarted fails the
-gate at once. Looks every 10 ms at first, ever more slowly up to the interval.
+gate at once; an answer that only another configuration changes, such as a redirect, fails it after
+a while. Looks every 10 ms at first, ever more slowly up to the interval.
 """
 
 import json
@@ -11,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import commands, evidence
-from .contents import Check, Manifest
+from .advice import advice, is_lasting
+from .contents import Check, Gate, Manifest
 from .failures import Refused
 from .host import Answer, Host, UnitView
 from .paths import Paths
@@ -21,6 +23,7 @@ from .redaction import Redactor
 FIRST_PAUSE = 0.01  # seconds
 LAST_LOOK = 1.0  # seconds
 GROWTH = 1.5
+LASTING = 10.0  # seconds for which a check has the same answer that no waiting changes
 SHOWN = 500  # characters of an answer in a report
 STEP = "check"
 
@@ -36,6 +39,8 @@ class Finding:
     wrong: str = ""
     answer: bytes = b""
     fatal: bool = False
+    lasting: bool = False  # waiting does not change it
+    hint: str = ""
     ill: Tuple[UnitView, ...] = ()
     steady: Tuple[int, ...] = ()  # main pids of the watched units
 
@@ -57,6 +62,8 @@ class _Spell:
     began: float
     good_since: Optional[float] = None
     steady: Tuple[int, ...] = ()
+    wrong: str = ""  # of the last look, if waiting does not change it,
+    wrong_since: float = 0.0  # and since when it is so
     attempts: int = 0
     told: Dict[str, str] = field(default_factory=dict)
 
@@ -98,12 +105,18 @@ def run(host: Host, of: Subject, emit: Emit, interrupted: Interrupted) -> Option
             if not finding.wrong:
                 return None
             spell.good_since = None
-        if finding.fatal or (spell.good_since is None and now - spell.began >= wanted.deadline):
+        if finding.fatal or _is_over(wanted, spell, now):
             # Who waited for an answer till now may have waited for a unit that had failed.
             ill = finding if finding.ill else _units(host, of)
             return _failure(host, of, ill if ill.wrong else finding, spell, now)
         host.sleep(_pause(pause, wanted.min_healthy, spell, now))
         pause = max(FIRST_PAUSE, min(pause * GROWTH, wanted.interval))
+
+
+def _is_over(wanted: Gate, spell: _Spell, now: float) -> bool:
+    """Whether to wait no longer for a release that is not good."""
+    too_late = spell.good_since is None and now - spell.began >= wanted.deadline
+    return too_late or (bool(spell.wrong) and now - spell.wrong_since >= LASTING)
 
 
 def look_at_units(host: Host, of: Subject) -> Optional[Failure]:
@@ -120,6 +133,9 @@ def _remember(spell: _Spell, finding: Finding, now: float) -> None:
     elif spell.good_since is None or spell.steady != finding.steady:
         spell.good_since = now
     spell.steady = finding.steady
+    lasting = finding.wrong if finding.lasting else ""
+    if lasting != spell.wrong:
+        spell.wrong, spell.wrong_since = lasting, now
 
 
 def _pause(pause: float, min_healthy: float, spell: _Spell, now: float) -> float:
@@ -146,12 +162,12 @@ def _look(host: Host, of: Subject, spell: _Spell, emit: Emit) -> Finding:
     for check in of.manifest.gate.checks:
         name = described(check)
         answer = ask(host, of, check, min(check.timeout, left))
-        wrong = judge(check, answer)
+        wrong, hint = judge(check, answer), advice(check, answer)
         if spell.told.get(name) != wrong:
             spell.told[name] = wrong
-            emit(Probed(name, not wrong, wrong))
+            emit(Probed(name, not wrong, "; ".join(filter(None, [wrong, hint]))))
         if wrong:
-            return Finding(name, wrong, answer.body)
+            return Finding(name, wrong, answer.body, lasting=is_lasting(check, answer), hint=hint)
     return Finding(steady=units.steady)
 
 
@@ -201,20 +217,23 @@ def _unit_wrong(view: UnitView, first: UnitView, *, watched: bool) -> Tuple[str,
 
 def described(check: Check) -> str:
     """Return a check as a person would say it."""
-    return f"{'GET' if check.kind == 'http' else check.kind} {check.target}"
+    name = (check.headers or {}).get("Host", "")
+    asked = f" (Host: {name})" if name else ""
+    return f"{'GET' if check.kind == 'http' else check.kind} {check.target}{asked}"
 
 
 def ask(host: Host, of: Subject, check: Check, timeout: float) -> Answer:
     """Make one attempt of a check."""
     if check.kind == "http":
-        return host.http(check.target, timeout=timeout, via=check.via)
+        return host.http(check.target, timeout=timeout, via=check.via, headers=check.headers)
     if check.kind == "tcp":
         address, _, port = (check.via or check.target).rpartition(":")
         return host.tcp(address.strip("[]") or "127.0.0.1", int(port), timeout=timeout)
     if check.kind == "unix":
         path, _, url = check.target.partition(":")
         if url:
-            return host.http(f"http://localhost{url}", timeout=timeout, via=check.via or path)
+            at, via = f"http://localhost{url}", check.via or path
+            return host.http(at, timeout=timeout, via=via, headers=check.headers)
         return host.unix(check.via or path, timeout=timeout)
     return _command(host, of, check, timeout)
 
@@ -229,7 +248,8 @@ def judge(check: Check, answer: Answer) -> str:
         return ""  # connecting was the whole question
     if answer.status != expected:
         word = "exit status" if check.kind == "command" else "status"
-        return f"expected {word} {expected}, got {answer.status}"
+        leads = f" (Location: {answer.location})" if answer.location else ""
+        return f"expected {word} {expected}, got {answer.status}{leads}"
     text = answer.body.decode("utf-8", "replace")
     if check.body and check.body not in text:
         return f"expected the text {check.body!r} in the answer"
@@ -288,7 +308,7 @@ def _failure(host: Host, of: Subject, finding: Finding, spell: _Spell, now: floa
         code,
         f"{what} ({tries})",
         STEP,
-        hint=f"the whole log: {evidence.where(first)}" if first else "",
+        hint=finding.hint or (f"the whole log: {evidence.where(first)}" if first else ""),
         evidence="\n".join([*lines, evidence.of_units(host, ill, of.since)]).strip(),
     )
 

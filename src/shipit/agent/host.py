@@ -9,7 +9,7 @@ releases) are not behind the port: tests use a real directory for them.
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, Protocol, Sequence, Tuple
+from typing import Callable, Dict, Iterator, Mapping, Optional, Protocol, Sequence, Tuple
 
 from . import files, process, processes, transient
 from .failures import Refused, from_os_error
@@ -51,6 +51,7 @@ DRIVER_PROPERTIES = (
     "StartLimitBurst=60",
     "OOMScoreAdjust=-900",
 )
+Headers = Optional[Mapping[str, str]]
 OOM_POLICY = "OOMPolicy=continue"  # since systemd 243; earlier versions do so anyway
 
 
@@ -92,6 +93,7 @@ class Answer:
     error: str = ""
     status: int = 0
     body: bytes = b""
+    location: str = ""  # where a redirect leads
 
 
 class Host(Protocol):
@@ -124,11 +126,11 @@ class Host(Protocol):
     def run_as(self, command: Command, *, timeout: float) -> Done:
         """Run a program of an app to its end, as its user and confined. No such user: Refused."""
 
-    def http(self, url: str, *, timeout: float, via: str = "") -> "Answer":
+    def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> "Answer":
         """GET a URL without following redirects.
 
         `via`: where to connect instead of to the URL's own host: host:port, or a unix socket's
-        path.
+        path. `headers`: more of them; Host is also the name that TLS asks for.
         """
 
     def tcp(self, address: str, port: int, *, timeout: float) -> "Answer":
@@ -227,10 +229,10 @@ class RealHost:
                 _started(["systemctl", "stop", "--", unit], STOP_TIMEOUT)
         return done
 
-    def http(self, url: str, *, timeout: float, via: str = "") -> "Answer":
+    def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> "Answer":
         from . import probes  # noqa: PLC0415 - see its docstring
 
-        return probes.get(url, timeout, via)
+        return probes.get(url, timeout, via, headers)
 
     def tcp(self, address: str, port: int, *, timeout: float) -> "Answer":
         from . import probes  # noqa: PLC0415 - see its docstring

@@ -10,39 +10,55 @@ import ssl
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
-from typing import Callable, Iterator, Optional
-from urllib.parse import urlsplit
+from typing import Callable, Iterator, Mapping
+from urllib.parse import SplitResult, urlsplit
 
-from .host import Answer
+from .host import Answer, Headers
 
 BODY_LIMIT = 256 * 1024  # bytes read of an answer; a health check says what it has to say in that
+LOCATION_LIMIT = 300  # characters of where a redirect leads
 AGENT = {"User-Agent": "shipit", "Accept": "*/*", "Connection": "close"}
 
 
 class _Detour(http.client.HTTPConnection):
     """Connects elsewhere than its host says."""
 
-    def __init__(self, via: str, host: str, port: Optional[int], timeout: float) -> None:
-        super().__init__(host, port, timeout=timeout)
-        self._via = via
+    via = ""
 
     def connect(self) -> None:
-        self.sock = _opened(self._via, self.timeout or 0.0)
+        self.sock = _opened(self.via, self.timeout or 0.0)
 
 
-def get(url: str, timeout: float, via: str = "") -> Answer:
+class _TlsDetour(_Detour):
+    """The same with TLS, for the name that it is asked for."""
+
+    default_port = http.client.HTTPS_PORT
+
+    def connect(self) -> None:
+        super().connect()
+        context = ssl.create_default_context()
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.host.strip("[]"))
+
+
+def get(url: str, timeout: float, via: str = "", headers: Headers = None) -> Answer:
     """GET `url`; redirects are not followed: they are an answer like any other.
 
     `via`: where to connect instead: host:port or the path of a unix socket. The URL's own host is
-    in the request all the same.
+    in the request all the same, unless `headers` has another Host, which TLS asks for as well.
     """
-    parts = urlsplit(url)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection = _connection(parts.scheme, parts.hostname, parts.port, timeout, via)
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection = _connection(parts, timeout, via, _host_in(headers))
     except ValueError as error:
         return Answer(error=f"not a URL that can be asked: {error}")
-    return _spoken(lambda: _get(connection, target, timeout), timeout)
+    return _spoken(lambda: _get(connection, target, timeout, headers or {}), timeout)
+
+
+def _host_in(headers: Headers) -> str:
+    """Return the name, without a port, that the headers ask for; "" for none."""
+    found = [value for key, value in (headers or {}).items() if key.lower() == "host"]
+    return urlsplit(f"//{found[0]}").hostname or "" if found else ""
 
 
 def _opened(via: str, timeout: float) -> socket.socket:
@@ -60,26 +76,32 @@ def _opened(via: str, timeout: float) -> socket.socket:
 
 
 def _connection(
-    scheme: str, hostname: Optional[str], port: Optional[int], timeout: float, via: str
+    parts: SplitResult, timeout: float, via: str, host: str
 ) -> http.client.HTTPConnection:
-    if not hostname or scheme not in ("http", "https"):
+    secure = parts.scheme == "https"
+    if not parts.hostname or parts.scheme not in ("http", "https"):
         raise ValueError("http://host:port/path is expected")
-    if scheme == "https":
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(hostname, port, timeout=timeout, context=context)
-    if via:
-        return _Detour(via, hostname, port, timeout=timeout)
-    return http.client.HTTPConnection(hostname, port, timeout=timeout)
+    port = parts.port or (http.client.HTTPS_PORT if secure else http.client.HTTP_PORT)
+    kind = _TlsDetour if secure else _Detour
+    connection = kind(host or parts.hostname, parts.port, timeout=timeout)
+    connection.via = via or f"{parts.hostname}:{port}"
+    return connection
 
 
-def _get(connection: http.client.HTTPConnection, target: str, timeout: float) -> Answer:
+def _get(
+    connection: http.client.HTTPConnection,
+    target: str,
+    timeout: float,
+    headers: Mapping[str, str],
+) -> Answer:
     deadline = time.monotonic() + timeout
     with closing(connection):
         connection.connect()
         with _cut_at(deadline, connection.sock):
-            connection.request("GET", target, headers=AGENT)
+            connection.request("GET", target, headers={**AGENT, **headers})
             answer = connection.getresponse()
-            return Answer(status=answer.status, body=answer.read(BODY_LIMIT))
+            location = (answer.getheader("Location") or "")[:LOCATION_LIMIT]
+            return Answer("", answer.status, answer.read(BODY_LIMIT), location)
 
 
 @contextmanager

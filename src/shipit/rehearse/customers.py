@@ -28,7 +28,7 @@ _FOLDER = "/run/shipit-rehearsal"
 _SEND = f"""
 mkdir -p {_FOLDER} && cat >{_FOLDER}/$1.py &&
 exec systemd-run --quiet --collect --unit=shipit-customer-$1 \
-  python3 -I {_FOLDER}/$1.py "$2" "$3" {_FOLDER}/$1.json
+  python3 -I {_FOLDER}/$1.py "$2" "$3" {_FOLDER}/$1.json "$4"
 """
 _RECALL = (
     f"systemctl stop shipit-customer-$1 2>/dev/null; cat {_FOLDER}/$1.json; rm -f {_FOLDER}/$1.*"
@@ -51,7 +51,7 @@ def send(
         release = running.get((app, host), "")
         check = _asked(wish, release) if release else None
         if check:
-            words = (app, check.http, str(check.status))
+            words = (app, check.http, str(check.status), json.dumps(check.sent))
             _ran(machines, names[host], _SEND, *words, given=program)
             sent[app, host] = names[host]
     return sent

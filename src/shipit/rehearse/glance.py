@@ -1,7 +1,8 @@
 """Ask for one URL and print what came back as JSON: {"status", "body"} or {"error"}.
 
-This file is run on a machine, by its Python alone (`python3 -I - URL SECONDS < glance.py`), where
-127.0.0.1 is what a health check means by it: a second opinion that owes nothing to the agent.
+This file is run on a machine, by its Python alone with headers as JSON:
+`python3 -I - URL SECONDS HEADERS < glance.py`. There 127.0.0.1 is what a health check means by it:
+a second opinion that owes nothing to the agent.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ class _AsItIs(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def look(url: str, seconds: float) -> dict[str, object]:
+def look(url: str, seconds: float, headers: dict[str, str]) -> dict[str, object]:
     """Return the status and the beginning of the body, or in words why there is none."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AsItIs)
     try:
-        with opener.open(url, timeout=seconds) as answer:
+        asked = urllib.request.Request(url, headers=headers)  # noqa: S310 - as a check has it
+        with opener.open(asked, timeout=seconds) as answer:
             return {
                 "status": answer.status,
                 "body": answer.read(BODY_LIMIT).decode(errors="replace"),
@@ -38,4 +40,4 @@ def look(url: str, seconds: float) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(look(sys.argv[1], float(sys.argv[2]))))
+    sys.stdout.write(json.dumps(look(sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3]))))

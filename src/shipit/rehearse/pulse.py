@@ -1,7 +1,8 @@
 """Ask for one URL over and over until SIGTERM, and write down how it went as JSON.
 
 {"asked", "dropped", "slowest"}: dropped are those that got no answer, or one of another status;
-slowest is in seconds. Run on a machine by its Python alone: python3 -I pulse.py URL STATUS RESULT
+slowest is in seconds. Run on a machine by its Python alone, with headers as JSON:
+python3 -I pulse.py URL STATUS RESULT HEADERS
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ class _AsItIs(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def status_of(url: str) -> int:
+def status_of(asked: urllib.request.Request) -> int:
     """Return the status of an answer, and 0 for none."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AsItIs)
     try:
-        with opener.open(url, timeout=PATIENCE_SECONDS) as answer:
+        with opener.open(asked, timeout=PATIENCE_SECONDS) as answer:
             answer.read()
             return int(answer.status)
     except urllib.error.HTTPError as error:
@@ -42,23 +43,26 @@ def status_of(url: str) -> int:
         return 0
 
 
-def listen(url: str, wanted: int, is_over: Callable[[], bool]) -> dict[str, float]:
+def listen(
+    asks: urllib.request.Request, wanted: int, is_over: Callable[[], bool]
+) -> dict[str, float]:
     """Ask until it is over; returns what came of it."""
     asked = dropped = 0
     slowest = 0.0
     while not is_over():
         began = time.monotonic()
         asked += 1
-        dropped += status_of(url) != wanted
+        dropped += status_of(asks) != wanted
         slowest = max(slowest, time.monotonic() - began)
         time.sleep(PAUSE_SECONDS)
     return {"asked": asked, "dropped": dropped, "slowest": slowest}
 
 
-def main(url: str, status: str, result: str) -> None:
+def main(url: str, status: str, result: str, headers: str) -> None:
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
-    found = listen(url, int(status), lambda: bool(told))
+    asks = urllib.request.Request(url, headers=json.loads(headers))  # noqa: S310 - a check's
+    found = listen(asks, int(status), lambda: bool(told))
     Path(result).write_text(json.dumps(found))
 
 

@@ -70,7 +70,8 @@ def _asked(machines: Machines, machine: str, check: Check) -> str:
 
 
 def _answer(machines: Machines, machine: str, check: Check) -> Mapping[str, object]:
-    argv = ("python3", "-I", "-", check.http, str(check.timeout))
+    headers = json.dumps(check.sent)
+    argv = ("python3", "-I", "-", check.http, str(check.timeout), headers)
     program = Path(glance.__file__).read_text()
     seconds = check.timeout + _OVERHEAD_SECONDS
     try:

@@ -297,6 +297,7 @@ def _check(check: Check) -> contents.Check:
         json=dict(fields) if fields else None,
         body=check.body,
         timeout=check.timeout,
+        headers=check.sent or None,
     )
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from shipit import yamlfile
 from shipit.errors import InputError, Mistake, Place
 from shipit.spec import foreign, models, rules
-from shipit.spec.models import Check, Deployment, Health, RenderedFile, Service
+from shipit.spec.health import Check, Health
+from shipit.spec.models import Deployment, RenderedFile, Service
 from shipit.spec.telling import Teller
 from shipit.spec.values import Surroundings
 from shipit.vault import NONE, Passwords

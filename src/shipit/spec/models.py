@@ -7,11 +7,12 @@ A model takes rendered values; what several keys say together is checked in `rul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from shipit.agent.contents import OVERLAP, RESTART
+from shipit.spec.health import Health, as_health
 from shipit.spec.values import (
     AppName,
     Batches,
@@ -24,16 +25,13 @@ from shipit.spec.values import (
     DirectiveValue,
     Directory,
     Duration,
-    DurationOrZero,
     EnvValue,
     File,
     FileMode,
     GroupName,
     Handover,
-    HttpStatus,
     Installer,
     Instances,
-    JsonFields,
     Line,
     Listen,
     Model,
@@ -46,20 +44,11 @@ from shipit.spec.values import (
     Specifier,
     Surroundings,
     Switch,
-    TcpAddress,
-    Text,
-    UnixAddress,
-    Url,
     UserName,
     Variable,
     VarName,
     Words,
 )
-
-
-def _as_health(value: object) -> object:
-    """A list of checks is short for a mapping that has nothing else."""
-    return {"checks": value} if isinstance(value, (list, tuple)) else value
 
 
 def _usual_handover(service: Mapping[str, object]) -> str:
@@ -178,91 +167,6 @@ class Service(Model):
         return bool(self.timer)
 
 
-class Check(Model):
-    """One health check, made on the host. Exactly one of http, tcp, unix, command, unit."""
-
-    http: Url = Field(
-        default="",
-        description="A URL that must answer; redirects are not followed.",
-        examples=["http://127.0.0.1:8000/healthz"],
-    )
-    tcp: TcpAddress = Field(
-        default="",
-        description="A host:port, or a port of the host itself, that must accept a connection.",
-        examples=["127.0.0.1:8000", 8000],
-    )
-    unix: UnixAddress = Field(
-        default="",
-        description="A unix socket that must accept a connection; with `:/page` after its path, the"
-        " page must answer there, as with http.",
-        examples=["/run/demoapp.sock", "/run/demoapp.sock:/healthz"],
-    )
-    command: Words = Field(
-        default="",
-        description="A command that must succeed; run as the app's user in the release, without a"
-        " shell, its first word looked up in venv/bin.",
-        examples=["demoapp check --deep"],
-    )
-    unit: Name = Field(
-        default="",
-        description="A service of this playbook that must run steadily. All long-running services"
-        " are watched anyway: this only says so.",
-        examples=["worker"],
-    )
-    status: HttpStatus = Field(
-        default=200, description="http: the status of the answer.", examples=[204]
-    )
-    json_fields: JsonFields | None = Field(
-        default=None,
-        alias="json",
-        description="http: fields that must be in the answer, with these values; others may be"
-        " there as well.",
-        examples=[{"version": "{{ release.version }}"}],
-    )
-    body: Text = Field(
-        default="", description="http: a text that must be in the answer.", examples=["ready"]
-    )
-    timeout: Duration = Field(
-        default=5.0, description="How long one attempt may take.", examples=["2s"]
-    )
-
-    @property
-    def kind(self) -> Literal["http", "tcp", "unix", "command", "unit"]:
-        found = [kind for kind in ("http", "tcp", "unix", "command") if getattr(self, kind)]
-        return found[0] if found else "unit"  # type: ignore[return-value]
-
-
-class Health(Model):
-    """When a release counts as healthy."""
-
-    checks: tuple[Check, ...] = Field(
-        default=(),
-        description="What must answer. Without any, the long-running services must run steadily.",
-        examples=[[{"http": "http://127.0.0.1:8000/healthz"}]],
-    )
-    interval: Duration = Field(
-        default=0.25,
-        description="The pause between two looks; shorter at first, so that a fast start is a fast"
-        " deploy.",
-        examples=["250ms"],
-    )
-    deadline: Duration = Field(
-        default=60.0, description="When to give up and go back.", examples=["60s"]
-    )
-    min_healthy: DurationOrZero = Field(
-        default=1.0,
-        description="How long everything must be good without a break.",
-        examples=["5s"],
-    )
-    bake: DurationOrZero = Field(
-        default=0.0,
-        description="How long a release that is healthy is watched among its customers before it"
-        " counts: one that restarts, needs twice the memory of the release before (and 64 MiB more)"
-        " or logs three times its errors (and 5 more) goes back. A rollback has no such window.",
-        examples=["2m"],
-    )
-
-
 class Deployment(Model):
     """One app on one group of hosts."""
 
@@ -347,7 +251,7 @@ class Deployment(Model):
         " as the app's user, without a shell.",
         examples=["demoapp --version"],
     )
-    health: Annotated[Health, BeforeValidator(_as_health)] = Field(
+    health: Annotated[Health, BeforeValidator(as_health)] = Field(
         default=Health(),
         description="When the release counts as healthy: a list of checks, or a mapping.",
         examples=[[{"http": "http://127.0.0.1:8000/healthz"}]],

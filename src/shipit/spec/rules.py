@@ -14,7 +14,7 @@ from shipit.spec.words import UnfitError, is_template
 
 Loc = tuple[str | int, ...]
 KINDS = ("http", "tcp", "unix", "command", "unit")
-_OF_HTTP = ("status", "json", "body")
+_OF_HTTP = ("status", "json", "body", "host", "headers")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,13 @@ def _check(loc: Loc, check: Mapping[object, object]) -> Iterator[Finding]:
         what = f"a check has exactly one of {', '.join(KINDS)}; found {found}"
         hint = 'for example: - {http: "http://127.0.0.1:8000/healthz"}'
         yield Finding((*loc, kinds[1]) if kinds else loc, what, hint)
-    elif not _speaks_http(check):
+        return
+    if "host" in check:
+        for key in _mapping(check.get("headers")):
+            if str(key).lower() == "host":
+                what = "the Host of a request is in `host` and in `headers`"
+                yield Finding((*loc, "headers", str(key)), what, "keep one of the two")
+    if not _speaks_http(check):
         for key in _OF_HTTP:
             if key in check:
                 what = f"`{key}` belongs to an http check, this one is {kinds[0]}"

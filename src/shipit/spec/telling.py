@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from shipit.errors import Mistake, nearest
 from shipit.spec import foreign
-from shipit.spec.models import Check, Deployment, Health, RenderedFile, Service
+from shipit.spec.health import Check, Health
+from shipit.spec.models import Deployment, RenderedFile, Service
 from shipit.spec.words import UnfitError, is_template, shown, written
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
 
 from shipit.secret import Secret, Unopened
-from shipit.spec import calendars, places, words
+from shipit.spec import calendars, headers, places, words
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,9 @@ TcpAddress = Annotated[str, Takes(places.tcp_address, _TEXT_OR_WHOLE)]
 UnixAddress = Annotated[str, Takes(places.unix_address, _TEXT)]
 Url = Annotated[str, Takes(places.url, _TEXT)]
 JsonFields = Annotated[Mapping[str, object], Takes(words.json_fields, {"type": "object"})]
+HostName = Annotated[str, Takes(headers.host, _TEXT)]
+Header = Annotated[str, Takes(headers.name, _TEXT)]
+HeaderValue = Annotated[str, Takes(headers.value, _TEXT_OR_WHOLE)]
 Variable = Annotated[str, Takes(words.variable, _TEXT)]
 VarName = Annotated[str, Takes(words.template_variable, _TEXT)]
 EnvValue = Annotated[str, Takes(words.env_value, _TEXT_OR_WHOLE)]
