@@ -88,6 +88,8 @@ def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switch
     assert (result["outcome"], result["problem"]["code"]) == ("untouched", code)
     assert result["problem"]["step"] == "trial"
     assert "tinyapp-web@trial.service" in str(result["problem"])
+    assert f"shipit logs PLAYBOOK --limit {HOST}" in result["problem"]["hint"]
+    assert "tinyapp-web@trial.service" in scene.shipit("logs", "-s", "web", "-n", "500").out
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.0"}
     assert scene.serves(HOST) == before  # the very process
