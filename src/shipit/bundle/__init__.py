@@ -1,8 +1,9 @@
 """Choose exactly the wheels that one release needs on one kind of host.
 
-Promises that every wheel in a bundle is in the lock with its sha256, runs on the target, and that all
-mistakes of a kind of check are told at once. Two need no entry in the lock: the app wheel, and the
-installer unless the lock names it. Builds and downloads nothing, and never holds a wheel in memory.
+Promises that every wheel in a bundle is in the lock with its sha256, runs on the target, and that
+all mistakes of a kind of check are told at once. Two need no entry in the lock: the app wheel, and
+the installer unless the lock names it. Builds and downloads nothing, and never holds a wheel in
+memory.
 """
 
 from __future__ import annotations
