@@ -353,3 +353,13 @@ def test_the_headers_of_a_check_are_sent(gated: Gated, monkeypatch: pytest.Monke
         subject = gated._subject(gated.manifest)
         gate.ask(gated.machine, subject, replace(check, headers=headers), 1.0)
     assert sent == [headers, headers]
+
+
+def test_the_exception_of_the_log_is_the_headline_and_its_advice_the_hint(gated: Gated) -> None:
+    log = "2026-11-29T15:30:52+0000 h app-web[1]: OSError: [Errno 30] Read-only file system: 'a'"
+    gated.machine.logs["app-web.service"] = log
+    gated.machine.running["app-web.service"].active = "failed"
+    failure = gated.run()
+    assert failure is not None
+    assert failure.what.startswith("OSError: [Errno 30] Read-only file system: 'a' - app-web")
+    assert "`workdir: shared`" in failure.hint

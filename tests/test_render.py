@@ -388,3 +388,20 @@ health:
     )
     assert render.smoke(wanted) == ("demoapp", "check", "a b")
     assert render.smoke(rendered(folder, BASE)) == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "directory"),
+    [
+        ("", "/opt/demoapp/releases/1.4.0-3f9a2c1b/files"),
+        (", workdir: shared", "/opt/demoapp/shared"),
+        (", workdir: shared/web", "/opt/demoapp/shared/web"),
+        (", workdir: '{{ root }}/shared/'", "/opt/demoapp/shared"),
+        (", workdir: /var/lib/demoapp", "/var/lib/demoapp"),
+    ],
+)
+def test_a_service_starts_in_its_workdir(folder: Path, written: str, directory: str) -> None:
+    made = texts(folder, HEAD + f"services: {{web: {{command: serve, socket: 80{written}}}}}\n")
+    units = {name: text for name, text in made.texts.items() if name.endswith(".service")}
+    assert len(units) == 2  # its trial's, too
+    assert all(f"\nWorkingDirectory={directory}\n" in text for text in units.values())

@@ -1,15 +1,19 @@
 """Gather what a person needs to understand why a unit is not well.
 
-The log is the unit's own since it was started by us. It is passed on as it is: a service that logs
-its secrets has logged them; whoever shows it masks what it knows.
+The log is the unit's own since it was started by us, its end whole and the rest folded. A service
+that logs its secrets has logged them; they are masked before a line is cut.
 """
 
 import signal
-from typing import Iterable, List
+from typing import Iterable, List, Tuple
 
+from . import logtext
 from .host import Host, UnitView
+from .paths import Paths
+from .redaction import Redactor
 
-LINES = 30
+LINES = 30  # that are shown; they tell more than they are, for what repeats is folded
+READ = 300  # lines of the log
 KILLED, DUMPED = 2, 3  # CLD_KILLED, CLD_DUMPED
 RESULTS = {
     "oom-kill": "the kernel killed it: out of memory",
@@ -24,6 +28,51 @@ RESULTS = {
 def where(unit: str) -> str:
     """Say how the whole log of a unit is read: from the controller, or else on the host."""
     return f"shipit logs PLAYBOOK --limit HOST; on the host: journalctl -u {unit}"
+
+
+# What systemd says by exit status: systemd.exec(5).
+SETUP = {
+    200: "its working directory is missing or closed to it (workdir)",
+    203: "its program cannot be run",
+    217: "its user is missing",
+    226: "a directory that its unit names is missing",
+}
+WRITABLE = (
+    "a service can write to $STATE_DIRECTORY and to shared/ in the app's root; `workdir: shared`"
+    " makes relative paths lead there"
+)
+# Words of a log, each with what to do about it; the first that is there counts.
+ADVICE: Tuple[Tuple[Tuple[str, ...], str], ...] = (
+    (
+        ("attempting to bind", "can't connect to ('", "bind()", "could not bind"),
+        "systemd can listen there for the service: give it a `socket:`",
+    ),
+    (
+        (
+            "read-only file system",
+            "permission denied",
+            "[errno 30]",
+            "[errno 13]",
+            "erofs",
+            "eacces",
+            "unable to open database file",
+            "attempt to write a readonly database",
+        ),
+        WRITABLE,
+    ),
+)
+
+
+def advice(log: str) -> str:
+    """Return what to do about what a log ends with; "" where nothing is known."""
+    lowered = log.lower()
+    return next((hint for words, hint in ADVICE if any(word in lowered for word in words)), "")
+
+
+def headed(what: str, log: str) -> str:
+    """Return what failed after the exception that its log ends with, if there is one."""
+    exception = logtext.exception(log)
+    return f"{exception} - {what}" if exception else what
 
 
 def described(view: UnitView) -> str:
@@ -43,7 +92,8 @@ def described(view: UnitView) -> str:
 def _ended(view: UnitView) -> str:
     if view.exit_code in (KILLED, DUMPED):
         return f"was killed by {_signal_name(view.exit_status)}"
-    return f"ended with exit status {view.exit_status}"
+    why = f" ({SETUP[view.exit_status]})" if view.exit_status in SETUP else ""
+    return f"ended with exit status {view.exit_status}{why}"
 
 
 def _signal_name(number: int) -> str:
@@ -53,11 +103,13 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def of_units(host: Host, views: Iterable[UnitView], since: float) -> str:
+def of_units(paths: Paths, host: Host, views: Iterable[UnitView], since: float) -> str:
     """Return the state and the last log lines of units; `since` in seconds since the epoch."""
-    return "\n".join(line for view in views for line in _of_unit(host, view, since))
+    mask = Redactor(paths)
+    return "\n".join(line for view in views for line in _of_unit(host, view, since, mask))
 
 
-def _of_unit(host: Host, view: UnitView, since: float) -> List[str]:
-    log = host.unit_log(view.name, since=since, lines=LINES).rstrip()
-    return [described(view), log or f"(no log yet; {where(view.name)})"]
+def _of_unit(host: Host, view: UnitView, since: float, mask: Redactor) -> List[str]:
+    log = mask.text(host.unit_log(view.name, since=since, lines=READ)).rstrip()
+    shown = logtext.folded(log)[-LINES:]
+    return [described(view), *(shown or [f"(no log; {where(view.name)} may have more)"])]

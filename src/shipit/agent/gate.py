@@ -304,12 +304,14 @@ def _failure(host: Host, of: Subject, finding: Finding, spell: _Spell, now: floa
     code = "unit-failed" if finding.ill else "check-failed"
     first = ill[0].name if ill else ""
     what = evidence.described(ill[0]) if finding.ill else f"{finding.check}: {finding.wrong}"
+    logs = evidence.of_units(of.paths, host, ill, of.since)
+    whole = f"the whole log: {evidence.where(first)}" if first else ""
     return Failure(
         code,
-        f"{what} ({tries})",
+        evidence.headed(f"{what} ({tries})", logs),
         STEP,
-        hint=finding.hint or (f"the whole log: {evidence.where(first)}" if first else ""),
-        evidence="\n".join([*lines, evidence.of_units(host, ill, of.since)]).strip(),
+        hint=finding.hint or evidence.advice(logs) or whole,
+        evidence="\n".join([*lines, logs]).strip(),
     )
 
 

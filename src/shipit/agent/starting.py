@@ -8,6 +8,7 @@ from .failures import Refused, from_output
 from .gate import Interrupted
 from .host import QUICK, Host
 from .listeners import Endpoint
+from .paths import Paths
 from .protocol import Failure
 from .units import Handover, family
 
@@ -38,6 +39,7 @@ class Starting:
     `interrupted` says, which is asked before each start and while a unit is waited for.
     """
 
+    paths: Paths
     host: Host
     step: str
     since: float  # when the step began, seconds since the epoch
@@ -91,12 +93,13 @@ class Starting:
         """Name the units that are not up, or else all of them, with their logs."""
         views = self.host.show(names)
         ill = [view for view in views.values() if not view.is_active] or list(views.values())
-        logs = evidence.of_units(self.host, ill, self.since)
+        logs = evidence.of_units(self.paths, self.host, ill, self.since)
         return Failure(
             "start-failed",
-            f"{', '.join(view.name for view in ill)} {what}",
+            evidence.headed(f"{', '.join(view.name for view in ill)} {what}", logs),
             self.step,
-            hint=f"see the log below; the whole of it: {evidence.where(ill[0].name)}",
+            hint=evidence.advice(logs)
+            or f"see the log below; the whole of it: {evidence.where(ill[0].name)}",
             evidence=f"{said.rstrip()}\n{logs}".strip(),
         )
 

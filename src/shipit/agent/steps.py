@@ -54,7 +54,7 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
     if to.going_back:  # what was killed may have written units that systemd has not read
         ask(host, "daemon-reload", to.step)
     texts, actions = _planned(paths, host, to)
-    starting = _starting(host, to)
+    starting = _starting(paths, host, to)
     _install(paths, host, texts, actions)
     if actions.reload_first:
         ask(host, "daemon-reload", to.step)
@@ -72,9 +72,9 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
         _forget(paths, host, to, actions.leaving)
 
 
-def _starting(host: Host, to: Switch) -> Starting:
+def _starting(paths: Paths, host: Host, to: Switch) -> Starting:
     patience = to.wanted.gate.deadline if to.wanted else 0.0
-    return Starting(host, to.step, host.wall(), to.limit, patience, to.interrupted)
+    return Starting(paths, host, to.step, host.wall(), to.limit, patience, to.interrupted)
 
 
 def _forget(paths: Paths, host: Host, to: Switch, names: Sequence[str]) -> None:

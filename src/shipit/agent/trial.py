@@ -60,7 +60,7 @@ def prove(
     since, deadline = host.wall(), wanted.gate.deadline
     _lay(paths, host, wanted, opened)
     limit = call_limit(_units(opened), deadline)
-    starting = Starting(host, STEP, since, limit, deadline, interrupted)
+    starting = Starting(paths, host, STEP, since, limit, deadline, interrupted)
     starting.run("start", [door.socket for door in opened])
     starting.run("start", [door.service.name for door in opened])
     tried = gate.subject(paths, host, as_tried(wanted, opened), since, {})

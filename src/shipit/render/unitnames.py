@@ -66,6 +66,8 @@ def about_trial(of: Named, release_path: str) -> dict[str, object]:
 def about(of: Named, unit: str, socket: str, release_path: str) -> dict[str, object]:
     """Return what the template of one of a service's units knows as `service`."""
     service = of.service
+    root = release_path.partition("/releases/")[0]
+    workdir = service.workdir or f"{release_path}/files"
     program, _, arguments = service.command.partition(" ")
     if program and not program.startswith("/"):
         program = f"{release_path}/venv/bin/{program}"
@@ -83,6 +85,7 @@ def about(of: Named, unit: str, socket: str, release_path: str) -> dict[str, obj
         "timer": service.timer,
         "type": "oneshot" if service.is_job else "notify" if service.notify else "exec",
         "is_shared": service.handover == OVERLAP or service.instances > 1,
+        "workdir": workdir if workdir.startswith("/") else f"{root}/{workdir}",
         "restart": service.restart or ("no" if service.is_job else "on-failure"),
         "start_timeout": f"{of.patience:g}s",
         "stop_timeout": f"{service.stop_timeout:g}s",

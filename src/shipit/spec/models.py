@@ -48,6 +48,7 @@ from shipit.spec.values import (
     Variable,
     VarName,
     Words,
+    WorkDirectory,
 )
 
 
@@ -149,6 +150,13 @@ class Service(Model):
         default=30.0,
         description="How long the process may take to stop before it is killed.",
         examples=["30s", "5m"],
+    )
+    workdir: WorkDirectory = Field(
+        default="",
+        description="The directory that the service starts in: an absolute path on the host, or"
+        " `shared` or a path below it for the app's own, which the service can write to and which"
+        " survives releases. Default: the release's files/, where nothing can be written.",
+        examples=["shared", "/var/lib/demoapp"],
     )
     env: Mapping[Variable, EnvValue] = Field(
         default={},

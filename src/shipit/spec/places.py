@@ -25,6 +25,7 @@ SYSTEM_DIRECTORIES = (
     *("/var/tmp", "/var/log", "/var/cache"),  # noqa: S108 - refused
 )
 
+SHARED = "shared"  # below an app's root: what survives releases
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*")  # means the same in units, shells and JSON
 _PATTERN = re.compile(r"[*?\[]")
 _TOLD = 4  # of the files that match a pattern
@@ -55,6 +56,17 @@ def destination(value: object) -> str:
     if not parts or has_control(str(value)) or any(part in ("", ".", "..") for part in parts):
         raise UnfitError("a relative path without . or .. in it", value)
     return "/".join(parts)
+
+
+def work_directory(value: object) -> str:
+    """A directory on the host, or one that is relative to the app's root: shared, shared/web."""
+    expected = "an absolute path on the host, `shared`, or a path below it such as shared/web"
+    parts = value.split("/") if isinstance(value, str) else []
+    if not isinstance(value, str) or not _PLAIN_PATH.fullmatch("/" + value) or ".." in parts:
+        raise UnfitError(expected, value)
+    if not value.startswith("/") and parts[0] != SHARED:
+        raise UnfitError(expected, value)
+    return value.rstrip("/") or "/"
 
 
 def local_file(value: object, folder: Path, *, must_exist: bool) -> Path:

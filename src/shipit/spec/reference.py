@@ -59,8 +59,9 @@ _UNITS = """\
 A service `web` of the app `demoapp` is the unit `demoapp-web.service`, and with `socket` or `timer`
 `demoapp-web.socket` or `demoapp-web.timer`. The templates are in the folder `templates/` of the
 source. A template of one's own (`unit:`) has the same variables, and `service` with `name`, `unit`,
-`socket_unit`, `exec_start`, `socket`, `timer`, `restart`, `start_timeout`, `stop_timeout` and
-`hardening`. It may keep the default and change a block (unit, service, hardening, install):
+`socket_unit`, `exec_start`, `workdir`, `socket`, `timer`, `restart`, `start_timeout`,
+`stop_timeout` and `hardening`. It may keep the default and change a block (unit, service,
+hardening, install):
 
 ```jinja
 {% extends "shipit/service.j2" %}
@@ -72,7 +73,8 @@ LimitNOFILE=65536
 
 By default a service can write only to its own folders, which systemd makes and names in the
 environment: `$STATE_DIRECTORY`, `$CACHE_DIRECTORY`, `$LOGS_DIRECTORY`, `$RUNTIME_DIRECTORY`; and to
-`shared/` in the app's root. It sees no homes, devices or other services' temporary files, gains no
+`shared/` in the app's root. A relative path leads to the release's files/, which is read-only, or
+to the service's `workdir:`. It sees no homes, devices or other services' temporary files, gains no
 privileges, and can't change the kernel. `hardening:` changes or leaves out each of these.
 """
 
