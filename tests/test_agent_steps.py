@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fakemachine import Machine
+from fakemachine import GOOD, Machine
 from fakestory import Story, manifest
 from shipit.agent import ledger, steps
 from shipit.agent.host import QUICK
@@ -85,3 +85,42 @@ def test_a_release_is_called_back_while_it_is_waited_for(tmp_path: Path) -> None
     told.deploy(replace(slow, gate=replace(slow.gate, deadline=10 * told.lease)))
     assert told.outcomes == ["committed", "reverted"]
     assert "lease-expired" in ledger.entries(told.paths)[-1].failure
+
+
+@dataclass
+class Endless(Timed):
+    """Has services that put off their own stop: what is not killed is stopping for ever."""
+
+    endless: set[str] = field(default_factory=set)  # releases
+    killed: list[str] = field(default_factory=list)  # units
+
+    def systemctl(self, verb: str, names: Sequence[str] = (), *, timeout: float = QUICK) -> Done:
+        late = [name for name in names if self._puts_off(name)]
+        if verb not in ("stop", "restart") or not late:
+            return super().systemctl(verb, names, timeout=timeout)
+        for name in late:
+            self.running[name].active = "deactivating"
+        return replace(GOOD, timed_out=True)
+
+    def _puts_off(self, name: str) -> bool:
+        run = self.running.get(name)
+        is_service = name.endswith(".service")
+        return run is not None and is_service and self.release_in(run.text) in self.endless
+
+    def _kill(self, names: list[str]) -> Done:
+        self.killed += names
+        return self._stop(names)
+
+
+def test_a_service_that_puts_off_its_stop_keeps_nobody_from_going_back(tmp_path: Path) -> None:
+    """EXTEND_TIMEOUT_USEC= of sd_notify(3) is every notifying service's to send."""
+    told = Story.at(tmp_path)
+    machine = Endless(told.paths, idle=told.machine.idle)
+    told.machine = machine
+    told.deploy(manifest(told.paths, "r1"))
+    machine.sick.add("r2")
+    machine.endless.add("r2")
+    told.deploy(manifest(told.paths, "r2"))
+    assert told.outcomes == ["committed", "reverted"]
+    assert machine.killed == ["app-web.service"]
+    assert machine.running_releases() == {"r1"}

@@ -9,9 +9,11 @@ from .gate import Interrupted
 from .host import QUICK, Host
 from .listeners import Endpoint
 from .paths import Paths
+from .process import Done
 from .protocol import Failure
 from .units import Handover, family
 
+STOPPING = "deactivating"  # ActiveState of a unit that is told to stop
 STEADY = 1.0  # seconds; one without a socket has to run so long before its predecessor stops
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1  # seconds
 
@@ -24,11 +26,27 @@ def ask(
     Raises:
         Refused: systemctl-failed: it did not, or not in time.
     """
-    done = host.systemctl(verb, names, timeout=timeout)
+    done = _done(host, verb, names, timeout)
     if not done.ok:
         how = "systemd did not answer in time" if done.timed_out else "systemd refused"
         what = f"systemctl {' '.join([verb, *names])}: {how}"
         raise Refused(from_output("systemctl-failed", what, step, done.output))
+
+
+def _done(host: Host, verb: str, names: Sequence[str], timeout: float) -> Done:
+    """Have systemd do something; what is still stopping when the time is over is killed.
+
+    A service with `notify` may put its own stop off without end (EXTEND_TIMEOUT_USEC=), and with
+    it the way back. A restart that waits for the stop goes on after it.
+    """
+    done = host.systemctl(verb, names, timeout=timeout)
+    if not done.timed_out or verb not in ("stop", "restart"):
+        return done
+    late = [name for name, view in host.show(names).items() if view.active == STOPPING]
+    if not late:
+        return done
+    host.systemctl("kill --signal=SIGKILL", late)
+    return host.systemctl("stop" if verb == "stop" else "start", names, timeout=timeout)
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ class Starting:
         if not names:
             return
         self._go_on()
-        done = self.host.systemctl(verb, names, timeout=self.limit)
+        done = _done(self.host, verb, names, self.limit)
         if not done.ok:
             raise Refused(self._failure("did not start", names, done.output))
 
