@@ -363,3 +363,20 @@ def test_the_exception_of_the_log_is_the_headline_and_its_advice_the_hint(gated:
     assert failure is not None
     assert failure.what.startswith("OSError: [Errno 30] Read-only file system: 'a' - app-web")
     assert "`workdir: shared`" in failure.hint
+
+
+def test_what_is_wrong_with_an_answer_is_told_in_few_words(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written down for every answer that differs, and in the end into the ledger."""
+    answers = (
+        Answer(status=200, body=b'{"version": "%s%d"}' % (b"9" * 200_000, n)) for n in range(99)
+    )
+    monkeypatch.setattr(gated.machine, "http", lambda *_args, **_more: next(answers))
+    gated.manifest = replace(gated.manifest, gate=replace(gated.manifest.gate, checks=(HTTP,)))
+    failure = gated.run(deadline=0.2)
+    assert failure is not None
+    assert len(failure.what) < 2 * gate.SHOWN
+    probed = [len(word.detail) for word in gated.said if isinstance(word, Probed)]
+    assert probed
+    assert max(probed) <= 2 * gate.SHOWN + 2

@@ -46,3 +46,21 @@ def test_what_only_looks_like_a_value_stays() -> None:
 
 def test_without_values_nothing_changes() -> None:
     assert Mask([]).cut("a\nb") == "a\nb"
+
+
+def test_only_as_much_of_an_end_is_looked_at_as_a_form_is_long() -> None:
+    """A service that fills its log with beginnings of its secret would hold up the way back."""
+    line = f"ERROR {VALUE[:SHORT] * 100_000} {VALUE[-SHORT:] * 100_000}"
+    made = Mask([VALUE])
+    looked: list[int] = []
+
+    class Counted(str):
+        __slots__ = ()
+
+        def __getitem__(self, part: object) -> str:
+            found = str.__getitem__(self, part)  # type: ignore[index]
+            looked.append(len(found))
+            return found
+
+    made._ends.masked(Counted(line))
+    assert sum(looked) < 3 * len(line)

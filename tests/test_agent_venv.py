@@ -251,3 +251,20 @@ def test_an_interpreter_that_others_can_change_makes_no_venv(paths: Paths, tmp_p
         make(paths, replace(manifest, interpreter=str(theirs)))
     assert caught.value.failure.code == "interpreter-rejected"
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_name_that_is_two_lines_does_not_lead_the_compiler_elsewhere(
+    paths: Paths, tmp_path: Path
+) -> None:
+    """Its second line would be the path of another file, compiled by root into another folder."""
+    made = make(paths, agentmatter.manifest(paths, goods_in(paths, tmp_path)))
+    elsewhere = tmp_path / "elsewhere.py"
+    elsewhere.write_text("x = 1\n")
+    (packages,) = made.glob("lib/*/site-packages")
+    hostile = Path(f"{packages}/a\n{elsewhere}")
+    hostile.parent.mkdir(parents=True)
+    hostile.write_text("x = 1\n")
+    with pytest.raises(Refused) as caught:
+        bytecode.complete(str(made), "", agentmatter.SYSTEM_PYTHON)
+    assert caught.value.failure.code == "bytecode-failed"
+    assert not (tmp_path / "__pycache__").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -186,3 +187,16 @@ def test_a_boot_installs_nothing_that_was_forged(story: Story) -> None:
     assert len(story.machine.calls) > calls
     story._lives(story._boot)
     assert HOSTILE not in installed(story)
+
+
+def test_a_rendered_file_that_a_service_has_blown_up_is_a_changed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mode may let the service write there; a terabyte of zeros takes no room on the disk."""
+    monkeypatch.setattr(releases, "TEXT_LIMIT", 1000)
+    path = tmp_path / "app.ini"
+    path.write_text("[app]\n")
+    os.truncate(path, 10**12)
+    text = releases.read_text(str(path))
+    assert text is not None
+    assert len(text) == releases.TEXT_LIMIT

@@ -47,8 +47,21 @@ def complete(venv: str, previous: str, python: str) -> Tally:
             done, todo = _link_directory(directory, old)
             linked += done
             rest += todo
+    _refuse_unlisted(rest)
     _compile(python, rest)
     return Tally(linked, len(rest))
+
+
+def _refuse_unlisted(sources: List[str]) -> None:
+    """Refuse a name that is no line of a list: the rest of it would be another file's path.
+
+    Raises:
+        Refused: bytecode-failed.
+    """
+    for source in sources:
+        if not source.isprintable():
+            what = f"a wheel brings {source!a}, a name with control characters"
+            raise Refused(Failure("bytecode-failed", what, "build", "find out who made that wheel"))
 
 
 def _same_python(venv: str, previous: str) -> bool:

@@ -162,7 +162,7 @@ def _look(host: Host, of: Subject, spell: _Spell, emit: Emit) -> Finding:
     for check in of.manifest.gate.checks:
         name = described(check)
         answer = ask(host, of, check, min(check.timeout, left))
-        wrong, hint = judge(check, answer), advice(check, answer)
+        wrong, hint = judge(check, answer)[:SHOWN], advice(check, answer)[:SHOWN]
         if spell.told.get(name) != wrong:
             spell.told[name] = wrong
             emit(Probed(name, not wrong, "; ".join(filter(None, [wrong, hint]))))

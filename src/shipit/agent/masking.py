@@ -58,14 +58,18 @@ class _Ends:
             self._by_head.setdefault(form[:SHORT], []).append(form)
             self._by_tail.setdefault(form[-SHORT:], []).append(form)
         self._head, self._tail = _any_of(self._by_head), _any_of(self._by_tail)
+        self._longest = max(map(len, forms), default=0)  # characters
+        self._longest = max(map(len, forms), default=0)
 
     def masked(self, line: str) -> str:
-        for start, head in _found(self._head, line):
-            rest = line[start:]
+        """Look no further from an end than a form is long: a line may be full of beginnings."""
+        end = max(0, len(line) - self._longest)
+        for start, head in _found(self._head, line[end:]):
+            rest = line[end + start :]
             if any(form.startswith(rest) for form in self._by_head[head]):
-                line = line[:start] + MASK
+                line = line[: end + start] + MASK
                 break
-        for start, tail in _found(self._tail, line):
+        for start, tail in _found(self._tail, line[: self._longest]):
             first = line[: start + SHORT]
             if any(form.endswith(first) for form in self._by_tail[tail]):
                 return MASK + line[start + SHORT :]

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from typing import Dict, Iterable, List, Optional
 
-from . import files, ledger
+from . import files, ledger, protocol
 from .codec import from_json
 from .contents import Manifest
 from .failures import Refused
@@ -17,6 +17,7 @@ from .paths import Paths
 from .protocol import Failure
 
 MANIFEST_MODE = 0o600  # it holds digests of env files, and a short secret could be guessed by them
+TEXT_LIMIT = protocol.LINE_LIMIT  # characters; all texts of a release come in one line
 
 
 def manifest(paths: Paths, release: str) -> Optional[Manifest]:
@@ -187,9 +188,13 @@ def digest(text: str) -> str:
 
 
 def read_text(path: str) -> Optional[str]:
-    """Return a file's text; None when there is no such file."""
+    """Return a file's text, as much as one of ours can have; None when there is no such file.
+
+    A service may write to a rendered file whose mode lets it. One that it has blown up is cut: it
+    is a changed file, and no digest fits it.
+    """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            return stream.read()
+            return stream.read(TEXT_LIMIT)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
