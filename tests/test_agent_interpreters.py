@@ -206,3 +206,15 @@ def test_a_name_without_a_folder_is_no_interpreter() -> None:
 
 def test_the_python_of_this_system_is_used() -> None:
     assert interpreters.rejected("/usr/bin/python3") is None
+
+
+def test_a_folder_of_thousands_of_pythons_is_looked_into_a_little(tmp_path: Path) -> None:
+    """Below /opt it may be another user's: the answer to a controller has to stay an answer."""
+    (tmp_path / "bin").mkdir()
+    for number in range(500):
+        program = tmp_path / "bin" / f"python3.{number}"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    failure = Failure("interpreter-rejected", "no", "")
+    found = interpreters.find(str(tmp_path / "c"), [str(tmp_path / "bin")], lambda _: failure)
+    assert len(found.rejected) == interpreters.PYTHONS_AT_MOST

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipit.agent import listeners
+from shipit.agent import listeners, processes
 from shipit.agent.listeners import Endpoint, occupied, parse, wanted
 
 if TYPE_CHECKING:
@@ -77,3 +77,63 @@ def test_the_unit_is_read_from_the_cgroup(tmp_path: Path) -> None:
     (owner,) = occupied([endpoint], str(tmp_path))[endpoint]
     assert str(owner) == "nginx (process 17, nginx.service)"
     assert listeners.occupied([made("127.0.0.2:8080")], str(tmp_path)) == {}
+
+
+# --- what another user writes into /proc -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x\ny", "x\na b c zz e f 7 8", "x\n0: 2 0 10000 1 1 7 y"])
+def test_no_name_of_a_socket_breaks_the_look_at_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The kernel lists a socket under the name that its owner has chosen, ends of lines and all."""
+    monkeypatch.chdir(tmp_path)
+    endpoint = made(str(tmp_path / "web.sock"))
+    with socket.socket(socket.AF_UNIX) as hostile, socket.socket(socket.AF_UNIX) as server:
+        hostile.bind(name)
+        hostile.listen()
+        assert occupied([endpoint]) == {}
+        assert list(listeners.connected_to_path(endpoint.path)) == []
+        server.bind(endpoint.path)
+        server.listen()
+        assert {owner.pid for owner in occupied([endpoint])[endpoint]} == {os.getpid()}
+
+
+def test_a_name_in_another_root_is_not_the_socket_here(tmp_path: Path) -> None:
+    net = tmp_path / "net"
+    net.mkdir()
+    row = "0: 00000002 00000000 00010000 0001 01 7 {}\n"
+    (net / "unix").write_text("head\n" + row.format(tmp_path / "web.sock"))
+    for name in ("tcp", "tcp6"):
+        (net / name).write_text("head\n")
+    assert occupied([made(str(tmp_path / "web.sock"))], str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "place", "unit"),
+    [
+        ("/init.scope", "/system.slice/web.service", "web.service"),
+        ("/init.scope", "/system.slice/web.service/worker", "web.service"),
+        ("/init.scope", "/system.slice/system-web.slice/web@1.service", "web@1.service"),
+        (
+            "/init.scope",
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service",
+            "user@1000.service",
+        ),
+        ("/init.scope", "/system.slice/docker-1.scope/system.slice/web.service", "docker-1.scope"),
+        (
+            "/system.slice/docker-1.scope/init.scope",
+            "/system.slice/docker-1.scope/system.slice/web.service",
+            "web.service",
+        ),
+        ("/", "/system.slice/web.service", "web.service"),
+        ("/init.scope", "/user.slice", ""),
+    ],
+)
+def test_nobody_s_own_manager_has_units_of_the_system(
+    tmp_path: Path, first: str, place: str, unit: str
+) -> None:
+    for pid, where in (("1", first), ("17", place)):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "cgroup").write_text(f"9:name=systemd:{where}\n0::{where}\n")
+    assert processes.unit_of("17", str(tmp_path)) == unit

@@ -6,6 +6,7 @@ Answers are kept until the file changes, so that asking again starts no process.
 """
 
 import functools
+import itertools
 import json
 import os
 import re
@@ -23,7 +24,8 @@ TIMEOUT = 10.0  # seconds for all of them together
 CODE = "interpreter-rejected"
 SYSCONFIG_SINCE = 10  # Python's minor version
 DISTUTILS = ("distutils", "dist.py")  # Debian splits the package: __init__.py is there without it
-NAME = re.compile(r"python3(\.\d+)?")
+NAME = re.compile(r"python3(\.\d{1,3})?")
+PYTHONS_AT_MOST, ENTRIES_AT_MOST = 32, 50_000  # of one folder
 LIBRARY = re.compile(r"(python|pypy)3\.\d+$|libpython3")
 LIBRARY_PARTS = ("", "encodings", "lib-dynload", "os.py")  # of a folder; a file has none
 QUESTION = (
@@ -151,14 +153,24 @@ def _candidates(directories: List[str]) -> Iterator[str]:
     An upgrade of the system moves `python3` to the next version under a venv's feet.
     """
     for directory in directories:
-        try:
-            names = sorted(filter(NAME.fullmatch, os.listdir(directory)))
-        except OSError:
-            continue
-        for name in sorted(names, key=len, reverse=True):
+        for name in sorted(sorted(_names(directory)), key=len, reverse=True):
             path = os.path.join(directory, name)
             if os.access(path, os.X_OK):
                 yield path
+
+
+def _names(directory: str) -> List[str]:
+    """Return what is called like a Python there, not more than anybody needs.
+
+    Below /opt a folder may be another user's, and hold as many files as he likes.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            some = itertools.islice(entries, ENTRIES_AT_MOST)
+            found = (entry.name for entry in some if NAME.fullmatch(entry.name))
+            return list(itertools.islice(found, PYTHONS_AT_MOST))
+    except OSError:
+        return []
 
 
 def _judged(candidates: Iterable[str], judge: Judge) -> Tuple[List[str], Tuple[Failure, ...]]:

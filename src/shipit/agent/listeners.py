@@ -6,6 +6,8 @@ stream sockets in this network namespace. Starts no process.
 
 import ipaddress
 import os
+import re
+import stat
 from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
@@ -18,6 +20,8 @@ CONNECTED = "03"  # SS_CONNECTED in /proc/net/unix
 ACCEPTING = 0x10000  # __SO_ACCEPTCON in /proc/net/unix's flags
 WILDCARD = ipaddress.IPv6Address("::")
 IPV6_BYTES = 16
+# Num: RefCount Protocol Flags Type St Inode Path
+UNIX_ROW = re.compile(r"[0-9a-f]+:(?: [0-9A-F]+){5} [0-9]+ (/\S+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,8 @@ def connected_to_port(port: int, peers: Iterable[int], proc: str = "/proc") -> I
 
 def connected_to_path(path: str, proc: str = "/proc") -> Iterator[str]:
     """Yield the inodes of connections to a unix socket, taken or waiting, whoever made them."""
-    for fields in _rows(os.path.join(proc, "net", "unix")):
-        if fields[5] == CONNECTED and fields[7:] == [path]:
+    for name, fields in _unix_rows(proc):
+        if name == path and fields[5] == CONNECTED:
             yield fields[6]
 
 
@@ -126,9 +130,29 @@ def _listening(proc: str) -> Iterator[Tuple[str, Endpoint]]:
             if fields[3] == LISTENING:
                 host, _, port = fields[1].partition(":")
                 yield fields[9], Endpoint(_address(host), int(port, 16))
+    for name, fields in _unix_rows(proc):
+        if int(fields[3], 16) & ACCEPTING and _is_socket(name):
+            yield fields[6], Endpoint(path=name)
+
+
+def _is_socket(path: str) -> bool:
+    """Whether there is a socket; anybody may have bound one of that name in a root of his own."""
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _unix_rows(proc: str) -> Iterator[Tuple[str, List[str]]]:
+    """Yield the path of each unix socket that has one, and the fields before it.
+
+    The path is whatever its owner has chosen, with the ends of lines in it: what does not look
+    like a row is a part of one.
+    """
     for fields in _rows(os.path.join(proc, "net", "unix")):
-        if len(fields) > 7 and int(fields[3], 16) & ACCEPTING:  # noqa: PLR2004 - with a path
-            yield fields[6], Endpoint(path=fields[7])
+        found = UNIX_ROW.fullmatch(" ".join(fields))
+        if found:
+            yield found.group(1), fields
 
 
 def _rows(path: str) -> List[List[str]]:

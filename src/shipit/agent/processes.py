@@ -2,9 +2,10 @@
 
 import os
 import re
-from typing import List, Set
+from typing import Dict, List, Set
 
-UNIT = re.compile(r"[^/]+\.(?:service|socket|scope)$")
+UNIT = re.compile(r"[^/]+\.(?:service|socket|scope)")
+OF_FIRST = "/init.scope"  # where the first process lies, below the top of systemd's tree
 
 
 def of_unit(unit: str, proc: str = "/proc") -> List[str]:
@@ -13,12 +14,27 @@ def of_unit(unit: str, proc: str = "/proc") -> List[str]:
 
 
 def unit_of(pid: str, proc: str = "/proc") -> str:
-    """Return systemd's unit that a process belongs to, "" for none."""
-    for line in read(pid, "cgroup", proc).splitlines():
-        match = UNIT.search(line)
-        if match:
-            return match.group()
+    """Return the system's unit that a process belongs to, "" for none.
+
+    Of several on the way to it the first one counts. Who has been given a part of the tree (a
+    user's own manager, a container) names what lies below as he likes.
+    """
+    tops = _places("1", proc)
+    for tree, place in _places(pid, proc).items():
+        top = tops.get(tree, "")
+        top = top[: -len(OF_FIRST)] if top.endswith(OF_FIRST) else ""
+        below = place[len(top) :] if place.startswith(f"{top}/") else place
+        units = filter(UNIT.fullmatch, below.split("/"))
+        found = next(units, "")
+        if found:
+            return found
     return ""
+
+
+def _places(pid: str, proc: str) -> Dict[str, str]:
+    """Return where a process lies in each tree of control groups."""
+    rows = (line.split(":", 2) for line in read(pid, "cgroup", proc).splitlines())
+    return {row[1]: row[2] for row in rows if len(row) == 3}  # noqa: PLR2004 - id, tree, place
 
 
 def sockets_of(pid: str, proc: str = "/proc") -> Set[str]:
