@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import agentmatter
-from shipit.agent import names
+from shipit.agent import accounts, names
 from shipit.agent.paths import Paths
 
 if TYPE_CHECKING:
@@ -102,3 +103,16 @@ def test_a_new_disk_is_empty(named: names.Named) -> None:
     put(named, "/var/lib/demo/lost+found/x/file")
     Path(f"{named.top}/var/lib/demo/data").touch()
     assert codes(stranger) == ["directory-taken"]
+
+
+def test_a_comment_alone_makes_no_account_of_ours(
+    named: names.Named, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users may change their own comment where chfn lets them."""
+    homes = {"/nonexistent": [], "/home/demo": ["user-taken"]}
+    for home, told in homes.items():
+        account = pwd.struct_passwd(("demo", "x", 1001, 1001, "shipit,,,", home, "/bin/sh"))
+        monkeypatch.setattr(accounts, "user", lambda _name, found=account: found)
+        manifest = replace(named.manifest, user="demo")
+        found = names.problems(replace(named, manifest=manifest, texts={}))
+        assert [each.code for each in found] == told

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shipit import spec
+from shipit.agent import codec, protocol
 from shipit.errors import InputError
 
 MISTAKES = Path(__file__).parent / "mistakes"
@@ -335,3 +336,13 @@ def test_every_example_is_good(playbook: Path) -> None:
             if key.startswith("socket_"):
                 service["socket"] = "/run/a.sock"
             spec.typed(draft, {**draft.values, "services": {"a": service}})
+
+
+@pytest.mark.parametrize("name", ["shipit", "shipit-foo", "shipit-recover"])
+def test_an_app_has_no_name_that_drives_another_app(playbook: Path, name: str) -> None:
+    """App `shipit-foo` with service `bar` has the unit that drives the deploys of `foo-bar`."""
+    said = refused(playbook, FULL.replace("app: demoapp", f"app: {name}"))
+    assert "expected another name" in said
+    with pytest.raises(ValueError, match="app can't be"):
+        codec.from_json(protocol.Hello, {"app": name, "root": "/opt/x"})
+    assert codec.from_json(protocol.Hello, {"app": "shipitfoo", "root": "/x"}).app == "shipitfoo"

@@ -42,7 +42,8 @@ RELEASE_OR_NONE = matching(rf"({_RELEASE})?")
 RELEASES = each_matching(_RELEASE)
 TXN = matching(r"[A-Za-z0-9-]{1,64}")
 TXN_OR_NONE = matching(r"[A-Za-z0-9-]{0,64}")
-APP = matching(r"[a-z][a-z0-9-]{0,30}")
+# Units that are called shipit-<app> drive the deploys of other apps.
+APP = matching(r"(?!shipit(-|$))[a-z][a-z0-9-]{0,30}")
 SERVICES = each_matching(r"[a-z][a-z0-9-]{0,30}")
 HEX = matching(r"([0-9a-f]{2}){0,64}")
 WORD = matching(r"[a-z][a-z0-9-]{0,63}")  # kebab-case: a code, a kind of run

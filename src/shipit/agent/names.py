@@ -18,6 +18,7 @@ from .protocol import Failure
 
 STEP = "preflight"
 MARK = "shipit"  # the comment of the accounts that shipit makes
+NOWHERE = "/nonexistent"  # the home of a system user that has none (Debian policy 9.2.3)
 # systemd.exec(5): what a service's user gets below these. Not ConfigurationDirectory: it stays.
 DIRECTORIES = {
     "StateDirectory": "/var/lib",
@@ -146,7 +147,8 @@ def _account(named: Named) -> Iterator[Failure]:
 
 def _is_ours(named: Named, account: pwd.struct_passwd) -> bool:
     """Whether shipit has made an account, or a release here runs as it."""
-    if account.pw_gecos.partition(",")[0] == MARK:
+    # Some systems let users change their own comment (chfn), and none lets them change the home.
+    if (account.pw_gecos.partition(",")[0], account.pw_dir) == (MARK, NOWHERE):
         return True
     there = (releases.manifest(named.paths, each) for each in releases.listed(named.paths))
     return any(each is not None and each.user == account.pw_name for each in there)

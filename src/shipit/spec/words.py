@@ -20,6 +20,7 @@ UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # in seconds
 LONGEST = 24 * 3600.0  # seconds; a longer wait is a slip of the pen
 RESTARTS = ("no", "on-success", "on-failure", "on-abnormal", "on-watchdog", "on-abort", "always")
 HANDOVERS = (OVERLAP, RESTART)
+OWN_UNITS = "shipit-"  # shipit-<app>.service drives a deploy of any app
 TAKEN_APPS = ("shipit", "systemd", "dbus")  # their names would meet units and folders of others
 RESERVED = ("app", "root", "user", "release", "inventory_hostname", "group_names")
 # What systemd.exec(5) lists under sandboxing and the like; the defaults are in templates/.
@@ -129,6 +130,8 @@ def name(value: object) -> str:
 def app_name(value: object) -> str:
     if value in TAKEN_APPS:
         raise UnfitError(f"another name: {value} is the name of a part of the system", value)
+    if isinstance(value, str) and value.startswith(OWN_UNITS):
+        raise UnfitError(f"another name: units called {OWN_UNITS}* are shipit's own", value)
     return name(value)
 
 
