@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import agentmatter
 from agentmatter import NoSystemd
 from shipit.agent import journal, ledger, preflight, releases, staging
 from shipit.agent.channel import Gone
-from shipit.agent.contents import Manifest, Rendered
+from shipit.agent.contents import Check, Gate, Manifest, Rendered
 from shipit.agent.failures import Refused
 from shipit.agent.machine import State
 from shipit.agent.paths import Paths
@@ -81,6 +82,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     (tmp_path / "units").mkdir()
     if not booted():  # the law is about hosts; this machine may be run by something else
         monkeypatch.setattr(preflight, "SYSTEMD_RUNS", "/")
+        monkeypatch.setattr(preflight, "SYSTEM_BUS", "/")
     tmp_path.chmod(0o755)
     for folder in tmp_path.parents:
         if folder.is_relative_to("/tmp/pytest-of-root"):
@@ -375,3 +377,56 @@ def test_a_socket_of_nobody_s_is_refused_before_anything_is_sent(place: Stage) -
         ("no-user", "there is no user no-such-user to give a socket to"),
         ("no-group", "there is no group no-such-group to give a socket to"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"smoke": ("demoapp",)}, "the smoke command cannot be run"),
+        ({"gate": Gate((Check("command", "demoapp"),), 0.25, 10.0, 0.0)}, "a command check cannot"),
+        ({"gate": Gate((Check("tcp", "127.0.0.1:1"),), 0.25, 10.0, 0.0)}, ""),
+    ],
+)
+def test_a_host_without_a_system_bus_runs_no_command_of_an_app(
+    place: Stage, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], says: str
+) -> None:
+    monkeypatch.setattr(preflight, "SYSTEM_BUS", str(place.folder / "no-bus"))
+    found = preflight.survey(place.paths, place.host, Survey(place.manifest(**asked), 0, TEXTS))
+    assert [each.code for each in found] == ["no-system-bus"] * bool(says)
+    assert says in "".join(each.what for each in found)
+    assert all("apt-get install dbus" in each.hint for each in found)
+
+
+# --- unix sockets ------------------------------------------------------------------------------
+
+
+def socket_problems(place: Stage, path: str, service: str) -> list[str]:
+    texts = {"units/demo-web.socket": f"[Socket]\nListenStream={path}\n"}
+    texts["units/demo-web.service"] = service
+    subject = preflight.Subject(place.paths, place.host, place.manifest(), texts, ())
+    found = preflight.problems(subject)
+    return [each.what for each in found if each.code == "socket-untrusted"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode"), [("nobody", 0o755), ("root", 0o775), ("root", 0o777), ("root", 0o1777)]
+)
+def test_a_socket_in_a_folder_of_others_is_refused(place: Stage, owner: str, mode: int) -> None:
+    """A link in its place would have systemd give away what it leads to: /etc/shadow."""
+    folder = place.folder / "sockets"
+    folder.mkdir()
+    shutil.chown(folder, owner)
+    folder.chmod(mode)
+    (what,) = socket_problems(place, f"{folder}/web.sock", "[Service]\nUser=nobody\n")
+    assert str(folder) in what
+
+
+@pytest.mark.parametrize("folder", ["/run/demo-web", "/run/demo-web/deeper"])
+def test_a_socket_in_a_folder_that_the_service_will_own_is_refused(
+    place: Stage, folder: str
+) -> None:
+    service = "[Service]\nUser={}\nRuntimeDirectory=demo-web\n"
+    (what,) = socket_problems(place, f"{folder}/x.sock", service.format("nobody"))
+    assert "RuntimeDirectory=demo-web" in what
+    assert socket_problems(place, f"{folder}/x.sock", service.format("root")) == []
+    assert socket_problems(place, "/run/demo-web.sock", service.format("nobody")) == []

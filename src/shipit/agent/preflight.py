@@ -32,6 +32,7 @@ RESERVED_INODES = 1000
 UNPACKED = 4
 BYTES_PER_FILE = 4096  # of compressed wheel; measured 8 KiB a file, half as much with bytecode
 SYSTEMD_RUNS = "/run/systemd/system"  # sd_booted(3)
+SYSTEM_BUS = "/run/dbus/system_bus_socket"  # systemd-run --wait needs it
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class Subject:
 
 def problems(subject: Subject) -> Tuple[Failure, ...]:
     """Return everything that is in the way; nothing is good."""
-    checks = (_root, _dests, _machine, _room, _names, _times, _sockets, _ports)
+    checks = (
+        *(_root, _dests, _machine, _bus, _room),
+        *(_names, _times, _sockets, _socket_folders, _ports),
+    )
     return tuple(problem for check in checks for problem in check(subject))
 
 
@@ -96,6 +100,16 @@ def _machine(subject: Subject) -> Iterator[Failure]:
     if not accounts.user(manifest.user) and not process.program("useradd"):
         what = f"there is no user {manifest.user}, and no useradd to make it with"
         yield _problem("no-user", what, f"make the user {manifest.user} by hand")
+
+
+def _bus(subject: Subject) -> Iterator[Failure]:
+    """Find out whether what is run in a transient unit can be waited for."""
+    manifest = subject.manifest
+    kinds = [check.kind for check in manifest.gate.checks]
+    if (manifest.smoke or "command" in kinds) and not os.path.exists(SYSTEM_BUS):
+        wanted = "the smoke command" if manifest.smoke else "a command check"
+        what = f"{wanted} cannot be run: this host has no system bus ({SYSTEM_BUS} is missing)"
+        yield _problem("no-system-bus", what, "install and start it: apt-get install dbus")
 
 
 # --- room --------------------------------------------------------------------------------------
@@ -193,6 +207,29 @@ def _sockets(subject: Subject) -> Iterator[Failure]:
             yield _problem("no-user", f"there is no user {user} to give a socket to", hint)
         if group and group != subject.manifest.user and accounts.group_id(group) is None:
             yield _problem("no-group", f"there is no group {group} to give a socket to", hint)
+
+
+def _socket_folders(subject: Subject) -> Iterator[Failure]:
+    """Refuse a unix socket in a folder that others than root can change.
+
+    systemd makes the socket, and then gives it to its owner by a chown(2) that follows links: who
+    can put a link in its place is given the file that it leads to.
+    """
+    given = [each for each in names.wanted(subject.texts) if each.user not in ("", "root")]
+    for endpoint in _endpoints(subject.texts):
+        folder = os.path.dirname(os.path.normpath(endpoint.path))
+        if not endpoint.path:
+            continue
+        seen = [str(each) for each in approot.weaknesses(folder)]
+        seen += [
+            f"{each.unit} gives {each.path} to {each.user} ({each.setting})"
+            for each in given
+            if f"{folder}/".startswith(f"{each.path}/")
+        ]
+        if seen:
+            what = f"the socket {endpoint} lies where others than root can replace it: {seen[0]}"
+            hint = f"let it lie in a folder that root alone writes: /run/{subject.paths.app}.sock"
+            yield _problem("socket-untrusted", what, hint)
 
 
 def _ports(subject: Subject) -> Iterator[Failure]:

@@ -41,7 +41,6 @@ from .redaction import Redactor
 SMOKE_TIMEOUT = 60.0  # seconds
 USER_TIMEOUT = 30.0  # seconds
 RECURSIVE_ERRORS_SINCE = 250  # systemd's version
-NOWHERE = "/nonexistent"  # the home of a system user that has none (Debian policy 9.2.3)
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
 ENV_MODE, ENV_DIRECTORY_MODE = 0o600, 0o700
 
@@ -234,7 +233,15 @@ def ensure_user(host: Host, user: str) -> None:
     if accounts.user(user):
         return
     shell = next((path for path in NO_LOGIN if os.path.exists(path)), NO_LOGIN[-1])
-    argv = ["useradd", "--system", "--no-create-home", "--home-dir", NOWHERE, "--shell", shell]
+    argv = [
+        "useradd",
+        "--system",
+        "--no-create-home",
+        "--home-dir",
+        names.NOWHERE,
+        "--shell",
+        shell,
+    ]
     argv += ["--user-group", "--comment", names.MARK]
     done = host.run([*argv, user], timeout=USER_TIMEOUT)
     if not done.ok and not accounts.user(user):
