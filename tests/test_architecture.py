@@ -54,6 +54,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "decision": (
         "phase",
         "appservers",
+        "serveroptions",
         "plan",
         "rollbacks",
         "programs",

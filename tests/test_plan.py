@@ -273,9 +273,33 @@ def test_a_port_that_a_check_asks_and_no_socket_has_is_told_with_who_may_listen_
     asked = contents.Gate((contents.Check("http", "http://127.0.0.1:8000/"),), 0.1, 1.0, 0.1)
     alone = replace(made, units=made.units[1:], gate=asked)
     texts = {f"units/{WEB}": "[Service]\nExecStart=/x/bin/demo-server\n"}
-    (note,) = compare("web1", Wanted(alone, texts, {}), facts(made)).notes
+    (note,) = compare("web1", Wanted(alone, texts, {}), facts(alone)).notes
     assert note.startswith("port 8000")
     assert "if web listens there, connections are refused" in note
     held = replace(alone, units=made.units)
     texts |= {f"units/{SOCKET}": "[Socket]\nListenStream=8000\n"}
-    assert compare("web1", Wanted(held, texts, {}), facts(made)).notes == ()
+    assert compare("web1", Wanted(held, texts, {}), facts(held)).notes == ()
+
+
+def test_an_option_that_gets_in_the_way_of_a_handover_is_told_by_service() -> None:
+    made = manifest()
+    gunicorn = replace(made.app_wheel, name="gunicorn", version="20.1.0")
+    texts = {f"units/{unit.name}": "" for unit in made.units}
+    texts[f"units/{WEB}"] = "ExecStart=/x/bin/gunicorn demo:app --bind :80\n"
+    texts[f"units/{SOCKET}"] = "[Socket]\nListenStream=80\n"
+    wanted = Wanted(replace(made, wheels=(gunicorn,)), texts, {})
+    notes = compare("web1", wanted, facts(made)).notes
+    assert [note.partition(",")[0] for note in notes] == [
+        "web: gunicorn 20.1.0",
+        "web: --bind makes gunicorn listen by itself",
+    ]
+
+
+def test_another_gate_is_told() -> None:
+    made = manifest()
+    check = contents.Check("http", "http://10.0.0.9/", headers={"Host": "www.example.com"})
+    changed = replace(made, id="1.2.3-00000009", gate=replace(made.gate, checks=(check,)))
+    texts = {f"units/{unit.name}": "" for unit in made.units}
+    notes = compare("web1", Wanted(changed, texts, {}), facts(made)).notes
+    assert any("`health:`" in note for note in notes)
+    assert compare("web1", Wanted(changed, texts, {}), facts(changed)).notes == ()

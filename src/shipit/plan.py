@@ -17,6 +17,7 @@ from shipit.agent.contents import OVERLAP, RESTART, lasting
 from shipit.appservers import gap, unheld
 from shipit.bundle.wheel import is_older
 from shipit.errors import HostError
+from shipit.serveroptions import remarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -279,10 +280,14 @@ def _gaps(wanted: Wanted) -> Iterator[str]:
     texts, units = _unit_texts(wanted), wanted.manifest.units
     sockets = {unit.service: texts[unit.name] for unit in units if unit.name.endswith(".socket")}
     said = {}
+    versions = _packages(wanted.manifest)
     for service, unit in {unit.service: unit for unit in units if unit.watched}.items():
         found = _COMMAND.search(texts[unit.name])
         command, overlaps = found.group(1) if found else "", unit.handover == OVERLAP
-        said[service] = gap(command, has_socket=service in sockets, overlaps=overlaps)
+        held = service in sockets
+        said[service] = gap(command, has_socket=held, overlaps=overlaps)
+        for text in remarks(command, versions, socket=held, overlap=overlaps):
+            yield f"{service}: {text}"
     yield from (f"{service}: {text}" for service, text in said.items() if text)
     unknown = [service for service, text in said.items() if not text and service not in sockets]
     who = " or ".join(unknown)
@@ -297,6 +302,8 @@ def _gaps(wanted: Wanted) -> Iterator[str]:
 def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
     if facts.recovered:
         yield facts.recovered
+    if facts.current and facts.current.gate != new.gate:
+        yield "what a release needs to count as healthy (`health:`) changes"
     if facts.current and facts.current.adopted is not None:
         yield f"first release on this host: a failure leaves `current` at {facts.current.adopted}"
     elif facts.current is None:

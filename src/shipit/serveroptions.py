@@ -1,0 +1,91 @@
+"""Find options of a command that get in the way of a hand-over, and what to write instead. Pure."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PATIENT_GUNICORN, CONTROLLED_GUNICORN = (27,), (25, 1)  # docs/recipes.md
+_PROGRAM = re.compile(r"(?:\S*?python[\d.]*\s+-m\s+)?\S*?([^/\s]+)(?:\s|$)")
+_PID = ("--pid", "--pidfile", "--pid-file", "--pidfile2")
+_SHORT_PID = {"gunicorn": ("-p",), "hypercorn": ("-p",)}
+_CONTROL = ("--master-fifo", "--unix-control", "--rpc-socket")
+_LISTEN: Mapping[str, tuple[tuple[str, ...], str]] = {  # options, what to write instead
+    "uvicorn": (("--port", "--host", "--uds"), "write --fd 3"),
+    "gunicorn": (("--bind", "-b"), "leave it out: gunicorn finds the socket by itself"),
+    "hypercorn": (("--bind", "-b", "--insecure-bind"), "write --bind fd://3"),
+    "daphne": (("--port", "-p", "--bind", "-b", "--unix-socket", "-u"), "write --fd 3"),
+    "uwsgi": (("--http", "--http-socket", "--socket"), "leave it out: uWSGI finds the socket"),
+}
+_FROM_SYSTEMD = ("fd://", "fd=", "fileno=")
+
+
+def remarks(
+    command: str, versions: Mapping[str, str], *, socket: bool, overlap: bool
+) -> Iterator[str]:
+    """Yield what is wrong with the options of a command.
+
+    Args:
+        command: its program first, or `python -m` and a module.
+        versions: of the packages in the venv, by name.
+        socket: whether systemd listens for it.
+        overlap: whether two releases of it run at the same time.
+    """
+    found = _PROGRAM.match(command)
+    program = found.group(1) if found else ""
+    given = dict(_options(command))
+    if overlap:
+        yield from _shared_files(program, given)
+    if program == "gunicorn":
+        yield from _of_gunicorn(given, versions.get("gunicorn", ""), overlap=overlap)
+    options, instead = _LISTEN.get(program, ((), ""))
+    for option in options if socket else ():
+        if option in given and not given[option].startswith(_FROM_SYSTEMD):
+            yield (
+                f"{option} makes {program} listen by itself, beside the `socket` that systemd has:"
+                f" {instead}"
+            )
+
+
+def _options(command: str) -> Iterator[tuple[str, str]]:
+    """Yield options with their values: `--bind x`, `--bind=x` and `-bx` are the same."""
+    words = [*command.split(), ""]
+    for word, following in pairwise(words):
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            yield name, value if equals else following
+        elif re.match(r"-[a-zA-Z]", word):
+            yield word[:2], word[2:] or following
+
+
+def _shared_files(program: str, given: Mapping[str, str]) -> Iterator[str]:
+    for option in (*_PID, *_SHORT_PID.get(program, ())):
+        if option in given:
+            yield (
+                "two releases run at the same time, and the second finds the pid file of the first:"
+                f" leave {option} out, systemd knows the process"
+            )
+    for option in _CONTROL:
+        if option in given:
+            yield (
+                f"two releases run at the same time, and {option} is one file for both: leave it"
+                " out"
+            )
+
+
+def _of_gunicorn(given: Mapping[str, str], version: str, *, overlap: bool) -> Iterator[str]:
+    number = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    if overlap and number >= CONTROLLED_GUNICORN and "--no-control-socket" not in given:
+        yield (
+            f"gunicorn {version} has a control socket, one file for two releases that run at the"
+            " same time: write --no-control-socket"
+        )
+    if number and number < PATIENT_GUNICORN:
+        yield (
+            f"gunicorn {version}, told to stop, may drop connections that it has accepted: lock"
+            f" gunicorn {PATIENT_GUNICORN[0]} or later, which answers them first"
+        )
