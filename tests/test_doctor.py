@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from shipit.agent import protocol
-from shipit.doctor import Finding, of_facts
+from shipit.doctor import Finding, of_facts, of_status
 from test_plan import facts
 
 
@@ -38,3 +40,19 @@ def test_a_python_that_is_not_used_is_told_with_the_reason() -> None:
     rejected = (protocol.Failure("interpreter-rejected", why, ""),)
     python = found(replace(facts(), rejected=rejected), "python")
     assert why in python.detail
+
+
+@pytest.mark.parametrize(
+    ("drift", "way_out"),
+    [
+        ("/opt/demo/releases/1/env/web.env was changed", "deploy the release again"),
+        ("/opt/demo/releases/1/venv/lib/x.py was changed", "deploy it with any change"),
+        ("/var/lib/shipit/demo/blobs/00 (x.whl) is missing or was changed", "put the wheel back"),
+        ("/etc/x.conf changes demo-web.service: it is no part of the release", "remove that file"),
+        ("a was changed on the disk since systemd read it (daemon-reload)", "systemctl daemon"),
+    ],
+)
+def test_the_way_out_of_drift_is_one_that_works(drift: str, way_out: str) -> None:
+    status = protocol.Status("1", "1", "", "", (), (drift,), None, "")
+    (finding,) = of_status("web1", status)
+    assert finding.mend.startswith(way_out) or way_out in finding.mend

@@ -303,3 +303,15 @@ def test_another_gate_is_told() -> None:
     notes = compare("web1", Wanted(changed, texts, {}), facts(made)).notes
     assert any("`health:`" in note for note in notes)
     assert compare("web1", Wanted(changed, texts, {}), facts(changed)).notes == ()
+
+
+def test_an_env_file_that_was_changed_on_the_host_is_put_right() -> None:
+    made = manifest()
+    texts = {f"units/{unit.name}": "" for unit in made.units}
+    units = {unit.name: "" for unit in made.units}
+    wanted = Wanted(made, texts, {"web": {"PORT": "digest"}})
+    said = replace(facts(made), units=units)
+    untouched = replace(said, env={"web": {"PORT": "digest"}})
+    changed = replace(said, env={"web": {"PORT": "another"}})
+    assert compare("web1", wanted, untouched).action is Action.NOTHING
+    assert compare("web1", wanted, changed).action is not Action.NOTHING

@@ -71,7 +71,7 @@ def _look_at(
         yield from of_facts(name, said)
     checks = hosts.each(lambda _, session: session.status(protocol.AskStatus()))
     for name, status in checks.items():
-        yield from _of_status(name, status)
+        yield from of_status(name, status)
     try:
         made = offers(wanted, hosts, attempt, recover=False) if wanted else {}
         for name, answer in surveyed(made, hosts).items() if made else ():
@@ -123,9 +123,19 @@ def of_facts(name: str, facts: protocol.Facts) -> Iterator[Finding]:
         yield Finding(name, "lock", ok=False, detail=detail, mend=mend)
 
 
-def _of_status(name: str, status: protocol.Status) -> Iterator[Finding]:
-    mend = "deploy the release again, or take the change back"
+_USUAL_WAY_OUT = "deploy the release again, or take the change back"
+# Of drift that a deploy of the same release does not put right, by words of its sentence.
+_WAYS_OUT = (
+    ("/venv", "deploy it with any change (it gets a directory of its own), or roll back"),
+    ("/blobs/", "deploy it with any change, or put the wheel back"),
+    ("is no part of the release", "remove that file, then systemctl daemon-reload"),
+    ("(daemon-reload)", "systemctl daemon-reload"),
+)
+
+
+def of_status(name: str, status: protocol.Status) -> Iterator[Finding]:
     for drift in status.drift:
+        mend = next((way for words, way in _WAYS_OUT if words in drift), _USUAL_WAY_OUT)
         yield Finding(name, "drift", ok=False, detail=drift, mend=mend)
 
 

@@ -172,7 +172,8 @@ def refuse_if_older(plan: HostPlan) -> None:
 def _action(wanted: Wanted, facts: Facts) -> Action:
     release = wanted.manifest.id
     runs = facts.current is not None and facts.current.id == release
-    if runs and facts.healthy and not facts.stuck and facts.units == _unit_texts(wanted):
+    whole = facts.units == _unit_texts(wanted) and not any(_env_changes(facts.env, wanted.env))
+    if runs and facts.healthy and not facts.stuck and whole:
         return Action.NOTHING
     proven = {line.id for line in facts.releases if line.present and line.outcome == "committed"}
     return Action.SWITCH if release in proven else Action.DEPLOY
