@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shipit import render, spec
+from shipit.agent import evidence
 from shipit.inventory import Host
 from shipit.secret import Secret
 
@@ -37,6 +38,8 @@ services:
     socket_group: www-data
   worker: {command: python3 app.py wait, hardening: {PrivateTmp: false, UMask: "0022"}}
   nightly: {command: python3 app.py report, timer: "*-*-* 03:00:00"}
+  lost: {command: /usr/bin/touch upload, timer: yearly}
+  kept: {command: /usr/bin/touch upload, timer: yearly, workdir: shared}
 """
 APP = """
 import ctypes, json, os, resource, socket, sys, time
@@ -180,3 +183,15 @@ def test_a_socket_keeps_connections_while_its_service_restarts(installed: Lab) -
         done = installed.run("web1", "systemctl", *verb)
         assert done.returncode == 0, done.stderr
     assert "127.0.0.1:8000" in installed.run("web1", "sh", "-c", listening).stdout
+
+
+def test_a_relative_path_can_be_written_in_the_workdir_shared(installed: Lab) -> None:
+    shared = "/opt/demoapp/shared"
+    argv = ("install", "-d", "-o", "demoapp", "-g", "demoapp", shared)
+    assert installed.run("web1", *argv).returncode == 0
+    for name, is_good in (("lost", False), ("kept", True)):
+        done = installed.run("web1", "systemctl", "start", f"demoapp-{name}.service")
+        assert (done.returncode == 0) == is_good, done.stderr
+    assert installed.run("web1", "test", "-e", f"{shared}/upload").returncode == 0
+    log = installed.run("web1", "journalctl", "-u", "demoapp-lost", "--no-pager").stdout
+    assert "workdir: shared" in evidence.advice(log)
