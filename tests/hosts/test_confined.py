@@ -197,3 +197,39 @@ def test_the_end_of_a_log_is_the_evidence(victim: Victim) -> None:
     lines = [line.rpartition("line ")[2] for line in told.splitlines() if "line " in line]
     assert lines[-1] == "1000"
     assert list(map(int, lines)) == sorted(map(int, lines))
+
+
+STUBBORN = """\
+#!/usr/bin/python3
+import os, signal, socket, time
+def say(what):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
+        sock.send(what)
+signal.signal(signal.SIGTERM, lambda *_: say(b"EXTEND_TIMEOUT_USEC=3600000000"))
+say(b"READY=1")
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_a_service_that_puts_off_its_own_stop_is_killed(victim: Victim, verb: str) -> None:
+    """Else the way back would wait an hour for it, or as long as it likes."""
+    victim.put("/opt/stubborn", STUBBORN.encode())
+    victim.sh("chmod 755 /opt/stubborn; systemctl reset-failed")
+    unit = "[Service]\nType=notify\nNotifyAccess=all\nUser=app\nTimeoutStopSec=1\n"
+    victim.put("/etc/systemd/system/stubborn.service", f"{unit}ExecStart=/opt/stubborn\n".encode())
+    victim.sh("systemctl daemon-reload; systemctl start stubborn")
+    before = victim.sh("systemctl show --value --property=InvocationID stubborn")
+    code = (
+        "import sys; sys.path.insert(0, '/root/lib');"
+        "from shipit.agent import starting; from shipit.agent.host import RealHost;"
+        f"starting.ask(RealHost(), {verb!r}, 'revert', ['stubborn.service'], 4.0)"
+    )
+    done = victim.lab.run(HOST, "python3", "-I", "-S", "-c", code, timeout=60)
+    assert done.returncode == 0, done.stderr
+    after = victim.sh("systemctl show --value --property=InvocationID stubborn")
+    came_to = (victim.sh("systemctl is-active stubborn"), after != before)
+    assert came_to == {"stop": ("failed", False), "restart": ("active", True)}[verb]
+    victim.sh("systemctl kill --signal=SIGKILL stubborn; systemctl stop stubborn")
