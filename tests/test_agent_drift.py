@@ -164,3 +164,25 @@ def test_wheels_as_the_index_has_them_have_no_drift(tmp_path: Path, installer: s
     subprocess.run([*download, "--only-binary=:all:", "-d", tmp_path, *names], check=True)
     place = Place(tmp_path, installer, *sorted(tmp_path.glob("*.whl")))
     assert place.drift() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [*lines, f"dep.py,{'x' * 200_000},1"],
+        lambda lines: [*lines, "dep\0.py,,"],
+        lambda lines: [*lines, "x" * (drift.RECORD_LIMIT + 1)],
+    ],
+    ids=["an endless field", "a NUL", "a list of gigabytes, packed small"],
+)
+def test_a_list_that_is_none_is_no_bug_of_ours(
+    tmp_path: Path, change: Callable[[list[str]], list[str]]
+) -> None:
+    wheel = write_wheel(tmp_path, Recipe("dep", files={"dep.py": "x = 1\n"}))
+    item = agentmatter.artifact(rewritten(wheel, change))
+    paths = Paths("demo", str(tmp_path / "opt"), var=str(tmp_path / "var"))
+    agentmatter.receive(paths, [wheel])
+    store.prove(paths, [item])
+    shipped = drift._shipped(paths, item)
+    assert shipped is not None
+    assert "dep.py" in shipped

@@ -30,6 +30,7 @@ ELSEWHERE = re.compile(
     r"[^/]+\.data/|[^/]+\.dist-info/(RECORD(\.jws|\.p7s)?|INSTALLER|REQUESTED|direct_url\.json)$"
 )
 CHUNK = 1024 * 1024  # bytes
+RECORD_LIMIT = 16 * CHUNK  # bytes; it may be packed a thousand times smaller
 SEEN_AT_MOST = 20  # sentences about files; more say nothing new
 
 
@@ -201,7 +202,8 @@ def _shipped(paths: Paths, item: Artifact) -> Optional[Dict[str, _Claim]]:
         names = archive.namelist()
         # Only a list at the top is the wheel's own: what it vendors has others further down.
         record = next((name for name in names if RECORD.fullmatch(name)), "")
-        said = _entries(archive.read(record).decode("utf-8", "replace")) if record else {}
+        is_list = record and archive.getinfo(record).file_size <= RECORD_LIMIT
+        said = _entries(archive.read(record).decode("utf-8", "replace")) if is_list else {}
     return {
         name: _Claim(said.get(name, ""), blob, name)
         for name in names
@@ -210,8 +212,14 @@ def _shipped(paths: Paths, item: Artifact) -> Optional[Dict[str, _Claim]]:
 
 
 def _entries(record: str) -> Dict[str, str]:
-    """Return the digests of a RECORD by path; its sizes say no more than they do."""
-    rows = ([*row, ""] for row in csv.reader(io.StringIO(record)) if row)
+    """Return the digests of a RECORD by path; its sizes say no more than they do.
+
+    One that is no list says nothing: what it has is compared byte by byte.
+    """
+    try:
+        rows = [[*row, ""] for row in csv.reader(io.StringIO(record)) if row]
+    except csv.Error:  # a field of more than 128 KiB, or a NUL
+        return {}
     return {path: digest for path, digest, *_ in rows if not path.endswith(BYTECODE)}
 
 

@@ -189,10 +189,12 @@ def _is_taken(each: Wanted) -> bool:
     One in /run is removed when its service stops, whoever's it is: it may not be there at all.
     """
     try:
-        owner, content = os.stat(each.path).st_uid, set(os.listdir(each.path))
+        owner = os.stat(each.path).st_uid
+        with os.scandir(each.path) as entries:  # a service may have made millions of them
+            is_empty = all(entry.name in OF_A_NEW_DISK for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
         return os.path.lexists(each.path)
-    if not content - OF_A_NEW_DISK:
+    if is_empty:
         return False
     account = accounts.user(each.user) if each.user else None
     of_user = account is not None and account.pw_uid == owner
