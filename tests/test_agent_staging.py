@@ -430,3 +430,14 @@ def test_a_socket_in_a_folder_that_the_service_will_own_is_refused(
     assert "RuntimeDirectory=demo-web" in what
     assert socket_problems(place, f"{folder}/x.sock", service.format("root")) == []
     assert socket_problems(place, "/run/demo-web.sock", service.format("nobody")) == []
+
+
+def test_a_socket_in_shared_is_refused_before_that_is_there(place: Stage) -> None:
+    path, service = f"{place.paths.shared}/web.sock", "[Service]\n"
+    manifest = place.manifest(user="nobody")
+    texts = {
+        "units/demo-web.socket": f"[Socket]\nListenStream={path}\n",
+        "units/w.service": service,
+    }
+    subject = preflight.Subject(place.paths, place.host, manifest, texts, ())
+    assert "socket-untrusted" in [each.code for each in preflight.problems(subject)]

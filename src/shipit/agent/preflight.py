@@ -5,7 +5,7 @@ Looks and changes nothing: `plan` asks the same questions that a deploy asks fir
 
 import os
 from dataclasses import dataclass
-from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from . import (
     accounts,
@@ -215,21 +215,27 @@ def _socket_folders(subject: Subject) -> Iterator[Failure]:
     systemd makes the socket, and then gives it to its owner by a chown(2) that follows links: who
     can put a link in its place is given the file that it leads to.
     """
-    given = [each for each in names.wanted(subject.texts) if each.user not in ("", "root")]
+    given = _given(subject)
     for endpoint in _endpoints(subject.texts):
         folder = os.path.dirname(os.path.normpath(endpoint.path))
         if not endpoint.path:
             continue
         seen = [str(each) for each in approot.weaknesses(folder)]
-        seen += [
-            f"{each.unit} gives {each.path} to {each.user} ({each.setting})"
-            for each in given
-            if f"{folder}/".startswith(f"{each.path}/")
-        ]
+        seen += [how for path, how in given.items() if f"{folder}/".startswith(f"{path}/")]
         if seen:
             what = f"the socket {endpoint} lies where others than root can replace it: {seen[0]}"
             hint = f"let it lie in a folder that root alone writes: /run/{subject.paths.app}.sock"
             yield _problem("socket-untrusted", what, hint)
+
+
+def _given(subject: Subject) -> Dict[str, str]:
+    """Return the folders that will be another user's once the release is there, and how."""
+    user, shared = subject.manifest.user, subject.paths.shared
+    found = {shared: f"{shared} belongs to {user}"} if user != "root" else {}
+    for each in names.wanted(subject.texts):
+        if each.user not in ("", "root"):
+            found[each.path] = f"{each.unit} gives {each.path} to {each.user} ({each.setting})"
+    return found
 
 
 def _ports(subject: Subject) -> Iterator[Failure]:
