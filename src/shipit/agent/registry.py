@@ -78,7 +78,7 @@ def _write(paths: Paths, registration: Registration) -> None:
     if load(paths) == registration:
         return
     content = json.dumps({"format": FORMAT, **asdict(registration)})
-    files.make_directory(paths.apps)
+    files.make_directory(paths.apps, files.PRIVATE)
     files.write(path_of(paths), content.encode(), MODE)
 
 
@@ -95,5 +95,5 @@ def _read(path: str) -> Optional[Registration]:
         how = f"has the format {raw['format']}, and {FORMAT} is known"
     except (ValueError, KeyError, TypeError):
         how = "cannot be read"
-    hint = f"it says where the app {os.path.basename(path)} lies: use the shipit that wrote it"
+    hint = f"it records where {os.path.basename(path)} is: use the version of shipit that wrote it"
     raise Refused(Failure("registration-unreadable", f"{path} {how}", "", hint))
