@@ -114,7 +114,7 @@ def test_what_others_can_change_is_not_run_and_is_named_with_its_owner(tmp_path:
     assert (found.usable, asked(theirs)) == ((), 0)
     (rejected,) = found.rejected
     assert str(theirs) in rejected.what
-    assert "others than root can change it" in rejected.what
+    assert "users other than root can change it" in rejected.what
     assert rejected.hint
 
 
@@ -174,11 +174,15 @@ FOLDER = stat.S_IFDIR
 @pytest.mark.parametrize(
     ("place", "entry", "why"),
     [
-        ("/opt/x", trust.Entry(4711, FOLDER | 0o755), "others than root can change it: /opt/x "),
+        (
+            "/opt/x",
+            trust.Entry(4711, FOLDER | 0o755),
+            "users other than root can change it: /opt/x ",
+        ),
         ("/opt/x/lib", trust.Entry(4711, FOLDER | 0o755), "change it: /opt/x/lib "),
         ("/opt/x/lib64", trust.Entry(0, FOLDER | 0o775), "change it: /opt/x/lib64 "),
-        ("/opt/x/pyvenv.cfg", trust.Entry(0, stat.S_IFREG | 0o644), "it is a venv's"),
-        ("/opt/x/bin/pyvenv.cfg", trust.Entry(0, stat.S_IFREG | 0o644), "it is a venv's"),
+        ("/opt/x/pyvenv.cfg", trust.Entry(0, stat.S_IFREG | 0o644), "it belongs to a venv"),
+        ("/opt/x/bin/pyvenv.cfg", trust.Entry(0, stat.S_IFREG | 0o644), "it belongs to a venv"),
         ("/opt/x", trust.Entry(0, FOLDER | 0o700), "the services cannot run it: /opt/x is closed"),
     ],
 )

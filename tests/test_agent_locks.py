@@ -154,7 +154,7 @@ def test_what_is_not_there_is_not_made(paths: Paths) -> None:
 def test_a_folder_that_is_a_link_is_refused(paths: Paths, tmp_path: Path) -> None:
     Path(paths.tools).rmdir()
     Path(paths.tools).symlink_to(tmp_path)
-    with pytest.raises(Refused, match="tools is no directory") as refused:
+    with pytest.raises(Refused, match="tools is not a directory") as refused:
         layout.secure(paths)
     assert refused.value.failure.code == "store-not-ours"
 

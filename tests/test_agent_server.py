@@ -469,7 +469,7 @@ def test_a_drop_in_of_the_apps_units_is_drift_and_the_hosts_policy_is_not(
     policy = "/etc/systemd/system/service.d/limits.conf"
     of_distribution = "/usr/lib/systemd/system/demo-.service.d/10-vendor.conf"
     host.drop_ins = (own, of_prefix, policy, of_distribution)
-    why = f"changes {agentmatter.UNIT}: it is no part of the release"
+    why = f"changes {agentmatter.UNIT}: it is not part of the release"
     assert controller.ask(protocol.AskStatus()).drift == (f"{own} {why}", f"{of_prefix} {why}")
 
 

@@ -103,9 +103,9 @@ def lose_packages(release: ReleasePaths) -> None:
     ("lose", "words"),
     [
         (lose_env, "env/web.env is missing"),
-        (lose_python, "leads to /usr/bin/python3.2, which is no interpreter any more"),
-        (lose_wheel, "uv is not installed"),
-        (lose_packages, "uv is not installed"),
+        (lose_python, "leads to /usr/bin/python3.2, which is no longer an interpreter"),
+        (lose_wheel, "uv is no longer installed"),
+        (lose_packages, "uv is no longer installed"),
     ],
 )
 def test_a_rollback_target_that_lacks_something_is_not_switched_to(

@@ -36,7 +36,7 @@ def test_a_host_at_rest_is_neither_stuck_nor_locked() -> None:
 
 
 def test_a_python_that_is_not_used_is_told_with_the_reason() -> None:
-    why = "/opt/vendor/bin/python3 is not used: others than root can change it"
+    why = "/opt/vendor/bin/python3 is not used: users other than root can change it"
     rejected = (protocol.Failure("interpreter-rejected", why, ""),)
     python = found(replace(facts(), rejected=rejected), "python")
     assert why in python.detail

@@ -186,10 +186,10 @@ def test_a_line_without_an_end_is_an_error_and_not_half_a_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = protocol.pack(protocol.Unstage("t1"))
-    with pytest.raises(protocol.ProtocolError, match="half a line"):
+    with pytest.raises(protocol.ProtocolError, match="has no end"):
         protocol.read(io.BytesIO(whole[:-1]))
     monkeypatch.setattr(framing, "LINE_LIMIT", 30)
-    with pytest.raises(protocol.ProtocolError, match="a line of more than 30 bytes"):
+    with pytest.raises(protocol.ProtocolError, match="a line that is longer than 30 bytes"):
         protocol.read(io.BytesIO(whole))
 
 

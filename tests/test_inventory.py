@@ -178,7 +178,7 @@ def test_a_script_without_its_run_bit_is_told_in_one_message() -> None:
     path = write("x.py", "#!/usr/bin/env python3\nimport json\nprint(json.dumps({}))\n")
     path.chmod(0o644)
     (told,) = mistakes(path)
-    assert told.startswith("x.py:1:1: this begins like a script (#!), and is not executable")
+    assert told.startswith("x.py:1:1: this begins like a script (#!), but is not executable")
     assert "chmod +x x.py" in told
     path = write("hosts", "#!/usr/bin/env ansible-inventory -i\nw1\n")
     path.chmod(0o644)

@@ -123,7 +123,7 @@ def test_a_release_whose_units_are_down_is_started_again() -> None:
     made = manifest()
     plan = compare("web1", wanted(made), replace(facts(made), healthy=False))
     assert plan.action is not Action.NOTHING
-    assert any("not whole or not all of its units run" in note for note in plan.notes)
+    assert any("damaged or not all of its units run" in note for note in plan.notes)
 
 
 def test_a_release_on_a_host_that_is_stuck_is_switched_to_again() -> None:

@@ -165,7 +165,7 @@ def test_findings_name_the_command_that_mends_each() -> None:
         "ok   -     inventory  2 hosts\n"
         "BAD  web1  python     3.6.8 is too old\n"
         "web1: python: apt install python3\n"
-        "1 finding to mend\n"
+        "1 finding to fix\n"
     )
     assert text(reports.findings(found[:1])).endswith("everything is ready\n")
 

@@ -279,7 +279,7 @@ def test_a_host_that_is_at_work_without_end_is_given_up(now: Clock) -> None:
 
 
 def test_a_host_that_hangs_in_its_recovery_takes_no_part() -> None:
-    hung = HostError("no-answer", "nothing was heard in time", host="web1")
+    hung = HostError("no-answer", "the host did not answer in time", host="web1")
     talk, wire, _ = session(protocol.StepBegan("recover"), hung)
     with pytest.raises(Unreachable, match="no-answer"):
         talk.hello(protocol.Hello("demo", "/opt/demo", recover=True))

@@ -105,7 +105,7 @@ class Assignment:
         """
         said = {name: str(getattr(word, name)) for name in expected}
         if said != expected:
-            what = f"{type(word).__name__} speaks of {said}; expected {expected}"
+            what = f"{type(word).__name__} is about {said}; expected {expected}"
             raise self._session.bad_answer(what)
 
     def _send_blobs(self, blobs: tuple[Blob, ...]) -> None:

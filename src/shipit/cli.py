@@ -294,7 +294,7 @@ def logs(session: Session) -> int:
 
 @command(*_TARGETS, _FORKS, example="  shipit doctor playbooks/prod.yaml")
 def doctor(session: Session) -> int:
-    """Look whether the controller and every host are ready; name the command that mends each."""
+    """Check whether the controller and every host are ready, and say how to fix what is not."""
     from shipit.faces import reports
 
     found = session.use.doctor(session.run(), session.face.quiet)

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 BROKEN_OFF = 1  # the exit status of a bug
 AT_ONCE = Policy()  # a rollback takes all hosts in one batch
 ADVICE: Mapping[int, str] = {
-    3: "mend what is named above and run the same command again",
-    4: "mend what is named above and run the same command again; nothing has to be cleaned up",
+    3: "fix the problem above and run the command again",
+    4: "fix the problem above and run the command again; nothing has to be cleaned up",
     5: "look at the hosts named above: shipit status PLAYBOOK --limit HOST",
     130: "run the same command again when you are ready",
 }

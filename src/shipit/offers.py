@@ -150,7 +150,7 @@ def refuse_second_names(answers: dict[str, protocol.Facts], hosts: Crew) -> None
 def _same_machine(host: str, names: Sequence[str]) -> HostError:
     return HostError(
         "same-machine",
-        f"{', '.join(names)} are names of one machine; expected one name for each",
+        f"{', '.join(names)} are names of one machine",
         host=host,
         step="hello",
         hint="keep one of them in the inventory, or leave the others out: --limit"

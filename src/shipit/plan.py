@@ -311,7 +311,7 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
         yield "first release on this host: a failure leaves it clean"
     elif facts.current.id == new.id and not facts.healthy:
         yield (
-            "this release is installed, but it is not whole or not all of its units run: it is put"
+            "this release is installed, but it is damaged or not all of its units run: it is put"
             " right, and they are started again"
         )
 

@@ -181,16 +181,16 @@ class Session:
             if isinstance(frame.message, protocol.Failure):
                 raise RefusedError(self.name, frame.message)
             self._tell(frame.message)
-        raise self.bad_answer(f"it said {MOST_WORDS} other things before {awaited}")
+        raise self.bad_answer(f"it sent {MOST_WORDS} other messages before {awaited}")
 
     def bad_answer(self, what: str) -> HostError:
         """Return the error for an answer that is well-formed and can't be true."""
-        hint = "look at that host before you trust it again: no agent of shipit says this"
+        hint = "inspect that host before you trust it again: no agent of shipit sends this"
         return HostError("bad-answer", what, host=self.name, hint=hint)
 
     def _too_long(self, within: float, awaited: str) -> HostError:
-        what = f"waited {within:.0f} s for {awaited}; the host still says that it is at work"
-        hint = "look at its load and at what the agent does there, then run the same again"
+        what = f"waited {within:.0f} s for {awaited}; the host still reports that it is working"
+        hint = "check its load and what the agent does there, then run the command again"
         return HostError("no-answer", what, host=self.name, hint=hint)
 
     def _ended(self) -> HostError:

@@ -64,7 +64,7 @@ class Envelope:
             parts = binascii.unhexlify("".join(line.strip() for line in body)).split(b"\n")
             salt, digest, ciphertext = (binascii.unhexlify(part) for part in parts[:_PARTS])
         except ValueError as error:
-            raise ValueError("it is damaged: below the header there is more than hex") from error
+            raise ValueError("it is damaged: what follows the header is not hexadecimal") from error
         return cls(label[0] if version == "1.2" else "", salt, digest, ciphertext)
 
     def opened(self, password: Secret) -> bytes | None:

@@ -407,7 +407,7 @@ def test_a_unit_of_somebody_else_is_not_overwritten(site: Site) -> None:
     path = "/etc/systemd/system/tinyapp-cron.service"
     site.spoil("web2", f"printf '[Service]\\nExecStart=/bin/true\\n' > {path}", f"rm {path}")
     site.wants(services={"web": WEB, "cron": {"command": "tinyapp-worker"}})
-    says = [path, "not of shipit's making", "another name"]
+    says = [path, "not installed by shipit", "another name"]
     site.refuses(code="unit-taken", host="web2", says=says, staging=True)
 
 

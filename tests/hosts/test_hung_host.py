@@ -40,7 +40,7 @@ def test_an_agent_that_hangs_is_left_out_within_its_silence(
     assert session.hello(ASK).current is None
     monkeypatch.setattr(protocol, "SILENCE", 4.0)
     fresh.run("web1", *AGENTS, "-STOP")
-    with pytest.raises(Unreachable, match="nothing was heard in time") as error:
+    with pytest.raises(Unreachable, match="the host did not answer in time") as error:
         session.hello(ASK)
     assert error.value.code == "no-answer"
     assert "settling what was left open" in error.value.what

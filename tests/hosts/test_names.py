@@ -131,7 +131,7 @@ def test_a_unit_of_the_distribution_stays_as_it_is(
     if folder != "/run/systemd/system":
         names.sh(HOST, "systemctl enable -q redis-server.service")
     services = {"server": {"command": "/bin/false", "stop_timeout": "5s"}}
-    says = [f"{folder}/redis-server.service", "not of shipit's making", "another name"]
+    says = [f"{folder}/redis-server.service", "not installed by shipit", "another name"]
     units = "redis-server.service"
     refuses(names, "unit-taken", says, units, app="redis", services=services)
 

@@ -106,7 +106,7 @@ def test_a_drop_in_of_a_prefix_shows_in_status(site: Site) -> None:
     site.sh("mkdir /run/systemd/system/service.d; cp /etc/systemd/system/app-.service.d/*"
             " /run/systemd/system/service.d/; systemctl daemon-reload")  # fmt: skip
     seen = [each for each in site.session(what="status")[-1]["drift"] if ".conf" in each]
-    assert seen == [f"{folder}/nice.conf changes app-web.service: it is no part of the release"]
+    assert seen == [f"{folder}/nice.conf changes app-web.service: it is not part of the release"]
     site.sh(f"rm -r {folder} /run/systemd/system/service.d; systemctl daemon-reload")
 
 

@@ -48,15 +48,15 @@ def _refuse_what_is_ours(paths: Paths) -> None:
         if problem.code != approot.FOREIGN:
             raise Refused(problem)
     if not approot.is_foreign(paths):
-        what = f"there is nothing in {paths.root} that is not shipit's own"
-        raise Refused(Failure("nothing-to-adopt", what, "adopt", "deploy: shipit deploy PLAYBOOK"))
+        what = f"there is nothing to adopt in {paths.root}"
+        raise Refused(Failure("nothing-to-adopt", what, "adopt", "run: shipit deploy PLAYBOOK"))
 
 
 def _target(paths: Paths) -> str:
     """Return where `current` leads, "" where there is none."""
     target = os.readlink(paths.current) if os.path.islink(paths.current) else ""
     if target and not target.isprintable():
-        what = f"{paths.current} leads to {target!a}, which no file of ours could hold"
+        what = f"{paths.current} leads to {target!a}, which cannot be recorded"
         raise Refused(Failure("current-taken", what, "adopt", "point it at a plain path"))
     return target
 

@@ -50,7 +50,7 @@ def _untrusted(paths: Paths) -> Iterator[Failure]:
     below = set(weaknesses(*(path for top in tops for path in (top.top, top.manifest)))) - {*way}
     if way or below:
         seen = "; ".join(map(str, [*way, *sorted(below)][:SHOWN]))
-        what = f"the root {paths.root} can be changed by others than root: {seen}"
+        what = f"the root {paths.root} can be changed by users other than root: {seen}"
         cures = [each.cure for each in way]
         if below:
             cures += [f"chown -R root {paths.releases}", f"chmod -R go-w {paths.releases}"]
@@ -129,8 +129,8 @@ def _of_another(paths: Paths) -> Iterator[Failure]:
     for app, known in registry.others(paths).items():
         ledger = os.path.join(known.root, os.path.basename(paths.ledger))
         if known.release and os.path.exists(ledger) and overlap(paths.root, known.root):
-            where = "is the root" if paths.root == known.root else f"meets {known.root}, the root"
-            what = f"{paths.root} {where} of the app {app} ({known.release})"
+            how = "is" if paths.root == known.root else f"overlaps {known.root},"
+            what = f"{paths.root} {how} the root of the app {app} ({known.release})"
             hint = f"give one of the two another `root:`; the app's own is /opt/{paths.app}"
             yield _failure("root-of-another-app", what, hint)
 
@@ -161,7 +161,7 @@ def _foreign(paths: Paths) -> Iterator[Failure]:
     if is_foreign(paths):
         names = found(paths)
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        what = f"{paths.root} is not of shipit's making: it holds {', '.join(names[:SHOWN])}{more}"
+        what = f"{paths.root} was not made by shipit: it holds {', '.join(names[:SHOWN])}{more}"
         hint = "give the app another `root:`, or take over what is there: shipit adopt PLAYBOOK"
         yield _failure(FOREIGN, what, hint)
 

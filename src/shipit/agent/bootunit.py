@@ -73,7 +73,7 @@ def arm(
         load = views[name].load
         if load == "loaded" and views[name].restart == restart:
             return {other: views[other] for other in others}
-    what = f"systemd does not take {paths.boot_unit}: its load state is {load}"
+    what = f"systemd rejects {paths.boot_unit}: its load state is {load}"
     hint = f"nothing was switched; see `systemctl status {name}`, `systemd-analyze verify`"
     raise Refused(Failure("boot-unit-refused", what, "arm", hint))
 

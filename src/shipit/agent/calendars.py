@@ -28,6 +28,8 @@ def problems(paths: Paths, host: Host, texts: Mapping[str, str]) -> Iterator[Fai
         for calendar in unittext.settings(text, "Timer").get("OnCalendar", ()):
             done = host.run([*_ANALYZE, calendar], timeout=QUICK)
             if not done.ok:
-                what = f"systemd does not understand when {unit} fires: {calendar!r}"
-                hint = "write `timer:` as systemd.time(7) has it; try: systemd-analyze calendar"
+                what = f"systemd cannot parse OnCalendar= of {unit}: {calendar!r}"
+                hint = (
+                    "write `timer:` in the syntax of systemd.time(7); try systemd-analyze calendar"
+                )
                 yield Failure("timer-unknown", what, STEP, hint, done.output)

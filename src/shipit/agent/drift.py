@@ -52,12 +52,12 @@ def _programs(paths: Paths, manifest: Manifest) -> Iterator[str]:
     python = paths.release(manifest.id).python
     if not os.access(python, os.X_OK):
         link = os.readlink(python) if os.path.islink(python) else "nothing"
-        yield f"{python} leads to {link}, which is no interpreter any more"
+        yield f"{python} leads to {link}, which is no longer an interpreter"
     packages = _site_packages(paths.release(manifest.id).venv)
     there = _distributions(packages) if packages else ()
     for item in (manifest.app_wheel, *manifest.wheels):
         if _normal(item.name) not in there:
-            yield f"{item.name} is not installed in {paths.release(manifest.id).venv} any more"
+            yield f"{item.name} is no longer installed in {paths.release(manifest.id).venv}"
 
 
 def _distributions(packages: str) -> Set[str]:

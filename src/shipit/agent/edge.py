@@ -18,7 +18,9 @@ def guarded(channel: Channel, act: Callable[[], None]) -> int:
     except Gone:
         return 0
     except ProtocolError as error:
-        failure = Failure("bad-request", str(error), "agent", "both sides must be one version")
+        failure = Failure(
+            "bad-request", str(error), "agent", "both sides must have the same version"
+        )
     except OSError as error:
         failure = from_os_error(error, "receive")
     except Exception:  # noqa: BLE001 - the edge of the process

@@ -168,7 +168,7 @@ def commit(stage: Stage, open_: Journal) -> Ended:
     """Record the release as committed, and let go of what it replaces."""
     paths = stage.paths
     if open_.release == journal.UNKNOWN:
-        what = "a commit was decided, and the release it was about is not known any more"
+        what = "a commit was decided, but its release is no longer known"
         return Ended(Result.HOPELESS, Failure("release-missing", what, State.COMMIT.value))
     ledger.append(paths, entry(stage, open_, ledger.COMMITTED))
     _prune(paths, open_.release, [open_.previous])

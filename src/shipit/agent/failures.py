@@ -61,11 +61,9 @@ def _denied_to_root(path: str, step: str) -> Failure:
     """Return the failure of what root may not do either: its right is not what is lacking."""
     if path and is_noexec(path):
         what = f"{path} can't be run: its file system is mounted noexec"
-        hint = f"findmnt -T {path} shows which: mount it with exec, for shipit runs programs there"
+        hint = f"mount it with exec, as shipit runs programs there: findmnt -T {path}"
         return Failure("noexec", what, step, hint)
-    hint = (
-        "root itself may not: is it a network file system, or does SELinux or AppArmor forbid it?"
-    )
+    hint = "even root is denied: check for a network file system, SELinux or AppArmor"
     where = f": {path}" if path else ""
     return Failure("permission-denied", f"permission denied{where}", step, hint)
 

@@ -121,7 +121,7 @@ def sync_filesystem(path: str) -> None:
     """Put everything written to the file system of `path` on the disk: a whole venv at once."""
     done = process.run(["sync", "-f", path], timeout=SYNC_TIMEOUT)
     if not done.ok:
-        what = f"what was written is not on the disk: sync {done.end(SYNC_TIMEOUT)}"
+        what = f"writes could not be flushed to the disk: sync {done.end(SYNC_TIMEOUT)}"
         raise OSError(errno.EIO, what, path)
 
 

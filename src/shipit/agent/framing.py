@@ -55,8 +55,8 @@ def read(stream: BinaryIO, kinds: Kinds) -> Optional[Frame]:
         return None
     if not line.endswith(b"\n"):
         long = len(line) >= LINE_LIMIT
-        what = f"a line of more than {LINE_LIMIT} bytes" if long else "half a line, then the end"
-        raise ProtocolError(what)
+        end = f"is longer than {LINE_LIMIT} bytes" if long else "has no end"
+        raise ProtocolError(f"a line that {end}")
     message, size = unpack(line, kinds)
     body = stream.read(size) if size else b""
     if len(body) != size:

@@ -99,13 +99,16 @@ def _objection(path: str, look: trust.Look) -> Tuple[str, str]:
         OSError: the way to it cannot be looked at.
     """
     if not os.path.isabs(path):
-        return "it is no absolute path", "name it by its absolute path"
+        return "it is not an absolute path", "name it by its absolute path"
     for part in (path, *_code(os.path.realpath(path))):
         weak = trust.weakness(part, look)
         if weak:
-            return f"others than root can change it: {weak}", f"if root may trust it: {weak.cure}"
+            return (
+                f"users other than root can change it: {weak}",
+                f"if root may trust it: {weak.cure}",
+            )
     if any(map(look, _venv_configs(path))):
-        return "it is a venv's", "name the Python that the venv was made with"
+        return "it belongs to a venv", "use the Python that the venv was made with"
     closed = trust.closed(path, look)
     if closed:
         return f"the services cannot run it: {closed} is closed to them", f"chmod o+rx {closed}"

@@ -123,8 +123,8 @@ def _in_place_of_unreadable(paths: Paths, why: str) -> Journal:
     release, previous = _releases_of(paths, txn)
     manifests = (releases.manifest(paths, each) for each in releases.listed(paths))
     there = [found for found in manifests if found is not None and found.app == paths.app]
-    what = f"{paths.journal} says what a deploy or rollback was about, and can't be read: {why}"
-    hint = f"find out what damaged it (a copy is kept as {paths.unreadable}), and look at the disk"
+    what = f"{paths.journal} cannot be read: {why}"
+    hint = f"find out what damaged it (a copy is kept as {paths.unreadable}), and check the disk"
     return Journal(
         txn=txn,
         state=State.STUCK,

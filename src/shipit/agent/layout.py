@@ -35,7 +35,7 @@ def secure(paths: Paths) -> None:
         except FileNotFoundError:
             continue
         if not stat.S_ISDIR(status.st_mode):
-            raise Refused(_not_ours(folder, "is no directory"))
+            raise Refused(_not_ours(folder, "is not a directory"))
         if status.st_uid != os.geteuid():
             raise Refused(_not_ours(folder, f"belongs to {accounts.user_name(status.st_uid)}"))
         if stat.S_IMODE(status.st_mode) != files.PRIVATE:
@@ -68,5 +68,5 @@ def _close(folder: str, *, was_open: bool) -> None:
 
 
 def _not_ours(path: str, why: str) -> Failure:
-    hint = f"look at what it is, then remove it: `ls -ld {path}`; everything there is made anew"
-    return Failure("store-not-ours", f"{path} {why}; it must be root's alone", "", hint)
+    hint = f"check what it is (ls -ld {path}), then remove it: shipit makes it again"
+    return Failure("store-not-ours", f"{path} {why}; it must belong to root alone", "", hint)

@@ -71,7 +71,7 @@ def ours(paths: Paths) -> Set[str]:
 def _units(named: Named) -> Iterator[Failure]:
     for unit, path in _foreign_units(named).items():
         owner = _app_with(named.paths, unit)
-        whose = f"belongs to the app {owner}" if owner else "is not of shipit's making"
+        whose = f"belongs to the app {owner}" if owner else "was not installed by shipit"
         what = f"{unit} is there already: {path} {whose}"
         yield _problem("unit-taken", what, "give the service another name, or remove that unit")
 

@@ -89,7 +89,7 @@ def _machine(subject: Subject) -> Iterator[Failure]:
         what = f"this host is not run by systemd ({SYSTEMD_RUNS} is missing)"
         yield _problem("no-systemd", what, "shipit needs a host that runs systemd")
     if not os.access(manifest.interpreter, os.X_OK):
-        what = f"the interpreter {manifest.interpreter} is not there any more"
+        what = f"the interpreter {manifest.interpreter} no longer exists"
         yield _problem("no-interpreter", what, "run the command again, or install that Python")
     elif rejected := interpreters.rejected(manifest.interpreter, step=STEP):
         yield rejected

@@ -80,7 +80,7 @@ def program(name: str) -> Optional[str]:
             weak = weak or found
     if weak is None:
         return None
-    what = f"root does not run {name}, which others can change: {weak}"
+    what = f"root does not run {name}, which other users can change: {weak}"
     raise Refused(Failure("program-untrusted", what, "", weak.cure))
 
 

@@ -91,7 +91,7 @@ def has_its_texts(paths: Paths, of: Manifest) -> bool:
 
 def _damaged(release: str, what: str) -> Failure:
     hint = "put the file back as it was; or deploy the same version again, or another one"
-    return Failure("release-damaged", f"release {release} is not whole: {what}", "", hint)
+    return Failure("release-damaged", f"release {release} is damaged: {what}", "", hint)
 
 
 def listed(paths: Paths) -> List[str]:

@@ -343,7 +343,7 @@ def on_this_host(app: str, root: str) -> Paths:
     for path in (sys.executable, paths.var):
         weak = trust.weakness(path)
         if weak:
-            what = f"the agent does not work with {path}, which others can change: {weak}"
+            what = f"the agent does not use {path}, which other users can change: {weak}"
             raise Refused(Failure("agent-untrusted", what, "hello", weak.cure))
     return paths
 

@@ -78,7 +78,7 @@ def _drop_ins(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[str
         for path in views[unit.name].drop_ins:
             of_all = os.path.basename(os.path.dirname(path)) in POLICY
             if not of_all and not path.startswith(DISTRIBUTION):
-                yield f"{path} changes {unit.name}: it is no part of the release"
+                yield f"{path} changes {unit.name}: it is not part of the release"
 
 
 def _not_running(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[str]:

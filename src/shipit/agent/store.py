@@ -37,7 +37,7 @@ def counted_on(paths: Paths) -> Iterator[None]:
         try:
             held.enter_context(files.lock(paths.store_lock, wait=STORE_WAIT, shared=True))
         except files.Locked:
-            what = f"blobs have been removed on this host for {STORE_WAIT:.0f} s"
+            what = f"another deploy has been removing blobs here for {STORE_WAIT:.0f} s"
             raise Refused(Failure("store-locked", what, STEP, "run it again")) from None
         except OSError:
             pass  # a disk that takes no file: what is here stays, and nothing can be staged

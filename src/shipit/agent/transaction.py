@@ -343,7 +343,7 @@ def stuck(paths: Paths) -> str:
     return (
         f"{open_.what} needs a person{why}. Wanted back: {open_.previous or 'nothing'}. See"
         f" `shipit logs PLAYBOOK --limit HOST` (on the host: `systemctl status '{paths.app}-*'`),"
-        " mend the cause, then deploy or roll back again:"
+        " fix the cause, then deploy or roll back again:"
         " going back is tried once more first, and a new release is accepted in any case"
     )
 

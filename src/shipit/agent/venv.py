@@ -83,7 +83,7 @@ def _create(venv: str, interpreter: str) -> None:
     try:
         done = run(making, timeout=VENV_TIMEOUT)
     except FileNotFoundError:
-        what = f"the interpreter {interpreter} is not there any more"
+        what = f"the interpreter {interpreter} no longer exists"
         raise Refused(Failure("venv-failed", what, STEP, "install that Python again")) from None
     _done("venv-failed", making, done)
 
@@ -128,7 +128,7 @@ def _check_foundation(venv: str, made: Dict[str, Tuple[int, bytes]]) -> None:
     )
     added = [path for path in names if path not in made]
     if changed or added:
-        what = f"a wheel has put another {' and '.join(sorted(changed + added))} into the venv"
+        what = f"a wheel has replaced or added {' and '.join(sorted(changed + added))} in the venv"
         hint = "find it among the wheels that you ship: unzip -l shows what each has"
         raise Refused(Failure("venv-replaced", what, STEP, hint))
 

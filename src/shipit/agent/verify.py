@@ -31,7 +31,7 @@ def _refuse_damaged(paths: Paths, wanted: Manifest) -> None:
     wrong = list(drift.quick(paths, wanted))
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        what = f"release {wanted.id} is not whole: {'; '.join(wrong[:SHOWN])}{more}"
+        what = f"release {wanted.id} is damaged: {'; '.join(wrong[:SHOWN])}{more}"
         hint = "go back to another one (--to; shipit releases lists them), or deploy that version"
         raise Refused(Failure("release-damaged", what, "", hint))
 

@@ -215,7 +215,7 @@ class _Choice:
         if len(versions) < 2:  # noqa: PLR2004 - a choice
             return None
         what = f"the wheelhouse has {entry.name} in the versions {' and '.join(versions)}"
-        hint = "leave the one that is meant; the lock says only where its source is"
+        hint = "keep only the one that is meant; the lock says only where its source is"
         return Mistake("two-versions", what, entry.place, hint)
 
     def _misfit(self, wheels: Sequence[Wheel], place: Place) -> Mistake:

@@ -51,7 +51,7 @@ def read(path: Path) -> Lock:
 
 def _no_lock(path: Path) -> Mistake:
     how = _NO_LOCKS[path.name] or "uv pip compile --generate-hashes requirements.in -o {}"
-    what = f"{path.name} is no lock of a Python app: it has no exact versions with hashes"
+    what = f"{path.name} is not a lock of a Python app: it has no exact versions with hashes"
     return Mistake("no-lock", what, Place(str(path)), f"lock it: {how.format('requirements.lock')}")
 
 

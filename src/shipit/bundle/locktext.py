@@ -18,7 +18,7 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        what = f"{path.name} is no UTF-8 text"
+        what = f"{path.name} is not UTF-8 text"
         raise InputError(Mistake("unreadable-lock", what, Place(str(path)))) from error
     except OSError as error:
         what = f"the lock can't be read: {error.strerror}"

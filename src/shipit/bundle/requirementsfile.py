@@ -135,7 +135,7 @@ def _no_index(line: _Line, why: str) -> InputError:
 def _requirement(line: _Line) -> Locked:
     text, *options = re.split(r"\s+(?=--?[a-z])", line.text)
     if re.match(r"[./]|[a-z+]+:", text) or text.endswith((".whl", ".tar.gz", ".zip")):
-        raise _no_index(line, "a URL or a path is no locked version")
+        raise _no_index(line, "a URL or a path is not a locked version")
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
@@ -143,7 +143,7 @@ def _requirement(line: _Line) -> Locked:
     except ValueError as error:  # a number of more digits than Python reads
         raise _unpinned(line, "no valid version") from error
     if requirement.url:
-        raise _no_index(line, "a URL is no locked version")
+        raise _no_index(line, "a URL is not a locked version")
     return Locked(
         canonicalize_name(requirement.name),
         _exact_version(requirement, line),
@@ -158,7 +158,7 @@ def _syntax(line: _Line, message: str) -> InputError:
     what, *_, pointer = message.splitlines() or [""]
     column = max(pointer.find("^") - 4, 0) + 1  # it indents what it quotes by four
     place = replace(line.place, column=column)
-    return InputError(Mistake("lock-syntax", f"no requirement: {what}", place))
+    return InputError(Mistake("lock-syntax", f"not a requirement: {what}", place))
 
 
 def _exact_version(requirement: Requirement, line: _Line) -> str:

@@ -118,7 +118,7 @@ def wrong_hash(wheel: Wheel, entry: Locked, stock: Stock) -> Mistake:
     what = f"{wheel.filename} has sha256:{wheel.sha256}; expected {expected} ({entry.place})"
     hint = "fetch it again; if the change is wanted, lock it anew"
     if entry.origin is not None:
-        hint = f"bring it again: {entry.origin.get.format(stock.wheelhouse)}"
+        hint = f"fetch it again: {entry.origin.get.format(stock.wheelhouse)}"
     elif entry.pin in stock.sdists:
         what += "; the lock may have the hash of the source, which the wheel was built from"
         hint = f"lock the wheel that was built: add --hash=sha256:{wheel.sha256} to its line"

@@ -30,7 +30,9 @@ def read_pylock(path: Path, document: Mapping[str, Any], places: list[Place]) ->
     except PylockValidationError as error:
         at = re.match(r"packages\[(\d+)\]", error.context or "")
         place = place_of(places, int(at[1]), path) if at else Place(str(path))
-        raise InputError(Mistake("lock-syntax", f"no valid pylock.toml: {error}", place)) from error
+        raise InputError(
+            Mistake("lock-syntax", f"not a valid pylock.toml: {error}", place)
+        ) from error
     entries: list[Locked] = []
     mistakes: list[Mistake] = []
     for index, package in enumerate(lock.packages):
@@ -97,7 +99,7 @@ def read_uv(path: Path, document: Mapping[str, Any], places: list[Place]) -> Loc
         python = SpecifierSet(document.get("requires-python", ""))
         environments = tuple(Marker(text) for text in document.get("supported-markers", ()))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f"no uv.lock that is understood ({type(error).__name__}: {error})"
+        what = f"this uv.lock is not understood ({type(error).__name__}: {error})"
         raise InputError(
             Mistake("lock-syntax", what, Place(str(path)), "run: uv lock, or: uv export")
         ) from error

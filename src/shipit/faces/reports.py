@@ -288,6 +288,6 @@ def findings(found: Sequence[Finding]) -> list[Part]:
         for it in bad
         if it.mend
     ]
-    last = f"{wording.count(len(bad), 'finding')} to mend" if bad else "everything is ready"
+    last = f"{wording.count(len(bad), 'finding')} to fix" if bad else "everything is ready"
     grid = [Grid(("", "host", "what", "detail"), rows, styles)] if rows else []
     return [*grid, *mends, Line(last, "bad" if bad else "good")]

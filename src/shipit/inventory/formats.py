@@ -90,7 +90,7 @@ def _read_text(grouping: Grouping, source: Path, passwords: vault.Passwords) -> 
     finally:
         grouping.is_secret = False
     if is_script and len(trial) > known:
-        what = "this begins like a script (#!), and is not executable"
+        what = "this begins like a script (#!), but is not executable"
         place, hint = Place(str(source), 1, 1), f"chmod +x {source}"
         trial[known:] = [Mistake("inventory-script", what, place, hint)]
 

@@ -126,7 +126,7 @@ def _ours(path: Path, text: str, passwords: Passwords) -> Document:
         what, hint = found
         place = Place(str(path), 1, 1)
         raise InputError(
-            Mistake("foreign-file", f"this is {what}, no playbook of shipit", place, hint)
+            Mistake("foreign-file", f"this is {what}, not a playbook of shipit", place, hint)
         )
     return document
 

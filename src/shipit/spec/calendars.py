@@ -123,14 +123,14 @@ def _are_parts(text: str, name: str = "") -> bool:
 def _instead_of_cron(fields: list[str]) -> str:
     minute, hour, day, month, weekday = fields
     if day != "*" and weekday != "*":  # cron runs on either, systemd where both hold
-        return "systemd's OnCalendar instead of a line of cron (a day of the month or of the week)"
+        return "systemd's OnCalendar instead of a cron line (a day of the month or of the week)"
     days = "" if weekday == "*" else _weekdays(weekday) + " "
     date = f"*-{_moved(month, 1)}-{_moved(day, 1)}"
     time = _SINGLE.sub(r"0\1", f"{_moved(hour, 0)}:{_moved(minute, 0)}")
     told = f"{days}{date} {time}:00"
     if not _is_calendar(told):
-        return "systemd's OnCalendar instead of a line of cron"
-    return f'systemd\'s OnCalendar instead of a line of cron: "{told}"'
+        return "systemd's OnCalendar instead of a cron line"
+    return f'systemd\'s OnCalendar instead of a cron line: "{told}"'
 
 
 def _moved(field: str, first: int) -> str:

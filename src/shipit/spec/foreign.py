@@ -15,7 +15,7 @@ _CHECKS = '`health:`, a list of checks: - {http: "http://127.0.0.1:8000/healthz"
 _SOCKET = "`socket:` of a service: systemd listens there, the service gets descriptor 3"
 _TIMER = '`timer:` of a service, as systemd\'s OnCalendar: "*-*-* 03:00:00"'
 _HOOK = "nothing: a playbook says what runs, and no steps. What a release needs first is `smoke:`"
-_NO_IMAGE = "`wheel:`, `lock:` and `wheelhouse:`: wheels are shipped, no images"
+_NO_IMAGE = "`wheel:`, `lock:` and `wheelhouse:`: wheels are shipped, not images"
 _PROVISION = "nothing: hosts are set up by Ansible and the like, before"
 _FOLDER = "nothing: a service runs in its release's files/; what it writes goes to $STATE_DIRECTORY"
 _STOP = "`stop_timeout:` of a service"
@@ -169,9 +169,12 @@ def text_is(text: str) -> tuple[str, str] | None:
     section = found[1]
     if section in _UNIT:
         hint = "write its ExecStart= as `command:` of a service; or name this file there as `unit:`"
-        return "a unit file of systemd", hint
+        return "a systemd unit file", hint
     if section.startswith(("program:", "supervisord")):
-        return "a file of supervisord", "write each [program:x] as a service x with `command:`"
+        return (
+            "a supervisord configuration",
+            "write each [program:x] as a service x with `command:`",
+        )
     if section.partition(".")[0] in ("project", "tool", "build-system"):
         return "a pyproject.toml", _START
     return "an INI file", "an inventory is named with -i; a playbook is YAML"
@@ -224,28 +227,28 @@ def _is_procfile(value: object) -> bool:
 _KINDS = (
     _Kind(
         _is_ansible,
-        "a playbook of Ansible",
+        "an Ansible playbook",
         "run it with ansible-playbook; one of shipit says what runs, and has no tasks: " + _START,
     ),
-    _Kind(_is_tasks, "a list of Ansible's tasks", "shipit runs no tasks: " + _START),
+    _Kind(_is_tasks, "a list of Ansible tasks", "shipit runs no tasks: " + _START),
     _Kind(
         _is_compose,
-        "a file of Docker Compose",
-        "shipit ships wheels, no images: write each service's `command:`, and " + _START,
+        "a Docker Compose file",
+        "shipit ships wheels, not images: write each service's `command:`, and " + _START,
     ),
     _Kind(
         lambda value: _has(value, "service", "image") or _has(value, "service", "servers"),
-        "a deploy.yml of Kamal",
-        "shipit ships wheels, no images; servers are in the inventory: " + _START,
+        "a Kamal deploy.yml",
+        "shipit ships wheels, not images; servers are in the inventory: " + _START,
     ),
     _Kind(
         lambda value: _has(value, "apiVersion", "kind"),
-        "a manifest of Kubernetes",
+        "a Kubernetes manifest",
         "shipit deploys to hosts with systemd: " + _START,
     ),
     _Kind(
         lambda value: _has(value, "jobs") and not _is_ours(value),
-        "a workflow of GitHub",
+        "a GitHub Actions workflow",
         "name the playbook that the workflow deploys",
     ),
     _Kind(

@@ -147,7 +147,7 @@ def read(files: Iterable[Path]) -> tuple[KnownKey, ...]:
             continue
         except OSError as error:
             what = f"the file cannot be read: {error.strerror}"
-            hint = f"mend it, for example: chmod u+r {file}"
+            hint = f"make it readable, for example: chmod u+r {file}"
             raise InputError(
                 Mistake("known-hosts-unreadable", what, Place(str(file)), hint)
             ) from error

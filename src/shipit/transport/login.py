@@ -277,8 +277,8 @@ class Login(AuthStrategy):
         if said and not transport.is_active():
             what = f"the host closed the login of {self._keys.user} and said: {said}"
             hint = (
-                "while it boots or shuts down, or /run/nologin or /etc/nologin is there, nobody but"
-                " root may log in: run the same again later, or see the file"
+                "while it boots or shuts down, or while /run/nologin or /etc/nologin exists, only"
+                " root may log in: try again later, or read that file"
             )
             return self._unreachable("login-closed", what, hint)
         return self._refusal(result)

@@ -26,7 +26,7 @@ _TOLD: tuple[tuple[type[Exception], str, str, str], ...] = (  # the first that f
         socket.gaierror,
         "name-unknown",
         "the name {address} is not known",
-        "set ansible_host to its address, or mend the name service",
+        "set ansible_host to its address, or fix the name resolution",
     ),
     (
         ConnectionRefusedError,

@@ -149,7 +149,9 @@ class FrameWire:
                 return None
             message, size = protocol.unpack(line)
         except protocol.ProtocolError as error:
-            raise self.error("not-a-frame", f"the agent said what is no frame: {error}") from error
+            raise self.error(
+                "not-a-frame", f"the agent sent something that is not a frame: {error}"
+            ) from error
         while len(self._buffer) < size:
             if not self._pump(deadline, awaited):
                 raise self._lost("the connection ended inside a frame")
@@ -215,9 +217,9 @@ class FrameWire:
         if left <= 0:
             raise self.error(
                 "no-answer",
-                f"nothing was heard in time; waited for {awaited}",
-                hint="the host may hang or be overloaded: look at its load and disks (dmesg), then"
-                " run the same again",
+                f"the host did not answer in time; waited for {awaited}",
+                hint="the host may hang or be overloaded: check its load and disks (dmesg), then"
+                " run the command again",
             )
         try:
             content = self._stream.read(left)
@@ -297,5 +299,7 @@ def _reply(wire: FrameWire, endpoint: Endpoint, timeout: float) -> dict[str, Any
     except (ValueError, RecursionError):
         reply = None
     if not isinstance(reply, dict) or not isinstance(reply.get("boot"), str):
-        raise wire.error("not-a-frame", f"what came as the agent's start is none: {line[:200]!r}")
+        raise wire.error(
+            "not-a-frame", f"the agent did not start as one of ours does: {line[:200]!r}"
+        )
     return reply
