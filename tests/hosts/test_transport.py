@@ -341,7 +341,7 @@ def test_a_damaged_agent_on_the_host_is_replaced(fresh: Lab, network: Network) -
     with talking(network, at(host)) as wire:
         assert "uid 0" in said(wire)
     assert sha256(fresh.read("web1", path)).hexdigest() == AGENT.sha256
-    assert fresh.run("web1", "stat", "-c", "%a %U", path).stdout == "644 root\n"
+    assert fresh.run("web1", "stat", "-c", "%a %U", path).stdout == "600 root\n"
 
 
 def test_an_agent_that_ends_with_an_error_is_quoted(lab: Lab, network: Network) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import zipfile
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from . import files, interpreters, store, uvcache
 from .contents import Manifest
@@ -85,7 +85,7 @@ def _create(venv: str, interpreter: str) -> None:
     except FileNotFoundError:
         what = f"the interpreter {interpreter} no longer exists"
         raise Refused(Failure("venv-failed", what, STEP, "install that Python again")) from None
-    _done("venv-failed", making, done)
+    _done("venv-failed", f"python -m venv {venv}", done)
 
 
 # --- what makes it a venv ----------------------------------------------------------------------
@@ -149,7 +149,7 @@ def _by_uv(paths: Paths, manifest: Manifest) -> None:
     installing += [*_find_links(paths, manifest), _requirements(paths, manifest)]
     with uvcache.trusted(paths):
         done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
-        _done("install-failed", installing, done)
+        _done("install-failed", f"uv pip sync in {venv}", done)
     files.unlink(os.path.join(venv, ".lock"))  # uv leaves it writable for everybody
 
 
@@ -163,7 +163,7 @@ def _by_pip(paths: Paths, manifest: Manifest) -> None:
     installing += ["-r", _requirements(paths, manifest)]
     environment = clean_environment(PIP_ENVIRONMENT)
     done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
-    _done("install-failed", ["pip", "install"], done)
+    _done("install-failed", f"pip install in {venv}", done)
 
 
 def _find_links(paths: Paths, manifest: Manifest) -> List[str]:
@@ -177,10 +177,10 @@ def _requirements(paths: Paths, manifest: Manifest) -> str:
     return path
 
 
-def _done(code: str, argv: Sequence[str], done: Done) -> None:
+def _done(code: str, command: str, done: Done) -> None:
     if not done.ok:
         limit = VENV_TIMEOUT if code == "venv-failed" else INSTALL_TIMEOUT
-        what = f"{' '.join(argv[:3])} {done.end(limit)}"
+        what = f"{command} {done.end(limit)}"
         raise Refused(from_output(code, what, STEP, done.output))
 
 
