@@ -305,7 +305,7 @@ def test_all_that_is_in_the_way_is_told_at_once(place: Stage) -> None:
     Path(place.paths.current).mkdir(parents=True)
     failure = place.refused(manifest).failure
     assert "is not a symlink" in failure.what
-    assert "python3.99 is not there" in failure.what
+    assert "python3.99 no longer exists" in failure.what
 
 
 @pytest.mark.parametrize("name", ["files/../../x", "files//x", "/etc/x", "venv/bin/x", "files"])
