@@ -7,8 +7,6 @@ changed, and its own units are neither stopped nor started.
 
 import hashlib
 import json
-import os
-import time
 
 from . import approot, files, ledger, registry, releases
 from .codec import to_json
@@ -54,7 +52,7 @@ def _refuse_what_is_ours(paths: Paths) -> None:
 
 def _target(paths: Paths) -> str:
     """Return where `current` leads, "" where there is none."""
-    target = os.readlink(paths.current) if os.path.islink(paths.current) else ""
+    target = releases.target_of_current(paths)
     if target and not target.isprintable():
         what = f"{paths.current} leads to {target!a}, which cannot be recorded"
         raise Refused(Failure("current-taken", what, "adopt", "point it at a plain path"))
@@ -97,7 +95,7 @@ def _entry(paths: Paths, attempt: Attempt, release: str, now: float) -> Entry:
         previous="",
         outcome=ledger.COMMITTED,
         who=attempt.who,
-        at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+        at=ledger.utc(now),
         reason=attempt.reason,
         manifest=releases.manifest_digest(paths, release),
     )

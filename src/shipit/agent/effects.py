@@ -5,7 +5,6 @@ decided by `machine`, and journalled by `driver`.
 """
 
 import os
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
@@ -256,7 +255,7 @@ def entry(stage: Stage, open_: Journal, outcome: str) -> Entry:
         previous=open_.previous,
         outcome=outcome,
         who=attempt.who,
-        at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stage.host.wall())),
+        at=ledger.utc(stage.host.wall()),
         reason=attempt.reason,
         failure=f"[{failure.code}] {failure.what}" if failure else "",
         manifest=releases.manifest_digest(stage.paths, open_.release) if committed else "",

@@ -95,14 +95,12 @@ def env_digests(
     """
     if current is None or not nonce:
         return {}
-    release = paths.release(current.id)
-    texts = {env.service: releases.read_text(release.env_file(env.service)) for env in current.env}
     return {
         service: {
             key: hmac.new(nonce, value.encode("utf-8", "surrogateescape"), "sha256").hexdigest()
-            for key, value in envfile.parse(text or "").items()
+            for key, value in envfile.parse(text).items()
         }
-        for service, text in texts.items()
+        for service, text in releases.env_texts(paths, current).items()
     }
 
 

@@ -8,7 +8,6 @@ told from the ledger and the releases. It holds no secret and no log text.
 import json
 import os
 import sys
-import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Dict, Optional, Tuple
@@ -156,8 +155,7 @@ def _releases_of(paths: Paths, txn: str) -> Tuple[str, str]:
 
 
 def _unknown_attempt(txn: str, changed: float) -> Attempt:
-    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(changed))
-    return Attempt(txn, "deploy", UNKNOWN, 0, started)
+    return Attempt(txn, "deploy", UNKNOWN, 0, ledger.utc(changed))
 
 
 def _changed(paths: Paths) -> float:

@@ -5,6 +5,7 @@ readable by everybody and holds no log text and no secret. It removes nothing.
 """
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -31,6 +32,11 @@ class Entry:
     reason: str = ""
     failure: str = ""  # [code] what happened; "" for nothing
     manifest: str = ""  # sha256 of the manifest that was committed; "" in lines of earlier agents
+
+
+def utc(seconds: float) -> str:
+    """Return a time as the ledger writes it: `seconds` since the epoch as ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def append(paths: Paths, entry: Entry) -> None:

@@ -103,9 +103,7 @@ def _of_release(paths: Paths, name: str) -> Set[str]:
     manifest = releases.manifest(paths, name)
     if manifest is None:
         return set()
-    release = paths.release(name)
-    texts = {e.service: releases.read_text(release.env_file(e.service)) for e in manifest.env}
-    return secrets(manifest, {service: text or "" for service, text in texts.items()})
+    return secrets(manifest, releases.env_texts(paths, manifest))
 
 
 def secrets(manifest: Manifest, texts: Mapping[str, str]) -> Set[str]:

@@ -117,13 +117,17 @@ def committed(paths: Paths) -> Optional[Manifest]:
     return manifest(paths, top.release) if top else None
 
 
-def pointed(paths: Paths) -> str:
-    """Return the id that `current` points at, "" when it is no symlink into releases/."""
+def target_of_current(paths: Paths) -> str:
+    """Return where `current` leads, "" when it is not a symlink."""
     try:
-        target = os.readlink(paths.current)
+        return os.readlink(paths.current)
     except OSError:
         return ""
-    head, _, release = target.rpartition("/")
+
+
+def pointed(paths: Paths) -> str:
+    """Return the id that `current` points at, "" when it is not a symlink into releases/."""
+    head, _, release = target_of_current(paths).rpartition("/")
     return release if head in ("releases", paths.releases) else ""
 
 
@@ -131,13 +135,19 @@ def is_pointed_at(paths: Paths, wanted: Manifest) -> bool:
     """Whether `current` leads where it should while this release runs."""
     if wanted.adopted is None:
         return pointed(paths) == wanted.id
-    return (os.readlink(paths.current) if os.path.islink(paths.current) else "") == wanted.adopted
+    return target_of_current(paths) == wanted.adopted
 
 
 def unit_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
     """Return the texts of a release's units as they lie in its directory; missing ones are not."""
     directory = paths.release(manifest.id).units
     return _texts(directory, [unit.name for unit in manifest.units])
+
+
+def env_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
+    """Return the texts of a release's env files by service, "" for one that is not there."""
+    release = paths.release(manifest.id)
+    return {env.service: read_text(release.env_file(env.service)) or "" for env in manifest.env}
 
 
 def installed_texts(paths: Paths, names: Iterable[str]) -> Dict[str, str]:
