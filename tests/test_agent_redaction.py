@@ -118,7 +118,7 @@ def test_a_failed_release_leaves_no_secret_in_ledger_events_and_what_is_heard(
     story.deploy(whole(paths, "r1"))
     body = f"{OLD} is refused; " + "x" * 470 + NEW
 
-    def answer(url: str, *, timeout: float, via: str = "") -> Answer:
+    def answer(url: str, *, timeout: float, via: str = "", **_: object) -> Answer:
         good = releases.pointed(paths) == "r1"
         return Answer(status=200) if good else Answer(error=SAID, status=500, body=body.encode())
 
