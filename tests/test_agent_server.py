@@ -428,7 +428,7 @@ def test_every_kind_of_drift_is_named_with_its_path(deployed: Deployed) -> None:
     assert expected <= drift
     rest = "\n".join(sorted(drift - expected))
     assert f"{env} was changed" in rest
-    assert f"{env} can be read by others" in rest
+    assert f"{env} can be read by users other" in rest
     assert f"{packages}/demoapp/unused.py is missing" in rest
     assert "is missing or was changed" in rest
     assert f"{agentmatter.UNIT} is inactive/dead instead of active" in rest

@@ -58,7 +58,7 @@ def _untrusted(paths: Paths) -> Iterator[Failure]:
 
 
 def weaknesses(*wanted: str) -> List[trust.Weakness]:
-    """Return everything that others than root can change on the way to these paths.
+    """Return everything that users other than root can change on the way to these paths.
 
     In a sticky folder nobody can replace what belongs to root, but all can make what is missing.
     """

@@ -111,7 +111,7 @@ def _env(paths: Paths, manifest: Manifest) -> Iterator[str]:
             continue
         status = os.stat(path)
         if status.st_uid != 0 or stat.S_IMODE(status.st_mode) != 0o600:  # noqa: PLR2004
-            yield f"{path} can be read by others than root (mode and owner must be 0600, root)"
+            yield f"{path} can be read by users other than root (mode and owner must be 0600, root)"
         if not _has_digest(content, env):
             yield f"{path} was changed"
 

@@ -210,7 +210,7 @@ def _sockets(subject: Subject) -> Iterator[Failure]:
 
 
 def _socket_folders(subject: Subject) -> Iterator[Failure]:
-    """Refuse a unix socket in a folder that others than root can change.
+    """Refuse a unix socket in a directory that users other than root can change.
 
     systemd makes the socket, and then gives it to its owner by a chown(2) that follows links: who
     can put a link in its place is given the file that it leads to.
@@ -223,8 +223,8 @@ def _socket_folders(subject: Subject) -> Iterator[Failure]:
         seen = [str(each) for each in approot.weaknesses(folder)]
         seen += [how for path, how in given.items() if f"{folder}/".startswith(f"{path}/")]
         if seen:
-            what = f"the socket {endpoint} lies where others than root can replace it: {seen[0]}"
-            hint = f"let it lie in a folder that root alone writes: /run/{subject.paths.app}.sock"
+            what = f"users other than root can replace the socket {endpoint}: {seen[0]}"
+            hint = f"put it where only root can write, for example /run/{subject.paths.app}.sock"
             yield _problem("socket-untrusted", what, hint)
 
 

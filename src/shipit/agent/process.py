@@ -65,7 +65,8 @@ def clean_environment(extra: Optional[Mapping[str, str]] = None) -> Dict[str, st
 def program(name: str) -> Optional[str]:
     """Return the path of a program of the system that root may run, None where there is none.
 
-    One that others than root can change is passed over: a later folder may have the system's own.
+    One that users other than root can change is passed over: a later folder may have the
+    system's own.
 
     Raises:
         Refused: program-untrusted: there are only such that others can change.

@@ -33,7 +33,7 @@ def _parsed(text: str) -> Optional[Manifest]:
 
 
 def hide_manifests(paths: Paths) -> None:
-    """Take from others than root the manifests that an older version let them read."""
+    """Take from users other than root the manifests that an older version let them read."""
     for name in listed(paths):
         with suppress(FileNotFoundError):
             os.chmod(paths.release(name).manifest, MANIFEST_MODE)

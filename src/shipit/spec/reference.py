@@ -19,7 +19,7 @@ _INTRO = """\
 
 A playbook is a YAML file that says what should run where. It is one deployment (a mapping), or a
 list of deployments that are done in order. `shipit schema` prints its JSON Schema for editors.
-Unknown keys are refused; all mistakes are told at once, each with file:line:column.
+Unknown keys are refused; all mistakes are reported at once, each with file:line:column.
 
 - **Paths** on this machine are relative to the playbook; `~` is your home.
 - **Durations** are `250ms`, `30s`, `5m`, `1h`, or a number of seconds; at most a day.
