@@ -1,5 +1,5 @@
 # Each command does its own set-up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint fuzz faults load recipes demo rehearsal clean
+.PHONY: help setup test lint fuzz faults transitions load recipes demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -8,6 +8,9 @@ READY := .venv/.ready
 WORKERS ?= 4
 # Random pairs of faults that `make faults` plays, besides every single one.
 FAULTS ?= 300
+# Steps from playbook to playbook that `make transitions` walks at random, and where it begins.
+TRANSITIONS ?= 200
+SEED ?= 1
 # Broken frames of the protocol that `make fuzz` reads in each direction.
 FUZZ ?= 100000
 # Broken playbooks, inventories and locks that it reads, of each kind.
@@ -39,6 +42,9 @@ lint: $(READY) ## ruff and mypy
 faults: $(READY) ## every fault at every state on real hosts, and FAULTS=300 random pairs of them
 	FAULTS=$(FAULTS) tests/as-root $(BIN)/pytest -s tests/hosts/test_faults.py \
 	  tests/hosts/test_hard_times.py tests/hosts/test_disk.py
+
+transitions: $(READY) ## walk TRANSITIONS=200 steps from playbook to playbook on a real host, from SEED=1
+	TRANSITIONS=$(TRANSITIONS) SEED=$(SEED) tests/as-root $(BIN)/pytest -s tests/hosts/test_transitions.py
 
 fuzz: $(READY) ## read FUZZ=100000 broken frames in each direction, and files; samples are in the tests
 	FUZZ=$(FUZZ) FUZZ_FILES=$(FUZZ_FILES) $(BIN)/pytest -q tests/test_fuzz.py tests/test_fuzz_files.py

@@ -21,7 +21,7 @@ from shipit.agent.paths import Paths
 from shipit.agent.protocol import Activate, Attempt, Failure, Settled  # fmt: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 LEASE = 6.0
 LIMIT = 60  # processes in one story; more is a loop
@@ -71,25 +71,36 @@ def manifest(
     )  # fmt: skip
 
 
-def put(paths: Paths, wanted: Manifest, *, port: int = 8000) -> None:
-    """Lay a release's directory out, as staging does."""
-    release, texts = paths.release(wanted.id), {}
-    for directory in (release.units, release.files, release.env):
+def put(
+    paths: Paths, wanted: Manifest, texts: Mapping[str, str] | None = None, *, port: int = 8000
+) -> None:
+    """Lay a release's directory out, as staging does.
+
+    `texts` of its units: by default a web on this port, and what else it has.
+    """
+    release = paths.release(wanted.id)
+    texts = unit_texts(paths, wanted, port) if texts is None else texts
+    for directory in (release.units, release.trial, release.files, release.env):
         files.make_directory(directory)
     put_venv(release.venv)
+    for name, text in texts.items():
+        files.write(release.text(name), text.encode())
+    rendered = (Rendered(name, 0o644, releases.digest(text)) for name, text in texts.items())
+    whole = replace(wanted, texts=tuple(rendered))
+    files.write(release.manifest, json.dumps(to_json(whole)).encode())
+
+
+def unit_texts(paths: Paths, wanted: Manifest, port: int) -> dict[str, str]:
+    """Return the texts of a release's units, by their path in the release."""
+    release, texts = paths.release(wanted.id), {}
     for unit in wanted.units:
         text = SOCKET if unit.name.endswith(".socket") else SERVICE
         wakes = next(u.name for u in wanted.units if u.service == unit.service and u.watched)
         content = text.format(port=port, top=release.top, name=unit.service, wakes=wakes)
         texts[f"units/{unit.name}"] = content
         if unit.trial:
-            files.make_directory(release.trial)
             texts[f"trial/{unit.trial}"] = content
-    for name, text in texts.items():
-        files.write(release.text(name), text.encode())
-    rendered = (Rendered(name, 0o644, releases.digest(text)) for name, text in texts.items())
-    whole = replace(wanted, texts=tuple(rendered))
-    files.write(release.manifest, json.dumps(to_json(whole)).encode())
+    return texts
 
 
 def put_venv(venv: str) -> None:
@@ -116,15 +127,16 @@ class Story:
 
     @classmethod
     def at(cls, directory: Path) -> Story:
-        for name in ("opt", "units", "run", "var/txn"):
+        for name in ("opt", "units", "run", "var/txn", "timers"):
             (directory / name).mkdir(parents=True)
-        root, var, etc, run = (str(directory / name) for name in ("opt/app", "var", "units", "run"))
-        paths = Paths("app", root, var, etc, run)
+        places = ("opt/app", "var", "units", "run", "timers")
+        paths = Paths("app", *(str(directory / name) for name in places))
         story = cls(paths, Machine(paths))
-        story.machine.idle.append(story._controller)
+        story.machine.idle.append(story.controller)
         return story
 
-    def _controller(self) -> None:
+    def controller(self) -> None:
+        """Give the verdict, once a release is healthy."""
         # Not journal.load: this is asked at every pause, thousands of times in a test.
         open_ = files.read_json(self.paths.journal) if self.verdict else None
         if open_ and open_["healthy"]:
@@ -132,9 +144,11 @@ class Story:
 
     # --- what happens ----------------------------------------------------------------------------
 
-    def deploy(self, wanted: Manifest, *, port: int = 8000) -> None:
-        """Stage and launch a release, and let the machine come to rest."""
-        self._lives(lambda: self._staged(wanted, port))
+    def deploy(
+        self, wanted: Manifest, *, port: int = 8000, texts: Mapping[str, str] | None = None
+    ) -> None:
+        """Stage and launch a release (see `put`), and let the machine come to rest."""
+        self._lives(lambda: self._staged(wanted, port, texts))
         self._rest()
 
     def rollback(self, release: str) -> None:
@@ -145,7 +159,7 @@ class Story:
         self.txns += 1
         return Attempt(f"t{self.txns}", what, "dev@laptop", 1, "2026-01-01T00:00:00Z")
 
-    def _staged(self, wanted: Manifest, port: int) -> None:
+    def _staged(self, wanted: Manifest, port: int, texts: Mapping[str, str] | None = None) -> None:
         transaction.recover(self.paths, self.machine)
         attempt = self._attempt("deploy")
         fresh = releases.manifest(self.paths, wanted.id) is None
@@ -154,7 +168,7 @@ class Story:
             self.machine.now()  # a place to be killed in
             opened = transaction.advance(self.paths, opened, State.BUILD)
             self.machine.now()
-            put(self.paths, wanted, port=port)
+            put(self.paths, wanted, texts, port=port)
             self.machine.now()
             self._launched(attempt, wanted.id)
 

@@ -15,7 +15,7 @@ NIGHTLY = Unit("a-nightly.service", "nightly", start=False, watched=False, stop_
 TIMER = Unit("a-nightly.timer", "nightly", start=True, watched=False, stop_timeout=1)
 ALL = (SOCKET, WEB, WORKER, NIGHTLY, TIMER)
 TEXTS = {unit.name: f"[Unit]\n# {unit.name}\n[Install]\nWantedBy=x\n" for unit in ALL}
-NOTHING = Actions((), False, (), (), (), (), (), False, (), (), (), (), (), ())
+NOTHING = Actions((), False, (), (), (), (), (), False, (), (), (), (), (), (), ())
 
 
 def up(unit: Unit, **changes: object) -> UnitView:
@@ -42,15 +42,46 @@ def test_on_a_clean_host_everything_is_written_enabled_and_started() -> None:
         reload=True,
         reset=names(*ALL),
         start=names(SOCKET),
-        restart=(names(WEB, WORKER, TIMER),),
+        restart=(names(WEB, WORKER),),
     )
 
 
-def test_unchanged_sockets_and_timers_are_left_alone_and_services_restarted() -> None:
-    there = scene(SOCKET, WEB, WORKER, TIMER, untouched=frozenset(names(SOCKET, TIMER)))
+def test_an_unchanged_socket_is_left_alone_services_restart_and_timers_wait_for_the_commit() -> (
+    None
+):
+    there = scene(SOCKET, WEB, WORKER, TIMER, untouched=frozenset(names(SOCKET)))
     assert decide(ALL, TEXTS, names(*ALL), there) == replace(
-        NOTHING, reset=names(WEB, WORKER, NIGHTLY), restart=(names(WEB, WORKER),)
+        NOTHING,
+        retire=names(TIMER),
+        reset=names(WEB, WORKER, NIGHTLY, TIMER),
+        restart=(names(WEB, WORKER),),
     )
+
+
+def test_going_back_starts_the_timers_when_the_services_run() -> None:
+    actions = decide(ALL, TEXTS, (), scene(SOCKET, WEB, WORKER, going_back=True))
+    assert (actions.retire, actions.timers) == ((), names(TIMER))
+    assert actions.restart == (names(WEB, WORKER),)
+
+
+@pytest.mark.parametrize("kept_up", [frozenset(names(NIGHTLY)), frozenset()])
+@pytest.mark.parametrize("file_state", ["enabled", "static"])
+def test_a_process_that_has_become_a_job_stops_and_is_started_by_its_timer_alone(
+    kept_up: frozenset[str], file_state: str
+) -> None:
+    """Before, it ran on for ever, and a timer does not start what runs already."""
+    there = scene(NIGHTLY, kept_up=kept_up)
+    views = {**there.views, NIGHTLY.name: up(NIGHTLY, file_state=file_state)}
+    actions = decide((NIGHTLY, TIMER), TEXTS, (), replace(there, views=views))
+    was_process = bool(kept_up) or file_state == "enabled"
+    assert actions.retire == (names(NIGHTLY) if was_process else ())
+    assert actions.disable == (names(NIGHTLY) if file_state == "enabled" else ())
+    assert actions.remove == ()
+
+
+def test_a_job_at_work_since_before_the_deploy_ends_in_peace_when_that_is_taken_back() -> None:
+    there = scene(NIGHTLY, going_back=True, untouched=frozenset(names(NIGHTLY)), texts={})
+    assert decide((NIGHTLY, TIMER), TEXTS, (), there).stop == ()
 
 
 def test_a_changed_socket_has_its_service_stopped_first() -> None:
@@ -108,7 +139,9 @@ def test_a_service_that_crashes_again_and_again_is_stopped_before_it_is_forgotte
 def test_a_timers_job_ends_in_peace_unless_its_release_is_taken_back(
     *, going_back: bool, stopped: tuple[str, ...]
 ) -> None:
-    there = scene(NIGHTLY, TIMER, going_back=going_back)
+    there = scene(TIMER, going_back=going_back)
+    views = {**there.views, NIGHTLY.name: up(NIGHTLY, active="activating", file_state="static")}
+    there = replace(there, views=views)
     assert decide((NIGHTLY, TIMER), TEXTS, (), there).stop == stopped
 
 

@@ -72,7 +72,7 @@ def arm(stage: Stage, open_: Journal) -> Ended:
     waiting = steps.unit_names(wanted, previous)
     argv, before = driver_argv(paths, open_, "recover"), steps.unit_names(previous)
     views = bootunit.arm(paths, host, bootunit.texts(paths, argv, waiting), before)
-    untouched = {name: view.invocation for name, view in views.items() if view.is_active}
+    untouched = {name: view.invocation for name, view in views.items() if view.is_up}
     changes = {"untouched": untouched, "boot": host.boot_id(), "clean": False}
     if wanted.gate.bake and previous is not None:
         changes["before"] = soak.measured(host, previous, wanted.gate.bake)
@@ -94,7 +94,7 @@ def activate(stage: Stage, open_: Journal) -> Ended:
     wanted, previous = _wanted(paths, open_), _previous(paths, open_)
     began = host.wall()
     names = steps.unit_names(wanted)
-    alone = steps.running_sockets_and_timers(host.show(names))
+    alone = steps.running_sockets(host.show(names))
     others = (*steps.unit_names(previous), *open_.strays)
     to = steps.Switch(
         wanted,
@@ -103,6 +103,7 @@ def activate(stage: Stage, open_: Journal) -> Ended:
         step=State.ACTIVATE.value,
         limit=steps.limit(wanted, previous),
         interrupted=lambda: _called_back(stage, open_),
+        kept_up=steps.kept_up(previous),
     )
     steps.switch(paths, host, to)
     return Ended(changes={"began": began})
@@ -111,7 +112,7 @@ def activate(stage: Stage, open_: Journal) -> Ended:
 def check(stage: Stage, open_: Journal) -> Ended:
     """Let the release prove itself, then wait for the verdict. The first verdict wins."""
     paths, host = stage.paths, stage.host
-    wanted = _wanted(paths, open_)
+    wanted = steps.before_commit(_wanted(paths, open_))
     watched = gate.subject(paths, host, wanted, open_.began, open_.untouched)
     failure = gate.run(host, watched, stage.emit, lambda: _called_back(stage, open_))
     if failure is None and open_.attempt.what != ROLLBACK:
@@ -170,9 +171,19 @@ def commit(stage: Stage, open_: Journal) -> Ended:
         what = "a commit was decided, but its release is no longer known"
         return Ended(Result.HOPELESS, Failure("release-missing", what, State.COMMIT.value))
     ledger.append(paths, entry(stage, open_, ledger.COMMITTED))
+    _start_timers(stage, open_)
     _prune(paths, open_.release, [open_.previous])
     registry.note_committed(paths, open_.release)
     return Ended()
+
+
+def _start_timers(stage: Stage, open_: Journal) -> None:
+    paths, host = stage.paths, stage.host
+    committed = releases.manifest(paths, open_.release)
+    # At boot they wait for the unit that this runs in.
+    how = "start" if open_.boot == host.boot_id() else "start --no-block"
+    if committed is not None:
+        steps.start_timers(paths, host, committed, _previous(paths, open_), how)
 
 
 def revert(stage: Stage, open_: Journal) -> Ended:
@@ -299,6 +310,7 @@ def _way_back(
         step=State.REVERT.value,
         limit=steps.limit(previous, failed),
         interrupted=lambda: None,
+        kept_up=steps.kept_up(failed),
         going_back=True,
     )
 
@@ -309,7 +321,7 @@ def _untouched(host: Host, open_: Journal, names: Tuple[str, ...]) -> FrozenSet[
         return frozenset()
     views = host.show(names)
     if open_.clean:  # whatever runs was started after the disk had been put right
-        return frozenset(name for name, view in views.items() if view.is_active)
+        return frozenset(name for name, view in views.items() if view.is_up)
     before: Dict[str, str] = open_.untouched
     return frozenset(n for n, v in views.items() if v.invocation and v.invocation == before.get(n))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 VAR = "/var/lib/shipit"
 UNITS = "/etc/systemd/system"
 RUNTIME_UNITS = "/run/systemd/system"
+TIMER_STAMPS = "/var/lib/systemd/timers"
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Paths:
     var: str = VAR
     units: str = UNITS
     runtime_units: str = RUNTIME_UNITS  # these are gone after a reboot
+    timer_stamps: str = TIMER_STAMPS
 
     @property
     def current(self) -> str:
@@ -36,6 +38,10 @@ class Paths:
 
     def release(self, release: str) -> "ReleasePaths":
         return ReleasePaths(os.path.join(self.releases, release))
+
+    def timer_stamp(self, timer: str) -> str:
+        """A file that is as old as the last run that the timer has started: Persistent=yes."""
+        return os.path.join(self.timer_stamps, f"stamp-{timer}")
 
     @property
     def blobs(self) -> str:

@@ -7,7 +7,7 @@ how the result does is judged by `gate`.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
 
 from . import files, releases
@@ -16,7 +16,9 @@ from .gate import Interrupted
 from .host import QUICK, Host, UnitView
 from .paths import Paths
 from .starting import Starting, ask
-from .units import Actions, Scene, call_limit, decide
+from .units import Actions, Scene, call_limit, decide, is_timer
+
+STARTING_TIMERS = "commit"  # the step
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,20 @@ class Switch:
     step: str
     limit: float  # seconds for one call of systemd: see units.call_limit
     interrupted: Interrupted
+    kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
     going_back: bool = False
 
 
 def unit_names(*manifests: Optional[Manifest]) -> Tuple[str, ...]:
     """Return the names of all units of these releases."""
     return tuple(dict.fromkeys(u.name for m in manifests if m for u in m.units))
+
+
+def kept_up(manifest: Optional[Manifest]) -> FrozenSet[str]:
+    """Return the names of the units that a release starts itself."""
+    return (
+        frozenset(unit.name for unit in manifest.units if unit.start) if manifest else frozenset()
+    )
 
 
 def limit(*manifests: Optional[Manifest]) -> float:
@@ -70,6 +80,32 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
         starting.hand_over(handover, texts)
     if actions.leaving:
         _forget(paths, host, to, actions.leaving)
+    starting.run("restart", actions.timers)
+
+
+def before_commit(wanted: Manifest) -> Manifest:
+    """Return a release as it runs until it is committed: without its timers."""
+    return replace(wanted, units=tuple(u for u in wanted.units if not is_timer(u.name)))
+
+
+def start_timers(
+    paths: Paths, host: Host, wanted: Manifest, previous: Optional[Manifest], how: str
+) -> None:
+    """Let a committed release's jobs run from now on.
+
+    systemd makes up for a run that a timer has missed while it did not run. That is meant for one
+    that was due during the deploy; the times of a timer that is new or has changed were none.
+
+    Raises:
+        Refused: systemctl-failed.
+    """
+    names = [unit.name for unit in wanted.units if is_timer(unit.name)]
+    before = releases.text_digests(previous) if previous else {}
+    now = releases.text_digests(wanted)
+    for name in names:
+        if before.get(f"units/{name}") != now.get(f"units/{name}"):
+            host.remove(paths.timer_stamp(name))
+    _ask_for(host, how, names, STARTING_TIMERS)
 
 
 def _starting(paths: Paths, host: Host, to: Switch) -> Starting:
@@ -91,8 +127,8 @@ def put_on_disk(paths: Paths, host: Host, to: Switch) -> None:
     """
     texts, actions = _planned(paths, host, to)
     _install(paths, host, texts, actions)
-    if actions.remove:
-        host.systemctl("stop --no-block", actions.remove)  # takes back a queued start
+    if actions.disable:
+        host.systemctl("stop --no-block", actions.disable)  # takes back a queued start
     _put_on_disk(paths, host, to, actions)
 
 
@@ -100,7 +136,7 @@ def _planned(paths: Paths, host: Host, to: Switch) -> Tuple[Dict[str, str], Acti
     names = list(dict.fromkeys([*unit_names(to.wanted), *to.others]))
     texts = texts_of(paths, to.wanted) if to.wanted else {}
     installed = releases.installed_texts(paths, names)
-    scene = Scene(installed, host.show(names), to.untouched, going_back=to.going_back)
+    scene = Scene(installed, host.show(names), to.untouched, to.kept_up, going_back=to.going_back)
     units = to.wanted.units if to.wanted else ()
     return texts, decide(units, texts, to.others, scene)
 
@@ -157,7 +193,6 @@ def _ask_for(
         ask(host, verb, step, names, timeout)
 
 
-def running_sockets_and_timers(views: Dict[str, UnitView]) -> FrozenSet[str]:
+def running_sockets(views: Dict[str, UnitView]) -> FrozenSet[str]:
     """Return the units that going forward may leave as they are, if their text stays the same."""
-    kinds = (".socket", ".timer")
-    return frozenset(n for n, view in views.items() if view.is_active and n.endswith(kinds))
+    return frozenset(n for n, view in views.items() if view.is_active and n.endswith(".socket"))

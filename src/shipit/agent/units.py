@@ -1,9 +1,10 @@
 """Decide what has to be done to systemd's units to have exactly a release's. Pure.
 
-Promises: a socket or timer that is as wanted is left alone (connections queue in the kernel), every
+Promises: a socket that is as wanted is left alone (connections queue in the kernel), every
 long-running service is started anew (its code has changed even where its text has not) and has its
 restarts counted from zero, no unit of another release is left. A service with the hand-over
 `overlap` has a unit of its own in each release: it is started before its predecessor is stopped.
+The timers of a new release wait for its commit: until then no job runs.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Scene:
     texts: Mapping[str, str]  # of the installed units
     views: Mapping[str, UnitView]  # of every unit that may have to be touched
     untouched: AbstractSet[str]  # run already as the wanted release has them
+    kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
     going_back: bool = False
 
 
@@ -40,8 +42,8 @@ class Actions:
 
     write: Tuple[str, ...]
     reload_first: bool  # before what is no longer wanted stops: its socket must not wake it again
-    retire: Tuple[str, ...]  # stop: no longer wanted, and what would wake it
-    disable: Tuple[str, ...]
+    retire: Tuple[str, ...]  # stop: no longer wanted, or not yet, and what would wake it
+    disable: Tuple[str, ...]  # what is removed, and what has become a job
     remove: Tuple[str, ...]
     enable: Tuple[str, ...]
     reenable: Tuple[str, ...]  # [Install] has changed
@@ -49,9 +51,10 @@ class Actions:
     stop: Tuple[str, ...]  # sockets that change, with the services that hold them
     reset: Tuple[str, ...]  # forget failures: systemd refuses to start a unit after a crash loop
     start: Tuple[str, ...]  # sockets
-    restart: Tuple[Tuple[str, ...], ...]  # services and timers; of instances one after another
+    restart: Tuple[Tuple[str, ...], ...]  # services; of instances one after another
     handovers: Tuple[Handover, ...]
     leaving: Tuple[str, ...]  # disable and remove, when they have handed over
+    timers: Tuple[str, ...]  # restart in the end
 
 
 def decide(
@@ -73,13 +76,15 @@ def decide(
     removed = tuple(name for name in gone if name in scene.texts)
     beside = {each.start for each in handovers}
     begin = [n for n, unit in wanted.items() if unit.start and n not in alone and n not in beside]
-    retired = [name for name in gone if scene.views[name].is_up]
+    jobs = [name for name, unit in wanted.items() if _has_become_a_job(unit, scene)]
+    held = [] if scene.going_back else [name for name in wanted if is_timer(name)]
+    retired = [name for name in (*held, *gone, *jobs) if scene.views[name].is_up]
     waking = _waking(wanted, retired, scene)
     return Actions(
         write=write,
         reload_first=bool(waking & alone),
         retire=(*sorted(waking - alone), *retired),
-        disable=removed,
+        disable=(*removed, *(name for name in jobs if _is_enabled(name, scene))),
         remove=removed,
         enable=tuple(name for name in wanted if _needs_enable(wanted[name], scene)),
         reenable=tuple(name for name in write if _needs_reenable(wanted[name], texts, scene)),
@@ -88,9 +93,10 @@ def decide(
         # A stale unit may fail only while it is stopped: a last request wakes a crashing service.
         reset=(*(name for name in wanted if name not in alone), *stale),
         start=tuple(name for name in begin if _is_socket(name)),
-        restart=tuple(_waves(name for name in begin if not _is_socket(name))),
+        restart=tuple(_waves(filter(_is_service, begin))),
         handovers=handovers,
         leaving=leaving,
+        timers=tuple(name for name in begin if is_timer(name) and name not in held),
     )
 
 
@@ -171,6 +177,20 @@ def _is_service(name: str) -> bool:
     return name.endswith(".service")
 
 
+def is_timer(name: str) -> bool:
+    """Whether it is the unit that starts a job at its times."""
+    return name.endswith(".timer")
+
+
+def _has_become_a_job(unit: Unit, scene: Scene) -> bool:
+    """Whether it was a process that keeps running, which a timer would wait for for ever."""
+    return not unit.start and (unit.name in scene.kept_up or _is_enabled(unit.name, scene))
+
+
+def _is_enabled(name: str, scene: Scene) -> bool:
+    return scene.views[name].file_state == "enabled"
+
+
 def _may_stay(name: str, texts: Mapping[str, str], scene: Scene) -> bool:
     view = scene.views[name]
     same = lasting(name, scene.texts.get(name, "")) == lasting(name, texts[name])
@@ -194,7 +214,8 @@ def _stopped(wanted: Dict[str, Unit], alone: Set[str], scene: Scene) -> List[str
             return True  # else systemd may go on counting: a crash of the old for one of the new
         # What a socket has started is started again by it; a timer's job may end in peace,
         # unless it is the work of a release that is taken back.
-        return not unit.start and (unit.service in sockets or scene.going_back)
+        taken_back = scene.going_back and unit.name not in scene.untouched
+        return not unit.start and (unit.service in sockets or taken_back)
 
     candidates = [u for n, u in wanted.items() if n not in alone and scene.views[n].is_up]
     return [unit.name for unit in candidates if has_to(unit)]

@@ -1,0 +1,131 @@
+"""From playbook to playbook on a real host: what runs is what the last one wants, and no more.
+
+The same as tests/test_transitions.py, with the real systemd. `make transitions` walks further.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hosts.scene import Scene
+from playbookpairs import BOOKS, KINDS, Book
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hosts.scene import Done
+    from shipit.lab import Lab
+
+HOST = "web1"
+WALK = int(os.environ.get("TRANSITIONS", "0"))  # steps
+SEED = int(os.environ.get("SEED", "1"))
+COMMANDS = {"work": "tinyapp-worker", "report": "tinyapp-report", "worker": "tinyapp-worker"}
+STEPS = (
+    Book("web", "restart 1"),
+    Book("web", "job"),
+    Book("web", "own port"),
+    Book("web", "socket overlap 1"),
+    Book("web", "socket restart 2"),
+    Book("api", "overlap 2"),
+    Book("api", "job"),
+    Book(),
+)
+STAMP = "/var/lib/systemd/timers/stamp-tinyapp-web.timer"
+REPORT = "/var/lib/tinyapp/report"
+UP = """
+systemctl list-units --all --plain --no-legend --state=active,activating 'tinyapp-*' | cut -d' ' -f1
+echo
+ls /etc/systemd/system/*.wants | grep ^tinyapp-
+"""
+
+
+def real(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a service of a pair as tinyapp has it."""
+    words = str(service["command"]).split()
+    own = {"env": {"PORT": words[2]}} if "--port" in words else {}
+    return {**service, "command": COMMANDS.get(words[0], "tinyapp"), "stop_timeout": "5s", **own}
+
+
+@pytest.fixture(scope="module")
+def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    lab.reset(HOST)
+    scene = Scene.set(tmp_path_factory.mktemp("transitions"), lab, [HOST])
+    scene.wheel("1.0.0")
+    return scene
+
+
+def deploy(scene: Scene, book: Book, step: object, *checks: object, **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
+    kinds = {kind: {**real(service), **changes} for kind, service in KINDS.items()}
+    services = {"worker": real({"command": "worker"}), **book.services(kinds)}
+    health = {"checks": checks, "min_healthy": "100ms", "deadline": "2s" if checks else "60s"}
+    env = {"STEP": str(step)}
+    scene.playbook("1.0.0", services=services, health=health, env=env, smoke=None)
+    return scene.shipit("deploy", "--json")
+
+
+def exactly(scene: Scene, book: Book) -> None:
+    """Prove that the playbook's units run and are enabled, and no others."""
+    manifest = scene.asked("status")[HOST]
+    assert (manifest["drift"], manifest["stuck"]) == ([], "")
+    release = str(manifest["release"])
+    wanted = sorted(
+        unit.name.replace("app-", "tinyapp-", 1)
+        for unit in book.rendered(scene.folder / "rendered", release).units
+        if unit.start
+    )
+    up, enabled = scene.sh(HOST, UP).split("\n\n")
+    assert (sorted(up.split()), sorted(enabled.split())) == (wanted, wanted)
+
+
+def test_every_step_leaves_exactly_its_own_units(scene: Scene) -> None:
+    (scene.folder / "rendered").mkdir(exist_ok=True)
+    before = None
+    for number, book in enumerate(STEPS):
+        if before is not None and number % 3 == 1:
+            failed = deploy(scene, book, f"{number} fails", {"command": "/bin/false"})
+            assert failed.status == 4, failed.said
+            exactly(scene, before)
+        done = deploy(scene, book, number)
+        assert done.status == 0, f"{before} -> {book}: {done.said}"
+        exactly(scene, book)
+        before = book
+
+
+@pytest.mark.skipif(not WALK, reason="a long walk: make transitions")
+def test_a_random_walk_leaves_exactly_the_last_playbooks_units(scene: Scene) -> None:
+    (scene.folder / "rendered").mkdir(exist_ok=True)
+    choice, before = random.Random(SEED), Book()  # noqa: S311 - no secret
+    assert deploy(scene, before, "walk").status == 0
+    for number in range(WALK):
+        book = choice.choice(BOOKS)
+        fails = choice.random() < 0.25
+        checks = [{"command": "/bin/false"}] if fails else []
+        done = deploy(scene, book, f"walk {number}", *checks)
+        assert done.status == (4 if fails else 0), f"{number}, {before} -> {book}: {done.said}"
+        before = before if fails else book
+        exactly(scene, before)
+
+
+def test_a_changed_schedule_runs_no_job_for_times_that_have_passed(scene: Scene) -> None:
+    """Before, systemd made up for them at once, before the gate."""
+    job = Book("web", "job")
+    assert deploy(scene, job, "before").status == 0
+    scene.sh(HOST, f"rm -f {REPORT}; touch -d '3 years ago' {STAMP}")
+    done = deploy(scene, job, "changed", timer="*-02-01 03:00:00")
+    assert done.status == 0, done.said
+    assert (
+        scene.sh(HOST, f"systemctl is-active tinyapp-web.timer; cat {REPORT} || true") == "active"
+    )
+
+
+def test_a_run_that_was_due_during_the_deploy_is_made_up_for_after_the_commit(scene: Scene) -> None:
+    job = Book("web", "job")
+    assert deploy(scene, job, "due before").status == 0
+    scene.sh(HOST, f"rm -f {REPORT}; touch -d '3 years ago' {STAMP}")
+    done = deploy(scene, job, "due", {"command": f"test ! -e {REPORT}"})
+    assert done.status == 0, done.said
+    assert scene.sh(HOST, f"sleep 1; cat {REPORT}") == "1.0.0"
