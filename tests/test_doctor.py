@@ -48,7 +48,7 @@ def test_a_python_that_is_not_used_is_told_with_the_reason() -> None:
         ("/opt/demo/releases/1/env/web.env was changed", "deploy the release again"),
         ("/opt/demo/releases/1/venv/lib/x.py was changed", "deploy it with any change"),
         ("/var/lib/shipit/demo/blobs/00 (x.whl) is missing or was changed", "put the wheel back"),
-        ("/etc/x.conf changes demo-web.service: it is no part of the release", "remove that file"),
+        ("/etc/x.conf changes demo-web.service: it is not part of the release", "remove that file"),
         ("a was changed on the disk since systemd read it (daemon-reload)", "systemctl daemon"),
     ],
 )

@@ -128,7 +128,7 @@ _USUAL_WAY_OUT = "deploy the release again, or take the change back"
 _WAYS_OUT = (
     ("/venv", "deploy it with any change (it gets a directory of its own), or roll back"),
     ("/blobs/", "deploy it with any change, or put the wheel back"),
-    ("is no part of the release", "remove that file, then systemctl daemon-reload"),
+    ("is not part of the release", "remove that file, then systemctl daemon-reload"),
     ("(daemon-reload)", "systemctl daemon-reload"),
 )
 
