@@ -98,6 +98,8 @@ def test_what_a_killed_process_has_left_goes_after_an_hour(paths: Paths) -> None
     ]
     others = [
         *(Path(paths.root, "backup.4711.old"), Path(paths.units, "nginx.service.4711.new")),
+        Path(paths.units, "demo-web.service.20261129.old"),
+        Path(paths.units, "demo-web.service.20261129.new"),
         *(txn / "demo.json", Path(paths.apps, "demo")),
     ]
     for path in (*left[1:], *others):

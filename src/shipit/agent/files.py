@@ -19,7 +19,8 @@ READ_LIMIT = 64 * 1024 * 1024  # bytes of a file of ours: the records of 200,000
 NOTE_LIMIT = 65536  # bytes
 LOCK_PAUSE = 0.02  # seconds
 REPAIR_WAIT = 10.0  # seconds; it is held for two calls of the disk
-LEFTOVER = re.compile(r".+\.\d+\.(new|claim|old)")  # of a write or a removal that was killed
+# Of a write or a removal that was killed. A process has 7 digits at most, a date has 8.
+LEFTOVER = re.compile(r".+\.\d{1,7}\.(new|claim|old)")
 
 
 @contextmanager

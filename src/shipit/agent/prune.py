@@ -73,13 +73,18 @@ def sweep(paths: Paths, now: float) -> None:
 
 
 def remove_leftovers(paths: Paths, now: float) -> None:
-    """Remove what a killed process has left of a write or of a removal."""
+    """Remove what a killed process has left of a write or of a removal.
+
+    In folders that others use, too, only what a write of ours leaves: an administrator's backup of
+    a unit may be called much the same.
+    """
     ours = ("current.", "shipit-", paths.app + "-")
     shared_with_others = (paths.root, paths.units, os.path.dirname(paths.boot_link))
     for folder in (*layout.folders(paths), *shared_with_others):
         for name in filter(files.LEFTOVER.fullmatch, _names(folder)):
             path = os.path.join(folder, name)
-            is_ours = folder not in shared_with_others or name.startswith(ours)
+            is_written = name.startswith(ours) and name.endswith(".new")
+            is_ours = folder not in shared_with_others or is_written
             if is_ours and _is_older(path, now - LEFTOVER_GRACE):
                 files.remove(path)
 
