@@ -81,6 +81,8 @@ def test_the_last_exception_is_the_headline(log: str, line: str) -> None:
         ("PermissionError: [Errno 13] Permission denied: 'db.sqlite3'", "$STATE_DIRECTORY"),
         ("sqlite3.OperationalError: unable to open database file", "shared/"),
         ("[Errno 13] error while attempting to bind on address ('0.0.0.0', 80)", "`socket:`"),
+        ("sh: 1: cannot create out.txt: Permission denied", "shared/"),
+        ("psycopg.errors.InsufficientPrivilege: permission denied for table users", ""),
         ("KeyError: 'x'", ""),
     ],
 )

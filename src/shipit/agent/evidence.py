@@ -24,12 +24,6 @@ RESULTS = {
     "protocol": "it did not say that it was ready",
 }
 
-
-def where(unit: str) -> str:
-    """Say how the whole log of a unit is read: from the controller, or else on the host."""
-    return f"shipit logs PLAYBOOK --limit HOST; on the host: journalctl -u {unit}"
-
-
 # What systemd says by exit status: systemd.exec(5).
 SETUP = {
     200: "its working directory is missing or closed to it (workdir)",
@@ -49,8 +43,9 @@ ADVICE: Tuple[Tuple[Tuple[str, ...], str], ...] = (
     ),
     (
         (
+            # Not "permission denied" alone: databases and servers say that of their own rights.
             "read-only file system",
-            "permission denied",
+            "cannot create",
             "[errno 30]",
             "[errno 13]",
             "erofs",
@@ -61,6 +56,11 @@ ADVICE: Tuple[Tuple[Tuple[str, ...], str], ...] = (
         WRITABLE,
     ),
 )
+
+
+def where(unit: str) -> str:
+    """Say how the whole log of a unit is read: from the controller, or else on the host."""
+    return f"shipit logs PLAYBOOK --limit HOST; on the host: journalctl -u {unit}"
 
 
 def advice(log: str) -> str:
