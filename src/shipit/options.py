@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from shipit import yamlfile
 from shipit.errors import InputError, Mistake, Place, ShipitError
 from shipit.inventory import Reading, ansiblecfg, load
-from shipit.vault import NONE, Passwords, Source
+from shipit.vault import NONE, Passwords, Source, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,7 +114,7 @@ def passwords(
     for identity in identities:
         label, at, file = identity.rpartition("@")
         named.append((label if at else "", Path(file).expanduser()))
-    return Passwords([*sources, *Passwords.of_files([*named, *config.vaults])])
+    return Passwords([*sources, *sources_of([*named, *config.vaults])])
 
 
 def inventory(

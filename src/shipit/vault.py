@@ -93,13 +93,6 @@ class Passwords:
         self._sources = tuple(sources)
         self._known: dict[int, Secret] = {}
 
-    @classmethod
-    def of_files(cls, files: Sequence[tuple[str, Path]]) -> tuple[Source, ...]:
-        """Return sources for files, each with its vault id."""
-        return tuple(
-            Source(label, partial(password_of, file, label), file) for label, file in files
-        )
-
     @property
     def files(self) -> tuple[str, ...]:
         """The passwords that lie in files, as of ansible's --vault-id."""
@@ -184,6 +177,11 @@ def _keys(password: Secret, salt: bytes) -> tuple[bytes, bytes, bytes]:
     size = 2 * _KEY + _IV
     made = hashlib.pbkdf2_hmac("sha256", password.reveal().encode(), salt, _ITERATIONS, size)
     return made[:_KEY], made[_KEY : 2 * _KEY], made[2 * _KEY :]
+
+
+def sources_of(files: Sequence[tuple[str, Path]]) -> tuple[Source, ...]:
+    """Return the sources of passwords that lie in files, each with its vault id."""
+    return tuple(Source(label, partial(password_of, file, label), file) for label, file in files)
 
 
 def is_encrypted(text: str) -> bool:

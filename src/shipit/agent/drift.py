@@ -61,9 +61,9 @@ def _programs(paths: Paths, manifest: Manifest) -> Iterator[str]:
 
 
 def _distributions(packages: str) -> Set[str]:
-    folders = [name for name in os.listdir(packages) if name.endswith(".dist-info")]
+    folders = [name for name in os.listdir(packages) if name.endswith(INFO)]
     whole = [name for name in folders if os.path.exists(os.path.join(packages, name, "RECORD"))]
-    return {_normal(name[: -len(".dist-info")].rpartition("-")[0]) for name in whole}
+    return {_normal(name[: -len(INFO)].rpartition("-")[0]) for name in whole}
 
 
 def _normal(name: str) -> str:

@@ -1,10 +1,10 @@
 """Tell a host's history as people read it: its releases, and every attempt. It changes nothing."""
 
-import json
 import os
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from . import ledger, releases
+from .codec import parse
 from .ledger import COMMITTED, FAILED, Entry
 from .paths import Paths
 from .records import AttemptLine, ReleaseLine
@@ -51,7 +51,8 @@ def _line(paths: Paths, entry: Entry, commits: Tuple[str, ...], running: str) ->
 def _bundle(paths: Paths, release: str) -> str:
     """Return the digest of a release's wheels, "" where it is not known; a whole manifest costs."""
     try:
-        raw: Any = json.loads(releases.read_text(paths.release(release).manifest) or "null")
+        text = releases.read_text(paths.release(release).manifest) or ""
+        raw = parse(text.encode("utf-8", "surrogateescape"))
     except ValueError:
         return ""
     found = raw.get("bundle", "") if isinstance(raw, dict) else ""

@@ -59,7 +59,6 @@ class _Ends:
             self._by_tail.setdefault(form[-SHORT:], []).append(form)
         self._head, self._tail = _any_of(self._by_head), _any_of(self._by_tail)
         self._longest = max(map(len, forms), default=0)  # characters
-        self._longest = max(map(len, forms), default=0)
 
     def masked(self, line: str) -> str:
         """Look no further from an end than a form is long: a line may be full of beginnings."""

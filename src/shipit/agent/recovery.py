@@ -44,10 +44,10 @@ def recover_at_boot(paths: Paths, host: Host) -> str:
         Refused: locked: somebody else holds an open transaction; to be tried again.
     """
     layout.secure(paths)
-    said_ = recover(paths, host)
+    sentence = recover(paths, host)
     open_ = journal.load(paths)
-    if said_ or open_ is None or is_led(paths, open_):
-        return said_
+    if sentence or open_ is None or is_led(paths, open_):
+        return sentence
     if host.show([paths.unit])[paths.unit].is_up:
         return ""  # and is started again until it has ended it
     try:

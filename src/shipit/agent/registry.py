@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Dict, Optional, Tuple
 
 from . import files
-from .codec import from_json
+from .codec import from_json, parse
 from .failures import Refused
 from .paths import Paths
 from .protocol import Failure
@@ -89,7 +89,7 @@ def _read(path: str) -> Optional[Registration]:
     if text.startswith("/"):
         return Registration(text.strip(), EARLIER)
     try:
-        raw = json.loads(text)
+        raw = parse(text.encode())
         if raw["format"] == FORMAT:
             return from_json(Registration, raw)
         how = f"has the format {raw['format']}, and {FORMAT} is known"

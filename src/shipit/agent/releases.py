@@ -4,13 +4,12 @@ Changes nothing but the mode of a manifest that an older version left readable b
 """
 
 import hashlib
-import json
 import os
 from contextlib import suppress
 from typing import Dict, Iterable, List, Optional
 
 from . import files, ledger, protocol
-from .codec import from_json
+from .codec import from_json, parse
 from .contents import Manifest
 from .failures import Refused
 from .paths import Paths
@@ -27,8 +26,8 @@ def manifest(paths: Paths, release: str) -> Optional[Manifest]:
 
 def _parsed(text: str) -> Optional[Manifest]:
     try:
-        return from_json(Manifest, json.loads(text))
-    except (TypeError, ValueError, KeyError, AttributeError):
+        return from_json(Manifest, parse(text.encode("utf-8", "surrogateescape")))
+    except ValueError:
         return None
 
 

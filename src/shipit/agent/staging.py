@@ -233,16 +233,8 @@ def ensure_user(host: Host, user: str) -> None:
     if accounts.user(user):
         return
     shell = next((path for path in NO_LOGIN if os.path.exists(path)), NO_LOGIN[-1])
-    argv = [
-        "useradd",
-        "--system",
-        "--no-create-home",
-        "--home-dir",
-        names.NOWHERE,
-        "--shell",
-        shell,
-    ]
-    argv += ["--user-group", "--comment", names.MARK]
+    argv = ["useradd", "--system", "--no-create-home", "--home-dir", names.NOWHERE]
+    argv += ["--shell", shell, "--user-group", "--comment", names.MARK]
     done = host.run([*argv, user], timeout=USER_TIMEOUT)
     if not done.ok and not accounts.user(user):
         what = f"making the user {user}: useradd {done.end(USER_TIMEOUT)}"

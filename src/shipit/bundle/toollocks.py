@@ -19,7 +19,7 @@ from shipit.bundle.locktext import file, folder, place_of, repository, sha256_of
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 POETRY = "poetry export -f requirements.txt -o requirements.lock"
@@ -40,16 +40,22 @@ def read_poetry(path: Path, document: Mapping[str, Any], places: list[Place]) ->
         if version.release < _POETRY_SINCE:
             why = "a lock of Poetry 1 does not say which packages the app itself needs"
             raise InputError(_export(path, why, POETRY))
-        entries = tuple(
-            _poetry_entry(package, place_of(places, index, path))
-            for index, package in enumerate(document.get("package", ()))
-            if "main" in package["groups"]
-        )
+        packages = _packages_of("main", document, places, path)
+        entries = tuple(_poetry_entry(package, place) for package, place in packages)
         # Poetry's `^3.11` is in pyproject.toml alone: the lock may have `*` or a specifier.
         python = _specifier(document["metadata"].get("python-versions", "*"))
     except _NOT_UNDERSTOOD as error:
         raise InputError(_export(path, _unknown(error), POETRY)) from error
     return Lock(path, entries, python)
+
+
+def _packages_of(
+    group: str, document: Mapping[str, Any], places: list[Place], path: Path
+) -> Iterator[tuple[Mapping[str, Any], Place]]:
+    """Yield the packages of a group of a lock, each with where it stands."""
+    for index, package in enumerate(document.get("package", ())):
+        if group in package["groups"]:
+            yield package, place_of(places, index, path)
 
 
 def _poetry_entry(package: Mapping[str, Any], place: Place) -> Locked:
@@ -83,11 +89,8 @@ def read_pdm(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lo
         if "inherit_metadata" not in document["metadata"].get("strategy", ()):
             why = "this lock does not say which packages the app itself needs"
             raise InputError(_export(path, why, PDM))
-        entries = tuple(
-            _pdm_entry(package, place_of(places, index, path))
-            for index, package in enumerate(document.get("package", ()))
-            if "default" in package["groups"]
-        )
+        packages = _packages_of("default", document, places, path)
+        entries = tuple(_pdm_entry(package, place) for package, place in packages)
         targets = document["metadata"].get("targets", ())
         pythons = [_specifier(target.get("requires_python", "*")) for target in targets]
     except _NOT_UNDERSTOOD as error:

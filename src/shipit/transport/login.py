@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from shipit.errors import Place
     from shipit.transport.endpoint import Endpoint
 
-AUTH_TIMEOUT = (
-    60.0  # seconds for each answer to a login: PAM and name services may take 20 and more
-)
+# Seconds for each answer to a login: PAM and name services may take 20 and more.
+AUTH_TIMEOUT = 60.0
 # Seconds from there to a session: PAM's own modules wait 25 for logind. It ends before the Watch of
 # `ssh` takes the silence for a dead peer.
 SESSION_TIMEOUT = 40.0
