@@ -14,6 +14,7 @@ from shipit.transport.launch import Launch, Remains, Root, diagnose, greeting, n
 
 PLACE = Endpoint("web1", "10.0.0.1", user="deploy", become=True)
 PYENV = Path.home() / ".pyenv" / "versions"
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def run(
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")
+@as_root
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
 def test_a_real_python_that_is_too_old_is_named(version: str) -> None:
     found = sorted(PYENV.glob(f"{version}.*/bin/python{version}"))
@@ -96,7 +97,7 @@ def test_a_real_python_that_is_too_old_is_named(version: str) -> None:
     assert error.code == "python-too-old"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")
+@as_root
 def test_a_broken_python_on_the_path_is_passed_over(tmp_path: Path) -> None:
     names = ("python3.98", "python3.97")  # no system has them
     for name, code in zip(names, ("exit 127", f'exec {sys.executable} "$@"'), strict=True):
@@ -106,7 +107,7 @@ def test_a_broken_python_on_the_path_is_passed_over(tmp_path: Path) -> None:
     assert done.stdout == b"7\n"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")
+@as_root
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python in /usr/bin")
 def test_what_the_logins_path_leads_to_is_not_run_where_the_system_has_a_python(
     tmp_path: Path,
@@ -122,7 +123,7 @@ def put(path: Path, code: str) -> None:
     path.chmod(0o755)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")
+@as_root
 def test_lines_before_the_boot_are_passed_over() -> None:
     done = run(Launch(Root.LOGIN, sys.executable), b"a password\n\nshipit-boot 8\nprint(7)rest")
     assert done.stdout == b"7\n"

@@ -12,39 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hosts.agenthost import HOST, AgentHost
 from patience import until
-from shipit import agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shipit.lab import Lab
 
-HOST = "web1"
 PATIENCE = 60.0  # seconds
 WAYS = pytest.mark.parametrize("way", ["smoke", "check"])
 MIB = 2**20
 RUN = ("python3", "-I", "-S", "/root/confined.py")
 
 
-class Victim:
+class Victim(AgentHost):
     """A lab host with the agent on it, and the app's user."""
 
     def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+        super().__init__(lab)
         self.put("/root/confined.py", Path(__file__).with_name("confined.py").read_bytes())
-        self.put("/root/lib/shipit/__init__.py", b"")
-        for source in Path(agent.__file__).parent.glob("*.py"):
-            self.put(f"/root/lib/shipit/agent/{source.name}", source.read_bytes())
         self.sh("useradd --system --no-create-home app")
-
-    def put(self, path: str, content: bytes) -> None:
-        target = self.lab.hosts[HOST].root / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-
-    def sh(self, command: str) -> str:
-        return self.lab.run(HOST, "sh", "-c", command).stdout.strip()
 
     def runs(
         self, way: str, words: Sequence[str], env: str = "", timeout: float = PATIENCE
@@ -201,7 +189,7 @@ def test_the_end_of_a_log_is_the_evidence(victim: Victim) -> None:
 
 STUBBORN = """\
 #!/usr/bin/python3
-import os, signal, socket, time
+import os, signal, socket
 def say(what):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
@@ -209,7 +197,7 @@ def say(what):
 signal.signal(signal.SIGTERM, lambda *_: say(b"EXTEND_TIMEOUT_USEC=3600000000"))
 say(b"READY=1")
 while True:
-    time.sleep(60)
+    signal.pause()
 """
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.test_transaction import HOST, PATIENCE, Site
+from hosts.agenthost import HOST
+from hosts.test_transaction import PATIENCE, Site
 from patience import until
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ LOCKS = (
 )
 # Opens what it can, then takes each lock as soon as it is free, and never lets go.
 THIEF = """
-import fcntl, sys, threading, time
+import fcntl, signal, sys, threading
 opened = [open(path) for path in sys.argv[1:]]
 for stream in opened:
     threading.Thread(target=fcntl.flock, args=(stream, fcntl.LOCK_SH), daemon=True).start()
 open("/run/thief/ready", "w").close()
-time.sleep(3600)
+signal.pause()
 """
 
 

@@ -9,37 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hosts.agenthost import HOST, AgentHost
 from patience import until
-from shipit import agent
 from shipit.transport import agentzip
 
 if TYPE_CHECKING:
     from shipit.lab import Lab
 
 PATIENCE = 60.0  # seconds
-HOST = "web1"
 ZIP = "/var/lib/shipit/agent/test.pyz"
 SESSION = Path(__file__).with_name("session.py")
 
 
-class Site:
+class Site(AgentHost):
     """One lab host with the agent on it."""
 
     def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+        super().__init__(lab)
         self.put(ZIP, agentzip.build().content)
         self.put("/root/session.py", SESSION.read_bytes())
-        self.put("/root/lib/shipit/__init__.py", b"")
-        for source in Path(agent.__file__).parent.glob("*.py"):
-            self.put(f"/root/lib/shipit/agent/{source.name}", source.read_bytes())
-
-    def put(self, path: str, content: bytes) -> None:
-        target = self.lab.hosts[HOST].root / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-
-    def sh(self, command: str) -> str:
-        return self.lab.run(HOST, "sh", "-c", command).stdout.strip()
 
     def session(self, **wish: object) -> list[dict[str, Any]]:
         """Run one session to its end; the messages it got."""
