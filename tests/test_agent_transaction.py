@@ -19,15 +19,18 @@ import pytest
 from fakedisk import FullDisk
 from fakemachine import Fault, distinct
 from fakestory import Story, manifest
-from shipit.agent import adopt, files, releases, transaction
-from shipit.agent.protocol import Attempt, Healthy, Settled
-from shipit.agent.voice import Voice
+from shipit.agent import adopt, driver, files, journal, releases, transaction
+from shipit.agent.effects import Stage
+from shipit.agent.machine import State
+from shipit.agent.protocol import Attempt, Failure, Healthy, Settled
+from shipit.agent.voice import Ear, Voice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MEMORY = Path("/dev/shm")
 OLD, NEW = "r1", "r2"
+ATTEMPT = Attempt("now", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
 
 
 @pytest.fixture
@@ -367,12 +370,41 @@ def on_a_disk(tale: Tale, monkeypatch: pytest.MonkeyPatch, disk: FullDisk) -> Fu
     return disk
 
 
+def test_a_driver_that_the_disk_does_not_let_begin_gives_up_with_what_to_do(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story.at(scratch)
+    open_ = transaction.begin(story.paths, ATTEMPT, NEW, fresh=True)
+    journal.move(story.paths, open_, State.ARM)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "os", FullDisk(range(2, 4)))  # it has its lock
+        assert transaction.transact(story.paths, story.machine) == 0
+    assert transaction.attached(story.paths) is None
+    [settled] = [word for word in Ear(story.paths).heard() if isinstance(word, Settled)]
+    assert settled.failure is not None
+    assert (settled.outcome, settled.failure.code) == ("discarded", "disk-full")
+    assert settled.failure.hint
+
+
+def test_an_interruption_on_a_full_disk_comes_with_what_to_do(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story.at(scratch)
+    open_ = transaction.begin(story.paths, ATTEMPT, NEW, fresh=True)
+    stage = Stage(story.paths, story.machine, lambda _: None)
+    interrupted = Failure("interrupted", "the deploy was interrupted", "arm")
+    monkeypatch.setattr(files, "os", FullDisk(range(1000)))
+    moved = driver.moved(stage, open_, State.DISCARD, interrupted)
+    assert moved.failure is not None
+    assert "disk-full" in moved.failure.what
+    assert moved.failure.hint
+
+
 def test_the_late_last_word_of_the_transaction_before_is_not_taken_for_the_present_one_s(
     scratch: Path,
 ) -> None:
     story = Story.at(scratch)
-    attempt = Attempt("now", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
-    transaction.begin(story.paths, attempt, NEW, fresh=True)
+    transaction.begin(story.paths, ATTEMPT, NEW, fresh=True)
     say = Voice(story.paths)
     say(Settled("before", "reverted", OLD))
     say(Healthy("now", NEW))

@@ -72,9 +72,18 @@ def _taken(stage: Stage) -> Optional[Settled]:
     if open_ is None or open_.state.is_staging or (open_.state.is_end and open_.readable):
         return None
     if open_.state is State.ARM and not open_.taken:
-        return to_the_end(stage, journal.save(stage.paths, replace(open_, taken=True)))
+        return to_the_end(stage, _begun(stage, open_))
     Voice(stage.paths).clear_throat()
     return to_the_end(stage, taken_up(stage, open_))
+
+
+def _begun(stage: Stage, open_: Journal) -> Journal:
+    """Note that a driver has begun; where the disk refuses that, nothing is to be switched."""
+    try:
+        return journal.save(stage.paths, replace(open_, taken=True))
+    except OSError as error:
+        failure = from_os_error(error, open_.state.value)
+        return moved(stage, open_, ON_ERROR[open_.state], failure)
 
 
 def taken_up(stage: Stage, open_: Journal) -> Journal:
@@ -147,7 +156,10 @@ def failure_of(error: Union[Refused, OSError], step: str) -> Failure:
 
 
 def _told(open_: Journal, failure: Optional[Failure]) -> Optional[Failure]:
-    """Keep both failures: the one that led back, and the one of going back."""
+    """Keep both failures: the one that led back, and the one of going back.
+
+    An interruption alone has no hint: what went wrong after it may say what to do.
+    """
     first = open_.failure
     if failure is None or first is None:
         return first or failure
@@ -155,7 +167,8 @@ def _told(open_: Journal, failure: Optional[Failure]) -> Optional[Failure]:
     if then in first.what or (first.step, first.what) == (failure.step, failure.what):
         return first  # the same, tried again
     evidence = "\n".join(filter(None, [first.evidence, failure.evidence]))
-    return replace(first, what=first.what + then, evidence=evidence)
+    hint = first.hint or failure.hint
+    return replace(first, what=first.what + then, hint=hint, evidence=evidence)
 
 
 def moved(stage: Stage, open_: Journal, state: State, failure: Optional[Failure]) -> Journal:
