@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakestory import Story, manifest
-from shipit.agent import logs, process, protocol, releases
+from shipit.agent import logreader, logs, process, protocol, releases
 from shipit.agent.failures import Refused
 from shipit.agent.protocol import AskLogs
 
@@ -102,7 +102,7 @@ def test_a_line_that_does_not_end_is_cut_and_the_next_one_is_whole() -> None:
 
 def test_a_log_that_begins_with_its_newest_entry_is_turned_round() -> None:
     told = "2026 c\n2026 b\n     b, too\n2026 a\n"
-    assert logs.in_order(told) == "2026 a\n2026 b\n     b, too\n2026 c\n"
+    assert logreader.in_order(told) == "2026 a\n2026 b\n     b, too\n2026 c\n"
 
 
 def test_of_a_log_that_is_too_long_the_end_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,8 +112,8 @@ def test_of_a_log_that_is_too_long_the_end_is_kept(monkeypatch: pytest.MonkeyPat
         assert keep_start
         return process.Done(0, f"{newest_first[:keep]}\n[... and more]")
 
-    monkeypatch.setattr(logs, "run", journalctl)
-    told = logs.last("app.service", 0.0, 2).splitlines()
+    monkeypatch.setattr(logreader, "run", journalctl)
+    told = logreader.last("app.service", 0.0, 2).splitlines()
     assert told[0] == "[... and more]"
     assert told[-2:] == ["2026 line 0999", "2026 line 1000"]
     assert told[2:] == sorted(told[2:])

@@ -6,7 +6,8 @@ import pytest
 
 from shipit.agent.contents import OVERLAP, Unit
 from shipit.agent.host import UnitView
-from shipit.agent.units import Actions, Handover, Scene, decide, family
+from shipit.agent.unitnames import family
+from shipit.agent.units import Actions, Handover, Scene, decide
 
 SOCKET = Unit("a-web.socket", "web", start=True, watched=False, stop_timeout=1)
 WEB = Unit("a-web.service", "web", start=True, watched=True, stop_timeout=1)

@@ -22,8 +22,8 @@ from shipit.events import Event, Outcome, RunEnded
 from shipit.faces.console import People
 from shipit.faces.jsonlines import JsonLines
 from shipit.faces.masking import Veil
+from shipit.release import Goods
 from shipit.rollout import Policy
-from shipit.session import Goods
 from shipit.wishes import Run, Wish, targets
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from shipit.agent import protocol
 from shipit.assignment import Assignment, Job
 from shipit.errors import HostError, Unreachable
 from shipit.phase import Moved, Phase
-from shipit.session import Blob, Goods, RefusedError, Session
+from shipit.release import Blob, Goods
+from shipit.session import RefusedError, Session
 from test_plan import facts, manifest
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from shipit.session import ANSWER, LONG, WORK, RefusedError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shipit.session import Blob, Goods, Session, Wire
+    from shipit.release import Blob, Goods
+    from shipit.session import Session, Wire
 
 RENEWALS = 3  # renewals of a lease within its length, so that one lost packet costs nothing
 

@@ -41,9 +41,8 @@ if TYPE_CHECKING:
     from shipit.events import Emit, HostResult
     from shipit.fleet import Crew
     from shipit.plan import HostPlan
-    from shipit.release import Offer
+    from shipit.release import Goods, Offer
     from shipit.rollbacks import Candidates
-    from shipit.session import Goods
     from shipit.wishes import Run, Target, Wish
 
 BROKEN_OFF = 1  # the exit status of a bug

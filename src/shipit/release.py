@@ -14,18 +14,38 @@ from shipit.bundle.target import Target
 from shipit.errors import HostError, InputError
 from shipit.plan import Wanted, keyed
 from shipit.secret import Secret
-from shipit.session import Blob, Goods
 from shipit.wishes import NAMELESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from shipit.agent import protocol
+    from shipit.agent import contents, protocol
     from shipit.bundle import Bundle
     from shipit.manifest import Origin, Parts, SlowDigests
     from shipit.render import ReleaseNames
     from shipit.spec import Deployment
     from shipit.wishes import Wish
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file that the host lacks."""
+
+    sha256: str
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True)
+class Goods:
+    """A release, ready to be staged."""
+
+    manifest: contents.Manifest
+    texts: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)  # holds secrets
+    blobs: tuple[Blob, ...] = ()
+    user_given: bool = False  # the playbook names the user
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,19 @@ hangs, talks without end or lies costs the run itself and nothing else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, cast
 
 from shipit import events
-from shipit.agent import contents, protocol
+from shipit.agent import protocol
 from shipit.errors import HostError, Unreachable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
     from types import TracebackType
 
     from shipit.events import Emit
+    from shipit.release import Blob
 
 T = TypeVar("T")
 
@@ -48,28 +48,8 @@ class Wire(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Blob:
-    """A file that the host lacks."""
-
-    sha256: str
-    path: Path
-    size: int
-
-
-Ship = Callable[[tuple[Blob, ...], Callable[[int], None]], object]
+Ship: TypeAlias = "Callable[[tuple[Blob, ...], Callable[[int], None]], object]"
 """Sends blobs to the host, telling the bytes done so far; returns when the host has them all."""
-
-
-@dataclass(frozen=True)
-class Goods:
-    """A release, ready to be staged."""
-
-    manifest: contents.Manifest
-    texts: Mapping[str, str]
-    env: Mapping[str, str] = field(repr=False)  # holds secrets
-    blobs: tuple[Blob, ...] = ()
-    user_given: bool = False  # the playbook names the user
 
 
 class Session:

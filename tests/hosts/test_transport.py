@@ -542,7 +542,7 @@ def test_exec_boot_and_hello_cost_four_turns(
 
 @dataclass(frozen=True)
 class File:
-    """A blob as session.Blob is one."""
+    """A blob as release.Blob is one."""
 
     sha256: str
     path: Path

@@ -6,20 +6,20 @@ Values of env files leave the host only as keyed digests.
 """
 
 import hmac
-import json
 import os
 import re
 import sys
 from typing import Dict, Optional, Tuple
 
-from . import envfile, files, interpreters, ledger, locks, releases, store, trust
+from . import envfile, interpreters, ledger, locks, releases, store, trust
 from .contents import Manifest
 from .failures import existing
 from .history import release_lines
 from .host import Host, UnitView
 from .paths import Paths
-from .process import program, run
+from .process import run
 from .protocol import VERSION, Facts, Hello
+from .systemd import systemd_version
 
 MUSL = re.compile(r"ld-musl-.+\.so\.1")
 QUICK = 10.0  # seconds
@@ -143,28 +143,3 @@ def _musl_version() -> str:
     names = filter(MUSL.fullmatch, sorted(os.listdir("/lib")))
     loaders = [path for path in (f"/lib/{name}" for name in names) if not trust.weakness(path)]
     return run(loaders[:1], timeout=QUICK).output if loaders else ""
-
-
-def systemd_version(cache_path: str, host: Host) -> int:
-    """Return systemd's version, 0 for none; it is asked again when its binary changes."""
-    binary = program("systemctl")
-    if not binary:
-        return 0
-    status = os.stat(binary)
-    stamp = [binary, status.st_ino, status.st_mtime_ns, status.st_size]
-    known = files.read_json(cache_path)
-    if isinstance(known, dict) and known.get("stamp") == stamp:
-        return int(known["version"])
-    found = re.search(r"systemd (\d+)", host.systemctl("--version").output)
-    version = int(found.group(1)) if found else 0
-    _remember(cache_path, {"stamp": stamp, "version": version})
-    return version
-
-
-def _remember(cache_path: str, answer: Dict[str, object]) -> None:
-    """Keep an answer; a host that can't be written to is asked again next time."""
-    try:
-        files.make_directory(os.path.dirname(cache_path))
-        files.write(cache_path, json.dumps(answer).encode())
-    except OSError:
-        return

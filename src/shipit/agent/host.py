@@ -258,11 +258,11 @@ class RealHost:
         return processes.memory_of(unit)
 
     def unit_log(self, unit: str, *, since: float, lines: int) -> str:
-        from . import logs  # noqa: PLC0415 - only evidence needs it
+        from . import logreader  # noqa: PLC0415 - only evidence needs it
 
         _started(["journalctl", "--sync"], JOURNAL_SYNC)
         with _refusing("journalctl"):
-            return logs.last(unit, since, lines)
+            return logreader.last(unit, since, lines)
 
     def install(self, path: str, text: str) -> None:
         files.write(path, text.encode())

@@ -1,7 +1,7 @@
 """Pass on what units have logged, as journalctl tells it.
 
-`stream` ends when all has been told, or with `follow` when the controller closes; `last` returns
-the end of a unit's log. However much is logged, and however long a line is, memory is bounded.
+`stream` ends when all has been told, or with `follow` when the controller closes. However much is
+logged, and however long a line is, memory is bounded.
 """
 
 import os
@@ -12,20 +12,18 @@ from typing import Callable, Iterable, Iterator, List, Tuple
 from . import releases
 from .contents import Manifest
 from .failures import Refused
+from .logreader import PLAIN
 from .paths import Paths
-from .process import clean_environment, located, run
+from .process import clean_environment, located
 from .protocol import AskLogs, Failure
 
 CHUNK = 64 * 1024  # bytes
 LOOK = 250  # milliseconds between looks at whether the controller is still there
 LINES_LIMIT = 100_000
 LINE_LIMIT = 64 * 1024  # bytes of one line, more or less
-USUAL_LINE = 512  # bytes of a line, on average
 CUT = b" [... the rest of this line is left out]\n"
-TIMEOUT = 30.0  # seconds for `last`
 # Of a service, after its name: as they are called in any release, and on trial.
 UNITS = (".service", ".socket", ".timer", "@trial.service", "@trial.socket", "@*.service")
-PLAIN = ("journalctl", "--quiet", "--no-pager", "--output=short-iso")
 
 
 def unit_names(paths: Paths, ask: AskLogs) -> Tuple[str, ...]:
@@ -127,24 +125,3 @@ def whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             begun, is_cut = b"", True
     if begun:
         yield begun
-
-
-def last(unit: str, since: float, lines: int) -> str:
-    """Return the last lines that a unit logged since a moment (seconds since the epoch).
-
-    Before systemd 254, `--since` with `--lines` gives the first ones, unless they are reversed. Of
-    very long lines there are fewer.
-    """
-    argv = [*PLAIN, "--reverse", f"--lines={lines}", f"--unit={unit}", f"--since=@{since:.6f}"]
-    return in_order(run(argv, timeout=TIMEOUT, keep=lines * USUAL_LINE, keep_start=True).output)
-
-
-def in_order(log: str) -> str:
-    """Turn a log round that begins with its newest entry; an entry's further lines are indented."""
-    entries: List[str] = []
-    for line in log.splitlines():
-        if entries and line.startswith(" "):
-            entries[-1] += "\n" + line
-        else:
-            entries.append(line)
-    return "".join(entry + "\n" for entry in reversed(entries))

@@ -14,7 +14,7 @@ from .gate import Emit, Interrupted, Subject
 from .host import Host, UnitView
 from .journal import Measure
 from .protocol import Failure, StepBegan, StepEnded
-from .units import family
+from .unitnames import family
 
 STEP = "bake"
 LOOKS = 20  # in the whole window

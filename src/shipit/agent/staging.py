@@ -29,7 +29,6 @@ from . import (
 )
 from .codec import to_json
 from .contents import Manifest
-from .facts import systemd_version
 from .failures import Refused, from_os_error, from_output
 from .host import Host
 from .journal import Journal
@@ -37,6 +36,7 @@ from .machine import State
 from .paths import Paths
 from .protocol import Failure, Stage, Staged, StepBegan, StepEnded
 from .redaction import Redactor
+from .systemd import systemd_version
 
 SMOKE_TIMEOUT = 60.0  # seconds
 USER_TIMEOUT = 30.0  # seconds

@@ -11,7 +11,8 @@ from .listeners import Endpoint
 from .paths import Paths
 from .process import Done
 from .protocol import Failure
-from .units import Handover, family
+from .unitnames import family
+from .units import Handover
 
 STOPPING = "deactivating"  # ActiveState of a unit that is told to stop
 STEADY = 1.0  # seconds; one without a socket has to run so long before its predecessor stops

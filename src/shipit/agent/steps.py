@@ -16,7 +16,8 @@ from .gate import Interrupted
 from .host import QUICK, Host, UnitView
 from .paths import Paths
 from .starting import Starting, ask
-from .units import Actions, Scene, call_limit, decide, is_timer
+from .unitnames import is_timer
+from .units import Actions, Scene, call_limit, decide
 
 STARTING_TIMERS = "commit"  # the step
 

@@ -17,7 +17,8 @@ from .listeners import Endpoint
 from .paths import Paths
 from .protocol import Failure
 from .starting import Starting, ask
-from .units import call_limit, family
+from .unitnames import family
+from .units import call_limit
 
 STEP = "trial"
 LOOPBACK = "127.0.0.1"

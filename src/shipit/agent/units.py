@@ -12,6 +12,7 @@ from typing import AbstractSet, Dict, Iterable, List, Mapping, Set, Tuple
 
 from .contents import OVERLAP, Unit, lasting
 from .host import UnitView
+from .unitnames import family, is_timer
 
 INSTALLABLE_BY_NOBODY = ("static", "alias", "generated", "transient")
 START_MARGIN = 120.0  # seconds; systemd's own limit for a start is 90
@@ -108,14 +109,6 @@ def call_limit(units: Iterable[Unit], deadline: float = 0.0) -> float:
     return START_MARGIN + deadline + sum(unit.stop_timeout for unit in units)
 
 
-def family(name: str) -> str:
-    """Return what a unit's names in all releases have in common: `app-web` of `app-web@1.service`.
-
-    Instances of a service, units of a release, and the plain name of a service are of one family.
-    """
-    return name.rpartition(".")[0].partition("@")[0]
-
-
 def _handovers(
     wanted: Dict[str, Unit], alone: Set[str], stale: List[str], scene: Scene
 ) -> Tuple[Handover, ...]:
@@ -175,11 +168,6 @@ def _is_socket(name: str) -> bool:
 
 def _is_service(name: str) -> bool:
     return name.endswith(".service")
-
-
-def is_timer(name: str) -> bool:
-    """Whether it is the unit that starts a job at its times."""
-    return name.endswith(".timer")
 
 
 def _has_become_a_job(unit: Unit, scene: Scene) -> bool:
