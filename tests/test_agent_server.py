@@ -18,12 +18,15 @@ import pytest
 import agentmatter
 from agentmatter import NoSystemd
 from hostileframes import TO_HOST, Mutator
+from patience import until
 from shipit.agent import (
     channel,
     contents,
     edge,
     files,
     journal,
+    layout,
+    lease,
     ledger,
     locks,
     preflight,
@@ -343,6 +346,38 @@ def test_a_lease_that_can_not_be_renewed_runs_out_and_answers_no_other_question(
         controller.hello()
         controller.send(protocol.Renew("txn-1", 10.0))
         assert controller.ask(protocol.Attach()) == protocol.End()
+
+
+def test_a_verdict_that_can_not_be_written_ends_the_lease_and_the_host_says_why_it_went_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "no room", "/var/lib/shipit/txn/demo.verdict")
+
+    def expires(paths: Paths, *_: object, **__: object) -> Iterator[object]:
+        until(lambda: not Path(paths.lease).exists(), lambda: "the lease holds", 10)
+        renewed.wait(10)
+        assert not Path(paths.lease).exists()
+        why = protocol.Failure("lease-expired", "nobody confirmed the release", "check")
+        yield protocol.Settled("txn-1", "reverted", "r1", why)
+
+    holder = protocol.Holder(agentmatter.attempt(), 1, "check", 1.0)
+    running = protocol.Attached(holder, "r2", is_led=True)
+    monkeypatch.setattr(transaction, "settle", full)
+    monkeypatch.setattr(transaction, "attached", lambda _: running)
+    monkeypatch.setattr(transaction, "follow", expires)
+    renewed = threading.Event()
+    with talking(folder) as controller:
+        controller.hello()
+        layout.make(controller.paths, str(Path(controller.paths.lease).parent))
+        lease.write(controller.paths, controller.server.host, "txn-1", 60.0)
+        assert controller.ask(protocol.Attach()) == running
+        controller.send(protocol.Settle("txn-1", "commit"))
+        controller.send(protocol.Renew("txn-1", 60.0))
+        controller.hello()  # the renewal has been heard by now
+        renewed.set()
+        settled = controller.answer()
+    assert (settled.outcome, settled.failure.code) == ("reverted", "disk-full")
 
 
 def test_attaching_where_nothing_runs_ends_at_once(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Dict, Tuple
 from .protocol import Failure
 
 BECOME_ROOT = "the agent must run as root: set ansible_become: true, or log in as root"
+SPARE_BYTES, SPARE_INODES = 1024 * 1024, 4  # with so many bytes free, so few inodes are none
 # errno -> (code, what, hint)
 NAMED: Dict[int, Tuple[str, str, str]] = {
     errno.ENOSPC: (
@@ -87,12 +88,16 @@ def from_output(code: str, what: str, step: str, output: str) -> Failure:
 
 
 def inodes_used_up(path: str) -> bool:
-    """Whether the file system of `path` has no inode left; some have no fixed number of them."""
+    """Whether the file system of `path` lacks inodes, not bytes; some have no fixed number of them.
+
+    What has just failed may have given back the few that it had taken.
+    """
     try:
         space = os.statvfs(existing(path))
     except OSError:
         return False
-    return space.f_files > 0 and space.f_favail == 0
+    has_bytes = space.f_bavail * space.f_frsize >= SPARE_BYTES
+    return space.f_files > 0 and space.f_favail <= (SPARE_INODES if has_bytes else 0)
 
 
 def existing(path: str) -> str:

@@ -12,9 +12,10 @@ import os
 import sys
 import threading
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any, Callable, Dict, Optional
 
-from . import bootunit, files, journal, layout, locks, trust
+from . import bootunit, files, journal, layout, lease, locks, trust
 from .channel import Channel, Gone
 from .edge import bug, guarded
 from .failures import Refused, from_os_error
@@ -63,6 +64,7 @@ class Server:
         self._locked = False
         self._staged = ""  # the transaction of a release that is staged and not activated
         self._spoilt: Optional[OSError] = None  # why parts could not be written
+        self._unsettled: Optional[Failure] = None  # why the verdict could not be written
 
     @property
     def paths(self) -> Paths:
@@ -280,7 +282,7 @@ class Server:
         try:
             for message in transaction.follow(self.paths, self.host, is_guest=is_guest):
                 settled = isinstance(message, Settled)
-                self.channel.say(message)
+                self.channel.say(self._with_cause(message))
             if not settled:
                 self.channel.say(End())
         except Gone:
@@ -289,6 +291,12 @@ class Server:
             self._say_last(refused.failure)
         except Exception:  # noqa: BLE001 - the edge of a thread
             self._say_last(bug())
+
+    def _with_cause(self, message: object) -> object:
+        """Return the word; a way back for want of a verdict is told with what kept it unwritten."""
+        if isinstance(message, Settled) and self._unsettled and message.outcome != "committed":
+            return replace(message, failure=self._unsettled)
+        return message
 
     def _say_last(self, failure: Failure) -> None:
         try:
@@ -300,13 +308,21 @@ class Server:
         from . import transaction  # noqa: PLC0415
 
         self.channel.patience = ask.lease
+        if self._unsettled:
+            return
         with suppress(OSError):  # nobody waits for an answer; what can't be renewed runs out
             transaction.renew(self.paths, self.host, ask.txn, ask.lease)
 
     def settle(self, ask: Settle) -> None:
         from . import transaction  # noqa: PLC0415
 
-        if not transaction.settle(self.paths, ask.txn, ask.verdict):
+        try:
+            given = transaction.settle(self.paths, ask.txn, ask.verdict)
+        except OSError as error:  # the host goes back now, not only when the lease runs out
+            self._unsettled = from_os_error(error, "settle")
+            lease.end(self.paths)
+            return
+        if not given:
             what = f"{ask.verdict} came before the release had passed its gate"
             self.channel.say(Failure("not-healthy-yet", what, "settle"))
 
