@@ -21,6 +21,7 @@ from fakemachine import Fault, distinct
 from fakestory import Story, manifest
 from shipit.agent import adopt, driver, files, journal, releases, transaction
 from shipit.agent.effects import Stage
+from shipit.agent.failures import Refused
 from shipit.agent.machine import State
 from shipit.agent.protocol import Attempt, Failure, Healthy, Settled
 from shipit.agent.voice import Ear, Voice
@@ -384,6 +385,19 @@ def test_a_driver_that_the_disk_does_not_let_begin_gives_up_with_what_to_do(
     assert settled.failure is not None
     assert (settled.outcome, settled.failure.code) == ("discarded", "disk-full")
     assert settled.failure.hint
+
+
+def test_a_driver_without_room_for_its_lock_is_refused_and_started_again(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story.at(scratch)
+    open_ = transaction.begin(story.paths, ATTEMPT, NEW, fresh=True)
+    journal.move(story.paths, open_, State.ARM)
+    Path(story.paths.txn_lock).unlink(missing_ok=True)
+    monkeypatch.setattr(files, "os", FullDisk(range(9)))
+    with pytest.raises(Refused) as refused:
+        transaction.transact(story.paths, story.machine)
+    assert (refused.value.failure.code, refused.value.failure.step) == ("disk-full", "arm")
 
 
 def test_an_interruption_on_a_full_disk_comes_with_what_to_do(

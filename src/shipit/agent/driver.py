@@ -41,6 +41,9 @@ def transact(paths: Paths, host: Host) -> int:
 
     Returns the exit status: 0, also where there was nothing to do, or LOCKED: somebody else holds
     the transaction. He may come to its end, or die.
+
+    Raises:
+        Refused: the disk does not take the lock's file.
     """
     layout.secure(paths)
     open_ = journal.load(paths)
@@ -52,6 +55,8 @@ def transact(paths: Paths, host: Host) -> int:
             settled = _taken(stage)
     except files.Locked:
         return LOCKED
+    except OSError as error:
+        raise Refused(from_os_error(error, open_.state.value)) from error
     if settled is not None:
         said(stage, settled)
     return 0
