@@ -13,7 +13,7 @@ TRANSITIONS ?= 200
 SEED ?= 1
 # Broken frames of the protocol that `make fuzz` reads in each direction.
 FUZZ ?= 100000
-# Broken playbooks, inventories and locks that it reads, of each kind.
+# Broken playbooks, inventories, locks and env files that it reads, of each kind.
 FUZZ_FILES ?= 20000
 # What `make load` plays: acts for each server, requests a second, servers, seconds of long requests.
 LOAD_DEPLOYS ?= 100

@@ -50,7 +50,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "negotiation refusals watch ssh launch wire bulk",
         ),
     ),
-    "text": parts("render", "envfile ansiblefilters templating hostvars unitnames"),
+    "text": parts("render", "envfile dotenvfile ansiblefilters templating hostvars unitnames"),
     "decision": (
         "phase",
         "appservers",
@@ -87,6 +87,7 @@ SHARED = ("agent.protocol", "agent.contents", "agent.masking", "agent.records")
 OWNERS: dict[str, tuple[str, ...]] = {
     "click": ("cli", "parameters", "passwordoptions"),
     "cryptography": ("vault",),
+    "dotenv": ("render.dotenvfile",),
     "fabric": ("transport",),
     "jinja2": ("render",),
     "packaging": ("bundle",),

@@ -8,11 +8,11 @@ import pytest
 
 from shipit.spec import foreign
 from shipit.spec.health import Check, Health
-from shipit.spec.models import Deployment, RenderedFile, Service
+from shipit.spec.models import Deployment, EnvFile, RenderedFile, Service
 
 OURS = {
     field.alias or name
-    for model in (Deployment, Service, Health, Check, RenderedFile)
+    for model in (Deployment, Service, Health, Check, RenderedFile, EnvFile)
     for name, field in model.model_fields.items()
 }
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - texts of files, as they are
-"""Playbooks, inventories and locks that are broken at random: nothing but mistakes that are told.
+"""Playbooks, inventories, locks and env files that are broken at random: nothing but mistakes that are told.
 
 FUZZ_FILES is the number of files of each kind; `make fuzz` reads 20,000 of each.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipit import inventory, spec
+from shipit import inventory, render, spec
 from shipit.bundle import lockfile
 from shipit.errors import InputError, Mistake
 from wheelhouse import BOOKWORM
@@ -68,6 +68,17 @@ web[2:4].example.com ansible_user="deploy"
 x={'a': [1, 2]}
 [eu:children]
 web
+"""
+ENV_FILE = """\
+# comment
+export DATABASE_URL="postgres://app:pa$$word@db/app"
+KEY='-----BEGIN
+two lines
+-----END'
+PORT=8000 # comment
+EMPTY=
+SPACED = a value with spaces
+ESCAPED="a\\n\\"b\\""
 """
 A = "a" * 64
 LOCKS = {
@@ -179,10 +190,15 @@ def lock(path: Path) -> None:
     lockfile.read(path).without("app").wanted("app", BOOKWORM.markers())
 
 
+def env_file(path: Path) -> None:
+    render.env_file(render.dotenv(path, ["PORT"]))
+
+
 KINDS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "playbook.yaml": (PLAYBOOK, playbook),
     "inventory.yaml": (INVENTORY, hosts),
     "hosts": (INI, hosts),
+    "prod.env": (ENV_FILE, env_file),
     **{name: (text, lock) for name, text in LOCKS.items()},
 }
 

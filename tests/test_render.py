@@ -336,6 +336,15 @@ def test_each_service_gets_the_common_the_secret_and_its_own_environment(folder:
     assert render.env_file(env["worker"]) == f'PORT="0"\nTOKEN="{SENTINEL}"\n'
 
 
+def test_the_playbook_overrides_env_files(folder: Path) -> None:
+    wanted = rendered(folder, FULL)
+    secrets = {"TOKEN": Secret(SENTINEL)}
+    of_files: render.Values = {"PORT": Secret("1"), "TOKEN": "file's", "MORE": Secret("more")}
+    made = render.release_texts(wanted, host(), secrets, RELEASE, {"worker": of_files})
+    assert made.env["web"] == {"PORT": "8000", "TOKEN": Secret(SENTINEL)}
+    assert made.env["worker"] == {"PORT": "0", "TOKEN": Secret(SENTINEL), "MORE": Secret("more")}
+
+
 def test_secrets_are_in_no_text_and_no_repr(folder: Path) -> None:
     (folder / "a.j2").write_text("{{ env | default('none') }} {{ secrets | default('none') }}\n")
     found = texts(folder, FULL + "files: [{src: a.j2, dest: a}]\n")

@@ -272,6 +272,32 @@ def test_a_list_holds_several_deployments(playbook: Path) -> None:
     assert drafts[0].folder == playbook.parent
 
 
+@pytest.mark.parametrize(
+    ("written", "files"),
+    [
+        ("lock.txt", [("lock.txt", ())]),
+        ("{path: lock.txt, public: [PORT]}", [("lock.txt", ("PORT",))]),
+        ("[app.whl, {path: ./lock.txt}]", [("app.whl", ()), ("lock.txt", ())]),
+        ("[]", []),
+    ],
+)
+def test_an_env_file_is_a_path_a_mapping_or_a_list_of_these(
+    playbook: Path, written: str, files: list[tuple[str, tuple[str, ...]]]
+) -> None:
+    found = typed(playbook, BASE + f"env_file: {written}\n")
+    wanted = [(playbook.parent / name, public) for name, public in files]
+    assert [(file.path, file.public) for file in found.env_file] == wanted
+
+
+def test_a_mistake_in_what_a_template_became_is_named_as_that_reads(playbook: Path) -> None:
+    playbook.write_text(BASE + 'env_file: "{{ files }}"\n')
+    (draft,) = spec.read(playbook)
+    for files, name in (("x", "env_file"), (["lock.txt", {"path": "x"}], "env_file[1].path")):
+        with pytest.raises(InputError) as caught:
+            spec.typed(draft, {**draft.values, "env_file": files})
+        assert f":7:11: {name}: expected a file that exists" in str(caught.value)
+
+
 def test_files_need_not_be_there_for_what_needs_none(tmp_path: Path) -> None:
     playbook = tmp_path / "playbook.yaml"
     playbook.write_text(BASE)

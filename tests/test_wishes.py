@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 import yaml
 
+import wheelhouse
+from shipit import doctor
 from shipit.errors import InputError
-from shipit.wishes import Run, targets
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from shipit.secret import Secret
+from shipit.wishes import Run, secrets_at_hand, targets, wishes
 
 INVENTORY = {
     "all": {
@@ -88,3 +89,89 @@ def test_two_deployments_with_one_unit_on_a_host_are_refused(
     (mistake,) = caught.value.mistakes
     assert (mistake.code, mistake.hosts) == ("units-meet", ("web2",))
     assert unit in mistake.what
+
+
+# --- env files ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a wheel, a lock and a wheelhouse."""
+    (tmp_path / "wheels").mkdir()
+    wheelhouse.tinyapp_wheel(tmp_path, "1")
+    wheelhouse.installed_wheel(tmp_path / "wheels", "pip")
+    wheelhouse.write_lock(tmp_path / "lock.txt", [])
+    return tmp_path
+
+
+def wanting(project: Path, **keys: object) -> Run:
+    services = {"web": {"command": "tinyapp"}, "worker": {"command": "tinyapp-worker"}}
+    usual = {"app": "one", "hosts": "web", "wheel": "*.whl", "services": services}
+    return run(project, {**usual, **keys})
+
+
+SERVICES = {
+    "web": {"command": "tinyapp"},
+    "worker": {
+        "command": "tinyapp-worker",
+        "env_file": {"path": "worker.env", "public": ["THREE"]},
+    },
+}
+
+
+def test_a_service_s_env_files_override_the_app_s_and_later_ones_earlier_ones(
+    project: Path,
+) -> None:
+    (project / "common.env").write_text("ONE=common\nTWO=common\nTHREE=common\n")
+    (project / "prod.env").write_text("TWO=prod\nTHREE=prod\n")
+    (project / "worker.env").write_text("THREE=worker\n")
+    wanted = wanting(project, env_file=["common.env", "prod.env"], services=SERVICES)
+    (found,) = targets(wanted, must_exist=True)
+    web1, web2 = wishes(found)
+    common = {"ONE": Secret("common"), "TWO": Secret("prod")}
+    assert web1.from_files["web"] == {**common, "THREE": Secret("prod")}
+    assert web1.from_files["worker"] == {**common, "THREE": "worker"}
+    assert web2.from_files == web1.from_files
+    assert set(web1.hidden()) == {Secret("common"), Secret("prod")}
+
+
+def test_what_is_wrong_in_env_files_is_told_once_with_all_else(project: Path) -> None:
+    (project / "prod.env").write_text("A\nB=1\nB=2\n")
+    (project / "worker.env").write_text("C=1\n")
+    wanted = wanting(project, env_file="prod.env", services=SERVICES, secrets={"X": "file:none"})
+    (found,) = targets(wanted, must_exist=True)
+    with pytest.raises(InputError) as caught:
+        wishes(found)
+    told = [(mistake.code, mistake.place) for mistake in caught.value.mistakes]
+    assert [code for code, _ in told] == ["secret-missing", *["env-file"] * 3]
+    places = [str(place).removeprefix(f"{project}/") for _, place in told[1:]]
+    assert places == ["prod.env:1", "prod.env:3", "worker.env"]
+
+
+def test_a_look_at_logs_hides_what_env_files_hold_now(project: Path) -> None:
+    (project / "worker.env").write_text("FOUR=hidden\nTHREE=shown\n")
+    wanted = wanting(project, env_file="gone.env", services=SERVICES)
+    (found,) = targets(wanted)
+    assert secrets_at_hand(found, run_commands=False) == {Secret("hidden")}
+
+
+@pytest.mark.parametrize(
+    ("file", "folder", "public", "is_told"),
+    [
+        (0o644, 0o755, [], True),
+        (0o640, 0o755, [], False),
+        (0o644, 0o700, [], False),
+        (0o644, 0o755, ["PORT"], False),
+    ],
+)
+def test_the_doctor_tells_an_env_file_that_every_user_can_read(
+    project: Path, file: int, folder: int, public: list[str], is_told: object
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
+        path = Path(name).resolve() / "prod.env"
+        path.write_text("PORT=8000\n")
+        path.chmod(file)
+        path.parent.chmod(folder)
+        (found,) = targets(wanting(project, env_file={"path": str(path), "public": public}))
+        told = [it.mend for it in doctor.open_to_all(found)]
+    assert told == ([f"chmod 600 {path}"] if is_told else [])

@@ -6,20 +6,23 @@ put right by hand: a stuck transaction, drift. The host's own preflight is asked
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shipit import render
 from shipit.agent import protocol
 from shipit.errors import InputError
 from shipit.fleet import crew
 from shipit.offers import ask, attempt_to, offers, surveyed
-from shipit.wishes import targets, wishes
+from shipit.wishes import env_files, secrets_among, targets, wishes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shipit.events import Emit
     from shipit.fleet import Crew
+    from shipit.spec import EnvFile
     from shipit.wishes import Run, Target, Wish
 
 CROWDED = 2**30  # bytes; below it a root fills up within a few releases
@@ -53,6 +56,7 @@ def examine(run: Run, emit: Emit) -> list[Finding]:
         else:
             app = found[0].deployment.app
             findings.append(Finding("", "playbook", ok=True, detail=f"{app}: all is there"))
+            findings += open_to_all(found)
         with crew(found, run, emit) as hosts:
             findings += _look_at(found, wanted, hosts, attempt_to("plan", run))
     return findings
@@ -62,6 +66,19 @@ def _mistakes(error: InputError) -> Iterator[Finding]:
     for mistake in error.mistakes:
         where = f"{mistake.place}: " if mistake.place else ""
         yield Finding("", mistake.code, ok=False, detail=where + mistake.what, mend=mistake.hint)
+
+
+def open_to_all(found: Sequence[Target]) -> Iterator[Finding]:
+    """Yield the env files with secrets that every user of this machine can read."""
+    for path in sorted({file.path.resolve() for file in env_files(found) if _has_secrets(file)}):
+        reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+        if reachable and path.stat().st_mode & stat.S_IROTH:
+            detail = f"{path} holds secrets, and every user of this machine can read it"
+            yield Finding("", "env-file", ok=False, detail=detail, mend=f"chmod 600 {path}")
+
+
+def _has_secrets(file: EnvFile) -> bool:
+    return any(secrets_among(render.dotenv(file.path, file.public)))
 
 
 def _look_at(

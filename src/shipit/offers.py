@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 def wanted_by(run: Run, emit: Emit) -> list[list[Wish]]:
     """Return what every host should get: all that a person wrote has been checked then."""
     wanted = [wishes(found) for found in targets(run, must_exist=True)]
-    known = {secret for each in wanted for wish in each for secret in wish.secrets.values()}
-    emit(SecretsKnown(Mask(known)))
+    emit(SecretsKnown(Mask(secret for each in wanted for wish in each for secret in wish.hidden())))
     return wanted
 
 

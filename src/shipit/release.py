@@ -140,7 +140,7 @@ def _parts(
 ) -> tuple[Parts, Mapping[str, Mapping[str, str]]]:
     """Return the release's parts rendered with these names, and the env values in the open."""
     deployment = wish.target.rendered(names)
-    texts = render.release_texts(deployment, wish.target.host, wish.secrets, names)
+    texts = render.release_texts(deployment, wish.target.host, wish.secrets, names, wish.from_files)
     env = {
         service: {key: render.revealed(value) for key, value in values.items()}
         for service, values in texts.env.items()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from shipit.bundle import Sources
     from shipit.inventory import Host
-    from shipit.spec import Deployment, Draft
+    from shipit.render import Values
+    from shipit.spec import Deployment, Draft, EnvFile
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -76,6 +77,13 @@ class Wish:
     target: Target
     sources: Sources
     secrets: Mapping[str, Secret]
+    from_files: Mapping[str, Values] = field(default_factory=dict)  # by service
+
+    def hidden(self) -> Iterator[Secret]:
+        """Yield every value that must not be shown."""
+        yield from self.secrets.values()
+        for values in self.from_files.values():
+            yield from secrets_among(values)
 
     def names(self, release: str) -> ReleaseNames:
         root = self.target.deployment.root
@@ -187,7 +195,7 @@ def wishes(found: Sequence[Target]) -> list[Wish]:
         InputError: with everything that is wrong in lock, wheels, templates and secrets.
     """
     sources = Once(bundle.load)
-    secrets = Once(secret.resolve)
+    secrets, dotenv = Once(secret.resolve), Once(render.dotenv)
 
     def secrets_of(target: Target) -> dict[str, Secret]:
         found = target.deployment.secrets.items()
@@ -202,9 +210,10 @@ def wishes(found: Sequence[Target]) -> list[Wish]:
         if own:
             trial.of(lambda: _refuse_unknown_programs(target, own))
         known = trial.of(lambda: secrets_of(target))
+        from_files = trial.of(lambda: _from_files(target, dotenv)) or {}
         # Templates are tried also where wheels or secrets are wrong: with names that stand in.
         unknown = dict.fromkeys(wanted.secrets, Secret(NAMELESS.id))
-        made = Wish(target, own, known or {}) if own else None
+        made = Wish(target, own, known or {}, from_files) if own else None
         names = made.names(NAMELESS.id) if made else NAMELESS
         trial.of(lambda: _try_texts(target, unknown if known is None else known, names))
         return trial.end(made)
@@ -212,7 +221,31 @@ def wishes(found: Sequence[Target]) -> list[Wish]:
     return gathered(wish, found)
 
 
-def secrets_at_hand(found: Iterable[Target], *, run_commands: bool) -> frozenset[Secret]:
+def _from_files(target: Target, read: Once[dict[str, str | Secret]]) -> dict[str, Values]:
+    """Return what env files give each service: its own win over the app's, later over earlier."""
+    wanted = target.deployment
+
+    def of(service: str) -> Values:
+        made = gathered(lambda file: read(file.path, file.public), wanted.env_files_of(service))
+        return {name: value for values in made for name, value in values.items()}
+
+    return dict(zip(wanted.services, gathered(of, wanted.services), strict=True))
+
+
+def secrets_among(values: Values) -> Iterator[Secret]:
+    return (value for value in values.values() if isinstance(value, Secret))
+
+
+def env_files(found: Iterable[Target]) -> set[EnvFile]:
+    return {
+        file
+        for target in found
+        for service in target.deployment.services
+        for file in target.deployment.env_files_of(service)
+    }
+
+
+def secrets_at_hand(found: Sequence[Target], *, run_commands: bool) -> frozenset[Secret]:
     """Return the secrets that can be had now, so that what a service logs of them can be hidden.
 
     A look at the logs or a rollback needs none: one that can't be had is left out. A rollback runs
@@ -228,6 +261,9 @@ def secrets_at_hand(found: Iterable[Target], *, run_commands: bool) -> frozenset
     for reference, folder in references:
         with suppress(InputError):
             known.add(secret.resolve(reference, folder))
+    for file in env_files(found):
+        with suppress(InputError):
+            known.update(secrets_among(render.dotenv(file.path, file.public)))
     return frozenset(known)
 
 

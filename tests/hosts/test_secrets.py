@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LINES = "first-Zm4rkLines of several\n  second-Zm4rkLines 'of' them\n\nlast-Zm4rkLines\n"
 ODD = "\"Zm4rkOdd\" '$HOME' ${PATH} \\n \\\\ `id` %n %% ünï-✓ #;=\tZm4rkOdd"
 SHORT = "Zm4k"
+FILED = 'Zm4rkFiled pa$$word ${HOME}\n Zm4rkFiled `id` #"'
+ENV_FILE = f"# of this test\nexport FILED='{FILED}'\nLOG_LEVEL=info-level # public\n"
 VAULTED = "Zm4rkVaulted"
 VAULT_PASSWORD = Secret("Zm4rkVaultPassword")
 SECRETS = {
@@ -43,8 +45,9 @@ SECRETS = {
     "ODD": ODD,
     "SHORT": SHORT,
     "URL": f"db://app:{VAULTED}@db/app",
+    "FILED": FILED,
 }
-MARKS = (SECRET, "Zm4rkLines", "Zm4rkOdd", SHORT, SUDO_PASSWORD, "Zm4rkVault")
+MARKS = (SECRET, "Zm4rkLines", "Zm4rkOdd", "Zm4rkFiled", SHORT, SUDO_PASSWORD, "Zm4rkVault")
 REFERENCES = {
     "PASSWORD": "env:TINYAPP_PASSWORD",
     "LINES": "file:lines.secret",
@@ -52,6 +55,7 @@ REFERENCES = {
     "SHORT": "env:TINYAPP_SHORT",
     "URL": "db://app:{{ vaulted }}@db/app",
 }
+KEYS = {"secrets": REFERENCES, "env_file": {"path": "prod.env", "public": ["LOG_LEVEL"]}}
 HEALTH = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "min_healthy": "200ms"}
 IMPATIENT = {**HEALTH, "deadline": "3s"}  # for what will never be well
 ALLOWED = re.compile(r"opt/tinyapp/releases/[^/]+/env/[^/]+\.env")
@@ -135,7 +139,7 @@ class Story:
     def ship(self, version: str, *words: str, fault: str = "", **changes: object) -> Done:
         self.scene.wheel(version, fault)
         health = IMPATIENT if fault else HEALTH
-        values = {"secrets": REFERENCES, "health": health, **changes}
+        values = {**KEYS, "health": health, **changes}
         self.scene.playbook(version, **values)
         return self.shipit("deploy", *words)
 
@@ -148,6 +152,7 @@ def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Story:
     scene.env["TINYAPP_SHORT"] = SHORT
     (scene.folder / "lines.secret").write_text(LINES)
     (scene.folder / "odd.secret").write_text(ODD)
+    (scene.folder / "prod.env").write_text(ENV_FILE)
     whole = yaml.safe_load(lab.inventory(groups={"web": HOSTS}))
     login = {"ansible_user": "pwsudo", "ansible_become_password": closed(SUDO_PASSWORD)}
     whole["all"]["hosts"]["web2"].update(login)
@@ -190,6 +195,8 @@ def test_a_failing_smoke_command_is_quoted_with_its_secrets_masked(story: Story)
     assert len(failed) == 2  # for people and as JSON
     for done in failed:
         assert "PASSWORD=***" in done.said, done.said
+        assert "FILED=***" in done.said, done.said
+        assert "LOG_LEVEL=info-level" in done.said
         assert "PATH=" in done.said
 
 
@@ -222,15 +229,28 @@ def test_on_the_hosts_disk_only_root_s_env_files_have_them(story: Story) -> None
 
 def test_the_controller_s_folder_has_them_only_where_a_person_put_them(story: Story) -> None:
     holding = {path.name for path in files_below(story.scene.folder) if holds(path)}
-    assert holding == {"lines.secret", "odd.secret", "vault.password"}
+    assert holding == {"lines.secret", "odd.secret", "prod.env", "vault.password"}
 
 
 def test_a_plan_tells_that_a_secret_has_changed_and_not_what_it_is(story: Story) -> None:
-    story.scene.playbook("1.0.0", secrets=REFERENCES, health=HEALTH)
+    story.scene.playbook("1.0.0", **KEYS, health=HEALTH)
     changed = {"TINYAPP_PASSWORD": f"{SECRET}-changed"}
     done = story.scene.shipit("plan", "-D", env=changed)
     assert "PASSWORD" in done.out, done.said
     assert "ODD" not in done.out
+    assert not leaks(done.said)
+
+
+def test_a_plan_tells_that_a_variable_of_an_env_file_has_changed(story: Story) -> None:
+    story.scene.playbook("1.0.0", **KEYS, health=HEALTH)
+    path = story.scene.folder / "prod.env"
+    assert "nothing to do" in story.scene.shipit("plan").out
+    path.write_text(ENV_FILE.replace("Zm4rkFiled pa", "Zm4rkFiled-changed pa"))
+    done = story.scene.shipit("plan", "-D")
+    path.write_text(ENV_FILE)
+    assert "deploy 1.0.0-" in done.out, done.said
+    assert "~ web: FILED" in done.out
+    assert "LOG_LEVEL" not in done.out
     assert not leaks(done.said)
 
 
@@ -249,8 +269,9 @@ def test_a_service_that_logs_its_secrets_is_quoted_with_these_masked(
     assert done.status == 4, done.said
     assert "PASSWORD=***" in done.said, done.said
     assert not leaks(done.said)
-    story.scene.playbook("1.0.0", secrets=REFERENCES, health=HEALTH)
+    story.scene.playbook("1.0.0", **KEYS, health=HEALTH)
     logs = story.scene.shipit("logs", *words)
+    assert "FILED=***" in logs.said
     assert not leaks(logs.said)
 
 
@@ -270,10 +291,10 @@ def test_a_rotated_secret_leaves_no_host_any_more(story: Story) -> None:
     said = [story.ship("1.6.0", "-vv", fault="healthz", services=services)]
     assert said[0].status == 4
     cut = {**IMPATIENT, "checks": [{"command": f'python -c "{CUT_ANSWER}"'}]}
-    story.scene.playbook("1.6.0", secrets=REFERENCES, services=services, health=cut)
+    story.scene.playbook("1.6.0", **KEYS, services=services, health=cut)
     said.append(story.shipit("deploy", "--json", "-vv"))
     story.scene.wheel("1.7.0")
-    story.scene.playbook("1.7.0", secrets=REFERENCES, services=services, health=HEALTH)
+    story.scene.playbook("1.7.0", **KEYS, services=services, health=HEALTH)
     said.append(story.shipit("deploy", "-vv"))
     said += [
         story.shipit(*words.split())

@@ -12,6 +12,7 @@ inventory_hostname, group_names; a unit's template has `service` as well.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from shipit.agent import contents
 from shipit.errors import InputError, Mistake, Place
 from shipit.render import hostvars, templating, unitnames
 from shipit.render.ansiblefilters import without_omitted
+from shipit.render.dotenvfile import read as dotenv
 from shipit.render.envfile import env_file, revealed
 from shipit.render.templating import TemplateFaultError, Variables, page
 from shipit.secret import Unopened
@@ -27,7 +29,6 @@ from shipit.spec.words import RESERVED
 from shipit.vault import LOCKED, WAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from shipit.inventory import Host
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ReleaseNames",
     "ReleaseTexts",
+    "Values",
     "deployment",
+    "dotenv",
     "env_file",
     "gate",
     "page",
@@ -48,6 +51,8 @@ __all__ = [
     "value",
 ]
 
+Values = Mapping[str, "str | Secret"]  # of environment variables, by name
+NO_FILES: Mapping[str, Values] = {}
 _UNIT_MODE = 0o644
 _DEFAULTS = {"root": "/opt/{{ app }}", "user": "{{ app }}"}  # as spec has them
 
@@ -79,7 +84,7 @@ class ReleaseTexts:
     units: tuple[contents.Unit, ...]
     texts: Mapping[str, str]
     modes: Mapping[str, int]
-    env: Mapping[str, Mapping[str, str | Secret]] = field(repr=False)
+    env: Mapping[str, Values] = field(repr=False)
 
 
 def deployment(
@@ -178,7 +183,11 @@ def _refuse_reserved(extra_vars: Mapping[str, object]) -> None:
 
 
 def release_texts(
-    deployment: Deployment, host: Host, secrets: Mapping[str, Secret], release: ReleaseNames
+    deployment: Deployment,
+    host: Host,
+    secrets: Mapping[str, Secret],
+    release: ReleaseNames,
+    from_files: Mapping[str, Values] = NO_FILES,
 ) -> ReleaseTexts:
     """Return the units, files and environment of a release.
 
@@ -187,6 +196,7 @@ def release_texts(
         host: whose variables templates may use.
         secrets: by the names that they have in the deployment's `secrets`.
         release: the same names that the deployment was rendered with.
+        from_files: what the env files give each service.
 
     Raises:
         InputError: with everything that is wrong in templates, files and environment.
@@ -199,7 +209,10 @@ def release_texts(
         writer.units(service, release.path)
     for file in deployment.files:
         writer.file(file)
-    env = {name: _env(deployment, name, secrets) for name in deployment.services}
+    env = {
+        name: {**from_files.get(name, {}), **_env(deployment, name, secrets)}
+        for name in deployment.services
+    }
     for values in env.values():
         writer.gather_env(values)
     if writer.mistakes:
@@ -254,7 +267,7 @@ class _Writer:
             what = f"the file cannot be used: {reason}"
             self.mistakes.append(Mistake("file-unreadable", what, Place(str(file.src))))
 
-    def gather_env(self, values: Mapping[str, str | Secret]) -> None:
+    def gather_env(self, values: Values) -> None:
         """Find out early whether systemd can hold these variables."""
         try:
             env_file(values)
@@ -268,9 +281,7 @@ class _Writer:
             self.mistakes.append(_told(fault, self._host, None))
 
 
-def _env(
-    deployment: Deployment, service: str, secrets: Mapping[str, Secret]
-) -> dict[str, str | Secret]:
+def _env(deployment: Deployment, service: str, secrets: Mapping[str, Secret]) -> Values:
     own = deployment.services[service].env
     return {**deployment.env, **{key: secrets[key] for key in deployment.secrets}, **own}
 

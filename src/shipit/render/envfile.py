@@ -43,7 +43,7 @@ def env_file(values: Mapping[str, str | Secret]) -> str:
     mistakes = [
         Mistake("env-value", f"the environment variable {key} {fault}", hint=hint)
         for key, value in plain.items()
-        for fault, hint in _faults(key, value)
+        for fault, hint in faults(key, value)
     ]
     if mistakes:
         raise InputError(*mistakes)
@@ -58,7 +58,7 @@ def revealed(value: str | Secret) -> str:
     return value if isinstance(value, str) else value.reveal()
 
 
-def _faults(key: str, value: str) -> list[tuple[str, str]]:
+def faults(key: str, value: str) -> list[tuple[str, str]]:
     """Return what is wrong with a variable, and what to do; never shows the value."""
     if not _KEY.fullmatch(key):
         return [("has a name that isn't letters, digits and _", "")]

@@ -14,7 +14,7 @@ from shipit import yamlfile
 from shipit.errors import InputError, Mistake, Place
 from shipit.spec import foreign, models, rules
 from shipit.spec.health import Check, Health
-from shipit.spec.models import Deployment, RenderedFile, Service
+from shipit.spec.models import Deployment, EnvFile, RenderedFile, Service
 from shipit.spec.telling import Teller
 from shipit.spec.values import Surroundings
 from shipit.vault import NONE, Passwords
@@ -28,6 +28,7 @@ __all__ = [
     "Check",
     "Deployment",
     "Draft",
+    "EnvFile",
     "Health",
     "RenderedFile",
     "Service",
@@ -72,15 +73,14 @@ class Draft:
 
     def place(self, loc: Loc, *, of_key: bool = False) -> Place:
         """Return where a value of this deployment stands in the file."""
-        return self.teller.place(loc, of_key=of_key)
+        return self.teller(self.values).place(loc, of_key=of_key)
 
     @property
     def surroundings(self) -> Surroundings:
         return Surroundings(self.folder, self.must_exist)
 
-    @property
-    def teller(self) -> Teller:
-        return Teller(self.document, self.loc, self.values)
+    def teller(self, rendered: Mapping[str, object]) -> Teller:
+        return Teller(self.document, self.loc, self.values, rendered)
 
 
 def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) -> tuple[Draft, ...]:
@@ -153,7 +153,7 @@ def _judged(
     draft: Draft, values: Mapping[str, object], *, is_rendered: bool
 ) -> tuple[Deployment | None, list[Mistake]]:
     """Return the deployment, if it is one, and what is wrong in these values, by place."""
-    teller = draft.teller
+    teller = draft.teller(values)
     mistakes = set(teller.of_rules(rules.findings(values)))
     found = models.validate(values, draft.surroundings)
     if isinstance(found, Deployment):
@@ -170,6 +170,11 @@ def schema() -> dict[str, Any]:
     deployment["properties"]["health"] |= health
     deployment["properties"]["health"].pop("$ref", None)
     definitions["Deployment"] = deployment
+    for name in ("Deployment", "Service"):
+        env_file = definitions[name]["properties"]["env_file"]
+        definitions[name]["properties"]["env_file"] = _without_rule(env_file) | _one_or_more(
+            {"anyOf": [{"type": "string"}, _ref("EnvFile")]}
+        )
     for definition in definitions.values():
         _allow_templates(definition)
     return {
@@ -185,6 +190,14 @@ def schema() -> dict[str, Any]:
 
 def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/$defs/{name}"}
+
+
+def _one_or_more(rule: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [rule, {"type": "array", "items": rule}]}
+
+
+def _without_rule(found: dict[str, Any]) -> dict[str, Any]:
+    return {word: part for word, part in found.items() if word in _SAID}
 
 
 _SAID = ("description", "examples", "default", "title")

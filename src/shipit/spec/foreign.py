@@ -10,6 +10,7 @@ _NOTHING = "nothing: "
 # Keys of other tools (systemd, Compose, Kamal, Ansible, supervisord, cron), in small letters and
 # without separators, with what to write in a playbook of shipit.
 _ENV = "`env: {NAME: value}`, and `secrets:` for what nobody may see"
+_ENV_FILE = "`env_file:`, a dotenv file on this machine, or a list of these"
 _SERVICE_COMMAND = "`command:` of a service"
 _CHECKS = '`health:`, a list of checks: - {http: "http://127.0.0.1:8000/healthz"}'
 _SOCKET = "`socket:` of a service: systemd listens there, the service gets descriptor 3"
@@ -17,7 +18,7 @@ _TIMER = '`timer:` of a service, as systemd\'s OnCalendar: "*-*-* 03:00:00"'
 _HOOK = "nothing: a playbook says what runs, and no steps. What a release needs first is `smoke:`"
 _NO_IMAGE = "`wheel:`, `lock:` and `wheelhouse:`: wheels are shipped, not images"
 _PROVISION = "nothing: hosts are set up by Ansible and the like, before"
-_FOLDER = "nothing: a service runs in its release's files/; what it writes goes to $STATE_DIRECTORY"
+_FOLDER = "`workdir:` of a service: `shared`, or an absolute path on the host"
 _STOP = "`stop_timeout:` of a service"
 KEYS = {
     "execstart": _SERVICE_COMMAND,
@@ -33,8 +34,9 @@ KEYS = {
     "environment": _ENV,
     "environ": _ENV,
     "envvars": _ENV,
-    "envfile": _ENV,
-    "environmentfile": _ENV,
+    "envfile": _ENV_FILE,
+    "environmentfile": _ENV_FILE,
+    "dotenv": _ENV_FILE,
     "image": _NO_IMAGE,
     "build": _NO_IMAGE,
     "builder": _NO_IMAGE,

@@ -58,6 +58,33 @@ def _usual_handover(service: Mapping[str, object]) -> str:
     return OVERLAP if can_share else RESTART
 
 
+def as_env_files(value: object) -> object:
+    """One file is short for a list of one, and its path for a mapping that has nothing else."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return [item if isinstance(item, Mapping) else {"path": item} for item in items]
+
+
+class EnvFile(Model):
+    """A dotenv file on this machine; where nothing is `public`, its path alone will do."""
+
+    path: File = Field(
+        description="The file, relative to the playbook.",
+        examples=["prod.env"],
+    )
+    public: tuple[Variable, ...] = Field(
+        default=(),
+        description="The variables in it that are no secrets; the others are masked in all output.",
+        examples=[["LOG_LEVEL", "PORT"]],
+    )
+
+
+EnvFiles = Annotated[tuple[EnvFile, ...], BeforeValidator(as_env_files)]
+_ENV_FILES: list[Any] = [
+    "prod.env",
+    ["common.env", {"path": "prod.env", "public": ["LOG_LEVEL", "PORT"]}],
+]
+
+
 class RenderedFile(Model):
     """A file of the release, made from one on this machine."""
 
@@ -163,6 +190,11 @@ class Service(Model):
         description="Environment variables of this service alone; they override those of the app.",
         examples=[{"WORKERS": "4"}],
     )
+    env_file: EnvFiles = Field(
+        default=(),
+        description="Dotenv files with environment variables of this service alone.",
+        examples=_ENV_FILES[:1],
+    )
     hardening: Mapping[Directive, DirectiveValue] = Field(
         default={},
         description="Changes to how systemd confines the service: false leaves a directive out, a"
@@ -238,6 +270,12 @@ class Deployment(Model):
         description="Environment variables of all services.",
         examples=[{"PORT": "{{ port }}"}],
     )
+    env_file: EnvFiles = Field(
+        default=(),
+        description="Dotenv files on this machine with environment variables of all services: a"
+        " path, or a list of these. Their values are secrets but for those that `public` names.",
+        examples=_ENV_FILES,
+    )
     secrets: Mapping[Variable, Reference] = Field(
         default={},
         description="Environment variables of all services that are never shown. The value says"
@@ -286,6 +324,10 @@ class Deployment(Model):
         description="How long a switched host waits for the controller before it goes back alone.",
         examples=["60s"],
     )
+
+    def env_files_of(self, service: str) -> tuple[EnvFile, ...]:
+        """Return the files with variables of a service; a later one overrides an earlier one."""
+        return (*self.env_file, *self.services[service].env_file)
 
 
 # --- reading them ------------------------------------------------------------------------------

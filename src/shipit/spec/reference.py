@@ -30,6 +30,15 @@ Unknown keys are refused; all mistakes are reported at once, each with file:line
   `release.id`, `release.version`, `release.path`, `inventory_hostname`, `group_names`. Of Ansible's
   filters there are Jinja2's own and those of docs/inventory.md.
 - **Secrets** get into the services' environment alone: no template can see them.
+- **Env files** are dotenv files, read as python-dotenv does: `NAME=value` or `export NAME=value`;
+  `#` begins a comment on a line of its own or after a space. Both kinds of quotes keep spaces, `#`
+  and several lines; in double quotes `\\n` is a newline, `\\"` a quote. Nothing is expanded: `$`
+  and `$NAME` stay as they are, and `${NAME}` is refused outside of single quotes. So is a line that
+  cannot be read, a name without `=`, and one that is given twice.
+- **Environment variables**: `env` and `secrets` override env files, and a service's `env` the
+  app's. A service's env files override those of the app, and a later file an earlier one.
+- **What is in an env file is secret**, but for the variables that its `public` names. Name those
+  that logs should show: a secret `PORT=8000` masks 8000 in all that is printed.
 
 ```yaml
 name: Ship the demo service
@@ -48,6 +57,7 @@ health:
 _SECTIONS = (
     ("Deployment", "A deployment"),
     ("Service", "A service: `services.<name>`"),
+    ("EnvFile", "A file of variables: an item of `env_file`"),
     ("RenderedFile", "A file: an item of `files`"),
     ("Health", "`health`"),
     ("Check", "A check: an item of `health.checks`"),

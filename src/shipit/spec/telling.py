@@ -6,13 +6,13 @@ A value below `secrets` is never repeated: it may be a secret that was put there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipit.errors import Mistake, nearest
 from shipit.spec import foreign
 from shipit.spec.health import Check, Health
-from shipit.spec.models import Deployment, RenderedFile, Service
+from shipit.spec.models import Deployment, EnvFile, RenderedFile, Service
 from shipit.spec.words import UnfitError, is_template, shown, written
 
 if TYPE_CHECKING:
@@ -36,10 +36,13 @@ _SHORT_EXAMPLE = (str, int, float)
 
 
 class Teller:
-    """Knows the positions in one deployment's part of a playbook."""
+    """Knows the positions in one deployment's part of a playbook.
 
-    def __init__(self, document: Document, loc: Loc, values: object) -> None:
-        self._document, self._loc, self._values = document, loc, values
+    `values` is what was written there, `rendered` what became of it.
+    """
+
+    def __init__(self, document: Document, loc: Loc, values: object, rendered: object) -> None:
+        self._document, self._loc, self._values, self._rendered = document, loc, values, rendered
 
     def of_values(self, found: Iterable[Mapping[str, Any]], *, is_rendered: bool) -> list[Mistake]:
         """Return the mistakes in pydantic's account; a template not yet rendered is none."""
@@ -59,13 +62,25 @@ class Teller:
         path = (*self._loc, *self._written(loc))
         return self._document.key_place(path) if of_key else self._document.place(path)
 
+    def _named(self, loc: Loc) -> str:
+        """Return a place as people write it: services.web.socket, files[0].mode."""
+        parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in self._spelt(loc)]
+        return "".join(parts).removeprefix(".")
+
+    def _spelt(self, loc: Loc) -> Iterator[str | int]:
+        """Yield the steps of a path, less those that a short form leaves out."""
+        value = self._rendered
+        for step in loc:
+            if isinstance(value, Mapping if isinstance(step, str) else list) or _has(value, step):
+                yield step
+                value = _part(value, step)
+
     def _written(self, loc: Loc) -> Loc:
         """Return the path as the person wrote it: less steps that only our models have."""
         value, path = self._values, ()  # type: object, Loc
         for step in loc:
-            is_item = isinstance(value, list) and isinstance(step, int) and step < len(value)
-            if is_item or (isinstance(value, Mapping) and step in value):
-                value, path = value[step], (*path, step)  # type: ignore[index] # just looked
+            if _has(value, step):
+                value, path = _part(value, step), (*path, step)
         return path
 
     def _mistake(self, error: Mapping[str, Any]) -> Mistake:
@@ -79,10 +94,10 @@ class Teller:
         if loc[-1:] == ("[key]",):
             if isinstance(error["input"], bool):
                 return self._boolean_key((*loc[:-2], error["input"]))
-            what = f"the key {shown(error['input'])} in {_named(loc[:-2])}: expected"
+            what = f"the key {shown(error['input'])} in {self._named(loc[:-2])}: expected"
             place = self.place(loc[:-1], of_key=True)
             return Mistake("playbook-key", f"{what} {_expected(error)}", place)
-        what = f"{_named(loc)}: expected {_expected(error)}"
+        what = f"{self._named(loc)}: expected {_expected(error)}"
         if loc[:1] != ("secrets",):
             what += f", got {shown(_offender(error))}"
         return Mistake("playbook-value", what, self.place(loc), _meaning(loc))
@@ -91,7 +106,7 @@ class Teller:
         known, key = list(_keys(loc[:-1])), loc[-1]
         close = nearest(str(key), known)
         hint = foreign.advice(key) or close or f"known here: {', '.join(known)}"
-        what = f"unknown key '{loc[-1]}'" + (f" in {_named(loc[:-1])}" if loc[:-1] else "")
+        what = f"unknown key '{loc[-1]}'" + (f" in {self._named(loc[:-1])}" if loc[:-1] else "")
         return Mistake("playbook-unknown-key", what, self.place(loc, of_key=True), hint)
 
     def _boolean_key(self, loc: Loc) -> Mistake:
@@ -102,7 +117,8 @@ class Teller:
         return Mistake("playbook-key", what, self.place(loc, of_key=True), hint)
 
     def _missing_key(self, loc: Loc) -> Mistake:
-        what = f"the key '{loc[-1]}' is missing" + (f" in {_named(loc[:-1])}" if loc[:-1] else "")
+        where = f" in {self._named(loc[:-1])}" if loc[:-1] else ""
+        what = f"the key '{loc[-1]}' is missing{where}"
         return Mistake("playbook-missing-key", what, self.place(loc[:-1]), _meaning(loc))
 
 
@@ -121,31 +137,33 @@ def _expected(error: Mapping[str, Any]) -> str:
     return _EXPECTED.get(error["type"], str(error["msg"]))
 
 
-def _named(loc: Loc) -> str:
-    """Return a place as people write it: services.web.socket, files[0].mode."""
-    steps = [step for index, step in enumerate(loc) if not _is_ours(loc, index)]
-    parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps]
-    return "".join(parts).removeprefix(".")
+def _has(value: object, step: str | int) -> bool:
+    is_item = isinstance(value, list) and isinstance(step, int) and step < len(value)
+    return is_item or (isinstance(value, Mapping) and step in value)
 
 
-def _is_ours(loc: Loc, index: int) -> bool:
-    return loc[index] == "[key]" or (index == 1 and loc[:2] == ("health", "checks"))
+def _part(value: Any, step: str | int) -> object:  # noqa: ANN401 - YAML's
+    return value[step] if _has(value, step) else None
+
+
+_MODELS: dict[Loc, type[Model]] = {
+    (): Deployment,
+    ("env_file", "*"): EnvFile,
+    ("files", "*"): RenderedFile,
+    ("services", "*"): Service,
+    ("services", "*", "env_file", "*"): EnvFile,
+    ("health",): Health,
+    ("health", "checks", "*"): Check,
+}
 
 
 def _model_at(loc: Loc) -> type[Model] | None:
-    match loc:
-        case ():
-            return Deployment
-        case ("files", int()):
-            return RenderedFile
-        case ("services", str()):
-            return Service
-        case ("health",):
-            return Health
-        case ("health", "checks", int()):
-            return Check
-        case _:
-            return None
+    """Return the model whose keys stand at a place; `*` is any item, and any service."""
+    of_any = tuple(
+        "*" if isinstance(step, int) or loc[:index] == ("services",) else step
+        for index, step in enumerate(loc)
+    )
+    return _MODELS.get(of_any)
 
 
 def _keys(loc: Loc) -> dict[str, str]:
