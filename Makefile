@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 # More than there are cores: tests with real hosts mostly wait for these.
 WORKERS ?= 4
-# Random pairs of faults that `make faults` plays, besides every single one.
+# Random pairs of faults that `make faults` plays, besides every single one; `make test` samples both.
 FAULTS ?= 300
 # Steps from playbook to playbook that `make transitions` walks at random, and where it begins.
 TRANSITIONS ?= 200

@@ -51,7 +51,8 @@ HEALTH: dict[str, Any] = {
 STAGING_IS_OPEN = ("receive", "build", "arm", "discard")  # the next Hello settles these
 MOMENTS = ("before", "after")
 POWER, CABLE, CONTROLLER = "power", "cable", "controller"
-KINDS = (sabotage.ERROR, sabotage.KILL, POWER, CABLE, CONTROLLER)
+SILENCES = (CABLE, CONTROLLER)
+KINDS = (sabotage.ERROR, sabotage.KILL, POWER, *SILENCES)
 LAY = "\nfrom . import effects, journal, sabotage\n\nsabotage.lay(journal, effects)\n"
 LOOK = """
 r=/opt/tinyapp; readlink $r/current; cat /etc/systemd/system/tinyapp-web*.service | grep -o 'releases/[^/]*' | sort -u
@@ -86,18 +87,33 @@ class Case:
     @property
     def lease(self) -> float:
         """A short one where it has to end: elsewhere it must not end before the fault strikes."""
-        return LEASE if {CABLE, CONTROLLER} & {fault.what for fault in self.faults} else CALM
+        return LEASE if {*SILENCES} & {fault.what for fault in self.faults} else CALM
 
     def __str__(self) -> str:
         return ", then ".join(map(str, self.faults))
 
 
 def single(kind: str) -> Iterator[Case]:
-    """Give a kind of fault at every state of the table."""
+    """Give a kind of fault at every state of the table, before it and after it."""
     # For these two, after a state is the same moment as before the next one.
-    moments = MOMENTS[:1] if kind in (CABLE, CONTROLLER) else MOMENTS
+    moments = MOMENTS[:1] if kind in SILENCES else MOMENTS
     for state, when in itertools.product(ON_OK, moments):
         yield Case((Fault(state.value, when, kind),), way_to(state))
+
+
+def sample(kind: str) -> list[Case]:
+    """Return about half of the cases: each kind once at every state, its moment in turn.
+
+    Moments alternate from state to state and from kind to kind, so that a state sees both. Of the
+    two kinds by which the host hears no more from its controller, each state sees one.
+    """
+    order = {state.value: number for number, state in enumerate(ON_OK)}
+
+    def is_due(fault: Fault) -> bool:
+        turn = (order[fault.state] + KINDS.index(kind)) % len(MOMENTS)
+        return turn == 0 if kind in SILENCES else fault.when == MOMENTS[turn]
+
+    return [case for case in single(kind) if is_due(*case.faults)]
 
 
 def way_to(state: State) -> tuple[Fault, ...]:
