@@ -47,6 +47,10 @@ def paths(tmp_path: Path) -> Paths:
         ("r1 r2 r3 <r2!", "r3", "r1"),  # it failed when it was wanted back
         ("r1 r2 r3 r2?", "r3", "r2"),  # it was not even tried
         ("r1 r2 r3 <r1", "r1", None),
+        ("r1 r2 r2_2", "r2_2", "r1"),  # what was made anew is what it was made of
+        ("r1 r1_2 r2", "r2", "r1_2"),
+        ("r1 r2 r2_2 r3 <r2_2", "r2_2", "r1"),
+        ("r1 r2 r2_2! ", "r2", "r1"),
     ],
 )
 def test_head_and_rollback_target(text: str, head: str | None, target: str | None) -> None:
@@ -125,6 +129,8 @@ def test_of_very_many_attempts_the_last_are_told(paths: Paths) -> None:
         ("r1 r2 r3! r4! r5", "r5", 2, "r2 r4 r5"),  # of the failed only the newest
         ("r1 r2 r3 <r1", "r1", 1, "r1"),
         ("r1 r2 r3 r4 <r2", "r2", 2, "r1 r2 r4"),
+        ("r1 r2 r2_2 r3", "r3", 2, "r2_2 r3"),  # what was made anew is not needed any more
+        ("r1 r2 r2_2", "r2_2", 5, "r1 r2_2"),
         ("r1 r2! r3! r4!", "r1", 3, "r1 r4"),  # failures don't push proven ones out
     ],
 )

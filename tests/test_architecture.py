@@ -81,7 +81,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 
 # What both sides know of the agent.
-SHARED = ("agent.protocol", "agent.contents", "agent.masking", "agent.records")
+SHARED = ("agent.protocol", "agent.contents", "agent.generations", "agent.masking", "agent.records")
 
 # Third-party libraries, each with the one module or package that knows it.
 OWNERS: dict[str, tuple[str, ...]] = {

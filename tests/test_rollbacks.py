@@ -184,3 +184,16 @@ def test_an_id_of_one_host_names_the_same_wheels_on_a_host_that_was_added_later(
 def test_a_version_means_each_hosts_own_release_of_it() -> None:
     hosts = fleet(web1="2-a@t1 3-a@t3", web2="2-b@t2 3-b@t3")
     assert goals(choose(hosts, "2")) == {"web1": "2-a", "web2": "2-b"}
+
+
+# --- a release that was made anew on some hosts ------------------------------------------------
+
+
+def test_generations_of_a_release_are_the_same_one_on_other_hosts() -> None:
+    hosts = fleet(web1="1-a 2-b@t1 2-b_2@t2 3-c", web2="1-a 2-b@t1 3-c")
+    assert goals(choose(hosts, "2-b")) == {"web1": "2-b_2", "web2": "2-b"}
+    assert goals(choose(hosts, "2-b_2")) == {"web1": "2-b_2", "web2": "2-b"}
+
+
+def test_a_version_that_was_made_anew_is_not_ambiguous() -> None:
+    assert goals(choose(fleet(web1="1-a 1-a_2 2-b"), "1")) == {"web1": "1-a_2"}

@@ -1,8 +1,8 @@
 """Decide which release a rollback goes to: one for all of its hosts. Pure.
 
 Ids may differ between hosts where units are rendered for each. So two releases of two hosts are the
-same if they have the same id, were committed by the same transaction (a deploy or rollback has one
-on all of its hosts), or else are of the same version with the same wheels.
+same if they have the same id (in any generation), were committed by the same transaction (a deploy
+or rollback has one on all of its hosts), or else are of the same version with the same wheels.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shipit.agent import generations
 from shipit.errors import HostError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Choice:
 
 def names(line: ReleaseLine) -> Iterator[Name]:
     """Yield what a release is known by, also on other hosts, the surest first."""
-    yield "id", line.id
+    yield "id", generations.contents(line.id)
     yield from (("txn", txn) for txn in line.commits)
     if line.bundle:
         yield "wheels", line.version, line.bundle
@@ -75,7 +76,10 @@ def candidates(facts: Facts) -> Candidates:
     running = [line for line in facts.releases if line.running]
     before = [by_id[release] for release in reversed(facts.behind) if release in by_id]
     proven = [line for line in facts.releases if line.present and line.outcome == "committed"]
-    return Candidates((running[-1], *before) if running else (), tuple(proven))
+    whole = generations.last_of_each(line.id for line in proven)
+    return Candidates(
+        (running[-1], *before) if running else (), tuple(by_id[release] for release in whole)
+    )
 
 
 def choose(fleet: Mapping[str, Candidates], to: str | None) -> Choice:
@@ -149,7 +153,9 @@ def _gone(host: str, line: ReleaseLine) -> HostError:
 
 def _named(fleet: Mapping[str, Candidates], to: str) -> Choice:
     """Choose the release of that id, or what is the same on another host, or of that version."""
-    alike = [line for each in fleet.values() for line in each.proven if line.id == to]
+    wanted = generations.contents(to)
+    lines = (line for each in fleet.values() for line in each.proven)
+    alike = [line for line in lines if generations.contents(line.id) == wanted]
     goals: dict[str, ReleaseLine] = {}
     refused: dict[str, HostError] = {}
     for host, each in fleet.items():

@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional, Sequence
 
-from . import files
+from . import files, generations
 from .codec import from_json
 from .paths import Paths
 
@@ -106,14 +106,15 @@ def behind(history: Sequence[Entry], running: str) -> List[str]:
     """Return the releases that ran, proven, before the running one, the latest last.
 
     A rollback takes back what came after its target: two in a row go two releases back. A release
-    whose last activation failed is passed over.
+    whose last activation failed is passed over, and so is an earlier generation of a release.
     """
     line = _line_of_succession(history)
     if running in line:
         line = line[: len(line) - line[::-1].index(running) - 1]
     unfit = {running, *failed(history)}
-    latest_first = dict.fromkeys(release for release in reversed(line) if release not in unfit)
-    return list(latest_first)[::-1]
+    same = generations.contents(running)
+    fit = [each for each in line if each not in unfit and generations.contents(each) != same]
+    return generations.last_of_each(fit)
 
 
 def rollback_target(history: Sequence[Entry], running: str) -> Optional[str]:

@@ -10,7 +10,7 @@ import shutil
 import time
 from typing import FrozenSet, Iterable, Iterator, List, Sequence, Set
 
-from . import approot, files, layout, ledger, registry, releases, store, uvcache
+from . import approot, files, generations, layout, ledger, registry, releases, store, uvcache
 from .ledger import Entry
 from .paths import Paths
 
@@ -25,7 +25,7 @@ def kept(
 ) -> FrozenSet[str]:
     """Return the releases that stay."""
     proven, failed = ledger.proven(history), ledger.failed(history)
-    recent = proven[-keep:] if keep > 0 else []
+    recent = generations.last_of_each(proven)[-keep:] if keep > 0 else []
     target = ledger.rollback_target(history, running)
     never_proven = [release for release in failed if release not in proven]
     return frozenset([*recent, running, *needed, *([target] if target else []), *never_proven[-1:]])
