@@ -125,4 +125,5 @@ def test_the_drift_of_what_was_taken_over_is_its_current_alone(story: Story) -> 
     assert status.gather(story.paths, story.machine, verify=True).drift == ()
     Path(story.paths.current).unlink()
     (drift,) = status.gather(story.paths, story.machine, verify=True).drift
-    assert "points at no release instead of" in drift
+    assert drift.code == "adopted-moved"
+    assert "points at no release instead of" in drift.what

@@ -14,7 +14,7 @@ import pytest
 
 import agentmatter
 import wheelhouse
-from shipit.agent import drift, files, store, venv
+from shipit.agent import drift, files, store, venv, venvdrift
 from shipit.agent.paths import Paths
 from wheelhouse import Recipe, write_wheel
 
@@ -51,7 +51,7 @@ class Place:
 
     def drift(self) -> list[str]:
         found = drift.found(self.paths, self.manifest)
-        return [sentence for sentence in found if sentence.startswith(f"{self.venv}/")]
+        return [each.what for each in found if each.path.startswith(f"{self.venv}/")]
 
 
 def rewritten(wheel: Path, change: Callable[[list[str]], list[str]]) -> Path:
@@ -171,7 +171,7 @@ def test_wheels_as_the_index_has_them_have_no_drift(tmp_path: Path, installer: s
     [
         lambda lines: [*lines, f"dep.py,{'x' * 200_000},1"],
         lambda lines: [*lines, "dep\0.py,,"],
-        lambda lines: [*lines, "x" * (drift.RECORD_LIMIT + 1)],
+        lambda lines: [*lines, "x" * (venvdrift.RECORD_LIMIT + 1)],
     ],
     ids=["an endless field", "a NUL", "a list of gigabytes, packed small"],
 )
@@ -183,6 +183,21 @@ def test_a_list_that_is_none_is_no_bug_of_ours(
     paths = Paths("demo", str(tmp_path / "opt"), var=str(tmp_path / "var"))
     agentmatter.receive(paths, [wheel])
     store.prove(paths, [item])
-    shipped = drift._shipped(paths, item)
+    shipped = venvdrift._shipped(paths, item)
     assert shipped is not None
     assert "dep.py" in shipped
+
+
+def test_a_link_in_site_packages_and_another_interpreter_are_drift(tmp_path: Path) -> None:
+    place = Place(tmp_path, "pip")
+    assert place.drift() == []
+    (place.packages / "json").symlink_to("/usr/lib")
+    python = place.venv / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/bin/true")
+    assert [each.code for each in venvdrift.found(place.paths, place.manifest)] == [
+        "interpreter-changed",
+        "file-added",
+    ]
+    python.unlink()
+    assert next(venvdrift.found(place.paths, place.manifest)).code == "interpreter-gone"

@@ -37,6 +37,7 @@ from shipit.agent import (
     transaction,
 )
 from shipit.agent.paths import Paths
+from shipit.agent.records import Drift
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -459,7 +460,7 @@ def test_every_kind_of_drift_is_named_with_its_path(deployed: Deployed) -> None:
     (packages / "demoapp" / "unused.py").unlink()
     Path(controller.paths.blob(manifest.app_wheel.sha256)).unlink()
     host.inactive.add(agentmatter.UNIT)
-    drift = set(controller.ask(protocol.AskStatus()).drift)
+    drift = {each.what for each in controller.ask(protocol.AskStatus()).drift}
     assert expected <= drift
     rest = "\n".join(sorted(drift - expected))
     assert f"{env} was changed" in rest
@@ -489,9 +490,9 @@ def test_a_manifest_that_is_not_the_committed_one_is_drift(deployed: Deployed) -
     assert controller.ask(protocol.AskStatus()).drift == ()
     path = Path(controller.paths.release(manifest.id).manifest)
     path.write_text(path.read_text().replace('"keep_releases": ', '"keep_releases": 1'))
-    assert controller.ask(protocol.AskStatus()).drift == (
-        f"{path} was changed since it was committed",
-    )
+    (drift,) = controller.ask(protocol.AskStatus()).drift
+    assert (drift.code, drift.path) == ("manifest-changed", str(path))
+    assert drift.what == f"{path} was changed since it was committed"
 
 
 @needs_root
@@ -505,7 +506,10 @@ def test_a_drop_in_of_the_apps_units_is_drift_and_the_hosts_policy_is_not(
     of_distribution = "/usr/lib/systemd/system/demo-.service.d/10-vendor.conf"
     host.drop_ins = (own, of_prefix, policy, of_distribution)
     why = f"changes {agentmatter.UNIT}: it is not part of the release"
-    assert controller.ask(protocol.AskStatus()).drift == (f"{own} {why}", f"{of_prefix} {why}")
+    assert controller.ask(protocol.AskStatus()).drift == (
+        Drift("drop-in", own, f"{own} {why}"),
+        Drift("drop-in", of_prefix, f"{of_prefix} {why}"),
+    )
 
 
 @needs_root
@@ -516,7 +520,8 @@ def test_a_changed_file_with_a_forged_record_is_drift(deployed: Deployed) -> Non
     (record,) = packages.glob("demodep-*.dist-info/RECORD")
     lines = [line for line in record.read_text().splitlines() if not line.startswith("demodep.py")]
     edit(record, "\n".join([*lines, "demodep.py,,"]) + "\n")
-    assert controller.ask(protocol.AskStatus()).drift == (f"{packages}/demodep.py was changed",)
+    (drift,) = controller.ask(protocol.AskStatus()).drift
+    assert drift.what == f"{packages}/demodep.py was changed"
 
 
 def test_a_host_without_a_release_has_an_empty_status(folder: Path) -> None:

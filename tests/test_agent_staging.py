@@ -16,14 +16,23 @@ import pytest
 
 import agentmatter
 from agentmatter import NoSystemd
-from shipit.agent import journal, ledger, preflight, releases, staging
+from shipit.agent import (
+    journal,
+    ledger,
+    preflight,
+    releases,
+    staging,
+    store,
+    unchanged,
+    venvdrift,
+)
 from shipit.agent.channel import Gone
 from shipit.agent.contents import Check, Gate, Manifest, Rendered
 from shipit.agent.failures import Refused
 from shipit.agent.machine import State
 from shipit.agent.paths import Paths
 from shipit.agent.process import Done
-from shipit.agent.protocol import Staged, StepBegan, StepEnded, Survey
+from shipit.agent.protocol import Part, Staged, StepBegan, StepEnded, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,6 +295,46 @@ def test_a_release_that_was_never_committed_is_made_anew(place: Stage) -> None:
     left_over.touch()
     assert not place.stage(manifest, "txn-2").reused
     assert not left_over.exists()
+
+
+def drifted(place: Stage, manifest: Manifest) -> Path:
+    """Edit a module in place: uv's cache shares it."""
+    (path,) = Path(place.paths.release(manifest.id).venv).glob("lib/*/site-packages/demodep.py")
+    with path.open("a") as stream:
+        stream.write("# edited\n")
+    return path
+
+
+def test_a_release_that_does_not_run_is_made_anew_where_its_venv_was_changed(place: Stage) -> None:
+    older, running = place.manifest(), place.manifest("1.0.0-bbbbbbbb")
+    place.stage(older)
+    place.commit(older)
+    place.stage(running, "txn-2")
+    Path(place.paths.current).unlink()
+    place.commit(running, "txn-2")
+    path = drifted(place, older)
+    assert not place.stage(older, "txn-3").reused
+    assert "edited" not in path.read_text()
+    assert unchanged.since_proven(place.paths, older.id)
+
+
+def test_a_running_release_whose_venv_was_changed_is_made_anew_beside(place: Stage) -> None:
+    manifest = place.manifest()
+    place.stage(manifest)
+    place.commit(manifest)
+    path = drifted(place, manifest)
+    assert place.refused(manifest).failure.code == "release-damaged"
+    blob = Path(place.paths.blob(manifest.wheels[0].sha256))
+    whole = blob.read_bytes()
+    blob.write_bytes(whole[:-1] + b"x")
+    anew = place.manifest("1.0.0-aaaaaaaa_2")
+    store.receive(place.paths, Part(blob.name, 0, len(whole)), whole)
+    assert not place.stage(anew, "txn-2").reused
+    made = Path(str(path).replace(manifest.id, anew.id))
+    assert "edited" not in made.read_text()
+    assert "edited" in path.read_text()
+    assert blob.read_bytes() == whole
+    assert [each.what for each in venvdrift.found(place.paths, anew)] == []
 
 
 def test_a_running_release_is_never_removed_to_be_made_anew(place: Stage) -> None:

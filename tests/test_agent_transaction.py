@@ -19,10 +19,11 @@ import pytest
 from fakedisk import FullDisk
 from fakemachine import Fault, distinct
 from fakestory import Story, manifest
-from shipit.agent import adopt, driver, files, journal, releases, transaction
+from shipit.agent import adopt, driver, files, journal, ledger, releases, transaction
 from shipit.agent.effects import Stage
 from shipit.agent.failures import Refused
 from shipit.agent.machine import State
+from shipit.agent.paths import Paths
 from shipit.agent.protocol import Attempt, Failure, Healthy, Settled
 from shipit.agent.voice import Ear, Voice
 
@@ -423,3 +424,14 @@ def test_the_late_last_word_of_the_transaction_before_is_not_taken_for_the_prese
     say(Settled("before", "reverted", OLD))
     say(Healthy("now", NEW))
     assert next(transaction.follow(story.paths, story.machine)) == Healthy("now", NEW)
+
+
+def test_the_units_of_a_running_release_whose_manifest_is_lost_go_with_it(scratch: Path) -> None:
+    paths = Paths("app", str(scratch / "opt"), str(scratch / "var"), str(scratch / "units"))
+    units = Path(paths.release(OLD).units)
+    units.mkdir(parents=True)
+    for name in ("app-web@r1.service", "app-web.socket", "README"):
+        (units / name).touch()
+    ledger.append(paths, ledger.Entry("t1", "deploy", OLD, "1", "", "committed", "dev", "now"))
+    opened = transaction.begin(paths, ATTEMPT, NEW, fresh=True)
+    assert (opened.previous, opened.strays) == (OLD, ("app-web.socket", "app-web@r1.service"))

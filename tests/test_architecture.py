@@ -55,6 +55,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "phase",
         "appservers",
         "serveroptions",
+        "repairs",
         "plan",
         "rollbacks",
         "programs",

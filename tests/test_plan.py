@@ -315,3 +315,38 @@ def test_an_env_file_that_was_changed_on_the_host_is_put_right() -> None:
     changed = replace(said, env={"web": {"PORT": "another"}})
     assert compare("web1", wanted, untouched).action is Action.NOTHING
     assert compare("web1", wanted, changed).action is not Action.NOTHING
+
+
+# --- what has drifted --------------------------------------------------------------------------
+
+
+def drifted(made: contents.Manifest, *codes: str) -> protocol.Facts:
+    drift = tuple(records.Drift(code, "/x", f"/x: {code}") for code in codes)
+    return replace(facts(made), releases=(line(made.id, running=True),), drift=drift)
+
+
+def test_a_release_whose_text_was_changed_is_put_right_in_its_place() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), drifted(made, "text-changed"))
+    assert plan.action is Action.SWITCH
+    assert [each.code for each in plan.repairs] == ["text-changed"]
+
+
+def test_a_release_whose_venv_was_changed_is_deployed_under_its_next_name() -> None:
+    made = manifest()
+    anew = replace(made, id=f"{made.id}_2")
+    plan = compare("web1", wanted(anew), drifted(made, "file-changed"))
+    assert (plan.action, plan.current, plan.packages) == (Action.DEPLOY, made.id, ())
+    assert [each.code for each in plan.repairs] == ["file-changed"]
+
+
+def test_drift_of_what_is_replaced_is_no_repair() -> None:
+    plan = compare("web1", wanted(manifest("1.2.0")), drifted(manifest(), "file-changed"))
+    assert plan.repairs == ()
+
+
+def test_a_release_whose_manifest_is_gone_is_not_called_the_first_one() -> None:
+    made = manifest()
+    lost = replace(drifted(made, "manifest-missing"), current=None)
+    plan = compare("web1", wanted(replace(made, id=f"{made.id}_2")), lost)
+    assert not [note for note in plan.notes if "first release" in note]

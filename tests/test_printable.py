@@ -104,8 +104,9 @@ def events(attack: str) -> list[Event]:
 def answers(attack: str) -> list[Part]:
     unit = protocol.UnitState(attack, attack, attack, 1, 1)
     who = protocol.Attempt("t1", "deploy", attack, 1, "2026-01-01T00:00:00Z", attack)
+    drift = records.Drift("drop-in", attack, attack)
     holder = protocol.Holder(who, 1, attack, 1.0)
-    status = protocol.Status("r1", attack, attack, attack, (unit,), (attack,), holder, attack)
+    status = protocol.Status("r1", attack, attack, attack, (unit,), (drift,), holder, attack)
     past = records.ReleaseLine("r1", attack, "committed", attack, attack, True, False)
     return [
         *reports.status([("demo", {"web1": status})]),

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from recorded import NEW, OLD, ended, problem
+from shipit import repairs
 from shipit.agent.protocol import Attempt, History, Holder, Status, UnitState
-from shipit.agent.records import AttemptLine
+from shipit.agent.records import AttemptLine, Drift
 from shipit.doctor import Finding
 from shipit.events import Outcome, Problem
 from shipit.faces import reports
@@ -87,14 +89,49 @@ def test_a_plan_says_what_it_does_on_each_kind_of_host() -> None:
     assert "web6: no plan (1 problem)\n  web6  check  failed: http://" in told
 
 
+FILE = Drift("file-changed", "/venv/x.py", "/venv/x.py was changed")
+DROP_IN = Drift(
+    "drop-in",
+    "/etc/x.conf",
+    "/etc/x.conf changes demoapp-web.service: it is not part of the release",
+)
+
+
+def test_the_json_of_status_has_drift_as_sentences_and_as_codes_with_what_to_run() -> None:
+    drifted = replace(STATUS, drift=(FILE,))
+    data: Any = reports.answers_data([("demoapp", {"web1": drifted})])
+    host = data[0]["hosts"]["web1"]
+    assert host["drift"] == [FILE.what]
+    (drift,) = host["drifts"]
+    assert drift == {
+        "code": "file-changed",
+        "path": "/venv/x.py",
+        "what": FILE.what,
+        "hint": repairs.way_out(FILE),
+    }
+
+
+def test_a_plan_says_what_it_puts_right_and_how() -> None:
+    drifted = HostPlan("web1", Action.DEPLOY, f"{OLD}_2", "1", current=OLD, repairs=(FILE,))
+    told = text(reports.plans([("demoapp", [drifted])], diff=False))
+    assert told.startswith(f"demoapp on web1: build {OLD}_2 anew (runs {OLD}, which has drifted)\n")
+    assert "  repairs   /venv/x.py was changed\n" in told
+    in_place = replace(drifted, action=Action.SWITCH, release=OLD)
+    told = text(reports.plans([("demoapp", [in_place])], diff=False))
+    assert told.startswith(f"demoapp on web1: put {OLD} right, which runs and has drifted\n")
+
+
 def test_status_shows_what_runs_and_what_is_wrong_below_it() -> None:
-    drifted = replace(STATUS, drift=("venv/lib/x.py was changed",))
+    drifted = replace(STATUS, drift=(FILE, DROP_IN))
     answers: dict[str, Status | Problem] = {"web1": drifted, "web2": problem("web2", "log")}
     assert text(reports.status([("demoapp", answers)])).startswith(
         "demoapp\n"
         "host  release         since                 by          units\n"
         f"web1  {NEW}  {SINCE}  ann@laptop  2 active/running\n"
-        "web1: drift: venv/lib/x.py was changed\n"
+        "web1: drift: /venv/x.py was changed\n"
+        "web1: drift: /etc/x.conf changes demoapp-web.service: it is not part of the release\n"
+        f"web1: next: {repairs.way_out(FILE)}\n"
+        f"web1: next: {repairs.way_out(DROP_IN)}\n"
         f"web1: demoapp-worker.service is active/running since {SINCE}, 3 restarts\n"
         "web2  check  failed: http://"
     )
@@ -187,7 +224,7 @@ def test_the_end_of_a_large_run_lists_only_what_did_not_go_as_wanted() -> None:
 
 
 def test_a_question_ends_with_the_worst_of_its_answers() -> None:
-    drifted = replace(STATUS, drift=("changed",))
+    drifted = replace(STATUS, drift=(FILE,))
     assert reports.query_status([("a", {"web1": STATUS, "web2": History(())})]) == 0
     assert reports.query_status([("a", {"web1": STATUS}), ("b", {"web1": problem()})]) == 3
     assert reports.query_status([("a", {"web1": problem(), "web2": drifted})]) == 5

@@ -239,7 +239,7 @@ def plan(session: Session) -> int:
 def status(session: Session) -> int:
     """Show what runs where and since when, and whether it still is what was deployed.
 
-    Ends with 3 if a host could not be asked, and with 5 if one is stuck or has drifted.
+    Says what to do about drift. Ends with 3 if a host can't be asked, 5 if one is stuck or drifted.
     """
     from shipit.faces import reports
 

@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shipit import render
+from shipit import render, repairs
 from shipit.agent import protocol
 from shipit.errors import InputError
 from shipit.fleet import crew
@@ -140,20 +140,9 @@ def of_facts(name: str, facts: protocol.Facts) -> Iterator[Finding]:
         yield Finding(name, "lock", ok=False, detail=detail, mend=mend)
 
 
-_USUAL_WAY_OUT = "deploy the release again, or take the change back"
-# Of drift that a deploy of the same release does not put right, by words of its sentence.
-_WAYS_OUT = (
-    ("/venv", "deploy it with any change (it gets a directory of its own), or roll back"),
-    ("/blobs/", "deploy it with any change, or put the wheel back"),
-    ("is not part of the release", "remove that file, then systemctl daemon-reload"),
-    ("(daemon-reload)", "systemctl daemon-reload"),
-)
-
-
 def of_status(name: str, status: protocol.Status) -> Iterator[Finding]:
     for drift in status.drift:
-        mend = next((way for words, way in _WAYS_OUT if words in drift), _USUAL_WAY_OUT)
-        yield Finding(name, "drift", ok=False, detail=drift, mend=mend)
+        yield Finding(name, "drift", ok=False, detail=drift.what, mend=repairs.way_out(drift))
 
 
 def _of_survey(name: str, findings: protocol.Findings) -> Iterator[Finding]:

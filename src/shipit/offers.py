@@ -113,6 +113,7 @@ def _hello(wish: Wish, nonce: str, *, recover: bool) -> protocol.Hello:
         blobs=wish.sources.digests(),
         nonce=nonce,
         recover=recover,
+        compare=True,
     )
 
 

@@ -13,6 +13,7 @@ from difflib import unified_diff
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
+from shipit.agent import generations
 from shipit.agent.contents import OVERLAP, RESTART, lasting
 from shipit.appservers import gap, unheld
 from shipit.bundle.wheel import is_older
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from shipit.agent.contents import Manifest
     from shipit.agent.protocol import Facts
+    from shipit.agent.records import Drift
     from shipit.events import Problem
 
 Kind = Literal["added", "changed", "removed"]
@@ -81,6 +83,7 @@ class HostPlan:
     packages: tuple[PackageChange, ...] = ()
     texts: tuple[TextChange, ...] = ()
     env: tuple[EnvChange, ...] = ()
+    repairs: tuple[Drift, ...] = ()  # what is put right of the same release
     restarts: tuple[str, ...] = ()
     handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
     missing: tuple[str, ...] = ()  # file names of the wheels that would be sent
@@ -122,6 +125,7 @@ def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
         packages=tuple(_package_changes(old, new)),
         texts=(*_unit_changes(wanted, facts), *_file_changes(old, new)),
         env=tuple(_env_changes(facts.env, wanted.env)),
+        repairs=facts.drift if _is_repair(new, facts) else (),
         restarts=tuple(_begun(wanted, facts, RESTART)),
         handovers=tuple(_begun(wanted, facts, OVERLAP)),
         missing=tuple(missing),
@@ -133,6 +137,12 @@ def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
 def _ours(facts: Facts) -> Manifest | None:
     """Return the release that runs, unless it is what another tool has deployed."""
     return facts.current if facts.current and facts.current.adopted is None else None
+
+
+def _is_repair(new: Manifest, facts: Facts) -> bool:
+    """Whether the running release has the same contents, in another generation perhaps."""
+    running = next((line.id for line in facts.releases if line.running), "")
+    return generations.contents(running) == generations.contents(new.id)
 
 
 def refuse_if_it_does_not_fit(plan: HostPlan, facts: Facts) -> None:
@@ -173,7 +183,7 @@ def _action(wanted: Wanted, facts: Facts) -> Action:
     release = wanted.manifest.id
     runs = facts.current is not None and facts.current.id == release
     whole = facts.units == _unit_texts(wanted) and not any(_env_changes(facts.env, wanted.env))
-    if runs and facts.healthy and not facts.stuck and whole:
+    if runs and facts.healthy and not facts.stuck and whole and not facts.drift:
         return Action.NOTHING
     proven = {line.id for line in facts.releases if line.present and line.outcome == "committed"}
     return Action.SWITCH if release in proven else Action.DEPLOY
@@ -307,9 +317,9 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
         yield "what a release needs to count as healthy (`health:`) changes"
     if facts.current and facts.current.adopted is not None:
         yield f"first release on this host: a failure leaves `current` at {facts.current.adopted}"
-    elif facts.current is None:
+    elif facts.current is None and not facts.drift:
         yield "first release on this host: a failure leaves it clean"
-    elif facts.current.id == new.id and not facts.healthy:
+    elif facts.current and facts.current.id == new.id and not facts.healthy:
         yield (
             "this release is installed, but it is damaged or not all of its units run: it is put"
             " right, and they are started again"

@@ -1,7 +1,7 @@
 """Put together the release that one host should get, from a wish and what the host says of itself.
 
-The order is: the newest Python that fits, the wheels for it, an id from all contents, then every
-text rendered once more with that id.
+The order is: the newest Python that fits, the wheels for it, an id from all contents (another
+generation of it, where the host's own has drifted), then every text rendered once more with that.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shipit import bundle, manifest, render
+from shipit import bundle, manifest, render, repairs
 from shipit.bundle.target import Target
 from shipit.errors import HostError, InputError
 from shipit.plan import Wanted, keyed
@@ -67,7 +67,7 @@ def make(
     """
     interpreter, chosen = choose(wish, facts)
     nameless, _ = _parts(wish, wish.names(NAMELESS.id), chosen, interpreter)
-    name = manifest.release_id(nameless, digests)
+    name = repairs.name_of(manifest.release_id(nameless, digests), facts)
     parts, env = _parts(wish, wish.names(name), chosen, interpreter)
     made = manifest.build(name, parts, origin, digests)
     texts = parts.texts.texts

@@ -28,7 +28,7 @@ T = TypeVar("T")
 # Limits of whole answers, in seconds. A host that hangs is noticed long before, by its silence
 # (protocol.SILENCE); these end the wait for one that only says that it is still at work.
 ANSWER = 60.0  # needs no work
-RECOVERY = 900.0  # settles what an earlier run left open: stops, starts and checks of one release
+RECOVERY = 900.0  # settles what an earlier run left open, or reads every byte of a release
 WORK = 3600.0  # compares or unpacks a release; each step there has a limit of its own
 SWITCH = 2 * 3600.0  # besides the times that the playbook gives its gate, bake and stops
 LONG = 24 * 3600.0  # goes on for as long as another controller's fleet needs
@@ -68,7 +68,8 @@ class Session:
         """
         awaited = "what it says of itself, after settling what was left open"
         try:
-            facts = self.ask(ask, protocol.Facts, RECOVERY if ask.recover else ANSWER, awaited)
+            within = RECOVERY if ask.recover or ask.compare else ANSWER
+            facts = self.ask(ask, protocol.Facts, within, awaited)
         except HostError as error:
             if error.code not in ABSENT:
                 raise

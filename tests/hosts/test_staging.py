@@ -259,7 +259,7 @@ def test_drift_is_found_where_it_is(talk: Talk, lab: Lab, tmp_path: Path) -> Non
     talk.deploy(release(tmp_path))
     on_host(lab, "echo '# edited' >> /etc/systemd/system/tinyapp-web.service")
     on_host(lab, "systemctl stop tinyapp-web.socket tinyapp-web.service")
-    drift = "\n".join(talk.ask(protocol.AskStatus()).drift)
+    drift = "\n".join(each.what for each in talk.ask(protocol.AskStatus()).drift)
     assert "/etc/systemd/system/tinyapp-web.service was changed" in drift
     assert "tinyapp-web.service is inactive/dead instead of active" in drift
     assert not talk.hello().healthy

@@ -1,119 +1,108 @@
-"""Compare every byte of a release on the disk with what its manifest says, and name what differs.
+"""Compare every byte of a release on the disk with its manifest, and name what differs."""
 
-Wheels' files are compared with the wheels' own lists, taken from blobs whose digest is proven;
-what the installer made (scripts) with the list that it wrote. Bytecode is not looked at.
-"""
-
-import base64
-import csv
 import hashlib
-import io
 import os
-import re
 import stat
-import zipfile
-from typing import IO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+import time
+from typing import Iterator, Tuple
 
-from . import bytecode, releases, store
-from .contents import Artifact, EnvDigest, Manifest
+from . import ledger, releases, unchanged, venvdrift
+from .contents import EnvDigest, Manifest
 from .paths import Paths
+from .records import Drift
 
 # RFC 7914; the controller makes the digests with the same numbers.
 SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
 SCRYPT_MEMORY = 64 * 1024 * 1024  # bytes; OpenSSL's own limit is just what these numbers need
-INSTALLERS = ("_virtualenv.py", "_virtualenv.pth")  # put into site-packages by uv venv itself
-PYTHONS = ("python", "pypy")  # what the folder above site-packages is called, with a version
-INFO, BYTECODE = ".dist-info", ".pyc"
-RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
-# Of a wheel's entries: what installers put elsewhere, or write anew.
-ELSEWHERE = re.compile(
-    r"[^/]+\.data/|[^/]+\.dist-info/(RECORD(\.jws|\.p7s)?|INSTALLER|REQUESTED|direct_url\.json)$"
-)
-CHUNK = 1024 * 1024  # bytes
-RECORD_LIMIT = 16 * CHUNK  # bytes; it may be packed a thousand times smaller
-SEEN_AT_MOST = 20  # sentences about files; more say nothing new
 
 
-def found(paths: Paths, manifest: Manifest) -> Tuple[str, ...]:
-    """Return a sentence for everything on the disk that is not as the manifest says."""
-    whole = (_pointer, _texts, _installed, _env, _venv)
+def of(paths: Paths, release: str) -> Tuple[Drift, ...]:
+    """Return everything that is not as it was committed, and remember whether there was anything.
+
+    What was found once is found by the next deploy, too: it reads every byte where this found some
+    to be wrong.
+    """
+    began, manifest = time.time_ns(), releases.manifest(paths, release)
+    if manifest is None:
+        path = paths.release(release).manifest
+        return (Drift("manifest-missing", path, f"{path} is missing or broken"),)
+    wrong = (*_manifest(paths, manifest), *found(paths, manifest))
+    if wrong:
+        unchanged.forget(paths, release)
+    elif manifest.adopted is None:
+        unchanged.stamp(paths, release, began)
+    return wrong
+
+
+def _manifest(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
+    path = paths.release(manifest.id).manifest
+    expected = ledger.manifest_digest(ledger.entries(paths), manifest.id)
+    if expected and releases.manifest_digest(paths, manifest.id) != expected:
+        yield Drift("manifest-changed", path, f"{path} was changed since it was committed")
+
+
+def found(paths: Paths, manifest: Manifest) -> Tuple[Drift, ...]:
+    """Return everything on the disk that is not as the manifest says."""
+    whole = (_pointer, _texts, _installed, _env, venvdrift.found)
     checks = whole if manifest.adopted is None else (_pointer,)  # another tool's may change
-    return tuple(sentence for check in checks for sentence in check(paths, manifest))
+    return tuple(drift for check in checks for drift in check(paths, manifest))
 
 
-def quick(paths: Paths, manifest: Manifest) -> Iterator[str]:
+def quick(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     """Yield what keeps a release from being switched to, as far as a few small files tell it."""
-    for check in (_texts, _env, _programs) if manifest.adopted is None else ():
+    quickly = (_texts, _env, venvdrift.interpreter, venvdrift.missing_packages)
+    for check in quickly if manifest.adopted is None else ():
         yield from check(paths, manifest)
 
 
-def _programs(paths: Paths, manifest: Manifest) -> Iterator[str]:
-    """Look whether the venv still has its Python, and every wheel that was installed in it."""
-    python = paths.release(manifest.id).python
-    if not os.access(python, os.X_OK):
-        link = os.readlink(python) if os.path.islink(python) else "nothing"
-        yield f"{python} leads to {link}, which is no longer an interpreter"
-    packages = _site_packages(paths.release(manifest.id).venv)
-    there = _distributions(packages) if packages else ()
-    for item in (manifest.app_wheel, *manifest.wheels):
-        if _normal(item.name) not in there:
-            yield f"{item.name} is no longer installed in {paths.release(manifest.id).venv}"
-
-
-def _distributions(packages: str) -> Set[str]:
-    folders = [name for name in os.listdir(packages) if name.endswith(INFO)]
-    whole = [name for name in folders if os.path.exists(os.path.join(packages, name, "RECORD"))]
-    return {_normal(name[: -len(INFO)].rpartition("-")[0]) for name in whole}
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
-
-
-def _pointer(paths: Paths, manifest: Manifest) -> Iterator[str]:
+def _pointer(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     if not releases.is_pointed_at(paths, manifest):
-        found = releases.pointed(paths) or "no release"
-        yield f"{paths.current} points at {found} instead of {manifest.adopted or manifest.id}"
+        code = "current-moved" if manifest.adopted is None else "adopted-moved"
+        leads = releases.pointed(paths) or "no release"
+        what = f"{paths.current} points at {leads} instead of {manifest.adopted or manifest.id}"
+        yield Drift(code, paths.current, what)
 
 
-def _texts(paths: Paths, manifest: Manifest) -> Iterator[str]:
+def _texts(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     for text in manifest.texts:
         path = paths.release(manifest.id).text(text.name)
         content = releases.read_text(path)
         if content is None:
-            yield f"{path} is missing"
+            yield Drift("text-missing", path, f"{path} is missing")
             continue
         if releases.digest(content) != text.sha256:
-            yield f"{path} was changed"
+            yield Drift("text-changed", path, f"{path} was changed")
         mode = stat.S_IMODE(os.stat(path).st_mode)
         if mode != text.mode:
-            yield f"{path} has mode {mode:04o} instead of {text.mode:04o}"
+            what = f"{path} has mode {mode:04o} instead of {text.mode:04o}"
+            yield Drift("text-changed", path, what)
 
 
-def _installed(paths: Paths, manifest: Manifest) -> Iterator[str]:
+def _installed(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     digests = releases.text_digests(manifest)
     for unit in manifest.units:
         path = os.path.join(paths.units, unit.name)
         content = releases.read_text(path)
         if content is None:
-            yield f"{path} is missing"
+            yield Drift("unit-missing", path, f"{path} is missing")
         elif releases.digest(content) != digests.get(f"units/{unit.name}"):
-            yield f"{path} was changed"
+            yield Drift("unit-changed", path, f"{path} was changed")
 
 
-def _env(paths: Paths, manifest: Manifest) -> Iterator[str]:
+def _env(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     release = paths.release(manifest.id)
     for env in manifest.env:
         path = release.env_file(env.service)
         content = releases.read_text(path)
         if content is None:
-            yield f"{path} is missing"
+            yield Drift("env-missing", path, f"{path} is missing")
             continue
         status = os.stat(path)
         if status.st_uid != 0 or stat.S_IMODE(status.st_mode) != 0o600:  # noqa: PLR2004
-            yield f"{path} can be read by users other than root (mode and owner must be 0600, root)"
+            who = "users other than root (mode and owner must be 0600, root)"
+            yield Drift("env-readable", path, f"{path} can be read by {who}")
         if not _has_digest(content, env):
-            yield f"{path} was changed"
+            yield Drift("env-changed", path, f"{path} was changed")
 
 
 def _has_digest(content: str, env: EnvDigest) -> bool:
@@ -124,147 +113,3 @@ def _has_digest(content: str, env: EnvDigest) -> bool:
     text = content.encode("utf-8", "surrogateescape")
     digest = scrypt(text, salt=env.salt.encode(), maxmem=SCRYPT_MEMORY, **SCRYPT)
     return bool(digest.hex() == env.digest)
-
-
-# --- the venv ----------------------------------------------------------------------------------
-
-
-class _Claim(NamedTuple):
-    """What one wheel, or the installer, says of a file; of a shared file each says its own."""
-
-    digest: str  # "sha256=..." as in RECORD; "" where nothing is said
-    blob: str = ""  # the wheel that has the file, "" for what the installer made
-    entry: str = ""  # its name in the wheel
-
-
-Claims = Dict[str, List[_Claim]]  # by path
-
-
-def _venv(paths: Paths, manifest: Manifest) -> Iterator[str]:
-    venv = paths.release(manifest.id).venv
-    packages = _site_packages(venv)
-    if packages is None:
-        yield f"{venv} has no site-packages"
-        return
-    shipped: Claims = {}
-    for item in (manifest.app_wheel, *manifest.wheels):
-        listed = _shipped(paths, item)
-        if listed is None:
-            yield f"{paths.blob(item.sha256)} ({item.filename}) is missing or was changed"
-        else:
-            _add(shipped, packages, listed)
-    # What a wheel has is as the wheel has it: a list on the disk may have been changed with it.
-    expected = {**_recorded(packages), **shipped}
-    sentences = [*_changed(expected), *_added(packages, expected)]
-    yield from sentences[:SEEN_AT_MOST]
-    if len(sentences) > SEEN_AT_MOST:
-        yield f"{venv}: {len(sentences) - SEEN_AT_MOST} more files differ"
-
-
-def _site_packages(venv: str) -> Optional[str]:
-    """Return the venv's own; a wheel may have put folders of any name beside it."""
-    try:
-        told = bytecode.configuration(venv)
-    except FileNotFoundError:
-        return None
-    version = told.get("version_info") or told.get("version", "")
-    short = ".".join(version.split(".")[:2])
-    places = [os.path.join(venv, "lib", name + short, "site-packages") for name in PYTHONS]
-    return next(filter(os.path.isdir, places), None)
-
-
-def _add(claims: Claims, packages: str, listed: Mapping[str, _Claim]) -> None:
-    for relative, claim in listed.items():
-        path = os.path.normpath(os.path.join(packages, relative))
-        claims.setdefault(path, []).append(claim)
-
-
-def _recorded(packages: str) -> Claims:
-    """Return what the installer says it has put there."""
-    claims: Claims = {}
-    for name in sorted(os.listdir(packages)):
-        if name.endswith(INFO):
-            record = releases.read_text(os.path.join(packages, name, "RECORD")) or ""
-            _add(claims, packages, {path: _Claim(said) for path, said in _entries(record).items()})
-            _add(claims, packages, {f"{name}/RECORD": _Claim("")})
-    return claims
-
-
-def _shipped(paths: Paths, item: Artifact) -> Optional[Dict[str, _Claim]]:
-    """Return the files that lie in site-packages as they are in a wheel; None: it is no more.
-
-    The wheel's own RECORD only saves reading them: not every wheel's is complete and right.
-    """
-    blob = paths.blob(item.sha256)
-    if not os.path.exists(blob) or store.digest_of(blob) != item.sha256:
-        return None
-    with zipfile.ZipFile(blob) as archive:
-        names = archive.namelist()
-        # Only a list at the top is the wheel's own: what it vendors has others further down.
-        record = next((name for name in names if RECORD.fullmatch(name)), "")
-        is_list = record and archive.getinfo(record).file_size <= RECORD_LIMIT
-        said = _entries(archive.read(record).decode("utf-8", "replace")) if is_list else {}
-    return {
-        name: _Claim(said.get(name, ""), blob, name)
-        for name in names
-        if not name.endswith(("/", BYTECODE)) and not ELSEWHERE.match(name)
-    }
-
-
-def _entries(record: str) -> Dict[str, str]:
-    """Return the digests of a RECORD by path; its sizes say no more than they do.
-
-    One that is no list says nothing: what it has is compared byte by byte.
-    """
-    try:
-        rows = [[*row, ""] for row in csv.reader(io.StringIO(record)) if row]
-    except csv.Error:  # a field of more than 128 KiB, or a NUL
-        return {}
-    return {path: digest for path, digest, *_ in rows if not path.endswith(BYTECODE)}
-
-
-def _changed(expected: Claims) -> Iterator[str]:
-    for path, claims in sorted(expected.items()):
-        if os.path.isfile(path):
-            if not any(_is_as(path, claim) for claim in claims):
-                yield f"{path} was changed"
-        elif any(claim.digest or claim.blob for claim in claims):
-            yield f"{path} is missing"
-
-
-def _is_as(path: str, claim: _Claim) -> bool:
-    if claim.digest and _digest(path, claim.digest.partition("=")[0]) == claim.digest.rstrip("="):
-        return True
-    if not claim.blob:
-        return not claim.digest
-    with zipfile.ZipFile(claim.blob) as archive, archive.open(claim.entry) as wanted:
-        return _streamed(wanted, "sha256") == _digest(path, "sha256")
-
-
-def _digest(path: str, algorithm: str) -> str:
-    """Return a file's digest as RECORD has it, "" for an algorithm that this Python lacks."""
-    with open(path, "rb") as stream:
-        return _streamed(stream, algorithm)
-
-
-def _streamed(stream: IO[bytes], algorithm: str) -> str:
-    if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
-        return ""
-    digest = hashlib.new(algorithm)
-    for chunk in iter(lambda: stream.read(CHUNK), b""):
-        digest.update(chunk)
-    text = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
-    return f"{algorithm}={text}"
-
-
-def _added(packages: str, expected: Claims) -> Iterator[str]:
-    known = {*expected, *(os.path.join(packages, name) for name in INSTALLERS)}
-    for directory, below, names in os.walk(packages):
-        below[:] = [name for name in below if name != "__pycache__"]
-        for path in _paths(directory, names):
-            if path not in known and not path.endswith(BYTECODE):
-                yield f"{path} was added"
-
-
-def _paths(directory: str, names: List[str]) -> List[str]:
-    return [os.path.join(directory, name) for name in sorted(names)]

@@ -9,9 +9,9 @@ import hmac
 import os
 import re
 import sys
-from typing import Dict, Optional, Tuple
+from typing import Dict, Iterable, Optional, Tuple
 
-from . import envfile, interpreters, ledger, locks, releases, store, trust
+from . import envfile, interpreters, ledger, locks, releases, store, trust, unchanged
 from .contents import Manifest
 from .failures import existing
 from .history import release_lines
@@ -19,6 +19,7 @@ from .host import Host, UnitView
 from .paths import Paths
 from .process import run
 from .protocol import VERSION, Facts, Hello
+from .records import Drift
 from .systemd import systemd_version
 
 MUSL = re.compile(r"ld-musl-.+\.so\.1")
@@ -37,6 +38,7 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
     spaces = {path: os.statvfs(existing(path)) for path in (paths.root, paths.var)}
     fullest = min(spaces, key=lambda path: spaces[path].f_bavail * spaces[path].f_frsize)
     machine = os.uname()
+    drift = drifted(paths, top.release) if top and hello.compare else ()
     pythons = interpreters.find(os.path.join(paths.var, "interpreters.json"), interpreters.places())
     return Facts(
         protocol=VERSION,
@@ -49,7 +51,7 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
         fullest=fullest,
         free_bytes=spaces[fullest].f_bavail * spaces[fullest].f_frsize,
         free_inodes=spaces[fullest].f_favail,
-        present=store.present(paths, hello.blobs),
+        present=_sound(paths, store.present(paths, hello.blobs), drift),
         current=current,
         healthy=current is not None and healthy(paths, host, current),
         units=releases.installed_texts(paths, unit_names),
@@ -61,7 +63,23 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
         stuck=stuck(paths),
         rejected=pythons.rejected,
         machine_digest=machine_digest(),
+        drift=drift,
     )
+
+
+def drifted(paths: Paths, release: str) -> Tuple[Drift, ...]:
+    """Return what differs of the release that should run; its bytes are read only if it must be."""
+    if unchanged.since_proven(paths, release):
+        return ()
+    from . import drift  # noqa: PLC0415 - imports cost time
+
+    return drift.of(paths, release)
+
+
+def _sound(paths: Paths, there: Iterable[str], drift: Iterable[Drift]) -> Tuple[str, ...]:
+    """Return those of the blobs that have not been found to be damaged."""
+    damaged = {each.path for each in drift}
+    return tuple(digest for digest in there if paths.blob(digest) not in damaged)
 
 
 def healthy(paths: Paths, host: Host, current: Manifest) -> bool:

@@ -55,7 +55,8 @@ class Journal:
     clean: bool = False  # the disk was put right before any unit of this boot was started
     began: float = 0.0  # when the switch began, seconds since the epoch
     before: Dict[str, Measure] = field(default_factory=dict)  # of the previous release's services
-    strays: Tuple[str, ...] = ()  # units that an earlier, stuck transaction may have left
+    # units that an earlier, stuck transaction may have left, or a release without a manifest
+    strays: Tuple[str, ...] = ()
     agent: str = ""  # the zip that drives it
     python: str = ""
     confirm: str = "controller"  # or "host"

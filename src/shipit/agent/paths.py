@@ -160,6 +160,11 @@ class ReleasePaths:
         return os.path.join(self.top, "manifest.json")
 
     @property
+    def proven(self) -> str:
+        """An empty file, as old as the last proof that the release is as it was made."""
+        return os.path.join(self.top, "proven")
+
+    @property
     def venv(self) -> str:
         return os.path.join(self.top, "venv")
 

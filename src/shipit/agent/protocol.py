@@ -30,7 +30,7 @@ from .fields import (
     WORD,
     one_of,
 )
-from .records import AttemptLine, ReleaseLine  # noqa: TC001
+from .records import AttemptLine, Drift, ReleaseLine  # noqa: TC001
 
 VERSION = 1
 HEARTBEAT = 10.0  # seconds after which an agent says that it is there, whatever it does
@@ -66,6 +66,7 @@ class Hello:
     blobs: Tuple[str, ...] = ()  # sha256 of everything that might be sent
     nonce: str = field(default="", metadata=HEX)  # keys the digests of env values in the answer
     recover: bool = True  # False: only look (plan, status)
+    compare: bool = False  # say what is not as the running release has it, if it was touched
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,7 @@ class Facts:
     rejected: Tuple[Failure, ...] = ()  # why interpreters of the host are not used
     # the same for two names of one machine, as long as that is up; "" where it is not known
     machine_digest: str = field(default="", metadata=HEX)
+    drift: Tuple[Drift, ...] = ()  # of the running release, if that was asked for
 
 
 @dataclass(frozen=True)
@@ -337,7 +339,7 @@ class Status:
     since: str
     who: str
     units: Tuple[UnitState, ...]
-    drift: Tuple[str, ...]  # each a sentence that names a path
+    drift: Tuple[Drift, ...]
     holder: Optional[Holder]
     stuck: str
 

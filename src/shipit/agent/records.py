@@ -1,11 +1,11 @@
-"""What a host remembers of its releases, as it tells controllers. Values alone."""
+"""What a host knows of its releases and finds of them, as it tells controllers. Values alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Tuple
 
-from .fields import RELEASE, TXN_OR_NONE, one_of
+from .fields import RELEASE, TXN_OR_NONE, WORD, one_of
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,27 @@ class AttemptLine:
     failure: str  # [code] what happened; "" for nothing
     present: bool  # the release's directory is still there
     running: bool  # this is the attempt that brought what runs
+
+
+# Of the codes below: what a directory made anew puts right, and nothing else does.
+REBUILT = frozenset({
+    "manifest-missing", "manifest-changed", "venv-missing", "interpreter-gone",
+    "interpreter-changed", "package-missing", "file-changed", "file-missing", "file-added",
+    "blob-damaged",
+})  # fmt: skip
+# What the same release, switched to once more, has as it should be.
+SWITCHED = frozenset({
+    "current-moved", "text-missing", "text-changed", "unit-missing", "unit-changed", "env-missing",
+    "env-changed", "env-readable", "unit-not-running",
+})  # fmt: skip
+# What a deploy leaves alone: it is an administrator's.
+OTHERS = frozenset({"adopted-moved", "drop-in", "unit-not-reloaded"})
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One thing that is not as the release that runs has it."""
+
+    code: str = field(metadata=WORD)  # which kind it is, one of the above
+    path: str  # of the file or directory; the name of a unit that does not run
+    what: str  # a sentence that names it

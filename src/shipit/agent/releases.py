@@ -110,6 +110,14 @@ def unit_names(paths: Paths, release: str) -> List[str]:
     return [str(unit["name"]) for unit in units]
 
 
+def units_without_manifest(paths: Paths, release: str) -> List[str]:
+    """Return the names of a release's units where its manifest, which would say them, is lost."""
+    folder = paths.release(release).units
+    if not release or manifest(paths, release) or not os.path.isdir(folder):
+        return []
+    return sorted(name for name in os.listdir(folder) if name.startswith(f"{paths.app}-"))
+
+
 def committed(paths: Paths) -> Optional[Manifest]:
     """Return the manifest of the release that should be running, by the ledger."""
     top = ledger.head(ledger.entries(paths))

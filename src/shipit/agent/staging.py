@@ -2,7 +2,8 @@
 
 Promises: nothing visible changes (no unit is installed, `current` stays); after a failure nothing
 is left of it; `manifest.json` is the last file, and all of it is on the disk before the answer.
-A release that was committed before and is whole is used again, with its texts put right.
+A release that was committed before and is whole is used again, with its texts put right. Nothing
+is taken from a release that was touched: neither its wheels nor what it shares with uv's cache.
 """
 
 import json
@@ -25,7 +26,10 @@ from . import (
     releases,
     store,
     transaction,
+    unchanged,
+    uvcache,
     venv,
+    venvdrift,
 )
 from .codec import to_json
 from .contents import Manifest
@@ -124,7 +128,10 @@ class _Progress:
 
 def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> Staged:
     manifest = request.manifest
+    doubtful = progress.journal.fresh and _was_touched(paths, manifest.id)
     with progress.step("receive"):
+        if doubtful:
+            store.expel_corrupt(paths, manifest.artifacts())
         _look_first(paths, host, request, reused=not progress.journal.fresh)
         progress.intake()
         store.prove(paths, manifest.artifacts())
@@ -132,8 +139,11 @@ def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> St
     with progress.step("build", "" if journal.fresh else "used again"):
         ensure_user(host, manifest.user)
         if journal.fresh:
+            if doubtful:
+                uvcache.distrust(paths)
             build(paths, manifest)
         write_texts(paths, request)
+        unchanged.stamp(paths, manifest.id, time.time_ns())
         if journal.fresh:
             _seal(paths, manifest)
         files.sync_filesystem(paths.release(manifest.id).top)
@@ -168,22 +178,34 @@ def _check_request(request: Stage) -> None:
 def is_reusable(paths: Paths, request: Stage) -> bool:
     """Whether the release is there, was committed before, and is the same in all that is hashed.
 
-    Its texts and env are not looked at: they are put right in any case.
+    Its venv is read only where it was touched. Its texts and env are put right in any case.
 
     Raises:
         Refused: release-damaged: what is there is running, and it is not what was asked for.
     """
     manifest = request.manifest
     there = _as_committed(paths, manifest.id)
-    python = os.path.exists(paths.release(manifest.id).python)
     proven = manifest.id in ledger.proven(ledger.entries(paths))
-    if there and python and proven and _essence(there) == _essence(manifest):
+    same = there is not None and proven and _essence(there) == _essence(manifest)
+    if same and _has_its_venv(paths, manifest):
         return True
     if releases.pointed(paths) == manifest.id and os.path.exists(paths.release(manifest.id).top):
         what = f"{paths.release(manifest.id).top} is running, but is not what its id stands for"
-        hint = "deploy with any change (it gets an id of its own), or roll back"
+        hint = "deploy again: it is made anew under a name of its own"
         raise Refused(Failure("release-damaged", what, "receive", hint))
     return False
+
+
+def _has_its_venv(paths: Paths, manifest: Manifest) -> bool:
+    if unchanged.since_proven(paths, manifest.id):
+        return True
+    return next(venvdrift.found(paths, manifest), None) is None
+
+
+def _was_touched(paths: Paths, release: str) -> bool:
+    """Whether the running release, or what is to be replaced, is not as it was proven to be."""
+    there = (releases.manifest(paths, name) for name in (releases.pointed(paths), release))
+    return any(of and not unchanged.since_proven(paths, of.id) for of in there)
 
 
 def _as_committed(paths: Paths, release: str) -> Optional[Manifest]:

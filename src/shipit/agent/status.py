@@ -13,6 +13,7 @@ from .facts import is_well, stuck
 from .host import Host, UnitView
 from .paths import Paths
 from .protocol import Status, UnitState
+from .records import Drift
 
 POLICY = ("service.d", "socket.d", "timer.d")  # of all units of a kind: systemd.unit(5)
 DISTRIBUTION = ("/usr/lib/systemd/", "/lib/systemd/")
@@ -53,38 +54,31 @@ def _drift(
     top: Optional[ledger.Entry],
     manifest: Optional[Manifest],
     views: Mapping[str, UnitView],
-) -> Tuple[str, ...]:
+) -> Tuple[Drift, ...]:
     if top is None:
         return ()
+    on_disk = drift.of(paths, top.release)
     if manifest is None:
-        return (f"{paths.release(top.release).manifest} is missing or broken",)
-    return (
-        *_manifest(paths, manifest),
-        *drift.found(paths, manifest),
-        *_drop_ins(manifest, views),
-        *_not_running(manifest, views),
-    )
+        return on_disk
+    return (*on_disk, *_drop_ins(manifest, views), *_not_running(manifest, views))
 
 
-def _manifest(paths: Paths, manifest: Manifest) -> Iterator[str]:
-    expected = ledger.manifest_digest(ledger.entries(paths), manifest.id)
-    if expected and releases.manifest_digest(paths, manifest.id) != expected:
-        yield f"{paths.release(manifest.id).manifest} was changed since it was committed"
-
-
-def _drop_ins(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[str]:
+def _drop_ins(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[Drift]:
     """Name what changes a unit from beside it; what holds for all units of a host is its policy."""
     for unit in manifest.units:
         for path in views[unit.name].drop_ins:
             of_all = os.path.basename(os.path.dirname(path)) in POLICY
             if not of_all and not path.startswith(DISTRIBUTION):
-                yield f"{path} changes {unit.name}: it is not part of the release"
+                what = f"{path} changes {unit.name}: it is not part of the release"
+                yield Drift("drop-in", path, what)
 
 
-def _not_running(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[str]:
+def _not_running(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[Drift]:
     for unit in manifest.units:
         view = views[unit.name]
         if unit.start and not is_well(view):
-            yield f"{unit.name} is {view.active}/{view.sub} instead of active"
+            what = f"{unit.name} is {view.active}/{view.sub} instead of active"
+            yield Drift("unit-not-running", unit.name, what)
         if view.need_reload:
-            yield f"{unit.name} was changed on the disk since systemd read it (daemon-reload)"
+            what = f"{unit.name} was changed on the disk since systemd read it (daemon-reload)"
+            yield Drift("unit-not-reloaded", unit.name, what)

@@ -59,22 +59,25 @@ def begin(
 
     `fresh`: this transaction makes the release's directory, and may remove it again. `wait`:
     seconds to wait for another's open transaction to end. A stuck one, whose journal can't be read
-    for instance, is superseded: its units are known to this one, and go.
+    for instance, is superseded: its units are known to this one, and go. So do those of a running
+    release whose manifest is lost.
 
     Raises:
         Refused: `locked`: another transaction is open; says whose.
     """
     before = _without_another(paths, attempt.txn, wait)
     top = ledger.head(ledger.entries(paths))
+    previous = top.release if top else _previous_unrecorded(paths)
+    strays = effects.unit_names(paths, before) + before.strays if before else ()
     opened = Journal(
         txn=attempt.txn,
         state=State.RECEIVE,
         release=release,
         version=version,
-        previous=top.release if top else _previous_unrecorded(paths),
+        previous=previous,
         fresh=fresh,
         attempt=attempt,
-        strays=effects.unit_names(paths, before) + before.strays if before else (),
+        strays=(*strays, *releases.units_without_manifest(paths, previous)),
     )
     registry.register(paths, begun=release if fresh else "")
     releases.hide_manifests(paths)

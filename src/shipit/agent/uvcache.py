@@ -26,7 +26,7 @@ def trusted(paths: Paths) -> Iterator[None]:
     Raises:
         files.Locked: another installation takes longer than WAIT.
     """
-    mark = paths.uv_cache + ".dirty"
+    mark = _mark(paths)
     with files.lock(_lock(paths), wait=WAIT):
         if os.path.exists(mark):
             files.remove_tree(paths.uv_cache)
@@ -35,6 +35,16 @@ def trusted(paths: Paths) -> Iterator[None]:
         yield
         files.sync_filesystem(paths.uv_cache)
         files.unlink(mark)
+
+
+def distrust(paths: Paths) -> None:
+    """Have the next venv unpacked from its wheels: a file that a release shares was changed.
+
+    Raises:
+        files.Locked: another installation takes longer than WAIT.
+    """
+    with files.lock(_lock(paths), wait=WAIT):
+        files.write(_mark(paths), b"", 0o600)
 
 
 def limit(paths: Paths, most: int = LIMIT) -> None:
@@ -66,6 +76,10 @@ def _alone(top: str) -> int:
 
 def _is_alone(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
+def _mark(paths: Paths) -> str:
+    return paths.uv_cache + ".dirty"
 
 
 def _lock(paths: Paths) -> str:

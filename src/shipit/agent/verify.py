@@ -28,11 +28,14 @@ def target(paths: Paths, wanted: Manifest, *, is_rollback: bool) -> None:
 
 
 def _refuse_damaged(paths: Paths, wanted: Manifest) -> None:
-    wrong = list(drift.quick(paths, wanted))
+    wrong = [each.what for each in drift.quick(paths, wanted)]
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         what = f"release {wanted.id} is damaged: {'; '.join(wrong[:SHOWN])}{more}"
-        hint = "go back to another one (--to; shipit releases lists them), or deploy that version"
+        hint = (
+            "make it anew by a deploy of that version: shipit deploy PLAYBOOK --allow-older;"
+            " or go back to another one (--to; shipit releases lists them)"
+        )
         raise Refused(Failure("release-damaged", what, "", hint))
 
 

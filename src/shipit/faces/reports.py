@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from shipit import repairs
 from shipit.agent.protocol import History, Status
 from shipit.events import Outcome, PlaybookEnded, Problem, RunEnded
 from shipit.faces import wording
@@ -60,7 +61,18 @@ def answers_data(found: Sequence[tuple[str, Mapping[str, object]]]) -> object:
 
 def _answer_data(answer: object) -> object:
     data = plain_data(answer)
+    if isinstance(answer, Status):
+        return {**cast("dict[str, object]", data), **_drift_data(answer)}
     return {"problem": data} if isinstance(answer, Problem) else data
+
+
+def _drift_data(answer: Status) -> dict[str, object]:
+    """Return drift as sentences, and as what a program can tell apart."""
+    each = [
+        {"code": it.code, "path": it.path, "what": it.what, "hint": repairs.way_out(it)}
+        for it in answer.drift
+    ]
+    return {"drift": [it.what for it in answer.drift], "drifts": each}
 
 
 # --- the end of a run --------------------------------------------------------------------------
@@ -157,12 +169,17 @@ def _headline(plan: HostPlan) -> str:
         return f"no plan ({wording.count(len(plan.problems), 'problem')})"
     if plan.action.name == "NOTHING":
         return f"nothing to do, it runs {plan.release} already"
+    if plan.repairs and plan.release == plan.current:
+        return f"put {plan.release} right, which runs and has drifted"
+    if plan.repairs:
+        return f"build {plan.release} anew ({runs}, which has drifted)"
     if plan.action.name == "SWITCH":
         return f"switch to {plan.release}, which is on the host already ({runs})"
     return f"deploy {plan.release} ({runs})"
 
 
 def _changes(plan: HostPlan) -> Iterator[tuple[str, list[str]]]:
+    yield "repairs", [item.what for item in plan.repairs]
     yield "packages", [_package(item.name, item.old, item.new) for item in plan.packages]
     yield "texts", [f"{_MARKS[item.kind]} {item.path}" for item in plan.texts]
     yield "env", [f"{_MARKS[item.kind]} {item.service}: {item.key}" for item in plan.env]
@@ -219,7 +236,9 @@ def _remarks(host: str, answer: Status) -> Iterator[Line]:
     if answer.stuck:
         yield Line(f"{host}: stuck: {answer.stuck}", "bad")
     for drift in answer.drift:
-        yield Line(f"{host}: drift: {drift}", "bad")
+        yield Line(f"{host}: drift: {drift.what}", "bad")
+    for way_out in dict.fromkeys(map(repairs.way_out, answer.drift)):
+        yield Line(f"{host}: next: {way_out}", "strong")
     for unit in answer.units:
         if unit.restarts or unit.active.startswith("failed"):
             again = f", {wording.count(unit.restarts, 'restart')}" if unit.restarts else ""

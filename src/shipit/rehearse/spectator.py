@@ -55,7 +55,7 @@ def _sight(wish: Wish, answer: Status | Problem, machine: str, machines: Machine
         return Sight("")
     health = wish.target.rendered(wish.names(answer.release)).health
     told = [_asked(machines, machine, check) for check in health.checks if check.http]
-    wrong = (answer.stuck, *answer.drift, *told)
+    wrong = (answer.stuck, *(each.what for each in answer.drift), *told)
     return Sight(answer.release, told.count(""), tuple(text for text in wrong if text))
 
 

@@ -1,0 +1,195 @@
+"""Every kind of drift has a way out that works: do what `status` says, and it is gone."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hosts.scene import Done, Scene, alarm, all_in, heard
+from shipit.agent import generations
+from shipit.agent.records import OTHERS, REBUILT, SWITCHED
+from wheelhouse import Recipe, write_wheel
+
+if TYPE_CHECKING:
+    from shipit.lab import Lab
+
+HOST = "web1"
+INTERRUPTED = 130
+LEFT = 3  # of one release: what runs, what ran before it, and one that failed
+TOP = "/opt/tinyapp/current"
+UNITS = "/etc/systemd/system"
+PACKAGES = f"$(echo {TOP}/venv/lib/python3*/site-packages)"
+PACKAGE = f"{PACKAGES}/dep.py"
+BLOB = "$(realpath $(find /var/lib/shipit/wheels/ -name 'dep-*.whl' | head -n1))"
+RELEASED = f"$(readlink -f {TOP})"
+# By what it is called: how a host is made to drift, and as what it is told.
+DRIFTS = {
+    "a module edited in place": (f"echo '# edited' >> {PACKAGE}", "file-changed"),
+    "a module replaced": (
+        f"f={PACKAGE}; cp $f /tmp/x; echo '# edited' >> /tmp/x; mv /tmp/x $f",
+        "file-changed",
+    ),
+    "a module changed and its time put back": (
+        f"f={PACKAGE}; cp -p $f /tmp/x; echo '# edited' >> $f; touch -r /tmp/x $f",
+        "file-changed",
+    ),
+    "a module removed": (f"rm {PACKAGE}", "file-missing"),
+    "a module that shadows another": (f"echo 'x = 1' > {PACKAGES}/http.py", "file-added"),
+    "a package by a link": (f"ln -s /usr/lib {PACKAGES}/json", "file-added"),
+    "an interpreter that is gone": (f"ln -sfn /nowhere {TOP}/venv/bin/python", "interpreter-gone"),
+    "another interpreter": (f"ln -sfn /bin/true {TOP}/venv/bin/python", "interpreter-changed"),
+    "a venv that is none": (f"rm {TOP}/venv/pyvenv.cfg", "venv-missing"),
+    "a wheel that is gone": (f"rm {BLOB}", "blob-damaged"),
+    "a wheel whose bytes rot": (
+        f"printf x | dd of={BLOB} bs=1 seek=40 conv=notrunc status=none",
+        "blob-damaged",
+    ),
+    "a manifest that is gone": (f"rm {TOP}/manifest.json", "manifest-missing"),
+    "another manifest": (f"echo >> {TOP}/manifest.json", "manifest-changed"),
+    "a text edited": (f"echo '# edited' >> {TOP}/files/app.ini", "text-changed"),
+    "a text for everybody to write": (f"chmod 666 {TOP}/files/app.ini", "text-changed"),
+    "a text removed": (f"rm {TOP}/files/app.ini", "text-missing"),
+    "a unit edited": (
+        f"echo '# edited' >> {UNITS}/tinyapp-worker.service; systemctl daemon-reload",
+        "unit-changed",
+    ),
+    "a unit removed": (f"rm {UNITS}/tinyapp-nightly.timer", "unit-missing"),
+    "a variable edited": (f"sed -i s/hello/bye/ {RELEASED}/env/web.env", "env-changed"),
+    "a comment in an env file": (f"echo '# x' >> {RELEASED}/env/web.env", "env-changed"),
+    "an env file removed": (f"rm {RELEASED}/env/web.env", "env-missing"),
+    "secrets for everybody to read": (f"chmod 644 {RELEASED}/env/web.env", "env-readable"),
+    "current that leads elsewhere": (f"ln -sfn /tmp {TOP}", "current-moved"),
+    "a service that was stopped": ("systemctl stop tinyapp-worker", "unit-not-running"),
+}
+DROP_IN = f"{UNITS}/tinyapp-worker.service.d/nice.conf"
+
+
+@pytest.fixture(scope="module")
+def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Give web1 with two releases on it, the second of which runs."""
+    lab.reset()
+    scene = Scene.set(tmp_path_factory.mktemp("drift"), lab, hosts=[HOST])
+    scene.handover = "overlap"
+    scene.lock(write_wheel(scene.wheels, Recipe("dep", files={"dep.py": "x = 1\n"})))
+    (scene.folder / "app.ini").write_text("[app]\n")
+    for version in ("1.0.0", "1.1.0"):
+        assert deploy(scene, version).status == 0
+    return scene
+
+
+def deploy(scene: Scene, version: str, *words: str, fault: str = "") -> Done:
+    files = [{"dest": "app.ini", "src": "app.ini"}]
+    scene.wheel(version, fault, ["dep"])
+    scene.playbook(version, files=files)
+    return scene.shipit("deploy", "--json", *words)
+
+
+def outcome(done: Done) -> str:
+    return str(done.result["hosts"][HOST]["outcome"])
+
+
+def status(scene: Scene) -> dict[str, Any]:
+    return scene.asked("status")[HOST]
+
+
+def codes(scene: Scene) -> set[str]:
+    return {each["code"] for each in status(scene)["drifts"]}
+
+
+def is_well(scene: Scene) -> bool:
+    seen = status(scene)
+    assert (seen["drift"], seen["drifts"], seen["stuck"]) == ([], [], "")
+    assert scene.serves(HOST)["version"] == seen["version"]
+    assert outcome(scene.shipit("deploy", "--json")) == "unchanged"
+    return True
+
+
+def test_every_kind_of_drift_that_a_deploy_mends_is_tried_here() -> None:
+    assert {code for _, code in DRIFTS.values()} >= (REBUILT | SWITCHED) - {"package-missing"}
+    assert {"drop-in", "unit-not-reloaded", "adopted-moved"} == OTHERS
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+def test_what_status_says_of_drift_puts_it_right(scene: Scene, name: str) -> None:
+    make, code = DRIFTS[name]
+    assert is_well(scene)
+    before = status(scene)["release"]
+    scene.sh(HOST, make)
+    drifts = status(scene)["drifts"]
+    assert code in {each["code"] for each in drifts}
+    assert all("shipit deploy PLAYBOOK" in each["hint"] for each in drifts if each["code"] == code)
+    plan = scene.asked("plan")[HOST]
+    assert code in {each["code"] for each in plan["repairs"]} | (SWITCHED & {code})
+    assert plan["action"] == ("deploy" if code in REBUILT else "switch")
+    done = scene.shipit("deploy", "--json")
+    assert (done.status, outcome(done)) == (0, "deployed"), done.said
+    assert is_well(scene)
+    assert (status(scene)["release"] == before) is (code in SWITCHED)
+    assert scene.sh(HOST, "systemctl list-units --no-legend 'tinyapp-web@*' | wc -l") == "1"
+
+
+def test_a_drop_in_is_left_by_a_deploy_and_gone_when_a_person_does_what_status_says(
+    scene: Scene,
+) -> None:
+    assert is_well(scene)
+    scene.sh(HOST, f"mkdir -p $(dirname {DROP_IN}); printf '[Service]\\nNice=5\\n' > {DROP_IN}")
+    scene.sh(HOST, "systemctl daemon-reload")
+    (drift,) = status(scene)["drifts"]
+    assert (drift["code"], drift["path"]) == ("drop-in", DROP_IN)
+    assert f"rm {DROP_IN} and systemctl daemon-reload on the host" in drift["hint"]
+    assert outcome(scene.shipit("deploy", "--json")) == "unchanged"
+    assert codes(scene) == {"drop-in"}
+    scene.sh(HOST, f"rm {DROP_IN} && systemctl daemon-reload && systemctl restart tinyapp-worker")
+    assert is_well(scene)
+
+
+def test_a_unit_that_systemd_has_not_read_again_is_read_as_status_says(scene: Scene) -> None:
+    assert is_well(scene)
+    scene.sh(HOST, f"touch -d '+1 minute' {UNITS}/tinyapp-worker.service")
+    (drift,) = status(scene)["drifts"]
+    assert (drift["code"], drift["hint"]) == (
+        "unit-not-reloaded",
+        "systemctl daemon-reload on the host",
+    )
+    scene.sh(HOST, "systemctl daemon-reload")
+    assert is_well(scene)
+
+
+def test_a_repair_that_is_broken_off_leaves_what_runs_and_the_next_one_works(scene: Scene) -> None:
+    before = status(scene)["release"]
+    scene.sh(HOST, f"echo '# edited' >> {PACKAGE}")
+    process = scene.start("deploy", "--json")
+    heard(process, all_in("check", [HOST]))
+    process.send_signal(signal.SIGINT)
+    with alarm(process):
+        process.communicate()
+    assert process.returncode == INTERRUPTED
+    assert (status(scene)["release"], codes(scene)) == (before, {"file-changed"})
+    assert scene.serves(HOST)["status"] == "ok"
+    assert outcome(scene.shipit("deploy", "--json")) == "deployed"
+    assert is_well(scene)
+
+
+def test_a_rollback_goes_to_the_release_before_all_that_was_made_anew(scene: Scene) -> None:
+    kept = scene.sh(HOST, "ls /opt/tinyapp/releases").split()
+    made = [name for name in kept if name.startswith("1.1.0-")]
+    assert len(made) <= LEFT, kept
+    done = scene.shipit("rollback", "--json")
+    assert (done.status, status(scene)["version"]) == (0, "1.0.0"), done.said
+    assert outcome(deploy(scene, "1.1.0")) == "deployed"
+    assert status(scene)["release"] == max(made, key=generations.number)
+    assert is_well(scene)
+
+
+def test_a_rollback_to_what_has_drifted_is_refused_and_a_deploy_of_it_works(scene: Scene) -> None:
+    older = scene.sh(HOST, "ls -d /opt/tinyapp/releases/1.0.0-*")
+    scene.sh(HOST, f"ln -sfn /nowhere {older}/venv/bin/python")
+    done = scene.shipit("rollback", "--json")
+    (result,) = done.result["hosts"].values()
+    assert (done.status, result["problem"]["code"]) == (3, "release-damaged"), done.said
+    assert "shipit deploy PLAYBOOK --allow-older" in result["problem"]["hint"]
+    done = deploy(scene, "1.0.0", "--allow-older")
+    assert (done.status, outcome(done)) == (0, "deployed"), done.said
+    assert is_well(scene)
