@@ -16,6 +16,7 @@ import pytest
 import uv
 
 from shipit import bundle
+from shipit.bundle import lockfile
 from shipit.errors import InputError
 from wheelhouse import BOOKWORM, Recipe, sha256, write_wheel
 
@@ -447,7 +448,7 @@ def test_a_file_that_is_no_exact_lock_is_told_briefly_with_the_command(
     lock = tmp_path / file
     lock.write_text(text)
     with pytest.raises(InputError) as caught:
-        bundle.lockfile.read(lock)
+        lockfile.read(lock)
     assert len(caught.value.mistakes) <= 3
     assert command in caught.value.mistakes[-1].hint
 
@@ -519,7 +520,7 @@ def test_a_path_among_requirements_is_to_be_built(line: str, tmp_path: Path) -> 
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"{line}\n")
     with pytest.raises(InputError) as caught:
-        bundle.lockfile.read(lock)
+        lockfile.read(lock)
     (mistake,) = caught.value.mistakes
     assert (mistake.code, "uv build --wheel" in mistake.hint) == ("not-pinned", True)
 
@@ -528,7 +529,7 @@ def test_the_project_itself_in_an_export_is_told_as_that(tmp_path: Path) -> None
     lock = tmp_path / "requirements.lock"
     lock.write_text("-e .\n")
     with pytest.raises(InputError, match="uv export --no-emit-project"):
-        bundle.lockfile.read(lock)
+        lockfile.read(lock)
 
 
 def test_a_locked_source_whose_wheel_was_built_here_is_told_as_that(
