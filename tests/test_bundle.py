@@ -170,6 +170,15 @@ def test_a_missing_installer_is_told_with_the_command_that_fetches_it(project: P
     assert f"-d {project.wheelhouse} uv" in str(error)
 
 
+def test_an_installer_that_needs_a_newer_python_is_left_out(project: Project) -> None:
+    """On a Debian 11 pip 26.1 ended with a traceback: it needs Python 3.10."""
+    project.make()
+    write_wheel(project.wheelhouse, replace(PIP, version="26.0", requires_python=">=3.9"))
+    write_wheel(project.wheelhouse, replace(PIP, version="26.1", requires_python=">=3.12"))
+    sources = project.load()
+    assert bundle.select(sources, BOOKWORM, "pip").installer.pin == "pip==26.0"
+
+
 def test_an_installer_that_is_a_dependency_too_travels_once(project: Project) -> None:
     project.make(UV)
     assert len(select(project).all()) == 2

@@ -266,7 +266,7 @@ class _Choice:
         """Return the newest installer that runs on the target: the wanted one, or uv before pip."""
         for name in [wanted] if wanted else INSTALLERS:
             found = [wheel for wheel in self.sources.stock.wheels if wheel.name == name]
-            fitting = [wheel for wheel in found if self.best([wheel])]
+            fitting = [w for w in found if self.best([w]) and self.target.fits(w.requires_python)]
             if fitting:
                 newest = max(Version(wheel.version) for wheel in fitting)
                 best = self.best([w for w in fitting if Version(w.version) == newest])
