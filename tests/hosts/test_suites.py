@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import wheelhouse
 from hosts.scene import PORT, Scene, all_in, heard, stopped
 from hosts.site import at_rest
 from shipit.lab import SUITES, USUAL, Lab
@@ -64,17 +65,23 @@ def test_nothing_that_we_wrote_is_unknown_to_systemd(story: Scene) -> None:
     assert "tinyapp" not in story.sh(HOST, f"{verify} 2>&1 || true")
 
 
-def test_a_python_that_uv_can_t_use_is_told_before_anything_is_sent(story: Scene) -> None:
-    """Debian 11 splits distutils off; a fault that only the build met before."""
-    folders = "/usr/lib/python3.9/distutils"
-    if story.lab.run(HOST, "test", "-e", f"{folders}/dist.py").returncode:
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_python_without_distutils_is_told_before_anything_is_sent(
+    story: Scene, installer: str
+) -> None:
+    """Debian 11 splits it off; a fault that only the build met before."""
+    folder = "/usr/lib/python3.9/distutils"
+    if story.lab.run(HOST, "test", "-e", f"{folder}/dist.py").returncode:
         pytest.skip("this suite's Python has no distutils to miss")
-    story.sh(HOST, f"mv {folders}/dist.py /root/")
+    wheelhouse.write_wheel(story.wheels, wheelhouse.Recipe("pip", "25.0"))
+    story.playbook("1.0.0", installer=installer)
+    story.sh(HOST, f"mv {folder}/dist.py /root/")
     try:
         done = story.shipit("doctor")
     finally:
-        story.sh(HOST, f"mv /root/dist.py {folders}/")
+        story.sh(HOST, f"mv /root/dist.py {folder}/")
     assert done.status == 3, done.said
+    assert f"{installer} can't use /usr/bin/python3.9: it has no distutils" in done.said
     assert "apt-get install python3-distutils" in done.said
 
 

@@ -116,7 +116,10 @@ def _objection(path: str, look: trust.Look) -> Tuple[str, str]:
 
 
 def lacks_distutils(path: str) -> bool:
-    """Whether uv can't use an interpreter: before 3.10 it asks distutils, a package of its own."""
+    """Whether uv and pip can't use an interpreter: before 3.10 both need distutils.
+
+    Debian has that in a package of its own.
+    """
     program = os.path.realpath(path)
     found = re.fullmatch(r"python3\.(\d+)", os.path.basename(program))
     if found is None or int(found.group(1)) >= SYSCONFIG_SINCE:

@@ -93,10 +93,9 @@ def _machine(subject: Subject) -> Iterator[Failure]:
         yield _problem("no-interpreter", what, "run the command again, or install that Python")
     elif rejected := interpreters.rejected(manifest.interpreter, step=STEP):
         yield rejected
-    elif manifest.installer == "uv" and interpreters.lacks_distutils(manifest.interpreter):
-        what = f"uv can't use {manifest.interpreter}: it has no distutils"
-        hint = "apt-get install python3-distutils, or write `installer: pip`"
-        yield _problem("no-distutils", what, hint)
+    elif interpreters.lacks_distutils(manifest.interpreter):
+        what = f"{manifest.installer} can't use {manifest.interpreter}: it has no distutils"
+        yield _problem("no-distutils", what, "apt-get install python3-distutils")
     if not accounts.user(manifest.user) and not process.program("useradd"):
         what = f"there is no user {manifest.user}, and no useradd to make it with"
         yield _problem("no-user", what, f"make the user {manifest.user} by hand")
