@@ -63,7 +63,14 @@ def test_a_taken_unix_socket_names_its_process(tmp_path: Path) -> None:
         assert {owner.pid for owner in occupied([endpoint])[endpoint]} == {os.getpid()}
 
 
-def test_the_unit_is_read_from_the_cgroup(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "cgroup",
+    [
+        pytest.param("12:cpu:/\n1:name=systemd:/system.slice/nginx.service\n", id="v1"),
+        pytest.param("0::/system.slice/nginx.service\n", id="v2 alone"),
+    ],
+)
+def test_the_unit_is_read_from_the_cgroup(tmp_path: Path, cgroup: str) -> None:
     net, process = tmp_path / "net", tmp_path / "17"
     (process / "fd").mkdir(parents=True)
     net.mkdir()
@@ -71,7 +78,7 @@ def test_the_unit_is_read_from_the_cgroup(tmp_path: Path) -> None:
     (net / "tcp").write_text(rows)
     (net / "unix").write_text("head\n")
     (process / "comm").write_text("nginx\n")
-    (process / "cgroup").write_text("12:cpu:/\n1:name=systemd:/system.slice/nginx.service\n")
+    (process / "cgroup").write_text(cgroup)
     (process / "fd" / "3").symlink_to("socket:[999]")
     endpoint = made("8080")
     (owner,) = occupied([endpoint], str(tmp_path))[endpoint]

@@ -121,6 +121,13 @@ def test_systemd_runs_completely(fresh: Lab) -> None:
         assert (done.stdout, failed) == ("running\n", "")
 
 
+def test_a_host_has_control_groups_v2_alone(lab: Lab) -> None:
+    """As distributions boot; systemd 258 knows no other."""
+    kind = lab.run("web1", "stat", "--file-system", "--format=%T", "/sys/fs/cgroup")
+    v1 = lab.run("web1", "awk", '$3 == "cgroup"', "/proc/mounts")
+    assert (kind.stdout, v1.stdout) == ("cgroup2fs\n", "")
+
+
 def test_hosts_know_each_other_by_name(lab: Lab) -> None:
     reach = "import socket; socket.create_connection(('web2', 22), 20)"
     done = lab.run("web1", "python3", "-c", reach)

@@ -262,9 +262,11 @@ def _boot_argv(plan: Blueprint) -> list[str]:
     """Return what boots a machine in control groups of its own.
 
     Left in its starter's group, nspawn puts every machine into the same `payload` group: their
-    systemds then share one tree and mistake each other's processes for their own.
+    systemds then share one tree and mistake each other's processes for their own. Inside there is
+    cgroup v2 alone, as distributions boot, whatever this machine has.
     """
     boot = [
+        *("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"),
         *("systemd-nspawn", "--quiet", "--boot", f"--directory={plan.root}"),
         *("--register=no", "--keep-unit", f"--machine={plan.label}", f"--hostname={plan.name}"),
         *(f"--network-namespace-path=/run/netns/{plan.label}", "--resolv-conf=off"),
