@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
-from shipit.lab import Lab, LabError
+from shipit.lab import SUITES, Lab, LabError, base_image
 from shipit.lab.claim import Claim, free_slot, kill, started_at
 from shipit.lab.image import held, obstacles_of
 
@@ -117,3 +118,12 @@ def test_a_lock_that_is_held_is_waited_for_only_so_long(tmp_path: Path) -> None:
 def test_a_kill_never_means_more_than_one_process(many: int) -> None:
     with pytest.raises(ValueError, match="not one process"):
         kill(many)
+
+
+def test_a_suite_whose_archive_has_no_keys_here_says_so_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noble = replace(SUITES["noble"], keyring=tmp_path / "ubuntu.gpg")
+    monkeypatch.setitem(SUITES, "noble", noble)
+    with pytest.raises(LabError, match=r"no archive keys of Ubuntu 24.04 .*\[lab-no-keys\]"):
+        base_image(tmp_path / "cache", suite="noble")

@@ -313,7 +313,7 @@ def doctor(session: Session) -> int:
         default="nspawn",
         help="What makes the machines: systemd-nspawn (Linux, as root; the default) or Vagrant.",
     ),
-    click.Option(["--suite"], default="", help="nspawn: bullseye, bookworm (default) or trixie."),
+    click.Option(["--suite"], default="", help="nspawn: Debian or Ubuntu by codename (bookworm)."),
     click.Option(["--keep"], is_flag=True, help="Leave the machines running at the end."),
     click.Option(
         ["--faults"],

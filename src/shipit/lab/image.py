@@ -30,6 +30,8 @@ SUDO_PASSWORD = "lab-sudo-password"  # noqa: S105 - known to all, and only good 
 USERS = ("deploy", "pwsudo", "nosudo")  # sudo without a password, with SUDO_PASSWORD, not at all
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_UBUNTU = "http://archive.ubuntu.com/ubuntu"
+_UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,19 @@ class Suite:
 
     name: str
     title: str
-    systemd: int
-    python: str
     extra: tuple[str, ...] = ()  # packages that shipit asks for there
+    mirror: str = ""  # "" for the one that mmdebstrap knows
+    keyring: Path = _KEYRING
 
 
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("bullseye", "Debian 11", 247, "3.9", ("python3-distutils",)),
-        Suite("bookworm", "Debian 12", 252, "3.11"),
-        Suite("trixie", "Debian 13", 257, "3.13"),
+        Suite("bullseye", "Debian 11", ("python3-distutils",)),
+        Suite("bookworm", "Debian 12"),
+        Suite("trixie", "Debian 13"),
+        Suite("jammy", "Ubuntu 22.04", mirror=_UBUNTU, keyring=_UBUNTU_KEYRING),
+        Suite("noble", "Ubuntu 24.04", mirror=_UBUNTU, keyring=_UBUNTU_KEYRING),
     )
 }
 USUAL = "bookworm"
@@ -252,18 +256,23 @@ def _digest(suite: str) -> str:
 
 
 def _build(base: Path, suite: str) -> None:
-    part = base.with_suffix(".part")
+    part, about = base.with_suffix(".part"), SUITES[suite]
     shutil.rmtree(part, ignore_errors=True)  # of a build that was killed: we hold the lock
+    if not about.keyring.exists():
+        what = f"no archive keys of {about.title} ({about.keyring})"
+        raise LabError("lab-no-keys", what, hint="its distribution has them: docs/support.md")
     argv = (
         *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"),
-        f"--include={','.join((*_PACKAGES, *SUITES[suite].extra))}",
+        f"--keyring={about.keyring}",
+        f"--include={','.join((*_PACKAGES, *about.extra))}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
-        *(suite, str(part)),
+        *(suite, str(part), *filter(None, [about.mirror])),
     )
     try:
         call(*argv, timeout=_BUILD_SECONDS)
     except LabError as error:
-        hint = "are deb.debian.org (or your http_proxy) reachable and 300 MB of disk free?"
+        server = about.mirror or "deb.debian.org"
+        hint = f"are {server} (or your http_proxy) reachable and 300 MB of disk free?"
         raise LabError("lab-no-image", error.what, hint=hint) from error
     _settle(part)
     call("sync", "--file-system", str(part), timeout=120)
