@@ -1,5 +1,5 @@
 # Each command does its own set-up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint fuzz faults transitions load recipes demo rehearsal clean
+.PHONY: help setup test lint fuzz faults transitions load recipes support demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -56,6 +56,12 @@ load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count what custo
 
 recipes: $(READY) ## play every recipe of docs/recipes.md under load on a real host
 	RECIPES=all tests/as-root $(BIN)/pytest -s tests/hosts/test_recipes.py
+
+support: $(READY) ## play the main story on every distribution, and write it into docs/support.md
+	tests/as-root tests/ubuntu-keys
+	rm -f build/support.jsonl
+	CI=true SUPPORT=build/support.jsonl tests/as-root $(BIN)/pytest tests/hosts/test_suites.py
+	$(BIN)/python tests/supportmatrix.py build/support.jsonl
 
 demo: $(READY) ## ship a service to two real hosts, then a broken one, and roll back
 	$(BIN)/python playbooks/demo/prepare.py --version 1.0.0

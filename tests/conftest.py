@@ -23,6 +23,7 @@ SHARED = "tests/hosts/test_faults.py"
 LONGEST = (
     "test_faults",
     "test_bad_input",
+    "test_suites",
     "test_hard_times",
     "test_locks",
     "test_main_job",

@@ -7,16 +7,18 @@ with the reason; with CI=true that is a failure, so that a left-out lab can't go
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import supportmatrix
 from hosts.scene import Scene
 from hosts.site import Site
 from shipit.lab import Lab, obstacles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 _LAB_FIXTURES = {"lab_machine", "lab", "fresh"}
 
@@ -27,6 +29,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _LAB_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.lab)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note for docs/support.md what a test that has passed has played (see supportmatrix)."""
+    report = yield
+    record, plays = os.environ.get("SUPPORT"), item.get_closest_marker("plays")
+    if record and plays and report.when == "call" and report.passed:
+        host = getattr(item, "funcargs")["booted"].said  # noqa: B009 - of a Function alone
+        told = {key: str(value) for key, value in item.user_properties}
+        server, outcome = told.get("server", supportmatrix.OWN), told.get("outcome", "")
+        played = supportmatrix.Played(host, server, plays.args[0], outcome)
+        supportmatrix.note(Path(record), played)
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -1,41 +1,85 @@
-"""The main story on each Debian: what we write is taken by its systemd, Python and sshd.
+"""The main story on each distribution: what we write is taken by its systemd, Python and sshd.
 
-Whatever is in docs/support.md as played was played here.
+Here on the Debians that no other test runs on. `make support` plays all of it on all suites, with
+real app servers as well, and writes the table of docs/support.md from what was played.
 """
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+import supportmatrix
 import wheelhouse
+from hosts import faults
+from hosts.load import Demand
 from hosts.scene import PORT, Scene, all_in, heard, stopped
 from hosts.site import at_rest
-from shipit.lab import Lab
+from load.story import GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, Act, App, Stage
+from patience import until
+from shipit.agent.machine import State
+from shipit.lab import SUITES, Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hosts.book import Result
 
 HOST = "web1"
 CHECKS = [{"http": f"http://127.0.0.1:{PORT}/healthz"}]
 IMPATIENT = {"checks": CHECKS, "deadline": "4s", "min_healthy": "300ms"}
-PLAYED = ("bullseye", "trixie")  # beside the usual suite, on which all other tests are
 PATIENT = {"checks": CHECKS, "min_healthy": "30s"}
+BAKED = {"checks": CHECKS, "min_healthy": "300ms", "bake": "30s"}
+PATIENCE = 60.0  # seconds
+CUSTOMERS = Demand(rate=50, kept=5, fresh=5, long=1, long_page="/slow?seconds=2")
+SERVERS = {"uvicorn": UVICORN, "gunicorn": GUNICORN}
+GUNICORN_HAS_CONTROL_SOCKET = (3, 10)  # the oldest Python for which the locked one has it
+CI = ("bullseye", "trixie")
+IS_WHOLE = "SUPPORT" in os.environ
+# A fault of each kind before each of these; test_faults plays all states, on the usual suite.
+SAMPLED = (State.ACTIVATE, State.COMMIT, *((State.BUILD,) if IS_WHOLE else ()))
+DEAR = pytest.mark.skipif(not IS_WHOLE, reason="dear: make support plays it")
+FACTS = r"""
+. /etc/os-release; echo "$PRETTY_NAME"
+systemctl --version | sed -nE '1s/.*\((.*)\)/\1/p'
+python3 -c 'import platform; print(platform.python_version())'
+"""
 
 
-@pytest.fixture(scope="module", params=PLAYED)
-def story(
+@dataclass
+class Booted:
+    """A machine of a suite, for all tests of this module; `said` is what it says that it is."""
+
+    lab: Lab
+    folder: Path
+    said: supportmatrix.Host
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in CI else DEAR) for name in SUITES],
+)
+def booted(
     request: pytest.FixtureRequest, lab_machine: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Scene]:
-    """A host of another suite than all other tests have; a scene with one."""
+) -> Iterator[Booted]:
     folder = tmp_path_factory.mktemp(request.param)
     with Lab.up([HOST], folder, suite=request.param, timeout=180) as lab:
-        scene = Scene.set(folder, lab, [HOST])
-        scene.handover = "overlap"
-        yield scene
+        said = lab.run(HOST, "sh", "-c", FACTS).stdout.splitlines()
+        yield Booted(lab, folder, supportmatrix.Host(request.param, *said))
 
 
+@pytest.fixture(scope="module")
+def story(booted: Booted) -> Scene:
+    scene = Scene.set(booted.folder, booted.lab, [HOST])
+    scene.handover = "overlap"
+    return scene
+
+
+@pytest.mark.plays("deploys, broken releases and a rollback")
 def test_a_release_is_deployed_handed_over_and_rolled_back(story: Scene) -> None:
     story.wheel("1.0.0")
     story.playbook("1.0.0")
@@ -56,6 +100,7 @@ def test_a_release_is_deployed_handed_over_and_rolled_back(story: Scene) -> None
     assert story.asked("status")[HOST]["drift"] == []
 
 
+@pytest.mark.plays("no directive unknown to systemd")
 def test_nothing_that_we_wrote_is_unknown_to_systemd(story: Scene) -> None:
     log = story.sh(HOST, "journalctl --no-pager -o cat _PID=1 | grep -i 'tinyapp\\|shipit'")
     assert [line for line in log.splitlines() if "nknown" in line or "gnoring" in line] == []
@@ -83,6 +128,7 @@ def test_a_python_without_distutils_is_told_before_anything_is_sent(
     assert "apt-get install python3-distutils" in done.said
 
 
+@pytest.mark.plays("a power cut in the gate")
 def test_a_host_that_loses_its_power_in_the_gate_comes_back_with_the_old_release(
     story: Scene,
 ) -> None:
@@ -101,3 +147,82 @@ def test_a_host_that_loses_its_power_in_the_gate_comes_back_with_the_old_release
     settled = story.shipit("status")
     assert settled.status == 0, settled.said
     assert story.versions() == before
+
+
+@pytest.mark.plays("bake on control groups v2 alone")
+def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(story: Scene) -> None:
+    before = story.versions()
+    v1 = story.sh(HOST, "stat -fc %T /sys/fs/cgroup; awk '$3 == \"cgroup\"' /proc/mounts")
+    assert v1 == "cgroup2fs"
+    for fault, words in (("leak:200", "tinyapp-web: it needs "), ("late:3", "dying as told")):
+        done = story.deploy("1.4.0", "--json", fault=fault, health=BAKED)
+        assert done.status == 4, done.said
+        problem = done.result["hosts"][HOST]["problem"]
+        assert words in f"{problem['what']}\n{problem['evidence']}"
+        assert story.versions() == before
+
+
+def handed_over(booted: Booted, folder: Path, app: App) -> tuple[Scene, Result]:
+    """Deploy and roll back under load; return what its customers noticed."""
+    booted.lab.reset(HOST)
+    stage = Stage.set(folder, booted.lab, HOST, app, "overlap", python=booted.said.python)
+    with stage.customers(replace(CUSTOMERS, websocket=app.websocket)) as load:
+        until(lambda: load.tally.get("requests"), lambda: "no customer came", PATIENCE)
+        for act in (Act(GOOD), Act(ROLLBACK)):
+            stage.play(act)
+    assert set(load.result.versions) == {"1.0.1", "1.0.2"}
+    return stage.scene, load.result
+
+
+def lost(result: Result) -> str:
+    return f"{len(result.failures)} of {result.requests:,} requests lost"
+
+
+@pytest.mark.plays("hand-over under load")
+def test_no_request_is_lost_by_a_deploy_and_a_rollback(
+    booted: Booted, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    _, result = handed_over(booted, tmp_path, TINYAPP)
+    assert result.failures == []
+    record_property("outcome", lost(result))
+
+
+@pytest.mark.index
+@pytest.mark.plays("hand-over under load")
+@pytest.mark.parametrize("server", [pytest.param(name, marks=DEAR) for name in SERVERS])
+def test_no_request_is_lost_on_a_real_app_server_unless_plan_warns_of_it(
+    booted: Booted, tmp_path: Path, record_property: Callable[[str, object], None], server: str
+) -> None:
+    """The newest gunicorn for Python 3.9 is one that may drop connections."""
+    app = SERVERS[server]
+    if python_of(booted) < GUNICORN_HAS_CONTROL_SOCKET:
+        app = replace(app, command=app.command.removesuffix(" --no-control-socket"))
+    scene, result = handed_over(booted, tmp_path, app)
+    is_warned = "may drop connections" in scene.shipit("plan").said
+    assert is_warned or result.failures == []
+    record_property("outcome", lost(result) + ", as `plan` warns" * is_warned)
+    version = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
+    python = "/opt/loadapp/current/venv/bin/python"
+    told = booted.lab.run(HOST, python, "-c", version, server)
+    record_property("server", f"{server} {told.stdout.strip()}")
+
+
+def python_of(booted: Booted) -> tuple[int, ...]:
+    return tuple(map(int, booted.said.python.split(".")[:2]))
+
+
+@pytest.mark.plays("faults of each kind")
+def test_after_a_fault_one_release_serves_and_nothing_blocks(
+    booted: Booted, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    booted.lab.reset(HOST)
+    site = faults.Site.on(HOST, booted.lab, tmp_path / HOST, faults.saboteur(tmp_path))
+    sample = [case for kind in faults.KINDS for case in faults.single(kind) if is_sampled(case)]
+    for case in sample:
+        site.survives(case)
+    record_property("outcome", f"{len(sample)} of {len(sample)} survived")
+
+
+def is_sampled(case: faults.Case) -> bool:
+    (fault,) = case.faults
+    return fault.when == "before" and State(fault.state) in SAMPLED

@@ -116,11 +116,20 @@ class Stage:
     played: list[Played] = field(default_factory=list)
 
     @classmethod
-    def set(cls, folder: Path, lab: Lab, host: str, app: App, handover: str) -> Self:
-        """Deploy a first release."""
+    def set(
+        cls,
+        folder: Path,
+        lab: Lab,
+        host: str,
+        app: App,
+        handover: str,
+        *,
+        python: str = wheels.USUAL,
+    ) -> Self:
+        """Deploy a first release; `python` is the host's."""
         scene = Scene.set(folder, lab, [host])
         if app.needs_index:
-            wheels.provide(scene.wheels)
+            wheels.provide(scene.wheels, python)
             shutil.copy(wheels.LOCK, folder / "requirements.lock")
         stage = cls(scene, host, app, handover)
         stage.play(Act(GOOD))
