@@ -308,13 +308,12 @@ def test_a_lab_may_be_taken_down_twice_and_by_anybody(lab_machine: None, tmp_pat
         lab.boot("one")
 
 
-def test_the_relay_delays_and_counts_a_login(lab: Lab) -> None:
+def test_the_relay_delays_a_login_and_counts_its_bytes(lab: Lab) -> None:
     host = lab.hosts["web1"]
     with Relay(host.address, host.port, rtt=0.05) as relay:
         begin = time.monotonic()
         done = ssh(host, "echo hello", port=relay.port)
         assert (done.stdout, relay.connections) == ("hello\n", 1), done.stderr
-        assert 4 <= relay.turns <= 20
         assert time.monotonic() - begin >= 4 * 0.05
         assert min(relay.sent, relay.received) > 1000
 

@@ -15,6 +15,7 @@ import pytest
 
 import echoagent
 from hosts.relay import Relay
+from hosts.tally import tally
 from patience import until
 from shipit.agent import protocol
 from shipit.errors import HostError, Unreachable
@@ -519,23 +520,23 @@ def test_a_slow_way_is_no_dead_peer(lab: Lab, tmp_path: Path) -> None:
         wire.close()
 
 
-# --- turns and bytes ---------------------------------------------------------------------------
+# --- round trips and bytes ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("user", "turns"), [("deploy", 4), ("pwsudo", 5)])
-def test_exec_boot_and_hello_cost_four_turns(
-    lab: Lab, network: Network, user: str, turns: int
+@pytest.mark.parametrize(("user", "password"), [("deploy", []), ("pwsudo", ["bytes"])])
+def test_exec_boot_and_hello_cost_four_round_trips_and_a_password_one_more(
+    lab: Lab, network: Network, user: str, password: list[str]
 ) -> None:
     host = lab.hosts["web1"]
-    password = Secret(SUDO_PASSWORD) if user == "pwsudo" else None
+    secret = Secret(SUDO_PASSWORD) if password else None
     with Relay(host.address, rtt=0.02) as relay:
-        place = at(host, address="127.0.0.1", port=relay.port, user=user, become_password=password)
+        place = at(host, address="127.0.0.1", port=relay.port, user=user, become_password=secret)
         with linked(network, place) as link:
             link.open().close()  # the agent is there from now on
-            relay.reset()
-            wire = link.open()
-            said(wire)
-            assert relay.turns <= turns
+            with tally() as asked:
+                wire = link.open()
+                said(wire)
+            assert asked == ["channel", "exec", *password, "boot", "Hello"]
             assert link.rtt >= 0.02
             wire.close()
 
