@@ -26,7 +26,6 @@ CHECK = {
 }
 HEALTH = {"checks": [CHECK], "min_healthy": "200ms"}
 IMPATIENT = {**HEALTH, "deadline": "12s"}  # for what will never be well
-SLACK = 15.0  # seconds, for a busy machine
 PATIENCE = 60.0  # seconds
 
 
@@ -187,14 +186,11 @@ def test_a_way_back_restores_code_units_env_and_files_together(
 
 
 @pytest.mark.parametrize("name", ["rollback", "rollback to a version", "rollback to an id"])
-def test_a_rollback_is_the_switch_alone_and_takes_moments_besides_the_start(
-    play: Play, name: str
-) -> None:
+def test_a_rollback_is_the_switch_alone(play: Play, name: str) -> None:
     for host in HOSTS:
         steps = play.acts[name].done.told("step-ended", host=host)
-        own = {s["step"]: s["seconds"] for s in steps if s["step"] not in ("connect", "check")}
-        assert own.keys() == {"arm", "trial", "activate", "commit"}
-        assert sum(own.values()) < 2.0 + SLACK, own
+        own = {step["step"] for step in steps} - {"connect", "check"}
+        assert own == {"arm", "trial", "activate", "commit"}
 
 
 def test_a_no_op_leaves_the_processes_alone(play: Play) -> None:
