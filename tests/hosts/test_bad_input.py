@@ -58,9 +58,8 @@ def test_a_wheel_for_another_machine_is_told_with_what_the_host_has(desk: Site) 
 
 def test_a_host_without_a_python_that_fits_is_told_with_those_it_has(desk: Site) -> None:
     desk.wants(python=">=3.13")
-    for host in HOSTS:
-        says = [">=3.13", "3.11", "/usr/bin/python3.11", "install"]
-        desk.refuses(code="no-python-fits", host=host, says=says)
+    says = [">=3.13", "3.11", "/usr/bin/python3.11", "install"]
+    desk.refuses(code="no-python-fits", hosts=HOSTS, says=says)
 
 
 # --- reaching a host ---------------------------------------------------------------------------
@@ -72,7 +71,7 @@ def test_an_unknown_host_key_is_told_with_its_fingerprint_and_the_command(desk: 
     desk.wants()
     fingerprint = desk.scene.sh("web2", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
     says = [fingerprint.split()[1], "ssh-keyscan", desk.lab.hosts["web2"].address, "known_hosts"]
-    desk.refuses(code="host-key-unknown", host="web2", says=says)
+    desk.refuses(code="host-key-unknown", hosts=["web2"], says=says)
 
 
 def test_a_changed_host_key_is_told_with_both_fingerprints(desk: Site) -> None:
@@ -85,14 +84,14 @@ def test_a_changed_host_key_is_told_with_both_fingerprints(desk: Site) -> None:
     desk.reach("web2", shipit_host_key=None)
     desk.wants()
     says = [f"{known}:1: SHA256:", "attack", f"ssh-keygen -R {web2.address}"]
-    desk.refuses(code="host-key-changed", host="web2", says=says)
+    desk.refuses(code="host-key-changed", hosts=["web2"], says=says)
 
 
 def test_a_pinned_key_that_does_not_fit_is_told(desk: Site) -> None:
     desk.reach("web2", shipit_host_key=desk.lab.hosts["web1"].host_key)
     desk.wants()
     says = ["pinned by shipit_host_key: SHA256:", "change shipit_host_key in the inventory"]
-    desk.refuses(code="host-key-changed", host="web2", says=says)
+    desk.refuses(code="host-key-changed", hosts=["web2"], says=says)
 
 
 def test_a_refused_login_is_told_with_what_was_tried(desk: Site) -> None:
@@ -100,7 +99,7 @@ def test_a_refused_login_is_told_with_what_was_tried(desk: Site) -> None:
     desk.reach("web2", ansible_user="nobody")
     desk.wants()
     says = ["refused to log in nobody", str(desk.lab.hosts["web2"].key), "ansible_user"]
-    desk.refuses(code="login-refused", host="web2", says=says)
+    desk.refuses(code="login-refused", hosts=["web2"], says=says)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,7 @@ def test_a_login_that_can_not_become_what_it_must_is_told(
 ) -> None:
     desk.reach("web2", **variables)
     desk.wants()
-    done = desk.refuses(code=code, host="web2", says=says)
+    done = desk.refuses(code=code, hosts=["web2"], says=says)
     assert "s3ntinel-wrong" not in done.said
 
 
@@ -140,7 +139,7 @@ def test_a_host_without_sudo_is_told(desk: Site) -> None:
     desk.spoil("web2", "mv /usr/bin/sudo /usr/bin/away", "mv /usr/bin/away /usr/bin/sudo")
     desk.wants()
     says = ["no sudo on the host", "apt-get install sudo"]
-    desk.refuses(code="sudo-missing", host="web2", says=says)
+    desk.refuses(code="sudo-missing", hosts=["web2"], says=says)
 
 
 def test_a_host_without_python_is_told(desk: Site) -> None:
@@ -148,7 +147,7 @@ def test_a_host_without_python_is_told(desk: Site) -> None:
     desk.spoil("web2", away, "mv /root/away/* /usr/bin; rmdir /root/away")
     desk.wants()
     says = ["no python3 on the host", "3.8", "apt-get install python3"]
-    desk.refuses(code="python-missing", host="web2", says=says)
+    desk.refuses(code="python-missing", hosts=["web2"], says=says)
 
 
 def test_a_python_that_is_too_old_is_told(desk: Site) -> None:
@@ -158,7 +157,7 @@ def test_a_python_that_is_too_old_is_told(desk: Site) -> None:
     desk.reach("web2", ansible_python_interpreter="/usr/local/bin/python36")
     desk.wants()
     says = ["3.6.9", "3.8", "ansible_python_interpreter"]
-    desk.refuses(code="python-too-old", host="web2", says=says)
+    desk.refuses(code="python-too-old", hosts=["web2"], says=says)
 
 
 def test_a_host_that_is_down_is_told(desk: Site) -> None:
@@ -172,14 +171,14 @@ def test_a_host_that_is_down_is_told(desk: Site) -> None:
         "within 2 s",
         "is the host up",
     ]
-    desk.refuses(code="connect-timeout", host="web2", says=says)
+    desk.refuses(code="connect-timeout", hosts=["web2"], says=says)
 
 
 def test_a_closed_port_is_told(desk: Site) -> None:
     desk.reach("web2", ansible_port=2)
     desk.wants()
     says = [f"nobody listens at {desk.lab.hosts['web2'].address}:2", "sshd", "ansible_port"]
-    desk.refuses(code="connect-refused", host="web2", says=says)
+    desk.refuses(code="connect-refused", hosts=["web2"], says=says)
 
 
 def test_the_troubles_of_all_hosts_are_told_at_once(desk: Site) -> None:
@@ -203,7 +202,7 @@ def test_a_port_of_somebody_else_is_told_with_its_owner(site: Site) -> None:
     site.spoil("web2", run, "systemctl stop squatter")
     site.wants(services={"web": {**WEB, "socket": 8081}})
     says = ["port 8081 is taken by", "python3", "squatter.service", "stop that"]
-    site.refuses(code="port-taken", host="web2", says=says, staging=True)
+    site.refuses(code="port-taken", hosts=["web2"], says=says, staging=True)
 
 
 def test_a_current_that_is_a_directory_is_told_with_the_command(site: Site) -> None:
@@ -215,7 +214,7 @@ def test_a_current_that_is_a_directory_is_told_with_the_command(site: Site) -> N
     )
     site.wants()
     says = ["/opt/tinyapp/current is not a symlink", "mv /opt/tinyapp/current"]
-    site.refuses(code="current-taken", host="web2", says=says, staging=True)
+    site.refuses(code="current-taken", hosts=["web2"], says=says, staging=True)
 
 
 @pytest.mark.parametrize("folder", ["/opt", "/etc/systemd/system", "/var/lib"])
@@ -224,7 +223,7 @@ def test_a_disk_that_is_read_only_is_told(site: Site, folder: str) -> None:
     site.spoil("web2", mount, f"umount -l {folder}")
     site.wants()
     says = [folder, "mounted read-only", "dmesg"]
-    site.refuses(code="read-only", host="web2", says=says, staging=True)
+    site.refuses(code="read-only", hosts=["web2"], says=says, staging=True)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +241,7 @@ def test_a_disk_that_is_too_small_is_told_with_what_is_needed(
     site.spoil("web2", mount, "umount -l /var/lib/shipit")
     site.wants()
     says = [*says, "/var/lib/shipit"]
-    site.refuses(code=code, host="web2", says=says, staging=True)
+    site.refuses(code=code, hosts=["web2"], says=says, staging=True)
 
 
 def test_a_unit_that_systemd_does_not_understand_is_told(site: Site) -> None:
@@ -250,15 +249,13 @@ def test_a_unit_that_systemd_does_not_understand_is_told(site: Site) -> None:
     (site.scene.folder / "web.service.j2").write_text(template)
     site.wants(services={"web": {**WEB, "unit": "web.service.j2"}})
     says = ["systemd-analyze verify", "tinyapp-web.service", "someday", "template"]
-    for host in HOSTS:
-        site.refuses(code="unit-verify", host=host, says=says, staging=True)
+    site.refuses(code="unit-verify", hosts=HOSTS, says=says, staging=True)
 
 
 def test_a_smoke_command_that_fails_is_told_with_its_output(site: Site) -> None:
     site.wants(smoke="/bin/sh -c 'echo no such table; exit 7'")
     says = ["exit status 7", "0 was expected", "no such table", "before anything was switched"]
-    for host in HOSTS:
-        site.refuses(code="smoke-failed", host=host, says=says, staging=True)
+    site.refuses(code="smoke-failed", hosts=HOSTS, says=says, staging=True)
 
 
 def test_a_time_that_systemd_does_not_know_is_told(site: Site) -> None:
@@ -266,8 +263,7 @@ def test_a_time_that_systemd_does_not_know_is_told(site: Site) -> None:
     job = {"command": "tinyapp-report", "timer": "10:00 Nowhere/Land"}
     site.wants(services={"web": WEB, "nightly": job})
     says = ["tinyapp-nightly.timer", "10:00 Nowhere/Land", "systemd-analyze calendar"]
-    for host in HOSTS:
-        site.refuses(code="timer-unknown", host=host, says=says, staging=True)
+    site.refuses(code="timer-unknown", hosts=HOSTS, says=says, staging=True)
 
 
 def test_a_unit_of_somebody_else_is_not_overwritten(site: Site) -> None:
@@ -275,7 +271,7 @@ def test_a_unit_of_somebody_else_is_not_overwritten(site: Site) -> None:
     site.spoil("web2", f"printf '[Service]\\nExecStart=/bin/true\\n' > {path}", f"rm {path}")
     site.wants(services={"web": WEB, "cron": {"command": "tinyapp-worker"}})
     says = [path, "not installed by shipit", "another name"]
-    site.refuses(code="unit-taken", host="web2", says=says, staging=True)
+    site.refuses(code="unit-taken", hosts=["web2"], says=says, staging=True)
 
 
 def test_a_symlink_in_the_way_of_a_file_is_not_followed(site: Site) -> None:

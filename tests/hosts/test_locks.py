@@ -19,7 +19,7 @@ from hosts.site import HOSTS, Site, problems
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 PATIENCE = 120.0  # seconds
 WAIT = "100s"  # for a lock that will be free
@@ -27,6 +27,13 @@ HELD = "/run/held"
 WHO = f"{getpass.getuser()}@{socket.gethostname()}"
 IN_STAGING = {"smoke": f"/bin/sh -c 'while test -e {HELD}; do sleep 0.05; done'"}
 IN_GATE = {"health": {"checks": [{"command": f"test ! -e {HELD}"}], "deadline": "600s"}}
+
+
+@pytest.fixture
+def site(deployed: Site) -> Iterator[Site]:
+    """The same; that no lock is left is seen by the next test, whose first deploy has to get it."""
+    yield deployed
+    deployed.settle()
 
 
 def begun(site: Site, step: str, *words: str, **changes: object) -> subprocess.Popen[str]:
