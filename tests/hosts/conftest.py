@@ -20,7 +20,7 @@ from shipit.lab import Lab, obstacles
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-_LAB_FIXTURES = {"lab_machine", "lab", "fresh"}
+_LAB_FIXTURES = {"lab_machine", "lab", "fresh", "fresh_web1"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -68,6 +68,13 @@ def lab(lab_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def fresh(lab: Lab) -> Lab:
     """Give the same hosts with clean disks, as if newly installed (half a second)."""
     lab.reset()
+    return lab
+
+
+@pytest.fixture
+def fresh_web1(lab: Lab) -> Lab:
+    """Give web1 with a clean disk, for tests that need no other host."""
+    lab.reset("web1")
     return lab
 
 

@@ -17,18 +17,18 @@ SUDO = "Defaults use_pty, umask=0077, umask_override, env_reset, !visiblepw"
 
 
 def test_a_deploy_bears_noexec_folders_a_umask_of_077_sudo_with_use_pty_and_hidden_processes(
-    fresh: Lab, tmp_path: Path
+    fresh_web1: Lab, tmp_path: Path
 ) -> None:
     for folder in SHARED:
-        fresh.run("web1", "sh", "-c", f"{MOUNT} {folder}")
-    fresh.run("web1", "mount", "-o", "remount,hidepid=2", "/proc")
-    fresh.run("web1", "sh", "-c", f"echo '{SUDO}' > /etc/sudoers.d/00-hardened")
-    fresh.run("web1", "sh", "-c", "sed -i 's/^UMASK.*/UMASK 077/' /etc/login.defs")
-    fresh.run("web1", "sh", "-c", "echo 'session optional pam_umask.so' >> /etc/pam.d/sshd")
+        fresh_web1.run("web1", "sh", "-c", f"{MOUNT} {folder}")
+    fresh_web1.run("web1", "mount", "-o", "remount,hidepid=2", "/proc")
+    fresh_web1.run("web1", "sh", "-c", f"echo '{SUDO}' > /etc/sudoers.d/00-hardened")
+    fresh_web1.run("web1", "sh", "-c", "sed -i 's/^UMASK.*/UMASK 077/' /etc/login.defs")
+    fresh_web1.run("web1", "sh", "-c", "echo 'session optional pam_umask.so' >> /etc/pam.d/sshd")
     as_deploy = ["su", "-", "deploy", "-s", "/bin/sh", "-c"]
-    assert fresh.run("web1", *as_deploy, "sudo sh -c umask").stdout.strip() == "0077"
-    assert fresh.run("web1", *as_deploy, "ls -d /proc/1").returncode != 0
-    scene = Scene.set(tmp_path, fresh, hosts=["web1"])
+    assert fresh_web1.run("web1", *as_deploy, "sudo sh -c umask").stdout.strip() == "0077"
+    assert fresh_web1.run("web1", *as_deploy, "ls -d /proc/1").returncode != 0
+    scene = Scene.set(tmp_path, fresh_web1, hosts=["web1"])
 
     first = scene.deploy("1.0.0")
     second = scene.deploy("1.1.0")
@@ -39,10 +39,10 @@ def test_a_deploy_bears_noexec_folders_a_umask_of_077_sudo_with_use_pty_and_hidd
 
 
 def test_sudo_that_wants_a_terminal_is_told_with_the_line_that_spares_the_login(
-    fresh: Lab, tmp_path: Path
+    fresh_web1: Lab, tmp_path: Path
 ) -> None:
-    fresh.run("web1", "sh", "-c", "echo 'Defaults requiretty' > /etc/sudoers.d/00-tty")
-    scene = Scene.set(tmp_path, fresh, hosts=["web1"])
+    fresh_web1.run("web1", "sh", "-c", "echo 'Defaults requiretty' > /etc/sudoers.d/00-tty")
+    scene = Scene.set(tmp_path, fresh_web1, hosts=["web1"])
     scene.variables(web1={"ansible_user": "deploy", "ansible_become": True})
     done = scene.deploy("1.0.0")
     assert done.status == 3, done.said

@@ -24,22 +24,22 @@ AGENTS = ("pkill", "-f", "[s]hipit-boot|[s]hipit/agent/.*[.]pyz")
 
 
 @pytest.fixture
-def session(fresh: Lab, tmp_path: Path) -> Iterator[Session]:
+def session(fresh_web1: Lab, tmp_path: Path) -> Iterator[Session]:
     with Network(home=tmp_path) as network:
-        link = connect(at(fresh.hosts["web1"]), agentzip.build(), network)
+        link = connect(at(fresh_web1.hosts["web1"]), agentzip.build(), network)
         wire = link.open()
         yield Session("web1", wire, print, lambda _: None)
-        fresh.run("web1", *AGENTS, "-CONT")
+        fresh_web1.run("web1", *AGENTS, "-CONT")
         wire.close()
         link.close()
 
 
 def test_an_agent_that_hangs_is_left_out_within_its_silence(
-    session: Session, fresh: Lab, monkeypatch: pytest.MonkeyPatch
+    session: Session, fresh_web1: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert session.hello(ASK).current is None
     monkeypatch.setattr(protocol, "SILENCE", 4.0)
-    fresh.run("web1", *AGENTS, "-STOP")
+    fresh_web1.run("web1", *AGENTS, "-STOP")
     with pytest.raises(Unreachable, match="the host did not answer in time") as error:
         session.hello(ASK)
     assert error.value.code == "no-answer"

@@ -29,12 +29,12 @@ def waits(lab: Lab, kind: str, seconds: int = LATE) -> None:
     lab.run("web1", "sed", "-i", f"1i {rule}", PAM)
 
 
-def test_a_host_that_lets_nobody_log_in_is_told_as_that(fresh: Lab, network: Network) -> None:
-    fresh.run("web1", "sh", "-c", "echo 'closed for the winter' > /run/nologin")
+def test_a_host_that_lets_nobody_log_in_is_told_as_that(fresh_web1: Lab, network: Network) -> None:
+    fresh_web1.run("web1", "sh", "-c", "echo 'closed for the winter' > /run/nologin")
     try:
-        error = refusal(network, at(fresh.hosts["web1"]))
+        error = refusal(network, at(fresh_web1.hosts["web1"]))
     finally:
-        fresh.run("web1", "rm", "/run/nologin")
+        fresh_web1.run("web1", "rm", "/run/nologin")
     assert error.code == "login-closed"
     assert "closed for the winter" in error.what
     assert "/run/nologin" in error.hint
@@ -42,9 +42,9 @@ def test_a_host_that_lets_nobody_log_in_is_told_as_that(fresh: Lab, network: Net
 
 
 @pytest.mark.parametrize("kind", ["account", "session"])
-def test_a_slow_login_is_waited_for(kind: str, fresh: Lab, network: Network) -> None:
-    waits(fresh, kind)
-    with talking(network, at(fresh.hosts["web1"], connect_timeout=LATE / 2)) as wire:
+def test_a_slow_login_is_waited_for(kind: str, fresh_web1: Lab, network: Network) -> None:
+    waits(fresh_web1, kind)
+    with talking(network, at(fresh_web1.hosts["web1"], connect_timeout=LATE / 2)) as wire:
         assert "uid 0" in said(wire)
 
 
@@ -56,11 +56,16 @@ def test_a_slow_login_is_waited_for(kind: str, fresh: Lab, network: Network) -> 
     ],
 )
 def test_a_login_that_takes_too_long_is_told_with_what_was_waited_for(
-    kind: str, limit: str, code: str, fresh: Lab, network: Network, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    limit: str,
+    code: str,
+    fresh_web1: Lab,
+    network: Network,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    waits(fresh, kind, 60)
+    waits(fresh_web1, kind, 60)
     monkeypatch.setattr(login, limit, 5.0)
-    error = refusal(network, at(fresh.hosts["web1"], connect_timeout=5.0))
+    error = refusal(network, at(fresh_web1.hosts["web1"], connect_timeout=5.0))
     assert error.code == code
     assert "within 5 s" in error.what
     assert "PAM" in error.hint
@@ -68,27 +73,27 @@ def test_a_login_that_takes_too_long_is_told_with_what_was_waited_for(
     assert "ssh-copy-id" not in error.hint
 
 
-def test_a_limit_for_sessions_is_told_as_that(fresh: Lab, network: Network) -> None:
-    fresh.run(
+def test_a_limit_for_sessions_is_told_as_that(fresh_web1: Lab, network: Network) -> None:
+    fresh_web1.run(
         "web1", "sh", "-c", "echo MaxSessions 0 >> /etc/ssh/sshd_config; systemctl restart ssh"
     )
-    error = refusal(network, at(fresh.hosts["web1"]))
+    error = refusal(network, at(fresh_web1.hosts["web1"]))
     assert error.code == "channel-refused"
     assert "MaxSessions" in error.hint
 
 
-def test_a_store_where_no_program_runs_is_told_as_that(fresh: Lab, tmp_path: Path) -> None:
-    scene = Scene.set(tmp_path, fresh, hosts=["web1"])
+def test_a_store_where_no_program_runs_is_told_as_that(fresh_web1: Lab, tmp_path: Path) -> None:
+    scene = Scene.set(tmp_path, fresh_web1, hosts=["web1"])
     scene.wheel("1.0.0")
     scene.playbook("1.0.0")
     store = "/var/lib/shipit"
-    fresh.run(
+    fresh_web1.run(
         "web1", "sh", "-c", f"mkdir -p {store}; mount -t tmpfs -o mode=755,noexec tmpfs {store}"
     )
     try:
         done = scene.shipit("deploy", "--json")
     finally:
-        fresh.run("web1", "umount", "-l", store)
+        fresh_web1.run("web1", "umount", "-l", store)
     assert done.status == 3, done.said
     told = [json.loads(line) for line in done.out.splitlines()]
     [problem] = [line["problem"] for line in told if line["event"] == "host-failed"]

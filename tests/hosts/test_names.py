@@ -31,7 +31,7 @@ UNITS = "systemctl show -p Id,LoadState,ActiveState,UnitFileState,FragmentPath,M
 
 @pytest.fixture(scope="module")
 def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    lab.reset()
+    lab.reset(HOST)
     scene = Scene.set(tmp_path_factory.mktemp("names"), lab, [HOST])
     scene.wheel("1.0.0")
     return scene
@@ -40,7 +40,7 @@ def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
 @pytest.fixture
 def names(scene: Scene) -> Iterator[Scene]:
     yield scene
-    scene.lab.reset()
+    scene.lab.reset(HOST)
 
 
 def refuses(

@@ -51,7 +51,7 @@ cp "$(readlink -f /usr/bin/python3)" /opt/aaa/bin/python3
 
 @pytest.fixture(scope="module")
 def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    lab.reset()
+    lab.reset("web1")
     scene = Scene.set(tmp_path_factory.mktemp("others"), lab, hosts=["web1"])
     scene.sh("web1", PLANT)
     return scene

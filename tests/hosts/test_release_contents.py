@@ -37,7 +37,7 @@ ALLOWED = (
 @pytest.fixture(scope="module")
 def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """Give one host; each test here deploys what it needs over whatever runs there."""
-    lab.reset()
+    lab.reset("web1")
     return Scene.set(tmp_path_factory.mktemp("contents"), lab, hosts=["web1"])
 
 
@@ -165,7 +165,7 @@ def test_only_as_many_releases_are_kept_as_asked_for(fresh_scene: Scene) -> None
 @pytest.fixture
 def fresh_scene(lab: Lab, tmp_path: Path) -> Scene:
     """Clean hosts; the module's other tests don't mind, as each deploys what it needs."""
-    lab.reset()
+    lab.reset("web1")
     return Scene.set(tmp_path, lab, hosts=["web1"])
 
 

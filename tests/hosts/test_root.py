@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(fresh: Lab) -> Site:
-    return Site(fresh)
+def site(fresh_web1: Lab) -> Site:
+    return Site(fresh_web1)
 
 
 def said(site: Site, *messages: object) -> list[protocol.Failure]:
@@ -146,9 +146,9 @@ ln -s /opt/tinyapp/releases/20240202120000 tinyapp/current
 
 
 def test_another_tools_root_is_refused_then_adopted_and_comes_back(
-    fresh: Lab, tmp_path: Path
+    fresh_web1: Lab, tmp_path: Path
 ) -> None:
-    scene = Scene.set(tmp_path, fresh, ("web1",))
+    scene = Scene.set(tmp_path, fresh_web1, ("web1",))
     scene.sh("web1", FOREIGN)
 
     def theirs() -> list[str]:

@@ -36,8 +36,8 @@ signal.pause()
 
 
 @pytest.fixture
-def site(fresh: Lab) -> Site:
-    return Site(fresh)
+def site(fresh_web1: Lab) -> Site:
+    return Site(fresh_web1)
 
 
 def robbed(site: Site) -> None:

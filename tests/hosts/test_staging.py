@@ -142,9 +142,9 @@ def network(tmp_path: Path) -> Iterator[Network]:
 
 
 @pytest.fixture
-def talk(fresh: Lab, network: Network) -> Iterator[Talk]:
+def talk(fresh_web1: Lab, network: Network) -> Iterator[Talk]:
     """Talk to web1 as its user `deploy`, who becomes root."""
-    link = connect(place_of(fresh.hosts["web1"]), agentzip.build(), network)
+    link = connect(place_of(fresh_web1.hosts["web1"]), agentzip.build(), network)
     wire = link.open()
     yield Talk(link, wire)
     wire.close()

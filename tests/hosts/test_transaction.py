@@ -65,8 +65,8 @@ class Site(AgentHost):
 
 
 @pytest.fixture
-def site(fresh: Lab) -> Site:
-    return Site(fresh)
+def site(fresh_web1: Lab) -> Site:
+    return Site(fresh_web1)
 
 
 def test_a_deploy_an_upgrade_and_a_rollback_serve_what_they_say(site: Site) -> None:

@@ -264,10 +264,10 @@ def test_sudo_that_refuses_is_told_apart(
     assert "sentinel" not in f"{error} {error.evidence} {error.hint}"
 
 
-def test_a_wrong_password_is_offered_once(fresh: Lab, network: Network) -> None:
-    place = at(fresh.hosts["web1"], user="pwsudo", become_password=Secret("wrong"))
+def test_a_wrong_password_is_offered_once(fresh_web1: Lab, network: Network) -> None:
+    place = at(fresh_web1.hosts["web1"], user="pwsudo", become_password=Secret("wrong"))
     refusal(network, place)
-    log = fresh.run("web1", "journalctl", "-t", "sudo", "--no-pager").stdout
+    log = fresh_web1.run("web1", "journalctl", "-t", "sudo", "--no-pager").stdout
     assert log.count("authentication failure") <= 1
     assert "3 incorrect" not in log
 
@@ -278,29 +278,29 @@ def test_without_become_a_user_who_is_not_root_is_told_so(lab: Lab, network: Net
     assert "ansible_become" in error.hint
 
 
-def test_a_missing_sudo_is_told(fresh: Lab, network: Network) -> None:
-    fresh.run("web1", "mv", "/usr/bin/sudo", "/usr/bin/sudo.away")
-    error = refusal(network, at(fresh.hosts["web1"]))
+def test_a_missing_sudo_is_told(fresh_web1: Lab, network: Network) -> None:
+    fresh_web1.run("web1", "mv", "/usr/bin/sudo", "/usr/bin/sudo.away")
+    error = refusal(network, at(fresh_web1.hosts["web1"]))
     assert error.code == "sudo-missing"
 
 
 # --- the agent's start -------------------------------------------------------------------------
 
 
-def test_a_missing_python_is_told(fresh: Lab, network: Network) -> None:
-    host = fresh.hosts["web1"]
+def test_a_missing_python_is_told(fresh_web1: Lab, network: Network) -> None:
+    host = fresh_web1.hosts["web1"]
     assert refusal(network, at(host, python="/opt/none/python3")).code == "python-missing"
-    fresh.run("web1", "sh", "-c", "rm -f /usr/bin/python3*")
+    fresh_web1.run("web1", "sh", "-c", "rm -f /usr/bin/python3*")
     assert refusal(network, at(host)).code == "python-missing"
 
 
 def test_an_old_python_is_told_unless_a_newer_one_lies_beside_it(
-    fresh: Lab, network: Network
+    fresh_web1: Lab, network: Network
 ) -> None:
     old = '#!/bin/sh\\nexec >&2\\necho "shipit: Python is too old: 3.6.9"\\nexit 1\\n'
     write = f"rm /usr/bin/python3; printf '{old}' > /usr/bin/python3; chmod 755 /usr/bin/python3"
-    fresh.run("web1", "sh", "-c", write)
-    host = fresh.hosts["web1"]
+    fresh_web1.run("web1", "sh", "-c", write)
+    host = fresh_web1.hosts["web1"]
     with talking(network, at(host)) as wire:
         assert "python 3." in said(wire)
     error = refusal(network, at(host, python="/usr/bin/python3"))
@@ -308,41 +308,43 @@ def test_an_old_python_is_told_unless_a_newer_one_lies_beside_it(
     assert "3.6.9" in error.what
 
 
-def test_a_talkative_login_shell_is_heard_out(fresh: Lab, network: Network) -> None:
-    host = fresh.hosts["web1"]
-    fresh.run("web1", "sh", "-c", "printf 'echo hello; printf no-newline\\n' > ~deploy/.bashrc")
+def test_a_talkative_login_shell_is_heard_out(fresh_web1: Lab, network: Network) -> None:
+    host = fresh_web1.hosts["web1"]
+    fresh_web1.run(
+        "web1", "sh", "-c", "printf 'echo hello; printf no-newline\\n' > ~deploy/.bashrc"
+    )
     with talking(network, at(host)) as wire:
         assert "uid 0" in said(wire)
-    fresh.run("web1", "sh", "-c", "echo 'yes chatter | head -c 900000' > ~deploy/.bashrc")
+    fresh_web1.run("web1", "sh", "-c", "echo 'yes chatter | head -c 900000' > ~deploy/.bashrc")
     assert refusal(network, at(host)).code == "login-shell-noise"
 
 
-def test_a_login_shell_that_lets_nobody_in_is_told(fresh: Lab, network: Network) -> None:
-    fresh.run("web1", "usermod", "-s", "/usr/sbin/nologin", "deploy")
-    error = refusal(network, at(fresh.hosts["web1"]))
+def test_a_login_shell_that_lets_nobody_in_is_told(fresh_web1: Lab, network: Network) -> None:
+    fresh_web1.run("web1", "usermod", "-s", "/usr/sbin/nologin", "deploy")
+    error = refusal(network, at(fresh_web1.hosts["web1"]))
     assert error.code == "agent-not-started"
     assert "not available" in error.evidence
 
 
-def test_an_agent_that_cannot_be_written_says_where(fresh: Lab, network: Network) -> None:
-    fresh.run(
+def test_an_agent_that_cannot_be_written_says_where(fresh_web1: Lab, network: Network) -> None:
+    fresh_web1.run(
         "web1", "sh", "-c", "mkdir -p /var/lib/shipit; mount -t tmpfs -o ro x /var/lib/shipit"
     )
-    error = refusal(network, at(fresh.hosts["web1"]))
-    fresh.run("web1", "umount", "-l", "/var/lib/shipit")
+    error = refusal(network, at(fresh_web1.hosts["web1"]))
+    fresh_web1.run("web1", "umount", "-l", "/var/lib/shipit")
     assert error.code == "agent-not-installed"
     assert "/var/lib/shipit" in error.what
     assert "read-only" in error.hint
 
 
-def test_a_damaged_agent_on_the_host_is_replaced(fresh: Lab, network: Network) -> None:
-    host = fresh.hosts["web1"]
+def test_a_damaged_agent_on_the_host_is_replaced(fresh_web1: Lab, network: Network) -> None:
+    host = fresh_web1.hosts["web1"]
     path = f"/var/lib/shipit/agent/{AGENT.sha256}.pyz"
-    fresh.run("web1", "sh", "-c", f"mkdir -p /var/lib/shipit/agent; echo junk > {path}")
+    fresh_web1.run("web1", "sh", "-c", f"mkdir -p /var/lib/shipit/agent; echo junk > {path}")
     with talking(network, at(host)) as wire:
         assert "uid 0" in said(wire)
-    assert sha256(fresh.read("web1", path)).hexdigest() == AGENT.sha256
-    assert fresh.run("web1", "stat", "-c", "%a %U", path).stdout == "600 root\n"
+    assert sha256(fresh_web1.read("web1", path)).hexdigest() == AGENT.sha256
+    assert fresh_web1.run("web1", "stat", "-c", "%a %U", path).stdout == "600 root\n"
 
 
 def test_an_agent_that_ends_with_an_error_is_quoted(lab: Lab, network: Network) -> None:
@@ -570,9 +572,9 @@ def arrived(wire: Wire) -> dict[str, str]:
 
 @pytest.mark.parametrize("rtt", [0.0, 0.05])
 def test_bulk_arrives_whole_over_one_channel_and_several(
-    fresh: Lab, network: Network, tmp_path: Path, rtt: float
+    fresh_web1: Lab, network: Network, tmp_path: Path, rtt: float
 ) -> None:
-    host = fresh.hosts["web1"]
+    host = fresh_web1.hosts["web1"]
     files = files_of(tmp_path, 0, 1, bulk.PART, bulk.PART + 1, 30_000_000)
     done: list[int] = []
     with Relay(host.address, rtt=rtt) as relay:
@@ -591,12 +593,12 @@ def test_bulk_arrives_whole_over_one_channel_and_several(
 
 
 def test_a_low_max_sessions_sends_all_over_the_control_channel(
-    fresh: Lab, network: Network, tmp_path: Path
+    fresh_web1: Lab, network: Network, tmp_path: Path
 ) -> None:
-    fresh.run(
+    fresh_web1.run(
         "web1", "sh", "-c", "echo MaxSessions 1 >> /etc/ssh/sshd_config; systemctl restart ssh"
     )
-    host = fresh.hosts["web1"]
+    host = fresh_web1.hosts["web1"]
     files = files_of(tmp_path, 20_000_000)
     with Relay(host.address, rtt=0.1) as relay:
         place = at(host, address="127.0.0.1", port=relay.port)
@@ -609,11 +611,11 @@ def test_a_low_max_sessions_sends_all_over_the_control_channel(
 
 
 def test_a_full_disk_ends_the_bulk_with_its_own_words(
-    fresh: Lab, network: Network, tmp_path: Path
+    fresh_web1: Lab, network: Network, tmp_path: Path
 ) -> None:
-    host = fresh.hosts["web1"]
+    host = fresh_web1.hosts["web1"]
     mount = "mkdir -p /var/lib/shipit; mount -t tmpfs -o size=8m tmpfs /var/lib/shipit"
-    fresh.run("web1", "sh", "-c", mount)
+    fresh_web1.run("web1", "sh", "-c", mount)
     with Relay(host.address, rtt=0.1) as relay:
         place = at(host, address="127.0.0.1", port=relay.port)
         link = connect(place, agentzip.build(), network)
@@ -621,7 +623,7 @@ def test_a_full_disk_ends_the_bulk_with_its_own_words(
         with pytest.raises(HostError) as caught:
             ship(link, wire, files_of(tmp_path, 40_000_000), lambda _: None)
         link.close()
-    fresh.run("web1", "umount", "-l", "/var/lib/shipit")
+    fresh_web1.run("web1", "umount", "-l", "/var/lib/shipit")
     assert caught.value.code == "disk-full"
 
 

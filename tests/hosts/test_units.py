@@ -98,11 +98,11 @@ def texts(tmp_path: Path) -> ReleaseTexts:
 
 
 @pytest.fixture
-def installed(fresh: Lab, texts: ReleaseTexts) -> Lab:
+def installed(fresh_web1: Lab, texts: ReleaseTexts) -> Lab:
     """Lay the release out on web1 as the agent does, with a venv that is the system's Python."""
 
     def run(*argv: str, given: str | None = None) -> None:
-        done = fresh.run("web1", *argv, input=given)
+        done = fresh_web1.run("web1", *argv, input=given)
         assert done.returncode == 0, done.stderr
 
     run("useradd", "--system", "--user-group", "demoapp")
@@ -116,7 +116,7 @@ def installed(fresh: Lab, texts: ReleaseTexts) -> Lab:
     run("chmod", "0700", f"{RELEASE.path}/env")
     run("sh", "-c", f"cp {RELEASE.path}/units/* /etc/systemd/system")
     run("systemctl", "daemon-reload")
-    return fresh
+    return fresh_web1
 
 
 def test_systemd_verifies_every_unit(installed: Lab, texts: ReleaseTexts) -> None:
