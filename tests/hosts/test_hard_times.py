@@ -21,7 +21,7 @@ from patience import until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 PATIENCE = 120.0  # seconds
 LEFT = ("commit", 2)  # a step, and how often Ctrl-C
@@ -51,6 +51,16 @@ REVIVE = (
     "systemctl -q is-failed tinyapp-web.socket && systemctl reset-failed 'tinyapp-web.*'"
     " && systemctl start tinyapp-web.socket; true"
 )
+
+
+@pytest.fixture
+def onward(deployed: Site) -> Iterator[Site]:
+    """The same; that nothing blocks is seen by the next test, whose deploy has to get on.
+
+    The last ones of this module are tests of `site`, which sees to it itself.
+    """
+    yield deployed
+    deployed.settle()
 
 
 def serving(site: Site, host: str) -> str:
@@ -153,30 +163,30 @@ def test_a_service_that_dies_about_when_its_gate_passes_leaves_one_release(
 
 
 @pytest.mark.parametrize("step", ["smoke", "check"])
-def test_an_sshd_that_is_restarted_meanwhile_does_not_matter(site: Site, step: str) -> None:
-    process, before = held(site, step)
+def test_an_sshd_that_is_restarted_meanwhile_does_not_matter(onward: Site, step: str) -> None:
+    process, before = held(onward, step)
     for host in HOSTS:
-        site.scene.sh(host, "systemctl restart ssh.service")
-    let_go(site)
+        onward.scene.sh(host, "systemctl restart ssh.service")
+    let_go(onward)
     done = ended(process, before)
     assert done.status == 0, done.said
-    assert settled(site) == [f"1.0.{site.number}"] * 2
+    assert settled(onward) == [f"1.0.{onward.number}"] * 2
 
 
 @pytest.mark.parametrize("step", ["smoke", "check"])
 def test_a_killed_session_of_sshd_leaves_the_old_release_and_names_the_host(
-    site: Site, step: str
+    onward: Site, step: str
 ) -> None:
-    process, before = held(site, step, confirm_timeout="3s")
+    process, before = held(onward, step, confirm_timeout="3s")
     for host in HOSTS:
-        site.scene.sh(host, "pkill -KILL -f '^sshd: [a-z]+'")
+        onward.scene.sh(host, "pkill -KILL -f '^sshd: [a-z]+'")
     done = ended(process, before)
     assert done.status not in (0, 1), done.said
     told = problems(done)
     assert {each["host"] for each in told} == set(HOSTS)
     assert all(each["code"] and each["hint"] for each in told), told
-    let_go(site)
-    assert settled(site) == [site.runs] * 2
+    let_go(onward)
+    assert settled(onward) == [onward.runs] * 2
 
 
 def held(site: Site, step: str, **changes: object) -> tuple[subprocess.Popen[str], list[str]]:
@@ -204,6 +214,34 @@ def rival(deployed: Site, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return Scene.set(tmp_path_factory.mktemp("rival"), deployed.lab)
 
 
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [
+        *((step, 1) for step in STEPS),
+        *((step, 2) for step in ("build", "activate", "check", "commit")),
+    ],
+)
+def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
+    onward: Site, step: str, times: int
+) -> None:
+    tried = {"services": {"web": {**WEB, "handover": "overlap"}}}  # else there is no trial
+    onward.wants(confirm_timeout="5s", **(tried if step == "trial" else {}))
+    process = onward.scene.start("deploy", "--json")
+    onward.undo.callback(stopped, process)
+    before = heard(process, all_in(step, HOSTS[:1]))
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)  # two signals at once are one
+    done = ended(process, before)
+    new, old = f"1.0.{onward.number}", onward.runs
+    versions = settled(onward)
+    # A second one amid the commits leaves each host to itself.
+    whole = [[old] * 2, [new] * 2, *([[old, new], [new, old]] if (step, times) == LEFT else [])]
+    assert versions in whole, done.said
+    assert done.status == 130 or (done.status, versions) == (0, [new] * 2), done.said
+    assert "Traceback" not in done.said
+
+
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_of_two_controllers_at_once_each_wins_whole_or_is_told_who_is_in_its_way(
     site: Site, rival: Scene, seed: int
@@ -229,31 +267,3 @@ def test_of_two_controllers_at_once_each_wins_whole_or_is_told_who_is_in_its_way
     now = settled(site)
     assert now[0] == now[1]
     assert now[0] in (won or [old])
-
-
-@pytest.mark.parametrize(
-    ("step", "times"),
-    [
-        *((step, 1) for step in STEPS),
-        *((step, 2) for step in ("build", "activate", "check", "commit")),
-    ],
-)
-def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
-    site: Site, step: str, times: int
-) -> None:
-    tried = {"services": {"web": {**WEB, "handover": "overlap"}}}  # else there is no trial
-    site.wants(confirm_timeout="5s", **(tried if step == "trial" else {}))
-    process = site.scene.start("deploy", "--json")
-    site.undo.callback(stopped, process)
-    before = heard(process, all_in(step, HOSTS[:1]))
-    for _ in range(times):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.05)  # two signals at once are one
-    done = ended(process, before)
-    new, old = f"1.0.{site.number}", site.runs
-    versions = settled(site)
-    # A second one amid the commits leaves each host to itself.
-    whole = [[old] * 2, [new] * 2, *([[old, new], [new, old]] if (step, times) == LEFT else [])]
-    assert versions in whole, done.said
-    assert done.status == 130 or (done.status, versions) == (0, [new] * 2), done.said
-    assert "Traceback" not in done.said
