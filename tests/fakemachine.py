@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipit.agent import files
+from shipit.agent.answer import Answer, Headers
 from shipit.agent.contents import lasting
 from shipit.agent.failures import Refused
-from shipit.agent.host import QUICK, Answer, Headers, UnitView
+from shipit.agent.host import QUICK, UnitView
 from shipit.agent.process import Done
 from shipit.agent.protocol import Failure
 

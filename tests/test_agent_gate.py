@@ -10,14 +10,16 @@ from fakemachine import Machine
 from fakestory import Story, manifest, put
 from shipit.agent import gate
 from shipit.agent.advice import advice
+from shipit.agent.answer import Answer
 from shipit.agent.contents import Check, Gate, Manifest
 from shipit.agent.failures import Refused
-from shipit.agent.host import Answer, UnitView
 from shipit.agent.protocol import Failure, Probed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from shipit.agent.host import UnitView
 
 HTTP = Check("http", "http://127.0.0.1:8000/healthz", json={"version": "2"})
 

@@ -10,8 +10,8 @@ import pytest
 
 from fakestory import Story, manifest, put
 from shipit.agent import files, journal, ledger, releases, transaction
+from shipit.agent.answer import Answer
 from shipit.agent.contents import EnvDigest
-from shipit.agent.host import Answer
 from shipit.agent.journal import Journal
 from shipit.agent.machine import State
 from shipit.agent.protocol import (

@@ -2,8 +2,8 @@
 
 from urllib.parse import urlsplit
 
+from .answer import Answer
 from .contents import Check
-from .host import Answer
 
 REDIRECTS = (301, 302, 303, 307, 308)
 # Answers that another configuration changes, and time does not. A 404 may be of a service that has

@@ -13,9 +13,10 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import commands, evidence
 from .advice import advice, is_lasting
+from .answer import Answer
 from .contents import Check, Gate, Manifest
 from .failures import Refused
-from .host import Answer, Host, UnitView
+from .host import Host, UnitView
 from .paths import Paths
 from .protocol import Failure, Probed
 from .redaction import Redactor

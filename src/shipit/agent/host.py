@@ -9,9 +9,10 @@ releases) are not behind the port: tests use a real directory for them.
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Callable, Dict, Iterator, Protocol, Sequence, Tuple
 
 from . import files, process, processes, transient
+from .answer import Answer, Headers
 from .failures import Refused, from_os_error
 from .listeners import Endpoint
 from .process import Done
@@ -51,7 +52,6 @@ DRIVER_PROPERTIES = (
     "StartLimitBurst=60",
     "OOMScoreAdjust=-900",
 )
-Headers = Optional[Mapping[str, str]]
 OOM_POLICY = "OOMPolicy=continue"  # since systemd 243; earlier versions do so anyway
 
 
@@ -86,16 +86,6 @@ class UnitView:
         return self.active not in ("inactive", "failed")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back: an error in words, or the status and the beginning of the body."""
-
-    error: str = ""
-    status: int = 0
-    body: bytes = b""
-    location: str = ""  # where a redirect leads
-
-
 class Host(Protocol):
     """A machine. Raises Refused (with a code) where it can't even be asked."""
 
@@ -126,17 +116,17 @@ class Host(Protocol):
     def run_as(self, command: Command, *, timeout: float) -> Done:
         """Run a program of an app to its end, as its user and confined. No such user: Refused."""
 
-    def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> "Answer":
+    def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> Answer:
         """GET a URL without following redirects.
 
         `via`: where to connect instead of to the URL's own host: host:port, or a unix socket's
         path. `headers`: more of them; Host is also the name that TLS asks for.
         """
 
-    def tcp(self, address: str, port: int, *, timeout: float) -> "Answer":
+    def tcp(self, address: str, port: int, *, timeout: float) -> Answer:
         """Connect and close."""
 
-    def unix(self, path: str, *, timeout: float) -> "Answer":
+    def unix(self, path: str, *, timeout: float) -> Answer:
         """Connect to a unix socket and close."""
 
     def knock(self, at: Endpoint, unit: str) -> bool:
@@ -229,17 +219,17 @@ class RealHost:
                 _started(["systemctl", "stop", "--", unit], STOP_TIMEOUT)
         return done
 
-    def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> "Answer":
+    def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> Answer:
         from . import probes  # noqa: PLC0415 - see its docstring
 
         return probes.get(url, timeout, via, headers)
 
-    def tcp(self, address: str, port: int, *, timeout: float) -> "Answer":
+    def tcp(self, address: str, port: int, *, timeout: float) -> Answer:
         from . import probes  # noqa: PLC0415 - see its docstring
 
         return probes.tcp(address, port, timeout)
 
-    def unix(self, path: str, *, timeout: float) -> "Answer":
+    def unix(self, path: str, *, timeout: float) -> Answer:
         from . import probes  # noqa: PLC0415 - see its docstring
 
         return probes.unix(path, timeout)

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Callable, Iterator, Mapping
 from urllib.parse import SplitResult, urlsplit
 
-from .host import Answer, Headers
+from .answer import Answer, Headers
 
 BODY_LIMIT = 256 * 1024  # bytes read of an answer; a health check says what it has to say in that
 LOCATION_LIMIT = 300  # characters of where a redirect leads
