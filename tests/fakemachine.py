@@ -24,6 +24,7 @@ from shipit.agent.protocol import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from shipit.agent.handing import Move
     from shipit.agent.listeners import Endpoint
     from shipit.agent.paths import Paths
     from shipit.agent.transient import Command
@@ -117,6 +118,7 @@ class Machine:
     is_booting: bool = False
     starts: int = 0
     started: list[str] = field(default_factory=list)  # names of units
+    owners: dict[str, tuple[int, int]] = field(default_factory=dict)  # of directories
     refuses: str = ""  # a setting that systemd does not take in a unit
 
     # --- faults ----------------------------------------------------------------------------------
@@ -343,6 +345,17 @@ class Machine:
             Path(link).symlink_to(target)
 
         self._disk(f"point {Path(link).name} at {target}", link, effect)
+
+    def owner(self, path: str) -> tuple[int, int] | None:
+        return self.owners.get(path)
+
+    def hand_over(self, move: Move, *, lenient: bool) -> None:
+        def effect() -> None:
+            givers = [(giver.uid, giver.gid) for giver in move.givers]
+            if self.owners.get(move.path) in givers:
+                self.owners[move.path] = (move.taker.uid, move.taker.gid)
+
+        self._disk(f"hand over {move.path}", move.path, effect)
 
     # --- clocks ----------------------------------------------------------------------------------
 

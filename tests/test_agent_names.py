@@ -49,6 +49,12 @@ def test_they_become_the_units_own_user_s(text: str, user: str) -> None:
     assert [each.user for each in names.wanted({"units/demo-web.service": text})] == [user]
 
 
+def test_they_become_the_units_own_group_s() -> None:
+    text = "[Service]\nStateDirectory=demo\nUser=web\nGroup=%p\n"
+    (found,) = names.wanted({"units/demo-web.service": text})
+    assert (found.user, found.group, found.kind) == ("web", "demo-web", "StateDirectory")
+
+
 def test_the_rendered_files_of_a_release_are_no_units() -> None:
     assert names.wanted({"files/x.service": "[Service]\nStateDirectory=demo\n"}) == ()
 

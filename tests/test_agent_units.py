@@ -16,7 +16,7 @@ NIGHTLY = Unit("a-nightly.service", "nightly", start=False, watched=False, stop_
 TIMER = Unit("a-nightly.timer", "nightly", start=True, watched=False, stop_timeout=1)
 ALL = (SOCKET, WEB, WORKER, NIGHTLY, TIMER)
 TEXTS = {unit.name: f"[Unit]\n# {unit.name}\n[Install]\nWantedBy=x\n" for unit in ALL}
-NOTHING = Actions((), False, (), (), (), (), (), False, (), (), (), (), (), (), ())
+NOTHING = Actions((), False, (), (), (), (), (), False, (), (), (), (), (), (), (), ())
 
 
 def up(unit: Unit, **changes: object) -> UnitView:
@@ -253,3 +253,14 @@ def test_instances_that_restart_do_so_one_after_another() -> None:
 )
 def test_the_units_of_a_service_in_all_releases_are_of_one_family(name: str) -> None:
     assert family(name) == "a-web"
+
+
+def test_what_no_socket_wakes_is_stopped_before_its_directories_change_hands() -> None:
+    views = {NIGHTLY.name: up(NIGHTLY, active="activating")}
+    everything = scene(SOCKET, WEB, WORKER, TIMER)
+    at_work = replace(everything, views={**everything.views, **views})
+    assert decide(ALL, TEXTS, (), at_work).quiet == ()
+    changing = replace(at_work, hands_over=True)
+    assert decide(ALL, TEXTS, (), changing).quiet == names(TIMER, WORKER, NIGHTLY)
+    back = replace(changing, untouched=frozenset(names(WORKER)), going_back=True)
+    assert decide(ALL, TEXTS, (), back).quiet == names(TIMER, NIGHTLY)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from shipit.agent import bootunit, transient, trial
+from shipit.agent import apart, bootunit, transient, trial
 from shipit.agent.host import DRIVER_PROPERTIES
 from shipit.agent.paths import Paths
 from shipit.doctor import OLDEST_SYSTEMD
@@ -35,18 +35,20 @@ _UP_TO_240 = """
     RequiresMountsFor Restart RestartSec RestrictAddressFamilies RestrictNamespaces RestrictRealtime
     RuntimeDirectory RuntimeDirectoryPreserve Service SocketGroup SocketMode SocketUser Sockets
     StartLimitBurst StartLimitIntervalSec StateDirectory SyslogIdentifier SystemCallArchitectures
-    SystemCallErrorNumber SystemCallFilter TimeoutStartSec TimeoutStopSec Type UMask Unit User
-    WantedBy WorkingDirectory
+    SystemCallErrorNumber SystemCallFilter TemporaryFileSystem TimeoutStartSec TimeoutStopSec Type
+    UMask Unit User WantedBy WorkingDirectory
     AmbientCapabilities IgnoreSIGPIPE KillSignal LogLevelMax OOMScoreAdjust RestartForceExitStatus
 """
 OLD = set(_UP_TO_240.split())
 
 
 def written() -> set[str]:
-    """Return the directives of the templates, of a trial's socket and of the boot unit."""
+    """Return the directives of the templates, of a trial and of the boot unit."""
     templates = (HERE.parent / "templates").glob("*.j2")
     boot = bootunit.texts(Paths("demo", "/opt/demo"), ["python3"], ["demo-web.service"])
-    texts = [*(path.read_text() for path in templates if path.stem != "rehearsal"), trial.SOCKET]
+    own = apart.text("demo-web@trial.service", "[Service]\nStateDirectory=demo", lambda _: (1, 1))
+    texts = [path.read_text() for path in templates if path.stem != "rehearsal"]
+    texts += [trial.SOCKET, own]
     return {name for text in [*texts, *boot.values()] for name in DIRECTIVE.findall(text)}
 
 

@@ -15,6 +15,7 @@ from . import (
     journal,
     lease,
     ledger,
+    owners,
     prune,
     registry,
     releases,
@@ -73,7 +74,8 @@ def arm(stage: Stage, open_: Journal) -> Ended:
     argv, before = driver_argv(paths, open_, "recover"), steps.unit_names(previous)
     views = bootunit.arm(paths, host, bootunit.texts(paths, argv, waiting), before)
     untouched = {name: view.invocation for name, view in views.items() if view.is_up}
-    changes = {"untouched": untouched, "boot": host.boot_id(), "clean": False}
+    changes: Dict[str, Any] = {"untouched": untouched, "boot": host.boot_id(), "clean": False}
+    changes["handing"] = owners.moves(paths, host, wanted, open_.handing)
     if wanted.gate.bake and previous is not None:
         changes["before"] = soak.measured(host, previous, wanted.gate.bake)
     return Ended(changes=changes)
@@ -104,6 +106,8 @@ def activate(stage: Stage, open_: Journal) -> Ended:
         limit=steps.limit(wanted, previous),
         interrupted=lambda: _called_back(stage, open_),
         kept_up=steps.kept_up(previous),
+        moves=open_.handing,
+        is_rollback=open_.attempt.what == ROLLBACK,
     )
     steps.switch(paths, host, to)
     return Ended(changes={"began": began})
@@ -311,6 +315,7 @@ def _way_back(
         limit=steps.limit(previous, failed),
         interrupted=lambda: None,
         kept_up=steps.kept_up(failed),
+        moves=owners.moves(paths, host, previous, open_.handing),
         going_back=True,
     )
 

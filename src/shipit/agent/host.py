@@ -6,6 +6,7 @@ nothing: what an answer means is its caller's business. The agent's own files (j
 releases) are not behind the port: tests use a real directory for them.
 """
 
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Callable, Dict, Iterator, Protocol, Sequence, Tuple
 from . import files, process, processes, transient
 from .answer import Answer, Headers
 from .failures import Refused, from_os_error
+from .handing import Move
 from .listeners import Endpoint
 from .process import Done
 from .protocol import Failure
@@ -21,6 +23,7 @@ from .transient import Command
 
 QUICK = 30.0  # seconds; for what asks systemd and waits for no unit
 STOP_TIMEOUT = 10.0  # seconds; what is killed at once needs far less
+HAND_OVER = 600.0  # seconds for one directory; a million files take about 20
 ANSWER_LIMIT = 1024 * 1024  # bytes of what systemd says of units: hundreds of bytes of each
 JOURNAL_SYNC = 5.0  # seconds; a log without its last lines is better than none
 MICROSECONDS = 1_000_000
@@ -150,6 +153,12 @@ class Host(Protocol):
     def point(self, link: str, target: str) -> None:
         """Make a symlink point elsewhere by rename(2)."""
 
+    def owner(self, path: str) -> Optional[Tuple[int, int]]:
+        """Return the user and the group of a directory, by number; None where there is none."""
+
+    def hand_over(self, move: Move, *, lenient: bool) -> None:
+        """Give a directory to its taker, with all in it that is the givers'; see `chowning`."""
+
     def booting(self) -> bool:
         """Whether the machine's boot has not ended yet."""
 
@@ -262,6 +271,18 @@ class RealHost:
 
     def point(self, link: str, target: str) -> None:
         files.point(link, target)
+
+    def owner(self, path: str) -> Optional[Tuple[int, int]]:
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_uid, status.st_gid
+
+    def hand_over(self, move: Move, *, lenient: bool) -> None:
+        from . import chowning  # noqa: PLC0415 - only a change of the user needs it
+
+        chowning.hand_over(move, timeout=HAND_OVER, lenient=lenient)
 
     def booting(self) -> bool:
         return self.systemctl("is-system-running").output.strip() in ("initializing", "starting")

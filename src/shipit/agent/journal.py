@@ -14,6 +14,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from . import files, lease, ledger, releases
 from .codec import from_json, parse
+from .handing import Move
 from .machine import State
 from .paths import Paths
 from .protocol import Attempt, Failure
@@ -57,6 +58,7 @@ class Journal:
     before: Dict[str, Measure] = field(default_factory=dict)  # of the previous release's services
     # units that an earlier, stuck transaction may have left, or a release without a manifest
     strays: Tuple[str, ...] = ()
+    handing: Tuple[Move, ...] = ()  # directories that change hands in the switch
     agent: str = ""  # the zip that drives it
     python: str = ""
     confirm: str = "controller"  # or "host"

@@ -165,6 +165,11 @@ class Wanted:
     setting: str  # LogsDirectory=demo
     unit: str
     user: str  # "" where systemd makes one up (DynamicUser=)
+    group: str = ""  # "" for the user's own
+
+    @property
+    def kind(self) -> str:
+        return self.setting.partition("=")[0]
 
 
 def _directories(named: Named) -> Iterator[Failure]:
@@ -214,12 +219,13 @@ def _own_directories(named: Named) -> Set[str]:
 def wanted(texts: Mapping[str, str], top: str = "") -> Tuple[Wanted, ...]:
     """Return the directories that the services with these texts would be given."""
     return tuple(
-        Wanted(f"{top}{DIRECTORIES[key]}/{path}", f"{key}={path}", unit, user)
+        Wanted(f"{top}{DIRECTORIES[key]}/{path}", f"{key}={path}", unit, user, group)
         for name, text in sorted(texts.items())
         if name.endswith(".service") and not name.startswith("files/")
         for unit in [name.rpartition("/")[2]]
         for settings in [unittext.settings(text, "Service")]
         for user in [_user(settings, unit)]
+        for group in [_expanded(unittext.last(settings, "Group"), unit)]
         for key in DIRECTORIES
         for word in _words(settings.get(key, ()), unit)
         for path in [word.partition(":")[0].strip("/")]

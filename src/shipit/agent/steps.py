@@ -13,6 +13,7 @@ from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
 from . import files, releases
 from .contents import Manifest
 from .gate import Interrupted
+from .handing import Move
 from .host import QUICK, Host, UnitView
 from .paths import Paths
 from .starting import Starting, ask
@@ -33,7 +34,14 @@ class Switch:
     limit: float  # seconds for one call of systemd: see units.call_limit
     interrupted: Interrupted
     kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
+    moves: Tuple[Move, ...] = ()  # directories that change hands
     going_back: bool = False
+    is_rollback: bool = False
+
+    @property
+    def is_way_back(self) -> bool:
+        """Whether it leads to a release that has run before, whatever this one has left."""
+        return self.going_back or self.is_rollback
 
 
 def unit_names(*manifests: Optional[Manifest]) -> Tuple[str, ...]:
@@ -67,6 +75,9 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
     texts, actions = _planned(paths, host, to)
     starting = _starting(paths, host, to)
     _install(paths, host, texts, actions)
+    if to.moves:
+        _ask_for(host, "stop", actions.quiet, to.step, starting.limit)
+        _hand_over(host, to)
     if actions.reload_first:
         ask(host, "daemon-reload", to.step)
     _ask_for(host, "stop", actions.retire, to.step, starting.limit)
@@ -128,6 +139,7 @@ def put_on_disk(paths: Paths, host: Host, to: Switch) -> None:
     """
     texts, actions = _planned(paths, host, to)
     _install(paths, host, texts, actions)
+    _hand_over(host, to)
     if actions.disable:
         host.systemctl("stop --no-block", actions.disable)  # takes back a queued start
     _put_on_disk(paths, host, to, actions)
@@ -137,7 +149,14 @@ def _planned(paths: Paths, host: Host, to: Switch) -> Tuple[Dict[str, str], Acti
     names = list(dict.fromkeys([*unit_names(to.wanted), *to.others]))
     texts = texts_of(paths, to.wanted) if to.wanted else {}
     installed = releases.installed_texts(paths, names)
-    scene = Scene(installed, host.show(names), to.untouched, to.kept_up, going_back=to.going_back)
+    scene = Scene(
+        installed,
+        host.show(names),
+        to.untouched,
+        to.kept_up,
+        going_back=to.going_back,
+        hands_over=bool(to.moves),
+    )
     units = to.wanted.units if to.wanted else ()
     return texts, decide(units, texts, to.others, scene)
 
@@ -170,6 +189,15 @@ def restore_texts(paths: Paths, running: Manifest) -> None:
 def _install(paths: Paths, host: Host, texts: Dict[str, str], actions: Actions) -> None:
     for name in actions.write:
         host.install(os.path.join(paths.units, name), texts[name])
+
+
+def _hand_over(host: Host, to: Switch) -> None:
+    """Give the app's directories to the user of the release that is about to be started.
+
+    Before any unit of it may be: systemd would do the same to every file with a name there.
+    """
+    for move in to.moves:
+        host.hand_over(move, lenient=to.is_way_back)
 
 
 def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None:

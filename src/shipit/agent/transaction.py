@@ -78,6 +78,7 @@ def begin(
         fresh=fresh,
         attempt=attempt,
         strays=(*strays, *releases.units_without_manifest(paths, previous)),
+        handing=before.handing if before else (),
     )
     registry.register(paths, begun=release if fresh else "")
     releases.hide_manifests(paths)

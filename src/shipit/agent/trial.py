@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
-from . import gate, listeners, releases
+from . import apart, gate, listeners, releases
 from .contents import Check, Manifest, Unit
 from .gate import Emit, Interrupted
 from .host import Host
@@ -104,7 +104,9 @@ def _lay(paths: Paths, host: Host, wanted: Manifest, opened: List[Door]) -> None
     for door in opened:
         text = SOCKET.format(listen=door.private, service=door.service.name)
         host.install(os.path.join(paths.runtime_units, door.socket), text)
-        host.install(os.path.join(paths.runtime_units, door.service.name), texts[door.service.name])
+        name = door.service.name
+        text = apart.text(name, texts[name], host.owner)
+        host.install(os.path.join(paths.runtime_units, name), text)
     ask(host, "daemon-reload", STEP)
 
 

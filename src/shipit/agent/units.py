@@ -27,6 +27,7 @@ class Scene:
     untouched: AbstractSet[str]  # run already as the wanted release has them
     kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
     going_back: bool = False
+    hands_over: bool = False  # directories get another owner
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Actions:
     handovers: Tuple[Handover, ...]
     leaving: Tuple[str, ...]  # disable and remove, when they have handed over
     timers: Tuple[str, ...]  # restart in the end
+    quiet: Tuple[str, ...]  # stop first of all, as their directories are about to change hands
 
 
 def decide(
@@ -98,6 +100,7 @@ def decide(
         handovers=handovers,
         leaving=leaving,
         timers=tuple(name for name in begin if is_timer(name) and name not in held),
+        quiet=tuple(_quiet(alone, scene)) if scene.hands_over else (),
     )
 
 
@@ -134,6 +137,14 @@ def _waking(wanted: Dict[str, Unit], retired: List[str], scene: Scene) -> Set[st
     families = {family(name) for name in retired if _is_service(name)}
     sockets = filter(_is_socket, wanted)
     return {name for name in sockets if family(name) in families and scene.views[name].is_up}
+
+
+def _quiet(alone: Set[str], scene: Scene) -> List[str]:
+    """Return what is up and can be stopped for good, as no socket starts it again; timers first."""
+    up = [name for name, view in scene.views.items() if view.is_up and name not in alone]
+    behind = {family(name) for name, view in scene.views.items() if _is_socket(name) and view.is_up}
+    services = [name for name in up if _is_service(name) and family(name) not in behind]
+    return [*filter(is_timer, up), *services]
 
 
 def _beginning(wanted: Dict[str, Unit], alone: Set[str], scene: Scene) -> Dict[str, List[str]]:
