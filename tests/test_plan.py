@@ -305,6 +305,17 @@ def test_another_gate_is_told() -> None:
     assert compare("web1", Wanted(changed, texts, {}), facts(changed)).notes == ()
 
 
+def test_another_user_is_told() -> None:
+    made = replace(manifest(), user="demoapp")
+    changed = replace(made, id="1.2.3-00000009", user="other")
+    texts = {f"units/{unit.name}": "" for unit in made.units}
+    (note,) = compare("web1", Wanted(changed, texts, {}), facts(made)).notes
+    assert note.startswith("the services' user changes from demoapp to other")
+    adopted = replace(made, adopted="")
+    notes = compare("web1", Wanted(changed, texts, {}), facts(adopted)).notes
+    assert not any("user changes" in note for note in notes)
+
+
 def test_an_env_file_that_was_changed_on_the_host_is_put_right() -> None:
     made = manifest()
     texts = {f"units/{unit.name}": "" for unit in made.units}

@@ -315,6 +315,12 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
         yield facts.recovered
     if facts.current and facts.current.gate != new.gate:
         yield "what a release needs to count as healthy (`health:`) changes"
+    old = _ours(facts)
+    if old and old.user != new.user:
+        yield (
+            f"the services' user changes from {old.user} to {new.user}: their directories and"
+            " shared/ are handed over in the switch (docs/handover.md), and a trial has empty ones"
+        )
     if facts.current and facts.current.adopted is not None:
         yield f"first release on this host: a failure leaves `current` at {facts.current.adopted}"
     elif facts.current is None and not facts.drift:
