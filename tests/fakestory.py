@@ -7,6 +7,7 @@ that starts a dead driver again, the boot, the controller that gives the verdict
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def manifest(
 ) -> Manifest:
     return Manifest(
         id=release, app=paths.app, version=release, root=paths.root, user="root",
-        interpreter="python3", installer="uv", installer_wheel=TOOL,
+        interpreter=sys.executable, installer="uv", installer_wheel=TOOL,
         app_wheel=replace(TOOL, sha256=release.ljust(64, "0")),
         units=units(worker=worker, overlaps=release if overlaps else ""),
         wheels=(), requirements="", bundle="", texts=(), env=(),
@@ -108,8 +109,9 @@ def put_venv(venv: str) -> None:
     python, record = Path(venv, "bin/python"), Path(venv, f"{PACKAGES}/{RECORD}")
     for path in (python, record):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    python.chmod(0o755)
+    record.touch()
+    if not python.is_symlink():
+        python.symlink_to(sys.executable)
     Path(venv, "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.2\n")
 
 
