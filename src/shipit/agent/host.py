@@ -10,7 +10,7 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, Protocol, Sequence, Tuple
+from typing import Callable, Dict, Iterator, Optional, Protocol, Sequence, Tuple
 
 from . import files, process, processes, transient
 from .answer import Answer, Headers
