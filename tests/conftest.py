@@ -22,12 +22,13 @@ SHARED = "tests/hosts/test_faults.py"
 # What keeps a worker busy for minutes, the longest first: begun late, it would be waited for.
 LONGEST = (
     "test_faults",
-    "test_bad_input",
     "test_suites",
     "test_hard_times",
     "test_locks",
-    "test_main_job",
+    "test_bad_input",
     "test_overlap",
+    "test_main_job",
+    "test_several_hosts",
     "test_disk",
 )
 
