@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PAIRS = int(os.environ.get("FAULTS", "0"))
 SEED = int(os.environ.get("FAULT_SEED", "0"))
 ONE = os.environ.get("FAULT_CASE", "")
-FEW = 4
+FEW = 2
 PATIENCE = 60.0  # seconds
 # Seconds that a return may take beside the lease and the service's start: held to by `make faults`.
 # On a machine that plays other tests at the same time it is not the host that is measured.
