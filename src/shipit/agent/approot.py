@@ -5,11 +5,10 @@ lies in it has to be the app's own: of another tool's or another app's root noth
 """
 
 import os
-import stat
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Iterator, List, Tuple
 
 from . import files, registry, releases, trust
-from .failures import Refused, existing
+from .failures import Refused
 from .paths import Paths
 from .protocol import Failure
 
@@ -45,9 +44,11 @@ def _failure(code: str, what: str, hint: str) -> Failure:
 
 
 def _untrusted(paths: Paths) -> Iterator[Failure]:
-    way = weaknesses(paths.root, paths.releases, paths.ledger)
+    way = trust.weaknesses(paths.root, paths.releases, paths.ledger)
     tops = [paths.release(name) for name in releases.listed(paths)]
-    below = set(weaknesses(*(path for top in tops for path in (top.top, top.manifest)))) - {*way}
+    below = set(trust.weaknesses(*(path for top in tops for path in (top.top, top.manifest)))) - {
+        *way
+    }
     if way or below:
         seen = "; ".join(map(str, [*way, *sorted(below)][:SHOWN]))
         what = f"the root {paths.root} can be changed by users other than root: {seen}"
@@ -55,41 +56,6 @@ def _untrusted(paths: Paths) -> Iterator[Failure]:
         if below:
             cures += [f"chown -R root {paths.releases}", f"chmod -R go-w {paths.releases}"]
         yield _failure("root-untrusted", what, " && ".join(cures))
-
-
-def weaknesses(*wanted: str) -> List[trust.Weakness]:
-    """Return everything that users other than root can change on the way to these paths.
-
-    In a sticky folder nobody can replace what belongs to root, but all can make what is missing.
-    """
-    seen: Dict[str, trust.Weakness] = {}
-
-    def look(path: str) -> Optional[trust.Entry]:
-        entry = trust.look(path)
-        return _pardoned(entry, is_known=path in seen) if entry else None
-
-    for path in wanted:
-        found = trust.weakness(path, look) or _open_end(path)
-        while found is not None and found.path not in seen:
-            seen[found.path] = found
-            found = trust.weakness(path, look) or _open_end(path)
-    return list(seen.values())
-
-
-def _pardoned(entry: trust.Entry, *, is_known: bool) -> trust.Entry:
-    sticky = stat.S_ISDIR(entry.mode) and entry.mode & stat.S_ISVTX
-    mode = entry.mode & ~trust.OTHERS_WRITE if sticky or is_known else entry.mode
-    # Whoever is not root (in a test) may trust itself.
-    own = is_known or entry.uid == os.geteuid()
-    return entry._replace(uid=0 if own else entry.uid, mode=mode)
-
-
-def _open_end(path: str) -> Optional[trust.Weakness]:
-    """Return the folder in which the path, or what is missing of it, could be made by others."""
-    last = existing(os.path.realpath(path))
-    status = os.stat(last)
-    is_open = stat.S_ISDIR(status.st_mode) and status.st_mode & trust.OTHERS_WRITE
-    return trust.Weakness(last, status.st_uid, status.st_mode) if is_open else None
 
 
 # --- where it is -------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import time
 from contextlib import ExitStack
 from typing import FrozenSet, Iterator, Optional
 
-from . import approot
+from . import trust
 from .failures import Refused
 from .handing import Move
 from .protocol import Failure
@@ -51,7 +51,7 @@ def hand_over(move: Move, *, timeout: float, lenient: bool) -> None:
 def _top(path: str) -> Optional[int]:
     """Open the directory; None where there is none, or where others could put one in its place."""
     real = os.path.realpath(path)
-    if approot.weaknesses(os.path.dirname(path), os.path.dirname(real)):
+    if trust.weaknesses(os.path.dirname(path), os.path.dirname(real)):
         return None  # it lies in another one of the app's, and is given with that
     try:
         return os.open(real, FOLDER | os.O_NOFOLLOW)

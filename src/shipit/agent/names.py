@@ -10,7 +10,7 @@ import pwd
 from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
-from . import accounts, approot, registry, releases, unittext
+from . import accounts, registry, releases, trust, unittext
 from .contents import Manifest
 from .host import Host
 from .paths import Paths
@@ -115,7 +115,7 @@ def _app_with(paths: Paths, unit: str) -> str:
     """Return the app on this host that has a unit, "" for none of ours."""
     for app, known in registry.others(paths).items():
         theirs = Paths(app, known.root, paths.var, paths.units)
-        if not approot.weaknesses(theirs.root, theirs.releases) and unit in ours(theirs):
+        if not trust.weaknesses(theirs.root, theirs.releases) and unit in ours(theirs):
             return app
     return ""
 

@@ -17,6 +17,7 @@ from . import (
     process,
     releases,
     store,
+    trust,
 )
 from .contents import Artifact, Manifest
 from .failures import Refused, existing
@@ -219,7 +220,7 @@ def _socket_folders(subject: Subject) -> Iterator[Failure]:
         folder = os.path.dirname(os.path.normpath(endpoint.path))
         if not endpoint.path:
             continue
-        seen = [str(each) for each in approot.weaknesses(folder)]
+        seen = [str(each) for each in trust.weaknesses(folder)]
         seen += [how for path, how in given.items() if f"{folder}/".startswith(f"{path}/")]
         if seen:
             what = f"users other than root can replace the socket {endpoint}: {seen[0]}"

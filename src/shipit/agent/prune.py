@@ -10,7 +10,7 @@ import shutil
 import time
 from typing import FrozenSet, Iterable, Iterator, List, Sequence, Set
 
-from . import approot, files, generations, layout, ledger, registry, releases, store, uvcache
+from . import files, generations, layout, ledger, registry, releases, store, trust, uvcache
 from .ledger import Entry
 from .paths import Paths
 
@@ -116,7 +116,7 @@ def _used_blobs(paths: Paths) -> Set[str]:
 def _apps(paths: Paths) -> Iterator[Paths]:
     yield paths
     for app, known in registry.others(paths).items():
-        if not approot.weaknesses(known.root, os.path.join(known.root, "releases")):
+        if not trust.weaknesses(known.root, os.path.join(known.root, "releases")):
             yield Paths(app, known.root, paths.var, paths.units)
 
 

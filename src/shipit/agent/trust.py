@@ -9,9 +9,10 @@ write shows in the group's bits of the mode. Starts no program and reads no cont
 import errno
 import os
 import stat
-from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import accounts
+from .failures import existing
 
 LINKS_AT_MOST = 40  # as many as the kernel follows
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -117,3 +118,38 @@ def way(path: str, look: Look) -> Iterator[Tuple[str, Entry]]:
 
 def _names(path: str) -> List[str]:
     return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def weaknesses(*wanted: str) -> List[Weakness]:
+    """Return everything that users other than root can change on the way to these paths.
+
+    In a sticky folder nobody can replace what belongs to root, but all can make what is missing.
+    """
+    seen: Dict[str, Weakness] = {}
+
+    def look(path: str) -> Optional[Entry]:
+        entry = look(path)
+        return _pardoned(entry, is_known=path in seen) if entry else None
+
+    for path in wanted:
+        found = weakness(path, look) or _open_end(path)
+        while found is not None and found.path not in seen:
+            seen[found.path] = found
+            found = weakness(path, look) or _open_end(path)
+    return list(seen.values())
+
+
+def _pardoned(entry: Entry, *, is_known: bool) -> Entry:
+    sticky = stat.S_ISDIR(entry.mode) and entry.mode & stat.S_ISVTX
+    mode = entry.mode & ~OTHERS_WRITE if sticky or is_known else entry.mode
+    # Whoever is not root (in a test) may trust itself.
+    own = is_known or entry.uid == os.geteuid()
+    return entry._replace(uid=0 if own else entry.uid, mode=mode)
+
+
+def _open_end(path: str) -> Optional[Weakness]:
+    """Return the folder in which the path, or what is missing of it, could be made by others."""
+    last = existing(os.path.realpath(path))
+    status = os.stat(last)
+    is_open = stat.S_ISDIR(status.st_mode) and status.st_mode & OTHERS_WRITE
+    return Weakness(last, status.st_uid, status.st_mode) if is_open else None
