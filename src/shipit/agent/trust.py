@@ -127,15 +127,15 @@ def weaknesses(*wanted: str) -> List[Weakness]:
     """
     seen: Dict[str, Weakness] = {}
 
-    def look(path: str) -> Optional[Entry]:
+    def look_again(path: str) -> Optional[Entry]:
         entry = look(path)
         return _pardoned(entry, is_known=path in seen) if entry else None
 
     for path in wanted:
-        found = weakness(path, look) or _open_end(path)
+        found = weakness(path, look_again) or _open_end(path)
         while found is not None and found.path not in seen:
             seen[found.path] = found
-            found = weakness(path, look) or _open_end(path)
+            found = weakness(path, look_again) or _open_end(path)
     return list(seen.values())
 
 
