@@ -42,6 +42,26 @@ What became of a host is `deployed` (in `releases`: `committed`), `returned` (`r
 `untouched`, `unchanged`, `unreachable`, `unknown` (lost after its switch: its lease decides) or
 `stuck`.
 
+## Mistakes
+
+In a pipe, a log of CI or a file, a mistake in what you wrote begins with `file:line:column`:
+
+    error: prod.yaml:9:1: unknown key 'keep_relases' [playbook-unknown-key]
+      did you mean 'keep_releases'?
+
+On a terminal it comes with the line itself:
+
+    error[playbook-unknown-key]: unknown key 'keep_relases'
+      --> prod.yaml:9:1
+      |
+    9 | keep_relases: …
+      | ^
+      help: did you mean 'keep_releases'?
+
+Of values, only those that are no secrets are shown: of a playbook's own keys, and of variables
+that say how to reach a host; `…` stands for any other. No line is shown of an env file, of
+`secrets:`, of what ansible-vault has encrypted, or with a word such as `password` or `token`.
+
 ## JSON
 
 With `--json`, standard output has one JSON object a line. Each has `event` and `time` (ISO 8601,

@@ -68,7 +68,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "drive": ("rollout", "fleet", "offers"),
     "use cases": ("deploy", "attach", "adopt", "look", "doctor"),
     "faces": parts(
-        "faces", "printable masking wording outlet board layout reports jsonlines console"
+        "faces",
+        "printable masking wording outlet board layout quoting frames reports jsonlines console",
     ),
     "rehearsal": (
         *parts("lab", "image claim machine"),

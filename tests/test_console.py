@@ -4,6 +4,7 @@ import io
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from shipit.faces.console import LiveTable, People
 from shipit.faces.layout import Grid, Line
 from shipit.faces.masking import Veil
 
+ROOT = Path(__file__).parents[1]
 FLEET = tuple(f"web{number:03}.example.com" for number in range(300))
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -221,6 +223,52 @@ def test_all_mistakes_of_a_person_are_told_with_their_places() -> None:
         "  services?\n"
         "error: p.yaml:9:5: expected a number [wrong-type]\n"
         "2 mistakes; nothing was touched\n"
+    )
+
+
+def test_on_a_terminal_a_mistake_is_shown_as_documented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+) -> None:
+    documented = (ROOT / "docs/cli.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    Path("prod.yaml").write_text("#\n" * 8 + "keep_relases: 0\n")
+    what, place = "unknown key 'keep_relases'", Place("prod.yaml", 9, 1)
+    hint = "did you mean 'keep_releases'?"
+    error = InputError(Mistake("playbook-unknown-key", what, place, hint))
+    for stream in (terminal, io.StringIO()):
+        People(io.StringIO(), stream, verbosity=0, veil=veil()).refuse(error)
+        said = CONTROL.sub("", stream.getvalue())
+        assert said.endswith("\n1 mistake; nothing was touched\n")
+        shown = said.splitlines()[:-1]
+        assert "\n".join(f"    {line}" for line in shown) in documented
+
+
+def test_on_a_terminal_each_mistake_of_a_file_has_its_line(
+    tmp_path: Path, terminal: Terminal
+) -> None:
+    file = tmp_path / "prod.yaml"
+    file.write_text(f"services:\nuser: {SECRET}\nkeep_releases: 0\n")
+    mistakes = [
+        Mistake("playbook-value", "one", Place(str(file), 3, 16), hosts=("web1",)),
+        Mistake("playbook-value", "two", Place(str(file), 2, 7)),
+        Mistake("playbook-value", f"three {SECRET}", Place(str(file)), "first\nsecond"),
+        Mistake("playbook-value", "four"),
+    ]
+    People(io.StringIO(), terminal, verbosity=0, veil=veil()).refuse(InputError(*mistakes))
+    assert CONTROL.sub("", terminal.getvalue()) == (
+        "error[playbook-value]: one, on web1\n"
+        f"  --> {file}:3:16\n"
+        "  |\n"
+        "3 | keep_releases: 0\n"
+        "  |                ^\n"
+        "error[playbook-value]: two\n"
+        f"  --> {file}:2:7\n"
+        "error[playbook-value]: three ***\n"
+        f"  --> {file}\n"
+        "  help: first\n"
+        "second\n"
+        "error[playbook-value]: four\n"
+        "4 mistakes; nothing was touched\n"
     )
 
 

@@ -45,12 +45,14 @@ class Mistake:
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
         hint = f"\n  {self.hint}" if self.hint else ""
-        return f"{where}{self.what}{self._on_hosts()} [{self.code}]{hint}"
+        return f"{where}{self.summary} [{self.code}]{hint}"
 
-    def _on_hosts(self) -> str:
+    @property
+    def summary(self) -> str:
+        """What is wrong, and on which hosts."""
         named, others = self.hosts[:NAMED_HOSTS], len(self.hosts) - NAMED_HOSTS
         more = f" and {others} more" if others > 0 else ""
-        return f", on {', '.join(named)}{more}" if named else ""
+        return self.what + (f", on {', '.join(named)}{more}" if named else "")
 
 
 class ShipitError(Exception):

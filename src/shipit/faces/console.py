@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from shipit.errors import HostError, InputError, ShipitError
+from shipit.errors import HostError, InputError, Mistake, ShipitError
 from shipit.events import (
     Event,
     HostFailed,
@@ -35,6 +35,7 @@ from shipit.events import (
 )
 from shipit.faces import reports, wording
 from shipit.faces.board import Board, Row
+from shipit.faces.frames import Sources
 from shipit.faces.layout import Line, Part, lines, plain, safe
 from shipit.faces.masking import masked
 from shipit.faces.outlet import Outlet
@@ -246,6 +247,7 @@ class People:
         kind: Callable[..., LiveTable | Lines] = LiveTable if self._out.is_terminal else Lines
         self._run = kind(self._out, verbosity=verbosity)
         self._aside = Lines(self._err, verbosity=verbosity)
+        self._sources = Sources(time.time())
         self._is_run = False
         self._last: PlaybookEnded | None = None
 
@@ -289,7 +291,18 @@ class People:
         """Print what is wrong, where, and what to do."""
         self.close()
         done = [end for end in self._last.deployments if end.exit_status == 0] if self._last else []
-        self._err.show(_refusal(error, self._veil, is_first=not done))
+        if isinstance(error, InputError):
+            self._err.show([*self._mistakes(error), _count(error, is_first=not done)])
+        else:
+            self._err.show(_refusal(error, self._veil))
+
+    def _mistakes(self, error: InputError) -> Iterator[Line]:
+        """Give each mistake: on a terminal with its line, elsewhere as tools can parse it."""
+        for mistake in error.mistakes:
+            if self._err.is_terminal:
+                yield from _framed(mistake, self._sources, self._err.console.width, self._veil)
+            else:
+                yield from lines(self._veil(f"error: {mistake}"), "bad")
 
     def confess(self, error: BaseException, trace: str) -> None:
         """Print a bug of our own, with all that a report of it needs."""
@@ -322,18 +335,27 @@ class People:
             self._run.close()
 
 
-def _refusal(error: ShipitError, hide: Hide, *, is_first: bool) -> list[Part]:
+def _refusal(error: ShipitError, hide: Hide) -> list[Line]:
     if isinstance(error, HostError):
         failed = Problem(error.host, error.code, error.what, error.step, error.hint, error.evidence)
         return [
             Line(text, "" if number else "bad")
             for number, text in enumerate(wording.problem(masked(failed, hide)))
         ]
-    parts: list[Part] = [*lines(hide(f"error: {error}"), "bad")]
-    if isinstance(error, InputError):
-        told = (lines(hide(f"error: {mistake}"), "bad") for mistake in error.mistakes)
-        parts = [line for each in told for line in each]
-        found = wording.count(len(error.mistakes), "mistake")
-        more = "" if is_first else " more"
-        parts.append(Line(f"{found}; nothing{more} was touched", "strong"))
-    return parts
+    return lines(hide(f"error: {error}"), "bad")
+
+
+def _framed(mistake: Mistake, sources: Sources, width: int, hide: Hide) -> Iterator[Line]:
+    """Give a mistake as compilers do: what, where, the line itself, and what to do."""
+    yield from lines(hide(f"error[{mistake.code}]: {mistake.summary}"), "bad")
+    if mistake.place:
+        yield from lines(hide(f"  --> {mistake.place}"))
+    yield from (Line(text) for text in sources.frame(mistake, width, hide))
+    if mistake.hint:
+        yield from lines(hide(f"  help: {mistake.hint}"))
+
+
+def _count(error: InputError, *, is_first: bool) -> Line:
+    found = wording.count(len(error.mistakes), "mistake")
+    more = "" if is_first else " more"
+    return Line(f"{found}; nothing{more} was touched", "strong")
