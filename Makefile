@@ -47,7 +47,7 @@ transitions: $(READY) ## walk TRANSITIONS=200 steps from playbook to playbook on
 	TRANSITIONS=$(TRANSITIONS) SEED=$(SEED) tests/as-root $(BIN)/pytest -s tests/hosts/test_transitions.py
 
 fuzz: $(READY) ## read FUZZ=100000 broken frames in each direction, and files; samples are in the tests
-	FUZZ=$(FUZZ) FUZZ_FILES=$(FUZZ_FILES) $(BIN)/pytest -q tests/test_fuzz.py tests/test_fuzz_files.py
+	FUZZ=$(FUZZ) FUZZ_FILES=$(FUZZ_FILES) $(BIN)/pytest -q tests/unit/test_fuzz_frames.py tests/unit/test_fuzz_files.py
 
 load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count what customers lost
 	PYTHONPATH=tests $(BIN)/python -m load.wheels
@@ -61,7 +61,7 @@ support: $(READY) ## play the main story on every distribution, and write it int
 	tests/as-root tests/ubuntu-keys
 	rm -f build/support.jsonl
 	CI=true SUPPORT=build/support.jsonl tests/as-root $(BIN)/pytest tests/hosts/test_suites.py
-	$(BIN)/python tests/supportmatrix.py build/support.jsonl
+	$(BIN)/python tests/support/support_matrix.py build/support.jsonl
 
 demo: $(READY) ## ship a service to two real hosts, then a broken one, and roll back
 	$(BIN)/python playbooks/demo/prepare.py --version 1.0.0

@@ -1,6 +1,6 @@
 """Run `python -m shipit` as `shipit`."""
 
-from shipit.cli import entry
+from shipit.cli.main import entry
 
 if __name__ == "__main__":
     entry()

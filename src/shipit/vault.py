@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from shipit.errors import InputError, Mistake
-from shipit.secret import Secret
+from shipit.secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from shipit import agent
 
 if TYPE_CHECKING:
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 HOST = "web1"
 
@@ -19,8 +19,10 @@ class AgentHost:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.put("/root/lib/shipit/__init__.py", b"")
-        for source in Path(agent.__file__).parent.glob("*.py"):
-            self.put(f"/root/lib/shipit/agent/{source.name}", source.read_bytes())
+        folder = Path(agent.__file__).parent
+        for source in folder.rglob("*.py"):
+            path = source.relative_to(folder)
+            self.put(f"/root/lib/shipit/agent/{path}", source.read_bytes())
 
     def put(self, path: str, content: bytes) -> None:
         target = self.lab.hosts[HOST].root / path.lstrip("/")

@@ -14,12 +14,14 @@ from pathlib import Path
 
 sys.path.insert(0, "/root/lib")
 
-from shipit.agent import files, gate, staging
-from shipit.agent.contents import Artifact, Check, EnvDigest, Gate, Manifest
-from shipit.agent.failures import Refused
-from shipit.agent.host import RealHost
-from shipit.agent.paths import Paths
-from shipit.agent.protocol import Attempt, Stage  # fmt: skip
+from shipit.agent.health import gate
+from shipit.agent.host.host import RealHost
+from shipit.agent.protocol.manifest import Artifact, Check, EnvDigest, Gate, Manifest
+from shipit.agent.protocol.messages import Attempt, Stage  # fmt: skip
+from shipit.agent.staging import stage
+from shipit.agent.system import files
+from shipit.agent.system.failures import Refused
+from shipit.agent.system.paths import Paths
 
 WISH = "/root/wish.json"
 OOM_SCORE = "300"  # the driver's is -900, which not every lab grants
@@ -36,9 +38,9 @@ MANIFEST = Manifest(
 def smoke(wish: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
     asked = replace(MANIFEST, smoke=tuple(wish["words"]))
     attempt = Attempt("t", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
-    staging.SMOKE_TIMEOUT = wish["timeout"]
+    stage.SMOKE_TIMEOUT = wish["timeout"]
     try:
-        staging.smoke(PATHS, RealHost(), Stage(attempt, asked, {}, {"web": wish["env"]}))
+        stage.smoke(PATHS, RealHost(), Stage(attempt, asked, {}, {"web": wish["env"]}))
     except Refused as refused:
         return {"wrong": refused.failure.what, "output": refused.failure.evidence}
     return {"wrong": "", "output": ""}
@@ -46,7 +48,7 @@ def smoke(wish: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
 
 def check(wish: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
     asked = Check("command", wish["words"])
-    answer = gate.ask(RealHost(), gate.Subject(PATHS, MANIFEST, 0.0, {}), asked, wish["timeout"])
+    answer = gate.ask(RealHost(), gate.Context(PATHS, MANIFEST, 0.0, {}), asked, wish["timeout"])
     return {"wrong": gate.judge(asked, answer), "output": answer.body.decode()}
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import supportmatrix
+import support_matrix
 from hosts.scene import Scene
 from hosts.site import Site
-from shipit.lab import Lab, obstacles
+from shipit.lab.lab import Lab, obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -35,15 +35,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note for docs/support.md what a test that has passed has played (see supportmatrix)."""
+    """Note for docs/support.md what a test that has passed has played (see support_matrix)."""
     report = yield
     record, plays = os.environ.get("SUPPORT"), item.get_closest_marker("plays")
     if record and plays and report.when == "call" and report.passed:
         host = getattr(item, "funcargs")["booted"].said  # noqa: B009 - of a Function alone
         told = {key: str(value) for key, value in item.user_properties}
-        server, outcome = told.get("server", supportmatrix.OWN), told.get("outcome", "")
-        played = supportmatrix.Played(host, server, plays.args[0], outcome)
-        supportmatrix.note(Path(record), played)
+        server, outcome = told.get("server", support_matrix.OWN), told.get("outcome", "")
+        played = support_matrix.Played(host, server, plays.args[0], outcome)
+        support_matrix.note(Path(record), played)
     return report
 
 

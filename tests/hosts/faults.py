@@ -28,13 +28,13 @@ import shipit
 from hosts import sabotage
 from hosts.scene import PORT, Done, Scene
 from patience import PAUSE, until
-from shipit.agent.machine import ON_ERROR, ON_OK, State
+from shipit.agent.records.states import ON_ERROR, ON_OK, State
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator, Sequence
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 TXN = "var/lib/shipit/txn/tinyapp.json"
 LEASE, CALM, LONG = 3.0, 20.0, 600.0  # seconds
@@ -53,7 +53,13 @@ MOMENTS = ("before", "after")
 POWER, CABLE, CONTROLLER = "power", "cable", "controller"
 SILENCES = (CABLE, CONTROLLER)
 KINDS = (sabotage.ERROR, sabotage.KILL, POWER, *SILENCES)
-LAY = "\nfrom . import effects, journal, sabotage\n\nsabotage.lay(journal, effects)\n"
+LAY = """
+from . import sabotage
+from .records import journal
+from .transaction import effects
+
+sabotage.lay(journal, effects)
+"""
 LOOK = """
 r=/opt/tinyapp; readlink $r/current; cat /etc/systemd/system/tinyapp-web*.service | grep -o 'releases/[^/]*' | sort -u
 systemctl show -p ExecStart tinyapp-worker.service | grep -o 'releases/[^/]*' | sort -u
@@ -349,7 +355,7 @@ class Site:
             controller.wait()
         elif what == CABLE:
             lab.cut_cable(self.host)
-            threading.Timer(LEASE + 1, lab.mend_cable, [self.host]).start()
+            threading.Timer(LEASE + 1, lab.repair_cable, [self.host]).start()
         mark.unlink(missing_ok=True)
         if what == POWER:
             self._boot(controller)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 SECRET = "s3ntinel-Zq8wV5xK"  # a person's password: it may lie in its own env file alone
 PORT = 8000

@@ -14,13 +14,16 @@ from typing import Any
 
 sys.path.insert(0, "/root/lib")
 
-from shipit.agent import files, releases, status, transaction
-from shipit.agent.codec import to_json
-from shipit.agent.contents import Artifact, Check, Gate, Manifest, Rendered, Unit
-from shipit.agent.host import RealHost
-from shipit.agent.machine import State
-from shipit.agent.paths import Paths
-from shipit.agent.protocol import Activate, Attempt, Healthy  # fmt: skip
+from shipit.agent.host.host import RealHost
+from shipit.agent.protocol.codec import to_json
+from shipit.agent.protocol.manifest import Artifact, Check, Gate, Manifest, Rendered, Unit
+from shipit.agent.protocol.messages import Activate, Attempt, Healthy  # fmt: skip
+from shipit.agent.records import releases
+from shipit.agent.records.states import State
+from shipit.agent.server import status
+from shipit.agent.system import files
+from shipit.agent.system.paths import Paths
+from shipit.agent.transaction import client
 
 APP = """\
 #!/usr/bin/python3 -u
@@ -94,33 +97,33 @@ def say(raw: object) -> None:
 def main() -> None:
     paths, host, wish = Paths("app", "/opt/app"), RealHost(), json.loads(sys.argv[2])
     began = time.monotonic()
-    recovered = transaction.recover(paths, host)
-    say({"recovered": recovered, "stuck": transaction.stuck(paths)})
+    recovered = client.recover(paths, host)
+    say({"recovered": recovered, "stuck": client.stuck(paths)})
     if not wish:
         return
     if wish["what"] == "status":
         say(to_json(status.gather(paths, host, verify=True)))
         return
     if wish["what"] == "renew":
-        open_ = transaction.attached(paths)
+        open_ = client.attached(paths)
         assert open_ is not None
-        transaction.renew(paths, host, open_.holder.attempt.txn, wish["lease"])
+        client.renew(paths, host, open_.holder.attempt.txn, wish["lease"])
         return
     attempt = Attempt(f"{time.time_ns():x}", wish["what"], "dev@laptop", 1, "2026-01-01T00:00:00Z")
-    with files.lock(paths.session_lock, transaction.lock_note(attempt)):
+    with files.lock(paths.session_lock, client.lock_note(attempt)):
         if wish["what"] == "deploy":
-            opened = transaction.begin(paths, attempt, wish["release"], fresh=True)
-            transaction.advance(paths, opened, State.BUILD)
+            opened = client.begin(paths, attempt, wish["release"], fresh=True)
+            client.advance(paths, opened, State.BUILD)
             put(paths, wish)
         ask = Activate(attempt, wish["release"], wish.get("lease", 600.0))
-        transaction.launch(paths, host, ask, agent_zip=sys.argv[1], python=sys.executable)
-        for message in transaction.follow(paths, host, timeout=120.0):
+        client.launch(paths, host, ask, agent_zip=sys.argv[1], python=sys.executable)
+        for message in client.follow(paths, host, timeout=120.0):
             raw = {"kind": type(message).__name__, "at": time.monotonic() - began}
             say({**raw, **to_json(message)})
             if isinstance(message, Healthy):
                 if not wish.get("verdict", "commit"):
                     return
-                transaction.settle(paths, attempt.txn, wish.get("verdict", "commit"))
+                client.settle(paths, attempt.txn, wish.get("verdict", "commit"))
 
 
 main()

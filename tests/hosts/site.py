@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hosts.scene import Done, Scene
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 HOSTS = ("web1", "web2")
 CLEANING = 60.0  # seconds

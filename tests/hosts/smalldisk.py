@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 FULL, READ_ONLY = "full", "read-only"  # what happens to the disk; agreed with `sabotage`
 ROTTEN = "/var/lib/shipit-faults/rotten"  # while it is there, the next bytes arrive damaged
 ADDED = {  # module -> what is added to it
-    "plan.py": "RESERVE = -(1 << 40)\n",
-    "agent/preflight.py": "RESERVE = RESERVED_INODES = -(1 << 40)\n",
-    "agent/store.py": f"""
+    "release/plan.py": "RESERVE = -(1 << 40)\n",
+    "agent/staging/preflight.py": "RESERVE = RESERVED_INODES = -(1 << 40)\n",
+    "agent/storage/blobs.py": f"""
 _receive = receive
 
 

@@ -23,8 +23,8 @@ from unittest.mock import patch
 from paramiko import Message, common
 from paramiko.packet import Packetizer
 
-from shipit import cli
-from shipit.transport.wire import FrameWire
+from shipit.cli import main as command_line
+from shipit.transport.channel import FrameWire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def frame(content: bytes) -> str:
 def main() -> None:
     file, *words = sys.argv[1:]
     with tally() as asked:
-        status = cli.main(words)
+        status = command_line.main(words)
     Path(file).write_text(json.dumps(asked))
     sys.exit(status)
 

@@ -15,7 +15,7 @@ import pytest
 import wheelhouse
 from hosts.scene import PORT
 from hosts.site import HOSTS, Site, problems
-from shipit.lab import SUDO_PASSWORD
+from shipit.lab.lab import SUDO_PASSWORD
 from wheelhouse import Recipe
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def test_a_python_that_is_too_old_is_told(desk: Site) -> None:
 
 def test_a_host_that_is_down_is_told(desk: Site) -> None:
     desk.lab.cut_cable("web2")
-    desk.undo.callback(desk.lab.mend_cable, "web2")
+    desk.undo.callback(desk.lab.repair_cable, "web2")
     desk.reach("web2", ansible_timeout=2)
     desk.wants()
     says = [

@@ -18,7 +18,7 @@ from patience import until
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 PATIENCE = 60.0  # seconds
 WAYS = pytest.mark.parametrize("way", ["smoke", "check"])
@@ -178,7 +178,7 @@ def test_the_end_of_a_log_is_the_evidence(victim: Victim) -> None:
     victim.sh(f"systemd-run --quiet --wait --unit=chatty.service sh -c '{script}'")
     code = (
         "import sys; sys.path.insert(0, '/root/lib');"
-        "from shipit.agent.host import RealHost;"
+        "from shipit.agent.host.host import RealHost;"
         "print(RealHost().unit_log('chatty.service', since=1.0, lines=20))"
     )
     told = victim.lab.run(HOST, "python3", "-I", "-S", "-c", code).stdout
@@ -212,8 +212,8 @@ def test_a_service_that_puts_off_its_own_stop_is_killed(victim: Victim, verb: st
     before = victim.sh("systemctl show --value --property=InvocationID stubborn")
     code = (
         "import sys; sys.path.insert(0, '/root/lib');"
-        "from shipit.agent import starting; from shipit.agent.host import RealHost;"
-        f"starting.ask(RealHost(), {verb!r}, 'revert', ['stubborn.service'], 4.0)"
+        "from shipit.agent.activation import start; from shipit.agent.host.host import RealHost;"
+        f"start.ask(RealHost(), {verb!r}, 'revert', ['stubborn.service'], 4.0)"
     )
     done = victim.lab.run(HOST, "python3", "-I", "-S", "-c", code, timeout=60)
     assert done.returncode == 0, done.stderr

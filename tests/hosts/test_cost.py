@@ -21,8 +21,9 @@ from hosts.relay import Relay
 from hosts.scene import PATIENCE, Done, Scene
 from hosts.tally import LOGGED_IN
 from hosts.test_transport import at
-from shipit.lab import Lab
-from shipit.transport import Network, agentzip, connect
+from shipit.lab.lab import Lab
+from shipit.transport import agent_zip
+from shipit.transport.connect import Network, connect
 from wheelhouse import MIB, Recipe, write_wheel
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def test_connecting_and_logging_in_costs_four_round_trips(costly: Costly, tmp_pa
     with (
         tally.tally() as asked,
         Network(home=tmp_path) as network,
-        closing(connect(place, agentzip.build(), network)),
+        closing(connect(place, agent_zip.build(), network)),
     ):
         assert asked == LOGGED_IN
 
@@ -157,7 +158,7 @@ def test_ten_hosts_and_a_bundle_of_60_mb_need_less_than_150_mb_of_the_controller
         program = textwrap.dedent("""
             import re, sys
             from pathlib import Path
-            from shipit.cli import main
+            from shipit.cli.main import main
 
             status = main(["deploy", "playbook.yaml", "--json"])
             memory = Path("/proc/self/status").read_text()

@@ -20,7 +20,7 @@ from hosts.smalldisk import FULL, READ_ONLY, ROTTEN, SmallDisk, thoughtless
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 ALL = os.environ.get("FAULTS", "0") != "0"
 FOLDERS = {"web1": "/opt/tinyapp", "web2": "/var/lib/shipit"}

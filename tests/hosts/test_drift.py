@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hosts.scene import Done, Scene, alarm, all_in, heard
-from shipit.agent import generations
-from shipit.agent.records import OTHERS, REBUILT, SWITCHED
+from shipit.agent.protocol import generations
+from shipit.agent.protocol.answers import OTHERS, REBUILT, SWITCHED
 from wheelhouse import Recipe, write_wheel
 
 if TYPE_CHECKING:
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 HOST = "web1"
 INTERRUPTED = 130

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from shipit.render.envfile import env_file
+from shipit.render.env_file import env_file
 
 if TYPE_CHECKING:
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 PATH = "/run/values.env"
 

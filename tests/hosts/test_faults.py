@@ -21,7 +21,7 @@ from hosts.faults import LEASE, Case, Site
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 PAIRS = int(os.environ.get("FAULTS", "0"))
 SEED = int(os.environ.get("FAULT_SEED", "0"))

@@ -14,7 +14,7 @@ from patience import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 PATIENCE = 60.0  # seconds
 HOST = "web1"

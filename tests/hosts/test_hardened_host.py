@@ -9,7 +9,7 @@ from hosts.scene import Scene
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 SHARED = ("/tmp", "/var/tmp", "/dev/shm")
 MOUNT = "mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmpfs"

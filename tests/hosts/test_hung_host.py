@@ -8,37 +8,38 @@ import pytest
 
 from hosts.test_transport import at
 from patience import until
-from shipit.agent import protocol
+from shipit.agent.protocol import messages
 from shipit.errors import Unreachable
-from shipit.session import Session
-from shipit.transport import Network, agentzip, connect
+from shipit.rollout.host_session import HostSession
+from shipit.transport import agent_zip
+from shipit.transport.connect import Network, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
-ASK = protocol.Hello("demo", "/opt/demo")
+ASK = messages.Hello("demo", "/opt/demo")
 AGENTS = ("pkill", "-f", "[s]hipit-boot|[s]hipit/agent/.*[.]pyz")
 
 
 @pytest.fixture
-def session(fresh_web1: Lab, tmp_path: Path) -> Iterator[Session]:
+def session(fresh_web1: Lab, tmp_path: Path) -> Iterator[HostSession]:
     with Network(home=tmp_path) as network:
-        link = connect(at(fresh_web1.hosts["web1"]), agentzip.build(), network)
+        link = connect(at(fresh_web1.hosts["web1"]), agent_zip.build(), network)
         wire = link.open()
-        yield Session("web1", wire, print, lambda _: None)
+        yield HostSession("web1", wire, print, lambda _: None)
         fresh_web1.run("web1", *AGENTS, "-CONT")
         wire.close()
         link.close()
 
 
 def test_an_agent_that_hangs_is_left_out_within_its_silence(
-    session: Session, fresh_web1: Lab, monkeypatch: pytest.MonkeyPatch
+    session: HostSession, fresh_web1: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert session.hello(ASK).current is None
-    monkeypatch.setattr(protocol, "SILENCE", 4.0)
+    monkeypatch.setattr(messages, "SILENCE", 4.0)
     fresh_web1.run("web1", *AGENTS, "-STOP")
     with pytest.raises(Unreachable, match="the host did not answer in time") as error:
         session.hello(ASK)
@@ -46,13 +47,13 @@ def test_an_agent_that_hangs_is_left_out_within_its_silence(
     assert "settling what was left open" in error.value.what
 
 
-def test_an_agent_with_nothing_to_do_is_heard_all_the_same(session: Session) -> None:
+def test_an_agent_with_nothing_to_do_is_heard_all_the_same(session: HostSession) -> None:
     session.hello(ASK)
     heard = list[object]()
 
     def is_heard() -> bool:
-        frame = session.wire.receive(protocol.SILENCE)
+        frame = session.wire.receive(messages.SILENCE)
         heard.append(frame and frame.message)
-        return heard[-1] == protocol.Alive()
+        return heard[-1] == messages.Alive()
 
-    until(is_heard, lambda: heard, protocol.SILENCE)
+    until(is_heard, lambda: heard, messages.SILENCE)

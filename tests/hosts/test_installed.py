@@ -13,7 +13,7 @@ import pytest
 from hosts.scene import SECRET, Scene
 
 if TYPE_CHECKING:
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 TOP = Path(__file__).parents[2]
 
@@ -44,7 +44,9 @@ def test_the_built_wheel_deploys_from_a_clean_venv(fresh: Lab, tmp_path: Path) -
     clean = tmp_path / "clean" / "bin"
     run(bin_ / "uv", "pip", "install", "--python", clean / "python", wheel, cwd=tmp_path)
 
-    beside = "from shipit.rehearse.vagrant import own_templates as our; print(our().parent)"
+    beside = (
+        "from shipit.rehearsal.providers.vagrant import own_templates as our; print(our().parent)"
+    )
     packaged = run(clean / "python", "-c", beside, cwd=tmp_path).strip()
     assert (Path(packaged) / "Vagrantfile").read_text() == (TOP / "Vagrantfile").read_text()
 

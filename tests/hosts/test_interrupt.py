@@ -13,7 +13,7 @@ from hosts.site import HOSTS, at_rest
 if TYPE_CHECKING:
     import subprocess
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 PATIENT = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "120s"}

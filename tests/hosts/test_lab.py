@@ -14,8 +14,8 @@ import pytest
 
 from hosts.relay import Relay
 from patience import until
-from shipit.lab import SUDO_PASSWORD, Lab, LabError, LabHost
 from shipit.lab.image import held
+from shipit.lab.lab import SUDO_PASSWORD, Lab, LabError, LabHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,7 +221,7 @@ def test_a_cut_cable_swallows_what_is_sent(fresh: Lab) -> None:
         with pytest.raises(TimeoutError):
             connection.recv(1)
         assert fresh.run("web1", "true").returncode == 0
-        fresh.mend_cable("web1")
+        fresh.repair_cable("web1")
         connection.settimeout(PATIENCE)
         assert connection.recv(1) != b""
 

@@ -9,13 +9,13 @@ import pytest
 
 from hosts.scene import Scene
 from hosts.test_transport import at, network, refusal, said, talking
-from shipit.transport import login
+from shipit.transport.ssh import auth
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipit.lab import Lab
-    from shipit.transport import Network
+    from shipit.lab.lab import Lab
+    from shipit.transport.connect import Network
 
 __all__ = ["network"]  # a fixture of this module, too
 
@@ -64,7 +64,7 @@ def test_a_login_that_takes_too_long_is_told_with_what_was_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits(fresh_web1, kind, 60)
-    monkeypatch.setattr(login, limit, 5.0)
+    monkeypatch.setattr(auth, limit, 5.0)
     error = refusal(network, at(fresh_web1.hosts["web1"], connect_timeout=5.0))
     assert error.code == code
     assert "within 5 s" in error.what

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 HOSTS = ("web1", "web2")
 CHECK = {

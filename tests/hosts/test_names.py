@@ -15,7 +15,7 @@ from hosts.site import problems
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 HOST = "web1"
 WEB = {"command": "tinyapp", "socket": PORT, "handover": "restart", "stop_timeout": "5s"}

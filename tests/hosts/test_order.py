@@ -11,7 +11,7 @@ from hosts.scene import Scene
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 
 def test_an_older_version_is_refused_and_may_be_allowed(fresh: Lab, tmp_path: Path) -> None:

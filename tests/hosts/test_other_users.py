@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import agentmatter
+import agent_builders
 import wheelhouse
 from hosts.scene import Scene
 from hosts.test_staging import PATHS, Release, Talk, blob, place_of
-from shipit.agent import protocol
-from shipit.transport import Network, agentzip, connect
+from shipit.agent.protocol import messages
+from shipit.transport import agent_zip
+from shipit.transport.connect import Network, connect
 from wheelhouse import Recipe, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 UIDS = "/run/vendor/uids"  # who has run a program of vendor's
 PLANT = f"""
@@ -133,7 +134,7 @@ def talk(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tal
     """Talk to the agent as a controller does that looks at no wheel."""
     scene.sh("web1", LIBRARY)
     with Network(home=tmp_path_factory.mktemp("home")) as network:
-        link = connect(place_of(scene.lab.hosts["web1"]), agentzip.build(), network)
+        link = connect(place_of(scene.lab.hosts["web1"]), agent_zip.build(), network)
         wire = link.open()
         yield Talk(link, wire)
         wire.close()
@@ -145,10 +146,10 @@ def tricky(folder: Path, installer: str, trick: str) -> Release:
     files = {"tinyapp.py": "x = 1\n", f"tinyapp-6.6.6.data/{trick}": TRICKS[trick]}
     app = write_wheel(folder, Recipe("tinyapp", "6.6.6", files=files))
     tool = wheelhouse.installed_wheel(folder.parent / "installers", installer)
-    goods = agentmatter.Matter(tool, app, ())
-    made = agentmatter.manifest(PATHS, goods, "6.6.6-aaaaaaaa", {})
+    goods = agent_builders.Matter(tool, app, ())
+    made = agent_builders.manifest(PATHS, goods, "6.6.6-aaaaaaaa", {})
     made = replace(made, user="tinyapp", interpreter="/usr/bin/python3.11")
-    return Release(agentmatter.stage(made, {}, {}, "txn-666"), tuple(map(blob, goods.all)))
+    return Release(agent_builders.stage(made, {}, {}, "txn-666"), tuple(map(blob, goods.all)))
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
@@ -160,7 +161,7 @@ def test_a_host_that_is_sent_such_a_wheel_does_not_run_it(
     releases = scene.sh("web1", f"ls -A {PATHS.releases}")
     failure = talk.stage(tricky(tmp_path, installer, trick))
     assert uids(scene) == set()
-    assert isinstance(failure, protocol.Failure), failure
+    assert isinstance(failure, messages.Failure), failure
     assert failure.code in {"venv-replaced", "install-failed"}, failure
     assert Path(trick).name in failure.what + failure.evidence
     assert scene.sh("web1", f"ls -A {PATHS.releases}") == releases

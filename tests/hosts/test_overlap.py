@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hosts.scene import Done
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 HOST = "web1"
 HTTP = f"http://127.0.0.1:{PORT}/healthz"

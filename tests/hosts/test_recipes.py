@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hosts.book import Result
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 TOP = Path(__file__).parents[2]
 BOOK, APPS = TOP / "docs/recipes.md", TOP / "tests/recipes"

@@ -19,10 +19,12 @@ import pytest
 from hosts.scene import PORT, SECRET, Scene
 from shipit.errors import InputError
 from shipit.events import Event, Noted, RunBegan, RunEnded
-from shipit.lab import Lab, LabError
-from shipit.rehearse import PROVIDERS, MachineChoice, acts, nspawn, rehearse
-from shipit.rehearse.acts import Fault
-from shipit.wishes import Run
+from shipit.lab.lab import Lab, LabError
+from shipit.rehearsal import scenario
+from shipit.rehearsal.providers import nspawn
+from shipit.rehearsal.run import PROVIDERS, MachineChoice, rehearse
+from shipit.rehearsal.scenario import Fault
+from shipit.release.inputs import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,8 +53,8 @@ def scene(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return scene
 
 
-def run_of(scene: Scene) -> Run:
-    return Run(scene.folder / "playbook.yaml", (scene.folder / "inventory.yaml",))
+def run_of(scene: Scene) -> RunOptions:
+    return RunOptions(scene.folder / "playbook.yaml", (scene.folder / "inventory.yaml",))
 
 
 def left(scene: Scene) -> list[str]:
@@ -142,8 +144,8 @@ def test_a_gate_that_fails_by_itself_does_not_pass_for_the_lease(
     scene.wheel("1.0.0")
     health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "20s"}
     scene.playbook("1.0.0", health=health, confirm="host")
-    monkeypatch.setattr(acts, "LEASE", "10m")  # as if the hosts' leases did nothing
-    monkeypatch.setattr(acts, "LASTING", 8.0)
+    monkeypatch.setattr(scenario, "LEASE", "10m")  # as if the hosts' leases did nothing
+    monkeypatch.setattr(scenario, "LASTING", 8.0)
     told = list[Event]()
     assert rehearse(run_of(scene), told.append, faults=True) == 3
     report = str(told[-1])

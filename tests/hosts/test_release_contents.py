@@ -15,7 +15,7 @@ from hosts.scene import PORT, Scene, alarm
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 WEB = {"web": {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s", "handover": "restart"}}
 ROOT = "/opt/tinyapp"

@@ -10,12 +10,12 @@ import pytest
 from hosts.scene import PORT, Scene
 from hosts.test_transaction import PATIENCE, Site
 from patience import until
-from shipit.agent import protocol
+from shipit.agent.protocol import messages
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 
 @pytest.fixture
@@ -23,21 +23,21 @@ def site(fresh_web1: Lab) -> Site:
     return Site(fresh_web1)
 
 
-def said(site: Site, *messages: object) -> list[protocol.Failure]:
+def said(site: Site, *asked_for: object) -> list[messages.Failure]:
     """Let the agent answer as it would over ssh, and return what it refuses."""
-    asked = b"".join(protocol.pack(message) for message in messages)
+    asked = b"".join(messages.pack(message) for message in asked_for)
     site.put("/root/asked", asked)
     out = site.sh("python3 -I -S /var/lib/shipit/agent/test.pyz serve </root/asked")
     answers = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     return [
-        protocol.unpack(json.dumps(answer).encode())[0]
+        messages.unpack(json.dumps(answer).encode())[0]
         for answer in answers
         if answer["kind"] == "Failure"
     ]
 
 
-def hello(root: str = "/opt/app", app: str = "app") -> protocol.Hello:
-    return protocol.Hello(app, root)
+def hello(root: str = "/opt/app", app: str = "app") -> messages.Hello:
+    return messages.Hello(app, root)
 
 
 def test_a_root_of_the_services_user_is_touched_by_nothing_until_it_is_given_back(
@@ -129,9 +129,11 @@ def test_a_root_whose_file_system_is_not_mounted_is_no_first_release(site: Site)
 
 def test_two_apps_never_share_a_root(site: Site) -> None:
     site.deploy("r1")
-    other = "from shipit.agent import approot\nfrom shipit.agent.paths import Paths\n"
+    other = (
+        "from shipit.agent.records import app_root\nfrom shipit.agent.system.paths import Paths\n"
+    )
     for root in ("/opt/app", "/opt/app/inside", "/opt"):
-        ask = f"print([p.code for p in approot.problems(Paths('other', '{root}'))])"
+        ask = f"print([p.code for p in app_root.problems(Paths('other', '{root}'))])"
         site.put("/root/ask.py", f"import sys; sys.path[0] = '/root/lib'\n{other}{ask}".encode())
         assert "root-of-another-app" in site.sh("python3 /root/ask.py")
     until(lambda: site.serving() == "r1", lambda: "r1 is gone", PATIENCE)

@@ -16,7 +16,7 @@ from hosts.test_transaction import PATIENCE, Site
 from patience import until
 
 if TYPE_CHECKING:
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 VAR = "/var/lib/shipit"
 TXN = f"{VAR}/txn"
@@ -151,11 +151,11 @@ def test_a_boot_unit_that_systemd_refuses_is_replaced_by_one_that_it_takes(site:
     code = textwrap.dedent("""\
         import os, sys
         sys.path.insert(0, "/root/lib")
-        from shipit.agent import bootunit
-        from shipit.agent.host import RealHost
-        from shipit.agent.paths import Paths
+        from shipit.agent.host.host import RealHost
+        from shipit.agent.system.paths import Paths
+        from shipit.agent.transaction import boot_unit
         paths, host = Paths("app", "/opt/app"), RealHost()
-        best, plain = bootunit.texts(paths, ["/bin/true"], ["app-web.service"]).values()
+        best, plain = boot_unit.texts(paths, ["/bin/true"], ["app-web.service"]).values()
         refused = best.replace("on-failure", "always")
         for texts in (
             {"on-failure": best, "no": plain},
@@ -167,11 +167,11 @@ def test_a_boot_unit_that_systemd_refuses_is_replaced_by_one_that_it_takes(site:
             if len(texts) == 1:
                 host.systemctl("daemon-reload")
             try:
-                bootunit.arm(paths, host, texts, [])
+                boot_unit.arm(paths, host, texts, [])
                 print("Restart" in open(paths.boot_unit).read())
             except Exception as error:
                 print(error)
-            bootunit.disarm(paths)
+            boot_unit.disarm(paths)
         """)
     site.put("/root/arm.py", code.encode())
     said = site.sh("python3 /root/arm.py").splitlines()

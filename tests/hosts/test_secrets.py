@@ -23,14 +23,14 @@ import yaml
 
 from hosts.scene import PORT, SECRET, Done, Scene
 from hosts.site import HOSTS
-from shipit.lab import SUDO_PASSWORD
-from shipit.secret import Secret
+from shipit.lab.lab import SUDO_PASSWORD
+from shipit.secrets import Secret
 from shipit.vault import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 LINES = "first-Zm4rkLines of several\n  second-Zm4rkLines 'of' them\n\nlast-Zm4rkLines\n"
 ODD = "\"Zm4rkOdd\" '$HOME' ${PATH} \\n \\\\ `id` %n %% ünï-✓ #;=\tZm4rkOdd"

@@ -14,7 +14,7 @@ from hosts.scene import PORT, Scene
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 HOSTS = ("web1", "web2")
 FAULT = {"TINYAPP_FAULT": "{{ fault | default('') }}"}  # a host's variable breaks its service

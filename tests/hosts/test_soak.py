@@ -9,7 +9,7 @@ import pytest
 from hosts.scene import PORT, Scene
 
 if TYPE_CHECKING:
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 HEALTH = {
     "checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}],

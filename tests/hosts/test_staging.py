@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import agentmatter
+import agent_builders
 import wheelhouse
 from patience import until
-from shipit.agent import contents, protocol
-from shipit.agent.paths import Paths
-from shipit.transport import Endpoint, Network, Wire, agentzip, connect, ship
+from shipit.agent.protocol import manifest, messages
+from shipit.agent.system.paths import Paths
+from shipit.transport import agent_zip
+from shipit.transport.connect import Endpoint, Network, Wire, connect, ship
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from shipit.lab import Lab, LabHost
-    from shipit.transport import Link
+    from shipit.lab.lab import Lab, LabHost
+    from shipit.transport.connect import Link
 
 PATIENCE = 300.0  # seconds
 LEASE = 600.0  # seconds; no machine is busy for that long
@@ -68,16 +69,16 @@ class Talk:
 
     def next(self) -> Any:  # noqa: ANN401 - any word of protocol
         on_the_way = (
-            *(protocol.StepBegan, protocol.StepEnded, protocol.Probed, protocol.Activating),
-            protocol.Alive,
+            *(messages.StepBegan, messages.StepEnded, messages.Probed, messages.Activating),
+            messages.Alive,
         )
         while (frame := self.wire.receive(PATIENCE)) and isinstance(frame.message, on_the_way):
             pass
         return frame.message if frame else None
 
-    def hello(self, blobs: Sequence[str] = ()) -> protocol.Facts:
-        facts = self.ask(protocol.Hello("tinyapp", PATHS.root, tuple(blobs), "00" * 16))
-        assert isinstance(facts, protocol.Facts), facts
+    def hello(self, blobs: Sequence[str] = ()) -> messages.Facts:
+        facts = self.ask(messages.Hello("tinyapp", PATHS.root, tuple(blobs), "00" * 16))
+        assert isinstance(facts, messages.Facts), facts
         return facts
 
     def stage(self, release: Release) -> Any:  # noqa: ANN401 - any word of protocol
@@ -87,24 +88,24 @@ class Talk:
         return self.ask(release.request)
 
     def deploy(self, release: Release) -> None:
-        assert isinstance(self.stage(release), protocol.Staged)
+        assert isinstance(self.stage(release), messages.Staged)
         attempt = release.request.attempt
-        activate = protocol.Activate(attempt, release.request.manifest.id, lease=LEASE)
+        activate = messages.Activate(attempt, release.request.manifest.id, lease=LEASE)
         healthy = self.ask(activate)
-        assert isinstance(healthy, protocol.Healthy), healthy
-        settled = self.ask(protocol.Settle(attempt.txn, "commit"))
+        assert isinstance(healthy, messages.Healthy), healthy
+        settled = self.ask(messages.Settle(attempt.txn, "commit"))
         assert (settled.outcome, settled.running) == ("committed", activate.release)
 
 
 @dataclass(frozen=True)
 class Release:
-    request: protocol.Stage
+    request: messages.Stage
     blobs: tuple[Blob, ...]
 
 
 def release(folder: Path, version: str = "1.0.0", **changes: str) -> Release:
     """Make a release of tinyapp; `changes` replaces texts by their path."""
-    goods = agentmatter.Matter(
+    goods = agent_builders.Matter(
         wheelhouse.installed_wheel(folder.parent / "installers", "uv"),
         wheelhouse.tinyapp_wheel(folder, version),
         (),
@@ -116,9 +117,9 @@ def release(folder: Path, version: str = "1.0.0", **changes: str) -> Release:
         "files/app.ini": f"[app]\nversion = {version}\n",
     }
     texts |= {path.replace("__", "/"): text for path, text in changes.items()}
-    made = agentmatter.manifest(PATHS, goods, name, texts, ENV)
+    made = agent_builders.manifest(PATHS, goods, name, texts, ENV)
     units = tuple(replace(unit, watched=unit.name.endswith(".service")) for unit in made.units)
-    gate = contents.Gate((contents.Check("http", "http://127.0.0.1:8000/healthz"),), 0.1, 60.0, 0.1)
+    gate = manifest.Gate((manifest.Check("http", "http://127.0.0.1:8000/healthz"),), 0.1, 60.0, 0.1)
     made = replace(
         made,
         user="tinyapp",
@@ -127,7 +128,7 @@ def release(folder: Path, version: str = "1.0.0", **changes: str) -> Release:
         gate=gate,
         smoke=("tinyapp", "--version"),
     )
-    request = agentmatter.stage(made, texts, ENV, f"txn-{version.replace('.', '-')}")
+    request = agent_builders.stage(made, texts, ENV, f"txn-{version.replace('.', '-')}")
     return Release(request, tuple(blob(path) for path in goods.all))
 
 
@@ -144,7 +145,7 @@ def network(tmp_path: Path) -> Iterator[Network]:
 @pytest.fixture
 def talk(fresh_web1: Lab, network: Network) -> Iterator[Talk]:
     """Talk to web1 as its user `deploy`, who becomes root."""
-    link = connect(place_of(fresh_web1.hosts["web1"]), agentzip.build(), network)
+    link = connect(place_of(fresh_web1.hosts["web1"]), agent_zip.build(), network)
     wire = link.open()
     yield Talk(link, wire)
     wire.close()
@@ -176,7 +177,7 @@ def test_a_release_is_staged_switched_to_and_told_truly(
     facts = talk.hello()
     assert facts.healthy
     assert facts.current == first.request.manifest
-    status = talk.ask(protocol.AskStatus())
+    status = talk.ask(messages.AskStatus())
     assert status.drift == ()
     assert [unit.active for unit in status.units] == ["active/running"] * 2
     top = PATHS.release(first.request.manifest.id).top
@@ -194,7 +195,7 @@ def test_of_the_second_release_only_the_app_itself_is_sent(talk: Talk, tmp_path:
     present = talk.hello([blob.sha256 for blob in second.blobs]).present
     missing = [blob.path.name for blob in second.blobs if blob.sha256 not in present]
     assert missing == ["tinyapp-2.0.0-py3-none-any.whl"]
-    assert isinstance(talk.stage(second), protocol.Staged)
+    assert isinstance(talk.stage(second), messages.Staged)
 
 
 def test_a_unit_that_systemd_cannot_read_is_refused(talk: Talk, lab: Lab, tmp_path: Path) -> None:
@@ -225,18 +226,18 @@ def test_a_socket_unit_of_somebody_else_is_an_owner_too(
 def test_our_own_socket_is_no_obstacle(talk: Talk, tmp_path: Path) -> None:
     talk.deploy(release(tmp_path))
     second = release(tmp_path / "2", "2.0.0")
-    findings = talk.ask(protocol.Survey(second.request.manifest, 0, second.request.texts))
+    findings = talk.ask(messages.Survey(second.request.manifest, 0, second.request.texts))
     assert findings.problems == ()
 
 
 def test_the_log_of_the_services_is_told_and_followed(talk: Talk, lab: Lab, tmp_path: Path) -> None:
     talk.deploy(release(tmp_path))
-    lines = talk.ask(protocol.AskLogs(100, follow=False))
+    lines = talk.ask(messages.AskLogs(100, follow=False))
     assert "tinyapp-web.service" in lines.text or "tinyapp" in lines.text
-    while not isinstance(lines, protocol.End):
+    while not isinstance(lines, messages.End):
         assert lines is not None
         lines = talk.next()
-    talk.wire.send(protocol.AskLogs(0, follow=True, service="web"))
+    talk.wire.send(messages.AskLogs(0, follow=True, service="web"))
     with ThreadPoolExecutor(1) as pool:
         follows = pool.submit(_until, talk, "/?are-you-there")
         until(
@@ -259,7 +260,7 @@ def test_drift_is_found_where_it_is(talk: Talk, lab: Lab, tmp_path: Path) -> Non
     talk.deploy(release(tmp_path))
     on_host(lab, "echo '# edited' >> /etc/systemd/system/tinyapp-web.service")
     on_host(lab, "systemctl stop tinyapp-web.socket tinyapp-web.service")
-    drift = "\n".join(each.what for each in talk.ask(protocol.AskStatus()).drift)
+    drift = "\n".join(each.what for each in talk.ask(messages.AskStatus()).drift)
     assert "/etc/systemd/system/tinyapp-web.service was changed" in drift
     assert "tinyapp-web.service is inactive/dead instead of active" in drift
     assert not talk.hello().healthy
@@ -275,19 +276,19 @@ def test_a_controller_that_leaves_after_the_switch_is_outlived_by_the_lease(
 ) -> None:
     talk.deploy(release(tmp_path))
     second = release(tmp_path / "2", "2.0.0")
-    assert isinstance(talk.stage(second), protocol.Staged)
+    assert isinstance(talk.stage(second), messages.Staged)
     name = second.request.manifest.id
     assert isinstance(
-        talk.ask(protocol.Activate(second.request.attempt, name, lease=LEASE)), protocol.Healthy
+        talk.ask(messages.Activate(second.request.attempt, name, lease=LEASE)), messages.Healthy
     )
     talk.wire.close()
     later = again(talk)
     assert later.hello().holder is not None
     last = again(talk)
     last.hello()
-    settled = later.ask(protocol.Attach())
-    last.wire.send(protocol.Renew(second.request.attempt.txn, 1.0))
-    while not isinstance(settled, protocol.Settled):
+    settled = later.ask(messages.Attach())
+    last.wire.send(messages.Renew(second.request.attempt.txn, 1.0))
+    while not isinstance(settled, messages.Settled):
         assert settled is not None
         settled = later.next()
     last.wire.close()
@@ -296,14 +297,14 @@ def test_a_controller_that_leaves_after_the_switch_is_outlived_by_the_lease(
     assert facts.healthy
     assert facts.current is not None
     assert facts.current.version == "1.0.0"
-    assert later.ask(protocol.AskStatus()).drift == ()
+    assert later.ask(messages.AskStatus()).drift == ()
     later.wire.close()
 
 
 def test_a_session_that_is_killed_while_it_stages_is_cleaned_up_after(
     talk: Talk, lab: Lab, tmp_path: Path
 ) -> None:
-    assert isinstance(talk.stage(release(tmp_path)), protocol.Staged)
+    assert isinstance(talk.stage(release(tmp_path)), messages.Staged)
     later = again(talk)
     holder = later.hello().holder
     assert holder is not None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import supportmatrix
+import support_matrix
 import wheelhouse
 from hosts import faults
 from hosts.load import Demand
@@ -20,8 +20,8 @@ from hosts.scene import PORT, Scene, all_in, heard, stopped
 from hosts.site import at_rest
 from load.story import GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, Act, App, Stage
 from patience import until
-from shipit.agent.machine import State
-from shipit.lab import SUITES, Lab
+from shipit.agent.records.states import State
+from shipit.lab.lab import SUITES, Lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class Booted:
 
     lab: Lab
     folder: Path
-    said: supportmatrix.Host
+    said: support_matrix.Host
 
 
 @pytest.fixture(
@@ -69,7 +69,7 @@ def booted(
     folder = tmp_path_factory.mktemp(request.param)
     with Lab.up([HOST], folder, suite=request.param, timeout=180) as lab:
         said = lab.run(HOST, "sh", "-c", FACTS).stdout.splitlines()
-        yield Booted(lab, folder, supportmatrix.Host(request.param, *said))
+        yield Booted(lab, folder, support_matrix.Host(request.param, *said))
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 
 from hosts.agenthost import HOST, AgentHost
 from patience import until
-from shipit.transport import agentzip
+from shipit.transport import agent_zip
 
 if TYPE_CHECKING:
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 PATIENCE = 60.0  # seconds
 ZIP = "/var/lib/shipit/agent/test.pyz"
@@ -26,7 +26,7 @@ class Site(AgentHost):
 
     def __init__(self, lab: Lab) -> None:
         super().__init__(lab)
-        self.put(ZIP, agentzip.build().content)
+        self.put(ZIP, agent_zip.build().content)
         self.put("/root/session.py", SESSION.read_bytes())
 
     def session(self, **wish: object) -> list[dict[str, Any]]:

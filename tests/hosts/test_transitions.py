@@ -1,6 +1,7 @@
 """From playbook to playbook on a real host: what runs is what the last one wants, and no more.
 
-The same as tests/test_transitions.py, with the real systemd. `make transitions` walks further.
+The same as the test_transitions.py of the unit tests, with the real systemd. `make transitions`
+walks further.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import pytest
 
 from hosts.scene import PATIENCE, Scene
 from patience import until
-from playbookpairs import BOOKS, KINDS, Book
+from playbook_pairs import BOOKS, KINDS, Book
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hosts.scene import Done
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 HOST = "web1"
 WALK = int(os.environ.get("TRANSITIONS", "0"))  # steps

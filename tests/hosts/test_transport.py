@@ -13,32 +13,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import echoagent
+import echo_agent
 from hosts.relay import Relay
 from hosts.tally import tally
 from patience import until
-from shipit.agent import protocol
+from shipit.agent.protocol import messages
 from shipit.errors import HostError, Unreachable
-from shipit.lab import SUDO_PASSWORD, Lab, LabHost
-from shipit.secret import Secret
-from shipit.transport import (
-    Endpoint,
-    Limits,
-    Link,
-    Network,
-    Wire,
-    agentzip,
-    bulk,
-    connect,
-    endpoint,
-    ship,
-)
+from shipit.lab.lab import SUDO_PASSWORD, Lab, LabHost
+from shipit.secrets import Secret
+from shipit.transport import agent_zip, upload
+from shipit.transport.connect import Endpoint, Limits, Link, Network, Wire, connect, ship
+from shipit.transport.endpoint import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HELLO = protocol.Hello("demo", "/opt/demo")
-AGENT = echoagent.build()
+HELLO = messages.Hello("demo", "/opt/demo")
+AGENT = echo_agent.build()
 PATIENCE = 60.0  # seconds
 QUICK = Limits(interval=0.3, silence=6.0)  # a busy host may answer late
 
@@ -94,7 +85,7 @@ def said(wire: Wire) -> str:
     wire.send(HELLO)
     frame = wire.receive(PATIENCE)
     assert frame is not None
-    assert isinstance(frame.message, protocol.LogLines)
+    assert isinstance(frame.message, messages.LogLines)
     return frame.message.text
 
 
@@ -349,7 +340,7 @@ def test_a_damaged_agent_on_the_host_is_replaced(fresh_web1: Lab, network: Netwo
 
 def test_an_agent_that_ends_with_an_error_is_quoted(lab: Lab, network: Network) -> None:
     with talking(network, at(lab.hosts["web1"])) as wire:
-        wire.send(protocol.AskStatus())
+        wire.send(messages.AskStatus())
         with pytest.raises(HostError, match="exit status 1") as caught:
             wire.receive(PATIENCE)
     assert caught.value.code == "agent-died"
@@ -379,7 +370,7 @@ def test_a_host_that_is_off_is_given_up_in_time(lab: Lab, network: Network) -> N
         error = refusal(network, at(lab.hosts["web2"], connect_timeout=1.0))
         assert error.code in ("connect-timeout", "connect-failed")
     finally:
-        lab.mend_cable("web2")
+        lab.repair_cable("web2")
 
 
 def test_a_port_that_says_nothing_is_given_up_in_time(network: Network) -> None:
@@ -495,7 +486,7 @@ def test_a_cut_cable_behind_a_jump_host_is_noticed(lab: Lab, tmp_path: Path) -> 
             with pytest.raises(HostError, match="link-lost"):
                 wire.receive(PATIENCE)
         finally:
-            lab.mend_cable("web2")
+            lab.repair_cable("web2")
 
 
 def test_an_idle_connection_outlives_the_watch(lab: Lab, tmp_path: Path) -> None:
@@ -510,9 +501,9 @@ def test_an_idle_connection_outlives_the_watch(lab: Lab, tmp_path: Path) -> None
 
 def test_a_slow_way_is_no_dead_peer(lab: Lab, tmp_path: Path) -> None:
     """What is sent waits for longer than a peer may be silent, and its sign of life behind it."""
-    host, files = lab.hosts["web1"], files_of(tmp_path, 2 * bulk.WINDOW)
+    host, files = lab.hosts["web1"], files_of(tmp_path, 2 * upload.WINDOW)
     with (
-        Relay(host.address, rate=bulk.WINDOW / (QUICK.silence + 1)) as relay,
+        Relay(host.address, rate=upload.WINDOW / (QUICK.silence + 1)) as relay,
         Network(tmp_path, QUICK) as network,
         linked(network, at(host, address="127.0.0.1", port=relay.port)) as link,
     ):
@@ -564,7 +555,7 @@ def files_of(folder: Path, *sizes: int) -> list[File]:
 
 def arrived(wire: Wire) -> dict[str, str]:
     """Return name and real digest of every file that the host has received."""
-    wire.send(protocol.AskReleases())
+    wire.send(messages.AskReleases())
     frame = wire.receive(PATIENCE)
     assert frame is not None
     return {line.id: line.version for line in frame.message.releases}
@@ -575,13 +566,13 @@ def test_bulk_arrives_whole_over_one_channel_and_several(
     fresh_web1: Lab, network: Network, tmp_path: Path, rtt: float
 ) -> None:
     host = fresh_web1.hosts["web1"]
-    files = files_of(tmp_path, 0, 1, bulk.PART, bulk.PART + 1, 30_000_000)
+    files = files_of(tmp_path, 0, 1, upload.PART, upload.PART + 1, 30_000_000)
     done: list[int] = []
     with Relay(host.address, rtt=rtt) as relay:
         place = at(host, address="127.0.0.1", port=relay.port)
         with linked(network, place) as link:
             wire = link.open()
-            several = bulk.channels(link.rtt, sum(file.size for file in files)) > 0
+            several = upload.channels(link.rtt, sum(file.size for file in files)) > 0
             count = ship(link, wire, files, done.append)
             assert (count == 0) == several
             assert several or rtt == 0  # a busy machine may be as slow as a long way
@@ -604,8 +595,8 @@ def test_a_low_max_sessions_sends_all_over_the_control_channel(
         place = at(host, address="127.0.0.1", port=relay.port)
         with linked(network, place) as link:
             wire = link.open()
-            assert bulk.channels(link.rtt, 20_000_000) > 1
-            assert ship(link, wire, files, lambda _: None) == -(-20_000_000 // bulk.PART)
+            assert upload.channels(link.rtt, 20_000_000) > 1
+            assert ship(link, wire, files, lambda _: None) == -(-20_000_000 // upload.PART)
             assert list(arrived(wire)) == [files[0].sha256]
             wire.close()
 
@@ -618,7 +609,7 @@ def test_a_full_disk_ends_the_bulk_with_its_own_words(
     fresh_web1.run("web1", "sh", "-c", mount)
     with Relay(host.address, rtt=0.1) as relay:
         place = at(host, address="127.0.0.1", port=relay.port)
-        link = connect(place, agentzip.build(), network)
+        link = connect(place, agent_zip.build(), network)
         wire = link.open()
         with pytest.raises(HostError) as caught:
             ship(link, wire, files_of(tmp_path, 40_000_000), lambda _: None)
@@ -645,10 +636,10 @@ def test_more_connections_than_sshd_takes_at_once_all_come_through(
 def test_the_inventorys_variables_reach_the_host(
     lab: Lab, network: Network, tmp_path: Path
 ) -> None:
-    from shipit import inventory  # noqa: PLC0415
+    from shipit.inventory import model  # noqa: PLC0415
 
     source = tmp_path / "inventory.yaml"
     source.write_text(lab.inventory())
-    for host in inventory.load([source]).hosts:
+    for host in model.load([source]).hosts:
         with talking(network, endpoint(host)) as wire:
             assert "uid 0" in said(wire)

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipit import render, spec
-from shipit.agent import evidence
-from shipit.inventory import Host
-from shipit.secret import Secret
+from shipit.agent.health import evidence
+from shipit.inventory.model import Host
+from shipit.playbook import reader
+from shipit.render import units
+from shipit.secrets import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipit.lab import Lab
-    from shipit.render import ReleaseTexts
+    from shipit.lab.lab import Lab
+    from shipit.render.units import ReleaseTexts
 
-RELEASE = render.ReleaseNames("1.0-abc", "1.0", "/opt/demoapp/releases/1.0-abc")
+RELEASE = units.ReleaseNames("1.0-abc", "1.0", "/opt/demoapp/releases/1.0-abc")
 PLAYBOOK = """
 app: demoapp
 hosts: web
@@ -91,10 +92,10 @@ EXPOSURE = 20  # tenths of systemd-analyze's figure, of the services in docs/har
 def texts(tmp_path: Path) -> ReleaseTexts:
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "playbook.yaml").write_text(PLAYBOOK)
-    draft = spec.read(tmp_path / "playbook.yaml")[0]
+    draft = reader.read(tmp_path / "playbook.yaml")[0]
     host = Host("web1", ("web",), {})
-    wanted = render.deployment(draft, host, {}, RELEASE)
-    return render.release_texts(wanted, host, {"TOKEN": Secret("sentinel-token")}, RELEASE)
+    wanted = units.deployment(draft, host, {}, RELEASE)
+    return units.release_texts(wanted, host, {"TOKEN": Secret("sentinel-token")}, RELEASE)
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def installed(fresh_web1: Lab, texts: ReleaseTexts) -> Lab:
     for path, text in texts.texts.items():
         run("tee", f"{RELEASE.path}/{path}", given=text)
     for service, values in texts.env.items():
-        run("tee", f"{RELEASE.path}/env/{service}.env", given=render.env_file(values))
+        run("tee", f"{RELEASE.path}/env/{service}.env", given=units.env_file(values))
     run("chmod", "0700", f"{RELEASE.path}/env")
     run("sh", "-c", f"cp {RELEASE.path}/units/* /etc/systemd/system")
     run("systemctl", "daemon-reload")

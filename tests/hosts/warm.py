@@ -23,15 +23,20 @@ from importlib import import_module
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
-from shipit import cli
+from shipit.cli import main as command_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 LOADED = (
-    *("shipit.deploy", "shipit.attach", "shipit.look", "shipit.doctor"),
-    *("shipit.faces.console", "shipit.faces.jsonlines", "shipit.faces.reports"),
+    *(
+        "shipit.commands.deploy",
+        "shipit.commands.attach",
+        "shipit.commands.inspect",
+        "shipit.commands.doctor",
+    ),
+    *("shipit.output.console", "shipit.output.json_lines", "shipit.output.reports"),
 )
 LONGEST = 1 << 17  # bytes of a request: its environment is the longest part
 ANSWER = 64  # bytes
@@ -146,7 +151,7 @@ def main() -> None:
         import_module(name)
     gc.freeze()  # what was loaded stays shared
     serve(socket.socket(fileno=int(sys.argv[1])))
-    cli.entry()
+    command_line.entry()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from hosts.load import Demand
 from hosts.wire import NO_CLOSE
 from load.story import GUNICORN, UVICORN, NotAsTold, Stage, acts
-from shipit.lab import Lab, LabError, obstacles
+from shipit.lab.lab import Lab, LabError, obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hosts.load import Demand
-    from shipit.lab import Lab
+    from shipit.lab.lab import Lab
 
 GOOD, BROKEN, ROLLBACK = "good deploy", "broken release", "rollback"
 # A broken release may be found out before or after the switch: 3 or 4.

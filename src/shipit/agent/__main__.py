@@ -28,7 +28,7 @@ def main(argv: List[str]) -> int:
 
 
 def _session(role: str) -> int:
-    from . import server  # noqa: PLC0415
+    from .server import server  # noqa: PLC0415
 
     if role == "receive":
         return server.receive(sys.stdin.fileno(), sys.stdout.fileno())
@@ -36,17 +36,17 @@ def _session(role: str) -> int:
 
 
 def _drive(role: str, app: str, root: str) -> int:
-    from . import transaction  # noqa: PLC0415
-    from .driver import LOCKED  # noqa: PLC0415
-    from .failures import Refused  # noqa: PLC0415
-    from .host import RealHost  # noqa: PLC0415
-    from .paths import Paths  # noqa: PLC0415
+    from .host.host import RealHost  # noqa: PLC0415
+    from .system.failures import Refused  # noqa: PLC0415
+    from .system.paths import Paths  # noqa: PLC0415
+    from .transaction import client  # noqa: PLC0415
+    from .transaction.runner import LOCKED  # noqa: PLC0415
 
     paths = Paths(app, root)
     try:
         if role == "transact":
-            return transaction.transact(paths, RealHost())
-        sentence = transaction.recover_at_boot(paths, RealHost())
+            return client.transact(paths, RealHost())
+        sentence = client.recover_at_boot(paths, RealHost())
     except Refused as refused:  # systemd starts it again
         sys.stderr.write(f"[{refused.failure.code}] {refused.failure.what}\n")
         return LOCKED

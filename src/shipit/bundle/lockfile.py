@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from shipit.bundle import requirementsfile, tomllocks, toollocks
-from shipit.bundle.locked import HOW_TO_LOCK, Lock, Locked, Need, Origin
-from shipit.bundle.locktext import text_of, toml
+from shipit.bundle import requirements_file, tool_locks, uv_locks
+from shipit.bundle.lock import HOW_TO_LOCK, Lock, Locked, Need, Origin
+from shipit.bundle.lock_text import text_of, toml
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def read(path: Path) -> Lock:
         raise InputError(_no_lock(path))
     text = text_of(path)
     if path.name == "Pipfile.lock" or text.lstrip().startswith("{"):
-        return toollocks.read_pipenv(path)
+        return tool_locks.read_pipenv(path)
     if path.suffix == ".toml" or path.name in ("uv.lock", "poetry.lock", "pdm.lock"):
         return _read_toml(path)
-    return _read_toml(path) if _PACKAGES.search(text) else requirementsfile.read(path)
+    return _read_toml(path) if _PACKAGES.search(text) else requirements_file.read(path)
 
 
 def _no_lock(path: Path) -> Mistake:
@@ -60,9 +60,9 @@ def _read_toml(path: Path) -> Lock:
     metadata = document.get("metadata")
     known: Mapping[str, Any] = metadata if isinstance(metadata, dict) else {}
     if "lock-version" in known:
-        return toollocks.read_poetry(path, document, places)
+        return tool_locks.read_poetry(path, document, places)
     if "lock_version" in known:
-        return toollocks.read_pdm(path, document, places)
+        return tool_locks.read_pdm(path, document, places)
     if "package" in document or path.name == "uv.lock":
-        return tomllocks.read_uv(path, document, places)
-    return tomllocks.read_pylock(path, document, places)
+        return uv_locks.read_uv(path, document, places)
+    return uv_locks.read_pylock(path, document, places)

@@ -16,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from shipit.bundle.layout import Entry, objection, programs
+from shipit.bundle.wheel_layout import Entry, objection, programs
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:

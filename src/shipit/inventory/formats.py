@@ -17,9 +17,9 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shipit import vault, yamlfile
+from shipit import vault, yaml_source
 from shipit.errors import InputError, Mistake, Place, nearest
-from shipit.inventory import hostnames, ini
+from shipit.inventory import host_ranges, ini
 from shipit.inventory.grouping import UNGROUPED
 from shipit.inventory.scripts import SECTIONS, Answers
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.inventory.grouping import Group, Grouping, Where
-    from shipit.yamlfile import Document
+    from shipit.yaml_source import Document
 
 _YAML_ENDINGS = ("", ".yaml", ".yml", ".json")
 _PROGRAM_STARTS = (b"#!", b"\x7fELF")
@@ -44,7 +44,9 @@ def is_for_ansible(source: Path) -> bool:
     if source.suffix == ".toml":
         return True
     try:
-        return source.suffix in (".yml", ".yaml") and bool(_PLUGIN.search(yamlfile.text_of(source)))
+        return source.suffix in (".yml", ".yaml") and bool(
+            _PLUGIN.search(yaml_source.text_of(source))
+        )
     except InputError:  # told by the reading that comes next
         return False
 
@@ -72,7 +74,7 @@ def read(
 
 def _read_text(grouping: Grouping, source: Path, passwords: vault.Passwords) -> None:
     """Read a file of text; where it is a script that can't be run, say so instead of its lines."""
-    text = yamlfile.text_of(source)
+    text = yaml_source.text_of(source)
     is_script = text.startswith("#!")
     grouping.is_secret = vault.is_encrypted(text)
     if grouping.is_secret:
@@ -107,7 +109,7 @@ def _read_yaml_or_ini(
     grouping: Grouping, source: Path, text: str, passwords: vault.Passwords
 ) -> None:
     try:
-        document = yamlfile.parse(source, text, passwords)
+        document = yaml_source.parse(source, text, passwords)
     except InputError:
         if _is_meant_as_yaml(source, text):
             raise
@@ -137,7 +139,7 @@ def _add_hosts(
         grouping.wrong("inventory-host", what, where, "put it in quotes")
         return []
     try:
-        names, port = hostnames.expand(entry)
+        names, port = host_ranges.expand(entry)
     except ValueError as error:
         grouping.wrong("inventory-host", f"'{entry}' is not a host: {error}", where)
         return []

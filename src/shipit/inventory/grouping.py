@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shipit.errors import InputError, Mistake, Place
-from shipit.secret import Secret
-from shipit.yamltags import mapped
+from shipit.secrets import Secret
+from shipit.yaml_tags import mapped
 
 ALL = "all"
 UNGROUPED = "ungrouped"

@@ -13,7 +13,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from shipit.errors import Place, nearest
-from shipit.inventory import hostnames
+from shipit.inventory import host_ranges
 from shipit.inventory.grouping import UNGROUPED
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class _Ini:
         pattern = line
         try:
             pattern, *pairs = shlex.split(line, comments=True)
-            names, port = hostnames.expand(pattern)
+            names, port = host_ranges.expand(pattern)
         except ValueError as error:
             what = f"'{pattern}' is not a host: {error}"
             self._grouping.wrong("inventory-host", what, where)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipit import yamlfile
+from shipit import yaml_source
 from shipit.errors import InputError, Mistake, Place, nearest
-from shipit.inventory import hostnames
+from shipit.inventory import host_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ def split(pattern: str) -> list[str]:
     """Split a pattern at its commas or, where it has none, at its colons."""
     if "," in pattern:
         parts = pattern.split(",")
-    elif hostnames.address(pattern):  # an IPv6 address, or a range such as web[0:2]
+    elif host_ranges.address(pattern):  # an IPv6 address, or a range such as web[0:2]
         parts = [pattern]
     else:
         parts = _BETWEEN_COLONS.findall(pattern)
@@ -98,7 +98,7 @@ def _limit_parts(limit: str) -> list[str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = yamlfile.text_of(path)
+        text = yaml_source.text_of(path)
     except InputError as error:
         what = f"the limit's file '{path}' cannot be read"
         raise _wrong("limit-file", what, error.mistakes[0].what) from error

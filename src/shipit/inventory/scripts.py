@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipit.errors import InputError, Mistake, Place
-from shipit.yamltags import in_json
+from shipit.yaml_tags import in_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -108,7 +108,7 @@ def free_slot(taken: Iterable[int], routes: Sequence[IPv4Network]) -> int:
     )
 
 
-def lay_bridge(claim: Claim) -> None:
+def add_bridge(claim: Claim) -> None:
     """Make the lab's bridge; this machine is the gateway on it."""
     call("ip", "link", "add", claim.prefix, "type", "bridge")
     network = f"{claim.gateway}/{claim.network.prefixlen}"
@@ -116,7 +116,7 @@ def lay_bridge(claim: Claim) -> None:
     call("ip", "link", "set", claim.prefix, "up")
 
 
-def lay_cable(claim: Claim, index: int) -> None:
+def add_cable(claim: Claim, index: int) -> None:
     """Make a machine's network namespace and its cable to the bridge."""
     label = claim.machine(index)
     call("ip", "netns", "add", label)

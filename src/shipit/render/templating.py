@@ -39,10 +39,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
 from shipit.errors import InputError, Mistake, Place, nearest
-from shipit.render.ansiblefilters import FILTERS, OMIT, lookup, without_omitted
-from shipit.secret import Secret
+from shipit.render.ansible_filters import FILTERS, OMIT, lookup, without_omitted
+from shipit.secrets import Secret
 from shipit.vault import Vaulted
-from shipit.yamltags import Raw, mapped
+from shipit.yaml_tags import Raw, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from shipit.errors import InputError, Mistake
-from shipit.secret import Secret
-from shipit.transport import sshargs
-from shipit.transport.sshargs import SshArguments
+from shipit.secrets import Secret
+from shipit.transport import ssh_arguments
+from shipit.transport.ssh_arguments import SshArguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from shipit.inventory import Host
+    from shipit.inventory.model import Host
 
 CONNECT_TIMEOUT = 10.0  # seconds
 _SSH_NAMES = {"ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"}
@@ -274,7 +274,7 @@ class _Variables:
     def _parsed(self, name: str) -> SshArguments:
         text = self.optional(name) if self.values.get(name) is not None else None
         try:
-            found = sshargs.parse(text or "")
+            found = ssh_arguments.parse(text or "")
         except ValueError as error:
             self._wrong(name, text, f"words as of a shell ({error})")
             return SshArguments()

@@ -1,0 +1,53 @@
+"""Find out whose the directories of a release are to be, and whose they are. Changes nothing."""
+
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+from ..host.host import Host
+from ..protocol.manifest import Manifest
+from ..records import releases
+from ..system import accounts
+from ..system.ownership import Move, Owner, Owners, due
+from ..system.paths import Paths
+from . import names
+
+
+def moves(
+    paths: Paths, host: Host, wanted: Optional[Manifest], begun: Sequence[Move]
+) -> Tuple[Move, ...]:
+    """Return what changes hands so that a release, or none, has its directories.
+
+    `begun`: what an earlier switch was about to do, and may have done in part.
+    """
+    owners = owners_of(paths, wanted) if wanted else {}
+    known = _known(paths)
+    found = {path: host.owner(path) for path in owners}
+    present = {path: Owner(*owner) for path, owner in found.items() if owner is not None}
+    return due(owners, known, present, begun)
+
+
+def owners_of(paths: Paths, release: Manifest) -> Dict[str, Owner]:
+    """Return whose each directory of a release is; those whose user is not known are left out."""
+    found: Dict[str, Owner] = {}
+    for path, owner in _given(paths, release):
+        if owner is not None:
+            found.setdefault(path, owner)
+    return found
+
+
+def _given(paths: Paths, release: Manifest) -> Iterator[Tuple[str, Optional[Owner]]]:
+    if release.adopted is None:
+        yield paths.shared, owner(release.user)
+    for each in names.wanted(releases.unit_texts(paths, release)):
+        yield each.path, owner(each.user, each.group)
+
+
+def _known(paths: Paths) -> List[Owners]:
+    there = (releases.manifest(paths, release) for release in releases.listed(paths))
+    return [owners_of(paths, release) for release in there if release is not None]
+
+
+def owner(user: str, group: str = "") -> Optional[Owner]:
+    """Return the numbers of a user and a group, by default the user's own; None without them."""
+    account = accounts.user(user)
+    gid = accounts.group_id(group) if group else account and account.pw_gid
+    return None if account is None or gid is None else Owner(account.pw_uid, gid)

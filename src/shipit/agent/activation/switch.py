@@ -1,0 +1,228 @@
+"""Switch this host to a release, or to none: units, `current`, processes. Forward and back alike.
+
+A service that hands over is started beside its predecessor, and this stops when the new one serves:
+until then connections go to either, afterwards to the new one; systemd holds the listener. Each
+step may be repeated: what is already as wanted is left. What has to be done is decided by `units`;
+how the result does is judged by `gate`.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
+
+from ..health.gate import Interrupted
+from ..host.host import QUICK, Host, UnitView
+from ..protocol.manifest import Manifest
+from ..records import releases
+from ..system import files
+from ..system.ownership import Move
+from ..system.paths import Paths
+from ..system.unit_names import is_timer
+from .start import Starting, ask
+from .unit_plan import Actions, UnitState, call_limit, decide
+
+STARTING_TIMERS = "commit"  # the step
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Where to go."""
+
+    wanted: Optional[Manifest]  # None: the app is taken off this host
+    others: Tuple[str, ...]  # units that may be there and go, unless they are wanted
+    untouched: AbstractSet[str]  # units that run already as the wanted release has them
+    step: str
+    limit: float  # seconds for one call of systemd: see units.call_limit
+    interrupted: Interrupted
+    kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
+    moves: Tuple[Move, ...] = ()  # directories that change hands
+    going_back: bool = False
+    is_rollback: bool = False
+
+    @property
+    def is_way_back(self) -> bool:
+        """Whether it leads to a release that has run before, whatever this one has left."""
+        return self.going_back or self.is_rollback
+
+
+def unit_names(*manifests: Optional[Manifest]) -> Tuple[str, ...]:
+    """Return the names of all units of these releases."""
+    return tuple(dict.fromkeys(u.name for m in manifests if m for u in m.units))
+
+
+def kept_up(manifest: Optional[Manifest]) -> FrozenSet[str]:
+    """Return the names of the units that a release starts itself."""
+    return (
+        frozenset(unit.name for unit in manifest.units if unit.start) if manifest else frozenset()
+    )
+
+
+def limit(*manifests: Optional[Manifest]) -> float:
+    """Return the seconds for one call of systemd: it stops units of one, and starts the other's."""
+    there = [manifest for manifest in manifests if manifest]
+    units = [unit for manifest in there for unit in manifest.units]
+    return call_limit(units, max((manifest.gate.deadline for manifest in there), default=0.0))
+
+
+def switch(paths: Paths, host: Host, to: Switch) -> None:
+    """Switch files and processes.
+
+    Raises:
+        Refused: systemd refused something; the units' own logs are in the evidence. Or what
+            `interrupted` says.
+    """
+    if to.going_back:  # what was killed may have written units that systemd has not read
+        ask(host, "daemon-reload", to.step)
+    texts, actions = _planned(paths, host, to)
+    starting = _starting(paths, host, to)
+    _install(paths, host, texts, actions)
+    if to.moves:
+        _ask_for(host, "stop", actions.quiet, to.step, starting.limit)
+        _hand_over(host, to)
+    if actions.reload_first:
+        ask(host, "daemon-reload", to.step)
+    _ask_for(host, "stop", actions.retire, to.step, starting.limit)
+    _put_on_disk(paths, host, to, actions)
+    _ask_for(host, "stop", actions.stop, to.step, starting.limit)
+    if actions.reset:
+        host.systemctl("reset-failed", actions.reset)  # fails for units that never ran: fine
+    starting.run("start", actions.start)
+    for wave in actions.restart:
+        starting.run("restart", wave)
+    for handover in actions.handovers:
+        starting.hand_over(handover, texts)
+    if actions.leaving:
+        _forget(paths, host, to, actions.leaving)
+    starting.run("restart", actions.timers)
+
+
+def before_commit(wanted: Manifest) -> Manifest:
+    """Return a release as it runs until it is committed: without its timers."""
+    return replace(wanted, units=tuple(u for u in wanted.units if not is_timer(u.name)))
+
+
+def start_timers(
+    paths: Paths, host: Host, wanted: Manifest, previous: Optional[Manifest], how: str
+) -> None:
+    """Let a committed release's jobs run from now on.
+
+    systemd makes up for a run that a timer has missed while it did not run. That is meant for one
+    that was due during the deploy; the times of a timer that is new or has changed were none.
+
+    Raises:
+        Refused: systemctl-failed.
+    """
+    names = [unit.name for unit in wanted.units if is_timer(unit.name)]
+    before = releases.text_digests(previous) if previous else {}
+    now = releases.text_digests(wanted)
+    for name in names:
+        if before.get(f"units/{name}") != now.get(f"units/{name}"):
+            host.remove(paths.timer_stamp(name))
+    _ask_for(host, how, names, STARTING_TIMERS)
+
+
+def _starting(paths: Paths, host: Host, to: Switch) -> Starting:
+    patience = to.wanted.gate.deadline if to.wanted else 0.0
+    return Starting(paths, host, to.step, host.wall(), to.limit, patience, to.interrupted)
+
+
+def _forget(paths: Paths, host: Host, to: Switch, names: Sequence[str]) -> None:
+    _ask_for(host, "disable --no-reload", names, to.step)
+    for name in names:
+        host.remove(os.path.join(paths.units, name))
+    ask(host, "daemon-reload", to.step)
+
+
+def put_on_disk(paths: Paths, host: Host, to: Switch) -> None:
+    """Switch the files alone, and have systemd read them: what is started next is as wanted.
+
+    For the boot, where nothing of the app runs yet and nothing may be waited for.
+    """
+    texts, actions = _planned(paths, host, to)
+    _install(paths, host, texts, actions)
+    _hand_over(host, to)
+    if actions.disable:
+        host.systemctl("stop --no-block", actions.disable)  # takes back a queued start
+    _put_on_disk(paths, host, to, actions)
+
+
+def _planned(paths: Paths, host: Host, to: Switch) -> Tuple[Dict[str, str], Actions]:
+    names = list(dict.fromkeys([*unit_names(to.wanted), *to.others]))
+    texts = texts_of(paths, to.wanted) if to.wanted else {}
+    installed = releases.installed_texts(paths, names)
+    scene = UnitState(
+        installed,
+        host.show(names),
+        to.untouched,
+        to.kept_up,
+        going_back=to.going_back,
+        hands_over=bool(to.moves),
+    )
+    units = to.wanted.units if to.wanted else ()
+    return texts, decide(units, texts, to.others, scene)
+
+
+def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
+    """Return the texts of a release's units, all of them as its manifest has them.
+
+    Raises:
+        Refused: release-damaged.
+    """
+    names = {f"units/{unit.name}": unit.name for unit in wanted.units}
+    texts = releases.verified_texts(paths, wanted, names)
+    return {names[path]: text for path, text in texts.items()}
+
+
+def restore_texts(paths: Paths, running: Manifest) -> None:
+    """Put back the texts of the running release that were changed, from the installed units.
+
+    They are lost when another release's are installed.
+    """
+    digests = releases.text_digests(running)
+    kept = releases.unit_texts(paths, running)
+    for name, text in releases.installed_texts(paths, unit_names(running)).items():
+        path = f"units/{name}"
+        wanted = releases.digest(text) == digests.get(path)
+        if wanted and kept.get(name) != text:
+            files.write(paths.release(running.id).text(path), text.encode())
+
+
+def _install(paths: Paths, host: Host, texts: Dict[str, str], actions: Actions) -> None:
+    for name in actions.write:
+        host.install(os.path.join(paths.units, name), texts[name])
+
+
+def _hand_over(host: Host, to: Switch) -> None:
+    """Give the app's directories to the user of the release that is about to be started.
+
+    Before any unit of it may be: systemd would do the same to every file with a name there.
+    """
+    for move in to.moves:
+        host.hand_over(move, lenient=to.is_way_back)
+
+
+def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None:
+    _ask_for(host, "disable --no-reload", actions.disable, to.step)
+    for name in actions.remove:
+        host.remove(os.path.join(paths.units, name))
+    _ask_for(host, "enable --no-reload", actions.enable, to.step)
+    _ask_for(host, "reenable --no-reload", actions.reenable, to.step)
+    # Going back, what is on the disk may be right and not yet read: a kill can lie between.
+    if actions.reload or to.going_back:
+        ask(host, "daemon-reload", to.step)
+    if to.wanted and to.wanted.target:
+        host.point(paths.current, to.wanted.target)
+    else:
+        host.remove(paths.current)
+
+
+def _ask_for(
+    host: Host, verb: str, names: Sequence[str], step: str, timeout: float = QUICK
+) -> None:
+    if names:
+        ask(host, verb, step, names, timeout)
+
+
+def running_sockets(views: Dict[str, UnitView]) -> FrozenSet[str]:
+    """Return the units that going forward may leave as they are, if their text stays the same."""
+    return frozenset(n for n, view in views.items() if view.is_active and n.endswith(".socket"))

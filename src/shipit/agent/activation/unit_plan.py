@@ -1,0 +1,241 @@
+"""Decide what has to be done to systemd's units to have exactly a release's. Pure.
+
+Promises: a socket that is as wanted is left alone (connections queue in the kernel), every
+long-running service is started anew (its code has changed even where its text has not) and has its
+restarts counted from zero, no unit of another release is left. A service with the hand-over
+`overlap` has a unit of its own in each release: it is started before its predecessor is stopped.
+The timers of a new release wait for its commit: until then no job runs.
+"""
+
+from dataclasses import dataclass
+from typing import AbstractSet, Dict, Iterable, List, Mapping, Set, Tuple
+
+from ..host.host import UnitView
+from ..protocol.manifest import OVERLAP, Unit, lasting
+from ..system.unit_names import family, is_timer
+
+INSTALLABLE_BY_NOBODY = ("static", "alias", "generated", "transient")
+START_MARGIN = 120.0  # seconds; systemd's own limit for a start is 90
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """What is there before anything is done."""
+
+    texts: Mapping[str, str]  # of the installed units
+    views: Mapping[str, UnitView]  # of every unit that may have to be touched
+    untouched: AbstractSet[str]  # run already as the wanted release has them
+    kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
+    going_back: bool = False
+    hands_over: bool = False  # directories get another owner
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A unit that is started beside those that it replaces; they stop when it serves."""
+
+    start: str
+    stop: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What to do, in this order; names of units."""
+
+    write: Tuple[str, ...]
+    reload_first: bool  # before what is no longer wanted stops: its socket must not wake it again
+    retire: Tuple[str, ...]  # stop: no longer wanted, or not yet, and what would wake it
+    disable: Tuple[str, ...]  # what is removed, and what has become a job
+    remove: Tuple[str, ...]
+    enable: Tuple[str, ...]
+    reenable: Tuple[str, ...]  # [Install] has changed
+    reload: bool
+    stop: Tuple[str, ...]  # sockets that change, with the services that hold them
+    reset: Tuple[str, ...]  # forget failures: systemd refuses to start a unit after a crash loop
+    start: Tuple[str, ...]  # sockets
+    restart: Tuple[Tuple[str, ...], ...]  # services; of instances one after another
+    handovers: Tuple[Handover, ...]
+    leaving: Tuple[str, ...]  # disable and remove, when they have handed over
+    timers: Tuple[str, ...]  # restart in the end
+    quiet: Tuple[str, ...]  # stop first of all, as their directories are about to change hands
+
+
+def decide(
+    units: Iterable[Unit], texts: Mapping[str, str], others: Iterable[str], scene: UnitState
+) -> Actions:
+    """Return the actions that lead from the scene to `units` with `texts`.
+
+    `others` are the names of units that may be there and are no longer wanted unless in `units`.
+    """
+    wanted = {unit.name: unit for unit in units}
+    stale = sorted(name for name in set(others) - set(wanted) if _is_there(name, scene))
+    write = tuple(name for name in wanted if scene.texts.get(name) != texts[name])
+    alone = {name for name in wanted if _may_stay(name, texts, scene)}
+    remade = _changed_sockets(wanted, alone)  # systemd stops who holds one of them with it
+    alone -= {name for name in alone if _is_service(name) and wanted[name].service in remade}
+    handovers = _handovers(wanted, alone, stale, scene)
+    leaving = tuple(name for each in handovers for name in each.stop)
+    gone = [name for name in stale if name not in leaving]
+    removed = tuple(name for name in gone if name in scene.texts)
+    beside = {each.start for each in handovers}
+    begin = [n for n, unit in wanted.items() if unit.start and n not in alone and n not in beside]
+    jobs = [name for name, unit in wanted.items() if _has_become_a_job(unit, scene)]
+    held = [] if scene.going_back else [name for name in wanted if is_timer(name)]
+    retired = [name for name in (*held, *gone, *jobs) if scene.views[name].is_up]
+    waking = _waking(wanted, retired, scene)
+    return Actions(
+        write=write,
+        reload_first=bool(waking & alone),
+        retire=(*sorted(waking - alone), *retired),
+        disable=(*removed, *(name for name in jobs if _is_enabled(name, scene))),
+        remove=removed,
+        enable=tuple(name for name in wanted if _needs_enable(wanted[name], scene)),
+        reenable=tuple(name for name in write if _needs_reenable(wanted[name], texts, scene)),
+        reload=bool(write or removed or any(view.need_reload for view in scene.views.values())),
+        stop=tuple(_stopped(wanted, alone, scene)),
+        # A stale unit may fail only while it is stopped: a last request wakes a crashing service.
+        reset=(*(name for name in wanted if name not in alone), *stale),
+        start=tuple(name for name in begin if _is_socket(name)),
+        restart=tuple(_waves(filter(_is_service, begin))),
+        handovers=handovers,
+        leaving=leaving,
+        timers=tuple(name for name in begin if is_timer(name) and name not in held),
+        quiet=tuple(_quiet(alone, scene)) if scene.hands_over else (),
+    )
+
+
+def call_limit(units: Iterable[Unit], deadline: float = 0.0) -> float:
+    """Return the seconds that one call of systemd on some of these units may take at most.
+
+    What it stops may take its stop_timeout; what it starts, as long as its gate has (`deadline`).
+    """
+    return START_MARGIN + deadline + sum(unit.stop_timeout for unit in units)
+
+
+def _handovers(
+    wanted: Dict[str, Unit], alone: Set[str], stale: List[str], scene: UnitState
+) -> Tuple[Handover, ...]:
+    """Pair what begins with what it replaces, one by one; the last one replaces all that is left.
+
+    A socket that changes can't be shared: its services are stopped first.
+    """
+    changed = _changed_sockets(wanted, alone)
+    found = []
+    for family_name, begin in _beginning(wanted, alone, scene).items():
+        if changed.intersection(wanted[name].service for name in begin):
+            continue
+        of_old = (n for n in stale if _is_service(n) and scene.views[n].is_up)
+        old = [name for name in of_old if family(name) == family_name]
+        for index, name in enumerate(begin, start=1):
+            end = len(old) if index == len(begin) else index
+            found.append(Handover(name, tuple(old[index - 1 : end])))
+    return tuple(found)
+
+
+def _waking(wanted: Dict[str, Unit], retired: List[str], scene: UnitState) -> Set[str]:
+    """Return the sockets that are up, and behind which a service is retired."""
+    families = {family(name) for name in retired if _is_service(name)}
+    sockets = filter(_is_socket, wanted)
+    return {name for name in sockets if family(name) in families and scene.views[name].is_up}
+
+
+def _quiet(alone: Set[str], scene: UnitState) -> List[str]:
+    """Return what is up and can be stopped for good, as no socket starts it again; timers first."""
+    up = [name for name, view in scene.views.items() if view.is_up and name not in alone]
+    behind = {family(name) for name, view in scene.views.items() if _is_socket(name) and view.is_up}
+    services = [name for name in up if _is_service(name) and family(name) not in behind]
+    return [*filter(is_timer, up), *services]
+
+
+def _beginning(wanted: Dict[str, Unit], alone: Set[str], scene: UnitState) -> Dict[str, List[str]]:
+    """Return by family the services that are started beside others; what runs can't be."""
+    found: Dict[str, List[str]] = {}
+    for name, unit in wanted.items():
+        idle = name not in alone and not scene.views[name].is_up
+        if unit.handover == OVERLAP and unit.start and _is_service(name) and idle:
+            found.setdefault(family(name), []).append(name)
+    return found
+
+
+def _waves(names: Iterable[str]) -> List[Tuple[str, ...]]:
+    """Part units so that of one family each wave has one."""
+    waves: List[List[str]] = []
+    for name in names:
+        free = [wave for wave in waves if family(name) not in map(family, wave)]
+        if not free:
+            free = [[]]
+            waves += free
+        free[0].append(name)
+    return [tuple(wave) for wave in waves]
+
+
+def _is_there(name: str, scene: UnitState) -> bool:
+    return name in scene.texts or scene.views[name].is_up or scene.views[name].active == "failed"
+
+
+def _is_socket(name: str) -> bool:
+    return name.endswith(".socket")
+
+
+def _is_service(name: str) -> bool:
+    return name.endswith(".service")
+
+
+def _has_become_a_job(unit: Unit, scene: UnitState) -> bool:
+    """Whether it was a process that keeps running, which a timer would wait for for ever."""
+    return not unit.start and (unit.name in scene.kept_up or _is_enabled(unit.name, scene))
+
+
+def _is_enabled(name: str, scene: UnitState) -> bool:
+    return scene.views[name].file_state == "enabled"
+
+
+def _may_stay(name: str, texts: Mapping[str, str], scene: UnitState) -> bool:
+    view = scene.views[name]
+    same = lasting(name, scene.texts.get(name, "")) == lasting(name, texts[name])
+    return name in scene.untouched and same and view.is_active and not view.need_reload
+
+
+def _changed_sockets(wanted: Dict[str, Unit], alone: Set[str]) -> Set[str]:
+    """Return the services whose sockets have to be made anew."""
+    return {u.service for u in wanted.values() if _is_socket(u.name) and u.name not in alone}
+
+
+def _stopped(wanted: Dict[str, Unit], alone: Set[str], scene: UnitState) -> List[str]:
+    """Return the units to stop before anything is started."""
+    sockets = {unit.service for unit in wanted.values() if _is_socket(unit.name)}
+    changed = _changed_sockets(wanted, alone)
+
+    def has_to(unit: Unit) -> bool:
+        if unit.service in changed:
+            return True  # a socket can't change while a service holds it
+        if scene.views[unit.name].restarts:
+            return True  # else systemd may go on counting: a crash of the old for one of the new
+        # What a socket has started is started again by it; a timer's job may end in peace,
+        # unless it is the work of a release that is taken back.
+        taken_back = scene.going_back and unit.name not in scene.untouched
+        return not unit.start and (unit.service in sockets or taken_back)
+
+    candidates = [u for n, u in wanted.items() if n not in alone and scene.views[n].is_up]
+    return [unit.name for unit in candidates if has_to(unit)]
+
+
+def _needs_enable(unit: Unit, scene: UnitState) -> bool:
+    state = scene.views[unit.name].file_state
+    return unit.start and state != "enabled" and state not in INSTALLABLE_BY_NOBODY
+
+
+def _needs_reenable(unit: Unit, texts: Mapping[str, str], scene: UnitState) -> bool:
+    if not unit.start or unit.name not in scene.texts or _needs_enable(unit, scene):
+        return False
+    return _install_section(texts[unit.name]) != _install_section(scene.texts[unit.name])
+
+
+def _install_section(text: str) -> List[str]:
+    section, lines = "", []
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            section = line
+        elif section == "[Install]" and line and line[0] not in "#;":
+            lines.append(line)
+    return lines

@@ -1,0 +1,1 @@
+"""Whether a release is healthy, and the evidence where it is not."""

@@ -1,0 +1,115 @@
+"""Gather what a person needs to understand why a unit is not well.
+
+The log is the unit's own since it was started by us, its end whole and the rest folded. A service
+that logs its secrets has logged them; they are masked before a line is cut.
+"""
+
+import signal
+from typing import Iterable, List, Tuple
+
+from ..host import log_text
+from ..host.host import Host, UnitView
+from ..records.redactor import Redactor
+from ..system.paths import Paths
+
+LINES = 30  # that are shown; they tell more than they are, for what repeats is folded
+READ = 300  # lines of the log
+KILLED, DUMPED = 2, 3  # CLD_KILLED, CLD_DUMPED
+RESULTS = {
+    "oom-kill": "the kernel killed it: out of memory",
+    "start-limit-hit": "it was started too often in too short a time",
+    "timeout": "it did not start or stop within its timeout",
+    "watchdog": "its watchdog ran out",
+    "resources": "systemd could not set it up (a missing file or directory?)",
+    "protocol": "it did not say that it was ready",
+}
+
+# What systemd says by exit status: systemd.exec(5).
+SETUP = {
+    200: "its working directory is missing or closed to it (workdir)",
+    203: "its program cannot be run",
+    217: "its user is missing",
+    226: "a directory that its unit names is missing",
+}
+WRITABLE = (
+    "a service can write to $STATE_DIRECTORY and to shared/ in the app's root; `workdir: shared`"
+    " makes relative paths lead there"
+)
+# Words of a log, each with what to do about it; the first that is there counts.
+ADVICE: Tuple[Tuple[Tuple[str, ...], str], ...] = (
+    (
+        ("attempting to bind", "can't connect to ('", "bind()", "could not bind"),
+        "systemd can listen there for the service: give it a `socket:`",
+    ),
+    (
+        (
+            # Not "permission denied" alone: databases and servers say that of their own rights.
+            "read-only file system",
+            "cannot create",
+            "[errno 30]",
+            "[errno 13]",
+            "erofs",
+            "eacces",
+            "unable to open database file",
+            "attempt to write a readonly database",
+        ),
+        WRITABLE,
+    ),
+)
+
+
+def where(unit: str) -> str:
+    """Say how the whole log of a unit is read: from the controller, or else on the host."""
+    return f"shipit logs PLAYBOOK --limit HOST; on the host: journalctl -u {unit}"
+
+
+def advice(log: str) -> str:
+    """Return what to do about what a log ends with; "" where nothing is known."""
+    lowered = log.lower()
+    return next((hint for words, hint in ADVICE if any(word in lowered for word in words)), "")
+
+
+def headed(what: str, log: str) -> str:
+    """Return what failed after the exception that its log ends with, if there is one."""
+    exception = log_text.exception(log)
+    return f"{exception} - {what}" if exception else what
+
+
+def described(view: UnitView) -> str:
+    """Say in one line how a unit is."""
+    parts = [f"{view.name} is {view.active} ({view.sub})"]
+    if view.load != "loaded":
+        parts.append(f"systemd says: {view.load}")
+    if view.result in RESULTS:
+        parts.append(RESULTS[view.result])
+    if view.exit_code or view.exit_status:
+        parts.append(f"its main process {_ended(view)}")
+    if view.restarts:
+        parts.append(f"restarted {view.restarts} times")
+    return ", ".join(parts)
+
+
+def _ended(view: UnitView) -> str:
+    if view.exit_code in (KILLED, DUMPED):
+        return f"was killed by {_signal_name(view.exit_status)}"
+    why = f" ({SETUP[view.exit_status]})" if view.exit_status in SETUP else ""
+    return f"ended with exit status {view.exit_status}{why}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def of_units(paths: Paths, host: Host, views: Iterable[UnitView], since: float) -> str:
+    """Return the state and the last log lines of units; `since` in seconds since the epoch."""
+    mask = Redactor(paths)
+    return "\n".join(line for view in views for line in _of_unit(host, view, since, mask))
+
+
+def _of_unit(host: Host, view: UnitView, since: float, mask: Redactor) -> List[str]:
+    log = mask.text(host.unit_log(view.name, since=since, lines=READ)).rstrip()
+    shown = log_text.folded(log)[-LINES:]
+    return [described(view), *(shown or [f"(no log; {where(view.name)} may have more)"])]

@@ -1,0 +1,322 @@
+"""Prove that a release is well before anybody relies on it: its units steady, its checks good.
+
+It passes when everything has been good without a break for `min_healthy` seconds; a good spell that
+has begun before the deadline may be finished after it. A unit that failed or restarted fails the
+gate at once; an answer that only another configuration changes, such as a redirect, fails it after
+a while. Looks every 10 ms at first, ever more slowly up to the interval.
+"""
+
+import json
+import shlex
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ..host import commands
+from ..host.answer import Answer
+from ..host.host import Host, UnitView
+from ..protocol.manifest import Check, Gate, Manifest
+from ..protocol.messages import Failure, Probed
+from ..records.redactor import Redactor
+from ..system.failures import Refused
+from ..system.paths import Paths
+from . import evidence
+from .advice import advice, is_lasting
+
+FIRST_PAUSE = 0.01  # seconds
+LAST_LOOK = 1.0  # seconds
+GROWTH = 1.5
+LASTING = 10.0  # seconds for which a check has the same answer that no waiting changes
+SHOWN = 500  # characters of an answer in a report
+STEP = "check"
+
+Emit = Callable[[Any], None]
+Interrupted = Callable[[], Optional[Failure]]
+
+
+@dataclass(frozen=True)
+class GateState:
+    """What one look came to; good if `wrong` is empty."""
+
+    check: str = ""
+    wrong: str = ""
+    answer: bytes = b""
+    fatal: bool = False
+    lasting: bool = False  # waiting does not change it
+    hint: str = ""
+    ill: Tuple[UnitView, ...] = ()
+    steady: Tuple[int, ...] = ()  # main pids of the watched units
+
+
+@dataclass(frozen=True)
+class Context:
+    """The release that is looked at."""
+
+    paths: Paths
+    manifest: Manifest
+    since: float  # when it was started, seconds since the epoch
+    views: Dict[str, UnitView]  # its units as they were started
+
+
+@dataclass
+class _Spell:
+    """How long everything has been good without a break."""
+
+    began: float
+    good_since: Optional[float] = None
+    steady: Tuple[int, ...] = ()
+    wrong: str = ""  # of the last look, if waiting does not change it,
+    wrong_since: float = 0.0  # and since when it is so
+    attempts: int = 0
+    told: Dict[str, str] = field(default_factory=dict)
+
+
+def context(
+    paths: Paths, host: Host, manifest: Manifest, since: float, before: Mapping[str, str]
+) -> Context:
+    """Take down how the release's units run now: a later start of one is a restart.
+
+    `since`: from when on their logs are of interest. `before`: the invocations of the units that
+    ran before the switch; one that still has its own was not started by it.
+    """
+    views = host.show([unit.name for unit in manifest.units if unit.start])
+    baseline = {name: _baseline(view, before.get(name, "")) for name, view in views.items()}
+    return Context(paths, manifest, since, baseline)
+
+
+def _baseline(view: UnitView, before: str) -> UnitView:
+    """Return how a unit began; one that was started by this switch has never been restarted."""
+    return view if before and view.invocation == before else replace(view, restarts=0)
+
+
+def run(host: Host, of: Context, emit: Emit, interrupted: Interrupted) -> Optional[Failure]:
+    """Wait until the release has proven itself; return why it has not, or None.
+
+    `interrupted` is asked at every look, and its failure is returned.
+    """
+    wanted, spell, pause = of.manifest.gate, _Spell(host.now()), FIRST_PAUSE
+    while True:
+        stopped = interrupted()
+        if stopped:
+            return stopped
+        finding = _look(host, of, spell, emit)
+        now = host.now()
+        _remember(spell, finding, now)
+        if spell.good_since is not None and now - spell.good_since >= wanted.min_healthy:
+            # A check may have waited for a service that had died, and was woken by its socket.
+            finding = _units(host, of)
+            if not finding.wrong:
+                return None
+            spell.good_since = None
+        if finding.fatal or _is_over(wanted, spell, now):
+            # Who waited for an answer till now may have waited for a unit that had failed.
+            ill = finding if finding.ill else _units(host, of)
+            return _failure(host, of, ill if ill.wrong else finding, spell, now)
+        host.sleep(_pause(pause, wanted.min_healthy, spell, now))
+        pause = max(FIRST_PAUSE, min(pause * GROWTH, wanted.interval))
+
+
+def _is_over(wanted: Gate, spell: _Spell, now: float) -> bool:
+    """Whether to wait no longer for a release that is not good."""
+    too_late = spell.good_since is None and now - spell.began >= wanted.deadline
+    return too_late or (bool(spell.wrong) and now - spell.wrong_since >= LASTING)
+
+
+def look_at_units(host: Host, of: Context) -> Optional[Failure]:
+    """Return why the units are no longer well, or None: for the time after the gate has passed."""
+    finding = _units(host, of)
+    spell = _Spell(host.now(), attempts=1)
+    return _failure(host, of, finding, spell, spell.began) if finding.fatal else None
+
+
+def _remember(spell: _Spell, finding: GateState, now: float) -> None:
+    spell.attempts += 1
+    if finding.wrong:
+        spell.good_since = None
+    elif spell.good_since is None or spell.steady != finding.steady:
+        spell.good_since = now
+    spell.steady = finding.steady
+    lasting = finding.wrong if finding.lasting else ""
+    if lasting != spell.wrong:
+        spell.wrong, spell.wrong_since = lasting, now
+
+
+def _pause(pause: float, min_healthy: float, spell: _Spell, now: float) -> float:
+    if spell.good_since is None:
+        return pause
+    return max(0.001, min(pause, spell.good_since + min_healthy - now))
+
+
+def _time_left(of: Context, spell: _Spell, now: float) -> float:
+    """Return the seconds that an attempt may take at most for the deadline's sake.
+
+    The last one begins when the deadline is all but over: without a while it would tell nothing.
+    """
+    if spell.good_since is not None:
+        return float("inf")
+    return max(LAST_LOOK, of.manifest.gate.deadline - (now - spell.began))
+
+
+def _look(host: Host, of: Context, spell: _Spell, emit: Emit) -> GateState:
+    units = _units(host, of)
+    if units.wrong:
+        return units
+    left = _time_left(of, spell, host.now())
+    for check in of.manifest.gate.checks:
+        name = described(check)
+        answer = ask(host, of, check, min(check.timeout, left))
+        wrong, hint = judge(check, answer)[:SHOWN], advice(check, answer)[:SHOWN]
+        if spell.told.get(name) != wrong:
+            spell.told[name] = wrong
+            emit(Probed(name, not wrong, "; ".join(filter(None, [wrong, hint]))))
+        if wrong:
+            return GateState(name, wrong, answer.body, lasting=is_lasting(check, answer), hint=hint)
+    return GateState(steady=units.steady)
+
+
+# --- units -------------------------------------------------------------------------------------
+
+
+def _units(host: Host, of: Context) -> GateState:
+    """Look at all units; of several that are not well, the service comes before its socket."""
+    started = [unit for unit in of.manifest.units if unit.start]
+    try:
+        views = host.show([unit.name for unit in started])
+    except Refused as refused:  # systemd may just be replacing itself: the next look tells
+        return GateState("systemd", refused.failure.what)
+    fatal: List[Tuple[UnitView, str]] = []
+    waiting: List[Tuple[UnitView, str]] = []
+    for unit in sorted(started, key=lambda unit: not unit.watched):
+        view = views[unit.name]
+        wrong, is_fatal = _unit_wrong(view, of.views[unit.name], watched=unit.watched)
+        if wrong:
+            (fatal if is_fatal else waiting).append((view, wrong))
+    for view, wrong in fatal or waiting:
+        ill = tuple(each for each, _ in fatal or waiting)
+        return GateState(f"unit {view.name}", wrong, fatal=bool(fatal), ill=ill)
+    watched = [unit.name for unit in started if unit.watched]
+    return GateState(steady=tuple(views[name].main_pid for name in watched))
+
+
+def _unit_wrong(view: UnitView, first: UnitView, *, watched: bool) -> Tuple[str, bool]:
+    """Return what is wrong with a unit, and whether waiting can't mend it."""
+    if view.active == "failed":
+        return "it failed", True
+    if not watched:
+        asleep = view.name.endswith(".service") and view.active == "inactive"
+        good = view.is_active or asleep  # a oneshot service has done its work
+        return ("", False) if good else (f"it is {view.active}", view.active == "inactive")
+    if (view.restarts, view.invocation) != (first.restarts, first.invocation):
+        return "it ended and was started again", True
+    if view.active == "inactive":
+        return "it ended by itself", True
+    if view.is_active and view.sub == "running" and view.main_pid:
+        return "", False
+    return f"it is {view.active} ({view.sub}), expected active (running)", False
+
+
+# --- checks ------------------------------------------------------------------------------------
+
+
+def described(check: Check) -> str:
+    """Return a check as a person would say it."""
+    name = (check.headers or {}).get("Host", "")
+    asked = f" (Host: {name})" if name else ""
+    return f"{'GET' if check.kind == 'http' else check.kind} {check.target}{asked}"
+
+
+def ask(host: Host, of: Context, check: Check, timeout: float) -> Answer:
+    """Make one attempt of a check."""
+    if check.kind == "http":
+        return host.http(check.target, timeout=timeout, via=check.via, headers=check.headers)
+    if check.kind == "tcp":
+        address, _, port = (check.via or check.target).rpartition(":")
+        return host.tcp(address.strip("[]") or "127.0.0.1", int(port), timeout=timeout)
+    if check.kind == "unix":
+        path, _, url = check.target.partition(":")
+        if url:
+            at, via = f"http://localhost{url}", check.via or path
+            return host.http(at, timeout=timeout, via=via, headers=check.headers)
+        return host.unix(check.via or path, timeout=timeout)
+    return _command(host, of, check, timeout)
+
+
+def judge(check: Check, answer: Answer) -> str:
+    """Say what is wrong with an answer: what was expected and what came; "" for a good one."""
+    if answer.error:
+        return answer.error
+    expected = 0 if check.kind == "command" else check.status
+    speaks_http = check.kind == "http" or (check.kind == "unix" and ":" in check.target)
+    if not speaks_http and check.kind != "command":
+        return ""  # connecting was the whole question
+    if answer.status != expected:
+        word = "exit status" if check.kind == "command" else "status"
+        leads = f" (Location: {answer.location})" if answer.location else ""
+        return f"expected {word} {expected}, got {answer.status}{leads}"
+    text = answer.body.decode("utf-8", "replace")
+    if check.body and check.body not in text:
+        return f"expected the text {check.body!r} in the answer"
+    return _json_wrong(check.json, text) if check.json is not None else ""
+
+
+def _json_wrong(expected: Dict[str, Any], text: str) -> str:
+    try:
+        return differs(expected, json.loads(text))
+    except ValueError:
+        return "expected JSON, got something else"
+    except RecursionError:  # a service may answer what it likes, the gate still has to end
+        return "expected JSON, got some that is nested too deeply"
+
+
+def differs(expected: Any, got: Any, where: str = "") -> str:
+    """Say where `got` lacks what is expected, "" if it is all there; more may be in it."""
+    if not isinstance(expected, dict):
+        same = expected == got and isinstance(expected, bool) == isinstance(got, bool)
+        return "" if same else f"expected {where or 'it'} to be {expected!r}, got {got!r}"
+    if not isinstance(got, dict):
+        return f"expected {where or 'an object'} to have fields, got {got!r}"
+    for key, value in expected.items():
+        path = f"{where}.{key}" if where else str(key)
+        wrong = differs(value, got[key], path) if key in got else f"expected a field {path}"
+        if wrong:
+            return wrong
+    return ""
+
+
+def _command(host: Host, of: Context, check: Check, timeout: float) -> Answer:
+    argv = shlex.split(check.target)
+    done = commands.run(of.paths, host, of.manifest, argv, timeout)
+    if done.timed_out:
+        return Answer(error=f"no end within {timeout:g} s")
+    return Answer(status=done.status, body=done.output.encode())
+
+
+# --- the report --------------------------------------------------------------------------------
+
+
+def _shown(paths: Paths, body: bytes) -> str:
+    """Return the beginning of an answer; secrets are masked before it is cut."""
+    return Redactor(paths).text(body.decode("utf-8", "replace"))[:SHOWN]
+
+
+def _failure(host: Host, of: Context, finding: GateState, spell: _Spell, now: float) -> Failure:
+    tries = f"{spell.attempts} attempts in {now - spell.began:.1f} s"
+    ill = finding.ill or _watched_views(host, of.manifest)
+    shown = _shown(of.paths, finding.answer)
+    lines: List[str] = [f"last answer: {shown}"] if shown else []
+    code = "unit-failed" if finding.ill else "check-failed"
+    first = ill[0].name if ill else ""
+    what = evidence.described(ill[0]) if finding.ill else f"{finding.check}: {finding.wrong}"
+    logs = evidence.of_units(of.paths, host, ill, of.since)
+    whole = f"the whole log: {evidence.where(first)}" if first else ""
+    return Failure(
+        code,
+        evidence.headed(f"{what} ({tries})", logs),
+        STEP,
+        hint=finding.hint or evidence.advice(logs) or whole,
+        evidence="\n".join([*lines, logs]).strip(),
+    )
+
+
+def _watched_views(host: Host, manifest: Manifest) -> Sequence[UnitView]:
+    names = [unit.name for unit in manifest.units if unit.watched]
+    return tuple(host.show(names).values())

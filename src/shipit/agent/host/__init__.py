@@ -1,0 +1,1 @@
+"""The port to the machine, and what stands behind it."""

@@ -1,0 +1,339 @@
+"""The port to the machine: systemd, programs, probes, clocks, and the paths that switch a release.
+
+Everything the agent asks of the machine goes through `Host`, so that a test can put a whole
+machine with all its faults in its place. No call waits longer than its timeout. It decides
+nothing: what an answer means is its caller's business. The agent's own files (journal, ledger,
+releases) are not behind the port: tests use a real directory for them.
+"""
+
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Callable, Dict, Iterator, Optional, Protocol, Sequence, Tuple
+
+from ..protocol.messages import Failure
+from ..system import files, process, processes
+from ..system.failures import Refused, from_os_error
+from ..system.ownership import Move
+from ..system.process import Done
+from ..system.sockets import Endpoint
+from . import transient
+from .answer import Answer, Headers
+from .transient import Command
+
+QUICK = 30.0  # seconds; for what asks systemd and waits for no unit
+STOP_TIMEOUT = 10.0  # seconds; what is killed at once needs far less
+HAND_OVER = 600.0  # seconds for one directory; a million files take about 20
+ANSWER_LIMIT = 1024 * 1024  # bytes of what systemd says of units: hundreds of bytes of each
+JOURNAL_SYNC = 5.0  # seconds; a log without its last lines is better than none
+MICROSECONDS = 1_000_000
+PROPERTIES = {
+    "LoadState": "load",
+    "ActiveState": "active",
+    "SubState": "sub",
+    "UnitFileState": "file_state",
+    "FragmentPath": "fragment",
+    "InvocationID": "invocation",
+    "Result": "result",
+    "Restart": "restart",
+    "MainPID": "main_pid",
+    "NRestarts": "restarts",
+    "ExecMainCode": "exit_code",
+    "ExecMainStatus": "exit_status",
+}
+NUMBERS = ("main_pid", "restarts", "exit_code", "exit_status")
+RELOAD, SINCE = "NeedDaemonReload", "ActiveEnterTimestampMonotonic"
+DROP_INS = "DropInPaths"
+DRIVER_PROPERTIES = (
+    "Type=exec",
+    "Restart=on-failure",
+    # A driver that was told to end by a signal has not ended its transaction either.
+    "RestartForceExitStatus=SIGTERM SIGINT SIGHUP SIGPIPE",
+    "RestartSec=100ms",
+    # Above the machine's own limit of moves: a driver that dies at once for ever is given up.
+    "StartLimitIntervalSec=600",
+    "StartLimitBurst=60",
+    "OOMScoreAdjust=-900",
+)
+OOM_POLICY = "OOMPolicy=continue"  # since systemd 243; earlier versions do so anyway
+
+
+@dataclass(frozen=True)
+class UnitView:
+    """What systemd says of a unit; a unit it does not know has load `not-found`."""
+
+    name: str
+    load: str = "not-found"
+    active: str = "inactive"
+    sub: str = "dead"
+    file_state: str = ""  # enabled, disabled, static ...; "" without a file
+    invocation: str = ""  # changes with every start
+    result: str = ""
+    restart: str = ""  # Restart= of a service: no, on-failure ...
+    main_pid: int = 0
+    restarts: int = 0
+    exit_code: int = 0  # 1 exited, 2 killed, 3 dumped core (CLD_*)
+    exit_status: int = 0  # of the main process: its exit status, or the signal
+    need_reload: bool = False
+    since: float = 0.0  # seconds since the epoch; 0.0 unless active
+    drop_ins: Tuple[str, ...] = ()  # files that change the unit from beside it
+    fragment: str = ""  # the file that it was read from, wherever that lies
+
+    @property
+    def is_active(self) -> bool:
+        return self.active in ("active", "reloading")
+
+    @property
+    def is_up(self) -> bool:
+        """Running, or on its way up or down: not settled in inactive or failed."""
+        return self.active not in ("inactive", "failed")
+
+
+class Host(Protocol):
+    """A machine. Raises Refused (with a code) where it can't even be asked."""
+
+    def systemctl(self, verb: str, names: Sequence[str] = (), *, timeout: float = QUICK) -> Done:
+        """Run one systemctl verb on any number of units; its exit status is the caller's to judge.
+
+        `verb` may carry options: "disable --no-reload".
+        """
+
+    def show(self, names: Sequence[str]) -> Dict[str, UnitView]:
+        """Ask about units in one call; every name is in the answer."""
+
+    def start_driver(
+        self, unit: str, argv: Sequence[str], *, after: Sequence[str] = (), wait: bool = True
+    ) -> Done:
+        """Start a transient unit that is started again whenever it dies.
+
+        It is stopped before the units in `after` when the machine shuts down. `wait`: until it is
+        really running; not possible while the boot itself waits for the caller.
+        """
+
+    def verify(self, unit_paths: Sequence[str], *, options: Sequence[str] = ()) -> Done:
+        """Run systemd-analyze verify on unit files."""
+
+    def run(self, argv: Sequence[str], *, timeout: float) -> Done:
+        """Run a program of the system to its end, as root."""
+
+    def run_as(self, command: Command, *, timeout: float) -> Done:
+        """Run a program of an app to its end, as its user and confined. No such user: Refused."""
+
+    def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> Answer:
+        """GET a URL without following redirects.
+
+        `via`: where to connect instead of to the URL's own host: host:port, or a unix socket's
+        path. `headers`: more of them; Host is also the name that TLS asks for.
+        """
+
+    def tcp(self, address: str, port: int, *, timeout: float) -> Answer:
+        """Connect and close."""
+
+    def unix(self, path: str, *, timeout: float) -> Answer:
+        """Connect to a unix socket and close."""
+
+    def knock(self, at: Endpoint, unit: str) -> bool:
+        """Open connections to a listener; say whether a process of the unit takes one of them."""
+
+    def free_port(self, address: str) -> int:
+        """Return a TCP port that nobody uses just now."""
+
+    def memory(self, unit: str) -> int:
+        """Return the bytes that a unit's processes have in memory."""
+
+    def unit_log(self, unit: str, *, since: float, lines: int) -> str:
+        """Return the last lines that a unit logged since a moment (seconds since the epoch)."""
+
+    def install(self, path: str, text: str) -> None:
+        """Make a file hold a text, atomically."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file; it may be gone already."""
+
+    def point(self, link: str, target: str) -> None:
+        """Make a symlink point elsewhere by rename(2)."""
+
+    def owner(self, path: str) -> Optional[Tuple[int, int]]:
+        """Return the user and the group of a directory, by number; None where there is none."""
+
+    def hand_over(self, move: Move, *, lenient: bool) -> None:
+        """Give a directory to its taker, with all in it that is the givers'; see `chowning`."""
+
+    def booting(self) -> bool:
+        """Whether the machine's boot has not ended yet."""
+
+    def boot_id(self) -> str: ...
+
+    def boottime(self) -> float:
+        """Seconds since boot, suspended time included: the clock of the lease."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never jumps."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class RealHost:
+    """This machine; `watch` may end a program that `run` waits for, by raising."""
+
+    def __init__(self, watch: Callable[[], None] = process.unwatched) -> None:
+        self._watch = watch
+
+    def systemctl(self, verb: str, names: Sequence[str] = (), *, timeout: float = QUICK) -> Done:
+        argv = ["systemctl", "--no-pager", "--no-ask-password", *verb.split(), "--", *names]
+        return _started(argv, timeout)
+
+    def show(self, names: Sequence[str]) -> Dict[str, UnitView]:
+        if not names:
+            return {}
+        wanted = ",".join([*PROPERTIES, RELOAD, SINCE, DROP_INS])
+        argv = ["systemctl", "--no-pager", "show", f"--property={wanted}", "--", *names]
+        done = _started(argv, QUICK, keep=ANSWER_LIMIT)
+        blocks = done.output.strip("\n").split("\n\n")
+        if not done.ok or len(blocks) != len(names):
+            raise Refused(_unanswered("systemctl show", done))
+        epoch = self.wall() - self.now()
+        return {name: _view(name, block, epoch) for name, block in zip(names, blocks)}
+
+    def start_driver(
+        self, unit: str, argv: Sequence[str], *, after: Sequence[str] = (), wait: bool = True
+    ) -> Done:
+        command = ["systemd-run", "--quiet", "--collect", f"--unit={unit}"]
+        command += [] if wait else ["--no-block"]
+        command += [f"--description=shipit: {unit[: -len('.service')]}"]
+        command += [f"--property={setting}" for setting in DRIVER_PROPERTIES]
+        command += [f"--property=After={' '.join(after)}"] if after else []
+        done = _started([*command, f"--property={OOM_POLICY}", "--", *argv], QUICK)
+        is_unknown = not done.ok and OOM_POLICY.partition("=")[0] in done.output
+        return _started([*command, "--", *argv], QUICK) if is_unknown else done
+
+    def verify(self, unit_paths: Sequence[str], *, options: Sequence[str] = ()) -> Done:
+        return _started(["systemd-analyze", "verify", "--man=no", *options, *unit_paths], QUICK)
+
+    def run(self, argv: Sequence[str], *, timeout: float) -> Done:
+        return process.run(argv, timeout=timeout, watch=self._watch)
+
+    def run_as(self, command: Command, *, timeout: float) -> Done:
+        unit, has_ended = transient.name(), False
+        argv = transient.argv(unit, command, timeout)
+        try:
+            with _refusing(argv[0]):
+                done = process.run(argv, timeout=timeout, watch=self._watch)
+            has_ended = not done.timed_out
+        finally:
+            if not has_ended:  # systemd-run is gone; what systemd has started for it is not
+                _started(["systemctl", "stop", "--", unit], STOP_TIMEOUT)
+        return done
+
+    def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> Answer:
+        from . import probes  # noqa: PLC0415 - see its docstring
+
+        return probes.get(url, timeout, via, headers)
+
+    def tcp(self, address: str, port: int, *, timeout: float) -> Answer:
+        from . import probes  # noqa: PLC0415 - see its docstring
+
+        return probes.tcp(address, port, timeout)
+
+    def unix(self, path: str, *, timeout: float) -> Answer:
+        from . import probes  # noqa: PLC0415 - see its docstring
+
+        return probes.unix(path, timeout)
+
+    def knock(self, at: Endpoint, unit: str) -> bool:
+        from . import accept_probe  # noqa: PLC0415 - see its docstring
+
+        return accept_probe.takes(at, unit)
+
+    def free_port(self, address: str) -> int:
+        from . import accept_probe  # noqa: PLC0415 - see its docstring
+
+        return accept_probe.free_port(address)
+
+    def memory(self, unit: str) -> int:
+        return processes.memory_of(unit)
+
+    def unit_log(self, unit: str, *, since: float, lines: int) -> str:
+        from . import log_reader  # noqa: PLC0415 - only evidence needs it
+
+        _started(["journalctl", "--sync"], JOURNAL_SYNC)
+        with _refusing("journalctl"):
+            return log_reader.last(unit, since, lines)
+
+    def install(self, path: str, text: str) -> None:
+        files.write(path, text.encode())
+
+    def remove(self, path: str) -> None:
+        files.unlink(path)
+
+    def point(self, link: str, target: str) -> None:
+        files.point(link, target)
+
+    def owner(self, path: str) -> Optional[Tuple[int, int]]:
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_uid, status.st_gid
+
+    def hand_over(self, move: Move, *, lenient: bool) -> None:
+        from . import chown_tree  # noqa: PLC0415 - only a change of the user needs it
+
+        chown_tree.hand_over(move, timeout=HAND_OVER, lenient=lenient)
+
+    def booting(self) -> bool:
+        return self.systemctl("is-system-running").output.strip() in ("initializing", "starting")
+
+    def boot_id(self) -> str:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            return stream.read().strip()
+
+    def boottime(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def _started(argv: Sequence[str], timeout: float, keep: int = process.OUTPUT_LIMIT) -> Done:
+    with _refusing(argv[0]):
+        return process.run(argv, timeout=timeout, keep=keep)
+
+
+@contextmanager
+def _refusing(program: str) -> Iterator[None]:
+    """Refuse where a program of systemd's cannot be started."""
+    try:
+        yield
+    except FileNotFoundError:
+        what, hint = f"{program} is not on this host", "shipit needs a host that runs systemd"
+        raise Refused(Failure("no-systemd", what, "", hint)) from None
+    except OSError as error:
+        raise Refused(from_os_error(error, "")) from error
+
+
+def _unanswered(what: str, done: Done) -> Failure:
+    hint = "is systemd well? systemctl status, journalctl -b -p err"
+    how = done.end(QUICK) if not done.ok else "gave an answer that does not fit"
+    return Failure("systemd-mute", f"{what} {how}", "", hint, done.output)
+
+
+def _view(name: str, block: str, epoch: float) -> UnitView:
+    raw = dict(line.partition("=")[::2] for line in block.splitlines())
+    texts = {ours: raw[theirs] for theirs, ours in PROPERTIES.items() if theirs in raw}
+    drop_ins = tuple(raw.get(DROP_INS, "").split())
+    numbers = {ours: int(texts.pop(ours, "0") or 0) for ours in NUMBERS}
+    entered = int(raw.get(SINCE) or 0) / MICROSECONDS
+    view = UnitView(name, **texts, **numbers, need_reload=raw.get(RELOAD) == "yes")  # type: ignore[arg-type]
+    since = epoch + entered if entered and view.is_active else 0.0
+    return UnitView(**{**view.__dict__, "since": since, "drop_ins": drop_ins})

@@ -1,0 +1,35 @@
+"""Say which systemd this host runs."""
+
+import json
+import os
+import re
+from typing import Dict
+
+from ..system import files
+from ..system.process import program
+from .host import Host
+
+
+def systemd_version(cache_path: str, host: Host) -> int:
+    """Return systemd's version, 0 for none; it is asked again when its binary changes."""
+    binary = program("systemctl")
+    if not binary:
+        return 0
+    status = os.stat(binary)
+    stamp = [binary, status.st_ino, status.st_mtime_ns, status.st_size]
+    known = files.read_json(cache_path)
+    if isinstance(known, dict) and known.get("stamp") == stamp:
+        return int(known["version"])
+    found = re.search(r"systemd (\d+)", host.systemctl("--version").output)
+    version = int(found.group(1)) if found else 0
+    _remember(cache_path, {"stamp": stamp, "version": version})
+    return version
+
+
+def _remember(cache_path: str, answer: Dict[str, object]) -> None:
+    """Keep an answer; a host that can't be written to is asked again next time."""
+    try:
+        files.make_directory(os.path.dirname(cache_path))
+        files.write(cache_path, json.dumps(answer).encode())
+    except OSError:
+        return

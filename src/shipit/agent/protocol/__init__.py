@@ -1,0 +1,1 @@
+"""The contract between controller and agent. The controller imports nothing else of the agent."""

@@ -1,0 +1,394 @@
+"""The words that controller and agent exchange, and how they cross a byte stream.
+
+A frame is one line of JSON, ``{"kind": ..., "size": N, ...}``, then N raw bytes. Every kind is a
+frozen dataclass below; both sides build and read frames through `write` and `read` alone.
+This module holds no behaviour: what the words mean is decided by their senders and receivers.
+What a field may hold beyond its type stands beside it, and is checked where the message is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Dict, Mapping, Optional, Tuple, Type
+
+from . import framing
+from .answers import AttemptLine, Drift, ReleaseLine  # noqa: TC001
+from .fields import (
+    APP,
+    COUNT,
+    HEX,
+    PATH,
+    PATHS_INSIDE,
+    PYTHON,
+    RELEASE,
+    RELEASE_OR_NONE,
+    RELEASES,
+    SECONDS,
+    SERVICES,
+    TXN,
+    UTC,
+    WORD,
+    one_of,
+)
+from .manifest import Manifest  # noqa: TC001 - type hints are read at run time
+
+VERSION = 1
+HEARTBEAT = 10.0  # seconds after which an agent says that it is there, whatever it does
+SILENCE = 90.0  # seconds without a word from an agent after which it counts as hung
+
+LINE_LIMIT = framing.LINE_LIMIT
+Frame = framing.Frame
+ProtocolError = framing.ProtocolError
+pack, write = framing.pack, framing.write
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Who wants what, and why: shown to whoever meets the lock, written to the ledger."""
+
+    txn: str = field(metadata=TXN)
+    what: str = field(metadata=WORD)  # deploy or rollback
+    who: str  # user@machine of the controller
+    pid: int
+    started: str = field(metadata=UTC)  # ISO 8601
+    reason: str = ""
+
+
+# --- controller to agent -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Ask for facts; an open transaction that nobody drives any more is settled first."""
+
+    app: str = field(metadata=APP)
+    root: str = field(metadata=PATH)
+    blobs: Tuple[str, ...] = ()  # sha256 of everything that might be sent
+    nonce: str = field(default="", metadata=HEX)  # keys the digests of env values in the answer
+    recover: bool = True  # False: only look (plan, status)
+    compare: bool = False  # say what is not as the running release has it, if it was touched
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Ask what would keep this release from being staged; touches nothing. Answer: Findings."""
+
+    manifest: Manifest
+    missing: int = field(metadata=COUNT)  # bytes that would be sent
+    # path in the release (units/..., files/...) -> text
+    texts: Dict[str, str] = field(metadata=PATHS_INSIDE)
+    user_given: bool = False  # the playbook names the user: it may be there for something else
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Make the release's directory, whole and verified; nothing visible changes.
+
+    The blobs it needs have come as Parts before it. Answer: Staged or Failure.
+    """
+
+    attempt: Attempt
+    manifest: Manifest
+    texts: Dict[str, str] = field(metadata=PATHS_INSIDE)
+    env: Dict[str, str]  # service -> text of its env file; secret, never logged or journaled
+    lock_wait: float = field(default=0.0, metadata=SECONDS)  # to wait for another's lock
+    user_given: bool = False  # as in Survey
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a blob; its bytes are the frame's body."""
+
+    sha256: str
+    offset: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Activate:
+    """Switch to a staged release and put it through its gate; then wait for the verdict.
+
+    Answer: a Failure if it can't begin; else Activating, events, Healthy, and (after Settle or the
+    end of the lease) Settled.
+    """
+
+    attempt: Attempt
+    release: str = field(metadata=RELEASE)
+    lease: float = field(metadata=SECONDS)  # without Renew: the host goes back by itself then
+    lock_wait: float = field(default=0.0, metadata=SECONDS)
+    # "host": it commits by itself once its gate has passed
+    confirm: str = field(default="controller", metadata=one_of("controller", "host"))
+    # the release that is to be the last committed one; "" for none
+    before: Optional[str] = field(default=None, metadata=RELEASE_OR_NONE)
+
+
+@dataclass(frozen=True)
+class Renew:
+    """The controller still lives."""
+
+    txn: str = field(metadata=TXN)
+    lease: float = field(metadata=SECONDS)  # from now
+
+
+@dataclass(frozen=True)
+class Settle:
+    """The fleet's verdict. The first verdict of a transaction wins; Settled tells which it was."""
+
+    txn: str = field(metadata=TXN)
+    verdict: str = field(metadata=one_of("commit", "revert"))
+
+
+@dataclass(frozen=True)
+class Unstage:
+    """Give up a staged release that was never activated. Answer: Settled."""
+
+    txn: str = field(metadata=TXN)
+
+
+@dataclass(frozen=True)
+class Attach:
+    """Follow the running transaction. Answer: Attached, then as for Activate; End for none."""
+
+    take_over: Optional[Attempt] = None  # who leads it from now on: takes the session's lock
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Take over a root in which another tool has deployed. Answer: Status or Failure."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class AskStatus:
+    """Answer: Status."""
+
+    verify: bool = True  # compare every byte on the disk with the manifest
+
+
+@dataclass(frozen=True)
+class AskReleases:
+    """Answer: History."""
+
+
+@dataclass(frozen=True)
+class AskLogs:
+    """Answer: LogLines frames until EOF of the request stream (follow) or End."""
+
+    lines: int
+    follow: bool
+    service: str = ""  # only this service's units; empty: all
+    services: Tuple[str, ...] = field(default=(), metadata=SERVICES)  # of the playbook
+
+
+# --- agent to controller -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python on the host."""
+
+    path: str = field(metadata=PATH)
+    version: str = field(metadata=PYTHON)  # 3.11.2
+    implementation: str  # cpython
+    machine: str  # x86_64
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A live lock: whose it is."""
+
+    attempt: Attempt
+    host_pid: int
+    phase: str  # session (staging), or the state of the transaction
+    age: float = field(metadata=SECONDS)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a host says of itself."""
+
+    protocol: int
+    hostname: str
+    machine: str  # x86_64
+    libc: Tuple[str, int, int]  # ("glibc", 2, 36)
+    systemd: int
+    agent_python: str
+    interpreters: Tuple[Interpreter, ...]
+    fullest: str  # the folder of ours with the least room: the app's root, or /var/lib/shipit
+    free_bytes: int = field(metadata=COUNT)  # there
+    free_inodes: int = field(metadata=COUNT)
+    present: Tuple[str, ...]  # of the blobs asked for
+    current: Optional[Manifest]  # the committed, running release
+    healthy: bool  # current's started units are all active and `current` points at it
+    units: Dict[str, str]  # installed units of the app: name -> text
+    env: Dict[str, Dict[str, str]]  # service -> key -> keyed digest of its value
+    releases: Tuple[ReleaseLine, ...]  # the newest last
+    # the ids that a rollback may return to, the one before the running release last
+    behind: Tuple[str, ...] = field(metadata=RELEASES)
+    holder: Optional[Holder]
+    recovered: str  # what was done about an open transaction, "" for nothing
+    stuck: str  # what a person has to do, "" for nothing
+    rejected: Tuple[Failure, ...] = ()  # why interpreters of the host are not used
+    # the same for two names of one machine, as long as that is up; "" where it is not known
+    machine_digest: str = field(default="", metadata=HEX)
+    drift: Tuple[Drift, ...] = ()  # of the running release, if that was asked for
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What was asked for could not be done; nothing of it has become visible."""
+
+    code: str = field(metadata=WORD)
+    what: str
+    step: str
+    hint: str = ""
+    evidence: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that would keep a release from being staged; empty is good."""
+
+    problems: Tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class StepBegan:
+    step: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    step: str
+    seconds: float = field(metadata=SECONDS)
+    ok: bool
+
+
+@dataclass(frozen=True)
+class StepFailed:
+    """A step of the transaction failed; what that led to is told by Settled."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A health check changed its answer."""
+
+    check: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Staged:
+    release: str = field(metadata=RELEASE)
+    reused: bool  # the directory was already there, whole
+
+
+@dataclass(frozen=True)
+class Activating:
+    """The switch is under way in a unit of its own: it no longer needs this session."""
+
+    txn: str = field(metadata=TXN)
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """The gate has passed; the host waits for the verdict."""
+
+    txn: str = field(metadata=TXN)
+    release: str = field(metadata=RELEASE)
+
+
+@dataclass(frozen=True)
+class Attached:
+    """The transaction that is followed from now on; what it has said so far comes again."""
+
+    holder: Holder
+    release: str = field(metadata=RELEASE)
+    is_led: bool  # the controller that began it is still there
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The end of a transaction, as it is on the host."""
+
+    txn: str = field(metadata=TXN)
+    # reverted: the old release runs again; discarded: nothing had changed
+    outcome: str = field(metadata=one_of("committed", "reverted", "discarded", "stuck"))
+    running: str = field(metadata=RELEASE_OR_NONE)  # id of the release that serves now, "" for none
+    failure: Optional[Failure] = None  # why, unless it is committed
+
+
+@dataclass(frozen=True)
+class UnitState:
+    name: str
+    active: str  # active/running as systemd says it
+    since: str
+    main_pid: int
+    restarts: int = field(metadata=COUNT)
+
+
+@dataclass(frozen=True)
+class Status:
+    release: str = field(metadata=RELEASE_OR_NONE)
+    version: str
+    since: str
+    who: str
+    units: Tuple[UnitState, ...]
+    drift: Tuple[Drift, ...]
+    holder: Optional[Holder]
+    stuck: str
+
+
+@dataclass(frozen=True)
+class History:
+    releases: Tuple[ReleaseLine, ...]  # the newest last
+    attempts: Tuple[AttemptLine, ...] = ()  # the newest last; of very many the last ones
+
+
+@dataclass(frozen=True)
+class LogLines:
+    text: str
+
+
+@dataclass(frozen=True)
+class Alive:
+    """The agent is there and at work; said whenever it has been silent for a HEARTBEAT."""
+
+
+@dataclass(frozen=True)
+class End:
+    """The answer to the request is complete."""
+
+
+MESSAGES: Mapping[str, Type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        Hello, Survey, Stage, Part, Activate, Renew, Settle, Unstage, Attach,
+        Adopt, AskStatus, AskReleases, AskLogs,
+        Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged,
+        Activating, Healthy, Attached, Settled, Status, History, LogLines, Alive, End,
+    )
+}  # fmt: skip
+
+
+def read(stream: BinaryIO) -> Optional[framing.Frame]:
+    """Read one frame; None at the end of the stream.
+
+    Raises:
+        ProtocolError: the stream broke off inside a frame, or what came is not one of ours.
+    """
+    return framing.read(stream, MESSAGES)
+
+
+def unpack(line: bytes) -> Tuple[Any, int]:
+    """Return the message of a header line, and how many bytes of body follow it.
+
+    Raises:
+        ProtocolError: it is none of ours.
+    """
+    return framing.unpack(line, MESSAGES)

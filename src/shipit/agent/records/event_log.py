@@ -1,0 +1,74 @@
+"""What a transaction says while it runs: protocol messages, a line each, for any session to follow.
+
+Secrets in it are masked. Losing a word never harms the transaction: a full disk makes it silent,
+not broken. Readable by root alone, for it holds the logs of a failed unit. The truth lies in the
+journal and the ledger.
+"""
+
+import os
+from typing import Any, Iterator
+
+from ..protocol.messages import ProtocolError, pack, unpack
+from ..system.paths import Paths
+from .redactor import Redactor
+
+MODE = 0o600
+CHUNK = 1024 * 1024  # bytes read at once
+
+
+class EventLogWriter:
+    """Appends messages; each becomes visible as a whole line."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._path = paths.events
+        self._redacted = Redactor(paths)
+
+    def __call__(self, message: Any) -> None:
+        self._append(pack(self._redacted(message)))
+
+    def terminate_line(self) -> None:
+        """End a line that a killed predecessor left half."""
+        self._append(b"\n")
+
+    def _append(self, line: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(self._path, flags, MODE)
+            try:
+                os.write(descriptor, line)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return
+
+
+class EventLogReader:
+    """Reads them from the first on, as far as they have come."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._path = paths.events
+        self._offset = 0
+        self._begun = b""
+
+    def heard(self) -> Iterator[Any]:
+        """Yield the messages that have come since."""
+        while True:
+            more = self._more()
+            if not more:
+                return
+            *lines, self._begun = (self._begun + more).split(b"\n")
+            for line in filter(None, lines):
+                try:
+                    yield unpack(line)[0]
+                except ProtocolError:
+                    continue  # half a line of a process that was killed
+
+    def _more(self) -> bytes:
+        try:
+            with open(self._path, "rb") as stream:
+                stream.seek(self._offset)
+                more = stream.read(CHUNK)
+        except FileNotFoundError:
+            return b""
+        self._offset += len(more)
+        return more

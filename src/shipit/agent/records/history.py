@@ -1,0 +1,134 @@
+"""Remember every attempt and its outcome: a file of JSON lines, only ever appended to and fsynced.
+
+The ledger is the truth about what is committed; it decides what a rollback goes back to. It is
+readable by everybody and holds no log text and no secret. It removes nothing.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, List, Optional, Sequence
+
+from ..protocol import generations
+from ..protocol.codec import from_json
+from ..system import files
+from ..system.paths import Paths
+
+COMMITTED, REVERTED, FAILED, STUCK = "committed", "reverted", "failed", "stuck"
+OUTCOMES = (COMMITTED, REVERTED, FAILED, STUCK)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One attempt as it ended."""
+
+    txn: str
+    what: str  # deploy or rollback
+    release: str
+    version: str
+    previous: str  # the release that ran before; "" for none
+    outcome: str  # committed, reverted, failed (nothing was switched) or stuck
+    who: str
+    at: str  # ISO 8601, UTC
+    reason: str = ""
+    failure: str = ""  # [code] what happened; "" for nothing
+    manifest: str = ""  # sha256 of the manifest that was committed; "" in lines of earlier agents
+
+
+def utc(seconds: float) -> str:
+    """Return a time as the ledger writes it: `seconds` since the epoch as ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def append(paths: Paths, entry: Entry) -> None:
+    """Add a line, once: a transaction that is resumed does not record the same outcome twice."""
+    if any(old.txn == entry.txn and old.outcome == entry.outcome for old in entries(paths)):
+        return
+    files.make_directory(paths.root)
+    files.append_line(paths.ledger, json.dumps(asdict(entry)).encode())
+
+
+def entries(paths: Paths) -> List[Entry]:
+    """Return all lines, the oldest first; a torn one is left out.
+
+    An outcome that is not known is that of a newer version. It is no commit, and its release is
+    not gone back to.
+    """
+    found = map(_entry, files.read_json_lines(paths.ledger))
+    return [entry for entry in found if entry is not None]
+
+
+def _entry(line: Any) -> Optional[Entry]:
+    try:
+        return from_json(Entry, line)
+    except ValueError:
+        return None
+
+
+def head(history: Sequence[Entry]) -> Optional[Entry]:
+    """Return the last committed attempt: its release is the one that should be running."""
+    committed = [entry for entry in history if entry.outcome == COMMITTED]
+    return committed[-1] if committed else None
+
+
+def outcome_of(history: Sequence[Entry], txn: str) -> str:
+    """Return what a transaction came to in the end, "" where nothing is recorded."""
+    outcomes = [entry.outcome for entry in history if entry.txn == txn]
+    return outcomes[-1] if outcomes else ""
+
+
+def manifest_digest(history: Sequence[Entry], release: str) -> str:
+    """Return the digest of a release's manifest as last committed; "" where none is known."""
+    digests = [e.manifest for e in history if (e.release, e.outcome) == (release, COMMITTED)]
+    return digests[-1] if digests else ""
+
+
+def verified(history: Sequence[Entry]) -> List[str]:
+    """Return the releases that were ever committed, the most recent commit last."""
+    order: Dict[str, None] = {}
+    for entry in history:
+        if entry.outcome == COMMITTED:
+            order.pop(entry.release, None)
+            order[entry.release] = None
+    return list(order)
+
+
+def failed(history: Sequence[Entry]) -> List[str]:
+    """Return the releases whose last activation went wrong, the most recent last."""
+    last: Dict[str, str] = {}
+    for entry in history:
+        if entry.outcome != FAILED:  # never activated: says nothing about the release
+            last.pop(entry.release, None)
+            last[entry.release] = entry.outcome
+    return [release for release, outcome in last.items() if outcome != COMMITTED]
+
+
+def behind(history: Sequence[Entry], running: str) -> List[str]:
+    """Return the releases that ran, proven, before the running one, the latest last.
+
+    A rollback takes back what came after its target: two in a row go two releases back. A release
+    whose last activation failed is passed over, and so is an earlier generation of a release.
+    """
+    line = _line_of_succession(history)
+    if running in line:
+        line = line[: len(line) - line[::-1].index(running) - 1]
+    unfit = {running, *failed(history)}
+    same = generations.contents(running)
+    fit = [each for each in line if each not in unfit and generations.contents(each) != same]
+    return generations.last_of_each(fit)
+
+
+def rollback_target(history: Sequence[Entry], running: str) -> Optional[str]:
+    """Return the release that a rollback of this host alone goes to."""
+    return next(reversed(behind(history, running)), None)
+
+
+def _line_of_succession(history: Sequence[Entry]) -> List[str]:
+    line: List[str] = []
+    for entry in history:
+        if entry.outcome != COMMITTED:
+            continue
+        if entry.what == "rollback" and entry.release in line:
+            line = line[: len(line) - line[::-1].index(entry.release) - 1]
+        line.append(entry.release)
+    return line

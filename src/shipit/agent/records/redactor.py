@@ -1,0 +1,118 @@
+"""Mask the secrets of every release on this host in what is said or written about a transaction.
+
+Promises that the free text of a message holds no secret of any release that lies here: the wanted
+one, the previous one (a rollback shows the log of a release whose secrets the controller does not
+know), and older ones. Which variables are secret is in the manifest, by name; of a manifest that
+does not say so (of an older version) all are. Ids, unit texts and digests are never touched.
+"""
+
+import os
+from dataclasses import replace
+from typing import Any, Dict, Iterable, Mapping, Optional, Set, Tuple, Type, TypeVar
+
+from ..protocol.manifest import Manifest
+from ..protocol.messages import (
+    Facts,
+    Failure,
+    Findings,
+    LogLines,
+    Probed,
+    Settled,
+    Status,
+    StepFailed,
+)
+from ..system.paths import Paths
+from . import env_file, releases
+
+T = TypeVar("T")
+
+# The fields whose text comes from a program, a service or an error.
+FREE_TEXT: Mapping[Type[Any], Tuple[str, ...]] = {
+    Failure: ("what", "hint", "evidence"),
+    Findings: ("problems",),
+    StepFailed: ("failure",),
+    Settled: ("failure",),
+    Probed: ("detail",),
+    LogLines: ("text",),
+    Status: ("stuck",),
+    Facts: ("recovered", "stuck"),
+}
+MASKED_LENGTH = 4  # characters; a shorter value that is not known to be secret stays readable
+
+
+class Redactor:
+    """Masks messages with what it has learnt; reads the env files when there is a text to mask.
+
+    `paths`: whose releases; None before that is known, when there is nothing to mask.
+    """
+
+    def __init__(self, paths: Optional[Paths]) -> None:
+        self._paths = paths
+        self._values: Set[str] = set()
+        self._read: Dict[str, int] = {}  # release -> when its manifest was made
+        self._mask: Any = None
+
+    def learn(self, manifest: Manifest, texts: Mapping[str, str]) -> None:
+        """Mask the secrets of a release that does not lie here yet, too."""
+        self._add(secrets(manifest, texts))
+
+    def __call__(self, message: T) -> T:
+        """Return the message with its free text masked."""
+        fields = FREE_TEXT.get(type(message), ())
+        found = {name: getattr(message, name) for name in fields}
+        masked = {name: self._masked(value) for name, value in found.items() if value}
+        return replace(message, **masked) if masked else message  # type: ignore[type-var]
+
+    def text(self, text: str) -> str:
+        """Return a text with every secret in it masked, and what is left of one that was cut."""
+        self._look()
+        return str(self._mask.cut(text)) if self._mask else text
+
+    def _masked(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, tuple):
+            return tuple(map(self._masked, value))
+        return self(value)
+
+    def _look(self) -> None:
+        """Read the env files of releases that were not here when it last looked."""
+        paths = self._paths
+        if paths is None:
+            return
+        for name in releases.listed(paths):
+            try:
+                made = os.stat(paths.release(name).manifest).st_mtime_ns
+            except OSError:
+                continue  # not whole: nothing of it has run
+            if self._read.get(name) != made:
+                self._read[name] = made
+                self._add(_of_release(paths, name))
+
+    def _add(self, values: Iterable[str]) -> None:
+        new = set(values) - self._values
+        if not new:
+            return
+        from ..protocol.redaction import Mask  # noqa: PLC0415 - it takes long to import, and is seldom needed
+
+        self._values |= new
+        self._mask = Mask(self._values)
+
+
+def _of_release(paths: Paths, name: str) -> Set[str]:
+    manifest = releases.manifest(paths, name)
+    if manifest is None:
+        return set()
+    return secrets(manifest, releases.env_texts(paths, manifest))
+
+
+def secrets(manifest: Manifest, texts: Mapping[str, str]) -> Set[str]:
+    """Return the secret values in a release's env files."""
+    found: Set[str] = set()
+    for env in manifest.env:
+        values = env_file.parse(texts.get(env.service, ""))
+        if env.secret is None:
+            found.update(value for value in values.values() if len(value) >= MASKED_LENGTH)
+        else:
+            found.update(values[key] for key in env.secret if key in values)
+    return found

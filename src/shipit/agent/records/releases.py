@@ -1,0 +1,219 @@
+"""Read releases from the disk: their manifests, which one is committed, and safe paths inside one.
+
+Changes nothing but the mode of a manifest that an older version left readable by everybody.
+"""
+
+import hashlib
+import os
+from contextlib import suppress
+from typing import Dict, Iterable, List, Optional
+
+from ..protocol import messages
+from ..protocol.codec import from_json, parse
+from ..protocol.manifest import Manifest
+from ..protocol.messages import Failure
+from ..system import files
+from ..system.failures import Refused
+from ..system.paths import Paths
+from . import history
+
+MANIFEST_MODE = 0o600  # it holds digests of env files, and a short secret could be guessed by them
+TEXT_LIMIT = messages.LINE_LIMIT  # characters; all texts of a release come in one line
+
+
+def manifest(paths: Paths, release: str) -> Optional[Manifest]:
+    """Return a release's manifest; None when it is not there or not whole."""
+    return _parsed(read_text(paths.release(release).manifest) or "")
+
+
+def _parsed(text: str) -> Optional[Manifest]:
+    try:
+        return from_json(Manifest, parse(text.encode("utf-8", "surrogateescape")))
+    except ValueError:
+        return None
+
+
+def hide_manifests(paths: Paths) -> None:
+    """Take from users other than root the manifests that an older version let them read."""
+    for name in listed(paths):
+        with suppress(FileNotFoundError):
+            os.chmod(paths.release(name).manifest, MANIFEST_MODE)
+
+
+def verified(paths: Paths, release: str) -> Optional[Manifest]:
+    """Return a release's manifest if it is the one that was committed; None where it is not there.
+
+    Raises:
+        Refused: release-damaged: it was changed since.
+    """
+    path = paths.release(release).manifest
+    expected, text = history.manifest_digest(history.entries(paths), release), read_text(path)
+    if text is None:
+        return None
+    if expected and digest(text) != expected:
+        raise Refused(_damaged(release, f"{path} was changed since it was committed"))
+    return _parsed(text)
+
+
+def manifest_digest(paths: Paths, release: str) -> str:
+    """Return the digest of a release's manifest as it lies there; "" where it does not."""
+    text = read_text(paths.release(release).manifest)
+    return "" if text is None else digest(text)
+
+
+def verified_texts(paths: Paths, of: Manifest, names: Iterable[str]) -> Dict[str, str]:
+    """Return texts of a release by their paths in it, each as its manifest has it.
+
+    Raises:
+        Refused: release-damaged: one of them is not there, or was changed.
+    """
+    digests = text_digests(of)
+    return {name: _verified_text(paths, of, name, digests.get(name, "")) for name in names}
+
+
+def _verified_text(paths: Paths, of: Manifest, name: str, expected: str) -> str:
+    path = paths.release(of.id).text(name)
+    text = read_text(path)
+    if text is None:
+        raise Refused(_damaged(of.id, f"{path} is missing"))
+    if digest(text) != expected:
+        raise Refused(_damaged(of.id, f"{path} was changed since it was staged"))
+    return text
+
+
+def has_its_texts(paths: Paths, of: Manifest) -> bool:
+    """Whether all rendered texts of a release are there, as its manifest has them."""
+    try:
+        verified_texts(paths, of, [text.name for text in of.texts])
+    except Refused:
+        return False
+    return True
+
+
+def _damaged(release: str, what: str) -> Failure:
+    hint = "put the file back as it was; or deploy the same version again, or another one"
+    return Failure("release-damaged", f"release {release} is damaged: {what}", "", hint)
+
+
+def listed(paths: Paths) -> List[str]:
+    """Return the ids of the releases that lie on this host, whole or not; stray files are none."""
+    try:
+        with os.scandir(paths.releases) as found:
+            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in folders if not name.startswith("."))
+
+
+def unit_names(paths: Paths, release: str) -> List[str]:
+    """Return the names of a release's units; none for what is no release."""
+    raw = files.read_json(paths.release(release).manifest)
+    units = raw.get("units", []) if isinstance(raw, dict) else []
+    return [str(unit["name"]) for unit in units]
+
+
+def units_without_manifest(paths: Paths, release: str) -> List[str]:
+    """Return the names of a release's units where its manifest, which would say them, is lost."""
+    folder = paths.release(release).units
+    if not release or manifest(paths, release) or not os.path.isdir(folder):
+        return []
+    return sorted(name for name in os.listdir(folder) if name.startswith(f"{paths.app}-"))
+
+
+def committed(paths: Paths) -> Optional[Manifest]:
+    """Return the manifest of the release that should be running, by the ledger."""
+    top = history.head(history.entries(paths))
+    return manifest(paths, top.release) if top else None
+
+
+def target_of_current(paths: Paths) -> str:
+    """Return where `current` leads, "" when it is not a symlink."""
+    try:
+        return os.readlink(paths.current)
+    except OSError:
+        return ""
+
+
+def pointed(paths: Paths) -> str:
+    """Return the id that `current` points at, "" when it is not a symlink into releases/."""
+    head, _, release = target_of_current(paths).rpartition("/")
+    return release if head in ("releases", paths.releases) else ""
+
+
+def is_pointed_at(paths: Paths, wanted: Manifest) -> bool:
+    """Whether `current` leads where it should while this release runs."""
+    if wanted.adopted is None:
+        return pointed(paths) == wanted.id
+    return target_of_current(paths) == wanted.adopted
+
+
+def unit_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
+    """Return the texts of a release's units as they lie in its directory; missing ones are not."""
+    directory = paths.release(manifest.id).units
+    return _texts(directory, [unit.name for unit in manifest.units])
+
+
+def env_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
+    """Return the texts of a release's env files by service, "" for one that is not there."""
+    release = paths.release(manifest.id)
+    return {env.service: read_text(release.env_file(env.service)) or "" for env in manifest.env}
+
+
+def installed_texts(paths: Paths, names: Iterable[str]) -> Dict[str, str]:
+    """Return the texts of those units that are installed."""
+    return _texts(paths.units, names)
+
+
+def _texts(directory: str, names: Iterable[str]) -> Dict[str, str]:
+    texts = {name: read_text(os.path.join(directory, name)) for name in names}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def text_path(paths: Paths, release: str, name: str) -> str:
+    """Return where a rendered text lies, after a proof that this is inside the release.
+
+    Raises:
+        Refused: dest-outside.
+    """
+    top = paths.release(release).top
+    parts = name.split("/")
+    plain = all(part not in ("", ".", "..") and "\0" not in part for part in parts)
+    if not plain or parts[0] not in ("units", "trial", "files") or len(parts) == 1:
+        raise Refused(_outside(name, "it must be below units/, trial/ or files/, without '..'"))
+    for depth in range(1, len(parts) + 1):
+        path = os.path.join(top, *parts[:depth])
+        if os.path.islink(path):
+            raise Refused(_outside(name, f"{path} is a symlink"))
+    return os.path.join(top, *parts)
+
+
+def _outside(name: str, why: str) -> Failure:
+    what = f"{name} would be written outside of the release: {why}"
+    return Failure("dest-outside", what, "preflight", "correct its dest in the playbook")
+
+
+def text_digests(manifest: Manifest) -> Dict[str, str]:
+    """Return the digests of the rendered texts by their path in the release."""
+    return {text.name: text.sha256 for text in manifest.texts}
+
+
+def text_modes(manifest: Manifest) -> Dict[str, int]:
+    """Return the modes of the rendered texts by their path in the release."""
+    return {text.name: text.mode for text in manifest.texts}
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def read_text(path: str) -> Optional[str]:
+    """Return a file's text, as much as one of ours can have; None when there is no such file.
+
+    A service may write to a rendered file whose mode lets it. One that it has blown up is cut: it
+    is a changed file, and no digest fits it.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            return stream.read(TEXT_LIMIT)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None

@@ -1,0 +1,102 @@
+"""Take over a root in which another tool has deployed, as it is.
+
+What is there becomes a release of its own: without units, and `current` leads where it led. A
+failed first deploy and a rollback go back to it like to any other. Nothing of the other tool is
+changed, and its own units are neither stopped nor started.
+"""
+
+import hashlib
+import json
+
+from ..protocol.codec import to_json
+from ..protocol.manifest import Artifact, Gate, Manifest
+from ..protocol.messages import Attempt, Failure
+from ..records import app_root, history, registry, releases
+from ..records.history import Entry
+from ..system import files
+from ..system.failures import Refused
+from ..system.paths import Paths
+
+WORD = "adopted"  # the version of what was there, and the beginning of its id
+KEEP = 5  # releases, as in a playbook that says nothing
+NOTHING = Artifact(WORD, "0", WORD, "", 0)
+
+
+def adopt(paths: Paths, attempt: Attempt, now: float) -> Manifest:
+    """Record what lies in the root; `now`: seconds since the epoch.
+
+    The ledger's line is what makes it so: broken off before, nothing has happened.
+
+    Raises:
+        Refused: nothing-to-adopt, current-taken, releases-taken, or what keeps any release from
+            being put there.
+    """
+    _refuse_what_is_ours(paths)
+    made = _manifest(paths, attempt, _target(paths))
+    release = paths.release(made.id)
+    files.make_directory(release.top)
+    text = json.dumps(to_json(made), indent=1) + "\n"
+    files.write(release.manifest, text.encode(), releases.MANIFEST_MODE)
+    history.append(paths, _entry(paths, attempt, made.id, now))
+    registry.note_committed(paths, made.id)
+    return made
+
+
+def _refuse_what_is_ours(paths: Paths) -> None:
+    for problem in app_root.problems(paths):
+        if problem.code != app_root.FOREIGN:
+            raise Refused(problem)
+    if not app_root.is_foreign(paths):
+        what = f"there is nothing to adopt in {paths.root}"
+        raise Refused(Failure("nothing-to-adopt", what, "adopt", "run: shipit deploy PLAYBOOK"))
+
+
+def _target(paths: Paths) -> str:
+    """Return where `current` leads, "" where there is none."""
+    target = releases.target_of_current(paths)
+    if target and not target.isprintable():
+        what = f"{paths.current} leads to {target!a}, which cannot be recorded"
+        raise Refused(Failure("current-taken", what, "adopt", "point it at a plain path"))
+    return target
+
+
+def _manifest(paths: Paths, attempt: Attempt, target: str) -> Manifest:
+    digest = hashlib.sha256(f"{paths.root}\0{target}".encode("utf-8", "surrogateescape"))
+    return Manifest(
+        id=f"{WORD}-{digest.hexdigest()[:8]}",
+        app=paths.app,
+        version=WORD,
+        root=paths.root,
+        user="root",
+        interpreter="",
+        installer="",
+        installer_wheel=NOTHING,
+        app_wheel=NOTHING,
+        wheels=(),
+        requirements="",
+        bundle="",
+        units=(),
+        texts=(),
+        env=(),
+        gate=Gate((), interval=1.0, deadline=10.0, min_healthy=0.0),
+        smoke=(),
+        keep_releases=KEEP,
+        created=attempt.started,
+        created_by=attempt.who,
+        adopted=target,
+    )
+
+
+def _entry(paths: Paths, attempt: Attempt, release: str, now: float) -> Entry:
+    return Entry(
+        txn=attempt.txn,
+        what=attempt.what,
+        release=release,
+        version=WORD,
+        previous="",
+        outcome=history.COMMITTED,
+        who=attempt.who,
+        at=history.utc(now),
+        reason=attempt.reason,
+        manifest=releases.manifest_digest(paths, release),
+    )

@@ -1,0 +1,165 @@
+"""Say what this host is and what runs on it, in a few milliseconds.
+
+Starts one process where something is deployed (`systemctl show`) and none where nothing is; what
+seldom changes (interpreters, systemd's version) is asked once and kept until the file changes.
+Values of env files leave the host only as keyed digests.
+"""
+
+import hmac
+import os
+import re
+import sys
+from typing import Dict, Iterable, Optional, Tuple
+
+from ..host.host import Host, UnitView
+from ..host.systemd import systemd_version
+from ..protocol.answers import Drift
+from ..protocol.manifest import Manifest
+from ..protocol.messages import VERSION, Facts, Hello
+from ..records import env_file, history, locks, releases
+from ..storage import blobs, unchanged
+from ..system import interpreters, trust
+from ..system.failures import existing
+from ..system.paths import Paths
+from ..system.process import run
+from .history_report import release_lines
+
+MUSL = re.compile(r"ld-musl-.+\.so\.1")
+QUICK = 10.0  # seconds
+MACHINE_ID, BOOT_ID = "/etc/machine-id", "/proc/sys/kernel/random/boot_id"
+FIRST_PROCESS = "/proc/1/ns/mnt"
+ID_OF_SHIPIT = b"shipit: one machine under two names"
+
+
+def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
+    """Answer a Hello; `recovered` says what was done about an open transaction."""
+    attempts = history.entries(paths)
+    top = history.head(attempts)
+    current = releases.manifest(paths, top.release) if top else None
+    unit_names = [unit.name for unit in current.units] if current else []
+    spaces = {path: os.statvfs(existing(path)) for path in (paths.root, paths.var)}
+    fullest = min(spaces, key=lambda path: spaces[path].f_bavail * spaces[path].f_frsize)
+    machine = os.uname()
+    drift = drifted(paths, top.release) if top and hello.compare else ()
+    pythons = interpreters.find(os.path.join(paths.var, "interpreters.json"), interpreters.places())
+    return Facts(
+        protocol=VERSION,
+        hostname=machine.nodename,
+        machine=machine.machine,
+        libc=libc(),
+        systemd=systemd_version(os.path.join(paths.var, "systemd.json"), host),
+        agent_python="%d.%d.%d" % sys.version_info[:3],
+        interpreters=pythons.usable,
+        fullest=fullest,
+        free_bytes=spaces[fullest].f_bavail * spaces[fullest].f_frsize,
+        free_inodes=spaces[fullest].f_favail,
+        present=_sound(paths, blobs.present(paths, hello.blobs), drift),
+        current=current,
+        healthy=current is not None and healthy(paths, host, current),
+        units=releases.installed_texts(paths, unit_names),
+        env=env_digests(paths, current, bytes.fromhex(hello.nonce)),
+        releases=release_lines(paths, attempts),
+        behind=tuple(history.behind(attempts, top.release if top else "")),
+        holder=locks.holder(paths, host.wall()),
+        recovered=recovered,
+        stuck=stuck(paths),
+        rejected=pythons.rejected,
+        machine_digest=machine_digest(),
+        drift=drift,
+    )
+
+
+def drifted(paths: Paths, release: str) -> Tuple[Drift, ...]:
+    """Return what differs of the release that should run; its bytes are read only if it must be."""
+    if unchanged.since_proven(paths, release):
+        return ()
+    from ..storage import drift  # noqa: PLC0415 - imports cost time
+
+    return drift.of(paths, release)
+
+
+def _sound(paths: Paths, there: Iterable[str], drift: Iterable[Drift]) -> Tuple[str, ...]:
+    """Return those of the blobs that have not been found to be damaged."""
+    damaged = {each.path for each in drift}
+    return tuple(digest for digest in there if paths.blob(digest) not in damaged)
+
+
+def healthy(paths: Paths, host: Host, current: Manifest) -> bool:
+    """Whether `current` points at the release, its texts are whole and its units are active."""
+    if not (releases.is_pointed_at(paths, current) and releases.has_its_texts(paths, current)):
+        return False
+    views = host.show([unit.name for unit in current.units if unit.start])
+    return all(map(is_well, views.values()))
+
+
+def stuck(paths: Paths) -> str:
+    """Say what a person has to do here; the code for it is read only where something is open."""
+    if not os.path.lexists(paths.journal):
+        return ""
+    from ..transaction import client  # noqa: PLC0415
+
+    return client.stuck(paths)
+
+
+def is_well(view: UnitView) -> bool:
+    return view.is_active and view.load == "loaded"
+
+
+def env_digests(
+    paths: Paths, current: Optional[Manifest], nonce: bytes
+) -> Dict[str, Dict[str, str]]:
+    """Return a keyed digest of each value of the running release's env files.
+
+    The controller, which made the nonce, can tell which values differ from its own; whoever reads
+    the answer later can't guess them.
+    """
+    if current is None or not nonce:
+        return {}
+    return {
+        service: {
+            key: hmac.new(nonce, value.encode("utf-8", "surrogateescape"), "sha256").hexdigest()
+            for key, value in env_file.parse(text).items()
+        }
+        for service, text in releases.env_texts(paths, current).items()
+    }
+
+
+# --- the machine -------------------------------------------------------------------------------
+
+
+def machine_digest() -> str:
+    """Return what two names of this machine have in common, and no other machine has.
+
+    The machine's id is confidential (machine-id(5)), and only the key of this digest. Clones of one
+    image may share it, so the boot's id counts, too, and for containers that share a kernel their
+    first process's namespace.
+    """
+    try:
+        parts = (ID_OF_SHIPIT, _content(BOOT_ID), os.readlink(FIRST_PROCESS).encode())
+        return hmac.new(_content(MACHINE_ID), b"\0".join(parts), "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read().strip()
+
+
+def libc() -> Tuple[str, int, int]:
+    """Return the name and version of the C library: ("glibc", 2, 36); ("unknown", 0, 0)."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except ValueError:  # not built against glibc
+        name, version = "musl", _musl_version()
+    parts = re.findall(r"\d+", version)
+    if len(parts) < 2:  # noqa: PLR2004 - major and minor
+        return ("unknown", 0, 0)
+    return (name, int(parts[0]), int(parts[1]))
+
+
+def _musl_version() -> str:
+    """Ask musl's loader, which says its version when it is run with no program."""
+    names = filter(MUSL.fullmatch, sorted(os.listdir("/lib")))
+    loaders = [path for path in (f"/lib/{name}" for name in names) if not trust.weakness(path)]
+    return run(loaders[:1], timeout=QUICK).output if loaders else ""

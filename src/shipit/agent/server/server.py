@@ -1,0 +1,400 @@
+"""Answer one controller over one channel, until it closes.
+
+Requests are handled one after another; what a running transaction says is passed on by a thread of
+its own, so that Renew and Settle are heard meanwhile. Another thread says every few seconds that
+the agent is there: a host that is silent for longer hangs. When the controller is gone, a release
+that was staged and not activated is discarded; an activation goes on in its unit, and its lease
+decides.
+Who holds the session's lock has to be heard again and again: no FIN comes out of a cut cable.
+"""
+
+import os
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from typing import Any, Callable, Dict, Optional
+
+from ..host.host import Host, RealHost
+from ..protocol.messages import (
+    HEARTBEAT,
+    Activate,
+    Activating,
+    Adopt,
+    Alive,
+    AskLogs,
+    AskReleases,
+    AskStatus,
+    Attach,
+    Attempt,
+    End,
+    Failure,
+    Findings,
+    Hello,
+    History,
+    LogLines,
+    Part,
+    ProtocolError,
+    Renew,
+    Settle,
+    Settled,
+    Stage,
+    Survey,
+    Unstage,
+)
+from ..records import journal, lease, locks
+from ..records.redactor import Redactor
+from ..system import files, folders, trust
+from ..system.failures import Refused, from_os_error
+from ..system.paths import Paths
+from ..transaction import boot_unit
+from .channel import Channel, ControllerDisconnected
+from .edge import bug, guarded
+
+FIRST_RENEWAL = 60.0  # seconds in which a controller that holds the lock has to begin renewing
+Place = Callable[[str, str], Paths]
+
+
+class Server:
+    """The conversation with one controller about one app."""
+
+    def __init__(self, channel: Channel, host: Host, place: Place, agent_zip: str) -> None:
+        self.channel, self.host, self.place, self.agent_zip = channel, host, place, agent_zip
+        self._paths: Optional[Paths] = None
+        self._held = ExitStack()  # the session's lock
+        self._counted_on = ExitStack()  # the lock on the blobs that it need not send
+        self._locked = False
+        self._staged = ""  # the transaction of a release that is staged and not activated
+        self._spoilt: Optional[OSError] = None  # why parts could not be written
+        self._unsettled: Optional[Failure] = None  # why the verdict could not be written
+
+    @property
+    def paths(self) -> Paths:
+        if self._paths is None:
+            raise ProtocolError("a Hello must come first")
+        return self._paths
+
+    def serve(self) -> None:
+        """Answer until the controller closes.
+
+        Raises:
+            ProtocolError: the controller said what it may not.
+        """
+        over = threading.Event()
+        threading.Thread(target=self._say_alive, name="alive", args=(over,), daemon=True).start()
+        with self._held, self._counted_on:
+            try:
+                self._answer_all()
+            except ControllerDisconnected:
+                return
+            finally:
+                self._give_up("the controller is gone")
+                over.set()
+
+    def _say_alive(self, over: threading.Event) -> None:
+        with suppress(ControllerDisconnected, OSError):  # whoever answers will notice it, too
+            while not over.wait(HEARTBEAT):
+                self.channel.say(Alive())
+
+    def _answer_all(self) -> None:
+        answers: Dict[type, Callable[[Any], None]] = {
+            Hello: self.hello,
+            Survey: self.survey,
+            Stage: self.stage,
+            Unstage: self.unstage,
+            Activate: self.activate,
+            Attach: self.attach,
+            Renew: self.renew,
+            Settle: self.settle,
+            Adopt: self.adopt,
+            AskStatus: self.status,
+            AskReleases: self.releases,
+            AskLogs: self.logs,
+        }
+        while True:
+            frame = self.channel.read()
+            if frame is None:
+                return
+            if isinstance(frame.message, Part):
+                self.part(frame.message, frame.body)
+                continue
+            answer = answers.get(type(frame.message))
+            if answer is None:
+                raise ProtocolError(f"{type(frame.message).__name__} is no request")
+            try:
+                answer(frame.message)
+            except Refused as refused:
+                self.channel.say(refused.failure)
+            except OSError as error:
+                self.channel.say(from_os_error(error, type(frame.message).__name__.lower()))
+
+    # --- looking -------------------------------------------------------------------------------
+
+    def hello(self, ask: Hello) -> None:
+        from ..records import app_root  # noqa: PLC0415 - imports cost time
+        from ..storage import blobs  # noqa: PLC0415 - imports cost time
+        from . import facts  # noqa: PLC0415 - imports cost time
+
+        if os.path.normpath(ask.root) != ask.root or ask.root == "/":
+            raise ProtocolError(f"no app can lie in {ask.root!r}")
+        paths = self.place(ask.app, ask.root)
+        app_root.require(paths)
+        folders.secure(paths)
+        self._paths = paths
+        self.channel.redacted = Redactor(paths)
+        if ask.blobs:
+            self._counted_on.enter_context(blobs.counted_on(paths))
+        recovered = self._recover() if ask.recover else ""
+        self.channel.say(facts.gather(self._paths, self.host, ask, recovered))
+
+    def _recover(self) -> str:
+        """Settle what an earlier run left open; its code is read only where there is such."""
+        if not os.path.lexists(self.paths.journal) and not boot_unit.is_armed(self.paths):
+            return ""
+        from ..transaction import client  # noqa: PLC0415
+
+        return client.recover(self.paths, self.host)
+
+    def survey(self, ask: Survey) -> None:
+        from ..staging import preflight  # noqa: PLC0415
+
+        self.channel.say(Findings(preflight.survey(self.paths, self.host, ask)))
+
+    def adopt(self, ask: Adopt) -> None:
+        from . import adopt  # noqa: PLC0415
+
+        self._lock(ask.attempt, 0.0)
+        adopt.adopt(self.paths, ask.attempt, self.host.wall())
+        self.status(AskStatus())
+
+    def status(self, ask: AskStatus) -> None:
+        from . import status  # noqa: PLC0415
+
+        self.channel.say(status.gather(self.paths, self.host, verify=ask.verify))
+
+    def releases(self, _ask: AskReleases) -> None:
+        from ..records import history as histories  # noqa: PLC0415
+        from . import history_report  # noqa: PLC0415
+
+        paths, past = self.paths, histories.entries(self.paths)
+        lines, attempts = (
+            history_report.release_lines(paths, past),
+            history_report.attempt_lines(paths, past),
+        )
+        self.channel.say(History(lines, attempts))
+
+    def logs(self, ask: AskLogs) -> None:
+        from . import logs  # noqa: PLC0415
+
+        names = logs.unit_names(self.paths, ask)
+        for text in logs.stream(ask, names, self.channel.is_gone):
+            self.channel.say(LogLines(text))
+        self.channel.say(End())
+
+    # --- staging -------------------------------------------------------------------------------
+
+    def part(self, part: Part, body: bytes) -> None:
+        """Keep a piece of a blob. It has no answer: a Stage tells why it could not be written."""
+        from ..storage import blobs  # noqa: PLC0415
+
+        if self._spoilt:
+            return
+        try:
+            blobs.prepare(self.paths)
+            blobs.receive(self.paths, part, body)
+        except OSError as error:
+            self._spoilt = error
+
+    def stage(self, ask: Stage) -> None:
+        from ..staging import stage  # noqa: PLC0415
+        from ..storage import blobs  # noqa: PLC0415
+
+        self._lock(ask.attempt, ask.lock_wait)
+        blobs.prepare(self.paths)
+        self.channel.redacted.learn(ask.manifest, ask.env)
+        with self._counted_on, blobs.counted_on(self.paths):
+            answer = stage.stage(self.paths, self.host, ask, self._taken_in, self._say_or_stop)
+        self._staged = ask.attempt.txn
+        self.channel.say(answer)
+
+    def _taken_in(self) -> None:
+        error, self._spoilt = self._spoilt, None
+        if error:
+            raise error
+
+    def _say_or_stop(self, message: Any) -> None:
+        """Pass on how far the staging is, and end it where nobody waits for it any more."""
+        self.channel.say(message)
+        self.channel.listen()
+
+    def unstage(self, ask: Unstage) -> None:
+        if self._staged not in ("", ask.txn):
+            raise ProtocolError(f"{ask.txn} is not what was staged")
+        failure = Failure("unstaged", "given up before it was switched to", "stage")
+        settled = self._discard(ask.txn, failure)
+        self.channel.say(settled or Settled(ask.txn, "discarded", ""))
+
+    def _discard(self, txn: str, failure: Failure) -> Optional[Settled]:
+        """Discard the open transaction, if it is this one and has switched nothing yet."""
+        from ..records.states import State  # noqa: PLC0415
+        from ..transaction import client  # noqa: PLC0415
+
+        self._staged = ""
+        opened = journal.load(self.paths)
+        if opened is None or opened.txn != txn:
+            return None
+        if not opened.state.is_staging and opened.state is not State.ARM:
+            return None
+        return client.discard(self.paths, self.host, opened, failure)
+
+    def _give_up(self, why: str) -> None:
+        if self._staged:
+            self._discard(self._staged, Failure("session-ended", why, "stage"))
+
+    # --- switching -----------------------------------------------------------------------------
+
+    def activate(self, ask: Activate) -> None:
+        from ..transaction import client  # noqa: PLC0415
+
+        self._lock(ask.attempt, ask.lock_wait)
+        try:
+            client.launch(
+                self.paths, self.host, ask, agent_zip=self.agent_zip, python=sys.executable
+            )
+        except Refused as refused:
+            self._discard(ask.attempt.txn, refused.failure)
+            raise
+        self._staged = ""
+        self.channel.say(Activating(ask.attempt.txn))
+        self._follow()
+
+    def attach(self, ask: Attach) -> None:
+        from ..transaction import client  # noqa: PLC0415
+
+        running = client.attached(self.paths)
+        if running is None:
+            self.channel.say(End())
+            return
+        if ask.take_over is not None:
+            self._lock(ask.take_over, 0.0)
+        self.channel.say(running)
+        self._follow(is_guest=ask.take_over is None)
+
+    def _follow(self, *, is_guest: bool = False) -> None:
+        """Pass on what the transaction says, from a thread that ends with this process."""
+        threading.Thread(target=self._pass_on, name="follow", args=(is_guest,), daemon=True).start()
+
+    def _pass_on(self, is_guest: bool) -> None:  # noqa: FBT001 - a thread's arguments are positional
+        from ..transaction import client  # noqa: PLC0415
+
+        settled = False
+        try:
+            for message in client.follow(self.paths, self.host, is_guest=is_guest):
+                settled = isinstance(message, Settled)
+                self.channel.say(self._with_cause(message))
+            if not settled:
+                self.channel.say(End())
+        except ControllerDisconnected:
+            return
+        except Refused as refused:
+            self._say_last(refused.failure)
+        except Exception:  # noqa: BLE001 - the edge of a thread
+            self._say_last(bug())
+
+    def _with_cause(self, message: object) -> object:
+        """Return the word; a way back for want of a verdict is told with what kept it unwritten."""
+        if isinstance(message, Settled) and self._unsettled and message.outcome != "committed":
+            return replace(message, failure=self._unsettled)
+        return message
+
+    def _say_last(self, failure: Failure) -> None:
+        try:
+            self.channel.say(failure)
+        except ControllerDisconnected:
+            return
+
+    def renew(self, ask: Renew) -> None:
+        from ..transaction import client  # noqa: PLC0415
+
+        self.channel.patience = ask.lease
+        if self._unsettled:
+            return
+        with suppress(OSError):  # nobody waits for an answer; what can't be renewed runs out
+            client.renew(self.paths, self.host, ask.txn, ask.lease)
+
+    def settle(self, ask: Settle) -> None:
+        from ..transaction import client  # noqa: PLC0415
+
+        try:
+            given = client.settle(self.paths, ask.txn, ask.verdict)
+        except OSError as error:  # the host goes back now, not only when the lease runs out
+            self._unsettled = from_os_error(error, "settle")
+            lease.end(self.paths)
+            return
+        if not given:
+            what = f"{ask.verdict} came before the release had passed its gate"
+            self.channel.say(Failure("not-healthy-yet", what, "settle"))
+
+    # --- one at a time -------------------------------------------------------------------------
+
+    def _lock(self, attempt: Attempt, wait: float) -> None:
+        """Take the session's lock, once, and keep it to the end, or until nothing is heard.
+
+        Raises:
+            Refused: locked, with whose it is.
+        """
+        if self._locked:
+            return
+        note = locks.note(attempt, locks.SESSION)
+        try:
+            self._held.enter_context(files.lock(self.paths.session_lock, note, wait))
+        except files.Locked:
+            raise Refused(self._whose_lock()) from None
+        self._locked = True
+        self.channel.patience = self.channel.patience or FIRST_RENEWAL
+
+    def _whose_lock(self) -> Failure:
+        whose = locks.told(locks.holder(self.paths, self.host.wall()))
+        return locks.locked(self.paths.app, whose)
+
+
+def on_this_host(app: str, root: str) -> Paths:
+    """Return the paths of an app, where the agent itself is one that root alone can change.
+
+    Raises:
+        Refused: agent-untrusted.
+    """
+    paths = Paths(app, root)
+    for path in (sys.executable, paths.var):
+        weak = trust.weakness(path)
+        if weak:
+            what = f"the agent does not use {path}, which other users can change: {weak}"
+            raise Refused(Failure("agent-untrusted", what, "hello", weak.cure))
+    return paths
+
+
+def serve(stdin: int, stdout: int, agent_zip: str, place: Place = on_this_host) -> int:
+    """Answer a controller on these streams; return the process's exit status."""
+    channel = Channel(stdin, stdout)
+    return guarded(channel, Server(channel, RealHost(channel.listen), place, agent_zip).serve)
+
+
+def receive(stdin: int, stdout: int, place: Place = Paths) -> int:
+    """Take parts of blobs until the stream ends, then say End; return the exit status."""
+    from ..storage import blobs  # noqa: PLC0415
+
+    channel = Channel(stdin, stdout)
+    paths = place("", "/")
+
+    def take_all() -> None:
+        blobs.prepare(paths)
+        while True:
+            frame = channel.read()
+            if frame is None:
+                break
+            if not isinstance(frame.message, Part):
+                raise ProtocolError(f"{type(frame.message).__name__} came instead of a Part")
+            blobs.receive(paths, frame.message, frame.body)
+        channel.say(End())
+
+    return guarded(channel, take_all)

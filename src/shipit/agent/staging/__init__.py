@@ -1,0 +1,1 @@
+"""Make a release directory that only has to be switched to."""

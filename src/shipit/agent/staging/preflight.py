@@ -1,0 +1,270 @@
+"""Find everything that would keep a release from being staged or started here, all at once.
+
+Looks and changes nothing: `plan` asks the same questions that a deploy asks first.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from ..activation import names
+from ..host.host import Host
+from ..protocol.manifest import Artifact, Manifest
+from ..protocol.messages import Failure, Survey
+from ..records import app_root, releases
+from ..storage import blobs
+from ..system import accounts, interpreters, process, sockets, trust
+from ..system.failures import Refused, existing
+from ..system.paths import Paths
+from . import calendars
+
+STEP = "preflight"
+MIB = 1024 * 1024
+RESERVE = 64 * MIB  # left over for logs, bytecode of the first start, the next deploy
+RESERVED_INODES = 1000
+# Measured over the wheels of a FastAPI service: unpacked 2.9 times their size, with bytecode 3.9.
+UNPACKED = 4
+BYTES_PER_FILE = 4096  # of compressed wheel; measured 8 KiB a file, half as much with bytecode
+SYSTEMD_RUNS = "/run/systemd/system"  # sd_booted(3)
+SYSTEM_BUS = "/run/dbus/system_bus_socket"  # systemd-run --wait needs it
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is to be staged, and where."""
+
+    paths: Paths
+    host: Host
+    manifest: Manifest
+    texts: Mapping[str, str]
+    missing: Tuple[Artifact, ...]  # not yet among the blobs
+    reused: bool = False  # the release is there already: it needs no room
+    user_given: bool = False  # the playbook names the user
+    proc: str = "/proc"
+
+
+def problems(subject: Context) -> Tuple[Failure, ...]:
+    """Return everything that is in the way; nothing is good."""
+    checks = (
+        *(_root, _dests, _machine, _bus, _room),
+        *(_names, _times, _sockets, _socket_folders, _ports),
+    )
+    return tuple(problem for check in checks for problem in check(subject))
+
+
+def together(found: Sequence[Failure]) -> Optional[Failure]:
+    """Return all problems as one failure, for an answer that has room for one."""
+    if len(found) <= 1:
+        return found[0] if found else None
+    what = "; ".join(problem.what for problem in found)
+    hints = list(dict.fromkeys(problem.hint for problem in found if problem.hint))
+    return Failure(found[0].code, what, STEP, "; ".join(hints))
+
+
+def _problem(code: str, what: str, hint: str = "") -> Failure:
+    return Failure(code, what, STEP, hint)
+
+
+def _root(subject: Context) -> Iterator[Failure]:
+    yield from app_root.problems(subject.paths)
+
+
+def _dests(subject: Context) -> Iterator[Failure]:
+    for name in sorted(subject.texts):
+        try:
+            releases.text_path(subject.paths, subject.manifest.id, name)
+        except Refused as refused:
+            yield refused.failure
+
+
+def _machine(subject: Context) -> Iterator[Failure]:
+    manifest = subject.manifest
+    if not os.path.isdir(SYSTEMD_RUNS):
+        what = f"this host is not run by systemd ({SYSTEMD_RUNS} is missing)"
+        yield _problem("no-systemd", what, "shipit needs a host that runs systemd")
+    if not os.access(manifest.interpreter, os.X_OK):
+        what = f"the interpreter {manifest.interpreter} no longer exists"
+        yield _problem("no-interpreter", what, "run the command again, or install that Python")
+    elif rejected := interpreters.rejected(manifest.interpreter, step=STEP):
+        yield rejected
+    elif interpreters.lacks_distutils(manifest.interpreter):
+        what = f"{manifest.installer} can't use {manifest.interpreter}: it has no distutils"
+        yield _problem("no-distutils", what, "apt-get install python3-distutils")
+    if not accounts.user(manifest.user) and not process.program("useradd"):
+        what = f"there is no user {manifest.user}, and no useradd to make it with"
+        yield _problem("no-user", what, f"make the user {manifest.user} by hand")
+
+
+def _bus(subject: Context) -> Iterator[Failure]:
+    """Find out whether what is run in a transient unit can be waited for."""
+    manifest = subject.manifest
+    kinds = [check.kind for check in manifest.gate.checks]
+    if (manifest.smoke or "command" in kinds) and not os.path.exists(SYSTEM_BUS):
+        wanted = "the smoke command" if manifest.smoke else "a command check"
+        what = f"{wanted} cannot be run: this host has no system bus ({SYSTEM_BUS} is missing)"
+        yield _problem("no-system-bus", what, "install and start it: apt-get install dbus")
+
+
+# --- room --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one file system must have free."""
+
+    path: str
+    size: int = 0  # bytes
+    inodes: int = 0
+
+
+def needs(subject: Context, *, one_disk: bool) -> List[Need]:
+    """Estimate the room that staging takes below var and root (before the wheels have arrived).
+
+    A missing wheel is stored, and unpacked once into uv's cache; the venv shares those files where
+    root is on the same file system, and has a copy of all of them otherwise. pip always copies.
+    """
+    manifest = subject.manifest
+    if subject.reused:
+        return [Need(subject.paths.var), Need(subject.paths.root)]
+    coming = sum(item.size for item in subject.missing)
+    everything = sum(item.size for item in (manifest.app_wheel, *manifest.wheels))
+    shared = one_disk and manifest.installer == "uv"
+    copied = 0 if shared else UNPACKED * everything
+    unpacked = UNPACKED * coming
+    return [
+        Need(subject.paths.var, coming + unpacked, _files(unpacked)),
+        # Hard links take directories' room only; bytecode of what is new counts in UNPACKED.
+        Need(subject.paths.root, copied, _files(copied or everything)),
+    ]
+
+
+def _files(size: int) -> int:
+    return size // BYTES_PER_FILE
+
+
+def _room(subject: Context) -> Iterator[Failure]:
+    var, root = existing(subject.paths.var), existing(subject.paths.root)
+    one_disk = os.stat(var).st_dev == os.stat(root).st_dev
+    wanted = needs(subject, one_disk=one_disk)
+    if one_disk:
+        both = subject.paths.root
+        wanted = [Need(both, sum(n.size for n in wanted), sum(n.inodes for n in wanted))]
+    places = [*wanted, Need(subject.paths.units)]
+    for need in places:
+        yield from _shortage(need, reserve=need is not places[-1])
+
+
+def _shortage(need: Need, *, reserve: bool) -> Iterator[Failure]:
+    space = os.statvfs(existing(need.path))
+    if space.f_flag & os.ST_RDONLY:
+        what = f"the file system of {need.path} is mounted read-only"
+        yield _problem("read-only", what, "see why (dmesg | grep -i remount), mount it writable")
+        return
+    size = need.size + (RESERVE if reserve else 0)
+    inodes = need.inodes + (RESERVED_INODES if reserve else 0)
+    free = space.f_bavail * space.f_frsize
+    if free < size:
+        left = f"{_mib(free)} free, {_mib(size)} are needed"
+        what = f"the file system of {need.path} has {left}"
+        yield _problem("disk-too-small", what, "free some space, or lower keep_releases")
+    if space.f_files and space.f_favail < inodes:
+        left = f"{space.f_favail} inodes left, {inodes} are needed"
+        what = f"the file system of {need.path} has {left}"
+        yield _problem("inodes-too-few", what, "many small files use them up; df -i shows where")
+
+
+def _mib(size: int) -> str:
+    return f"{size / MIB:.0f} MiB"
+
+
+# --- names and ports that somebody else has ----------------------------------------------------
+
+
+def _names(subject: Context) -> Iterator[Failure]:
+    named = names.Named(
+        subject.paths, subject.host, subject.manifest, subject.texts, subject.user_given
+    )
+    return names.problems(named)
+
+
+def _times(subject: Context) -> Iterator[Failure]:
+    return calendars.problems(subject.paths, subject.host, subject.texts)
+
+
+def _sockets(subject: Context) -> Iterator[Failure]:
+    """Find the owners of sockets that are not there: systemd would fail to make the socket."""
+    hint = "make it on the host, or correct the playbook's socket_user and socket_group"
+    for text in dict.fromkeys(_socket_units(subject.texts)):
+        user, group = sockets.accounts(text)
+        if user and user != subject.manifest.user and not accounts.user(user):
+            yield _problem("no-user", f"there is no user {user} to give a socket to", hint)
+        if group and group != subject.manifest.user and accounts.group_id(group) is None:
+            yield _problem("no-group", f"there is no group {group} to give a socket to", hint)
+
+
+def _socket_folders(subject: Context) -> Iterator[Failure]:
+    """Refuse a unix socket in a directory that users other than root can change.
+
+    systemd makes the socket, and then gives it to its owner by a chown(2) that follows links: who
+    can put a link in its place is given the file that it leads to.
+    """
+    given = _given(subject)
+    for endpoint in _endpoints(subject.texts):
+        folder = os.path.dirname(os.path.normpath(endpoint.path))
+        if not endpoint.path:
+            continue
+        seen = [str(each) for each in trust.weaknesses(folder)]
+        seen += [how for path, how in given.items() if f"{folder}/".startswith(f"{path}/")]
+        if seen:
+            what = f"users other than root can replace the socket {endpoint}: {seen[0]}"
+            hint = f"put it where only root can write, for example /run/{subject.paths.app}.sock"
+            yield _problem("socket-untrusted", what, hint)
+
+
+def _given(subject: Context) -> Dict[str, str]:
+    """Return the folders that will be another user's once the release is there, and how."""
+    user, shared = subject.manifest.user, subject.paths.shared
+    found = {shared: f"{shared} belongs to {user}"} if user != "root" else {}
+    for each in names.wanted(subject.texts):
+        if each.user not in ("", "root"):
+            found[each.path] = f"{each.unit} gives {each.path} to {each.user} ({each.setting})"
+    return found
+
+
+def _ports(subject: Context) -> Iterator[Failure]:
+    wanted = _endpoints(subject.texts)
+    ours = {*names.ours(subject.paths), *(unit.name for unit in subject.manifest.units)}
+    own = list(_installed_endpoints(subject.paths, ours))
+    for endpoint, owners in sockets.occupied(wanted, subject.proc).items():
+        systemd = any(owner.pid == 1 for owner in owners)  # it holds the sockets of all units
+        if any(owner.unit in ours for owner in owners):
+            continue
+        if systemd and any(map(endpoint.collides, own)):
+            continue
+        who = " and ".join(map(str, owners)) or "the kernel"
+        what = f"{endpoint} is taken by {who}"
+        socket = endpoint.path or f"the port {endpoint.port}"
+        yield _problem("port-taken", what, f"stop that, or give the service another than {socket}")
+
+
+def _endpoints(texts: Mapping[str, str]) -> List[sockets.Endpoint]:
+    found = (endpoint for text in _socket_units(texts) for endpoint in sockets.wanted(text))
+    return list(dict.fromkeys(found))
+
+
+def _socket_units(texts: Mapping[str, str]) -> Iterator[str]:
+    return (text for name, text in texts.items() if name.endswith(".socket"))
+
+
+def _installed_endpoints(paths: Paths, ours: "set[str]") -> Iterator[sockets.Endpoint]:
+    """Return what our own installed socket units listen on: systemd holds those for us."""
+    for name in sorted(ours):
+        if name.endswith(".socket"):
+            yield from sockets.wanted(releases.read_text(os.path.join(paths.units, name)) or "")
+
+
+def survey(paths: Paths, host: Host, ask: Survey) -> Tuple[Failure, ...]:
+    """Return what would keep a release that has not been sent yet from being staged."""
+    missing = blobs.missing(paths, ask.manifest.artifacts())
+    there = releases.manifest(paths, ask.manifest.id) is not None
+    return problems(Context(paths, host, ask.manifest, ask.texts, missing, there, ask.user_given))

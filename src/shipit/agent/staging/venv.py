@@ -1,0 +1,209 @@
+"""Make a release's venv at its final path, from blobs alone: no network, no index.
+
+Promises: hashes are required of every wheel, nothing of the caller's environment or configuration
+(UV_*, PIP_*) counts. Root runs nothing that came out of a wheel: the venv is made, and its bytecode
+compiled, by the interpreter that the manifest names; what makes it a venv must be the same after
+the installation.
+"""
+
+import os
+import re
+import stat
+import zipfile
+from typing import Dict, Iterator, List, Optional, Tuple
+
+from ..protocol.manifest import Manifest
+from ..protocol.messages import Failure
+from ..storage import blobs, uv_cache
+from ..system import files, interpreters
+from ..system.failures import Refused, from_output
+from ..system.paths import Paths
+from ..system.process import Done, clean_environment, run
+
+STEP = "build"
+VENV_TIMEOUT = 120.0  # seconds
+INSTALL_TIMEOUT = 900.0  # seconds
+UV_ENVIRONMENT = {
+    "UV_NO_CONFIG": "1",
+    "UV_OFFLINE": "1",
+    "UV_NO_INDEX": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+    "UV_NO_PROGRESS": "1",
+    "UV_LINK_MODE": "hardlink",
+}
+# pip in the interpreter that the venv was made with, which is told to be the venv's. Its own would
+# read pyvenv.cfg and have site-packages on its path while wheels are being unpacked there.
+PIP = """
+import runpy, sys
+venv, wheel, *arguments = sys.argv[1:]
+sys.prefix = sys.exec_prefix = venv
+sys.executable = venv + "/bin/python"
+sys.path.insert(0, wheel)
+sys.argv = ["pip", *arguments]
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+# What an interpreter of a venv looks for beside itself, or is.
+INTERPRETER = re.compile(r"(python|pypy)w?[\d.]*[a-z]?(\._pth)?|pyvenv\.cfg|pybuilddir\.txt")
+PIP_ENVIRONMENT = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1"}
+
+
+def make(paths: Paths, manifest: Manifest) -> None:
+    """Make the venv of a release, without bytecode.
+
+    Raises:
+        Refused: interpreter-rejected, blob-corrupt, cache-locked, venv-failed, install-failed,
+            venv-replaced or a disk's failure.
+    """
+    venv = paths.release(manifest.id).venv
+    rejected = interpreters.rejected(manifest.interpreter, step=STEP)
+    if rejected:
+        raise Refused(rejected)
+    _create(venv, manifest.interpreter)
+    made = foundation(venv)
+    try:
+        if manifest.installer == "uv":
+            _by_uv(paths, manifest)
+        else:
+            _by_pip(paths, manifest)
+    except Refused:
+        spoiled = blobs.evict_corrupt(paths, manifest.artifacts())
+        if spoiled:
+            raise Refused(blobs.corrupt(spoiled, STEP)) from None
+        raise
+    except files.Locked:
+        what = f"another app has been installing on this host for {uv_cache.WAIT:.0f} s"
+        raise Refused(
+            Failure("cache-locked", what, STEP, "run it again when that is done")
+        ) from None
+    _check_foundation(venv, made)
+
+
+def _create(venv: str, interpreter: str) -> None:
+    """Make an empty venv. -S: nothing of the interpreter's own site-packages is run either."""
+    making = [interpreter, "-I", "-S", "-m", "venv", "--without-pip", venv]
+    try:
+        done = run(making, timeout=VENV_TIMEOUT)
+    except FileNotFoundError:
+        what = f"the interpreter {interpreter} no longer exists"
+        raise Refused(Failure("venv-failed", what, STEP, "install that Python again")) from None
+    _done("venv-failed", f"python -m venv {venv}", done)
+
+
+# --- what makes it a venv ----------------------------------------------------------------------
+
+
+def foundation(venv: str) -> Dict[str, Tuple[int, bytes]]:
+    """Return each path of an empty venv with its mode and content."""
+    found = {path: _state(path) for path in _below(venv)}
+    return {path: state for path, state in found.items() if state is not None}
+
+
+def _below(folder: str) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        yield from (os.path.join(place, name) for name in (*folders, *names))
+
+
+def _state(path: str) -> Optional[Tuple[int, bytes]]:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(mode):
+        return mode, os.fsencode(os.readlink(path))
+    if not stat.S_ISREG(mode):
+        return mode, b""
+    with open(path, "rb") as stream:
+        return mode, stream.read()
+
+
+def _check_foundation(venv: str, made: Dict[str, Tuple[int, bytes]]) -> None:
+    """Prove that the wheels have left alone what was there before them.
+
+    Raises:
+        Refused: venv-replaced.
+    """
+    changed = [path for path, state in made.items() if _state(path) != state]
+    scripts = os.path.join(venv, "bin")
+    names = (
+        os.path.join(scripts, name) for name in filter(INTERPRETER.fullmatch, os.listdir(scripts))
+    )
+    added = [path for path in names if path not in made]
+    if changed or added:
+        what = f"a wheel has replaced or added {' and '.join(sorted(changed + added))} in the venv"
+        hint = "find it among the wheels that you ship: unzip -l shows what each has"
+        raise Refused(Failure("venv-replaced", what, STEP, hint))
+
+
+# --- the installers ----------------------------------------------------------------------------
+
+
+def _by_uv(paths: Paths, manifest: Manifest) -> None:
+    """Install by uv.
+
+    It asks the venv's interpreter what it is, once, before it unpacks the first wheel.
+    """
+    venv = paths.release(manifest.id).venv
+    uv = _uv_tool(paths, manifest)
+    environment = clean_environment({**UV_ENVIRONMENT, "HOME": paths.tools})
+    installing = [uv, "pip", "sync", "--quiet", "--require-hashes"]
+    installing += ["--python", os.path.join(venv, "bin", "python"), "--cache-dir", paths.uv_cache]
+    installing += [*_find_links(paths, manifest), _requirements(paths, manifest)]
+    with uv_cache.trusted(paths):
+        done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
+        _done("install-failed", f"uv pip sync in {venv}", done)
+    files.unlink(os.path.join(venv, ".lock"))  # uv leaves it writable for everybody
+
+
+def _by_pip(paths: Paths, manifest: Manifest) -> None:
+    venv = paths.release(manifest.id).venv
+    pip = blobs.wheel_path(paths, manifest.installer_wheel)
+    installing = [manifest.interpreter, "-I", "-S", "-c", PIP, venv, pip]
+    installing += ["--isolated", "--disable-pip-version-check", "install"]
+    installing += ["--quiet", "--no-index", "--require-hashes", "--no-deps", "--no-cache-dir"]
+    installing += ["--no-compile", *_find_links(paths, manifest)]
+    installing += ["-r", _requirements(paths, manifest)]
+    environment = clean_environment(PIP_ENVIRONMENT)
+    done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
+    _done("install-failed", f"pip install in {venv}", done)
+
+
+def _find_links(paths: Paths, manifest: Manifest) -> List[str]:
+    links = [blobs.wheel_path(paths, item) for item in (manifest.app_wheel, *manifest.wheels)]
+    return [f"--find-links={os.path.dirname(link)}" for link in links]
+
+
+def _requirements(paths: Paths, manifest: Manifest) -> str:
+    path = os.path.join(paths.release(manifest.id).top, "requirements.txt")
+    files.write(path, manifest.requirements.encode())
+    return path
+
+
+def _done(code: str, command: str, done: Done) -> None:
+    if not done.ok:
+        limit = VENV_TIMEOUT if code == "venv-failed" else INSTALL_TIMEOUT
+        what = f"{command} {done.end(limit)}"
+        raise Refused(from_output(code, what, STEP, done.output))
+
+
+def _uv_tool(paths: Paths, manifest: Manifest) -> str:
+    """Return the path of uv's binary, taken out of its wheel once.
+
+    Raises:
+        Refused: blob-corrupt, or installer-broken: the wheel has no uv in it.
+    """
+    wheel = manifest.installer_wheel
+    tool = os.path.join(paths.tools, f"uv-{wheel.sha256}", "uv")
+    if os.path.exists(tool):
+        return tool
+    spoiled = blobs.evict_corrupt(paths, [wheel])
+    if spoiled:
+        raise Refused(blobs.corrupt(spoiled, STEP))
+    files.make_directory(os.path.dirname(tool), 0o700)
+    with zipfile.ZipFile(paths.blob(wheel.sha256)) as archive:
+        places = (".data/scripts/uv", "/bin/uv")
+        names = [name for name in archive.namelist() if name.endswith(places)]
+        if not names:
+            what = f"{wheel.filename} has no uv in it"
+            raise Refused(Failure("installer-broken", what, STEP, "use uv's own wheel"))
+        files.write(tool, archive.read(names[0]), 0o700)
+    return tool

@@ -1,0 +1,200 @@
+"""Keep blobs by the digest of their content.
+
+Promises: what lies in blobs/ had its digest proven when it got there; what is on its way lies in
+incoming/ and never counts as a blob. Several sessions may send the same blob at once.
+Does not decide what may be removed: that is pruning.
+"""
+
+import hashlib
+import os
+import re
+from contextlib import ExitStack, contextmanager
+from typing import Iterable, Iterator, List, Tuple
+
+from ..protocol.manifest import Artifact
+from ..protocol.messages import Failure, Part, ProtocolError
+from ..system import files, folders
+from ..system.failures import Refused
+from ..system.paths import Paths
+
+STEP = "receive"
+CHUNK = 1024 * 1024  # bytes
+BLOB_LIMIT = 8 * 1024**3  # bytes; no wheel is larger
+STORE_WAIT = 60.0  # seconds for removing what nobody uses
+ABANDONED = 24 * 3600.0  # seconds after which half a blob will not be finished any more
+DIGEST = re.compile(r"[0-9a-f]{64}")
+WHEEL_NAME = re.compile(r"[A-Za-z0-9_.!+-]+\.whl")
+
+
+@contextmanager
+def counted_on(paths: Paths) -> Iterator[None]:
+    """Let no blob be removed meanwhile; any number of sessions may do so at once.
+
+    Raises:
+        Refused: store-locked: blobs are being removed, and have been for long.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(files.lock(paths.store_lock, wait=STORE_WAIT, shared=True))
+        except files.Locked:
+            what = f"another deploy has been removing blobs here for {STORE_WAIT:.0f} s"
+            raise Refused(Failure("store-locked", what, STEP, "run it again")) from None
+        except OSError:
+            pass  # a disk that takes no file: what is here stays, and nothing can be staged
+        yield
+
+
+def prepare(paths: Paths) -> None:
+    """Make the store's directories; only root looks into them."""
+    incoming = os.path.dirname(paths.incoming(""))
+    folders.make(paths, paths.blobs, incoming, paths.tools, paths.wheels)
+
+
+def receive(paths: Paths, part: Part, body: bytes) -> None:
+    """Put a piece of a blob in its place in incoming/.
+
+    Raises:
+        ProtocolError: the part does not fit the blob it says it belongs to.
+    """
+    end = part.offset + len(body)
+    if not DIGEST.fullmatch(part.sha256) or not 0 <= part.offset <= end <= part.total <= BLOB_LIMIT:
+        raise ProtocolError(f"a part of {part.sha256!r} at {part.offset} that cannot be")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    incoming = paths.incoming(part.sha256)
+    descriptor = os.open(incoming, flags, 0o600)
+    try:
+        position = part.offset
+        view = memoryview(body)
+        with files.naming(incoming):
+            while view:
+                written = os.pwrite(descriptor, view, position)
+                view, position = view[written:], position + written
+    finally:
+        os.close(descriptor)
+
+
+def present(paths: Paths, wanted: Iterable[str]) -> Tuple[str, ...]:
+    """Return those of the digests that are here."""
+    return tuple(
+        digest
+        for digest in wanted
+        if DIGEST.fullmatch(digest) and os.path.exists(paths.blob(digest))
+    )
+
+
+def missing(paths: Paths, artifacts: Iterable[Artifact]) -> Tuple[Artifact, ...]:
+    """Return those of the artifacts that are not here, or not in their full size."""
+    return tuple(item for item in artifacts if _size(paths.blob(item.sha256)) != item.size)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return -1
+
+
+def verify(paths: Paths, artifacts: Iterable[Artifact]) -> None:
+    """Make blobs of what came in, so that every artifact is here.
+
+    Raises:
+        Refused: blob-corrupt (what came is not what was said) or blob-missing; both are cured by
+            sending it again.
+    """
+    for item in artifacts:
+        incoming, blob = paths.incoming(item.sha256), paths.blob(item.sha256)
+        if _size(blob) == item.size:
+            files.unlink(incoming)
+            continue
+        if _size(incoming) < 0:
+            raise Refused(_again("blob-missing", f"{item.filename} did not arrive"))
+        if _size(incoming) != item.size or digest_of(incoming) != item.sha256:
+            files.unlink(incoming)
+            raise Refused(_again("blob-corrupt", f"{item.filename} arrived with other bytes"))
+        _admit(incoming, blob)
+
+
+def _admit(incoming: str, blob: str) -> None:
+    descriptor = os.open(incoming, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(incoming, blob)
+    files.sync_directory(os.path.dirname(blob))
+
+
+def _again(code: str, what: str) -> Failure:
+    return Failure(code, what, STEP, "run the same command again: it will be sent again")
+
+
+def digest_of(path: str) -> str:
+    """Return the sha256 of a file, read as a stream."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as stream:
+        while True:
+            chunk = stream.read(CHUNK)
+            if not chunk:
+                return digest.hexdigest()
+            digest.update(chunk)
+
+
+def evict_corrupt(paths: Paths, artifacts: Iterable[Artifact]) -> List[Artifact]:
+    """Remove the blobs whose bytes are no longer what their name says, and return them."""
+    corrupt = []
+    for item in artifacts:
+        blob = paths.blob(item.sha256)
+        if os.path.exists(blob) and digest_of(blob) != item.sha256:
+            files.unlink(blob)
+            corrupt.append(item)
+    return corrupt
+
+
+def corrupt(items: Iterable[Artifact], step: str) -> Failure:
+    """Return the failure for blobs that the disk has spoiled; they were removed."""
+    names = ", ".join(item.filename for item in items)
+    hint = "they were removed; run the same command again: they will be sent again"
+    return Failure("blob-corrupt", f"the disk no longer has the right bytes of {names}", step, hint)
+
+
+def wheel_path(paths: Paths, item: Artifact) -> str:
+    """Return the path of a blob under its wheel's file name, as installers want to see it.
+
+    The path depends on the content alone: uv's cache is keyed by it.
+
+    Raises:
+        ProtocolError: the file name is not that of a wheel.
+    """
+    if not WHEEL_NAME.fullmatch(item.filename) or not DIGEST.fullmatch(item.sha256):
+        raise ProtocolError(f"{item.filename!r} is not the name of a wheel")
+    directory = os.path.join(paths.wheels, item.sha256)
+    link = os.path.join(directory, item.filename)
+    if not os.path.islink(link):
+        files.make_directory(directory)
+        files.point(link, paths.blob(item.sha256))
+    return link
+
+
+def delete_abandoned(paths: Paths, now: float) -> None:
+    """Remove what no one will finish, and what was made of blobs that are gone.
+
+    `now` is in seconds since the epoch. The caller holds paths.store_lock alone.
+    """
+    incoming = os.path.dirname(paths.incoming(""))
+    for entry in _entries(incoming):
+        if now - entry.stat(follow_symlinks=False).st_mtime > ABANDONED:
+            files.unlink(entry.path)
+    for entry in _entries(paths.wheels):
+        if not os.path.exists(paths.blob(entry.name)):
+            files.remove_tree(entry.path)
+    for entry in _entries(paths.tools):
+        if not os.path.exists(paths.blob(entry.name.partition("-")[2])):
+            files.remove_tree(entry.path)
+
+
+def _entries(directory: str) -> List["os.DirEntry[str]"]:
+    try:
+        with os.scandir(directory) as found:
+            return list(found)
+    except FileNotFoundError:
+        return []

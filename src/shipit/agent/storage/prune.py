@@ -1,0 +1,138 @@
+"""Remove what no rollback needs any more: old releases, blobs nobody refers to, agents unused.
+
+Only proven releases count against keep_releases; never taken are the running one, the rollback
+target, a release of an open transaction, and the newest failed one (it is evidence). Releases are
+first set aside by a rename, which is quick, and swept away when nobody waits for it.
+"""
+
+import os
+import shutil
+import time
+from typing import FrozenSet, Iterable, Iterator, List, Sequence, Set
+
+from ..protocol import generations
+from ..records import history, registry, releases
+from ..records.history import Entry
+from ..system import files, folders, trust
+from ..system.paths import Paths
+from . import blobs, uv_cache
+
+DAY = 24 * 3600.0
+AGENT_UNUSED = 30 * DAY
+LEFTOVER_GRACE = 3600.0  # seconds; no write of a file takes so long
+BLOB_GRACE = 3600.0  # seconds; it may have been sent for a release that is just being made
+
+
+def kept(
+    attempts: Sequence[Entry], running: str, keep: int, needed: Iterable[str]
+) -> FrozenSet[str]:
+    """Return the releases that stay."""
+    proven, failed = history.verified(attempts), history.failed(attempts)
+    recent = generations.last_of_each(proven)[-keep:] if keep > 0 else []
+    target = history.rollback_target(attempts, running)
+    never_proven = [release for release in failed if release not in proven]
+    return frozenset([*recent, running, *needed, *([target] if target else []), *never_proven[-1:]])
+
+
+def quarantine(paths: Paths, stay: FrozenSet[str]) -> None:
+    """Take every other release of ours out of releases/, by renames alone.
+
+    What no transaction has ever named is somebody else's, and stays.
+    """
+    known = registry.load(paths)
+    ours = {entry.release for entry in history.entries(paths)}
+    ours.update(known.begun if known else ())
+    for name in releases.listed(paths):
+        if name in ours and name not in stay:
+            mark(paths, name)
+
+
+def mark(paths: Paths, release: str) -> None:
+    """Take one release out of releases/; `sweep` removes it."""
+    files.make_directory(paths.doomed, 0o700)
+    target = os.path.join(paths.doomed, f"{release}.{time.monotonic_ns()}")
+    try:
+        os.rename(paths.release(release).top, target)
+    except FileNotFoundError:
+        return
+    files.sync_directory(paths.releases)
+
+
+def delete_unused(paths: Paths, now: float) -> None:
+    """Remove what was set aside, and what nobody on this host uses; `now`: since the epoch.
+
+    Blobs stay where any session counts on some; the next one removes them.
+    """
+    delete_marked(paths)
+    remove_leftovers(paths, now)
+    try:
+        with files.lock(paths.store_lock):
+            _remove_old(paths.blobs, now - BLOB_GRACE, spare=_used_blobs(paths))
+            blobs.delete_abandoned(paths, now)
+    except files.Locked:
+        pass
+    _remove_old(paths.agents, now - AGENT_UNUSED, spare=())
+    uv_cache.limit(paths)
+
+
+def remove_leftovers(paths: Paths, now: float) -> None:
+    """Remove what a killed process has left of a write or of a removal.
+
+    In folders that others use, too, only what a write of ours leaves: an administrator's backup of
+    a unit may be called much the same.
+    """
+    ours = ("current.", "shipit-", paths.app + "-")
+    shared_with_others = (paths.root, paths.units, os.path.dirname(paths.boot_link))
+    for folder in (*folders.folders(paths), *shared_with_others):
+        for name in filter(files.LEFTOVER.fullmatch, _names(folder)):
+            path = os.path.join(folder, name)
+            is_written = name.startswith(ours) and name.endswith(".new")
+            is_ours = folder not in shared_with_others or is_written
+            if is_ours and _is_older(path, now - LEFTOVER_GRACE):
+                files.remove(path)
+
+
+def _is_older(path: str, before: float) -> bool:
+    try:
+        return os.lstat(path).st_mtime < before
+    except FileNotFoundError:
+        return False
+
+
+def delete_marked(paths: Paths) -> None:
+    """Remove what was set aside. A half-removed tree of a killed predecessor goes as well."""
+    shutil.rmtree(paths.doomed, ignore_errors=True)
+
+
+def _used_blobs(paths: Paths) -> Set[str]:
+    """Return the digests that the kept releases of all apps on this host refer to."""
+    return {
+        artifact.sha256
+        for each in _apps(paths)
+        for name in releases.listed(each)
+        for found in [releases.manifest(each, name)]
+        if found
+        for artifact in found.artifacts()
+    }
+
+
+def _apps(paths: Paths) -> Iterator[Paths]:
+    yield paths
+    for app, known in registry.others(paths).items():
+        if not trust.weaknesses(known.root, os.path.join(known.root, "releases")):
+            yield Paths(app, known.root, paths.var, paths.units)
+
+
+def _remove_old(directory: str, before: float, *, spare: Iterable[str]) -> None:
+    spared = set(spare)
+    for name in _names(directory):
+        path = os.path.join(directory, name)
+        if name not in spared and _is_older(path, before):
+            files.unlink(path)
+
+
+def _names(directory: str) -> List[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,77 @@
+"""Tell without reading its bytes whether a release is still as it was last proven to be.
+
+A release is not changed once it is staged. A stamp in its directory is as old as the last proof of
+its bytes; without it, or where something is younger, it has to be proven again (drift.of).
+"""
+
+import os
+import stat
+from contextlib import suppress
+from typing import Iterator
+
+from ..records import history, releases
+from ..system import files
+from ..system.paths import Paths
+
+CACHE = "__pycache__"  # bytecode is no part of what is proven
+MODE = 0o600
+
+
+def stamp(paths: Paths, release: str, when: int) -> None:
+    """Remember that the release was proven; `when`: nanoseconds since the epoch, before the proof.
+
+    A disk that takes no file costs another proof and nothing else.
+    """
+    path = paths.release(release).proven
+    with suppress(OSError):
+        files.write(path, b"", MODE, sync=False)
+        os.utime(path, ns=(when, when))
+
+
+def forget(paths: Paths, release: str) -> None:
+    """Remember that the release is not as it was proven to be."""
+    with suppress(OSError):
+        files.unlink(paths.release(release).proven)
+
+
+def since_proven(paths: Paths, release: str) -> bool:
+    """Whether nothing of a release, or of its wheels, was touched since it was proven."""
+    found = releases.manifest(paths, release)
+    expected = history.manifest_digest(history.entries(paths), release)
+    if found is None or (expected and releases.manifest_digest(paths, release) != expected):
+        return False
+    try:
+        proven = os.stat(paths.release(release).proven).st_mtime_ns
+        wheels = [os.stat(paths.blob(item.sha256)) for item in found.artifacts()]
+        touched = [*wheels, *_below(paths, release)]
+    except OSError:  # what is not there is not as it was
+        return False
+    return os.access(paths.release(release).python, os.X_OK) and all(
+        _touched(each) <= proven for each in touched
+    )
+
+
+def _touched(status: os.stat_result) -> int:
+    """Return when a file was last changed.
+
+    The time of a file's inode can't be set back, but it changes with each hard link, which uv's
+    cache and other releases make: where a file has several names, its own time counts.
+    """
+    is_shared = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
+    return status.st_mtime_ns if is_shared else max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _below(paths: Paths, release: str) -> Iterator[os.stat_result]:
+    """Yield the states of the venv, the texts and the env files."""
+    of = paths.release(release)
+    folders = [of.venv, of.units, of.trial, of.files, of.env]
+    folders = [folder for folder in folders if os.path.lexists(folder)]
+    yield from (os.lstat(folder) for folder in folders)
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name == CACHE:
+                    continue
+                yield entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)

@@ -1,0 +1,211 @@
+"""Compare the files of a venv with what its wheels have, and name what differs.
+
+Wheels' files are compared with the wheels' own lists, taken from blobs whose digest is proven;
+what the installer made (scripts) with the list that it wrote. Bytecode is not looked at.
+"""
+
+import base64
+import csv
+import hashlib
+import io
+import os
+import re
+import zipfile
+from typing import IO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set
+
+from ..protocol.answers import Drift
+from ..protocol.manifest import Artifact, Manifest
+from ..records import releases
+from ..system.paths import Paths
+from . import blobs, bytecode
+
+INSTALLERS = ("_virtualenv.py", "_virtualenv.pth")  # put into site-packages by uv venv itself
+PYTHONS = ("python", "pypy")  # what the folder above site-packages is called, with a version
+INFO, BYTECODE = ".dist-info", ".pyc"
+RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
+# Of a wheel's entries: what installers put elsewhere, or write anew.
+ELSEWHERE = re.compile(
+    r"[^/]+\.data/|[^/]+\.dist-info/(RECORD(\.jws|\.p7s)?|INSTALLER|REQUESTED|direct_url\.json)$"
+)
+CHUNK = 1024 * 1024  # bytes
+RECORD_LIMIT = 16 * CHUNK  # bytes; it may be packed a thousand times smaller
+SEEN_AT_MOST = 20  # sentences about files; more say nothing new
+
+
+class _Claim(NamedTuple):
+    """What one wheel, or the installer, says of a file; of a shared file each says its own."""
+
+    digest: str  # "sha256=..." as in RECORD; "" where nothing is said
+    blob: str = ""  # the wheel that has the file, "" for what the installer made
+    entry: str = ""  # its name in the wheel
+
+
+Claims = Dict[str, List[_Claim]]  # by path
+
+
+def found(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
+    """Yield every file that is not as the wheels and the installer have it."""
+    venv = paths.release(manifest.id).venv
+    yield from interpreter(paths, manifest)
+    packages = _site_packages(venv)
+    if packages is None:
+        yield Drift("venv-missing", venv, f"{venv} has no site-packages")
+        return
+    shipped: Claims = {}
+    for item in (manifest.app_wheel, *manifest.wheels):
+        listed = _shipped(paths, item)
+        if listed is None:
+            blob = paths.blob(item.sha256)
+            yield Drift("blob-damaged", blob, f"{blob} ({item.filename}) is missing or was changed")
+        else:
+            _add(shipped, packages, listed)
+    # What a wheel has is as the wheel has it: a list on the disk may have been changed with it.
+    expected = {**_recorded(packages), **shipped}
+    differing = [*_changed(expected), *_added(packages, expected)]
+    yield from differing[:SEEN_AT_MOST]
+    if len(differing) > SEEN_AT_MOST:
+        more = len(differing) - SEEN_AT_MOST
+        yield Drift("file-changed", venv, f"{venv}: {more} more files differ")
+
+
+def interpreter(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
+    """Look whether the venv's Python is there, and the one that the venv was made with."""
+    python = paths.release(manifest.id).python
+    real = os.path.realpath(python)
+    if not os.access(python, os.X_OK):
+        link = os.readlink(python) if os.path.islink(python) else "nothing"
+        what = f"{python} leads to {link}, which is no longer an interpreter"
+        yield Drift("interpreter-gone", python, what)
+    elif real != os.path.realpath(manifest.interpreter):
+        what = f"{python} leads to {real} instead of {manifest.interpreter}"
+        yield Drift("interpreter-changed", python, what)
+
+
+def missing_packages(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
+    """Look whether every wheel is installed, as far as the names of folders tell it."""
+    venv = paths.release(manifest.id).venv
+    packages = _site_packages(venv)
+    there = _distributions(packages) if packages else ()
+    for item in (manifest.app_wheel, *manifest.wheels):
+        if _normal(item.name) not in there:
+            yield Drift("package-missing", venv, f"{item.name} is no longer installed in {venv}")
+
+
+def _distributions(packages: str) -> Set[str]:
+    folders = [name for name in os.listdir(packages) if name.endswith(INFO)]
+    whole = [name for name in folders if os.path.exists(os.path.join(packages, name, "RECORD"))]
+    return {_normal(name[: -len(INFO)].rpartition("-")[0]) for name in whole}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
+
+
+def _site_packages(venv: str) -> Optional[str]:
+    """Return the venv's own; a wheel may have put folders of any name beside it."""
+    try:
+        told = bytecode.configuration(venv)
+    except FileNotFoundError:
+        return None
+    version = told.get("version_info") or told.get("version", "")
+    short = ".".join(version.split(".")[:2])
+    places = [os.path.join(venv, "lib", name + short, "site-packages") for name in PYTHONS]
+    return next(filter(os.path.isdir, places), None)
+
+
+def _add(claims: Claims, packages: str, listed: Mapping[str, _Claim]) -> None:
+    for relative, claim in listed.items():
+        path = os.path.normpath(os.path.join(packages, relative))
+        claims.setdefault(path, []).append(claim)
+
+
+def _recorded(packages: str) -> Claims:
+    """Return what the installer says it has put there."""
+    claims: Claims = {}
+    for name in sorted(os.listdir(packages)):
+        if name.endswith(INFO):
+            record = releases.read_text(os.path.join(packages, name, "RECORD")) or ""
+            _add(claims, packages, {path: _Claim(said) for path, said in _entries(record).items()})
+            _add(claims, packages, {f"{name}/RECORD": _Claim("")})
+    return claims
+
+
+def _shipped(paths: Paths, item: Artifact) -> Optional[Dict[str, _Claim]]:
+    """Return the files that lie in site-packages as they are in a wheel; None: it is no more.
+
+    The wheel's own RECORD only saves reading them: not every wheel's is complete and right.
+    """
+    blob = paths.blob(item.sha256)
+    if not os.path.exists(blob) or blobs.digest_of(blob) != item.sha256:
+        return None
+    with zipfile.ZipFile(blob) as archive:
+        names = archive.namelist()
+        # Only a list at the top is the wheel's own: what it vendors has others further down.
+        record = next((name for name in names if RECORD.fullmatch(name)), "")
+        is_list = record and archive.getinfo(record).file_size <= RECORD_LIMIT
+        said = _entries(archive.read(record).decode("utf-8", "replace")) if is_list else {}
+    return {
+        name: _Claim(said.get(name, ""), blob, name)
+        for name in names
+        if not name.endswith(("/", BYTECODE)) and not ELSEWHERE.match(name)
+    }
+
+
+def _entries(record: str) -> Dict[str, str]:
+    """Return the digests of a RECORD by path; its sizes say no more than they do.
+
+    One that is no list says nothing: what it has is compared byte by byte.
+    """
+    try:
+        rows = [[*row, ""] for row in csv.reader(io.StringIO(record)) if row]
+    except csv.Error:  # a field of more than 128 KiB, or a NUL
+        return {}
+    return {path: digest for path, digest, *_ in rows if not path.endswith(BYTECODE)}
+
+
+def _changed(expected: Claims) -> Iterator[Drift]:
+    for path, claims in sorted(expected.items()):
+        if os.path.isfile(path):
+            if not any(_is_as(path, claim) for claim in claims):
+                yield Drift("file-changed", path, f"{path} was changed")
+        elif any(claim.digest or claim.blob for claim in claims):
+            yield Drift("file-missing", path, f"{path} is missing")
+
+
+def _is_as(path: str, claim: _Claim) -> bool:
+    if claim.digest and _digest(path, claim.digest.partition("=")[0]) == claim.digest.rstrip("="):
+        return True
+    if not claim.blob:
+        return not claim.digest
+    with zipfile.ZipFile(claim.blob) as archive, archive.open(claim.entry) as wanted:
+        return _streamed(wanted, "sha256") == _digest(path, "sha256")
+
+
+def _digest(path: str, algorithm: str) -> str:
+    """Return a file's digest as RECORD has it, "" for an algorithm that this Python lacks."""
+    with open(path, "rb") as stream:
+        return _streamed(stream, algorithm)
+
+
+def _streamed(stream: IO[bytes], algorithm: str) -> str:
+    if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+        return ""
+    digest = hashlib.new(algorithm)
+    for chunk in iter(lambda: stream.read(CHUNK), b""):
+        digest.update(chunk)
+    text = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+    return f"{algorithm}={text}"
+
+
+def _added(packages: str, expected: Claims) -> Iterator[Drift]:
+    known = {*expected, *(os.path.join(packages, name) for name in INSTALLERS)}
+    for directory, below, names in os.walk(packages):
+        below[:] = [name for name in below if name != "__pycache__"]
+        links = [name for name in below if os.path.islink(os.path.join(directory, name))]
+        for path in _paths(directory, [*names, *links]):
+            if path not in known and not path.endswith(BYTECODE):
+                yield Drift("file-added", path, f"{path} was added")
+
+
+def _paths(directory: str, names: List[str]) -> List[str]:
+    return [os.path.join(directory, name) for name in sorted(names)]

@@ -1,0 +1,1 @@
+"""Files, processes, sockets and users of the machine. Decides nothing."""

@@ -1,0 +1,107 @@
+"""Turn what goes wrong on a host into a `Failure` that says what to do about it.
+
+Catches nothing by itself: a step raises `Refused`, and its edge maps an `OSError` of the disk.
+Anything else that escapes a step is a bug of ours, and is reported as such at the process edge.
+"""
+
+import errno
+import os
+from typing import Dict, Tuple
+
+from ..protocol.messages import Failure
+
+BECOME_ROOT = "the agent must run as root: set ansible_become: true, or log in as root"
+SPARE_BYTES, SPARE_INODES = 1024 * 1024, 4  # with so many bytes free, so few inodes are none
+# errno -> (code, what, hint)
+NAMED: Dict[int, Tuple[str, str, str]] = {
+    errno.ENOSPC: (
+        "disk-full",
+        "no space is left on the device",
+        "free some (df -h and df -i show both limits), or lower keep_releases",
+    ),
+    errno.EDQUOT: ("disk-full", "the disk quota is used up", "raise it or free some space"),
+    errno.EROFS: (
+        "read-only",
+        "the file system is mounted read-only",
+        "see why (dmesg | grep -i remount), then mount it writable again",
+    ),
+    errno.EIO: ("disk-broken", "the disk reports an error", "look at dmesg: it may be dying"),
+    errno.EACCES: ("permission-denied", "permission denied", BECOME_ROOT),
+    errno.EPERM: ("permission-denied", "operation not permitted", BECOME_ROOT),
+}
+# What programs that we start print when the disk fails them.
+SPOKEN: Dict[str, int] = {
+    "no space left on device": errno.ENOSPC,
+    "disk quota exceeded": errno.EDQUOT,
+    "read-only file system": errno.EROFS,
+}
+
+
+class Refused(Exception):
+    """A step cannot go on, for a reason that a person can do something about."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.what)
+        self.failure = failure
+
+
+def from_os_error(error: OSError, step: str) -> Failure:
+    """Return the failure for an error of the operating system, with the path it is about."""
+    path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    where = f": {path}" if path else ""
+    if error.errno == errno.ENOSPC and path and inodes_used_up(path):
+        hint = "many small files use them up; df -i shows on which file system"
+        return Failure("no-inodes", f"no inode is left{where}", step, hint)
+    if error.errno == errno.EACCES and os.geteuid() == 0:
+        return _denied_to_root(path, step)
+    code, what, hint = NAMED.get(error.errno or 0, ("os-error", error.strerror or str(error), ""))
+    return Failure(code, what + where, step, hint)
+
+
+def _denied_to_root(path: str, step: str) -> Failure:
+    """Return the failure of what root may not do either: its right is not what is lacking."""
+    if path and is_noexec(path):
+        what = f"{path} can't be run: its file system is mounted noexec"
+        hint = f"mount it with exec, as shipit runs programs there: findmnt -T {path}"
+        return Failure("noexec", what, step, hint)
+    hint = "even root is denied: check for a network file system, SELinux or AppArmor"
+    where = f": {path}" if path else ""
+    return Failure("permission-denied", f"permission denied{where}", step, hint)
+
+
+def is_noexec(path: str) -> bool:
+    """Whether no program on the file system of `path` can be run."""
+    try:
+        return bool(os.statvfs(existing(path)).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False
+
+
+def from_output(code: str, what: str, step: str, output: str) -> Failure:
+    """Return the failure of a program; a full disk in its output is named as such."""
+    lowered = output.lower()
+    for words, number in SPOKEN.items():
+        if words in lowered:
+            code, cause, hint = NAMED[number]
+            return Failure(code, f"{what}: {cause}", step, hint, output)
+    return Failure(code, what, step, evidence=output)
+
+
+def inodes_used_up(path: str) -> bool:
+    """Whether the file system of `path` lacks inodes, not bytes; some have no fixed number of them.
+
+    What has just failed may have given back the few that it had taken.
+    """
+    try:
+        space = os.statvfs(existing(path))
+    except OSError:
+        return False
+    has_bytes = space.f_bavail * space.f_frsize >= SPARE_BYTES
+    return space.f_files > 0 and space.f_favail <= (SPARE_INODES if has_bytes else 0)
+
+
+def existing(path: str) -> str:
+    """Return `path`, or the nearest directory above it that is there."""
+    while not os.path.exists(path) and path not in ("", "/"):
+        path = os.path.dirname(path)
+    return path or "/"

@@ -1,0 +1,72 @@
+"""The folders of shipit's own on a host: the one place that knows who may look into them.
+
+Nobody but root: a lock that can be opened can be held, and what is written there root acts upon.
+Folders of earlier versions, which others could read, are closed at the start of each session and
+of each driver. What lies in them is left as it is: see files.lock for the locks.
+"""
+
+import errno
+import os
+import stat
+from typing import Tuple
+
+from ..protocol.messages import Failure
+from . import accounts, files, trust
+from .failures import Refused
+from .paths import Paths
+
+
+def folders(paths: Paths) -> Tuple[str, ...]:
+    """Return all of them, parents first."""
+    incoming, txn = os.path.dirname(paths.incoming("")), os.path.dirname(paths.journal)
+    blobs = (os.path.dirname(paths.blobs), paths.blobs, incoming, paths.wheels)
+    return (paths.var, paths.agents, paths.apps, txn, *blobs, paths.tools, paths.uv_cache)
+
+
+def secure(paths: Paths) -> None:
+    """Close to others what is there of the folders; nothing is written where that is so already.
+
+    Raises:
+        Refused: store-not-ours: a folder is a link, or somebody else has made it or a part of it.
+    """
+    for folder in folders(paths):
+        try:
+            status = os.lstat(folder)
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISDIR(status.st_mode):
+            raise Refused(_not_ours(folder, "is not a directory"))
+        if status.st_uid != os.geteuid():
+            raise Refused(_not_ours(folder, f"belongs to {accounts.user_name(status.st_uid)}"))
+        if stat.S_IMODE(status.st_mode) != files.PRIVATE:
+            _close(folder, was_open=bool(status.st_mode & trust.OTHERS_WRITE))
+
+
+def make(paths: Paths, *wanted: str) -> None:
+    """Make some of the folders, and their parents."""
+    for folder in folders(paths):
+        if any(path == folder or path.startswith(folder + "/") for path in wanted):
+            files.make_directory(folder, files.PRIVATE)
+
+
+def _close(folder: str, *, was_open: bool) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fchmod(descriptor, files.PRIVATE)
+    except OSError as error:
+        if was_open or error.errno != errno.EROFS:
+            error.filename = folder
+            raise
+        return  # nothing can be done on this disk: that is for the preflight to say
+    finally:
+        os.close(descriptor)
+    for name in os.listdir(folder) if was_open else ():
+        path = os.path.join(folder, name)
+        owner = os.lstat(path).st_uid
+        if owner != os.geteuid():
+            raise Refused(_not_ours(path, f"belongs to {accounts.user_name(owner)}"))
+
+
+def _not_ours(path: str, why: str) -> Failure:
+    hint = f"check what it is (ls -ld {path}), then remove it: shipit makes it again"
+    return Failure("store-not-ours", f"{path} {why}; it must belong to root alone", "", hint)

@@ -1,0 +1,257 @@
+"""Find the Pythons of this host, and ask each once what it is.
+
+Looks only where an administrator puts them for everybody (/usr/bin, /usr/local/bin, /opt/*/bin),
+and runs only what root alone can change: the program, its standard library and the ways to them.
+Answers are kept until the file changes, so that asking again starts no process.
+"""
+
+import functools
+import itertools
+import json
+import os
+import re
+import subprocess
+import time
+from contextlib import suppress
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+from ..protocol.codec import from_json, to_json
+from ..protocol.messages import Failure, Interpreter
+from . import files, trust
+from .process import clean_environment
+
+TIMEOUT = 10.0  # seconds for all of them together
+CODE = "interpreter-rejected"
+SYSCONFIG_SINCE = 10  # Python's minor version
+DISTUTILS = ("distutils", "dist.py")  # Debian splits the package: __init__.py is there without it
+NAME = re.compile(r"python3(\.\d{1,3})?")
+PYTHONS_AT_MOST, ENTRIES_AT_MOST = 32, 50_000  # of one folder
+LIBRARY = re.compile(r"(python|pypy)3\.\d+$|libpython3")
+LIBRARY_PARTS = ("", "encodings", "lib-dynload", "os.py")  # of a folder; a file has none
+QUESTION = (
+    "import json,os,sys;print(json.dumps({"
+    "'version':'%d.%d.%d'%sys.version_info[:3],"
+    "'implementation':sys.implementation.name,"
+    "'machine':os.uname().machine if sys.maxsize>2**32 else 'i686'}))"
+)
+
+
+class Found(NamedTuple):
+    """The Pythons that may be used, those of the system first, and those that may not."""
+
+    usable: Tuple[Interpreter, ...]
+    rejected: Tuple[Failure, ...]
+
+
+Judge = Callable[[str], Optional[Failure]]
+
+
+def places() -> List[str]:
+    """Return the directories that are looked into."""
+    try:
+        others = sorted(os.listdir("/opt"))
+    except OSError:
+        others = []
+    return ["/usr/bin", "/usr/local/bin", *(os.path.join("/opt", name, "bin") for name in others)]
+
+
+def find(cache_path: str, directories: List[str], judge: Optional[Judge] = None) -> Found:
+    """Return the interpreters in these directories; one that does not answer is left out.
+
+    What `judge` rejects now is not run and not returned, whatever it once answered.
+    """
+    judge = judge or _judge()
+    usable, rejected = _judged(_candidates(directories), judge)
+    cache = files.read_json(cache_path)
+    known: Dict[str, Any] = cache if isinstance(cache, dict) else {}
+    stamps = {path: _stamp(path) for path in usable}
+    unknown = [path for path, stamp in stamps.items() if known.get(path, {}).get("stamp") != stamp]
+    fresh: Dict[str, Any] = {
+        path: {"stamp": stamps[path], "is": found} for path, found in _ask(unknown).items()
+    }
+    kept = {path: fresh.get(path) or known[path] for path in stamps if path in {*fresh, *known}}
+    if fresh or kept.keys() != known.keys():
+        _remember(cache_path, kept)
+    found = (kept[path]["is"] for path in stamps if path in kept)
+    return Found(tuple(from_json(Interpreter, value) for value in found if value), rejected)
+
+
+# --- which may be run --------------------------------------------------------------------------
+
+
+def rejected(path: str, look: trust.Look = trust.look, step: str = "") -> Optional[Failure]:
+    """Say why root must not run an interpreter, or why no service could; None where both may.
+
+    Rejected ones are not asked as another user either: they could be no app's interpreter, so
+    there is nothing to know.
+    """
+    try:
+        why, hint = _objection(path, look)
+    except OSError as error:
+        why, hint = f"it cannot be looked at: {error.strerror}", f"see ls -l {path}"
+    return Failure(CODE, f"{path} is not used: {why}", step, hint) if why else None
+
+
+def _objection(path: str, look: trust.Look) -> Tuple[str, str]:
+    """Return what is wrong with an interpreter and what to do, both "" for nothing.
+
+    Raises:
+        OSError: the way to it cannot be looked at.
+    """
+    if not os.path.isabs(path):
+        return "it is not an absolute path", "name it by its absolute path"
+    for part in (path, *_code(os.path.realpath(path))):
+        weak = trust.weakness(part, look)
+        if weak:
+            return (
+                f"users other than root can change it: {weak}",
+                f"if root may trust it: {weak.cure}",
+            )
+    if any(map(look, _venv_configs(path))):
+        return "it belongs to a venv", "use the Python that the venv was made with"
+    closed = trust.closed(path, look)
+    if closed:
+        return f"the services cannot run it: {closed} is closed to them", f"chmod o+rx {closed}"
+    return "", ""
+
+
+def lacks_distutils(path: str) -> bool:
+    """Whether uv and pip can't use an interpreter: before 3.10 both need distutils.
+
+    Debian has that in a package of its own.
+    """
+    program = os.path.realpath(path)
+    found = re.fullmatch(r"python3\.(\d+)", os.path.basename(program))
+    if found is None or int(found.group(1)) >= SYSCONFIG_SINCE:
+        return False
+    library = os.path.join(os.path.dirname(program), "..", "lib", found.group())
+    is_there = [os.path.exists(os.path.join(library, *it)) for it in (("os.py",), DISTUTILS)]
+    return is_there == [True, False]
+
+
+def _code(program: str) -> Iterator[str]:
+    """Yield where an interpreter loads code from before it runs any of ours (-I -S)."""
+    prefix = os.path.dirname(os.path.dirname(program))
+    for name in ("lib", "lib64"):
+        folder = os.path.join(prefix, name)
+        yield folder
+        for library in filter(LIBRARY.match, os.listdir(folder) if os.path.isdir(folder) else ()):
+            yield from (os.path.join(folder, library, part) for part in LIBRARY_PARTS)
+
+
+def _venv_configs(path: str) -> Tuple[str, str]:
+    """Return where a pyvenv.cfg would send an interpreter to another standard library."""
+    beside = os.path.dirname(path)
+    return (
+        os.path.join(beside, "pyvenv.cfg"),
+        os.path.join(os.path.dirname(beside), "pyvenv.cfg"),
+    )
+
+
+def _judge() -> Judge:
+    """Return `rejected` with a memory for one search: the ways to all of them are much the same."""
+    return functools.partial(rejected, look=functools.lru_cache(maxsize=None)(trust.look))
+
+
+def _candidates(directories: List[str]) -> Iterator[str]:
+    """Yield the paths of interpreters; in a directory those with a version in their names first.
+
+    An upgrade of the system moves `python3` to the next version under a venv's feet.
+    """
+    for directory in directories:
+        for name in sorted(sorted(_names(directory)), key=len, reverse=True):
+            path = os.path.join(directory, name)
+            if os.access(path, os.X_OK):
+                yield path
+
+
+def _names(directory: str) -> List[str]:
+    """Return what is called like a Python there, not more than anybody needs.
+
+    Below /opt a folder may be another user's, and hold as many files as he likes.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            some = itertools.islice(entries, ENTRIES_AT_MOST)
+            found = (entry.name for entry in some if NAME.fullmatch(entry.name))
+            return list(itertools.islice(found, PYTHONS_AT_MOST))
+    except OSError:
+        return []
+
+
+def _judged(candidates: Iterable[str], judge: Judge) -> Tuple[List[str], Tuple[Failure, ...]]:
+    """Return one path for each interpreter that may be used, and what was said of the others."""
+    usable: Dict[str, str] = {}
+    no: Dict[str, Failure] = {}
+    for path in candidates:
+        real = os.path.realpath(path)
+        if real in usable:
+            continue
+        objection = judge(path)
+        if objection:
+            no.setdefault(real, objection)
+        else:
+            usable[real] = path
+    return list(usable.values()), tuple(no[real] for real in no if real not in usable)
+
+
+def _stamp(path: str) -> List[Any]:
+    """Return what changes with the file, its owner and its mode."""
+    status = os.stat(path)
+    owner = [status.st_uid, status.st_gid, status.st_mode]
+    times = [status.st_mtime_ns, status.st_ctime_ns]
+    return [os.path.realpath(path), status.st_ino, status.st_size, *times, *owner]
+
+
+# --- what they are -----------------------------------------------------------------------------
+
+
+def _ask(paths: List[str]) -> Dict[str, Optional[Dict[str, Any]]]:
+    """Ask the interpreters all at once; None for one that gives no sensible answer.
+
+    One that was too slow to answer is left out: it may be quicker next time.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    children = {path: _start(path) for path in paths}
+    answers: Dict[str, Optional[Dict[str, Any]]] = {}
+    for path, child in children.items():
+        with suppress(subprocess.TimeoutExpired):
+            answers[path] = _answer(path, child, deadline) if child else None
+    return answers
+
+
+def _start(path: str) -> Optional["subprocess.Popen[bytes]"]:
+    try:
+        return subprocess.Popen(
+            [path, "-I", "-S", "-c", QUESTION],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=clean_environment(),
+        )
+    except OSError:
+        return None
+
+
+def _answer(
+    path: str, child: "subprocess.Popen[bytes]", deadline: float
+) -> Optional[Dict[str, Any]]:
+    with child:
+        try:
+            output, _ = child.communicate(timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()  # and what it has started may hold its output: that is not waited for
+            raise
+    try:
+        return to_json(Interpreter(path=path, **json.loads(output)))
+    except (ValueError, TypeError):
+        return None
+
+
+def _remember(cache_path: str, known: Dict[str, Any]) -> None:
+    """Keep the answers; a host that can't be written to is asked again next time."""
+    try:
+        files.make_directory(os.path.dirname(cache_path))
+        files.write(cache_path, json.dumps(known).encode())
+    except OSError:
+        return

@@ -1,0 +1,186 @@
+"""Find out who listens where, and who has taken a connection, from /proc alone.
+
+The first is asked before systemd fails to bind a release's sockets. Sees IPv4, IPv6 and unix
+stream sockets in this network namespace. Starts no process.
+"""
+
+import ipaddress
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
+
+from . import processes, unit_text
+
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+ESTABLISHED, LISTENING = "01", "0A"  # include/net/tcp_states.h
+UNTAKEN = "0"  # the inode of a connection that nobody has accepted yet
+CONNECTED = "03"  # SS_CONNECTED in /proc/net/unix
+ACCEPTING = 0x10000  # __SO_ACCEPTCON in /proc/net/unix's flags
+WILDCARD = ipaddress.IPv6Address("::")
+IPV6_BYTES = 16
+# Num: RefCount Protocol Flags Type St Inode Path
+UNIX_ROW = re.compile(r"[0-9a-f]+:(?: [0-9A-F]+){5} [0-9]+ (/\S+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Something to listen on: an address and port, or the path of a unix socket."""
+
+    address: Optional[Address] = None
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return self.path
+        return f"port {self.port}" if self.is_wildcard else f"{self.address}:{self.port}"
+
+    @property
+    def is_wildcard(self) -> bool:
+        return self.address is not None and self.address.is_unspecified
+
+    def collides(self, other: "Endpoint") -> bool:
+        """Whether only one of the two can be listened on."""
+        if self.path or other.path:
+            return self.path == other.path
+        wild = self.is_wildcard or other.is_wildcard
+        return self.port == other.port and (wild or self.address == other.address)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that has a listening socket open."""
+
+    pid: int
+    command: str
+    unit: str  # of systemd, "" for none
+
+    def __str__(self) -> str:
+        unit = f", {self.unit}" if self.unit else ""
+        return f"{self.command} (process {self.pid}{unit})"
+
+
+def wanted(socket_unit: str) -> List[Endpoint]:
+    """Return what a socket unit's text listens on; vsock and abstract sockets are left out."""
+    values = unit_text.settings(socket_unit, "Socket").get("ListenStream", ())
+    return [endpoint for endpoint in map(parse, values) if endpoint]
+
+
+def accounts(socket_unit: str) -> Tuple[str, str]:
+    """Return the user and the group that a socket unit's text gives its socket to; "" for none."""
+    settings = unit_text.settings(socket_unit, "Socket")
+    return unit_text.last(settings, "SocketUser"), unit_text.last(settings, "SocketGroup")
+
+
+def parse(text: str) -> Optional[Endpoint]:
+    """Read a ListenStream= value (systemd.socket(5)); None for what is not looked at."""
+    if text.startswith("/"):
+        return Endpoint(path=text)
+    host, _, port = text.rpartition(":")
+    if not port.isdigit():
+        return None
+    try:
+        address: Address = ipaddress.ip_address(host.strip("[]")) if host else WILDCARD
+    except ValueError:
+        return None
+    return Endpoint(address, int(port))
+
+
+def occupied(
+    endpoints: Iterable[Endpoint], proc: str = "/proc"
+) -> Dict[Endpoint, Tuple[Owner, ...]]:
+    """Return who listens where one of the endpoints collides; a kernel's own has no owner."""
+    inodes = {
+        endpoint: {inode for inode, taken in _listening(proc) if taken.collides(endpoint)}
+        for endpoint in endpoints
+    }
+    taken = {endpoint: found for endpoint, found in inodes.items() if found}
+    if not taken:
+        return {}
+    owners = _owners(set().union(*taken.values()), proc)
+    return {
+        endpoint: tuple(owner for inode in sorted(found) for owner in owners.get(inode, ()))
+        for endpoint, found in taken.items()
+    }
+
+
+def connected_to_port(port: int, peers: Iterable[int], proc: str = "/proc") -> Iterator[str]:
+    """Yield the inodes of taken TCP connections to a port, from these ports."""
+    ours = set(peers)
+    for table in ("tcp", "tcp6"):
+        for fields in _rows(os.path.join(proc, "net", table)):
+            if fields[3] == ESTABLISHED and fields[9] != UNTAKEN:
+                here, there = (int(fields[end].rpartition(":")[2], 16) for end in (1, 2))
+                if here == port and there in ours:
+                    yield fields[9]
+
+
+def connected_to_path(path: str, proc: str = "/proc") -> Iterator[str]:
+    """Yield the inodes of connections to a unix socket, taken or waiting, whoever made them."""
+    for name, fields in _unix_rows(proc):
+        if name == path and fields[5] == CONNECTED:
+            yield fields[6]
+
+
+def _listening(proc: str) -> Iterator[Tuple[str, Endpoint]]:
+    for table in ("tcp", "tcp6"):
+        for fields in _rows(os.path.join(proc, "net", table)):
+            if fields[3] == LISTENING:
+                host, _, port = fields[1].partition(":")
+                yield fields[9], Endpoint(_address(host), int(port, 16))
+    for name, fields in _unix_rows(proc):
+        if int(fields[3], 16) & ACCEPTING and _is_socket(name):
+            yield fields[6], Endpoint(path=name)
+
+
+def _is_socket(path: str) -> bool:
+    """Whether there is a socket; anybody may have bound one of that name in a root of his own."""
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _unix_rows(proc: str) -> Iterator[Tuple[str, List[str]]]:
+    """Yield the path of each unix socket that has one, and the fields before it.
+
+    The path is whatever its owner has chosen, with the ends of lines in it: what does not look
+    like a row is a part of one.
+    """
+    for fields in _rows(os.path.join(proc, "net", "unix")):
+        found = UNIX_ROW.fullmatch(" ".join(fields))
+        if found:
+            yield found.group(1), fields
+
+
+def _rows(path: str) -> List[List[str]]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            return [line.split() for line in stream.readlines()[1:]]
+    except FileNotFoundError:  # no IPv6 here
+        return []
+
+
+def _address(text: str) -> Address:
+    """Decode /proc's form: 32-bit words, each in the machine's byte order (here: little-endian)."""
+    words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
+    packed = b"".join(words)
+    if len(packed) != IPV6_BYTES:
+        return ipaddress.IPv4Address(packed)
+    address = ipaddress.IPv6Address(packed)
+    return address.ipv4_mapped or address
+
+
+def _owners(inodes: Set[str], proc: str) -> Mapping[str, List[Owner]]:
+    found: Dict[str, List[Owner]] = {}
+    for pid in filter(str.isdigit, os.listdir(proc)):
+        for inode in processes.sockets_of(pid, proc) & inodes:
+            found.setdefault(inode, []).append(_owner(pid, proc))
+    return found
+
+
+def _owner(pid: str, proc: str) -> Owner:
+    command = processes.read(pid, "comm", proc).strip()
+    return Owner(int(pid), command or "?", processes.unit_of(pid, proc))

@@ -1,0 +1,1 @@
+"""Run a deploy or a rollback on one host: begin, carry out, recover."""

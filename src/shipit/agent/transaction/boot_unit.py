@@ -1,0 +1,105 @@
+"""The unit that settles an interrupted transaction when the machine boots again.
+
+Transient units die with a reboot; this one lies on the disk while a transaction is armed. It is
+ordered before the app's units, so that after a power cut an unproven release is not even started.
+Only the next boot starts it; that systemd takes it is asked when it is armed.
+"""
+
+import os
+from typing import Dict, Iterable, Mapping, Sequence
+
+from ..host.host import Host, UnitView
+from ..protocol.messages import Failure
+from ..system import files
+from ..system.failures import Refused
+from ..system.paths import Paths
+
+TIMEOUT = 120  # seconds; the disk is put right in well under one
+
+TEMPLATE = """\
+# Written by shipit while a transaction is open; removed when it ends.
+[Unit]
+Description=shipit: settle the interrupted transaction of {app}
+DefaultDependencies=no
+Conflicts=shutdown.target
+RequiresMountsFor={var} {root}
+After=local-fs.target
+Before={before}
+
+[Service]
+Type=oneshot
+ExecStart={argv}
+TimeoutStartSec={timeout}
+{restart}
+[Install]
+WantedBy=multi-user.target
+"""
+# What systemd says of Restart= -> the lines for it. The best comes first: systemd 240 to 243 refuse
+# it for Type=oneshot.
+RESTARTS = {"on-failure": "Restart=on-failure\nRestartSec=100ms\n", "no": ""}
+
+
+def texts(paths: Paths, argv: Iterable[str], units: Iterable[str]) -> Dict[str, str]:
+    """Return the unit's texts by what Restart= is in them, as in RESTARTS.
+
+    `units` wait for it. No word of the argv may hold spaces.
+    """
+    before = " ".join(["shutdown.target", *sorted(units)])
+    words = " ".join(word.replace("%", "%%") for word in argv)
+    values = {"app": paths.app, "var": paths.var, "root": paths.root, "before": before}
+    return {
+        restart: TEMPLATE.format(**values, argv=words, timeout=TIMEOUT, restart=lines)
+        for restart, lines in RESTARTS.items()
+    }
+
+
+def arm(
+    paths: Paths, host: Host, texts: Mapping[str, str], others: Sequence[str]
+) -> Dict[str, UnitView]:
+    """Put the unit where the next boot finds it, and return what systemd says of other units.
+
+    systemd reads the unit when it is asked about it: that is its answer of whether it takes it. It
+    may still have the last transaction's, which differs in names alone where Restart= is the same.
+
+    Raises:
+        Refused: boot-unit-refused.
+    """
+    name, load = os.path.basename(paths.boot_unit), ""
+    for restart, text in texts.items():
+        _put(paths, text)
+        if load not in ("", "loaded"):  # it keeps in mind what it has refused
+            host.systemctl("daemon-reload")
+        views = host.show([name, *others])
+        load = views[name].load
+        if load == "loaded" and views[name].restart == restart:
+            return {other: views[other] for other in others}
+    what = f"systemd rejects {paths.boot_unit}: its load state is {load}"
+    hint = f"nothing was switched; see `systemctl status {name}`, `systemd-analyze verify`"
+    raise Refused(Failure("boot-unit-refused", what, "arm", hint))
+
+
+def _put(paths: Paths, text: str) -> None:
+    files.write(paths.boot_unit, text.encode())
+    files.make_directory(os.path.dirname(paths.boot_link))
+    files.point(paths.boot_link, os.path.join("..", os.path.basename(paths.boot_unit)))
+    _remove(paths, paths.old_boot_unit)
+
+
+def disarm(paths: Paths) -> None:
+    """Remove it, for good."""
+    _remove(paths, paths.boot_unit)
+    _remove(paths, paths.old_boot_unit)
+
+
+def is_armed(paths: Paths) -> bool:
+    """Whether it is there, or the one of an earlier version."""
+    there = (paths.boot_unit, paths.old_boot_unit)
+    return any(os.path.lexists(each) or os.path.lexists(paths.wants(each)) for each in there)
+
+
+def _remove(paths: Paths, unit: str) -> None:
+    link = paths.wants(unit)
+    if os.path.lexists(link) or os.path.lexists(unit):
+        files.unlink(link)
+        files.unlink(unit)
+        files.sync_directory(paths.units)

@@ -1,0 +1,73 @@
+"""What the readers of locks have in common: text, places, digests, and what no index has."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from shipit.bundle.lock import HOW_TO_LOCK, Origin
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"{path.name} is not UTF-8 text"
+        raise InputError(Mistake("unreadable-lock", what, Place(str(path)))) from error
+    except OSError as error:
+        what = f"the lock can't be read: {error.strerror}"
+        raise InputError(
+            Mistake("missing-lock", what, Place(str(path)), HOW_TO_LOCK.format(path.name))
+        ) from error
+
+
+def toml(path: Path) -> tuple[dict[str, Any], list[Place]]:
+    """Return the document, and the place of each of its [[package(s)]] tables in order."""
+    text = text_of(path)
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # too many digits, nested too deeply, no TOML
+        at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        place = Place(str(path), *(int(number) for number in at.groups()) if at else ())
+        raise InputError(Mistake("lock-syntax", f"no TOML: {error}", place)) from error
+    places = [
+        Place(str(path), number, 1)
+        for number, line in enumerate(text.splitlines(), 1)
+        if re.fullmatch(r"\s*\[\[\s*packages?\s*\]\]\s*(#.*)?", line)
+    ]
+    return document, places
+
+
+def place_of(places: list[Place], index: int, path: Path) -> Place:
+    return places[index] if index < len(places) else Place(str(path))  # inline tables
+
+
+def sha256_of(hashes: Iterable[object]) -> frozenset[str]:
+    """Return the digests among texts such as `sha256:abc...`."""
+    texts = [text for text in hashes if isinstance(text, str)]
+    return frozenset(text[7:].lower() for text in texts if text[:7] == "sha256:")
+
+
+# --- what no index has -------------------------------------------------------------------------
+
+
+def folder(path: str) -> Origin:
+    return Origin(f"the folder {path}", f"uv build --wheel -o {{}} {path}", is_tree=True)
+
+
+def repository(name: str, kind: str, url: str, commit: str) -> Origin:
+    get = f"pip wheel --no-deps -w {{}} '{name} @ {kind}+{url}@{commit}'"
+    return Origin(f"a commit of {url}", get, is_tree=True)
+
+
+def file(place: str) -> Origin:
+    """Return the origin of a wheel or an sdist that is named by its URL or path."""
+    is_wheel = place.partition("#")[0].endswith(".whl")
+    get = f"pip download --no-deps -d {{}} {place}" if is_wheel else f"pip wheel -w {{}} {place}"
+    return Origin(place, get, is_wheel=is_wheel)

@@ -1,0 +1,192 @@
+"""Read a lock that is a file of requirements with hashes, as pip and uv write and read them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from shipit.bundle.lock import HOW_TO_LOCK, Lock, Locked
+from shipit.bundle.lock_text import text_of
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CUT = 200  # characters of a line that an error shows
+_TOLD = 3  # of many mistakes of one kind
+
+
+def read(path: Path) -> Lock:
+    """Read the requirements and those that they include.
+
+    Raises:
+        InputError: with every mistake in it; many of one kind are told as one.
+    """
+    try:
+        return Lock(path, tuple(_read_requirements(path, frozenset())))
+    except InputError as error:
+        raise InputError(*_folded(error.mistakes)) from error
+
+
+def _folded(mistakes: Sequence[Mistake]) -> Iterator[Mistake]:
+    """Tell the first of many mistakes of one kind, and how many more there are."""
+    total, seen = Counter(mistake.code for mistake in mistakes), Counter[str]()
+    for mistake in mistakes:
+        seen[mistake.code] += 1
+        if seen[mistake.code] < _TOLD or total[mistake.code] <= _TOLD:
+            yield mistake
+        elif seen[mistake.code] == _TOLD:
+            more = total[mistake.code] - _TOLD
+            yield replace(mistake, what=f"{mistake.what}; and {more} more like this")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A logical line: continuations joined, comments gone."""
+
+    text: str
+    place: Place
+
+    @property
+    def shown(self) -> str:
+        """The line without its hashes, as an error names it."""
+        words = " ".join(self.text.split(" --hash")[0].split())
+        return words if len(words) <= _CUT else words[: _CUT - 3] + "..."
+
+
+def _lines(text: str, path: Path) -> Iterator[_Line]:
+    pending, start = "", 0
+    for number, raw in enumerate(text.splitlines(), 1):
+        start = start if pending else number
+        # pip: a `#` begins a comment at the start of a line or after white space.
+        line = re.sub(r"(^|\s)#.*$", "", raw).rstrip()
+        if line.endswith("\\"):
+            pending += line[:-1] + " "
+            continue
+        joined, pending = (pending + line).strip(), ""
+        if joined:
+            yield _Line(joined, Place(str(path), start, 1))
+    if pending.strip():
+        yield _Line(pending.strip(), Place(str(path), start, 1))
+
+
+def _read_requirements(path: Path, included_from: frozenset[Path]) -> list[Locked]:
+    entries: list[Locked] = []
+    mistakes: list[Mistake] = []
+    for line in _lines(text_of(path), path):
+        try:
+            if not line.text.startswith("-"):
+                entries.append(_requirement(line))
+            elif nested := re.match(r"(?:-r|--requirement)[\s=]*(\S+)", line.text):
+                inner = path.parent / nested[1]
+                entries += _included(inner, included_from | {path}, line)
+            else:
+                _refuse_option(line)
+        except InputError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise InputError(*mistakes)
+    return entries
+
+
+def _included(path: Path, included_from: frozenset[Path], line: _Line) -> list[Locked]:
+    if path in included_from:
+        what = f"{path.name} includes itself"
+        raise InputError(Mistake("include-loop", what, line.place, "remove this line"))
+    return _read_requirements(path, included_from)
+
+
+def _refuse_option(line: _Line) -> None:
+    """Refuse what would change the bundle; options about indexes have no meaning here."""
+    word = re.split(r"[\s=]", line.text, maxsplit=1)[0]
+    if word in {"-e", "--editable"}:
+        raise _no_index(line, "an editable project can't be shipped")
+    if word == "--hash":
+        what = "a --hash that belongs to no requirement"
+        hint = "end the line before it with a backslash"
+        raise InputError(Mistake("lock-syntax", what, line.place, hint))
+
+
+def _unpinned(line: _Line, why: str) -> InputError:
+    what = f"{why}: `{line.shown}`; expected name==version with hashes"
+    return InputError(Mistake("not-pinned", what, line.place, _lock_anew_of(line.place)))
+
+
+def _no_index(line: _Line, why: str) -> InputError:
+    """Refuse what is found by its place. No index is named: its package of that name is another."""
+    words = line.shown.split()
+    what = f"{why}: `{line.shown}`; expected name==version with hashes"
+    hint = "build its wheel (uv build --wheel), put it into the wheelhouse, and write here"
+    hint += " name==version --hash=sha256:... of that wheel"
+    if words[-1:] == ["."]:
+        hint = "the app's own wheel is given by `wheel:`; write the lock without it:"
+        hint += f" uv export --no-emit-project -o {line.place.file.rpartition('/')[2]}"
+    return InputError(Mistake("not-pinned", what, line.place, hint))
+
+
+def _requirement(line: _Line) -> Locked:
+    text, *options = re.split(r"\s+(?=--?[a-z])", line.text)
+    if re.match(r"[./]|[a-z+]+:", text) or text.endswith((".whl", ".tar.gz", ".zip")):
+        raise _no_index(line, "a URL or a path is not a locked version")
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise _syntax(line, str(error)) from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise _unpinned(line, "no valid version") from error
+    if requirement.url:
+        raise _no_index(line, "a URL is not a locked version")
+    return Locked(
+        canonicalize_name(requirement.name),
+        _exact_version(requirement, line),
+        _digests(requirement.name, options, line),
+        line.place,
+        requirement.marker,
+    )
+
+
+def _syntax(line: _Line, message: str) -> InputError:
+    """Turn packaging's message, whose last line points at the column with a ^, into a mistake."""
+    what, *_, pointer = message.splitlines() or [""]
+    column = max(pointer.find("^") - 4, 0) + 1  # it indents what it quotes by four
+    place = replace(line.place, column=column)
+    return InputError(Mistake("lock-syntax", f"not a requirement: {what}", place))
+
+
+def _exact_version(requirement: Requirement, line: _Line) -> str:
+    operators = [specifier.operator for specifier in requirement.specifier]
+    versions = [specifier.version for specifier in requirement.specifier]
+    if operators not in (["=="], ["==="]) or versions[0].endswith(".*"):
+        raise _unpinned(line, "no exact version")
+    try:
+        return str(Version(versions[0]))
+    except ValueError as error:  # InvalidVersion, or a number without end
+        raise _unpinned(line, "no valid version") from error
+
+
+def _digests(name: str, options: list[str], line: _Line) -> frozenset[str]:
+    hashes = [
+        option[len("--hash") :].lstrip("= \t") for option in options if option[:6] == "--hash"
+    ]
+    digests = [text[7:].lower() for text in hashes if text[:7] == "sha256:"]
+    hint = _lock_anew_of(line.place)
+    if not digests:
+        kind = "no sha256 hash" if hashes else "no hash"
+        raise InputError(Mistake("no-hash", f"{name} has {kind}", line.place, hint))
+    for digest in digests:
+        if not _SHA256.fullmatch(digest):
+            what = f"{name} has a broken hash `sha256:{digest}`; expected 64 hexadecimal digits"
+            raise InputError(Mistake("broken-hash", what, line.place, hint))
+    return frozenset(digests)
+
+
+def _lock_anew_of(place: Place) -> str:
+    return HOW_TO_LOCK.format(place.file.rpartition("/")[2])

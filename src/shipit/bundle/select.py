@@ -1,0 +1,279 @@
+"""Choose exactly the wheels that one release needs on one kind of host.
+
+Promises that every wheel in a bundle is in the lock with its sha256, runs on the target, and that
+all mistakes of a kind of check are told at once. Two need no entry in the lock: the app wheel, and
+the installer unless the lock names it. Builds and downloads nothing, and never holds a wheel in
+memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from shipit.bundle import lockfile
+from shipit.bundle.target import Target
+from shipit.bundle.wheel import Wheel, open_wheel
+from shipit.bundle.wheelhouse import (
+    INSTALLERS,
+    ErrorCollector,
+    Installer,
+    Wheelhouse,
+    lacking,
+    lacking_anywhere,
+    no_hash,
+    read,
+    with_hint,
+    wrong_hash,
+    wrong_hashes,
+)
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from packaging.requirements import Requirement
+
+    from shipit.bundle.lockfile import Lock, Locked
+
+__all__ = [
+    "Bundle",
+    "Installer",
+    "Sources",
+    "Target",
+    "Wheel",
+    "load",
+    "requirements_txt",
+    "select",
+]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that a bundle for any host is chosen from; made by `load`."""
+
+    app: Wheel
+    lock: Lock
+    stock: Wheelhouse
+
+    def digests(self) -> tuple[str, ...]:
+        """Return the sha256 of every wheel that a bundle may hold."""
+        return tuple(dict.fromkeys(w.sha256 for w in (self.app, *self.stock.wheels)))
+
+    def programs(self) -> frozenset[str]:
+        """Return the names of the programs that the app and what is locked bring into a venv."""
+        locked = {entry.name for entry in self.lock.entries}
+        wheels = [wheel for wheel in self.stock.wheels if wheel.name in locked]
+        return frozenset().union(*(wheel.programs for wheel in (self.app, *wheels)))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The wheels of one release for one target; the dependencies are in order of their names."""
+
+    app: Wheel
+    wheels: tuple[Wheel, ...]
+    installer: Wheel
+
+    @property
+    def version(self) -> str:
+        return self.app.version
+
+    @property
+    def digest(self) -> str:
+        """Return a sha256 over what gets installed: equal contents have equal digests anywhere.
+
+        The installer is left out: it makes the venv but is no part of it, and a newer one is no
+        reason to ship every host again.
+        """
+        contents = [f"app {self.app.filename} {self.app.sha256}"]
+        contents += [f"wheel {wheel.filename} {wheel.sha256}" for wheel in self.wheels]
+        return hashlib.sha256("\n".join(contents).encode()).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all wheels."""
+        return sum(wheel.size for wheel in self.all())
+
+    def all(self) -> tuple[Wheel, ...]:
+        """Return every wheel that has to be on the host, each once."""
+        return tuple({w.sha256: w for w in (self.app, *self.wheels, self.installer)}.values())
+
+
+def load(wheel: Path, lock: Path, wheelhouse: Path) -> Sources:
+    """Read and check what needs no host: files, formats, hashes. Each wheel is hashed once.
+
+    Raises:
+        InputError: with all mistakes found.
+    """
+    mistakes: list[Mistake] = []
+    app: Wheel | None = None
+    locked: Lock | None = None
+    with ErrorCollector(mistakes):
+        app = open_wheel(wheel)
+    with ErrorCollector(mistakes):
+        locked = lockfile.read(lock)
+    if not wheelhouse.is_dir():
+        hint = f"make it: pip download --only-binary=:all: --no-deps -r {lock} -d {wheelhouse}"
+        what = "there is no such folder of wheels"
+        mistakes.append(Mistake("missing-wheelhouse", what, Place(str(wheelhouse)), hint))
+    elif app is not None and locked is not None:
+        stock = read(wheelhouse, locked.without(app.name), mistakes)
+        mistakes += wrong_hashes(locked.without(app.name), stock)
+        mistakes += lacking_anywhere(locked.without(app.name), stock)
+        if not mistakes:
+            return Sources(app, locked, stock)
+    raise InputError(*mistakes)
+
+
+def select(sources: Sources, target: Target, installer: Installer | None = None) -> Bundle:
+    """Choose the bundle for a target; reads no files.
+
+    Raises:
+        InputError: with every wheel that is missing or does not run on the target.
+    """
+    mistakes: list[Mistake] = []
+    chosen: list[Wheel] = []
+    tool: Wheel | None = None
+    choice = _Choice(sources, target)
+    mistakes += choice.app_misfits()
+    with ErrorCollector(mistakes):
+        wanted = sources.lock.wanted(sources.app.name, target.markers())
+        with ErrorCollector(mistakes):
+            chosen = choice.wheels(wanted)
+        mistakes += choice.unmet_requirements(wanted)
+    with ErrorCollector(mistakes):
+        tool = choice.installer(installer)
+    if mistakes or tool is None:
+        raise InputError(*mistakes)
+    return Bundle(sources.app, tuple(chosen), tool)
+
+
+def requirements_txt(bundle: Bundle) -> str:
+    """Return the bundle as exact requirements with hashes, the app included, one on each line."""
+    wheels = sorted((bundle.app, *bundle.wheels), key=lambda wheel: wheel.name)
+    return "".join(f"{wheel.pin} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)
+
+
+# --- choosing
+
+
+class _Choice:
+    """The decisions for one target; every method is a function of the sources and the target."""
+
+    def __init__(self, sources: Sources, target: Target) -> None:
+        self.sources = sources
+        self.target = target
+        tags = target.tags()
+        self.ranks = dict(zip(reversed(tags), range(len(tags), 0, -1), strict=True))
+
+    def best(self, wheels: Sequence[Wheel]) -> Wheel | None:
+        """Return the wheel that an installer would choose: by its tag, then its build (PEP 427)."""
+        fitting = [wheel for wheel in wheels if not wheel.tags.isdisjoint(self.ranks)]
+        return max(fitting, key=self._merit) if fitting else None
+
+    def _merit(self, wheel: Wheel) -> tuple[int, tuple[()] | tuple[int, str], str]:
+        rank = min(self.ranks[tag] for tag in wheel.tags if tag in self.ranks)
+        return -rank, wheel.build, wheel.filename
+
+    def wheels(self, wanted: Sequence[Locked]) -> list[Wheel]:
+        chosen: list[Wheel] = []
+        mistakes: list[Mistake] = []
+        bad: list[str] = []
+        for entry in wanted:
+            wheel = self.best(self.sources.stock.of(entry))
+            problem = self._problem(entry, wheel)
+            if problem:
+                mistakes.append(problem)
+                bad += [] if problem.hint else [entry.pin]
+            elif wheel:
+                chosen.append(wheel)
+        if mistakes:
+            command = self.target.pip_download(str(self.sources.stock.wheelhouse), *bad)
+            raise InputError(*with_hint(mistakes, f"get what fits: {command}"))
+        return chosen
+
+    def _problem(self, entry: Locked, wheel: Wheel | None) -> Mistake | None:
+        stock = self.sources.stock
+        if not entry.digests and not entry.is_own:
+            return no_hash(entry)
+        if wheel is not None:
+            return self._two_versions(entry) or self._needs_other_python(wheel)
+        if other := self.best(stock.others_of(entry)):
+            return wrong_hash(other, entry, stock)
+        there = stock.of(entry)
+        return self._misfit(there, entry.place) if there else lacking(entry, stock)
+
+    def _two_versions(self, entry: Locked) -> Mistake | None:
+        """Refuse a choice among versions, where the lock leaves that to the project's source."""
+        versions = sorted({wheel.version for wheel in self.sources.stock.of(entry)})
+        if len(versions) < 2:  # noqa: PLR2004 - a choice
+            return None
+        what = f"the wheelhouse has {entry.name} in the versions {' and '.join(versions)}"
+        hint = "keep only the one that is meant; the lock says only where its source is"
+        return Mistake("two-versions", what, entry.place, hint)
+
+    def _misfit(self, wheels: Sequence[Wheel], place: Place) -> Mistake:
+        """Say why none of these wheels of one version runs on the target."""
+        code, reason = self.target.misfit({tag for wheel in wheels for tag in wheel.tags})
+        names = ", ".join(wheel.filename for wheel in wheels)
+        return Mistake(code, f"{names} {reason}; the host has {self.target}", place)
+
+    def _needs_other_python(self, wheel: Wheel) -> Mistake | None:
+        if self.target.fits(wheel.requires_python):
+            return None
+        what = f"{wheel.filename} needs Python {wheel.requires_python}; the host has {self.target}"
+        return Mistake("wrong-python", what, Place(str(wheel.path)))
+
+    def app_misfits(self) -> list[Mistake]:
+        """Check the app wheel and the whole lock against the target."""
+        app, lock = self.sources.app, self.sources.lock
+        if not self.best([app]):
+            return [self._misfit([app], Place(str(app.path)))]
+        problem = self._needs_other_python(app)
+        mistakes = [problem] if problem else []
+        if not self.target.fits(lock.requires_python):
+            what = f"the lock is for Python {lock.requires_python}; the host has {self.target}"
+            mistakes.append(Mistake("wrong-python", what, Place(str(lock.path))))
+        return mistakes
+
+    def unmet_requirements(self, wanted: Sequence[Locked]) -> list[Mistake]:
+        """Check that the lock satisfies what the app wheel itself asks for on this target."""
+        environment = {name: str(value) for name, value in self.target.markers().items()}
+        pinned = {entry.name: entry for entry in wanted}
+        mistakes = []
+        for requirement in self.sources.app.requires:
+            if requirement.marker and not requirement.marker.evaluate(environment):
+                continue
+            entry = pinned.get(canonicalize_name(requirement.name))
+            if entry is None or not requirement.specifier.contains(entry.version, prereleases=True):
+                mistakes.append(self._unmet(requirement, entry))
+        return mistakes
+
+    def _unmet(self, requirement: Requirement, entry: Locked | None) -> Mistake:
+        has = f"has {entry.version}" if entry else "has none for this host"
+        what = f"{self.sources.app.filename} needs {requirement}; the lock {has}"
+        path = self.sources.lock.path
+        place = entry.place if entry else Place(str(path))
+        return Mistake("not-in-lock", what, place, lockfile.HOW_TO_LOCK.format(path.name))
+
+    def installer(self, wanted: Installer | None) -> Wheel:
+        """Return the newest installer that runs on the target: the wanted one, or uv before pip."""
+        for name in [wanted] if wanted else INSTALLERS:
+            found = [wheel for wheel in self.sources.stock.wheels if wheel.name == name]
+            fitting = [w for w in found if self.best([w]) and self.target.fits(w.requires_python)]
+            if fitting:
+                newest = max(Version(wheel.version) for wheel in fitting)
+                best = self.best([w for w in fitting if Version(w.version) == newest])
+                if best:
+                    return best
+        name = wanted or "uv"
+        what = f"the wheelhouse has no wheel of {name} for {self.target}; it makes the venv there"
+        command = self.target.pip_download(str(self.sources.stock.wheelhouse), name)
+        place = Place(str(self.sources.stock.wheelhouse))
+        raise InputError(Mistake("missing-installer", what, place, f"get it: {command}"))

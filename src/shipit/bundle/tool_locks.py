@@ -1,0 +1,186 @@
+"""Read the locks of Poetry, PDM and Pipenv, where what they say is exact.
+
+An older lock of Poetry, and one of PDM without inherited metadata, does not say which packages the
+app itself needs, and on which machines: those are refused with the command that exports them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from shipit.bundle.lock import Lock, Locked, Origin
+from shipit.bundle.lock_text import file, folder, place_of, repository, sha256_of, text_of
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+POETRY = "poetry export -f requirements.txt -o requirements.lock"
+PDM = "pdm export -f requirements -o requirements.lock"
+PIPENV = "pipenv requirements --hash > requirements.lock"
+_POETRY_SINCE = (2, 1)  # the lock's version: groups and markers are told of each package
+_NOT_UNDERSTOOD = (KeyError, TypeError, AttributeError, ValueError, InvalidMarker)
+
+
+def read_poetry(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
+    """Return the main group of a poetry.lock.
+
+    Raises:
+        InputError: it is older than Poetry 2, or not understood.
+    """
+    try:
+        version = Version(document["metadata"]["lock-version"])
+        if version.release < _POETRY_SINCE:
+            why = "a lock of Poetry 1 does not say which packages the app itself needs"
+            raise InputError(_export(path, why, POETRY))
+        packages = _packages_of("main", document, places, path)
+        entries = tuple(_poetry_entry(package, place) for package, place in packages)
+        # Poetry's `^3.11` is in pyproject.toml alone: the lock may have `*` or a specifier.
+        python = _specifier(document["metadata"].get("python-versions", "*"))
+    except _NOT_UNDERSTOOD as error:
+        raise InputError(_export(path, _unknown(error), POETRY)) from error
+    return Lock(path, entries, python)
+
+
+def _packages_of(
+    group: str, document: Mapping[str, Any], places: list[Place], path: Path
+) -> Iterator[tuple[Mapping[str, Any], Place]]:
+    """Yield the packages of a group of a lock, each with where it stands."""
+    for index, package in enumerate(document.get("package", ())):
+        if group in package["groups"]:
+            yield package, place_of(places, index, path)
+
+
+def _poetry_entry(package: Mapping[str, Any], place: Place) -> Locked:
+    markers = package.get("markers", "")
+    text = markers.get("main", "") if isinstance(markers, dict) else markers
+    source = package.get("source", {})
+    return _entry(
+        package,
+        place,
+        Marker(text) if text else None,
+        _poetry_origin(package["name"], source),
+    )
+
+
+def _poetry_origin(name: str, source: Mapping[str, str]) -> Origin | None:
+    kind, url = source.get("type", ""), source.get("url", "")
+    if kind == "directory":
+        return folder(url)
+    if kind == "git":
+        return repository(name, kind, url, source["resolved_reference"])
+    return file(url) if kind in ("file", "url") else None
+
+
+def read_pdm(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
+    """Return the default group of a pdm.lock.
+
+    Raises:
+        InputError: it lacks what PDM 2.11 and later write, or is not understood.
+    """
+    try:
+        if "inherit_metadata" not in document["metadata"].get("strategy", ()):
+            why = "this lock does not say which packages the app itself needs"
+            raise InputError(_export(path, why, PDM))
+        packages = _packages_of("default", document, places, path)
+        entries = tuple(_pdm_entry(package, place) for package, place in packages)
+        targets = document["metadata"].get("targets", ())
+        pythons = [_specifier(target.get("requires_python", "*")) for target in targets]
+    except _NOT_UNDERSTOOD as error:
+        raise InputError(_export(path, _unknown(error), PDM)) from error
+    return Lock(path, entries, pythons[0] if len(pythons) == 1 else SpecifierSet())
+
+
+def _pdm_entry(package: Mapping[str, Any], place: Place) -> Locked:
+    origin = None
+    if "git" in package:
+        origin = repository(package["name"], "git", package["git"], package["revision"])
+    elif "url" in package:
+        origin = file(package["url"])
+    elif "path" in package:
+        path = str(package["path"])
+        origin = file(path) if path.endswith((".whl", ".gz", ".zip")) else folder(path)
+    marker = package.get("marker")
+    return _entry(package, place, Marker(marker) if marker else None, origin)
+
+
+def read_pipenv(path: Path) -> Lock:
+    """Return the default section of a Pipfile.lock.
+
+    Raises:
+        InputError: it is not understood.
+    """
+    try:
+        document = json.loads(text_of(path))
+        entries = tuple(
+            _pipenv_entry(name, package, Place(str(path)))
+            for name, package in document["default"].items()
+        )
+    except (*_NOT_UNDERSTOOD, RecursionError) as error:
+        raise InputError(_export(path, _unknown(error), PIPENV)) from error
+    return Lock(path, entries)
+
+
+def _pipenv_entry(name: str, package: Mapping[str, Any], place: Place) -> Locked:
+    origin = None
+    if "git" in package:
+        origin = repository(name, "git", package["git"], package["ref"])
+    elif "path" in package:
+        origin = folder(package["path"])
+    elif "file" in package:
+        origin = file(package["file"])
+    marker = package.get("markers")
+    return Locked(
+        canonicalize_name(name),
+        str(Version(package["version"].removeprefix("=="))) if "version" in package else "",
+        sha256_of(package.get("hashes", ())),
+        place,
+        Marker(marker) if marker else None,
+        origin=origin,
+    )
+
+
+def _entry(
+    package: Mapping[str, Any], place: Place, marker: Marker | None, origin: Origin | None
+) -> Locked:
+    """Return an entry that lists its files with their hashes, as Poetry and PDM write them."""
+    files = package.get("files", ())
+    wheels = [each for each in files if _filename(each).endswith(".whl")]
+    sdists = [each for each in files if each not in wheels]
+    return Locked(
+        canonicalize_name(package["name"]),
+        str(Version(package["version"])),
+        sha256_of(each.get("hash") for each in wheels),
+        place,
+        marker,
+        sources=sha256_of(each.get("hash") for each in sdists),
+        origin=origin,
+    )
+
+
+def _filename(file: Mapping[str, str]) -> str:
+    """Return the name of a file; PDM may write its URL instead."""
+    return file.get("file") or file["url"].partition("#")[0]
+
+
+def _specifier(text: str) -> SpecifierSet:
+    """Return a specifier; any Python, where a tool has words of its own (^3.11, >=3.9 || <4)."""
+    try:
+        return SpecifierSet("" if text == "*" else text)
+    except InvalidSpecifier:
+        return SpecifierSet()
+
+
+def _unknown(error: Exception) -> str:
+    return f"the lock is not understood ({type(error).__name__}: {error})"
+
+
+def _export(path: Path, why: str, command: str) -> Mistake:
+    return Mistake("foreign-lock", why, Place(str(path)), f"export it: {command}")

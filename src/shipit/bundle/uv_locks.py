@@ -1,0 +1,154 @@
+"""Read the two locks that uv writes: pylock.toml (PEP 751) and uv.lock, a graph."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from packaging.markers import Marker
+from packaging.pylock import Package, Pylock, PylockValidationError
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from shipit.bundle.lock import HOW_TO_LOCK, Lock, Locked, Need, Origin
+from shipit.bundle.lock_text import file, folder, place_of, repository, sha256_of
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+
+def read_pylock(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
+    """Return what a pylock.toml says.
+
+    Raises:
+        InputError: with every mistake in it.
+    """
+    try:
+        lock = Pylock.from_dict(document)
+    except PylockValidationError as error:
+        at = re.match(r"packages\[(\d+)\]", error.context or "")
+        place = place_of(places, int(at[1]), path) if at else Place(str(path))
+        raise InputError(
+            Mistake("lock-syntax", f"not a valid pylock.toml: {error}", place)
+        ) from error
+    entries: list[Locked] = []
+    mistakes: list[Mistake] = []
+    for index, package in enumerate(lock.packages):
+        try:
+            entries.append(_pylock_entry(package, place_of(places, index, path)))
+        except InputError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise InputError(*mistakes)
+    return Lock(
+        path,
+        tuple(entries),
+        lock.requires_python or SpecifierSet(),
+        frozenset(lock.default_groups or ()),
+        tuple(lock.environments or ()),
+    )
+
+
+def _pylock_entry(package: Package, place: Place) -> Locked:
+    wheels = package.wheels or ()
+    digests = {wheel.hashes["sha256"] for wheel in wheels if "sha256" in wheel.hashes}
+    if wheels and not digests:
+        what = f"{package.name} has no sha256 hash"
+        hint = HOW_TO_LOCK.format(place.file.rpartition("/")[2])
+        raise InputError(Mistake("no-hash", what, place, hint))
+    sdists = [each.hashes for each in (package.sdist, package.archive) if each is not None]
+    sources = {hashes["sha256"].lower() for hashes in sdists if "sha256" in hashes}
+    origin = _pylock_origin(package)
+    if package.archive is not None and origin is not None and origin.is_wheel:
+        digests, sources = sources, set()
+    return Locked(
+        package.name,
+        str(package.version or ""),
+        frozenset(digest.lower() for digest in digests),
+        place,
+        package.marker,
+        sources=frozenset(sources),
+        origin=origin,
+    )
+
+
+def _pylock_origin(package: Package) -> Origin | None:
+    if package.directory is not None:
+        return folder(package.directory.path)
+    if package.vcs is not None:
+        vcs = package.vcs
+        return repository(package.name, vcs.type, vcs.url or vcs.path or "", vcs.commit_id)
+    if package.archive is not None:
+        return file(package.archive.url or package.archive.path or "")
+    return None
+
+
+def read_uv(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
+    """Return what a uv.lock says: a graph.
+
+    Raises:
+        InputError: it is not what uv writes.
+    """
+    try:
+        entries = tuple(
+            _uv_entry(package, place_of(places, index, path))
+            for index, package in enumerate(document["package"])
+        )
+        python = SpecifierSet(document.get("requires-python", ""))
+        environments = tuple(Marker(text) for text in document.get("supported-markers", ()))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"this uv.lock is not understood ({type(error).__name__}: {error})"
+        raise InputError(
+            Mistake("lock-syntax", what, Place(str(path)), "run: uv lock, or: uv export")
+        ) from error
+    return Lock(path, entries, python, environments=environments, is_graph=True)
+
+
+def _uv_entry(package: Mapping[str, Any], place: Place) -> Locked:
+    name, source = canonicalize_name(package["name"]), package.get("source", {})
+    sdist = package.get("sdist", {})
+    return Locked(
+        name,
+        str(package.get("version", "")),
+        sha256_of(wheel.get("hash", "") for wheel in package.get("wheels", ())),
+        place,
+        needs=_uv_needs(package.get("dependencies", ())),
+        extra_needs={
+            canonicalize_name(extra): _uv_needs(needs)
+            for extra, needs in package.get("optional-dependencies", {}).items()
+        },
+        sources=sha256_of([sdist.get("hash", "")]),
+        origin=_uv_origin(name, source),
+        source=_uv_source(source),
+    )
+
+
+def _uv_origin(name: str, source: Mapping[str, str]) -> Origin | None:
+    for kind in ("editable", "directory", "virtual"):
+        if kind in source:
+            what = f"the folder {source[kind]}"
+            return Origin(what, f"uv build --wheel --package {name} -o {{}}", is_tree=True)
+    if "git" in source:
+        url, _, commit = source["git"].partition("#")
+        return repository(name, "git", url.partition("?")[0], commit)
+    return file(source.get("url") or source["path"]) if {"url", "path"} & set(source) else None
+
+
+def _uv_source(source: Mapping[str, str]) -> str:
+    """Return what tells apart two entries of one name and version, as from two indexes."""
+    return " ".join(f"{kind} {where}" for kind, where in sorted(source.items()))
+
+
+def _uv_needs(needs: Iterable[Mapping[str, Any]]) -> tuple[Need, ...]:
+    return tuple(
+        Need(
+            canonicalize_name(need["name"]),
+            str(need.get("version", "")),
+            tuple(canonicalize_name(extra) for extra in need.get("extra", ())),
+            Marker(need["marker"]) if "marker" in need else None,
+            _uv_source(need.get("source", {})),
+        )
+        for need in needs
+    )

@@ -1,0 +1,180 @@
+"""What a wheelhouse has of a lock, and what is told where it has not what is locked.
+
+Only wheels that the lock names, and installers, are read; each is hashed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
+from shipit.bundle.wheel import Wheel, open_wheel
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from shipit.bundle.lock import Lock, Locked
+
+Installer = Literal["uv", "pip"]
+INSTALLERS: tuple[Installer, ...] = ("uv", "pip")  # the preferred one first
+_SDISTS = (".tar.gz", ".zip")
+
+
+@dataclass(frozen=True)
+class Wheelhouse:
+    """What a wheelhouse has of a lock, and which installers."""
+
+    wheelhouse: Path
+    wheels: tuple[Wheel, ...]
+    seen: frozenset[str]  # pins that it has a wheel of, also if that wheel is no good
+    sdists: frozenset[str]  # pins that it has the source of
+    others: tuple[Wheel, ...] = ()  # of a locked version, with a hash that the lock has not
+
+    def of(self, entry: Locked) -> list[Wheel]:
+        return _those_of(entry, self.wheels)
+
+    def others_of(self, entry: Locked) -> list[Wheel]:
+        return _those_of(entry, self.others)
+
+
+def _those_of(entry: Locked, wheels: Sequence[Wheel]) -> list[Wheel]:
+    return [wheel for wheel in wheels if entry.is_for(wheel.name, wheel.version)]
+
+
+class ErrorCollector:
+    """Keep the mistakes of a check and go on with the next one.
+
+    A class, since the type checker takes contextlib's generators for ones that swallow nothing.
+    """
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        self.mistakes = mistakes
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, InputError):
+            self.mistakes += error.mistakes
+            return True
+        return False
+
+
+def read(wheelhouse: Path, lock: Lock, mistakes: list[Mistake]) -> Wheelhouse:
+    """Read the wheels that the lock names and the installers; other files are of no interest."""
+    wheels: list[Wheel] = []
+    others: list[Wheel] = []
+    free = set(INSTALLERS) - {entry.name for entry in lock.entries}  # a lock may pin its installer
+    seen: set[str] = set()
+    sdists: set[str] = set()
+    for path in sorted(wheelhouse.iterdir()):
+        if path.name.endswith(_SDISTS):
+            sdists |= _sdist_pin(path.name)
+        elif path.suffix == ".whl":
+            with ErrorCollector(mistakes):
+                name, version = _named(path)
+                seen |= {name, f"{name}=={version}"}
+                entries = [entry for entry in lock.entries if entry.is_for(name, version)]
+                if entries or name in free:
+                    wheel = open_wheel(path)
+                    (wheels if _is_locked(wheel, entries) else others).append(wheel)
+    return Wheelhouse(wheelhouse, tuple(wheels), frozenset(seen), frozenset(sdists), tuple(others))
+
+
+def _named(path: Path) -> tuple[str, str]:
+    try:
+        name, version, _, _ = parse_wheel_filename(path.name)
+    except InvalidWheelFilename:
+        wheel = open_wheel(path)  # which says what is wrong with it
+        return wheel.name, wheel.version
+    return name, str(version)
+
+
+def _sdist_pin(filename: str) -> set[str]:
+    try:
+        name, version = parse_sdist_filename(filename)
+    except InvalidSdistFilename:
+        return set()
+    return {f"{name}=={version}"}
+
+
+def _is_locked(wheel: Wheel, entries: Sequence[Locked]) -> bool:
+    """Whether a wheel is one that the lock means; one without any hash there is told later."""
+    return not entries or any(not e.digests or wheel.sha256 in e.digests for e in entries)
+
+
+def wrong_hash(wheel: Wheel, entry: Locked, stock: Wheelhouse) -> Mistake:
+    first, *more = sorted(entry.digests)
+    expected = f"one of {len(more) + 1} hashes" if more else f"sha256:{first}"
+    what = f"{wheel.filename} has sha256:{wheel.sha256}; expected {expected} ({entry.place})"
+    hint = "fetch it again; if the change is wanted, lock it anew"
+    if entry.origin is not None:
+        hint = f"fetch it again: {entry.origin.get.format(stock.wheelhouse)}"
+    elif entry.pin in stock.sdists:
+        what += "; the lock may have the hash of the source, which the wheel was built from"
+        hint = f"lock the wheel that was built: add --hash=sha256:{wheel.sha256} to its line"
+    return Mistake("wrong-hash", what, Place(str(wheel.path)), hint)
+
+
+def wrong_hashes(lock: Lock, stock: Wheelhouse) -> Iterator[Mistake]:
+    """Tell of each entry whose wheels all have another hash; other files of it do no harm."""
+    for entry in lock.entries:
+        others = stock.others_of(entry)
+        if others and not stock.of(entry):
+            yield wrong_hash(others[0], entry, stock)
+
+
+def lacking_anywhere(lock: Lock, stock: Wheelhouse) -> list[Mistake]:
+    """Return a mistake for each entry that every host wants and that the wheelhouse has not."""
+    missing = [entry for entry in lock.unconditional() if entry.pin not in stock.seen]
+    pins = " ".join(entry.pin for entry in missing if entry.origin is None)
+    hint = (
+        "fetch what is missing, for the hosts' Python and platform (--python-version, --platform):"
+        f" pip download --only-binary=:all: --no-deps -d {stock.wheelhouse} {pins}"
+    )
+    return with_hint([lacking(entry, stock) for entry in missing], hint)
+
+
+def lacking(entry: Locked, stock: Wheelhouse) -> Mistake:
+    if entry.origin is not None:
+        what = f"{entry.name} is locked to {entry.origin.what}; {stock.wheelhouse} has no wheel"
+        hint = f"no index has it: {entry.origin.get.format(stock.wheelhouse)}"
+        return Mistake("missing-wheel", f"{what} of it", entry.place, hint)
+    if entry.pin in stock.sdists:
+        what = f"of {entry.pin} the wheelhouse has only the source; hosts build nothing"
+        return Mistake("only-sdist", what, entry.place)
+    what = f"{entry.pin} is locked, but {stock.wheelhouse} has no wheel of it"
+    return Mistake("missing-wheel", what, entry.place)
+
+
+def with_hint(mistakes: list[Mistake], hint: str) -> list[Mistake]:
+    """Tell one remedy once, after the last of the mistakes that have none of their own."""
+    bare = [index for index, mistake in enumerate(mistakes) if not mistake.hint]
+    if not bare:
+        return mistakes
+    last = mistakes[bare[-1]]
+    told = Mistake(last.code, last.what, last.place, hint)
+    return [*mistakes[: bare[-1]], told, *mistakes[bare[-1] + 1 :]]
+
+
+def no_hash(entry: Locked) -> Mistake:
+    what = f"{entry.name} has no sha256 hash of a wheel in the lock"
+    if not entry.sources:
+        return Mistake("no-hash", what, entry.place)
+    build = f"pip wheel --no-deps {entry.pin}" if entry.origin is None else entry.origin.get
+    hint = (
+        f"build its wheel once ({build.format('wheels/')}), and lock that: export the lock as"
+        f" requirements with hashes, and write {entry.pin} --hash=sha256:... of the wheel"
+    )
+    return Mistake(
+        "no-hash", f"{what}, only that of its source: hosts build nothing", entry.place, hint
+    )

@@ -1,0 +1,52 @@
+"""Run the command line, and end with the exit status of what it ran."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from shipit.cli.program import program
+from shipit.cli.runner import INTERRUPTED, sigterm_as_ctrl_c
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shipit.cli.commands import UseCases
+
+
+def main(arguments: Sequence[str] | None = None, use: UseCases | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    with sigterm_as_ctrl_c():
+        try:
+            return int(program.main(arguments, "shipit", standalone_mode=False, obj=use) or 0)
+        except click.ClickException as error:
+            return _misused(error, sys.argv[1:] if arguments is None else arguments)
+        except click.Abort:
+            return INTERRUPTED
+
+
+def entry() -> NoReturn:
+    """Run the command line as a process of its own."""
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is told. A connection that still waits for its timeout must not hold the terminal.
+    if status == INTERRUPTED:
+        os._exit(status)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(status))
+    sys.exit(status)
+
+
+def _misused(error: click.ClickException, arguments: Sequence[str]) -> int:
+    """Tell what is wrong with the command line itself; machines get their last line, too."""
+    error.show()
+    if "--json" in arguments:
+        from shipit.output.json_lines import JsonOutput  # noqa: PLC0415
+        from shipit.output.redaction import Redactor  # noqa: PLC0415
+
+        JsonOutput(sys.stdout, verbosity=0, veil=Redactor()).conclude(error.exit_code)
+    return error.exit_code

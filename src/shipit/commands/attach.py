@@ -1,0 +1,222 @@
+"""Follow what runs on the hosts, from any machine; or lead it to its end for a dead controller.
+
+To follow gives no verdict: the controller that began it decides, or else each host's lease. To take
+over is all or nothing: where one host refuses (its controller lives) or can't be asked, none is
+taken. A host where nothing runs counts as unchanged.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shipit.agent.protocol import messages
+from shipit.commands.deploy import Run, until_one_fails
+from shipit.events import Noted, Problem, SecretsKnown
+from shipit.release.inputs import secrets_at_hand, targets
+from shipit.rollout.assignment import Assignment, Job
+from shipit.rollout.executor import Fleet, Policy
+from shipit.rollout.phase import Phase, Transition
+from shipit.rollout.prepare import ask, running
+from shipit.secrets import Mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shipit.errors import HostError
+    from shipit.events import Emit
+    from shipit.release.inputs import HostInput, RunOptions
+    from shipit.rollout.connections import Connections
+    from shipit.rollout.host_session import HostSession
+    from shipit.rollout.phase import HostControl
+
+WATCHING = Policy(max_fail_percentage=100.0)  # whatever fails, nobody is brought back by us
+LEADING = Policy()
+
+
+def attach(run: RunOptions, emit: Emit, *, take_over: bool = False) -> int:
+    """Follow the transactions of every deployment of the playbook to their ends.
+
+    Returns:
+        The exit status, as of the deploy that is followed.
+
+    Raises:
+        InputError: something a person wrote is wrong.
+    """
+    runs = [
+        (found[0].deployment.app, partial(_follow, found, run, emit, take_over=take_over))
+        for found in targets(run)
+    ]
+    return until_one_fails("attach", runs, emit)
+
+
+def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_over: bool) -> int:
+    story = Run("attach", found, run, emit)
+    emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=False))))
+
+    def fleet(hosts: Connections) -> Fleet:
+        facts = ask(found, hosts, recover=True)
+        request = messages.Attach(story.attempt if take_over else None)
+        under_way = {
+            name: attached
+            for name, attached in hosts.each(lambda _, host: host.attach(request)).items()
+            if attached
+        }
+        lease = found[0].deployment.confirm_timeout
+        gathering = Gathering(facts, under_way, dict(hosts.lost))
+        for name, text in gathering.notes(take_over=take_over):
+            emit(Noted(text, name))
+        states = gathering.states(take_over=take_over)
+        parts = {
+            name: _part(name, hosts.sessions[name], gathering, lease, take_over=take_over)
+            for name, state in states.items()
+            if state.phase is Phase.STAGED
+        }
+        return Fleet(parts, {target.name: states[target.name] for target in found})
+
+    return story.tell(fleet, LEADING if take_over else WATCHING)
+
+
+def _part(
+    name: str, session: HostSession, gathering: Gathering, lease: float, *, take_over: bool
+) -> HostControl:
+    attached = gathering.under_way[name]
+    if not take_over:
+        return Watcher(session, attached)
+    return Leader(session, Job(attached.holder.attempt, attached.release, None, lease))
+
+
+# --- deciding ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """What the hosts say; `lost` are those that can't be asked, or refuse to be taken over."""
+
+    facts: Mapping[str, messages.Facts]
+    under_way: Mapping[str, messages.Attached]
+    lost: Mapping[str, Transition] = field(default_factory=dict)
+
+    def states(self, *, take_over: bool) -> dict[str, Transition]:
+        """Return where every host stands: STAGED is one that has to be followed or led."""
+        idle = {name: self._idle(name) for name in self.facts if name not in self.under_way}
+        followed = {name: self._beginning(name, take_over=take_over) for name in self.under_way}
+        return {**idle, **followed, **self.lost}
+
+    def notes(self, *, take_over: bool) -> list[tuple[str, str]]:
+        """Return what a person should read about each host."""
+        return [
+            (name, self._note(name, take_over=take_over))
+            for name in self.facts
+            if name not in self.lost
+        ]
+
+    def _beginning(self, name: str, *, take_over: bool) -> Transition:
+        before = running(self.facts[name])
+        if take_over and self.lost:
+            what = f"not taken over, because of {', '.join(self.lost)}; its lease decides"
+            return Transition(
+                Phase.UNKNOWN, before, Problem(name, "not-taken-over", what, "attach")
+            )
+        if take_over and self.under_way[name].holder.attempt.txn != self._newest().txn:
+            what = "it runs another transaction than the newest one, and its lease decides"
+            return Transition(
+                Phase.UNKNOWN, before, Problem(name, "not-taken-over", what, "attach")
+            )
+        return Transition(Phase.STAGED, before)
+
+    def _idle(self, name: str) -> Transition:
+        facts = self.facts[name]
+        if facts.stuck:
+            what = "its transaction could neither be finished nor undone"
+            return Transition(
+                Phase.STUCK, running(facts), Problem(name, "stuck", what, "attach", facts.stuck)
+            )
+        if self.under_way and rolled_back(facts, self._newest()):
+            what = f"{facts.releases[-1].id} has {facts.releases[-1].outcome} here"
+            return Transition(
+                Phase.RETURNED, running(facts), Problem(name, "gone-back", what, "attach")
+            )
+        return Transition(Phase.UNCHANGED, running(facts))
+
+    def _newest(self) -> messages.Attempt:
+        attempts = [attached.holder.attempt for attached in self.under_way.values()]
+        return max(attempts, key=lambda attempt: attempt.started)  # all are UTC, of one form
+
+    def _note(self, name: str, *, take_over: bool) -> str:
+        attached = self.under_way.get(name)
+        if attached is None:
+            return idle_note(self.facts[name])
+        return under_way_note(attached, take_over=take_over)
+
+
+def rolled_back(facts: messages.Facts, attempt: messages.Attempt) -> bool:
+    """Whether a host has already ended this attempt, and not by a commit."""
+    ended = [line.outcome for line in facts.releases if line.txn == attempt.txn]
+    return bool(ended) and ended[-1] != "committed"
+
+
+def idle_note(facts: messages.Facts) -> str:
+    """Return what to say of a host where nothing runs."""
+    now = next((line for line in reversed(facts.releases) if line.running), None)
+    runs = f"{now.version} is committed since {now.at}" if now else "no release is committed"
+    done = f"{facts.recovered}; " if facts.recovered else ""
+    return f"{done}nothing runs here; {runs}"
+
+
+def under_way_note(attached: messages.Attached, *, take_over: bool) -> str:
+    """Return whose the transaction is that is followed or led from now on."""
+    holder, attempt = attached.holder, attached.holder.attempt
+    why = f" ({attempt.reason})" if attempt.reason else ""
+    whose = (
+        f"{attempt.what} of {attached.release} by {attempt.who}{why}, begun {attempt.started},"
+        f" now in {holder.phase}"
+    )
+    if take_over:
+        return f"takes over the {whose}"
+    gone = "" if attached.is_led else "; its controller is gone: its lease decides, or --take-over"
+    return f"follows the {whose}{gone}"
+
+
+# --- following and leading ---------------------------------------------------------------------
+
+
+class Watcher(Assignment):
+    """A host whose transaction is only followed: no verdict is given, and no lease renewed."""
+
+    def __init__(self, session: HostSession, attached: messages.Attached) -> None:
+        super().__init__(session, Job(attached.holder.attempt, attached.release, None, 0.0))
+        self._left = threading.Event()
+
+    def switch(self) -> Transition:
+        """Wait for the end."""
+        moved = self.await_gate()
+        return self.await_end() if moved.phase is Phase.HEALTHY else moved
+
+    def go_back(self) -> Transition:
+        what = "no longer followed; its transaction goes on"
+        hint = "shipit attach PLAYBOOK follows it again"
+        return Transition(
+            Phase.UNKNOWN, problem=Problem(self.name, "detached", what, "attach", hint)
+        )
+
+    def interrupt(self) -> None:
+        self._left.set()
+        super().interrupt()
+
+    def _lost(self, error: HostError) -> Transition:
+        return self.go_back() if self._left.is_set() else super()._lost(error)
+
+
+class Leader(Assignment):
+    """A host whose transaction is led to its end in the place of a controller that is gone."""
+
+    def __init__(self, session: HostSession, job: Job) -> None:
+        super().__init__(session, job)
+        self.lead()  # from now on, also while other hosts are waited for
+
+    def switch(self) -> Transition:
+        """Wait for the gate; the switch was asked for by the other controller."""
+        return self.await_gate()

@@ -1,0 +1,156 @@
+"""Look whether the controller and every host are ready for a deploy, and name what mends each flaw.
+
+Changes nothing. What would stop a deploy is a finding that is not ok; so is what a person has to
+put right by hand: a stuck transaction, drift. The host's own preflight is asked, not repeated.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipit.agent.protocol import messages
+from shipit.errors import InputError
+from shipit.release import repairs
+from shipit.release.inputs import env_files, resolve, secrets_among, targets
+from shipit.render import units
+from shipit.rollout.connections import connect_all
+from shipit.rollout.prepare import ask, attempt_to, prepare, surveyed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shipit.events import Emit
+    from shipit.playbook.reader import EnvFile
+    from shipit.release.inputs import HostInput, ResolvedInput, RunOptions
+    from shipit.rollout.connections import Connections
+
+CROWDED = 2**30  # bytes; below it a root fills up within a few releases
+OLDEST_SYSTEMD = 240  # the oldest that the agent's own use of systemd-run was written for
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; host is empty for the controller."""
+
+    host: str
+    title: str
+    ok: bool
+    detail: str
+    mend: str = ""  # what to do, the command where there is one
+
+
+def examine(run: RunOptions, emit: Emit) -> list[Finding]:
+    """Return what was found, the controller first.
+
+    Raises:
+        InputError: the inventory or the playbook cannot be read at all.
+    """
+    findings: list[Finding] = []
+    for found in targets(run):
+        try:
+            wanted = resolve(found)
+        except InputError as error:
+            findings += _mistakes(error)
+            wanted = []
+        else:
+            app = found[0].deployment.app
+            findings.append(Finding("", "playbook", ok=True, detail=f"{app}: all is there"))
+            findings += open_to_all(found)
+        with connect_all(found, run, emit) as hosts:
+            findings += _look_at(found, wanted, hosts, attempt_to("plan", run))
+    return findings
+
+
+def _mistakes(error: InputError) -> Iterator[Finding]:
+    for mistake in error.mistakes:
+        where = f"{mistake.place}: " if mistake.place else ""
+        yield Finding("", mistake.code, ok=False, detail=where + mistake.what, mend=mistake.hint)
+
+
+def open_to_all(found: Sequence[HostInput]) -> Iterator[Finding]:
+    """Yield the env files with secrets that every user of this machine can read."""
+    for path in sorted({file.path.resolve() for file in env_files(found) if _has_secrets(file)}):
+        reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+        if reachable and path.stat().st_mode & stat.S_IROTH:
+            detail = f"{path} holds secrets, and every user of this machine can read it"
+            yield Finding("", "env-file", ok=False, detail=detail, mend=f"chmod 600 {path}")
+
+
+def _has_secrets(file: EnvFile) -> bool:
+    return any(secrets_among(units.dotenv(file.path, file.public)))
+
+
+def _look_at(
+    found: Sequence[HostInput],
+    wanted: Sequence[ResolvedInput],
+    hosts: Connections,
+    attempt: messages.Attempt,
+) -> Iterator[Finding]:
+    for name, said in ask(found, hosts, recover=False).items():
+        yield from of_facts(name, said)
+    checks = hosts.each(lambda _, session: session.status(messages.AskStatus()))
+    for name, status in checks.items():
+        yield from of_status(name, status)
+    try:
+        made = prepare(wanted, hosts, attempt, recover=False) if wanted else {}
+        for name, answer in surveyed(made, hosts).items() if made else ():
+            yield from _of_survey(name, answer)
+    except InputError as error:
+        yield from _mistakes(error)
+    for name, moved in hosts.lost.items():
+        if problem := moved.problem:
+            yield Finding(name, problem.code, ok=False, detail=problem.what, mend=problem.hint)
+
+
+def of_facts(name: str, facts: messages.Facts) -> Iterator[Finding]:
+    """Return what a host's own account of itself gives rise to."""
+    pythons = ", ".join(one.version for one in facts.interpreters) or "none"
+    left_out = "".join(f"; {one.what}" for one in facts.rejected)
+    yield Finding(name, "reach", ok=True, detail=f"{facts.hostname}, agent on {facts.agent_python}")
+    yield Finding(
+        name,
+        "python",
+        ok=bool(facts.interpreters),
+        detail=f"found: {pythons}{left_out}",
+        mend="install one: apt-get install python3",
+    )
+    yield Finding(
+        name,
+        "systemd",
+        ok=facts.systemd >= OLDEST_SYSTEMD,
+        detail=f"version {facts.systemd}" if facts.systemd else "not there",
+        mend=f"systemd {OLDEST_SYSTEMD} or newer is needed",
+    )
+    yield Finding(
+        name,
+        "disk",
+        ok=facts.free_bytes > CROWDED,
+        detail=f"{facts.free_bytes / 2**30:.1f} GiB and {facts.free_inodes} inodes free",
+        mend="make room, or keep fewer releases: keep_releases",
+    )
+    if facts.stuck:
+        what = "an earlier transaction could neither be finished nor undone"
+        yield Finding(name, "stuck", ok=False, detail=what, mend=facts.stuck)
+    if facts.holder:
+        whose = facts.holder.attempt
+        why = f" ({whose.reason})" if whose.reason else ""
+        detail = (
+            f"{whose.what} by {whose.who}, pid {whose.pid}{why}, for {facts.holder.age:.0f} s,"
+            f" now in {facts.holder.phase}"
+        )
+        mend = "wait for it to end, or follow it: shipit attach PLAYBOOK"
+        yield Finding(name, "lock", ok=False, detail=detail, mend=mend)
+
+
+def of_status(name: str, status: messages.Status) -> Iterator[Finding]:
+    for drift in status.drift:
+        yield Finding(name, "drift", ok=False, detail=drift.what, mend=repairs.way_out(drift))
+
+
+def _of_survey(name: str, findings: messages.Findings) -> Iterator[Finding]:
+    for problem in findings.problems:
+        yield Finding(name, problem.code, ok=False, detail=problem.what, mend=problem.hint)
+    if not findings.problems:
+        yield Finding(name, "preflight", ok=True, detail="the release would fit")

@@ -1,0 +1,122 @@
+"""Read the variables in group_vars/ and host_vars/, each file once, also those of ansible-vault.
+
+A file that no password opens is left out of what is merged, and named: whether that matters is
+known only when a variable of it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from shipit import yaml_source
+from shipit.errors import InputError, Mistake, Place
+from shipit.vault import LOCKED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from shipit.vault import Passwords
+
+    Merge = Callable[[Mapping[str, object], Mapping[str, object]], dict[str, object]]
+
+_VARS_ENDINGS = ("", ".yml", ".yaml", ".json")
+_LONGEST = 240  # bytes of a name that files may have
+
+
+def replacing(first: Mapping[str, object], then: Mapping[str, object]) -> dict[str, object]:
+    """Merge two sets of variables: what comes later counts."""
+    return {**first, **then}
+
+
+def merging(first: Mapping[str, object], then: Mapping[str, object]) -> dict[str, object]:
+    """Merge two sets of variables as of hash_behaviour = merge: mappings are merged, too."""
+    found = dict(first)
+    for key, value in then.items():
+        below = found.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        found[key] = merging(below, value) if both else value  # type: ignore[arg-type]
+    return found
+
+
+class VarsFiles:
+    """The variables in group_vars/ and host_vars/ of some folders; each file is read once."""
+
+    def __init__(self, folders: list[Path], passwords: Passwords, merge: Merge) -> None:
+        self.mistakes: list[Mistake] = []
+        self._folders = [folder.resolve() for folder in folders]
+        self._passwords, self._merge = passwords, merge
+        self._known: dict[Path, dict[str, object]] = {}
+        self._locked: dict[Path, list[Mistake]] = {}
+
+    def of(self, kind: str, names: Sequence[str]) -> dict[str, object]:
+        """Merge what all folders say about these groups or hosts; what comes later counts."""
+        merged: dict[str, object] = {}
+        for folder in self._folders:
+            for name in names:
+                merged = self._merge(merged, self._of_one(folder / kind, name))
+        return merged
+
+    def locked(self, kind: str, names: Sequence[str]) -> Iterator[Mistake]:
+        """Give why files about these groups or hosts could not be opened."""
+        for folder in self._folders:
+            for name in names:
+                yield from self._locked.get(folder / kind / name, ())
+
+    def _of_one(self, folder: Path, name: str) -> dict[str, object]:
+        key = folder / name
+        if name.startswith("/") or len(name.encode()) > _LONGEST:  # such a name has no files
+            return {}
+        if key not in self._known:
+            self._known[key] = {}
+            for path in self._paths(folder, name):
+                self._known[key] = self._merge(self._known[key], self._read(path, key))
+        return self._known[key]
+
+    def _paths(self, folder: Path, name: str) -> list[Path]:
+        """Return the files for one name: all in the folder NAME/, or NAME, NAME.yml ..."""
+        if folder.exists() and not folder.is_dir():
+            what = f"{folder.name} must be a directory"
+            mistake = Mistake("inventory-vars", what, Place(str(folder)))
+            self.mistakes += [] if mistake in self.mistakes else [mistake]
+            return []
+        for ending in _VARS_ENDINGS:
+            path = folder / f"{name}{ending}"
+            if path.is_dir():
+                return list(_vars_files(path))
+            if path.exists():
+                return [path]
+        return []
+
+    def _read(self, path: Path, key: Path) -> dict[str, object]:
+        try:
+            document = yaml_source.read(path, self._passwords)
+        except InputError as error:
+            is_locked = all(mistake.code in LOCKED for mistake in error.mistakes)
+            (self._locked.setdefault(key, []) if is_locked else self.mistakes).extend(
+                error.mistakes
+            )
+            return {}
+        content = document.value or {}
+        if not isinstance(content, dict):
+            what = "a file of variables must be a mapping, `name: value` a line"
+            self.mistakes.append(Mistake("inventory-vars", what, document.place()))
+            return {}
+        for name in content:
+            if not isinstance(name, str):
+                what = f"a variable's name must be text, not {name!r}"
+                place = document.key_place([name])
+                self.mistakes.append(Mistake("inventory-variable", what, place, "put it in quotes"))
+        return content
+
+
+def _vars_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.endswith("~"):
+            continue
+        ending = os.path.splitext(path)[1]  # noqa: PTH122 - as in Ansible, also for `name.`
+        if path.is_dir() and not ending:
+            yield from _vars_files(path)
+        elif path.is_file() and ending in _VARS_ENDINGS:
+            yield path

@@ -1,0 +1,365 @@
+"""A lab of disposable real hosts: each a systemd and an sshd of its own, ready in half a second.
+
+    with Lab.up(["web1", "web2"], directory) as lab:
+        lab.run("web1", "systemctl", "is-active", "ssh")
+        lab.power_cut("web1")
+        lab.boot("web1")
+
+Promises that leaving the block, or SIGTERM, leaves nothing: no machine, mount, network or file.
+What a killed owner left is cleared by the next `up`. A power cut keeps the page cache, so a missing
+fsync does not show. The machines share this machine's kernel and reach no network but the lab's own
+and this machine. Needs root on Linux: ask `obstacles()` first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from shipit.lab.claim import Claim, add_bridge, add_cable, claim, clear
+from shipit.lab.image import (
+    SUDO_PASSWORD,
+    SUITES,
+    USUAL,
+    LabError,
+    base_image,
+    call,
+    obstacles,
+    title,
+)
+from shipit.lab.machine import Blueprint, Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import FrameType, TracebackType
+
+__all__ = [
+    "SUDO_PASSWORD", "SUITES", "USUAL", "Lab", "LabError", "LabHost",
+    "base_image", "obstacles", "title",
+]  # fmt: skip
+
+_MOST_HOSTS = 100
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
+_UNMOUNTABLE = set(',:\\"')
+
+
+@dataclass(frozen=True)
+class LabHost:
+    """What others need to know to use a machine; `pid` is of the last boot."""
+
+    name: str
+    address: str
+    key: Path  # private key of every user
+    host_key: str  # `ssh-ed25519 AAAA...`
+    root: Path  # the merged file system; absolute links in it lead astray: see Lab.read
+    upper: Path  # the disk: what differs from the base image
+    pid: int  # the machine's PID 1, as seen from outside
+    user: str = "deploy"  # `pwsudo` and `nosudo` are there as well
+    port: int = 22
+
+
+class Lab:
+    """Hosts that live as long as this object; every operation may be called from any thread."""
+
+    def __init__(self, claim: Claim, names: Sequence[str], base: Path) -> None:
+        """Prepare; use `Lab.up`."""
+        self._claim, self._names, self._base = claim, tuple(names), base
+        self._machines: dict[str, Machine] = {}
+        self._going_down = threading.Lock()
+        self._is_down = False
+        self._signals: dict[signal.Signals, signal.Handlers] = {}
+
+    @classmethod
+    def up(
+        cls,
+        names: Sequence[str],
+        directory: Path,
+        *,
+        suite: str = USUAL,
+        disk: Mapping[str, str] | None = None,
+        emit: Callable[[str], None] = lambda _: None,
+        timeout: float = 60.0,
+    ) -> Self:
+        """Boot hosts by these names and wait until each accepts a login.
+
+        Args:
+            names: the hosts' names; they become their hostnames as well.
+            directory: where the lab makes its folder, on a file system that can carry an overlay.
+            suite: what the hosts run, one of SUITES.
+            disk: for some hosts a small disk: a size ("300M") or tmpfs options as in mount(8)
+                ("size=300M,nr_inodes=20000").
+            emit: is told what takes long.
+            timeout: the deadline of each host's boot.
+
+        Raises:
+            LabError: names that can't be hostnames, no base image, a host that does not boot.
+        """
+        _check(names, directory, disk or {})
+        base = base_image(emit=emit, suite=suite)
+        lab = cls(claim(directory), names, base)
+        try:
+            lab._watch_for_the_end()
+            lab._lay_out(disk or {})
+            lab._on_all(lambda machine: _first_boot(machine, timeout), names)
+        except BaseException:
+            lab.down()
+            raise
+        return lab
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.down()
+
+    @property
+    def hosts(self) -> dict[str, LabHost]:
+        """The hosts by name, as they are at this moment."""
+        return {name: _host(machine) for name, machine in self._machines.items()}
+
+    @property
+    def folder(self) -> Path:
+        """What lies here goes when the lab goes."""
+        return self._claim.folder
+
+    @property
+    def prefix(self) -> str:
+        """What the lab's namespaces, links, groups and machines are called on this machine."""
+        return self._claim.prefix
+
+    def run(
+        self,
+        name: str,
+        *argv: str,
+        input: str | None = None,  # noqa: A002 - as subprocess.run calls it
+        timeout: float = 30.0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as root inside a host, without ssh; a failing one is not an error here.
+
+        Raises:
+            LabError: the host is off, or the command took longer than `timeout` seconds.
+        """
+        done = self._machine(name).run(argv, given=(input or "").encode(), timeout=timeout)
+        out, err = (words.decode(errors="replace") for words in (done.stdout, done.stderr))
+        return subprocess.CompletedProcess(list(argv), done.returncode, out, err)
+
+    def read(self, name: str, path: str) -> bytes:
+        """Return a file of a host, whether it runs or is off.
+
+        Raises:
+            LabError: there is no such file.
+        """
+        return self._machine(name).read(path)
+
+    def inventory(self, groups: Mapping[str, Sequence[str]] | None = None) -> str:
+        """Return an inventory of these hosts, with their host keys pinned, as YAML text."""
+        lines = ["all:", "  hosts:"]
+        for host in self.hosts.values():
+            lines.append(f"    {host.name}:")
+            lines += [f"      {key}: {json.dumps(value)}" for key, value in _variables(host)]
+        if groups:
+            lines.append("  children:")
+        for group, members in (groups or {}).items():
+            lines += [f"    {group}:", "      hosts:", *(f"        {name}:" for name in members)]
+        return "\n".join(lines) + "\n"
+
+    def power_cut(self, name: str) -> None:
+        """Kill a host's PID 1, and with it all that runs there at once; its disk stays.
+
+        Raises:
+            LabError: it does not end.
+        """
+        self._machine(name).cut_power()
+
+    def boot(self, name: str, *, timeout: float = 60.0) -> None:
+        """Start a host that is off, again on its disk, and wait for a login.
+
+        Raises:
+            LabError: it is on, or accepts no login in time.
+        """
+        machine = self._machine(name)
+        machine.start()
+        machine.wait_for_login(timeout)
+
+    def reboot(self, name: str, *, timeout: float = 60.0) -> None:
+        """Shut a host down in order, start it again and wait for a login.
+
+        Asked from inside (`systemctl reboot`), it only goes off: `boot` it then.
+
+        Raises:
+            LabError: it does not shut down, or accepts no login in time.
+        """
+        machine = self._machine(name)
+        machine.reboot()
+        machine.wait_for_login(timeout)
+
+    def reset(self, *names: str) -> None:
+        """Give hosts (all, if none is named) a clean disk; address and host key stay the same.
+
+        Raises:
+            LabError: one does not boot again.
+        """
+        chosen = names or self._names
+        for name in chosen:
+            self.repair_cable(name)
+        self._on_all(_renew, chosen)
+
+    def cut_cable(self, name: str) -> None:
+        """Take a host off the network: nothing arrives any more, and nobody is told."""
+        call("ip", "link", "set", self._machine(name).blueprint.label, "down")
+
+    def repair_cable(self, name: str) -> None:
+        call("ip", "link", "set", self._machine(name).blueprint.label, "up")
+
+    def stay(self) -> str:
+        """Let the hosts outlive this process; says until when, in the words of a rehearsal."""
+        atexit.unregister(self.down)
+        return (
+            "the machines stay until the next `shipit rehearse --provider nspawn` on this machine,"
+            " which removes them before it boots its own"
+        )
+
+    def down(self) -> None:
+        """Remove every trace of the lab; a second call does nothing.
+
+        Raises:
+            LabError: a process or a mount would not go.
+        """
+        with self._going_down:
+            if self._is_down:
+                return
+            for machine in list(self._machines.values()):
+                machine.retire()
+            clear(self._claim)
+            for machine in self._machines.values():
+                machine.reap()
+            self._is_down = True
+        atexit.unregister(self.down)
+        self._leave_signals()
+
+    def _machine(self, name: str) -> Machine:
+        try:
+            return self._machines[name]
+        except KeyError:
+            known = ", ".join(self._names)
+            raise LabError("no-such-host", f"the lab has no host {name}, only {known}") from None
+
+    def _lay_out(self, disk: Mapping[str, str]) -> None:
+        folder, key = self._claim.folder, self._claim.folder / "key"
+        folder.mkdir(parents=True, mode=0o755)
+        call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(key))
+        add_bridge(self._claim)
+        lines = [f"{self._claim.address(i)} {name}" for i, name in enumerate(self._names)]
+        book = "\n".join(["127.0.0.1 localhost", "::1 localhost", *lines]) + "\n"
+        for index, name in enumerate(self._names):
+            add_cable(self._claim, index)
+            self._machines[name] = Machine(
+                Blueprint(
+                    name=name,
+                    label=self._claim.machine(index),
+                    address=self._claim.address(index),
+                    base=self._base,
+                    folder=folder / name,
+                    key=key,
+                    hosts_file=book,
+                    disk=disk.get(name),
+                )
+            )
+
+    def _on_all(self, act: Callable[[Machine], None], names: Sequence[str]) -> None:
+        pool = ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1))
+        try:
+            for done in [pool.submit(act, self._machine(name)) for name in names]:
+                done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # what still waits ends with its machine
+
+    def _watch_for_the_end(self) -> None:
+        """Let the block's exit run when the process is asked to end, and `down` at its end."""
+        atexit.register(self.down)
+        if not _may_set_signals():
+            return
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _exit_by_signal)
+                self._signals[number] = signal.SIG_DFL
+
+    def _leave_signals(self) -> None:
+        """Put the handlers back; from another thread they stay, and end the process as well."""
+        if not _may_set_signals():
+            return
+        while self._signals:
+            signal.signal(*self._signals.popitem())
+
+
+def _check(names: Sequence[str], directory: Path, disk: Mapping[str, str]) -> None:
+    if not names or len(names) > _MOST_HOSTS or len(set(names)) < len(names):
+        what = f"a lab has 1 to {_MOST_HOSTS} hosts with different names, not {len(names)}"
+        raise LabError("lab-bad-names", what)
+    for name in names:
+        if not _NAME.fullmatch(name):
+            hint = "letters, digits, `-` and `.`, at most 63"
+            raise LabError("lab-bad-names", f"{name!r} can't be a hostname", hint=hint)
+    if unknown := set(disk) - set(names):
+        raise LabError("no-such-host", f"a disk for unknown hosts: {', '.join(sorted(unknown))}")
+    if _UNMOUNTABLE & set(str(directory.resolve())):
+        what = f"{directory} has one of {' '.join(sorted(_UNMOUNTABLE))} in its name"
+        raise LabError("lab-bad-directory", what, hint="an overlay's options can't carry those")
+
+
+def _first_boot(machine: Machine, timeout: float) -> None:
+    machine.format()
+    machine.start()
+    machine.wait_for_login(timeout)
+
+
+def _renew(machine: Machine) -> None:
+    machine.cut_power()
+    _first_boot(machine, 180.0)
+
+
+def _host(machine: Machine) -> LabHost:
+    plan = machine.blueprint
+    return LabHost(
+        name=plan.name,
+        address=plan.address,
+        key=plan.key,
+        host_key=machine.host_key,
+        root=plan.root,
+        upper=plan.upper,
+        pid=machine.leader,
+    )
+
+
+def _variables(host: LabHost) -> list[tuple[str, object]]:
+    return [
+        ("ansible_host", host.address),
+        ("ansible_port", host.port),
+        ("ansible_user", host.user),
+        ("ansible_ssh_private_key_file", str(host.key)),
+        ("ansible_become", True),
+        ("ansible_timeout", 60),  # seconds: many hosts on one machine may be slow
+        ("shipit_host_key", host.host_key),
+    ]
+
+
+def _may_set_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _exit_by_signal(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,361 @@
+"""Tell a run to people: a live table on a terminal, plain lines elsewhere. The owner of rich.
+
+Promises that both say the same: every failure with its evidence, the table at the end, one sentence
+on the whole and what to do next. Colours only on a terminal, and none where NO_COLOR is set. May be
+fed from many threads at once. What is said is decided elsewhere (wording, reports, board).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, TextIO, cast
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+from rich.theme import Theme
+
+from shipit.errors import HostError, InputError, Mistake, ShipitError
+from shipit.events import (
+    Event,
+    HostFailed,
+    Noted,
+    PlaybookEnded,
+    Probed,
+    Problem,
+    RunBegan,
+    RunEnded,
+    SecretsKnown,
+    Sent,
+    StepBegan,
+    StepEnded,
+)
+from shipit.output import messages, reports
+from shipit.output.frames import Sources
+from shipit.output.layout import Line, Part, lines, plain, safe
+from shipit.output.printable import one_line
+from shipit.output.progress import Progress, Row
+from shipit.output.redaction import redacted
+from shipit.output.stream import OutputStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from shipit.output.redaction import Hide, Redactor
+
+WHOLE_EVIDENCE = 3  # hosts whose evidence is shown; the rest mostly fail for the same reason
+STEPS_SHOWN = 10  # hosts of a run up to which each step is a plain line without -v
+SPARE_LINES = 6  # of the terminal, for the title, the counts and the prompt
+REFRESHES = 8  # a second
+WIDEST = 100  # columns of the live table: times stay near their steps on a wide screen
+TIME_WIDTH = 6
+
+_THEME = Theme(
+    {"good": "green", "bad": "red", "warn": "yellow", "quiet": "dim", "strong": "bold"},
+    inherit=True,
+)
+_TIMINGS = (StepBegan, StepEnded, Probed)
+
+
+class Printer:
+    """Draws lines and grids: with colours on a terminal, else as plain text of any width."""
+
+    def __init__(self, outlet: OutputStream) -> None:
+        self.outlet = outlet
+        self.is_terminal = outlet.isatty() and os.environ.get("TERM") not in (None, "dumb")
+        file = cast("TextIO", outlet)
+        self.console = Console(file=file, theme=_THEME, highlight=False, markup=False, emoji=False)
+
+    def show(self, parts: Sequence[Part]) -> None:
+        """Print a report; long lines are left to the terminal, so that they can be copied whole.
+
+        Everything that people see comes through here, or is a row of the live table.
+        """
+        parts = [safe(part) for part in parts]
+        if not self.is_terminal:
+            self.outlet.write("".join(f"{text}\n" for text in plain(parts)))
+            return
+        for part in parts:
+            self.console.print(_drawn(part), soft_wrap=isinstance(part, Line))
+
+
+class Lines:
+    """Plain lines, one an event; for pipes, logs and CI."""
+
+    def __init__(self, printer: Printer, *, verbosity: int) -> None:
+        self._printer, self._verbosity = printer, verbosity
+        self._board, self._lock = Progress(), threading.Lock()
+        self._told = Told(verbosity)
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:  # lines come in the order of what they tell
+            self._board.take(event, time.monotonic())
+            parts = self._parts(event)
+            if parts:
+                self._printer.show(parts)
+
+    def _parts(self, event: Event) -> list[Part]:
+        if isinstance(event, RunEnded):
+            return reports.ending(event, self._board.rows)
+        if isinstance(event, HostFailed):
+            return list(self._told.problem(event.problem))
+        if not self._is_told(event):
+            return []
+        width = max(map(len, self._board.rows), default=0)
+        return [*lines(messages.line(event, width))]
+
+    def _is_told(self, event: Event) -> bool:
+        if isinstance(event, Sent):
+            return bool(self._verbosity) and event.done >= event.total
+        if isinstance(event, StepEnded):
+            return bool(self._verbosity) or len(self._board.rows) <= STEPS_SHOWN or not event.ok
+        return bool(self._verbosity) or not isinstance(event, _TIMINGS)
+
+
+class Told:
+    """Tells each problem once, and the evidence of the first few; `-v` shows all of it."""
+
+    def __init__(self, verbosity: int) -> None:
+        self._verbosity, self._seen = verbosity, 0
+
+    def problem(self, failed: Problem) -> Iterator[Line]:
+        self._seen += 1
+        first, *rest = messages.problem(failed, whole=bool(self._verbosity))
+        yield Line(first, "bad")
+        if self._verbosity or self._seen <= WHOLE_EVIDENCE:
+            yield from (Line(text) for text in rest)
+
+
+class LiveTable:
+    """A table of hosts that lives while a run goes on; problems and notes scroll by above it."""
+
+    def __init__(self, printer: Printer, *, verbosity: int) -> None:
+        self._printer, self._verbosity = printer, verbosity
+        self._board, self._told = Progress(), Told(verbosity)
+        # Guards the board alone: rich calls _draw with its own lock held, so that printing while
+        # this one is held would be a deadlock.
+        self._lock = threading.Lock()
+        # rich moves the cursor by what it drew last, and looks that up before it prints: of two who
+        # print at once, one would write into the other's line.
+        self._pen = threading.Lock()
+        self._live: Live | None = None
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._board.take(event, time.monotonic())
+        if isinstance(event, RunBegan):
+            self._start()
+        elif isinstance(event, RunEnded):
+            self.close()
+            self._printer.show(reports.ending(event, self._board.rows))
+        else:
+            self._tell(event)
+
+    def close(self) -> None:
+        """Take the table from the screen; what was printed above it stays."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _start(self) -> None:
+        self.close()
+        self._live = Live(
+            console=self._printer.console,
+            get_renderable=self._draw,
+            refresh_per_second=REFRESHES,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start(refresh=True)  # what is told next goes above a table that is there
+
+    def _tell(self, event: Event) -> None:
+        with self._pen:
+            parts = self._parts(event)
+            if parts:
+                self._printer.show(parts)
+
+    def _parts(self, event: Event) -> list[Line]:
+        if isinstance(event, HostFailed):
+            return list(self._told.problem(event.problem))
+        if isinstance(event, Noted):
+            return lines(messages.line(event))
+        if self._verbosity and isinstance(event, _TIMINGS):
+            return lines(messages.line(event), "quiet")
+        return []
+
+    def _draw(self) -> RenderableType:
+        now = time.monotonic()
+        with self._lock:
+            view = self._board.view(max(3, self._printer.console.height - SPARE_LINES))
+            title = f"{view.title}  {messages.seconds(now - self._board.began)}"
+        width = min(self._printer.console.width, WIDEST)
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.width = width
+        names = max((len(row.host) for row in view.rows), default=0)
+        table.add_column(no_wrap=True, overflow="ellipsis", width=min(names, width * 2 // 5))
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(no_wrap=True, justify="right", width=TIME_WIDTH)
+        for row in view.rows:
+            table.add_row(*_row_cells(row, now), style=_row_style(row))
+        rest = [Text(view.rest, style="quiet", overflow="ellipsis", no_wrap=True)]
+        head = Text(title, style="strong", overflow="ellipsis", no_wrap=True)
+        return Group(head, table, *(rest if view.rest else []))
+
+
+def _row_cells(row: Row, now: float) -> tuple[Text, Text, Text]:
+    if row.outcome:
+        doing, took = row.outcome.value, messages.seconds(row.seconds)
+        doing += f"  {row.release}" if row.release else ""
+    elif row.step:
+        sent = f"{messages.size(row.done)} of {messages.size(row.total)}" if row.total else ""
+        doing = "  ".join(part for part in (row.step, row.detail, sent) if part)
+        took = messages.seconds(now - row.since)
+    else:
+        doing, took = "waiting", ""
+    return Text(one_line(row.host)), Text(one_line(doing)), Text(took)
+
+
+def _row_style(row: Row) -> str:
+    if row.is_failed:
+        return "bad"
+    if row.outcome:
+        return "good"
+    return "" if row.step else "quiet"
+
+
+def _drawn(part: Part) -> RenderableType:
+    if isinstance(part, Line):
+        return Text(part.text, style=part.style)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="quiet")
+    for heading in part.headings:
+        table.add_column(Text(heading), overflow="fold")
+    for number, row in enumerate(part.rows):
+        table.add_row(*(Text(cell) for cell in row), style=part.style(number))
+    return table
+
+
+class ConsoleOutput:
+    """The face for people: runs and answers on `out`, what went wrong beside them on `err`."""
+
+    def __init__(self, out: TextIO, err: TextIO, *, verbosity: int, veil: Redactor) -> None:
+        self._veil, self._verbosity = veil, verbosity
+        self._out, self._err = Printer(OutputStream(out, veil)), Printer(OutputStream(err, veil))
+        kind: Callable[..., LiveTable | Lines] = LiveTable if self._out.is_terminal else Lines
+        self._run = kind(self._out, verbosity=verbosity)
+        self._aside = Lines(self._err, verbosity=verbosity)
+        self._sources = Sources(time.time())
+        self._is_run = False
+        self._last: PlaybookEnded | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Tell an event of a run."""
+        if isinstance(event, SecretsKnown):
+            self._veil.learn(event.hide)
+            return
+        self._is_run = self._is_run or isinstance(event, RunBegan)
+        self._tell_last()
+        if isinstance(event, PlaybookEnded):
+            self._last = event
+            return
+        self._run(redacted(event, self._veil))
+
+    def quiet(self, event: Event) -> None:
+        """Tell of a question only what its answer does not hold: notes, and timings with -v."""
+        if isinstance(event, SecretsKnown):
+            self._veil.learn(event.hide)
+        elif isinstance(event, Noted) or (self._verbosity and isinstance(event, _TIMINGS)):
+            self._aside(redacted(event, self._veil))
+
+    def aside(self, event: Event) -> None:
+        """Tell what went wrong while lines of a log are on their way."""
+        if isinstance(event, HostFailed):
+            self._aside(redacted(event, self._veil))
+        else:
+            self.quiet(event)
+
+    def answer(self, _what: str, _status: int, parts: Sequence[Part], /, **_data: object) -> None:
+        """Print the answer to a question."""
+        self._out.show(redacted(list(parts), self._veil))
+
+    def log(self, host: str, text: str) -> None:
+        """Print lines of a host's journal; the host is named in front of each."""
+        prefix, told = f"{host}  " if host else "", self._veil(text).rstrip("\n").split("\n")
+        shown = (one_line(line.rstrip("\r").expandtabs()) for line in told)
+        self._out.outlet.write("".join(f"{prefix}{line}\n" for line in shown))
+
+    def refuse(self, error: ShipitError) -> None:
+        """Print what is wrong, where, and what to do."""
+        self.close()
+        done = [end for end in self._last.deployments if end.exit_status == 0] if self._last else []
+        if isinstance(error, InputError):
+            self._err.show([*self._mistakes(error), _count(error, is_first=not done)])
+        else:
+            self._err.show(_refusal(error, self._veil))
+
+    def _mistakes(self, error: InputError) -> Iterator[Line]:
+        """Give each mistake: on a terminal with its line, elsewhere as tools can parse it."""
+        for mistake in error.mistakes:
+            if self._err.is_terminal:
+                yield from _framed(mistake, self._sources, self._err.console.width, self._veil)
+            else:
+                yield from lines(self._veil(f"error: {mistake}"), "bad")
+
+    def bug(self, error: BaseException, trace: str) -> None:
+        """Print a bug of our own, with all that a report of it needs."""
+        self.close()
+        what = f"this is a bug in shipit, not a mistake of yours: {error!r}"
+        ask = "please report it with the lines above, and what you typed, where shipit came from"
+        # Masked before it is cut into lines: a secret may have several.
+        told = [*lines(self._veil(trace)), *lines(self._veil(what), "bad"), Line(ask, "strong")]
+        self._err.show(told)
+
+    def interrupt(self) -> None:
+        """Say that Ctrl-C ended it where no run was there to say what was done about it."""
+        self.close()
+        self._err.show([Line(messages.interrupted(is_run=self._is_run), "warn")])
+
+    def conclude(self, status: int) -> None:
+        """Leave the screen as it should stay."""
+        del status  # the run's last event has told it
+        self.close()
+        self._tell_last()
+
+    def _tell_last(self) -> None:
+        """Print how all deployments ended; an error that broke them off is told before that."""
+        if self._last:
+            self._out.show(redacted(reports.playbook_ending(self._last), self._veil))
+            self._last = None
+
+    def close(self) -> None:
+        if isinstance(self._run, LiveTable):
+            self._run.close()
+
+
+def _refusal(error: ShipitError, hide: Hide) -> list[Line]:
+    if isinstance(error, HostError):
+        failed = Problem(error.host, error.code, error.what, error.step, error.hint, error.evidence)
+        return [
+            Line(text, "" if number else "bad")
+            for number, text in enumerate(messages.problem(redacted(failed, hide)))
+        ]
+    return lines(hide(f"error: {error}"), "bad")
+
+
+def _framed(mistake: Mistake, sources: Sources, width: int, hide: Hide) -> Iterator[Line]:
+    """Give a mistake as compilers do: what, where, the line itself, and what to do."""
+    yield from lines(hide(f"error[{mistake.code}]: {mistake.summary}"), "bad")
+    if mistake.place:
+        yield from lines(hide(f"  --> {mistake.place}"))
+    yield from (Line(text) for text in sources.frame(mistake, width, hide))
+    if mistake.hint:
+        yield from lines(hide(f"  help: {mistake.hint}"))
+
+
+def _count(error: InputError, *, is_first: bool) -> Line:
+    found = messages.count(len(error.mistakes), "mistake")
+    more = "" if is_first else " more"
+    return Line(f"{found}; nothing{more} was touched", "strong")

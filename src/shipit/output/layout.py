@@ -1,0 +1,68 @@
+"""The two things a report is made of: lines and grids. Plain data, drawn by the console.
+
+Promises that a report reads the same without a terminal: `plain` is what a pipe or a log gets; and
+that what is `safe` is drawn as it stands: a line is one line, and a cell can't leave its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipit.output.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text; the style is good, bad, warn, quiet, strong (the console's), or none."""
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: every row has a cell for each heading; `styles` has one style a row, or is empty."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    styles: tuple[str, ...] = ()
+
+    def style(self, row: int) -> str:
+        return self.styles[row] if self.styles else ""
+
+
+Part = Line | Grid
+
+
+def lines(text: str, style: str = "") -> list[Line]:
+    """Return a text of ours that has several lines as these."""
+    return [Line(each, style) for each in text.rstrip("\n").split("\n")]
+
+
+def safe(part: Part) -> Part:
+    """Return a part in which every character is shown and none acts."""
+    if isinstance(part, Line):
+        return Line(one_line(part.text.expandtabs()), part.style)
+    rows = tuple(tuple(map(one_line, row)) for row in part.rows)
+    return Grid(tuple(map(one_line, part.headings)), rows, part.styles)
+
+
+def plain(parts: Iterable[Part]) -> Iterator[str]:
+    """Give the lines of a report as text without colours; columns are two spaces apart."""
+    for part in parts:
+        if isinstance(part, Line):
+            yield part.text
+        else:
+            yield from _columns(part)
+
+
+def _columns(grid: Grid) -> Iterator[str]:
+    table = [grid.headings, *grid.rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()

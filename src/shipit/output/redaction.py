@@ -1,0 +1,61 @@
+"""Hide secrets in whatever is about to be shown.
+
+Promises that every text in an event, a plan or a document goes through one function, however deep
+it lies. What a secret looks like is for that function to know (secret.Mask); this module only makes
+sure that nothing goes round it. Enums and numbers are left as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, TypeVar, cast
+
+if TYPE_CHECKING:
+    from shipit.events import Emit, Event
+
+T = TypeVar("T")
+Hide = Callable[[str], str]
+
+
+class Redactor:
+    """Hides what it has learnt so far: secrets are found while a command runs."""
+
+    def __init__(self) -> None:
+        self._hides: tuple[Hide, ...] = ()
+
+    def learn(self, hide: Hide) -> None:
+        """Hide this as well, from now on."""
+        self._hides = (*self._hides, hide)
+
+    def __call__(self, text: str) -> str:
+        for hide in self._hides:
+            text = hide(text)
+        return text
+
+
+def redacted(value: T, hide: Hide) -> T:
+    """Return the same value with every text in it put through `hide`."""
+    return cast("T", _masked(value, hide))
+
+
+def redacting(emit: Emit, hide: Hide) -> Emit:
+    """Return an emit that masks each event before it passes it on."""
+
+    def emit_masked(event: Event) -> None:
+        emit(redacted(event, hide))
+
+    return emit_masked
+
+
+def _masked(value: object, hide: Hide) -> object:
+    if isinstance(value, str):
+        return hide(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        shown = {part.name: _masked(getattr(value, part.name), hide) for part in fields(value)}
+        return replace(value, **shown)
+    if isinstance(value, Mapping):
+        return {_masked(key, hide): _masked(item, hide) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_masked(item, hide) for item in value)
+    return value

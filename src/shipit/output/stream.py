@@ -1,0 +1,67 @@
+"""Write to a stream whose reader may go away.
+
+Promises that a closed pipe (`shipit deploy ... | head`) never breaks a run: what can no longer be
+shown is dropped, the run goes on, and its exit status stays the truth. Whole texts are written
+under a lock, flushed at once, and go through the mask as a last line of defence.
+It does not lay anything out.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from shipit.output.redaction import Hide
+
+
+class OutputStream(io.TextIOBase):
+    """A text stream that outlives its reader."""
+
+    def __init__(self, stream: TextIO, hide: Hide) -> None:
+        super().__init__()
+        self._stream, self._hide = stream, hide
+        self._lock = threading.RLock()  # a signal may come while the main thread is writing
+        self.is_open = True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # a plain attribute in the stub
+        return self._stream.encoding or "utf-8"
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            if self.is_open:
+                try:
+                    self._stream.write(self._fitting(self._hide(text)))
+                    self._stream.flush()
+                except OSError:  # the pipe's reader has gone, or the terminal was closed
+                    self._leave()
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: every write is flushed already."""
+
+    def _fitting(self, text: str) -> str:
+        return text.encode(self.encoding, "replace").decode(self.encoding)
+
+    def _leave(self) -> None:
+        """Point the descriptor elsewhere, or Python complains when it flushes at its exit."""
+        self.is_open = False
+        try:
+            number = self._stream.fileno()
+        except (OSError, ValueError):  # no descriptor behind it
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)

@@ -1,0 +1,188 @@
+"""Turn what is wrong in a playbook into mistakes that a person can act on.
+
+Each says where (file:line:column), what, what was expected, and what the key means with an example.
+A value below `secrets` is never repeated: it may be a secret that was put there by mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from shipit.errors import Mistake, nearest
+from shipit.playbook import foreign
+from shipit.playbook.health import Check, Health
+from shipit.playbook.models import Deployment, EnvFile, RenderedFile, Service
+from shipit.playbook.parsers import InvalidValueError, is_template, shown, written
+
+if TYPE_CHECKING:
+    from shipit.errors import Place
+    from shipit.playbook.fields import Model
+    from shipit.playbook.rules import RuleViolation
+    from shipit.yaml_source import Document
+
+Loc = tuple[str | int, ...]
+
+_EXPECTED = {
+    "string_type": "text",
+    "dict_type": "a mapping (`key: value` a line)",
+    "mapping_type": "a mapping (`key: value` a line)",
+    "list_type": "a list (`- item` a line)",
+    "tuple_type": "a list (`- item` a line)",
+    "too_short": "at least one entry",
+}
+_FOLLOWS = "default_factory_not_called"  # another mistake has been told already
+_SHORT_EXAMPLE = (str, int, float)
+
+
+class ErrorFormatter:
+    """Knows the positions in one deployment's part of a playbook.
+
+    `values` is what was written there, `rendered` what became of it.
+    """
+
+    def __init__(self, document: Document, loc: Loc, values: object, rendered: object) -> None:
+        self._document, self._loc, self._values, self._rendered = document, loc, values, rendered
+
+    def of_values(self, found: Iterable[Mapping[str, Any]], *, is_rendered: bool) -> list[Mistake]:
+        """Return the mistakes in pydantic's account; a template not yet rendered is none."""
+        return [
+            self._mistake(error)
+            for error in found
+            if error["type"] != _FOLLOWS and (is_rendered or not is_template(_offender(error)))
+        ]
+
+    def of_rules(self, findings: Iterable[RuleViolation]) -> list[Mistake]:
+        return [
+            Mistake(found.code, found.what, self.place(found.loc), found.hint) for found in findings
+        ]
+
+    def place(self, loc: Loc, *, of_key: bool = False) -> Place:
+        """Return where a value (or its key) stands, or the nearest one above it that exists."""
+        path = (*self._loc, *self._written(loc))
+        return self._document.key_place(path) if of_key else self._document.place(path)
+
+    def _named(self, loc: Loc) -> str:
+        """Return a place as people write it: services.web.socket, files[0].mode."""
+        parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in self._spelt(loc)]
+        return "".join(parts).removeprefix(".")
+
+    def _spelt(self, loc: Loc) -> Iterator[str | int]:
+        """Yield the steps of a path, less those that a short form leaves out."""
+        value = self._rendered
+        for step in loc:
+            if isinstance(value, Mapping if isinstance(step, str) else list) or _has(value, step):
+                yield step
+                value = _part(value, step)
+
+    def _written(self, loc: Loc) -> Loc:
+        """Return the path as the person wrote it: less steps that only our models have."""
+        value, path = self._values, ()  # type: object, Loc
+        for step in loc:
+            if _has(value, step):
+                value, path = _part(value, step), (*path, step)
+        return path
+
+    def _mistake(self, error: Mapping[str, Any]) -> Mistake:
+        loc: Loc = tuple(error["loc"])
+        if error["type"] == "invalid_key" and isinstance(error["input"], bool):
+            return self._boolean_key((*loc[:-1], error["input"]))
+        if error["type"] in ("extra_forbidden", "invalid_key"):
+            return self._unknown_key(loc)
+        if error["type"] == "missing":
+            return self._missing_key(loc)
+        if loc[-1:] == ("[key]",):
+            if isinstance(error["input"], bool):
+                return self._boolean_key((*loc[:-2], error["input"]))
+            what = f"the key {shown(error['input'])} in {self._named(loc[:-2])}: expected"
+            place = self.place(loc[:-1], of_key=True)
+            return Mistake("playbook-key", f"{what} {_expected(error)}", place)
+        what = f"{self._named(loc)}: expected {_expected(error)}"
+        if loc[:1] != ("secrets",):
+            what += f", got {shown(_offender(error))}"
+        return Mistake("playbook-value", what, self.place(loc), _meaning(loc))
+
+    def _unknown_key(self, loc: Loc) -> Mistake:
+        known, key = list(_keys(loc[:-1])), loc[-1]
+        close = nearest(str(key), known)
+        hint = foreign.advice(key) or close or f"known here: {', '.join(known)}"
+        what = f"unknown key '{loc[-1]}'" + (f" in {self._named(loc[:-1])}" if loc[:-1] else "")
+        return Mistake("playbook-unknown-key", what, self.place(loc, of_key=True), hint)
+
+    def _boolean_key(self, loc: Loc) -> Mistake:
+        what = f"YAML 1.1 reads this key as the boolean {str(loc[-1]).lower()}"
+        hint = (
+            'put it in quotes if it is a name: "yes", "no", "on", "off", "y" and "n" are booleans'
+        )
+        return Mistake("playbook-key", what, self.place(loc, of_key=True), hint)
+
+    def _missing_key(self, loc: Loc) -> Mistake:
+        where = f" in {self._named(loc[:-1])}" if loc[:-1] else ""
+        what = f"the key '{loc[-1]}' is missing{where}"
+        return Mistake("playbook-missing-key", what, self.place(loc[:-1]), _meaning(loc))
+
+
+def _offender(error: Mapping[str, Any]) -> object:
+    """Return the value that is wrong: of a list it may be one item."""
+    cause = error.get("ctx", {}).get("error")
+    return cause.value if isinstance(cause, InvalidValueError) else error.get("input")
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidValueError):
+        return cause.expected
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return f"a mapping with the keys {', '.join(_keys(tuple(error['loc'])))}"
+    return _EXPECTED.get(error["type"], str(error["msg"]))
+
+
+def _has(value: object, step: str | int) -> bool:
+    is_item = isinstance(value, list) and isinstance(step, int) and step < len(value)
+    return is_item or (isinstance(value, Mapping) and step in value)
+
+
+def _part(value: Any, step: str | int) -> object:  # noqa: ANN401 - YAML's
+    return value[step] if _has(value, step) else None
+
+
+_MODELS: dict[Loc, type[Model]] = {
+    (): Deployment,
+    ("env_file", "*"): EnvFile,
+    ("files", "*"): RenderedFile,
+    ("services", "*"): Service,
+    ("services", "*", "env_file", "*"): EnvFile,
+    ("health",): Health,
+    ("health", "checks", "*"): Check,
+}
+
+
+def _model_at(loc: Loc) -> type[Model] | None:
+    """Return the model whose keys stand at a place; `*` is any item, and any service."""
+    of_any = tuple(
+        "*" if isinstance(step, int) or loc[:index] == ("services",) else step
+        for index, step in enumerate(loc)
+    )
+    return _MODELS.get(of_any)
+
+
+def _keys(loc: Loc) -> dict[str, str]:
+    """Return the keys that may stand at a place, each with its meaning."""
+    model = _model_at(loc)
+    fields = model.model_fields if model else {}
+    meanings = {}
+    for name, field in fields.items():
+        key = field.alias or name
+        shortest = [e for e in field.examples or [] if isinstance(e, _SHORT_EXAMPLE)][:1]
+        example = f" For example: {key}: {written(shortest[0])}" if shortest else ""
+        meanings[key] = f"{key}: {field.description}{example}"
+    return meanings
+
+
+def _meaning(loc: Loc) -> str:
+    """Return what the key says that a place belongs to."""
+    for end in range(len(loc), 0, -1):
+        known = _keys(loc[: end - 1])
+        if str(loc[end - 1]) in known:
+            return known[str(loc[end - 1])]
+    return ""

@@ -1,0 +1,112 @@
+"""The types of a playbook's values: how each is read, and what the JSON Schema says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
+
+from shipit.playbook import calendars, headers, parsers, paths
+from shipit.secrets import Secret, Unopened
+
+
+@dataclass(frozen=True)
+class ReadContext:
+    """Where a playbook lies, and whether the files that it names must be there."""
+
+    folder: Path
+    must_exist: bool
+
+
+def _file(value: object, info: ValidationInfo) -> Path:
+    here: ReadContext = info.context  # type: ignore[assignment] # given by `validate`
+    return paths.local_file(value, here.folder, must_exist=here.must_exist)
+
+
+def _one_file(value: object, info: ValidationInfo) -> Path:
+    here: ReadContext = info.context  # type: ignore[assignment] # given by `validate`
+    return paths.the_one_file(value, here.folder, must_exist=here.must_exist)
+
+
+def _directory(value: object, info: ValidationInfo) -> Path:
+    here: ReadContext = info.context  # type: ignore[assignment] # given by `validate`
+    return paths.local_folder(value, here.folder, must_exist=here.must_exist)
+
+
+@dataclass(frozen=True, eq=False)  # pydantic needs its hash, and a schema has none
+class FieldType:
+    """How a value is read, and what the JSON Schema says of what people write."""
+
+    read: Callable[..., object]
+    schema: dict[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # noqa: ANN401
+        annotated = Annotated[Any, PlainValidator(self.read), WithJsonSchema(self.schema)]
+        return handler.generate_schema(annotated)
+
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_TEXT_OR_WHOLE: dict[str, Any] = {"type": ["string", "integer"]}
+_TEXT_OR_NUMBER: dict[str, Any] = {"type": ["string", "number"]}
+_BATCHES = {"anyOf": [_TEXT_OR_WHOLE, {"type": "array", "items": _TEXT_OR_WHOLE, "minItems": 1}]}
+_SWITCH_OR_TEXT = {"type": ["boolean", "string"]}
+_STATUS = {"type": "integer", "minimum": 100, "maximum": 599}
+_NAME = {**_TEXT, "pattern": "^[a-z][a-z0-9-]{0,30}$"}
+_MODE = {**_TEXT, "pattern": "^0?[0-7]{3}$"}
+_REFERENCE = {**_TEXT, "pattern": "^(env|file|command):."}
+_RESTARTS = {"enum": [*parsers.RESTARTS, False]}
+
+Name = Annotated[str, FieldType(parsers.name, _NAME)]
+AppName = Annotated[str, FieldType(parsers.app_name, _NAME)]
+GroupName = Annotated[str, FieldType(parsers.group_name, _TEXT)]
+UserName = Annotated[str, FieldType(parsers.user_name, _TEXT)]
+Line = Annotated[str, FieldType(parsers.line, _TEXT)]
+Text = Annotated[str, FieldType(parsers.text, _TEXT)]
+Count = Annotated[int, FieldType(parsers.count, {"type": "integer", "minimum": 1})]
+Instances = Annotated[
+    int, FieldType(parsers.instances, {"type": "integer", "minimum": 1, "maximum": 64})
+]
+HttpStatus = Annotated[int, FieldType(parsers.http_status, _STATUS)]
+Percentage = Annotated[float, FieldType(parsers.percentage, _TEXT_OR_NUMBER)]
+Duration = Annotated[float, FieldType(parsers.duration, _TEXT_OR_NUMBER)]
+DurationOrZero = Annotated[float, FieldType(parsers.duration_or_zero, _TEXT_OR_NUMBER)]
+Batches = Annotated[tuple[int | str, ...], FieldType(parsers.batches, _BATCHES)]
+Specifier = Annotated[str, FieldType(parsers.python_specifier, _TEXT)]
+Restart = Annotated[str, FieldType(parsers.restart, _RESTARTS)]
+FileMode = Annotated[int, FieldType(parsers.file_mode, _MODE)]
+Root = Annotated[str, FieldType(paths.root, {**_TEXT, "pattern": "^/"})]
+WorkDirectory = Annotated[str, FieldType(paths.work_directory, _TEXT)]
+Destination = Annotated[str, FieldType(paths.destination, _TEXT)]
+File = Annotated[Path, FieldType(_file, _TEXT)]
+OneFile = Annotated[Path, FieldType(_one_file, _TEXT)]
+Directory = Annotated[Path, FieldType(_directory, _TEXT)]
+Command = Annotated[str, FieldType(parsers.command, _TEXT)]
+Words = Annotated[str, FieldType(parsers.words, _TEXT)]
+Calendar = Annotated[str, FieldType(calendars.calendar, _TEXT)]
+Listen = Annotated[str, FieldType(paths.socket_address, _TEXT_OR_WHOLE)]
+TcpAddress = Annotated[str, FieldType(paths.tcp_address, _TEXT_OR_WHOLE)]
+UnixAddress = Annotated[str, FieldType(paths.unix_address, _TEXT)]
+Url = Annotated[str, FieldType(paths.url, _TEXT)]
+JsonFields = Annotated[Mapping[str, object], FieldType(parsers.json_fields, {"type": "object"})]
+HostName = Annotated[str, FieldType(headers.host, _TEXT)]
+Header = Annotated[str, FieldType(headers.name, _TEXT)]
+HeaderValue = Annotated[str, FieldType(headers.value, _TEXT_OR_WHOLE)]
+Variable = Annotated[str, FieldType(parsers.variable, _TEXT)]
+VarName = Annotated[str, FieldType(parsers.template_variable, _TEXT)]
+EnvValue = Annotated[str, FieldType(parsers.env_value, _TEXT_OR_WHOLE)]
+Reference = Annotated[str | Secret | Unopened, FieldType(parsers.secret_reference, _REFERENCE)]
+Directive = Annotated[str, FieldType(parsers.directive, _TEXT)]
+DirectiveValue = Annotated[bool | str, FieldType(parsers.directive_value, _SWITCH_OR_TEXT)]
+Handover = Annotated[str, FieldType(parsers.handover, {"enum": [*parsers.HANDOVERS]})]
+Flag = Annotated[bool, FieldType(parsers.flag, {"type": "boolean"})]
+Confirm = Annotated[str, FieldType(parsers.confirm, {"enum": ["controller", "host"]})]
+Installer = Annotated[Literal["uv", "pip"], FieldType(parsers.installer, {"enum": ["uv", "pip"]})]
+
+
+class Model(BaseModel):
+    """What all mappings of a playbook have in common: they are frozen, and know all their keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

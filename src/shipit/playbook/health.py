@@ -1,0 +1,132 @@
+"""What a playbook says of a release's health, as frozen models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from shipit.playbook.fields import (
+    Duration,
+    DurationOrZero,
+    Header,
+    HeaderValue,
+    HostName,
+    HttpStatus,
+    JsonFields,
+    Model,
+    Name,
+    TcpAddress,
+    Text,
+    UnixAddress,
+    Url,
+    Words,
+)
+
+
+def as_health(value: object) -> object:
+    """A list of checks is short for a mapping that has nothing else."""
+    return {"checks": value} if isinstance(value, (list, tuple)) else value
+
+
+class Check(Model):
+    """One health check, made on the host. Exactly one of http, tcp, unix, command, unit."""
+
+    http: Url = Field(
+        default="",
+        description="A URL that must answer; redirects are not followed.",
+        examples=["http://127.0.0.1:8000/healthz"],
+    )
+    tcp: TcpAddress = Field(
+        default="",
+        description="A host:port, or a port of the host itself, that must accept a connection.",
+        examples=["127.0.0.1:8000", 8000],
+    )
+    unix: UnixAddress = Field(
+        default="",
+        description="A unix socket that must accept a connection; with `:/page` after its path, the"
+        " page must answer there, as with http.",
+        examples=["/run/demoapp.sock", "/run/demoapp.sock:/healthz"],
+    )
+    command: Words = Field(
+        default="",
+        description="A command that must succeed; run as the app's user in the release, without a"
+        " shell, its first word looked up in venv/bin.",
+        examples=["demoapp check --deep"],
+    )
+    unit: Name = Field(
+        default="",
+        description="A service of this playbook that must run steadily. All long-running services"
+        " are watched anyway: this only says so.",
+        examples=["worker"],
+    )
+    status: HttpStatus = Field(
+        default=200, description="http: the status of the answer.", examples=[204]
+    )
+    json_fields: JsonFields | None = Field(
+        default=None,
+        alias="json",
+        description="http: fields that must be in the answer, with these values; others may be"
+        " there as well.",
+        examples=[{"version": "{{ release.version }}"}],
+    )
+    body: Text = Field(
+        default="", description="http: a text that must be in the answer.", examples=["ready"]
+    )
+    host: HostName = Field(
+        default="",
+        description="http: the name that the request asks for, as its Host header and for TLS; the"
+        " connection still goes where the URL says.",
+        examples=["www.example.com"],
+    )
+    headers: Mapping[Header, HeaderValue] = Field(
+        default={},
+        description="http: headers of the request, such as a proxy in front adds. No credentials:"
+        " they would be readable in the release's manifest.",
+        examples=[{"X-Forwarded-Proto": "https"}],
+    )
+    timeout: Duration = Field(
+        default=5.0, description="How long one attempt may take.", examples=["2s"]
+    )
+
+    @property
+    def sent(self) -> dict[str, str]:
+        """The headers that a request has besides the client's own."""
+        return {**self.headers, **({"Host": self.host} if self.host else {})}
+
+    @property
+    def kind(self) -> Literal["http", "tcp", "unix", "command", "unit"]:
+        found = [kind for kind in ("http", "tcp", "unix", "command") if getattr(self, kind)]
+        return found[0] if found else "unit"  # type: ignore[return-value]
+
+
+class Health(Model):
+    """When a release counts as healthy."""
+
+    checks: tuple[Check, ...] = Field(
+        default=(),
+        description="What must answer. Without any, the long-running services must run steadily.",
+        examples=[[{"http": "http://127.0.0.1:8000/healthz"}]],
+    )
+    interval: Duration = Field(
+        default=0.25,
+        description="The pause between two looks; shorter at first, so that a fast start is a fast"
+        " deploy.",
+        examples=["250ms"],
+    )
+    deadline: Duration = Field(
+        default=60.0, description="When to give up and go back.", examples=["60s"]
+    )
+    min_healthy: DurationOrZero = Field(
+        default=1.0,
+        description="How long everything must be good without a break.",
+        examples=["5s"],
+    )
+    bake: DurationOrZero = Field(
+        default=0.0,
+        description="How long a release that is healthy is watched among its customers before it"
+        " counts: one that restarts, needs twice the memory of the release before (and 64 MiB more)"
+        " or logs three times its errors (and 5 more) goes back. A rollback has no such window.",
+        examples=["2m"],
+    )

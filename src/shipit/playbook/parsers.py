@@ -1,0 +1,391 @@
+"""Read the single values of a playbook: names, numbers, durations, commands.
+
+Pure. Each function takes what YAML or a template gave and returns the typed value, or raises
+`UnfitError` with what was expected instead. Which key a value belongs to, and where it stands, is
+not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+from shipit.agent.protocol.manifest import OVERLAP, RESTART
+from shipit.errors import nearest
+from shipit.playbook.shell import NO_SHELL, shell_word
+from shipit.secrets import KINDS, Secret, Unopened
+
+UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # in seconds
+LONGEST = 24 * 3600.0  # seconds; a longer wait is a slip of the pen
+RESTARTS = ("no", "on-success", "on-failure", "on-abnormal", "on-watchdog", "on-abort", "always")
+HANDOVERS = (OVERLAP, RESTART)
+OWN_UNITS = "shipit-"  # shipit-<app>.service drives a deploy of any app
+TAKEN_APPS = ("shipit", "systemd", "dbus")  # their names would meet units and folders of others
+RESERVED = ("app", "root", "user", "release", "inventory_hostname", "group_names")
+# What systemd.exec(5) lists under sandboxing and the like; the defaults are in templates/.
+HARDENING = (
+    *("AmbientCapabilities", "CacheDirectory", "CapabilityBoundingSet", "DeviceAllow"),
+    *("DevicePolicy", "InaccessiblePaths", "IPAddressAllow", "IPAddressDeny", "KeyringMode"),
+    *("LimitCORE", "LimitNOFILE", "LimitNPROC", "LockPersonality", "LogsDirectory"),
+    *("MemoryDenyWriteExecute", "MemoryMax", "NoExecPaths", "NoNewPrivileges", "PrivateDevices"),
+    *("PrivateIPC", "PrivateMounts", "PrivateNetwork", "PrivateTmp", "PrivateUsers", "ProcSubset"),
+    *("ProtectClock", "ProtectControlGroups", "ProtectHome", "ProtectHostname"),
+    *("ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectProc"),
+    *("ProtectSystem", "ReadOnlyPaths", "ReadWritePaths", "RemoveIPC", "RestrictAddressFamilies"),
+    *("RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "RuntimeDirectory"),
+    *("SecureBits", "StateDirectory", "SupplementaryGroups", "SystemCallArchitectures"),
+    *("SystemCallErrorNumber", "SystemCallFilter", "TasksMax", "TemporaryFileSystem", "UMask"),
+)
+
+_TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_NEEDS_NO_QUOTES = re.compile(r"[A-Za-z/][^{}#,]*(?<![: ])")
+_PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)%")
+_SPECIFIER = re.compile(r"(~=|==|!=|<=|>=|<|>)\s*\d+(\.\d+)*(\.\*)?")
+_PROGRAM = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9._/+-]*")  # none of systemd's prefixes
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_HIGHEST_MODE = 0o777
+_DIGITS = 20  # of a whole number; Python refuses to read one of more than 4300
+_CUT = 60  # characters of a value that an error shows
+
+
+class InvalidValueError(ValueError):
+    """A value is not what its key takes.
+
+    Attributes:
+        expected: what would be right, to be read after "expected".
+        value: what was there; of a list it is the item.
+    """
+
+    def __init__(self, expected: str, value: object) -> None:
+        super().__init__(f"expected {expected}")
+        self.expected, self.value = expected, value
+
+
+def is_template(value: object) -> bool:
+    """Whether a value is known only after its template is rendered."""
+    return isinstance(value, str) and bool(_TEMPLATE.search(value))
+
+
+def shown(value: object) -> str:
+    """Return a value as an error names it."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _CUT else value[: _CUT - 3] + "...")
+    if isinstance(value, bool):
+        return f"{str(value).lower()} (a boolean)"
+    if isinstance(value, (int, float)):
+        return f"{_short(value)} (a number)"
+    if isinstance(value, (list, tuple, dict)):
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    return "nothing" if value is None else f"{value} (a {type(value).__name__})"
+
+
+def _short(value: float) -> str:
+    try:
+        text = str(value)
+    except ValueError:  # Python refuses to write more than 4300 digits
+        return "one of thousands of digits"
+    return text if len(text) <= _CUT else text[: _CUT - 3] + "..."
+
+
+def written(value: object) -> str:
+    """Return a value as one writes it in YAML, on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(written(item) for item in value) + "]"
+    if isinstance(value, str) and (_DURATION.fullmatch(value) or _NEEDS_NO_QUOTES.fullmatch(value)):
+        return value
+    return json.dumps(value)
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidValueError("text (put it in quotes)", value)
+    return value
+
+
+def line(value: object) -> str:
+    """One line that says something."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidValueError("text that isn't empty", value)
+    if _breaks_a_line(value.strip()):
+        raise InvalidValueError(
+            "one line without control characters, not ended by a backslash", value
+        )
+    return value.strip()
+
+
+def name(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise InvalidValueError(
+            "a name of a-z, 0-9 and -, that begins with a letter, at most 31 characters", value
+        )
+    return value
+
+
+def app_name(value: object) -> str:
+    if value in TAKEN_APPS:
+        raise InvalidValueError(f"another name: {value} is the name of a part of the system", value)
+    if isinstance(value, str) and value.startswith(OWN_UNITS):
+        raise InvalidValueError(f"another name: units called {OWN_UNITS}* are shipit's own", value)
+    return name(value)
+
+
+def user_name(value: object) -> str:
+    if not isinstance(value, str) or not _USER.fullmatch(value):
+        raise InvalidValueError("the name of a system user (a-z, 0-9, _ and -)", value)
+    return value
+
+
+def variable(value: object) -> str:
+    """The name of an environment variable."""
+    if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+        raise InvalidValueError("a variable's name of letters, digits and _", value)
+    return value
+
+
+def template_variable(value: object) -> str:
+    if value in RESERVED:
+        raise InvalidValueError(
+            f"another name: {value} has a meaning of its own in templates", value
+        )
+    return variable(value)
+
+
+def env_value(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise InvalidValueError("text or a whole number (put anything else in quotes)", value)
+    return value
+
+
+def secret_reference(value: object) -> str | Secret | Unopened:
+    if isinstance(
+        value, (Secret, Unopened)
+    ):  # of a template: a variable that ansible-vault had encrypted
+        return value
+    kind, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind not in KINDS or not rest.strip():
+        raise InvalidValueError("a reference: env:NAME, file:PATH or command:ARGV", value)
+    return f"{kind}:{rest.strip()}"
+
+
+def whole(value: object, least: int, most: int) -> int:
+    is_number = isinstance(value, str) and value.isdecimal() and len(value) <= _DIGITS
+    number = int(str(value)) if is_number else value
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
+        raise InvalidValueError(f"a whole number from {least} to {most}", value)
+    return number
+
+
+def count(value: object) -> int:
+    return whole(value, 1, 1000)
+
+
+def http_status(value: object) -> int:
+    return whole(value, 100, 599)
+
+
+def instances(value: object) -> int:
+    return whole(value, 1, 64)
+
+
+def handover(value: object) -> str:
+    if value not in HANDOVERS:
+        raise InvalidValueError(" or ".join(HANDOVERS), value)
+    return str(value)
+
+
+def flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidValueError("true or false", value)
+    return value
+
+
+def installer(value: object) -> str:
+    if value not in ("uv", "pip"):
+        raise InvalidValueError("uv or pip", value)
+    return str(value)
+
+
+def confirm(value: object) -> str:
+    if value not in ("controller", "host"):
+        raise InvalidValueError("controller or host", value)
+    return str(value)
+
+
+def percentage(value: object) -> float:
+    expected = "a percentage from 0 to 100"
+    try:
+        number = float(value.removesuffix("%")) if isinstance(value, str) else value
+    except ValueError as error:
+        raise InvalidValueError(expected, value) from error
+    if not isinstance(number, (int, float)) or isinstance(number, bool):
+        raise InvalidValueError(expected, value)
+    if not 0 <= number <= 100:  # noqa: PLR2004 - percent
+        raise InvalidValueError(expected, value)
+    return float(number)
+
+
+def duration(value: object) -> float:
+    """Return seconds; above nothing and at most a day."""
+    seconds = duration_or_zero(value)
+    if not seconds:
+        raise InvalidValueError(
+            "a duration that is longer than zero, such as 250ms, 30s or 5m", value
+        )
+    return seconds
+
+
+def duration_or_zero(value: object) -> float:
+    """Return seconds; at most a day."""
+    seconds: float | None = None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(value) if -LONGEST <= value <= LONGEST else None  # an int may be endless
+    elif isinstance(value, str):
+        found = _DURATION.fullmatch(value.strip())
+        seconds = float(found[1]) * UNITS_OF_TIME[found[2]] if found else None
+    if seconds is None or not 0 <= seconds <= LONGEST:
+        raise InvalidValueError("a duration such as 250ms, 30s, 5m or 1h, at most 24h", value)
+    return seconds
+
+
+def batches(value: object) -> tuple[int | str, ...]:
+    """Ansible's `serial`: a number of hosts, a percentage, or a list of these."""
+    sizes = value if isinstance(value, (list, tuple)) else [value]
+    if not sizes:
+        raise InvalidValueError("at least one batch", value)
+    return tuple(_batch(size) for size in sizes)
+
+
+def _batch(size: object) -> int | str:
+    if isinstance(size, str) and size.isdecimal() and len(size) <= _DIGITS:
+        size = int(size)
+    if isinstance(size, int) and not isinstance(size, bool) and size > 0:
+        return size
+    found = _PERCENTAGE.fullmatch(size) if isinstance(size, str) else None
+    if found and 0 < float(found[1]) <= 100:  # noqa: PLR2004 - percent
+        return str(size)
+    raise InvalidValueError('a number of hosts from 1, or a percentage such as "25%"', size)
+
+
+def python_specifier(value: object) -> str:
+    parts = value.split(",") if isinstance(value, str) else []
+    if not parts or not all(_SPECIFIER.fullmatch(part.strip()) for part in parts):
+        raise InvalidValueError('a version specifier such as ">=3.11" or ">=3.11,<3.14"', value)
+    return ",".join(part.strip() for part in parts)
+
+
+def restart(value: object) -> str:
+    if value is False:  # YAML 1.1 reads a bare `no` so
+        return "no"
+    if value not in RESTARTS:
+        raise InvalidValueError(f"one of systemd's: {', '.join(RESTARTS)}", value)
+    return str(value)
+
+
+def group_name(value: object) -> str:
+    if not isinstance(value, str) or not _USER.fullmatch(value):
+        raise InvalidValueError("the name of a system group (a-z, 0-9, _ and -)", value)
+    return value
+
+
+def file_mode(value: object) -> int:
+    if isinstance(value, int):
+        raise InvalidValueError(
+            'a mode in quotes, such as "0640" (without them YAML reads it as 416)', value
+        )
+    if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
+        raise InvalidValueError(
+            'an octal mode in quotes, such as "0640", without special bits', value
+        )
+    return int(value, 8) & _HIGHEST_MODE
+
+
+def command(value: object) -> str:
+    """A service's command, on one line: its first word is a program, the rest is systemd's."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidValueError("a command", value)
+    joined = re.sub(r"\s*\n\s*", " ", value.strip())
+    program = joined.split(maxsplit=1)[0]
+    if _breaks_a_line(joined):
+        raise InvalidValueError("no control characters, and no backslash at the end", value)
+    if _ASSIGNMENT.match(program):
+        raise InvalidValueError("a program first; what it sets belongs into `env:`", value)
+    if shell := shell_word(joined):
+        raise InvalidValueError(f"a command without {shell!r}: {NO_SHELL}", value)
+    if not _PROGRAM.fullmatch(program):
+        raise InvalidValueError(
+            "a command whose first word is a program's plain name or path", value
+        )
+    if "/" in program and not program.startswith("/"):
+        raise InvalidValueError("a program of the release's venv/bin, or an absolute path", value)
+    return joined
+
+
+def words(value: object) -> str:
+    """A command that is started without a shell: shlex.split gives its words."""
+    try:
+        found = shlex.split(value) if isinstance(value, str) else []
+    except ValueError as error:
+        raise InvalidValueError(f"a command whose quotes are closed ({error})", value) from error
+    if not found or not found[0]:
+        raise InvalidValueError("a command", value)
+    if shell := shell_word(str(value).strip()):
+        raise InvalidValueError(f"a command without {shell!r}: {NO_SHELL}", value)
+    return str(value).strip()
+
+
+def json_fields(value: object) -> dict[str, object]:
+    if not isinstance(value, dict) or not value:
+        raise InvalidValueError("a mapping of the fields that must be in the answer", value)
+    _refuse_no_json(value)
+    return value
+
+
+def _refuse_no_json(value: object) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidValueError("keys that are text (put them in quotes)", key)
+            _refuse_no_json(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_no_json(item)
+    elif value is not None and not isinstance(value, (bool, int, float, str)):
+        raise InvalidValueError("values that JSON has (put dates in quotes)", value)
+
+
+def directive(value: object) -> str:
+    """The name of one of systemd's directives that confine a service."""
+    if value not in HARDENING:
+        guess = nearest(str(value), HARDENING)
+        expected = "a directive of systemd.exec(5) that confines a service"
+        raise InvalidValueError(f"{expected} ({guess})" if guess else expected, value)
+    return str(value)
+
+
+def directive_value(value: object) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or _breaks_a_line(value):
+        raise InvalidValueError(
+            "true, false (leaves it out), or the directive's value in quotes", value
+        )
+    return value
+
+
+def has_control(value: str) -> bool:
+    return any(ord(character) < ord(" ") or character == "\x7f" for character in value)
+
+
+def _breaks_a_line(value: str) -> bool:
+    """Whether a value would end its line of a unit, or go on in the next one."""
+    return has_control(value) or value.endswith("\\")

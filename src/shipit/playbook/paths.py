@@ -1,0 +1,183 @@
+"""Read the places that a playbook names: paths here and on hosts, addresses and URLs.
+
+Pure but for looking whether a local file is there. Raises `words.UnfitError`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from shipit.playbook.parsers import InvalidValueError, has_control
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Directories that an app may lie below, but never be.
+SHARED_DIRECTORIES = ("/", "/opt", "/srv", "/home", "/var", "/var/lib", "/mnt", "/usr/local")
+# Directories that belong to the system, with all that is below them.
+SYSTEM_DIRECTORIES = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/lost+found"),
+    *("/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var/lib/shipit", "/var/run"),  # noqa: S108 - refused
+    *("/var/tmp", "/var/log", "/var/cache"),  # noqa: S108 - refused
+)
+
+SHARED = "shared"  # below an app's root: what survives releases
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*")  # means the same in units, shells and JSON
+_PATTERN = re.compile(r"[*?\[]")
+_TOLD = 4  # of the files that match a pattern
+_HIGHEST_PORT = 65535
+
+
+def root(value: object) -> str:
+    """An app's root: an absolute path of its own, in characters that need no quoting anywhere."""
+    if not isinstance(value, str) or not _PLAIN_PATH.fullmatch(value):
+        raise InvalidValueError("an absolute path of letters, digits and . _ + - /", value)
+    parts = PurePosixPath(value).parts[1:]
+    plain = "/" + "/".join(parts)
+    if ".." in parts or plain in SHARED_DIRECTORIES:
+        raise InvalidValueError("a directory of the app's own, such as /opt/demoapp", value)
+    if is_of_system(plain):
+        raise InvalidValueError("a directory that isn't the system's, such as /opt/demoapp", value)
+    return plain
+
+
+def is_of_system(path: str) -> bool:
+    inside = any(path == top or path.startswith(f"{top}/") for top in SYSTEM_DIRECTORIES)
+    return inside and not path.startswith("/usr/local/")
+
+
+def destination(value: object) -> str:
+    """A path below the release's files/."""
+    parts = value.split("/") if isinstance(value, str) else []
+    if not parts or has_control(str(value)) or any(part in ("", ".", "..") for part in parts):
+        raise InvalidValueError("a relative path without . or .. in it", value)
+    return "/".join(parts)
+
+
+def work_directory(value: object) -> str:
+    """A directory on the host, or one that is relative to the app's root: shared, shared/web."""
+    expected = "an absolute path on the host, `shared`, or a path below it such as shared/web"
+    parts = value.split("/") if isinstance(value, str) else []
+    if not isinstance(value, str) or not _PLAIN_PATH.fullmatch("/" + value) or ".." in parts:
+        raise InvalidValueError(expected, value)
+    if not value.startswith("/") and parts[0] != SHARED:
+        raise InvalidValueError(expected, value)
+    return value.rstrip("/") or "/"
+
+
+def local_file(value: object, folder: Path, *, must_exist: bool) -> Path:
+    """A file on this machine, relative to the playbook's folder."""
+    path = _local(value, folder, "file")
+    if must_exist and not _is(path.is_file, value):
+        raise InvalidValueError(f"a file that exists (looked for {path})", value)
+    return path
+
+
+def the_one_file(value: object, folder: Path, *, must_exist: bool) -> Path:
+    """A file on this machine; a pattern may stand for it where exactly one file matches."""
+    path = _local(value, folder, "file")
+    if not must_exist or not _PATTERN.search(path.name) or _is(path.is_file, value):
+        return local_file(value, folder, must_exist=must_exist)
+    found = sorted(each for each in path.parent.glob(path.name) if each.is_file())
+    if len(found) == 1:
+        return found[0]
+    names = [each.name for each in found]
+    told = f"{len(found)} match: {', '.join(names[:_TOLD])}" if found else "none matches"
+    more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+    raise InvalidValueError(f"a pattern that exactly one file matches ({told}{more})", value)
+
+
+def local_folder(value: object, folder: Path, *, must_exist: bool) -> Path:
+    path = _local(value, folder, "folder")
+    if must_exist and not _is(path.is_dir, value):
+        raise InvalidValueError(f"a folder that exists (looked for {path})", value)
+    return path
+
+
+def _is(look: Callable[[], bool], value: object) -> bool:
+    try:
+        return look()
+    except OSError as error:  # a name that is too long for any file system
+        raise InvalidValueError(
+            f"a path that can be looked up ({error.strerror})", value
+        ) from error
+
+
+def _local(value: object, folder: Path, kind: str) -> Path:
+    if not isinstance(value, str) or not value.strip() or has_control(value):
+        raise InvalidValueError(f"the path of a {kind}, relative to the playbook", value)
+    try:
+        return folder / Path(value).expanduser()
+    except RuntimeError as error:
+        raise InvalidValueError("a path whose ~ is a known user", value) from error
+
+
+def socket_address(value: object) -> str:
+    """What a socket unit listens to: a port, IP:port, [IPv6]:port or an absolute path."""
+    expected = "a port, an IP address and port, [IPv6]:port, or an absolute path"
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise InvalidValueError(expected, value)
+    if value.startswith("/") and _PLAIN_PATH.fullmatch(value) and not value.endswith("/"):
+        return value
+    host, colon, port = value.rpartition(":")
+    if not _is_port(port):
+        raise InvalidValueError(expected, value)
+    if not colon:
+        return port
+    if host == "localhost":
+        raise InvalidValueError("an IP address: 127.0.0.1 or [::1] instead of localhost", value)
+    if not _is_ip(host):
+        raise InvalidValueError(expected, value)
+    return value
+
+
+def _is_ip(host: str) -> bool:
+    version, bare = (6, host[1:-1]) if host[:1] + host[-1:] == "[]" else (4, host)
+    try:
+        return ipaddress.ip_address(bare).version == version
+    except ValueError:
+        return False
+
+
+def _is_port(port: str) -> bool:
+    return port.isdecimal() and port.isascii() and 0 < int(port) <= _HIGHEST_PORT
+
+
+def tcp_address(value: object) -> str:
+    """What a TCP check connects to; a bare port is one of the host itself."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not _is_port(port) or (colon and not host) or has_control(host) or " " in host:
+        raise InvalidValueError("host:port, or a port of the host itself", value)
+    return f"{host or '127.0.0.1'}:{port}"
+
+
+def unix_address(value: object) -> str:
+    """What a check of a unix socket connects to, and which page it asks for there, if any."""
+    path, colon, page = value.partition(":") if isinstance(value, str) else ("", "", "")
+    is_socket = _PLAIN_PATH.fullmatch(path) and not path.endswith("/")
+    is_page = page.startswith("/") and " " not in page and not has_control(page)
+    if not isinstance(value, str) or not is_socket or (colon and not is_page):
+        raise InvalidValueError("the absolute path of a unix socket, or such a path:/page", value)
+    return value
+
+
+def url(value: object) -> str:
+    expected = "a URL such as http://127.0.0.1:8000/healthz"
+    if not isinstance(value, str) or has_control(value) or " " in value:
+        raise InvalidValueError(expected, value)
+    try:
+        parts = urlsplit(value)
+        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:  # the port is no number, or the brackets are no IPv6 address
+        raise InvalidValueError(expected, value) from error
+    if not is_good:
+        raise InvalidValueError(expected, value)
+    return value

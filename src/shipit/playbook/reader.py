@@ -1,0 +1,227 @@
+"""Read a playbook: what should run where, told in one YAML file.
+
+Reading has two steps, because values may hold templates that only a host's variables fill: `read`
+checks all that needs no variables, `typed` the rest once everything is rendered. Both tell all
+mistakes at once, each with file:line:column. Rendering itself is `render`'s; nothing is touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from shipit import yaml_source
+from shipit.errors import InputError, Mistake, Place
+from shipit.playbook import foreign, models, rules
+from shipit.playbook.errors import ErrorFormatter
+from shipit.playbook.fields import ReadContext
+from shipit.playbook.health import Check, Health
+from shipit.playbook.models import Deployment, EnvFile, RenderedFile, Service
+from shipit.vault import NONE, Passwords
+from shipit.yaml_source import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = [
+    "Check",
+    "Deployment",
+    "Draft",
+    "EnvFile",
+    "Health",
+    "RenderedFile",
+    "Service",
+    "read",
+    "schema",
+    "typed",
+]
+
+Loc = tuple[str | int, ...]
+_TEMPLATE = {"type": "string", "pattern": r"\{[{%]"}
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One deployment of a playbook, whose templates are not rendered yet.
+
+    Attributes:
+        loc: where it stands in the document: () or (index,).
+        values: what was written.
+        must_exist: whether the files it names must be on this machine.
+    """
+
+    document: Document
+    loc: Loc
+    values: Mapping[str, object] = field(repr=False)
+    must_exist: bool = True
+
+    @property
+    def name(self) -> str:
+        return str(self.values.get("name") or self.values.get("app"))
+
+    @property
+    def hosts(self) -> str:
+        """The pattern of hosts."""
+        return str(self.values["hosts"])
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the playbook are relative to."""
+        return self.document.path.parent
+
+    def place(self, loc: Loc, *, of_key: bool = False) -> Place:
+        """Return where a value of this deployment stands in the file."""
+        return self.teller(self.values).place(loc, of_key=of_key)
+
+    @property
+    def surroundings(self) -> ReadContext:
+        return ReadContext(self.folder, self.must_exist)
+
+    def teller(self, rendered: Mapping[str, object]) -> ErrorFormatter:
+        return ErrorFormatter(self.document, self.loc, self.values, rendered)
+
+
+def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) -> tuple[Draft, ...]:
+    """Read a playbook of one deployment (a mapping) or several (a list).
+
+    Args:
+        path: the playbook.
+        passwords: for what ansible-vault has encrypted in its `vars`.
+        must_exist: whether the wheel, lock, templates ... that it names must be there: a deploy
+            needs them, a rollback or status does not.
+
+    Raises:
+        InputError: with all mistakes that show without variables.
+    """
+    document = _ours(path, yaml_source.text_of(path), passwords)
+    value = document.value
+    parts = value if isinstance(value, list) else [value]
+    locs: list[Loc] = [(i,) for i in range(len(parts))] if isinstance(value, list) else [()]
+    drafts, mistakes = [], []
+    for loc, part in zip(locs, parts, strict=True):
+        if isinstance(part, dict):
+            draft = Draft(document, loc, part, must_exist)
+            drafts.append(draft)
+            mistakes += _judged(draft, part, is_rendered=False)[1]
+        else:
+            mistakes.append(_no_deployment(document, loc, part))
+    if not parts:
+        mistakes.append(_no_deployment(document, (), None))
+    confused = list(_of_base_60(document))
+    elsewhere = [each for each in mistakes if each.place not in {one.place for one in confused}]
+    mistakes = elsewhere + confused
+    if mistakes:
+        raise InputError(*mistakes)
+    return tuple(drafts)
+
+
+def _ours(path: Path, text: str, passwords: Passwords) -> Document:
+    """Return the document, unless it is a file of another tool: that is told as what it is."""
+    found = foreign.text_is(text)
+    document = Document(path, None) if found else yaml_source.parse(path, text, passwords)
+    found = found or foreign.value_is(document.value)
+    if found:
+        what, hint = found
+        place = Place(str(path), 1, 1)
+        raise InputError(
+            Mistake("foreign-file", f"this is {what}, not a playbook of shipit", place, hint)
+        )
+    return document
+
+
+def _of_base_60(document: Document) -> Iterator[Mistake]:
+    for place, text, number in yaml_source.base_60(document):
+        what = f"{text} is the number {number} in YAML 1.1, which counts it in base 60"
+        yield Mistake("yaml-base-60", what, place, f'put it in quotes: "{text}"')
+
+
+def typed(draft: Draft, rendered: Mapping[str, object]) -> Deployment:
+    """Return the deployment that a draft's rendered values make.
+
+    Raises:
+        InputError: with all mistakes, at the places where the draft has what was rendered.
+    """
+    deployment, mistakes = _judged(draft, rendered, is_rendered=True)
+    if mistakes or deployment is None:
+        raise InputError(*mistakes)
+    return deployment
+
+
+def _judged(
+    draft: Draft, values: Mapping[str, object], *, is_rendered: bool
+) -> tuple[Deployment | None, list[Mistake]]:
+    """Return the deployment, if it is one, and what is wrong in these values, by place."""
+    teller = draft.teller(values)
+    mistakes = set(teller.of_rules(rules.findings(values)))
+    found = models.validate(values, draft.surroundings)
+    if isinstance(found, Deployment):
+        return found, sorted(mistakes, key=_order)
+    mistakes |= set(teller.of_values(found, is_rendered=is_rendered))
+    return None, sorted(mistakes, key=_order)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a playbook, for editors. Every value may be a template instead."""
+    deployment = models.json_schema()
+    definitions = deployment.pop("$defs")
+    health = {"anyOf": [{"$ref": "#/$defs/Health"}, {"type": "array", "items": _ref("Check")}]}
+    deployment["properties"]["health"] |= health
+    deployment["properties"]["health"].pop("$ref", None)
+    definitions["Deployment"] = deployment
+    for name in ("Deployment", "Service"):
+        env_file = definitions[name]["properties"]["env_file"]
+        definitions[name]["properties"]["env_file"] = _without_rule(env_file) | _one_or_more(
+            {"anyOf": [{"type": "string"}, _ref("EnvFile")]}
+        )
+    for definition in definitions.values():
+        _allow_templates(definition)
+    return {
+        "$schema": _DRAFT,
+        "title": "A playbook of shipit",
+        "anyOf": [
+            _ref("Deployment"),
+            {"type": "array", "items": _ref("Deployment"), "minItems": 1},
+        ],
+        "$defs": definitions,
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _one_or_more(rule: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [rule, {"type": "array", "items": rule}]}
+
+
+def _without_rule(found: dict[str, Any]) -> dict[str, Any]:
+    return {word: part for word, part in found.items() if word in _SAID}
+
+
+_SAID = ("description", "examples", "default", "title")
+
+
+def _allow_templates(definition: dict[str, Any]) -> None:
+    """Let a string with {{ or {% stand for any value of a definition's keys."""
+    for key, found in definition["properties"].items():
+        said = {word: found[word] for word in _SAID if word in found and word != "title"}
+        rule = {word: part for word, part in found.items() if word not in _SAID}
+        takes_any_text = rule == {"type": "string"}
+        definition["properties"][key] = said | (rule if takes_any_text else _or_template(rule))
+
+
+def _or_template(rule: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [rule, _TEMPLATE]}
+
+
+def _no_deployment(document: Document, loc: Loc, part: object) -> Mistake:
+    what = "the playbook is empty" if part is None else "a deployment must be a mapping"
+    hint = "write `app:`, `hosts:`, `wheel:`, `lock:`, `wheelhouse:` and `services:`"
+    return Mistake("playbook-empty", what, document.place(loc), hint)
+
+
+def _order(mistake: Mistake) -> tuple[object, ...]:
+    place = mistake.place
+    return (place.line, place.column, mistake.what) if place else (0, 0, mistake.what)

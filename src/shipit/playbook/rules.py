@@ -1,0 +1,195 @@
+"""Check what the keys of a playbook say together. Pure.
+
+Works on the values as they were written, so that it tells its findings beside those about single
+values; what is of a wrong type or a template not yet rendered is passed over here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from shipit.playbook import parsers, paths
+from shipit.playbook.parsers import InvalidValueError, is_template
+
+Loc = tuple[str | int, ...]
+KINDS = ("http", "tcp", "unix", "command", "unit")
+_OF_HTTP = ("status", "json", "body", "host", "headers")
+
+
+@dataclass(frozen=True)
+class RuleViolation:
+    """A contradiction: where it shows, and what to do about it."""
+
+    loc: Loc
+    what: str
+    hint: str = ""
+    code: str = "playbook-contradiction"
+
+
+def findings(values: Mapping[str, object]) -> Iterator[RuleViolation]:
+    yield from _hosts(values)
+    yield from _env(values)
+    yield from _files(values)
+    for name, service in _services(values).items():
+        yield from _service(("services", name), service)
+    yield from _sockets(values)
+    yield from _health(values)
+
+
+def _hosts(values: Mapping[str, object]) -> Iterator[RuleViolation]:
+    if is_template(values.get("hosts")):
+        what = "`hosts` can't hold a template: variables are known only when the hosts are"
+        yield RuleViolation(("hosts",), what, "write a pattern, and narrow it with --limit")
+
+
+def _env(values: Mapping[str, object]) -> Iterator[RuleViolation]:
+    secrets = _mapping(values.get("secrets"))
+    sources: list[tuple[Loc, Mapping[object, object]]] = [(("env",), _mapping(values.get("env")))]
+    for name, service in _services(values).items():
+        sources.append((("services", name, "env"), _mapping(service.get("env"))))
+    for loc, env in sources:
+        for key in env:
+            if isinstance(key, str) and key in secrets:
+                what = f"{key} is in `secrets` as well"
+                yield RuleViolation((*loc, key), what, "keep one of the two")
+
+
+def _files(values: Mapping[str, object]) -> Iterator[RuleViolation]:
+    seen: dict[str, int] = {}
+    files = values.get("files")
+    for index, file in enumerate(files if isinstance(files, list) else []):
+        dest = _mapping(file).get("dest")
+        if is_template(dest) or not _is_fit(paths.destination, dest):
+            continue
+        dest = str(dest)
+        for other, first in seen.items():
+            if dest == other or dest.startswith(f"{other}/") or other.startswith(f"{dest}/"):
+                what = f"dest {dest!r} meets {other!r} of files[{first}]"
+                hint = "each file needs a path of its own"
+                yield RuleViolation(("files", index, "dest"), what, hint)
+        seen.setdefault(dest, index)
+
+
+def _service(loc: Loc, service: Mapping[object, object]) -> Iterator[RuleViolation]:
+    if not service.get("command") and not service.get("unit"):
+        hint = "command: what to run; for example: command: uvicorn demoapp.main:app --fd 3"
+        what = f"the key 'command' is missing in services.{loc[-1]}"
+        yield RuleViolation(loc, what, hint, "playbook-missing-key")
+    if service.get("timer") and service.get("socket"):
+        what = "a service has a `socket` or a `timer`, not both"
+        yield RuleViolation((*loc, "timer"), what, "make the job a service of its own")
+    for key in ("handover", "instances") if service.get("timer") else ():
+        if key in service:
+            what = f"a job with a `timer` has no `{key}`: it is switched between two runs"
+            yield RuleViolation((*loc, key), what, "take it out")
+    address = service.get("socket")
+    if not is_template(address) and not str(address or "").startswith("/"):
+        for key in ("socket_mode", "socket_user", "socket_group"):
+            if key in service:
+                what = f"`{key}` belongs to a unix socket, and this service has none"
+                yield RuleViolation((*loc, key), what, "take it out, or let `socket` be a path")
+    restart = service.get("restart")
+    if service.get("timer") and restart in ("always", "on-success"):
+        what = f"a job with a `timer` can't have `restart: {restart}`: it would never end"
+        yield RuleViolation((*loc, "restart"), what, "take it out, or write on-failure")
+
+
+def _sockets(values: Mapping[str, object]) -> Iterator[RuleViolation]:
+    seen: dict[str, str] = {}
+    for name, service in _services(values).items():
+        address = service.get("socket")
+        if not isinstance(address, (str, int)) or is_template(address) or not address:
+            continue
+        if str(address) in seen:
+            what = f"the service {seen[str(address)]} listens to {address} already"
+            yield RuleViolation(
+                ("services", name, "socket"), what, "give each service its own address"
+            )
+        seen.setdefault(str(address), name)
+
+
+def _health(values: Mapping[str, object]) -> Iterator[RuleViolation]:
+    written = values.get("health")
+    health = _mapping(written if isinstance(written, Mapping) else {"checks": written})
+    checks = health.get("checks")
+    for index, check in enumerate(checks if isinstance(checks, list) else []):
+        if isinstance(check, Mapping):
+            loc = ("health", "checks", index)
+            yield from _check(loc, check)
+            yield from _watched(loc, check, values)
+    yield from _times(health)
+
+
+def _check(loc: Loc, check: Mapping[object, object]) -> Iterator[RuleViolation]:
+    kinds = [kind for kind in KINDS if kind in check]
+    if len(kinds) != 1:
+        found = " and ".join(kinds) or "none"
+        what = f"a check has exactly one of {', '.join(KINDS)}; found {found}"
+        hint = 'for example: - {http: "http://127.0.0.1:8000/healthz"}'
+        yield RuleViolation((*loc, kinds[1]) if kinds else loc, what, hint)
+        return
+    if "host" in check:
+        for key in _mapping(check.get("headers")):
+            if str(key).lower() == "host":
+                what = "the Host of a request is in `host` and in `headers`"
+                yield RuleViolation((*loc, "headers", str(key)), what, "keep one of the two")
+    if not _speaks_http(check):
+        for key in _OF_HTTP:
+            if key in check:
+                what = f"`{key}` belongs to an http check, this one is {kinds[0]}"
+                hint = "unix: PATH:/page asks for a page" if kinds == ["unix"] else "take it out"
+                yield RuleViolation((*loc, key), what, hint)
+
+
+def _speaks_http(check: Mapping[object, object]) -> bool:
+    unix = str(check.get("unix", ""))
+    return "http" in check or ":" in unix or is_template(unix)
+
+
+def _watched(
+    loc: Loc, check: Mapping[object, object], values: Mapping[str, object]
+) -> Iterator[RuleViolation]:
+    unit, services = check.get("unit"), _services(values)
+    if not isinstance(unit, str) or is_template(unit) or not services:
+        return
+    running = [name for name, service in services.items() if not service.get("timer")]
+    if unit not in running:
+        what = f"`unit: {unit}` is no long-running service of this playbook"
+        yield RuleViolation((*loc, "unit"), what, f"known: {', '.join(running) or 'none'}")
+
+
+def _times(health: Mapping[object, object]) -> Iterator[RuleViolation]:
+    times = [health.get("deadline", "60s"), health.get("min_healthy", "1s")]
+    if not all(_is_fit(parsers.duration_or_zero, time) for time in times):
+        return
+    deadline, steady = (parsers.duration_or_zero(time) for time in times)
+    if not deadline:
+        return  # that is a mistake of its own
+    if steady >= deadline:
+        what = f"min_healthy ({steady:g} s) is no shorter than the deadline ({deadline:g} s)"
+        key = "min_healthy" if "min_healthy" in health else "deadline"
+        hint = "no release could ever become healthy: make the deadline longer"
+        yield RuleViolation(("health", key), what, hint)
+
+
+def _is_fit(read: Callable[[object], object], value: object) -> bool:
+    """Whether a value is good in itself; if not, that is told as its own mistake."""
+    try:
+        read(value)
+    except InvalidValueError:
+        return False
+    return True
+
+
+def _services(values: Mapping[str, object]) -> dict[str, Mapping[object, object]]:
+    services = _mapping(values.get("services"))
+    return {
+        name: service
+        for name, service in services.items()
+        if isinstance(name, str) and isinstance(service, Mapping)
+    }
+
+
+def _mapping(value: object) -> Mapping[object, object]:
+    return value if isinstance(value, Mapping) else {}

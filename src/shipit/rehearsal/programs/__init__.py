@@ -1,0 +1,1 @@
+"""Programs that a rehearsal runs on its machines, on their own Python."""

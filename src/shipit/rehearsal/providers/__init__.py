@@ -1,0 +1,1 @@
+"""What makes the machines of a rehearsal."""

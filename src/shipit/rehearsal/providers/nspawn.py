@@ -1,0 +1,44 @@
+"""Make a rehearsal's machines by systemd-nspawn: half a second each, on our own kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shipit.lab.lab import USUAL, Lab, LabError, obstacles, title
+from shipit.rehearsal.providers.base import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from shipit.rehearsal.providers.base import Machines
+
+
+def _refuse() -> None:
+    if reasons := obstacles():
+        what = f"no machines can be booted here: {'; '.join(reasons)}"
+        raise LabError("no-lab", what, hint="or rehearse on virtual machines: --provider vagrant")
+
+
+def of(suite: str) -> Provider:
+    """Return the provider of machines that run this suite.
+
+    Raises:
+        LabError: there is no such suite.
+    """
+
+    def up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Machines:
+        return Lab.up(names, folder, emit=tell, suite=suite)
+
+    return Provider(
+        kind=f"systemd-nspawn, {title(suite)}",
+        limits="The machines share this machine's kernel and clock, and reach no other network:"
+        " what needs a database, a DNS name or another kernel has not been rehearsed.",
+        unable=frozenset(),
+        refuse=_refuse,
+        up=up,
+        with_suite=of,
+    )
+
+
+PROVIDER = of(USUAL)

@@ -1,0 +1,261 @@
+"""Make a rehearsal's machines by Vagrant: full virtual machines, of any box and provider it knows.
+
+Promises that each of Vagrant's commands has a timeout, that the machines' host keys are pinned, and
+that what removes the machines is told before there is one. What Vagrant makes goes by the folder it
+is run in: our Vagrantfile, and an inventory from which that takes the machines' names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+from shipit.lab.lab import LabError, obstacles
+from shipit.rehearsal.long_command import follow
+from shipit.rehearsal.providers.base import Provider
+from shipit.rehearsal.scenario import Fault
+from shipit.render.templating import own_templates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from shipit.rehearsal.providers.base import Machines
+
+INSTALL = (
+    "install it: https://developer.hashicorp.com/vagrant/install, and a provider such as "
+    "VirtualBox; on Debian: apt-get install vagrant vagrant-libvirt"
+)
+_UP_SECONDS = 600.0  # and as many again for each machine: a box may have to be fetched first
+_DESTROY_SECONDS = 300.0
+_ASK_SECONDS = 120.0
+_LOGIN_SECONDS = 300.0  # for a machine that boots again
+_PAUSE_SECONDS = 0.5
+_TOLD, _SETTING = "==> ", ":  -- "  # lines that say what is done; and with which settings
+_HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+_NO_CONNECTION = 255  # the exit status that ssh keeps for its own troubles
+_EVIDENCE_LINES = 20
+
+Ways = dict[str, dict[str, str]]
+
+
+class Vagrant:
+    """The machines of one folder."""
+
+    def __init__(self, names: Sequence[str], home: Path, tell: Callable[[str], None]) -> None:
+        """Prepare; use `Vagrant.up`."""
+        self._names, self._home, self._tell = tuple(names), home, tell
+        self._ways: Ways = {}
+        self._host_keys: dict[str, str] = {}
+
+    @classmethod
+    def up(cls, names: Sequence[str], home: Path, tell: Callable[[str], None]) -> Self:
+        """Make and boot machines of these names in an empty folder.
+
+        Raises:
+            LabError: Vagrant failed; nothing is left.
+        """
+        machines = cls(names, home, tell)
+        machines.folder.mkdir(mode=0o700)
+        shutil.copy(own_templates().parent / "Vagrantfile", home)  # beside it in the wheel, too
+        group = {"rehearsal": {"hosts": dict.fromkeys(names)}}
+        (home / "inventory.yaml").write_text(json.dumps(group))
+        tell(f"if this process is killed, they are removed by: {machines.removal}")
+        try:
+            machines._vagrant("up", timeout=_UP_SECONDS * (1 + len(names)))
+            machines._learn_ways()
+        except BaseException:
+            with suppress(LabError):  # it has told what may be left
+                machines.down()
+            raise
+        return machines
+
+    @property
+    def folder(self) -> Path:
+        return self._home / "rehearsal"
+
+    @property
+    def removal(self) -> str:
+        """The command that removes the machines."""
+        return f"cd {shlex.quote(str(self._home))} && vagrant destroy --force"
+
+    def inventory(self) -> str:
+        hosts = {name: _variables(self._ways[name], key) for name, key in self._host_keys.items()}
+        return json.dumps({"all": {"hosts": hosts}}, indent=2)
+
+    def run(
+        self,
+        name: str,
+        *argv: str,
+        input: str | None = None,  # noqa: A002 - as subprocess.run calls it
+        timeout: float = 30.0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as root on a machine; a failing one is not an error here.
+
+        Raises:
+            LabError: the machine can't be reached, or the command took longer.
+        """
+        pinned = (
+            *("StrictHostKeyChecking=yes", f'UserKnownHostsFile="{self._home}/known_hosts"'),
+            f"HostKeyAlias={name}",
+        )
+        return self._ssh(name, ("sudo", "-n", "--", *argv), pinned, input or "", timeout)
+
+    def power_cut(self, name: str) -> None:
+        self._vagrant("halt", "--force", name, timeout=_ASK_SECONDS)
+
+    def boot(self, name: str) -> None:
+        self._vagrant("up", name, timeout=_UP_SECONDS)
+
+    def reboot(self, name: str) -> None:
+        before = self._boot_id(name)
+        with suppress(LabError):  # it may be cut off in its answer
+            self.run(name, "systemctl", "reboot")
+        deadline = time.monotonic() + _LOGIN_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(LabError):
+                if self._boot_id(name) != before:
+                    return
+            time.sleep(_PAUSE_SECONDS)
+        what = f"{name} was told to reboot, and accepts no login after {_LOGIN_SECONDS:.0f} s"
+        raise LabError("boot-timeout", what)
+
+    def cut_cable(self, name: str) -> None:
+        raise LabError("no-such-fault", f"Vagrant has no command that cuts the cable of {name}")
+
+    def repair_cable(self, name: str) -> None:
+        """Do nothing: there is no cable that was cut."""
+
+    def stay(self) -> str:
+        return f"the machines stay until you say: {self.removal}"
+
+    def down(self) -> None:
+        try:
+            self._vagrant("destroy", "--force", timeout=_DESTROY_SECONDS)
+        except BaseException:
+            self._tell(f"machines may be left; remove them: {self.removal}")
+            raise
+        for path in self._home.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _learn_ways(self) -> None:
+        """Ask Vagrant how each machine is reached, and the machine itself for its host key.
+
+        Raises:
+            LabError: one of them does not say.
+        """
+        said = self._vagrant("ssh-config", timeout=_ASK_SECONDS)
+        settings = [line for line in said if line.startswith(("Host ", "  "))]
+        (self._home / "ssh_config").write_text("\n".join([*settings, ""]))
+        self._ways = ways(settings)
+        if missing := sorted(set(self._names) - set(self._ways)):
+            raise LabError("lab-no-way", f"vagrant ssh-config names no {', '.join(missing)}")
+        self._host_keys = {name: self._host_key(name) for name in self._names}
+        lines = [f"{name} {key}\n" for name, key in self._host_keys.items()]
+        (self._home / "known_hosts").write_text("".join(lines))
+
+    def _host_key(self, name: str) -> str:
+        done = self._ssh(name, ("cat", _HOST_KEY), (), "", _LOGIN_SECONDS)
+        if done.returncode:
+            raise LabError("lab-no-host-key", f"{name} has no host key: {done.stderr.strip()}")
+        return " ".join(done.stdout.split()[:2])
+
+    def _boot_id(self, name: str) -> str:
+        return self.run(name, "cat", "/proc/sys/kernel/random/boot_id").stdout
+
+    def _ssh(
+        self, name: str, words: Sequence[str], options: Sequence[str], given: str, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        always = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5")
+        flags = [part for option in (*options, *always) for part in ("-o", option)]
+        argv = ("ssh", "-F", str(self._home / "ssh_config"), *flags, name, shlex.join(words))
+        try:
+            done = subprocess.run(
+                argv, input=given, capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired:
+            what = f"{name}: {words[0]} was not done after {timeout:.0f} s"
+            raise LabError("lab-command-timeout", what) from None
+        if done.returncode == _NO_CONNECTION:
+            raise LabError("machine-off", f"{name} can't be reached: {done.stderr.strip()}")
+        return done
+
+    def _vagrant(self, *words: str, timeout: float) -> list[str]:
+        """Run a command of Vagrant's, telling what it does; returns its lines.
+
+        Raises:
+            LabError: it failed, with its last lines, or took longer.
+        """
+        log, said = self._home / "vagrant.log", list[str]()
+
+        def hear(line: str) -> None:
+            said.append(line)
+            if line.startswith(_TOLD) and _SETTING not in line:
+                self._tell(line.removeprefix(_TOLD))
+
+        argv = ("vagrant", *words)
+        status = follow(argv, log, env=_environment(), tell=hear, timeout=timeout)
+        if status:
+            last = "\n".join(said[-_EVIDENCE_LINES:])
+            raise LabError("vagrant-failed", f"{' '.join(argv)} ended with {status}: {last}")
+        return said
+
+
+def ways(ssh_config: Iterable[str]) -> Ways:
+    """Return the settings of each host of a `vagrant ssh-config`; of several values the first."""
+    found: Ways = {}
+    for line in ssh_config:
+        key, *values = shlex.split(line) or [""]
+        if key == "Host":
+            found[values[0]] = {}
+        elif values and found:
+            list(found.values())[-1].setdefault(key, values[0])
+    return found
+
+
+def _variables(way: Mapping[str, str], host_key: str) -> dict[str, object]:
+    return {
+        "ansible_host": way["HostName"],
+        "ansible_port": int(way["Port"]),
+        "ansible_user": way["User"],
+        "ansible_ssh_private_key_file": way["IdentityFile"],
+        "ansible_become": True,
+        "shipit_host_key": host_key,
+    }
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, but for what would lead Vagrant to another Vagrantfile."""
+    astray = {"VAGRANT_CWD", "VAGRANT_VAGRANTFILE", "SHIPIT_MACHINES"}
+    kept = {name: value for name, value in os.environ.items() if name not in astray}
+    return {**kept, "VAGRANT_CHECKPOINT_DISABLE": "1", "VAGRANT_NO_COLOR": "1"}
+
+
+def _refuse() -> None:
+    missing = [command for command in ("vagrant", "ssh") if shutil.which(command) is None]
+    if not missing:
+        return
+    hint = INSTALL if "vagrant" in missing else "install OpenSSH's client"
+    other = "" if obstacles() else "; or rehearse without it: --provider nspawn"
+    what = f"{' and '.join(missing)} can't be found on the PATH"
+    raise LabError("no-vagrant", what, hint=hint + other)
+
+
+def _up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Machines:
+    return Vagrant.up(names, folder, tell)
+
+
+PROVIDER = Provider(
+    kind="Vagrant",
+    limits="The machines are of one box, and reach neither each other nor what only production "
+    "has: what needs a database, a DNS name or a load balancer has not been rehearsed.",
+    unable=frozenset({Fault.CABLE}),
+    refuse=_refuse,
+    up=_up,
+)

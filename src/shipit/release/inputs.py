@@ -1,0 +1,348 @@
+"""Work out what every host should get, as far as that is known without asking a host.
+
+Everything a person wrote is checked here, all of it at once and before any host is touched.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from shipit import secrets
+from shipit.bundle import select
+from shipit.errors import InputError, Mistake, merged
+from shipit.inventory import model
+from shipit.inventory.ansible_cfg import AnsibleConfig
+from shipit.playbook import reader
+from shipit.release import programs
+from shipit.render import units
+from shipit.render.units import ReleaseNames
+from shipit.secrets import Secret
+from shipit.vault import NONE, Passwords
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from shipit.bundle.select import Sources
+    from shipit.inventory.model import Host
+    from shipit.playbook.reader import Deployment, Draft, EnvFile
+    from shipit.render.units import Values
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says. Times are in seconds."""
+
+    playbook: Path
+    inventory: tuple[Path, ...] = ()
+    config: AnsibleConfig = field(default_factory=AnsibleConfig)
+    passwords: Passwords = NONE
+    beside_playbook: bool = True  # whether variables beside the playbook count
+    limit: str | None = None
+    extra_vars: Mapping[str, object] = field(default_factory=dict)
+    forks: int = 30
+    become_password: Secret | None = None
+    reason: str = ""
+    lock_wait: float = 0.0
+    allow_older: bool = False
+
+
+@dataclass(frozen=True)
+class HostInput:
+    """A host and the app it is about: enough for status, logs and rollback."""
+
+    draft: Draft
+    host: Host
+    deployment: Deployment
+    extra_vars: Mapping[str, object]
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    def filled(self, value: object) -> object:
+        """Return a variable of the host with the templates in it filled in."""
+        return units.value(value, self.host, self.extra_vars)
+
+    def rendered(self, names: ReleaseNames) -> Deployment:
+        """Return the deployment as it reads for this host and a release of that name."""
+        return units.deployment(self.draft, self.host, self.extra_vars, names)
+
+
+@dataclass(frozen=True)
+class ResolvedInput:
+    """What a host should get; which of the wheels depends on what the host says of itself."""
+
+    target: HostInput
+    sources: Sources
+    secrets: Mapping[str, Secret]
+    from_files: Mapping[str, Values] = field(default_factory=dict)  # by service
+
+    def hidden(self) -> Iterator[Secret]:
+        """Yield every value that must not be shown."""
+        yield from self.secrets.values()
+        for values in self.from_files.values():
+            yield from secrets_among(values)
+
+    def names(self, release: str) -> ReleaseNames:
+        root = self.target.deployment.root
+        return ReleaseNames(release, self.sources.app.version, f"{root}/releases/{release}")
+
+
+PLACEHOLDER = ReleaseNames(
+    "0.0.0-00000000", "0.0.0", "/nowhere"
+)  # stands in until a release is known
+
+
+def targets(run: RunOptions, *, must_exist: bool = False) -> list[list[HostInput]]:
+    """Return the hosts of each deployment of the playbook, in order.
+
+    Args:
+        run: what the command line says.
+        must_exist: whether the files that the playbook names have to be there: a deploy needs
+            them, a rollback does not.
+
+    Raises:
+        InputError: with everything that is wrong in the inventory and the playbook.
+    """
+    drafts = reader.read(run.playbook, run.passwords, must_exist=must_exist)
+    known = inventory_of(run)
+    found = collect(lambda draft: _targets_of(draft, known, run), drafts)
+    mistakes = [*roots_that_meet(found), *units_that_meet(found)]
+    if mistakes:
+        raise InputError(*merged(mistakes))
+    return found
+
+
+def inventory_of(run: RunOptions) -> model.Inventory:
+    """Read the inventory as this run means it.
+
+    Raises:
+        InputError: with everything that is wrong in it.
+    """
+    reading = model.Reading(
+        run.passwords,
+        run.playbook.resolve().parent,
+        run.config,
+        beside_playbook=run.beside_playbook,
+    )
+    return model.load(run.inventory, reading)
+
+
+def roots_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
+    """Yield what is wrong where two deployments lie in one root on a host, or in each other's."""
+    for (_, ones), (number, others) in combinations(enumerate(found, 1), 2):
+        by_name = {target.name: target for target in ones}
+        for other in others:
+            one = by_name.get(other.name)
+            if one and _meet(one.deployment.root, other.deployment.root):
+                mine, its = other.deployment, one.deployment
+                what = (
+                    f"the root {mine.root} of {mine.app} (deployment {number}) meets"
+                    f" {its.root} of {its.app} on a host of both: each would remove the other"
+                )
+                key = "root" if "root" in other.draft.values else "app"
+                hint = "give each deployment a `root:` of its own, none inside another"
+                place = other.draft.place((key,))
+                yield Mistake("roots-meet", what, place, hint, (other.name,))
+
+
+def units_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
+    """Yield where services of two deployments have one unit: app a-b's c is app a's b-c."""
+    for (number, ones), (_, others) in combinations(enumerate(found, 1), 2):
+        by_name = {target.name: target for target in ones}
+        for other in others:
+            one = by_name.get(other.name)
+            if one is None or _meet(one.deployment.root, other.deployment.root):
+                continue  # where roots meet, that is told
+            theirs = _units_of(one)
+            for unit, service in _units_of(other).items():
+                if unit in theirs:
+                    what = f"{unit} is the unit of {theirs[unit]} in deployment {number}, too"
+                    place = other.draft.place(("services", service), of_key=True)
+                    yield Mistake("units-meet", what, place, "give one another name", (other.name,))
+
+
+def _units_of(target: HostInput) -> dict[str, str]:
+    """Return the services by the names of their units."""
+    app = target.deployment.app
+    return {f"{app}-{name}.service": name for name in target.deployment.services}
+
+
+def _meet(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
+def _targets_of(draft: Draft, known: model.Inventory, run: RunOptions) -> list[HostInput]:
+    def target(host: Host) -> HostInput:
+        if run.passwords and host.locked:  # the passwords that were given are wrong for it
+            raise InputError(*host.locked)
+        deployment = units.deployment(draft, host, run.extra_vars, PLACEHOLDER)
+        return HostInput(draft, host, deployment, run.extra_vars)
+
+    try:
+        chosen = known.select(draft.hosts, run.limit)
+    except InputError as error:
+        place = draft.place(("hosts",))
+        placed = (replace(each, place=each.place or place) for each in error.mistakes)
+        raise InputError(*placed) from error
+    return collect(target, chosen)
+
+
+def resolve(found: Sequence[HostInput]) -> list[ResolvedInput]:
+    """Return what each host should get: wheels read and hashed, secrets fetched, templates tried.
+
+    Raises:
+        InputError: with everything that is wrong in lock, wheels, templates and secrets.
+    """
+    sources = Memoized(select.load)
+    resolved, dotenv = Memoized(secrets.resolve), Memoized(units.dotenv)
+
+    def secrets_of(target: HostInput) -> dict[str, Secret]:
+        found = target.deployment.secrets.items()
+        place = target.draft.place
+        folder = target.draft.folder
+        fetched = collect(lambda kv: resolved(kv[1], folder, place(("secrets", kv[0]))), found)
+        return dict(zip(target.deployment.secrets, fetched, strict=True))
+
+    def wish(target: HostInput) -> ResolvedInput:
+        wanted, trial = target.deployment, _Trial()
+        own = trial.of(lambda: sources(wanted.wheel, wanted.lock, wanted.wheelhouse))
+        if own:
+            trial.of(lambda: _refuse_unknown_programs(target, own))
+        known = trial.of(lambda: secrets_of(target))
+        from_files = trial.of(lambda: _from_files(target, dotenv)) or {}
+        # Templates are tried also where wheels or secrets are wrong: with names that stand in.
+        unknown = dict.fromkeys(wanted.secrets, Secret(PLACEHOLDER.id))
+        made = ResolvedInput(target, own, known or {}, from_files) if own else None
+        names = made.names(PLACEHOLDER.id) if made else PLACEHOLDER
+        trial.of(lambda: _try_texts(target, unknown if known is None else known, names))
+        return trial.end(made)
+
+    return collect(wish, found)
+
+
+def _from_files(target: HostInput, read: Memoized[dict[str, str | Secret]]) -> dict[str, Values]:
+    """Return what env files give each service: its own win over the app's, later over earlier."""
+    wanted = target.deployment
+
+    def of(service: str) -> Values:
+        made = collect(lambda file: read(file.path, file.public), wanted.env_files_of(service))
+        return {name: value for values in made for name, value in values.items()}
+
+    return dict(zip(wanted.services, collect(of, wanted.services), strict=True))
+
+
+def secrets_among(values: Values) -> Iterator[Secret]:
+    return (value for value in values.values() if isinstance(value, Secret))
+
+
+def env_files(found: Iterable[HostInput]) -> set[EnvFile]:
+    return {
+        file
+        for target in found
+        for service in target.deployment.services
+        for file in target.deployment.env_files_of(service)
+    }
+
+
+def secrets_at_hand(found: Sequence[HostInput], *, run_commands: bool) -> frozenset[Secret]:
+    """Return the secrets that can be had now, so that what a service logs of them can be hidden.
+
+    A look at the logs or a rollback needs none: one that can't be had is left out. A rollback runs
+    no commands for them, which may ask a person or take their time.
+    """
+    references = {
+        (reference, target.draft.folder)
+        for target in found
+        for reference in target.deployment.secrets.values()
+        if run_commands or not str(reference).startswith("command:")
+    }
+    known: set[Secret] = set()
+    for reference, folder in references:
+        with suppress(InputError):
+            known.add(secrets.resolve(reference, folder))
+    for file in env_files(found):
+        with suppress(InputError):
+            known.update(secrets_among(units.dotenv(file.path, file.public)))
+    return frozenset(known)
+
+
+def _try_texts(target: HostInput, resolved: Mapping[str, Secret], names: ReleaseNames) -> None:
+    units.release_texts(target.rendered(names), target.host, resolved, names)
+
+
+def _refuse_unknown_programs(target: HostInput, sources: Sources) -> None:
+    if mistakes := tuple(programs.unknown(target.draft, target.deployment, sources)):
+        raise InputError(*mistakes)
+
+
+class _Trial:
+    """Goes on after a mistake, so that those of what follows are told with it."""
+
+    def __init__(self) -> None:
+        self._mistakes: list[Mistake] = []
+
+    def of(self, make: Callable[[], T]) -> T | None:
+        """Return what is made, or None where something is wrong with it."""
+        try:
+            return make()
+        except InputError as error:
+            self._mistakes += error.mistakes
+            return None
+
+    def end(self, made: T | None) -> T:
+        """Return what was made if nothing was wrong.
+
+        Raises:
+            InputError: with all mistakes.
+        """
+        if self._mistakes or made is None:
+            raise InputError(*self._mistakes)
+        return made
+
+
+def collect(make: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """Return `make` of every item; the mistakes of all of them are told together, each once.
+
+    Raises:
+        InputError: with the mistakes of all items.
+    """
+    made: list[U] = []
+    mistakes: list[Mistake] = []
+    for item in items:
+        try:
+            made.append(make(item))
+        except InputError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise InputError(*merged(mistakes))
+    return made
+
+
+class Memoized(Generic[U]):
+    """Calls a function once for each set of arguments; a mistake is told again, not made again."""
+
+    def __init__(self, make: Callable[..., U]) -> None:
+        self._make = make
+        self._made: dict[tuple[object, ...], U | InputError] = {}
+
+    def __call__(self, *arguments: object) -> U:
+        if arguments not in self._made:
+            self._made[arguments] = self._attempt(arguments)
+        made = self._made[arguments]
+        if isinstance(made, InputError):
+            raise made
+        return made
+
+    def _attempt(self, arguments: tuple[object, ...]) -> U | InputError:
+        try:
+            return self._make(*arguments)
+        except InputError as error:
+            return error

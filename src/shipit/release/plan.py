@@ -1,0 +1,337 @@
+"""Compare what is wanted on a host with what it says of itself, and say what would change. Pure.
+
+`shipit plan` prints exactly this value and `shipit deploy` acts on it: they cannot differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, replace
+from difflib import unified_diff
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
+
+from shipit.agent.protocol import generations
+from shipit.agent.protocol.manifest import OVERLAP, RESTART, lasting
+from shipit.bundle.wheel import is_older
+from shipit.errors import HostError
+from shipit.release.app_servers import gap, unheld
+from shipit.release.server_options import remarks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shipit.agent.protocol.answers import Drift
+    from shipit.agent.protocol.manifest import Manifest
+    from shipit.agent.protocol.messages import Facts
+    from shipit.events import Problem
+
+Kind = Literal["added", "changed", "removed"]
+UNITS, FILES = "units/", "files/"  # where a release keeps its texts
+MIB = 2**20
+_COMMAND = re.compile(r"^ExecStart=(.*)$", re.MULTILINE)
+RESERVE = 64 * MIB  # bytes that a host must keep free, for logs and the next deploy
+
+
+class Action(Enum):
+    """What a deploy does on a host."""
+
+    DEPLOY = "deploy"  # stage the release and switch to it
+    SWITCH = "switch"  # it lies on the host already: prove it whole and switch to it
+    NOTHING = "nothing"  # it runs already
+
+
+@dataclass(frozen=True)
+class PackageChange:
+    """A package of the venv; an empty version means it isn't there."""
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class TextChange:
+    """A unit or file; the diff is unified, and empty where the old text isn't known."""
+
+    path: str
+    kind: Kind
+    diff: str = ""
+
+
+@dataclass(frozen=True)
+class EnvChange:
+    """A variable of a service's environment. Its value is never in a plan."""
+
+    service: str
+    key: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What would change on one host; `problems` would keep it from being staged."""
+
+    host: str
+    action: Action
+    release: str
+    version: str
+    current: str = ""
+    current_version: str = ""
+    packages: tuple[PackageChange, ...] = ()
+    texts: tuple[TextChange, ...] = ()
+    env: tuple[EnvChange, ...] = ()
+    repairs: tuple[Drift, ...] = ()  # what is put right of the same release
+    restarts: tuple[str, ...] = ()
+    handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
+    missing: tuple[str, ...] = ()  # file names of the wheels that would be sent
+    missing_bytes: int = 0
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A release as it should be on one host.
+
+    Attributes:
+        texts: path in the release -> text, for units and files.
+        env: service -> variable -> `keyed` digest of its value.
+    """
+
+    manifest: Manifest
+    texts: Mapping[str, str]
+    env: Mapping[str, Mapping[str, str]]
+
+
+def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
+    """Return what a deploy of `wanted` would do on the host that says `facts` of itself."""
+    new, old = wanted.manifest, _ours(facts)
+    plan = HostPlan(
+        host=host,
+        action=_action(wanted, facts),
+        release=new.id,
+        version=new.version,
+        current=old.id if old else "",
+        current_version=old.version if old else "",
+    )
+    if plan.action is Action.NOTHING:
+        return plan
+    missing = _missing(new, facts)
+    return replace(
+        plan,
+        packages=tuple(_package_changes(old, new)),
+        texts=(*_unit_changes(wanted, facts), *_file_changes(old, new)),
+        env=tuple(_env_changes(facts.env, wanted.env)),
+        repairs=facts.drift if _is_repair(new, facts) else (),
+        restarts=tuple(_begun(wanted, facts, RESTART)),
+        handovers=tuple(_begun(wanted, facts, OVERLAP)),
+        missing=tuple(missing),
+        missing_bytes=sum(missing.values()),
+        notes=(*_notes(new, facts), *_gaps(wanted)),
+    )
+
+
+def _ours(facts: Facts) -> Manifest | None:
+    """Return the release that runs, unless it is what another tool has deployed."""
+    return facts.current if facts.current and facts.current.adopted is None else None
+
+
+def _is_repair(new: Manifest, facts: Facts) -> bool:
+    """Whether the running release has the same contents, in another generation perhaps."""
+    running = next((line.id for line in facts.releases if line.running), "")
+    return generations.contents(running) == generations.contents(new.id)
+
+
+def refuse_if_it_does_not_fit(plan: HostPlan, facts: Facts) -> None:
+    """Refuse what would fill the host's disk on its way in; the host itself looks more closely.
+
+    Raises:
+        HostError: disk-too-small.
+    """
+    if plan.missing_bytes and plan.missing_bytes + RESERVE > facts.free_bytes:
+        raise HostError(
+            "disk-too-small",
+            f"{facts.fullest} has {facts.free_bytes / MIB:.0f} MiB free; more than"
+            f" {(plan.missing_bytes + RESERVE) / MIB:.0f} MiB are needed",
+            host=plan.host,
+            step="hello",
+            hint="make room on the host, or keep fewer releases (keep_releases)",
+        )
+
+
+def refuse_if_older(plan: HostPlan) -> None:
+    """Refuse to replace a release by one of an older version (PEP 440).
+
+    Raises:
+        HostError: older-release.
+    """
+    if is_older(plan.version, than=plan.current_version):
+        raise HostError(
+            "older-release",
+            f"{plan.version} is older than {plan.current_version}, which runs here",
+            host=plan.host,
+            step="hello",
+            hint=f"shipit rollback --to {plan.version} where it was deployed before;"
+            " --allow-older deploys it all the same",
+        )
+
+
+def _action(wanted: Wanted, facts: Facts) -> Action:
+    release = wanted.manifest.id
+    runs = facts.current is not None and facts.current.id == release
+    whole = facts.units == _unit_texts(wanted) and not any(_env_changes(facts.env, wanted.env))
+    if runs and facts.healthy and not facts.stuck and whole and not facts.drift:
+        return Action.NOTHING
+    proven = {line.id for line in facts.releases if line.present and line.outcome == "committed"}
+    return Action.SWITCH if release in proven else Action.DEPLOY
+
+
+def _unit_texts(wanted: Wanted) -> dict[str, str]:
+    return {
+        path.removeprefix(UNITS): text
+        for path, text in wanted.texts.items()
+        if path.startswith(UNITS)
+    }
+
+
+def _missing(manifest: Manifest, facts: Facts) -> dict[str, int]:
+    return {
+        artifact.filename: artifact.size
+        for artifact in manifest.artifacts()
+        if artifact.sha256 not in facts.present
+    }
+
+
+def _package_changes(old: Manifest | None, new: Manifest) -> Iterator[PackageChange]:
+    before = _packages(old) if old else {}
+    after = _packages(new)
+    for name in sorted(before | after):
+        if before.get(name) != after.get(name):
+            yield PackageChange(name, before.get(name, ""), after.get(name, ""))
+
+
+def _packages(manifest: Manifest) -> dict[str, str]:
+    return {a.name: a.version for a in (manifest.app_wheel, *manifest.wheels)}
+
+
+def _unit_changes(wanted: Wanted, facts: Facts) -> Iterator[TextChange]:
+    before = _timeless(facts.units, facts.current.id if facts.current else "")
+    after = _timeless(_unit_texts(wanted), wanted.manifest.id)
+    for name, kind in _kinds(before, after):
+        yield TextChange(UNITS + name, kind, _diff(name, before, after))
+
+
+def _timeless(texts: Mapping[str, str], release: str) -> dict[str, str]:
+    """Return units by names that do not change with each release: `app-web@*.service`."""
+    return {_in_any_release(name, release): text for name, text in texts.items()}
+
+
+def _in_any_release(name: str, release: str) -> str:
+    return name.replace(f"@{release}", "@*")
+
+
+def _diff(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    lines = unified_diff(
+        before.get(name, "").splitlines(),
+        after.get(name, "").splitlines(),
+        name if name in before else "/dev/null",
+        name if name in after else "/dev/null",
+        lineterm="",
+    )
+    return "\n".join(lines)
+
+
+def _file_changes(old: Manifest | None, new: Manifest) -> Iterator[TextChange]:
+    for path, kind in _kinds(_file_digests(old) if old else {}, _file_digests(new)):
+        yield TextChange(path, kind)
+
+
+def _file_digests(manifest: Manifest) -> dict[str, tuple[str, int]]:
+    return {
+        text.name: (text.sha256, text.mode)
+        for text in manifest.texts
+        if text.name.startswith(FILES)
+    }
+
+
+def _env_changes(
+    before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mapping[str, str]]
+) -> Iterator[EnvChange]:
+    for service in sorted({*before, *after}):
+        for key, kind in _kinds(before.get(service, {}), after.get(service, {})):
+            yield EnvChange(service, key, kind)
+
+
+def _kinds(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[tuple[str, Kind]]:
+    """Yield the names whose values differ, in order, with how they differ."""
+    for name in sorted({*before, *after}):
+        if name not in before:
+            yield name, "added"
+        elif name not in after:
+            yield name, "removed"
+        elif before[name] != after[name]:
+            yield name, "changed"
+
+
+def _begun(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]:
+    """Yield the units that will be started anew: processes always, the rest where it changed."""
+    after = _unit_texts(wanted)
+    for unit in wanted.manifest.units:
+        before = lasting(unit.name, facts.units.get(unit.name, ""))
+        changed = unit.watched or before != lasting(unit.name, after[unit.name])
+        if unit.start and changed and unit.handover == handover:
+            yield _in_any_release(unit.name, wanted.manifest.id)
+
+
+def _gaps(wanted: Wanted) -> Iterator[str]:
+    """Say which services cannot be handed over without a lost request, and what happens instead."""
+    texts, units = _unit_texts(wanted), wanted.manifest.units
+    sockets = {unit.service: texts[unit.name] for unit in units if unit.name.endswith(".socket")}
+    said = {}
+    versions = _packages(wanted.manifest)
+    for service, unit in {unit.service: unit for unit in units if unit.watched}.items():
+        found = _COMMAND.search(texts[unit.name])
+        command, overlaps = found.group(1) if found else "", unit.handover == OVERLAP
+        held = service in sockets
+        said[service] = gap(command, has_socket=held, overlaps=overlaps)
+        for text in remarks(command, versions, socket=held, overlap=overlaps):
+            yield f"{service}: {text}"
+    yield from (f"{service}: {text}" for service, text in said.items() if text)
+    unknown = [service for service, text in said.items() if not text and service not in sockets]
+    who = " or ".join(unknown)
+    if who:
+        for port in unheld(wanted.manifest.gate.checks, sockets.values()):
+            yield (
+                f"port {port}, which a health check asks, has no `socket`: if {who} listens there,"
+                " connections are refused while it restarts"
+            )
+
+
+def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
+    if facts.recovered:
+        yield facts.recovered
+    if facts.current and facts.current.gate != new.gate:
+        yield "what a release needs to count as healthy (`health:`) changes"
+    old = _ours(facts)
+    if old and old.user != new.user:
+        yield (
+            f"the services' user changes from {old.user} to {new.user}: their directories and"
+            " shared/ are handed over in the switch (docs/handover.md), and a trial has empty ones"
+        )
+    if facts.current and facts.current.adopted is not None:
+        yield f"first release on this host: a failure leaves `current` at {facts.current.adopted}"
+    elif facts.current is None and not facts.drift:
+        yield "first release on this host: a failure leaves it clean"
+    elif facts.current and facts.current.id == new.id and not facts.healthy:
+        yield (
+            "this release is installed, but it is damaged or not all of its units run: it is put"
+            " right, and they are started again"
+        )
+
+
+def keyed(nonce: str, value: str) -> str:
+    """Return the digest under which controller and host compare a value without telling it."""
+    return hmac.new(bytes.fromhex(nonce), value.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,37 @@
+"""Find the services of a playbook whose program no locked wheel brings. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from shipit.errors import Mistake, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipit.bundle.select import Sources
+    from shipit.playbook.reader import Deployment, Draft
+
+_OF_A_VENV = re.compile(r"python(\d+(\.\d+)?)?")
+
+Loc = tuple[str | int, ...]
+
+
+def unknown(draft: Draft, wanted: Deployment, sources: Sources) -> Iterator[Mistake]:
+    """Yield a mistake for each program that would not be in the release's venv/bin."""
+    brought = sources.programs()
+    for loc, program in _programs(wanted):
+        if "/" in program or program in brought or _OF_A_VENV.fullmatch(program):
+            continue
+        what = f"no locked wheel brings the program {program!r}"
+        hint = nearest(program, sorted(brought)) or "lock the package that has it"
+        hint += "; a program of the host itself needs its absolute path"
+        yield Mistake("unknown-program", what, draft.place(loc), hint)
+
+
+def _programs(wanted: Deployment) -> Iterator[tuple[Loc, str]]:
+    """Yield the programs of services; those of checks and `smoke` may be the host's by name."""
+    for name, service in wanted.services.items():
+        if service.command and service.unit is None:  # a template of one's own may do anything
+            yield ("services", name, "command"), service.command.split(maxsplit=1)[0]

@@ -1,0 +1,317 @@
+"""Write out what a playbook means on one host: its values, units, files and environment.
+
+Promises that every template is filled in strictly (see `templating`), that all mistakes of a host
+are told at once, each with the place where it was written, and that secrets get into the
+environment alone: no template can see them. Rendering touches no host and asks none.
+
+Variables, the later overriding the earlier: those of the inventory, the playbook's `vars`, those of
+the command line (-e). Always there: app, root, user, release.id, release.version, release.path,
+inventory_hostname, group_names; a unit's template has `service` as well.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from shipit.agent.protocol import manifest
+from shipit.errors import InputError, Mistake, Place
+from shipit.playbook import reader
+from shipit.playbook.parsers import RESERVED
+from shipit.render import host_vars, templating, unit_names
+from shipit.render.ansible_filters import without_omitted
+from shipit.render.dotenv_file import read as dotenv
+from shipit.render.env_file import env_file, revealed
+from shipit.render.templating import TemplateFaultError, Variables, page
+from shipit.secrets import Unopened
+from shipit.vault import LOCKED, WAYS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shipit.inventory.model import Host
+    from shipit.playbook.reader import Check, Deployment, Draft, RenderedFile
+    from shipit.render.unit_names import Named
+    from shipit.secrets import Secret
+
+__all__ = [
+    "ReleaseNames",
+    "ReleaseTexts",
+    "Values",
+    "deployment",
+    "dotenv",
+    "env_file",
+    "gate",
+    "page",
+    "release_texts",
+    "revealed",
+    "smoke",
+    "value",
+]
+
+Values = Mapping[str, "str | Secret"]  # of environment variables, by name
+NO_FILES: Mapping[str, Values] = {}
+_UNIT_MODE = 0o644
+_DEFAULTS = {"root": "/opt/{{ app }}", "user": "{{ app }}"}  # as spec has them
+
+
+@dataclass(frozen=True)
+class ReleaseNames:
+    """What templates may know of the release.
+
+    Attributes:
+        path: its directory on the host, absolute.
+    """
+
+    id: str
+    version: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ReleaseTexts:
+    """All texts of a release on one host.
+
+    Attributes:
+        units: in the order they are started: sockets, services, timers.
+        texts: by path in the release: units/<name>, trial/<name> and files/<dest>.
+        modes: of those texts, by the same paths.
+        env: service -> variable -> value.
+    """
+
+    units: tuple[manifest.Unit, ...]
+    texts: Mapping[str, str]
+    modes: Mapping[str, int]
+    env: Mapping[str, Values] = field(repr=False)
+
+
+def deployment(
+    draft: Draft, host: Host, extra_vars: Mapping[str, object], release: ReleaseNames
+) -> Deployment:
+    """Return a deployment as it reads for one host.
+
+    Its `vars` are those of the playbook and of the command line together, not rendered.
+
+    Raises:
+        InputError: with everything that is wrong in it.
+    """
+    _refuse_reserved(extra_vars)
+    own = draft.values.get("vars")
+    variables = {**(own if isinstance(own, dict) else {}), **extra_vars}
+    names = {key: draft.values.get(key, _DEFAULTS.get(key, "")) for key in ("app", "root", "user")}
+    secrets = draft.values.get("secrets")
+    scope = host_vars.scope(
+        host,
+        {**variables, **names, "release": asdict(release)},
+        [str(name) for name in secrets] if isinstance(secrets, dict) else (),
+    )
+    filling = _Filling(draft, host, scope)
+    written = {key: value for key, value in draft.values.items() if key != "vars"}
+    rendered = {key: filling.of(value, (key,)) for key, value in written.items()}
+    if filling.mistakes:
+        raise InputError(*filling.mistakes)
+    return reader.typed(draft, {**rendered, "vars": variables})
+
+
+class _Filling:
+    """Renders the tree of a draft's values and gathers what is wrong in it."""
+
+    def __init__(self, draft: Draft, host: Host, scope: Variables) -> None:
+        self._draft, self._host, self._scope = draft, host, scope
+        self.mistakes: list[Mistake] = []
+
+    def of(self, value: object, loc: tuple[str | int, ...]) -> object:
+        if isinstance(value, dict):
+            filled = {key: self.of(item, (*loc, key)) for key, item in value.items()}
+            return without_omitted(filled)
+        if isinstance(value, list):
+            return [self.of(item, (*loc, index)) for index, item in enumerate(value)]
+        try:
+            found = self._scope.fill(value)
+            if loc[:1] != ("secrets",):
+                templating.refuse_secret(found)
+            return found  # noqa: TRY300 - the check belongs to the filling
+        except TemplateFaultError as fault:
+            told = _told(fault, self._host, self._place(fault, loc))
+            if loc[:1] == ("secrets",) and self._is_locked(fault):
+                return Unopened(told)
+            self.mistakes.append(told)
+            return value
+
+    def _is_locked(self, fault: TemplateFaultError) -> bool:
+        """Whether a value may lie in a vault that no password opens; a rollback needs none."""
+        may_be_there = fault.code == "template-undefined" and bool(self._host.locked)
+        return fault.code in LOCKED or may_be_there
+
+    def _place(self, fault: TemplateFaultError, loc: tuple[str | int, ...]) -> Place:
+        """Return where the template is: the playbook's variable that is at fault, or the value."""
+        own = self._draft.values.get("vars")
+        in_playbook = isinstance(own, dict) and fault.variable in own
+        return self._draft.place(("vars", fault.variable) if in_playbook else loc)
+
+
+def _told(fault: TemplateFaultError, host: Host, place: Place | None) -> Mistake:
+    found = templating.mistake(fault, place)
+    if fault.code == "template-undefined" and host.locked:
+        files = ", ".join(str(mistake.place) for mistake in host.locked)
+        found = replace(found, hint=f"{found.hint}; it may be in {files}: {WAYS}")
+    return replace(found, hosts=(host.name,))
+
+
+def value(written: object, host: Host, extra_vars: Mapping[str, object]) -> object:
+    """Return one of a host's own variables with the templates in it filled in.
+
+    Raises:
+        InputError: a template in it can't be filled.
+    """
+    try:
+        return host_vars.scope(host, extra_vars).fill(written)
+    except TemplateFaultError as fault:
+        raise InputError(_told(fault, host, None)) from fault
+
+
+def _refuse_reserved(extra_vars: Mapping[str, object]) -> None:
+    taken = sorted(set(extra_vars) & set(RESERVED))
+    if taken:
+        what = f"-e can't set {', '.join(taken)}: it has a meaning of its own in templates"
+        raise InputError(Mistake("extra-vars", what, hint="give the variable another name"))
+
+
+# --- texts -------------------------------------------------------------------------------------
+
+
+def release_texts(
+    deployment: Deployment,
+    host: Host,
+    secrets: Mapping[str, Secret],
+    release: ReleaseNames,
+    from_files: Mapping[str, Values] = NO_FILES,
+) -> ReleaseTexts:
+    """Return the units, files and environment of a release.
+
+    Args:
+        deployment: as rendered for this host and release.
+        host: whose variables templates may use.
+        secrets: by the names that they have in the deployment's `secrets`.
+        release: the same names that the deployment was rendered with.
+        from_files: what the env files give each service.
+
+    Raises:
+        InputError: with everything that is wrong in templates, files and environment.
+    """
+    names = {"app": deployment.app, "root": deployment.root, "user": deployment.user}
+    values = {**deployment.vars, **names, "release": asdict(release)}
+    scope = host_vars.scope(host, values, tuple(deployment.secrets))
+    writer = _Writer(host, scope)
+    for service in unit_names.named(deployment, release.id):
+        writer.units(service, release.path)
+    for file in deployment.files:
+        writer.file(file)
+    env = {
+        name: {**from_files.get(name, {}), **_env(deployment, name, secrets)}
+        for name in deployment.services
+    }
+    for values in env.values():
+        writer.gather_env(values)
+    if writer.mistakes:
+        raise InputError(*dict.fromkeys(writer.mistakes))
+    modes = dict.fromkeys(writer.texts, _UNIT_MODE)
+    modes |= {f"files/{file.dest}": file.mode for file in deployment.files}
+    return ReleaseTexts(unit_names.units(deployment, release.id), writer.texts, modes, env)
+
+
+class _Writer:
+    """Renders templates to texts and gathers what is wrong in them."""
+
+    def __init__(self, host: Host, scope: Variables) -> None:
+        self._host, self._scope = host, scope
+        self._own = templating.own_templates()
+        self.texts: dict[str, str] = {}
+        self.mistakes: list[Mistake] = []
+
+    def units(self, of: Named, release_path: str) -> None:
+        template = of.service.unit or self._own / "service.j2"
+        for unit in of.units:
+            about = unit_names.about(of, unit, of.socket, release_path)
+            self._write(f"units/{unit}", template, {"service": about})
+        about = unit_names.about(of, of.units[0], of.socket, release_path)
+        for kind, name in (("socket", of.socket), ("timer", of.timer)):
+            if about[kind]:
+                self._write(f"units/{name}", self._own / f"{kind}.j2", {"service": about})
+        if of.trial:
+            about = unit_names.about_trial(of, release_path)
+            self._write(f"trial/{of.trial}", template, {"service": about})
+            self._shares(of, template, str(about["socket_unit"]))
+
+    def _shares(self, of: Named, template: Path, socket: str) -> None:
+        """Find out whether a unit of one's own takes the socket that it is given."""
+        text = self.texts.get(f"trial/{of.trial}", f"Sockets={socket}")
+        if f"Sockets={socket}" not in text.split():
+            what = f"services.{of.name} overlaps, but its unit does not share the socket"
+            hint = (
+                "write Sockets={{ service.socket_unit }} and NonBlocking=yes into its [Service],"
+                " or handover: restart into the playbook"
+            )
+            self.mistakes.append(Mistake("unit-shares-no-socket", what, Place(str(template)), hint))
+
+    def file(self, file: RenderedFile) -> None:
+        if file.src.suffix == ".j2":
+            self._write(f"files/{file.dest}", file.src, {})
+            return
+        try:
+            self.texts[f"files/{file.dest}"] = file.src.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            what = f"the file cannot be used: {reason}"
+            self.mistakes.append(Mistake("file-unreadable", what, Place(str(file.src))))
+
+    def gather_env(self, values: Values) -> None:
+        """Find out early whether systemd can hold these variables."""
+        try:
+            env_file(values)
+        except InputError as error:
+            self.mistakes += error.mistakes
+
+    def _write(self, path: str, template: Path, extra: Mapping[str, object]) -> None:
+        try:
+            self.texts[path] = self._scope.fill_file(template, extra)
+        except TemplateFaultError as fault:
+            self.mistakes.append(_told(fault, self._host, None))
+
+
+def _env(deployment: Deployment, service: str, secrets: Mapping[str, Secret]) -> Values:
+    own = deployment.services[service].env
+    return {**deployment.env, **{key: secrets[key] for key in deployment.secrets}, **own}
+
+
+# --- the gate ----------------------------------------------------------------------------------
+
+
+def gate(deployment: Deployment) -> manifest.Gate:
+    """Return when a release counts as healthy, in the words that the agent takes.
+
+    A check of the kind `unit` is not among them: the agent watches every long-running unit anyway.
+    """
+    health = deployment.health
+    checks = tuple(_check(check) for check in health.checks if check.kind != "unit")
+    return manifest.Gate(checks, health.interval, health.deadline, health.min_healthy, health.bake)
+
+
+def _check(check: Check) -> manifest.Check:
+    fields = check.json_fields
+    return manifest.Check(
+        kind=check.kind,
+        target=str(getattr(check, check.kind)),
+        status=check.status,
+        json=dict(fields) if fields else None,
+        body=check.body,
+        timeout=check.timeout,
+        headers=check.sent or None,
+    )
+
+
+def smoke(deployment: Deployment) -> tuple[str, ...]:
+    """Return the words of the smoke command; none where there is none."""
+    return tuple(shlex.split(deployment.smoke))

@@ -1,0 +1,1 @@
+"""Drive a fleet: connect, stage, switch batch by batch, commit or roll back."""

@@ -1,0 +1,155 @@
+"""Hold a session with every host of a run, opened side by side and always closed."""
+
+from __future__ import annotations
+
+import resource
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from shipit.errors import HostError, ShipitError, Unreachable
+from shipit.events import HostFailed, Noted, SecretsKnown, StepBegan, StepEnded
+from shipit.rollout.host_session import HostSession
+from shipit.rollout.phase import Phase, Transition, bug_of, problem_of
+from shipit.secrets import Mask
+from shipit.transport import agent_zip, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
+
+    from shipit.events import Emit
+    from shipit.release.inputs import HostInput, RunOptions
+    from shipit.secrets import Secret
+    from shipit.transport.agent_zip import AgentZip
+    from shipit.transport.connect import Endpoint, Link, Network
+
+DESCRIPTORS = 8192  # for hundreds of hosts: three for each, and up to 18 more while wheels are sent
+T = TypeVar("T")
+
+
+@dataclass
+class Connections:
+    """The sessions of a run, and what has become of the hosts without one."""
+
+    executor: Executor
+    emit: Emit
+    sessions: dict[str, HostSession] = field(default_factory=dict)
+    lost: dict[str, Transition] = field(default_factory=dict)
+
+    def each(self, act: Callable[[str, HostSession], T]) -> dict[str, T]:
+        """Return what `act` makes of each session, side by side; whoever fails is lost."""
+        futures = {
+            name: self.executor.submit(act, name, session)
+            for name, session in self.sessions.items()
+        }
+        answers: dict[str, T] = {}
+        for name, future in futures.items():
+            with self.holding(name):
+                answers[name] = future.result()
+        return answers
+
+    @contextmanager
+    def holding(self, name: str, running: str = "") -> Iterator[None]:
+        """Make what goes wrong over one host's answer that host's failure, and no other's.
+
+        Raises:
+            InputError: something a person wrote is wrong.
+        """
+        try:
+            yield
+        except HostError as error:
+            self.lose(name, error, running)
+        except ShipitError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge of a host
+            self.lose(name, bug_of(error, name), running)
+
+    def lose(self, name: str, error: HostError, running: str = "") -> None:
+        """Note why a host takes no further part, and what it runs if that is known; tell it."""
+        phase = Phase.UNREACHABLE if isinstance(error, Unreachable) else Phase.UNTOUCHED
+        self.lost[name] = Transition(phase, running, problem_of(error, name))
+        self.sessions.pop(name, None)
+        self.emit(HostFailed(problem_of(error, name)))
+
+
+@contextmanager
+def connect_all(targets: Sequence[HostInput], run: RunOptions, emit: Emit) -> Iterator[Connections]:
+    """Open a session with every host; those that can't be reached are in `Crew.lost`."""
+    _allow_descriptors()
+    for text in dict.fromkeys(text for target in targets for text in _notes(target)):
+        emit(Noted(text))
+    endpoints = {target.name: _endpoint(target, run) for target in targets}
+    emit(SecretsKnown(Mask(_passwords(endpoints.values()))))
+    agent = agent_zip.build()
+    with ExitStack() as stack:
+        executor = stack.enter_context(_executor(run.forks))
+        made = Connections(executor, emit)
+        network = stack.enter_context(connect.Network(note=lambda text: emit(Noted(text))))
+        opened = {
+            name: executor.submit(_open, endpoint, agent, network, emit)
+            for name, endpoint in endpoints.items()
+        }
+        for name, future in opened.items():
+            with made.holding(name):
+                link, session = future.result()
+                stack.callback(link.close)
+                made.sessions[name] = stack.enter_context(session)
+        yield made
+
+
+def _notes(target: HostInput) -> Iterator[str]:
+    """Give what an operator should know of how a host's variables were read."""
+    yield from target.host.notes
+    for mistake in target.host.locked:
+        yield f"{mistake.place}: left out: {mistake.what}; {mistake.hint}"
+
+
+def _allow_descriptors() -> None:
+    """Let this process open as many files as it may: each host needs some, bulk data more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):  # macOS may have a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+@contextmanager
+def _executor(forks: int) -> Iterator[Executor]:
+    executor = ThreadPoolExecutor(forks, thread_name_prefix="host")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _endpoint(target: HostInput, run: RunOptions) -> Endpoint:
+    return connect.endpoint(target.host, become_password=run.become_password, render=target.filled)
+
+
+def _passwords(endpoints: Iterable[Endpoint]) -> list[Secret]:
+    return [
+        secret
+        for endpoint in endpoints
+        for secret in (endpoint.password, endpoint.become_password)
+        if secret
+    ]
+
+
+def _open(
+    endpoint: Endpoint, agent: AgentZip, network: Network, emit: Emit
+) -> tuple[Link, HostSession]:
+    """Connect to a host, start its agent, and return the session and what it runs over."""
+    emit(StepBegan(endpoint.name, "connect"))
+    began = time.monotonic()
+    link = connect.connect(endpoint, agent, network)
+    try:
+        wire = link.open()
+    except BaseException:
+        link.close()
+        raise
+    emit(StepEnded(endpoint.name, "connect", time.monotonic() - began, ok=True))
+    return link, HostSession(endpoint.name, wire, partial(connect.ship, link, wire), emit)

@@ -1,0 +1,301 @@
+"""Drive a fleet: stage every host, then switch batch by batch, then commit all or bring all back.
+
+`decide` is the whole strategy and is pure; `drive` carries its steps out on an executor. What a
+step does on one host is the session's business. Canaries, pauses and run-once hooks belong into
+`decide`, as further steps.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import Executor, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, assert_never
+
+from shipit.errors import HostError, Unreachable
+from shipit.events import BatchBegan, Emit, HostEnded, HostFailed, HostResult, Outcome, Problem
+from shipit.rollout.phase import HostControl, Phase, Transition, bug_of, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+LOOK = 0.2  # seconds in which a Ctrl-C is heard
+ULIMIT = "is every wheel still there? for many hosts: ulimit -n 8192"
+CALLS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a rollout proceeds.
+
+    Attributes:
+        batches: sizes of the batches, each a number of hosts or a percentage ("25%") of the fleet;
+            the last one repeats, as Ansible's `serial` does.
+        max_fail_percentage: the rollout stops when *more* than this share of the fleet has failed;
+            unreachable hosts are counted apart, against the same share.
+    """
+
+    batches: tuple[int | str, ...] = ("100%",)
+    max_fail_percentage: float = 0.0
+
+
+@dataclass(frozen=True)
+class StageHosts:
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SwitchHosts:
+    hosts: tuple[str, ...]
+    number: int
+    of: int
+
+
+@dataclass(frozen=True)
+class CommitHosts:
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """Unstage what was only staged, and bring back what was switched."""
+
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finish:
+    hosts: tuple[str, ...] = ()
+
+
+Step = StageHosts | SwitchHosts | CommitHosts | RollBack | Finish
+
+
+def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -> Step:
+    """Return what to do next; `phases` is in the inventory's order, `stop` means a person said so.
+
+    Promises: no host is switched before every host is staged; hosts are committed only when the
+    whole fleet is through its gate; a spent failure budget brings back every switched host.
+    """
+    here = {phase: tuple(h for h, p in phases.items() if p is phase) for phase in Phase}
+    ready, staged, healthy = here[Phase.READY], here[Phase.STAGED], here[Phase.HEALTHY]
+    if stop or _is_spent(phases, policy):
+        return RollBack(staged + healthy) if staged or healthy else Finish()
+    if ready:
+        return StageHosts(ready)
+    if staged:
+        return _next_batch(phases, policy)
+    if healthy:
+        return CommitHosts(healthy)
+    return Finish()
+
+
+def _is_spent(phases: Mapping[str, Phase], policy: Policy) -> bool:
+    """Whether more hosts have failed than the policy bears, over the whole fleet."""
+    failed = sum(phase.has_failed for phase in phases.values())
+    unreachable = sum(phase is Phase.UNREACHABLE for phase in phases.values())
+    return max(failed, unreachable) * 100 > policy.max_fail_percentage * len(phases)
+
+
+def _next_batch(phases: Mapping[str, Phase], policy: Policy) -> SwitchHosts:
+    """Return the first batch that still has staged hosts."""
+    batches = cut([h for h, p in phases.items() if p is not Phase.UNCHANGED], policy.batches)
+    for number, batch in enumerate(batches, start=1):
+        staged = tuple(host for host in batch if phases[host] is Phase.STAGED)
+        if staged:
+            return SwitchHosts(staged, number, len(batches))
+    raise AssertionError("no batch holds a staged host")
+
+
+def cut(hosts: Sequence[str], sizes: Sequence[int | str]) -> list[tuple[str, ...]]:
+    """Cut hosts into batches of these sizes; the last size repeats.
+
+    A percentage is of all hosts, rounded down as Ansible does, but at least one host.
+    """
+    batches, rest, numbers = [], tuple(hosts), [_size(size, len(hosts)) for size in sizes]
+    while rest:
+        size = numbers.pop(0) if len(numbers) > 1 else numbers[0]
+        batches.append(rest[:size])
+        rest = rest[size:]
+    return batches
+
+
+def _size(size: int | str, total: int) -> int:
+    if isinstance(size, str):
+        return max(1, int(float(size.rstrip("%")) / 100 * total))
+    return size if size > 0 else max(1, total)
+
+
+# --- carrying it out ---------------------------------------------------------------------------
+
+
+@dataclass
+class Fleet:
+    """The hosts of a run and what has become of each."""
+
+    hosts: Mapping[str, HostControl]
+    states: dict[str, Transition] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def phases(self) -> dict[str, Phase]:
+        return {name: moved.phase for name, moved in self.states.items()}
+
+    def results(self) -> dict[str, HostResult]:
+        return {
+            name: HostResult(moved.phase.outcome, moved.release, moved.problem)
+            for name, moved in self.states.items()
+        }
+
+
+def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
+    """Carry out `decide`'s steps until it says Finish; `fleet.states` holds what became of whom.
+
+    A first Ctrl-C makes the running step end soon and brings every host back, unless they commit;
+    a second one leaves the hosts to themselves: their leases run out and they go back alone.
+    """
+    began = time.monotonic()
+    step: Step = Finish()
+    try:
+        with _first_ctrl_c_noted(fleet):
+            while not isinstance(step := _next(fleet, policy), Finish):
+                if isinstance(step, SwitchHosts):
+                    emit(BatchBegan(step.number, step.of, step.hosts))
+                _carry_out(step, fleet, policy, executor, emit)
+    except KeyboardInterrupt:
+        fleet.interrupted = True
+        _leave(fleet, step)
+    for name, moved in fleet.states.items():
+        emit(HostEnded(name, moved.phase.outcome, moved.release, time.monotonic() - began))
+
+
+def _next(fleet: Fleet, policy: Policy) -> Step:
+    return decide(fleet.phases, policy, stop=fleet.interrupted)
+
+
+@contextmanager
+def _first_ctrl_c_noted(fleet: Fleet) -> Iterator[None]:
+    """Have a first Ctrl-C (or a SIGTERM that is to do the same) noted, and a second one raised.
+
+    An exception could strike at any line, such as between a host's start and our knowing of it.
+    """
+
+    def hear(*_: object) -> None:
+        if fleet.interrupted:
+            raise KeyboardInterrupt
+        fleet.interrupted = True
+
+    usual = signal.default_int_handler
+    at_main = threading.current_thread() is threading.main_thread()
+    numbers = [n for n in CALLS if at_main and signal.getsignal(n) is usual]
+    for number in numbers:
+        signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, usual)
+
+
+def _carry_out(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
+    """Let every host of the step act, side by side, until they have or are called off.
+
+    Raises:
+        KeyboardInterrupt: hosts may still be at work.
+    """
+    working = {executor.submit(_guarded, step, fleet.hosts[name]): name for name in step.hosts}
+    # Commits are not called off: what some hosts have done for good, all are to do.
+    goes_on = not isinstance(step, CommitHosts) and not (
+        isinstance(step, RollBack) and fleet.interrupted
+    )
+    while working:
+        for future in wait(working, timeout=LOOK, return_when="FIRST_COMPLETED").done:
+            _note(working[future], future, fleet, emit)
+            del working[future]
+        if goes_on and (fleet.interrupted or _is_lost(step, fleet.phases, policy)):
+            goes_on = False
+            _call_off(working, fleet)
+
+
+def _is_lost(step: Step, phases: Mapping[str, Phase], policy: Policy) -> bool:
+    """Whether who still switches is called back now, instead of after a deadline of its own."""
+    return isinstance(step, SwitchHosts) and _is_spent(phases, policy)
+
+
+def _call_off(working: dict[Future[Transition], str], fleet: Fleet) -> None:
+    """Make the acts under way end soon, and keep those from beginning that have not."""
+    for future, name in list(working.items()):
+        if future.cancel():
+            del working[future]
+        elif not future.done():
+            fleet.hosts[name].interrupt()
+
+
+def _act(step: Step, host: HostControl) -> Callable[[], Transition]:
+    """Return what a step means for one host."""
+    match step:
+        case StageHosts():
+            return host.stage
+        case SwitchHosts():
+            return host.switch
+        case CommitHosts():
+            return host.commit
+        case RollBack():
+            return host.go_back
+        case Finish():
+            raise AssertionError("nothing is left to do")
+        case _:
+            assert_never(step)
+
+
+def _guarded(step: Step, host: HostControl) -> Transition:
+    """Turn a host's error into its phase: an act that raises had not switched the host."""
+    name = host.name
+    try:
+        return _act(step, host)()
+    except Unreachable as error:
+        return Transition(Phase.UNREACHABLE, problem=problem_of(error, name))
+    except HostError as error:
+        return Transition(Phase.UNTOUCHED, problem=problem_of(error, name))
+    except OSError as error:  # of this machine: a wheel that is gone, too many open files
+        what = f"on this machine: {error.strerror or error}"
+        return Transition(
+            Phase.UNTOUCHED, problem=Problem(name, "controller-error", what, hint=ULIMIT)
+        )
+    except Exception as error:  # noqa: BLE001 - the edge of a host: its answer fails no other's
+        phase = Phase.UNTOUCHED if isinstance(step, StageHosts) else Phase.UNKNOWN
+        return Transition(phase, problem=problem_of(bug_of(error, name), name))
+
+
+def _note(name: str, future: Future[Transition], fleet: Fleet, emit: Emit) -> None:
+    moved, before = future.result(), fleet.states[name]
+    fleet.states[name] = replace(
+        moved,
+        release=moved.release or before.release,
+        problem=moved.problem or before.problem,
+    )
+    if moved.problem and moved.problem != before.problem:
+        emit(HostFailed(moved.problem))
+
+
+def _leave(fleet: Fleet, step: Step) -> None:
+    """Give up after a second Ctrl-C: what was switched is the host's own business now."""
+    switching = step.hosts if isinstance(step, SwitchHosts) else ()
+    for name, moved in fleet.states.items():
+        if moved.phase is Phase.HEALTHY or (moved.phase is Phase.STAGED and name in switching):
+            fleet.states[name] = replace(moved, phase=Phase.UNKNOWN)
+
+
+def exit_status(results: Mapping[str, HostResult], *, interrupted: bool = False) -> int:
+    """Return the exit status of a run, by the contract in docs/cli.md."""
+    outcomes = {result.outcome for result in results.values()}
+    if interrupted:
+        return 130
+    if all(outcome.is_wanted for outcome in outcomes):
+        return 0
+    if any(outcome.needs_a_person for outcome in outcomes) or Outcome.DEPLOYED in outcomes:
+        return 5
+    return 4 if Outcome.RETURNED in outcomes else 3

@@ -1,0 +1,90 @@
+"""Where a host is in a rollout, and what an act on it has made of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from traceback import format_exception
+from typing import TYPE_CHECKING, Protocol
+
+from shipit.errors import HostError
+from shipit.events import Outcome, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Phase(Enum):
+    """Where a host is in the rollout."""
+
+    READY = "ready"  # nothing done yet
+    STAGED = "staged"
+    HEALTHY = "healthy"  # switched, gate passed, not committed
+    COMMITTED = "committed"
+    UNCHANGED = "unchanged"
+    UNTOUCHED = "untouched"  # refused, failed or given up before the switch
+    UNREACHABLE = "unreachable"
+    RETURNED = "returned"
+    UNKNOWN = "unknown"
+    STUCK = "stuck"
+
+    @property
+    def has_failed(self) -> bool:
+        """Counts against the failure budget; unreachable hosts are counted apart."""
+        return self in (Phase.UNTOUCHED, Phase.RETURNED, Phase.UNKNOWN, Phase.STUCK)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What a person is told of a host that ended in this phase."""
+        return OUTCOMES[self]
+
+
+OUTCOMES: Mapping[Phase, Outcome] = {
+    Phase.READY: Outcome.UNTOUCHED,
+    Phase.STAGED: Outcome.UNTOUCHED,
+    Phase.HEALTHY: Outcome.UNKNOWN,
+    Phase.COMMITTED: Outcome.DEPLOYED,
+    Phase.UNCHANGED: Outcome.UNCHANGED,
+    Phase.UNTOUCHED: Outcome.UNTOUCHED,
+    Phase.UNREACHABLE: Outcome.UNREACHABLE,
+    Phase.RETURNED: Outcome.RETURNED,
+    Phase.UNKNOWN: Outcome.UNKNOWN,
+    Phase.STUCK: Outcome.STUCK,
+}
+
+
+@dataclass(frozen=True)
+class Transition:
+    """What became of a host in a step."""
+
+    phase: Phase
+    release: str = ""
+    problem: Problem | None = None
+
+
+class HostControl(Protocol):
+    """One host's part in a rollout; raises HostError. `assignment.Assignment` is the real one."""
+
+    @property
+    def name(self) -> str: ...
+    def stage(self) -> Transition: ...
+    def switch(self) -> Transition: ...
+    def commit(self) -> Transition: ...
+    def go_back(self) -> Transition: ...
+    def interrupt(self) -> None:
+        """Make a step under way end soon: called from another thread, at most once a step."""
+
+
+def problem_of(error: HostError, host: str) -> Problem:
+    return Problem(host, error.code, error.what, error.step, error.hint, error.evidence)
+
+
+def bug_of(error: Exception, host: str) -> HostError:
+    """Return a bug of ours that one host's answer has brought out, as that host's failure."""
+    return HostError(
+        "controller-bug",
+        f"shipit failed over what this host said: {error!r}",
+        host=host,
+        hint="this is a bug of shipit: report it with the lines above",
+        evidence="".join(format_exception(error)),
+    )

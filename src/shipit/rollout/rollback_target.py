@@ -1,0 +1,202 @@
+"""Decide which release a rollback goes to: one for all of its hosts. Pure.
+
+Ids may differ between hosts where units are rendered for each. So two releases of two hosts are the
+same if they have the same id (in any generation), were committed by the same transaction (a deploy
+or rollback has one on all of its hosts), or else are of the same version with the same wheels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipit.agent.protocol import generations
+from shipit.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from shipit.agent.protocol.answers import ReleaseLine
+    from shipit.agent.protocol.messages import Facts
+
+Name = tuple[str, ...]  # a kind of name, and what it is
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Where a rollback of one host may lead.
+
+    Attributes:
+        way_back: the running release, then those before it, the latest first.
+        proven: all that lie on the host and have proven themselves, the newest last.
+    """
+
+    way_back: tuple[ReleaseLine, ...]
+    proven: tuple[ReleaseLine, ...]
+
+    def places(self) -> dict[Name, int]:
+        """Return how far back each name lies; 0 is the running release. Ambiguous ones are not."""
+        found: dict[Name, set[int]] = {}
+        for place, line in enumerate(self.way_back):
+            for name in names(line):
+                found.setdefault(name, set()).add(place)
+        return {name: min(places) for name, places in found.items() if len(places) == 1}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The release that each host goes to, or why it can't."""
+
+    goals: Mapping[str, ReleaseLine]
+    refused: Mapping[str, HostError]
+    note: str = ""  # what a person should know of it
+
+    def of(self, host: str) -> ReleaseLine:
+        """Return what a host goes to.
+
+        Raises:
+            HostError: no-rollback-target, no-common-release or ambiguous-release.
+        """
+        if host in self.refused:
+            raise self.refused[host]
+        return self.goals[host]
+
+
+def names(line: ReleaseLine) -> Iterator[Name]:
+    """Yield what a release is known by, also on other hosts, the surest first."""
+    yield "id", generations.contents(line.id)
+    yield from (("txn", txn) for txn in line.commits)
+    if line.bundle:
+        yield "wheels", line.version, line.bundle
+
+
+def candidates(facts: Facts) -> Candidates:
+    """Return where a rollback of the host that says `facts` of itself may lead."""
+    by_id = {line.id: line for line in facts.releases}
+    running = [line for line in facts.releases if line.running]
+    before = [by_id[release] for release in reversed(facts.behind) if release in by_id]
+    proven = [line for line in facts.releases if line.present and line.outcome == "committed"]
+    whole = generations.last_of_each(line.id for line in proven)
+    return Candidates(
+        (running[-1], *before) if running else (), tuple(by_id[release] for release in whole)
+    )
+
+
+def choose(fleet: Mapping[str, Candidates], to: str | None) -> Choice:
+    """Return what each host goes to: the release or version `to`, or the last one in common."""
+    return _last_in_common(fleet) if to is None else _named(fleet, to)
+
+
+# --- the last one that all had in common -------------------------------------------------------
+
+
+def _last_in_common(fleet: Mapping[str, Candidates]) -> Choice:
+    """Choose the release that is the least far back on every host, and not what all run now.
+
+    Where there is none, but most hosts have one in common, only the odd ones are refused, so that
+    they are named: no host goes anywhere then, as a rollback is for all or none.
+    """
+    places = {host: each.places() for host, each in fleet.items()}
+    together = _most(places)
+    found = _least_far_back([places[host] for host in together])
+    goals = {host: fleet[host].way_back[places[host][found]] for host in together} if found else {}
+    refused = {host: _without_common(host, fleet[host]) for host in fleet if host not in goals}
+    refused.update((host, _gone(host, line)) for host, line in goals.items() if not line.present)
+    steps = {places[host][found] for host in goals if found}
+    return Choice(goals, refused, _note(goals) if steps - {1} else "")
+
+
+def _most(places: Mapping[str, Mapping[Name, int]]) -> tuple[str, ...]:
+    """Return the hosts that have a release in common, an earlier one to some: more than half."""
+    hosts_of: dict[Name, list[str]] = {}
+    for host, each in places.items():
+        for name in each:
+            hosts_of.setdefault(name, []).append(host)
+    groups = {
+        tuple(hosts)
+        for name, hosts in hosts_of.items()
+        if 2 * len(hosts) > len(places) and any(places[host][name] for host in hosts)
+    }
+    widest = max(map(len, groups), default=0)
+    largest = [group for group in groups if len(group) == widest]
+    return largest[0] if len(largest) == 1 else ()
+
+
+def _least_far_back(hosts: Sequence[Mapping[Name, int]]) -> Name | None:
+    shared = [name for name in (hosts[0] if hosts else ()) if all(name in each for each in hosts)]
+    earlier = [name for name in shared if any(each[name] for each in hosts)]
+    nearest = [min((each[name] for name in earlier), default=0) for each in hosts]
+    return next((name for name in earlier if [each[name] for each in hosts] == nearest), None)
+
+
+def _note(goals: Mapping[str, ReleaseLine]) -> str:
+    version = next(iter(goals.values())).version
+    return f"{version} is the last release that all hosts had in common: all of them go to it"
+
+
+def _without_common(host: str, own: Candidates) -> HostError:
+    if len(own.way_back) <= 1:
+        return _no_target(host, "no earlier release that has proven itself on this host", own)
+    what = f"the hosts have no last release in common; here are {_listed(own.proven)}"
+    hint = "name one that all have: --to RELEASE; or roll back some hosts alone: --limit"
+    return HostError("no-common-release", what, host=host, hint=hint)
+
+
+def _gone(host: str, line: ReleaseLine) -> HostError:
+    what = f"{line.id}, which the hosts go back to, is not on this host any more"
+    hint = "deploy it again, or name another one that all have: --to RELEASE"
+    return HostError("no-rollback-target", what, host=host, hint=hint)
+
+
+# --- the one that was named --------------------------------------------------------------------
+
+
+def _named(fleet: Mapping[str, Candidates], to: str) -> Choice:
+    """Choose the release of that id, or what is the same on another host, or of that version."""
+    wanted = generations.contents(to)
+    lines = (line for each in fleet.values() for line in each.proven)
+    alike = [line for line in lines if generations.contents(line.id) == wanted]
+    goals: dict[str, ReleaseLine] = {}
+    refused: dict[str, HostError] = {}
+    for host, each in fleet.items():
+        found = _matching(each.proven, to, alike)
+        if len(found) == 1:
+            goals[host] = found[0]
+        elif found:
+            refused[host] = _ambiguous(host, to, found)
+        else:
+            what = f"no proven release {to} on this host"
+            refused[host] = _no_target(host, what, each)
+    return Choice(goals, refused)
+
+
+def _matching(
+    proven: Sequence[ReleaseLine], to: str, alike: Iterable[ReleaseLine]
+) -> list[ReleaseLine]:
+    wanted = {name for line in alike for name in names(line)}
+    for kind in ("id", "txn", "wheels"):
+        sure = {name for name in wanted if name[0] == kind}
+        if found := [line for line in proven if sure & set(names(line))]:
+            return found
+    return [line for line in proven if line.version == to]
+
+
+def _ambiguous(host: str, to: str, found: Sequence[ReleaseLine]) -> HostError:
+    what = f"{to} may mean any of {len(found)} releases here: {_listed(found)}"
+    hint = f"name one by its id: --to {[line.id for line in found if not line.running][-1]}"
+    return HostError("ambiguous-release", what, host=host, hint=hint)
+
+
+def _no_target(host: str, what: str, own: Candidates) -> HostError:
+    there = [line for line in own.proven if not line.running]
+    hint = f"to go back to: {_listed(there)}"
+    return HostError("no-rollback-target", what, host=host, hint=hint)
+
+
+def _listed(lines: Sequence[ReleaseLine]) -> str:
+    return ", ".join(map(_told, lines)) or "none"
+
+
+def _told(line: ReleaseLine) -> str:
+    when = f"of {line.at}" if line.at else ""
+    return " ".join(filter(None, [line.id, when, "(runs now)" if line.running else ""]))

@@ -1,0 +1,181 @@
+"""Keep what nobody may see: fetch secrets by reference, and mask them in whatever is shown.
+
+Promises that a `Secret` prints as *** however it is printed, and that `Mask` hides its value in
+texts (see `agent.masking` for the forms in which it is found).
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from shipit.agent.protocol import redaction
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+KINDS = ("env", "file", "command")
+COMMAND_TIMEOUT = 30.0  # seconds
+_FORMS = "env:NAME, file:PATH or command:ARGV"
+
+
+class Secret:
+    """A text that prints as ***; `reveal` is the one way to it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({redaction.MASK})"
+
+    def __str__(self) -> str:
+        return redaction.MASK
+
+    def __format__(self, spec: str) -> str:
+        return format(redaction.MASK, spec)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(_bytes(self._value), _bytes(other._value))
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled: it would lie readable wherever that goes")
+
+
+@dataclass(frozen=True)
+class Unopened:
+    """A secret in a vault that no password opens: a mistake for those who need it alone."""
+
+    mistake: Mistake
+
+
+def resolve(reference: str | Secret | Unopened, base: Path, place: Place | None = None) -> Secret:
+    """Fetch a secret.
+
+    `env:NAME` is an environment variable, `file:PATH` a file's text (relative to `base`, ~ is the
+    home), `command:ARGV` what a program prints; it is started in `base`, without a shell, and may
+    take 30 seconds. One newline at the end of a file or an output is left out.
+
+    Args:
+        reference: where the secret is, or the secret itself, out of a vault; or why it is not.
+        base: the folder of the playbook.
+        place: where the reference stands, for the error.
+
+    Raises:
+        InputError: with the code of the vault, secret-reference, secret-missing, secret-unreadable,
+            secret-command or secret-empty; never shows a value or what the command printed.
+    """
+    if isinstance(reference, Secret):
+        return reference
+    if isinstance(reference, Unopened):
+        raise InputError(reference.mistake)
+    kind, _, rest = reference.partition(":")
+    rest = rest.strip()
+    if kind not in KINDS or not rest:
+        # What was written may be the secret itself: it is not repeated.
+        what = "this is no reference to a secret"
+        raise InputError(Mistake("secret-reference", what, place, f"write {_FORMS}"))
+    read = {"env": _from_environment, "file": _from_file, "command": _from_command}[kind]
+    value = read(rest, base, place)
+    if not value:
+        hint = "put the secret there, or take the key out of the playbook"
+        raise InputError(Mistake("secret-empty", f"the secret {reference} is empty", place, hint))
+    return Secret(value)
+
+
+def _from_environment(name: str, _base: Path, place: Place | None) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        what = f"the environment variable {name} of the secret is not set"
+        hint = f"export {name}=... before the run"
+        raise InputError(Mistake("secret-missing", what, place, hint))
+    return value
+
+
+def _from_file(name: str, base: Path, place: Place | None) -> str:
+    try:
+        path = base / Path(name).expanduser()
+        return _without_newline(path.read_bytes(), path, place)
+    except FileNotFoundError as error:
+        what = f"the secret's file {base / name} does not exist"
+        hint = "paths are relative to the playbook"
+        raise InputError(Mistake("secret-missing", what, place, hint)) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of a user who does not exist
+        reason = error.strerror if isinstance(error, OSError) else error
+        what = f"the secret's file {name} cannot be read: {reason}"
+        raise InputError(Mistake("secret-unreadable", what, place)) from error
+
+
+def _from_command(text: str, base: Path, place: Place | None) -> str:
+    try:
+        argv = shlex.split(text)
+    except ValueError as error:
+        what = f"the secret's command is not closed properly: {error}"
+        raise InputError(Mistake("secret-command", what, place)) from error
+    program = argv[0]
+    hint = "run it by hand to see why; what it printed is not shown here"
+    try:
+        # stderr is kept from the terminal as well: programs print secrets there, too.
+        done = subprocess.run(
+            argv,
+            cwd=base,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        what = f"the secret's command {program} took longer than {COMMAND_TIMEOUT:g} s"
+        # `from None`: the cause holds what was printed so far.
+        raise InputError(Mistake("secret-command", what, place, hint)) from None
+    except OSError as error:
+        what = f"the secret's command {program} cannot be started: {error.strerror}"
+        raise InputError(Mistake("secret-command", what, place)) from error
+    if done.returncode:
+        what = f"the secret's command {program} failed with exit status {done.returncode}"
+        raise InputError(Mistake("secret-command", what, place, hint))
+    return _without_newline(done.stdout, program, place)
+
+
+def _without_newline(raw: bytes, source: object, place: Place | None) -> str:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        what = f"the secret from {source} is not UTF-8 text"
+        # `from None`: the cause holds the value.
+        raise InputError(
+            Mistake("secret-unreadable", what, place, "keep binary secrets in base64")
+        ) from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+class Mask(redaction.Mask):
+    """Hides values; made once, used by the one sink of all output."""
+
+    def __init__(self, values: Iterable[Secret | str]) -> None:
+        super().__init__(v.reveal() if isinstance(v, Secret) else v for v in values)
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")

@@ -1,0 +1,274 @@
+"""Reach a host and talk to its agent: over ssh, or on this machine.
+
+    with Network() as network:
+        link = connect(endpoint(host), agentzip.build(), network)
+        wire = link.open()
+        wire.send(protocol.Hello(...))
+        frame = wire.receive(30.0, "the host's facts")
+
+Promises one connection and one control channel a host; that each failure is an Unreachable or
+HostError with a code, what was found and what to do; and that `close` leaves no thread, process or
+descriptor. What the frames mean is not known here. The parts: `endpoint` reads the inventory,
+`ssh` connects, `launch` starts the agent, `wire` carries frames, `bulk` carries blobs.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from shipit.errors import Unreachable
+from shipit.transport import bootstrap
+from shipit.transport.channel import FrameWire, Link, StartRequest, Wire, start
+from shipit.transport.endpoint import Endpoint, endpoint
+from shipit.transport.ssh import auth
+from shipit.transport.ssh.client import Connection, Limits, Network
+from shipit.transport.upload import ship
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipit.transport.agent_zip import AgentZip
+
+__all__ = [
+    "Endpoint",
+    "Limits",
+    "Link",
+    "Network",
+    "Wire",
+    "connect",
+    "endpoint",
+    "ship",
+]
+
+_SEND_TIMEOUT = 180.0  # seconds that a host may take no byte: it may be syncing a slow disk
+_CHUNK = 256 * 1024  # bytes
+_STDERR_KEPT = 8000  # bytes
+_STATUS_WAIT = 2.0  # seconds between the end of the output and the exit status
+_STOP_WAIT = 5.0  # seconds a local agent has to end once its input has
+
+
+def connect(
+    endpoint: Endpoint, agent: AgentZip, network: Network, *, directory: str = bootstrap.AGENTS
+) -> Link:
+    """Connect to a host; `directory` is where the agent lies there.
+
+    Raises:
+        Unreachable: as of ssh.Network.connect; a local host never is.
+        InputError: known_hosts or ~/.ssh/config cannot be read.
+    """
+    if endpoint.connection == "local":
+        return _LocalLink(endpoint, agent, directory)
+    return _SshLink(endpoint, agent, directory, network.connect(endpoint))
+
+
+class _SshLink:
+    def __init__(
+        self, endpoint: Endpoint, agent: AgentZip, directory: str, connection: Connection
+    ) -> None:
+        self.name = endpoint.name
+        self._endpoint, self._agent, self._directory = endpoint, agent, directory
+        self._connection = connection
+        self._trips: list[float] = []
+        self._streams: list[_ChannelStream] = []
+
+    @property
+    def rtt(self) -> float:
+        return min(self._trips, default=0.0)
+
+    def open(self, role: str = "serve") -> FrameWire:
+        channel = self._channel()
+        stream = _ChannelStream(channel, self._connection.transport)
+        self._streams.append(stream)
+        return start(stream, self._endpoint, self._agent, StartRequest(role, self._directory))
+
+    def _channel(self) -> paramiko.Channel:
+        transport = self._connection.transport
+        command = bootstrap.Launch.of(self._endpoint).command
+        begin = time.perf_counter()
+        try:
+            channel = transport.open_session(timeout=self._patience)
+            opened = time.perf_counter()
+            channel.exec_command(command)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise self._refused(error) from error
+        self._trips += [opened - begin, time.perf_counter() - opened]
+        return channel
+
+    @property
+    def _patience(self) -> float:
+        return max(auth.SESSION_TIMEOUT, self._endpoint.connect_timeout)
+
+    def _refused(self, error: Exception) -> Unreachable:
+        if "Timeout" in str(error):  # paramiko has no type for it
+            what = f"logged in, but the host opened no session within {self._patience:g} s"
+            hint = "PAM or logind may wait for something: see its journal (ssh, systemd-logind)"
+            return Unreachable("session-timeout", what, host=self.name, step="connect", hint=hint)
+        code, hint = "link-lost", "run the same command again"
+        # Of several refused at once paramiko calls only one a ChannelException.
+        if self._connection.transport.is_active():
+            code = "channel-refused"
+            hint = "raise MaxSessions in the host's sshd_config (10 is its default)"
+        what = f"sshd opened no channel: {error!r}"
+        return Unreachable(code, what, host=self.name, step="connect", hint=hint)
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self._connection.close()
+
+
+class _ChannelStream:
+    """The bytes of an ssh channel, as a wire.Stream."""
+
+    def __init__(self, channel: paramiko.Channel, transport: paramiko.Transport) -> None:
+        self._channel, self._transport = channel, transport
+        self._said = b""
+        channel.settimeout(_SEND_TIMEOUT)  # reads are polled for, so it is that of writes
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+
+    def read(self, timeout: float) -> bytes | None:
+        if not self._poll.poll(timeout * 1000):
+            return None
+        channel = self._channel
+        ended = channel.eof_received or channel.closed  # before looking: then all has arrived
+        while channel.recv_stderr_ready():
+            self._said = (self._said + channel.recv_stderr(_CHUNK))[-_STDERR_KEPT:]
+        if channel.recv_ready():
+            return channel.recv(_CHUNK)
+        return b"" if ended else None
+
+    def write(self, content: bytes) -> None:
+        # A view: sendall slices off each packet, which copies the rest of bytes every time.
+        with _lost_as_os_error():
+            self._channel.sendall(memoryview(content))  # type: ignore[arg-type]
+
+    def close_send(self) -> None:
+        with _lost_as_os_error():
+            self._channel.shutdown_write()
+
+    def close(self) -> None:
+        with suppress(OSError, EOFError, paramiko.SSHException):  # the link may be gone
+            self._channel.close()
+
+    def stderr(self) -> str:
+        return self._said.decode(errors="replace")
+
+    def status(self) -> int | None:
+        if self._channel.eof_received or self._channel.closed:
+            self._channel.status_event.wait(_STATUS_WAIT)
+        status = self._channel.exit_status
+        return status if self._channel.exit_status_ready() and status >= 0 else None
+
+    def is_up(self) -> bool:
+        return self._transport.is_active()
+
+
+@contextmanager
+def _lost_as_os_error() -> Iterator[None]:
+    """Say in the words of a stream what paramiko has its own for: the connection has ended."""
+    try:
+        yield
+    except (EOFError, paramiko.SSHException) as error:
+        raise ConnectionError(f"the connection has ended: {error!r}") from error
+
+
+class _LocalLink:
+    def __init__(self, endpoint: Endpoint, agent: AgentZip, directory: str) -> None:
+        self.name, self.rtt = endpoint.name, 0.0
+        # As Ansible: ours, and not the first on the PATH; the one behind a venv, which may go.
+        python = endpoint.python or os.path.realpath(sys.executable)
+        self._endpoint = replace(endpoint, python=python)
+        self._agent, self._directory = agent, directory
+        self._streams: list[_LocalStream] = []
+
+    def open(self, role: str = "serve") -> FrameWire:
+        stream = _LocalStream(bootstrap.Launch.of(self._endpoint).argv)
+        self._streams.append(stream)
+        return start(stream, self._endpoint, self._agent, StartRequest(role, self._directory))
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+
+
+class _LocalStream:
+    """The stdin, stdout and stderr of a process on this machine, as a wire.Stream."""
+
+    def __init__(self, argv: tuple[str, ...]) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                bufsize=0,
+            )
+        self._socket.settimeout(_SEND_TIMEOUT)
+        self._said = b""
+        self._errors = self._process.stderr.fileno() if self._process.stderr else -1
+        self._listening = True
+        self._poll, self._errors_poll = select.poll(), select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        for poll in (self._poll, self._errors_poll):
+            poll.register(self._errors, select.POLLIN)
+
+    def read(self, timeout: float) -> bytes | None:
+        ready = [descriptor for descriptor, _ in self._poll.poll(timeout * 1000)]
+        if self._errors in ready:
+            self._hear()
+        if self._socket.fileno() not in ready:
+            return None
+        try:
+            content = self._socket.recv(_CHUNK)
+        except ConnectionResetError:  # it ended without reading all; what it said comes next
+            return None
+        if not content:
+            self._hear()  # the last words
+        return content
+
+    def _hear(self) -> None:
+        while self._listening and self._errors_poll.poll(0):
+            content = os.read(self._errors, _CHUNK)
+            self._said = (self._said + content)[-_STDERR_KEPT:]
+            if not content:
+                self._poll.unregister(self._errors)
+                self._listening = False
+
+    def write(self, content: bytes) -> None:
+        self._socket.sendall(content)
+
+    def close_send(self) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._socket.close()
+        try:
+            self._process.wait(_STOP_WAIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stderr:
+            self._process.stderr.close()
+
+    def stderr(self) -> str:
+        return self._said.decode(errors="replace")
+
+    def status(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STATUS_WAIT)
+        return self._process.returncode
+
+    def is_up(self) -> bool:
+        return True

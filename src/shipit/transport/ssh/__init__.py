@@ -1,0 +1,1 @@
+"""Connections by ssh: configuration, host keys, login."""

@@ -1,0 +1,143 @@
+"""Hosts that answer a real controller with real frames, and one among them that does as it likes.
+
+    fleet = Fleet(("web1", "web2"), {"web2": Liar(protocol.Healthy, lambda honest: [b"junk"])})
+    monkeypatch.setattr(transport, "connect", fleet.connect)
+
+What is honest here is the order of the words alone; the transaction itself has tests of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from shipit.agent.protocol import messages
+from shipit.transport.channel import FrameWire
+from unit.release.test_plan import facts, line, manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from shipit.transport.endpoint import Endpoint
+
+OLD, NEW = manifest("1.0.0"), manifest("1.1.0")
+MORE = object()  # in the place of bytes: they come again, for ever
+
+
+@dataclass
+class Honest:
+    """Answers as an agent does that goes from release 1.1.0 back to 1.0.0, or the other way."""
+
+    running: str = NEW.id
+
+    def facts(self) -> messages.Facts:
+        lines = (line(OLD.id), line(NEW.id, running=True))
+        return replace(facts(NEW), releases=lines, behind=(OLD.id,), free_bytes=2**40)
+
+    def answers(self, request: Any) -> Iterator[Any]:  # noqa: ANN401 - any word of protocol
+        match request:
+            case messages.Hello():
+                yield self.facts()
+            case messages.Stage(manifest=wanted):
+                yield messages.StepBegan("venv")
+                yield messages.Staged(wanted.id, reused=False)
+            case messages.Unstage(txn):
+                yield messages.Settled(txn, "discarded", self.running)
+            case messages.Activate(attempt, release):
+                self.running = release
+                yield messages.Activating(attempt.txn)
+                yield messages.StepBegan("check")
+                yield messages.Healthy(attempt.txn, release)
+            case messages.Settle(txn, verdict):
+                self.running = self.running if verdict == "commit" else NEW.id
+                outcome = "committed" if verdict == "commit" else "reverted"
+                yield messages.Settled(txn, outcome, self.running)
+            case messages.AskStatus():
+                yield messages.Status(NEW.id, "1.1.0", "", "me", (), (), None, "")
+            case messages.AskReleases():
+                yield messages.History(self.facts().releases)
+            case _:
+                pass
+
+
+@dataclass(frozen=True)
+class Liar:
+    """Says something else in the place of one kind of answer; see `FakeStream` for what."""
+
+    place: type[Any]
+    says: Callable[[Any], Iterable[object]]
+
+
+@dataclass
+class FakeStream:
+    """The bytes of one host: b"" is the end, None is silence, MORE repeats what was before."""
+
+    liar: Liar | None
+    host: Honest = field(default_factory=Honest)
+    _out: deque[object] = field(default_factory=deque)
+    _in: bytes = b""
+
+    def write(self, content: bytes) -> None:
+        self._in += content
+        while b"\n" in self._in:
+            header, _, self._in = self._in.partition(b"\n")
+            request, size = messages.unpack(header)
+            self._in = self._in[size:]
+            for answer in self.host.answers(request):
+                lies = self.liar is not None and isinstance(answer, self.liar.place)
+                said = self.liar.says(answer) if lies and self.liar else [answer]
+                self._out += [it if isinstance(it, bytes) else _packed(it) for it in said]
+
+    def read(self, timeout: float) -> bytes | None:
+        if not self._out:
+            raise ConnectionError("the fake host has nothing more to say")
+        now = self._out[0]
+        if now is None:  # it hangs; the test's patience is short
+            return None
+        if len(self._out) > 1 and self._out[1] is MORE:
+            assert isinstance(now, bytes)
+            return now
+        said = self._out.popleft()
+        assert isinstance(said, bytes)
+        return said
+
+    def close_send(self) -> None: ...
+    def close(self) -> None: ...
+    def stderr(self) -> str:
+        return ""
+
+    def status(self) -> int | None:
+        return None
+
+    def is_up(self) -> bool:
+        return True
+
+
+def _packed(said: object) -> object:
+    return said if said is None or said is MORE else messages.pack(said)
+
+
+@dataclass
+class FakeLink:
+    """A connection to one fake host."""
+
+    name: str
+    liar: Liar | None
+    rtt: float = 0.0
+
+    def open(self, role: str = "serve") -> FrameWire:
+        assert role == "serve"
+        return FrameWire(self.name, FakeStream(self.liar))
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Some hosts, a few of which lie."""
+
+    liars: Mapping[str, Liar]
+
+    def connect(self, endpoint: Endpoint, *_: object) -> FakeLink:
+        return FakeLink(endpoint.name, self.liars.get(endpoint.name))

@@ -1,0 +1,107 @@
+"""Runs as they were told once, for the tests of the faces."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from shipit.events import (
+    BatchBegan,
+    Event,
+    HostEnded,
+    HostFailed,
+    HostResult,
+    Noted,
+    Outcome,
+    Probed,
+    Problem,
+    RunBegan,
+    RunEnded,
+    Sent,
+    StepBegan,
+    StepEnded,
+)
+from shipit.output.redaction import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+OLD, NEW = "1.3.9-0c5e7d21", "1.4.0-3f9a2c1b"
+URL = "http://127.0.0.1:8000/healthz"
+SECRET = "correct horse battery staple"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def hide(text: str) -> str:
+    return text.replace(SECRET, "***")
+
+
+def veil() -> Redactor:
+    made = Redactor()
+    made.learn(hide)
+    return made
+
+
+def problem(host: str = "web2", evidence: str = "") -> Problem:
+    return Problem(
+        host=host,
+        code="health-failed",
+        what=f"{URL}: expected 200, got 500 after 5.0 s",
+        step="check",
+        hint=f"shipit logs playbooks/prod.yaml -l {host}",
+        evidence=evidence
+        or f"demoapp-web.service: failed, exit status 3\nRuntimeError: no login with {SECRET}",
+    )
+
+
+def failed_run() -> list[Event]:
+    """Two hosts, two batches; the second host fails its gate, and both go back."""
+    why = problem()
+    return [
+        RunBegan("deploy", "demoapp", ("web1", "web2")),
+        StepBegan("web1", "send"),
+        Sent("web1", 500_000, 36_000_000),
+        Sent("web1", 36_000_000, 36_000_000),
+        StepEnded("web1", "send", 1.2, ok=True),
+        StepBegan("web1", "venv", "uv"),
+        StepEnded("web1", "venv", 0.4, ok=True),
+        BatchBegan(1, 2, ("web1",)),
+        Probed("web1", URL, ok=False, detail="connection refused"),
+        Probed("web1", URL, ok=True, detail="200"),
+        StepEnded("web1", "check", 1.1, ok=True),
+        BatchBegan(2, 2, ("web2",)),
+        StepEnded("web2", "check", 5.0, ok=False),
+        HostFailed(why),
+        Noted("going back on 2 hosts"),
+        HostEnded("web2", Outcome.RETURNED, OLD, 8.2),
+        HostEnded("web1", Outcome.RETURNED, OLD, 9.2),
+        ended(4, {"web1": Outcome.RETURNED, "web2": Outcome.RETURNED}, OLD, why=why),
+    ]
+
+
+def ended(
+    status: int, outcomes: dict[str, Outcome], release: str = NEW, *, why: Problem | None = None
+) -> RunEnded:
+    hosts = {
+        host: HostResult(outcome, release, why if why and why.host == host else None)
+        for host, outcome in outcomes.items()
+    }
+    advice = "" if status == 0 else "mend it and run the same command again"
+    return RunEnded("deploy", "demoapp", status, hosts, 9.6, advice)
+
+
+def good_run(hosts: Iterable[str]) -> list[Event]:
+    names = tuple(hosts)
+    return [
+        RunBegan("deploy", "demoapp", names),
+        *(StepBegan(host, "venv") for host in names),
+        *(StepEnded(host, "venv", 0.4, ok=True) for host in names),
+        *(HostEnded(host, Outcome.DEPLOYED, NEW, 2.0) for host in names),
+        ended(0, dict.fromkeys(names, Outcome.DEPLOYED)),
+    ]

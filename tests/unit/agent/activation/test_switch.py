@@ -1,0 +1,127 @@
+"""How long a switch may take, on the fake machine. What is switched: test_agent_units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fake_machine import GOOD, Machine
+from fake_story import Story, manifest
+from shipit.agent.activation import switch
+from shipit.agent.host.host import QUICK
+from shipit.agent.records import history
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from shipit.agent.protocol.manifest import Manifest
+    from shipit.agent.system.process import Done
+    from shipit.agent.system.sockets import Endpoint
+
+LONG = 300.0  # seconds that a worker may take for its last job
+
+
+@dataclass
+class Timed(Machine):
+    """Remembers how long each unit's stop was allowed to take; some units never serve."""
+
+    stops: dict[str, float] = field(default_factory=dict)  # seconds, by unit
+    mute: set[str] = field(default_factory=set)
+
+    def systemctl(self, verb: str, names: Sequence[str] = (), *, timeout: float = QUICK) -> Done:
+        if verb in ("stop", "restart"):
+            self.stops.update(dict.fromkeys(names, timeout))
+        return super().systemctl(verb, names, timeout=timeout)
+
+    def knock(self, at: Endpoint, unit: str) -> bool:
+        return super().knock(at, unit) and unit not in self.mute
+
+
+def patient(found: Manifest) -> Manifest:
+    """Give the worker its time."""
+    units = [
+        replace(unit, stop_timeout=LONG) if unit.service == "worker" else unit
+        for unit in found.units
+    ]
+    return replace(found, units=tuple(units))
+
+
+def story(folder: Path) -> tuple[Story, Timed]:
+    told = Story.at(folder)
+    machine = Timed(told.paths, idle=told.machine.idle)
+    told.machine = machine
+    return told, machine
+
+
+def test_a_worker_that_is_left_out_has_its_own_time_to_stop(tmp_path: Path) -> None:
+    told, machine = story(tmp_path)
+    told.deploy(patient(manifest(told.paths, "r1", worker=True)))
+    told.deploy(manifest(told.paths, "r2"))
+    assert told.outcomes == ["committed", "committed"]
+    assert machine.stops["app-worker.service"] > LONG
+
+
+def test_a_first_release_that_goes_has_its_own_time_to_stop(tmp_path: Path) -> None:
+    told, machine = story(tmp_path)
+    machine.sick.add("r1")
+    told.deploy(patient(manifest(told.paths, "r1", worker=True)))
+    assert told.outcomes == ["reverted"]
+    assert machine.stops["app-worker.service"] > LONG
+
+
+def test_a_unit_that_is_started_has_the_time_of_its_gate(tmp_path: Path) -> None:
+    slow = manifest(Story.at(tmp_path).paths, "r1")
+    slow = replace(slow, gate=replace(slow.gate, deadline=600.0))
+    assert switch.limit(slow, None) > slow.gate.deadline
+    assert switch.limit(None, slow) > slow.gate.deadline
+
+
+def test_a_release_is_called_back_while_it_is_waited_for(tmp_path: Path) -> None:
+    told, machine = story(tmp_path)
+    told.deploy(manifest(told.paths, "r1", overlaps=True))
+    machine.mute.add("app-web@r2.service")
+    told.verdict = ""  # its controller is gone, and the gate has ten times as long
+    slow = manifest(told.paths, "r2", overlaps=True)
+    told.deploy(replace(slow, gate=replace(slow.gate, deadline=10 * told.lease)))
+    assert told.outcomes == ["committed", "reverted"]
+    assert "lease-expired" in history.entries(told.paths)[-1].failure
+
+
+@dataclass
+class Endless(Timed):
+    """Has services that put off their own stop: what is not killed is stopping for ever."""
+
+    endless: set[str] = field(default_factory=set)  # releases
+    killed: list[str] = field(default_factory=list)  # units
+
+    def systemctl(self, verb: str, names: Sequence[str] = (), *, timeout: float = QUICK) -> Done:
+        late = [name for name in names if self._puts_off(name)]
+        if verb not in ("stop", "restart") or not late:
+            return super().systemctl(verb, names, timeout=timeout)
+        for name in late:
+            self.running[name].active = "deactivating"
+        return replace(GOOD, timed_out=True)
+
+    def _puts_off(self, name: str) -> bool:
+        run = self.running.get(name)
+        is_service = name.endswith(".service")
+        return run is not None and is_service and self.release_in(run.text) in self.endless
+
+    def _kill(self, names: list[str]) -> Done:
+        self.killed += names
+        return self._stop(names)
+
+
+def test_a_service_that_puts_off_its_stop_keeps_nobody_from_going_back(tmp_path: Path) -> None:
+    """EXTEND_TIMEOUT_USEC= of sd_notify(3) is every notifying service's to send."""
+    told = Story.at(tmp_path)
+    machine = Endless(told.paths, idle=told.machine.idle)
+    told.machine = machine
+    told.deploy(manifest(told.paths, "r1"))
+    machine.sick.add("r2")
+    machine.endless.add("r2")
+    told.deploy(manifest(told.paths, "r2"))
+    assert told.outcomes == ["committed", "reverted"]
+    assert machine.killed == ["app-web.service"]
+    assert machine.running_releases() == {"r1"}

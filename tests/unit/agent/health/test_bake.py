@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fake_story import Story, manifest
+from shipit.agent.health.bake import ERROR, MIB, erring, grown
+from shipit.agent.records.journal import Measure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLD, NEW = "app-web@r1.service", "app-web@r2.service"
+BAKE = 60.0  # seconds
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    """Give a host that serves r1, which needs 100 MiB and logs an error now and then."""
+    story = Story.at(tmp_path)
+    story.deploy(manifest(story.paths, "r1", overlaps=True))
+    story.machine.needs[OLD] = 100 * MIB
+    story.machine.logs[OLD] = "ERROR: a customer has gone\n" * 2
+    return story
+
+
+def deploy(story: Story) -> None:
+    story.lease = 10 * BAKE  # a controller that renews it
+    began = story.machine.clock
+    story.deploy(manifest(story.paths, "r2", overlaps=True, bake=BAKE))
+    if story.head == "r2":
+        assert story.machine.clock - began >= BAKE
+
+
+def test_a_release_that_does_as_well_as_the_one_before_is_committed(story: Story) -> None:
+    story.machine.needs[NEW] = 160 * MIB
+    story.machine.logs[NEW] = "ERROR: a customer has gone\n" * 7
+    deploy(story)
+    assert story.head == "r2"
+
+
+def test_a_release_that_needs_far_more_memory_goes_back_with_the_figures(story: Story) -> None:
+    story.machine.needs[NEW] = 300 * MIB
+    deploy(story)
+    assert story.head == "r1"
+    story.assert_serves("r1")
+    failure = story.failure()
+    assert failure.code == "soak-failed"
+    assert "300 MiB, the release before 100 MiB" in failure.what
+
+
+def test_a_release_that_logs_far_more_errors_goes_back_with_the_lines(story: Story) -> None:
+    story.machine.logs[NEW] = "hello\n" + "Traceback (most recent call last):\n" * 40
+    deploy(story)
+    assert story.head == "r1"
+    failure = story.failure()
+    assert "40 errors, the release before 2" in failure.what
+    assert "Traceback" in failure.evidence
+    assert "hello" not in failure.evidence
+
+
+def test_a_release_that_crashes_after_its_gate_goes_back(story: Story) -> None:
+    def crash() -> None:
+        run = story.machine.running.get(NEW)
+        if run is not None and story.machine.clock - started > BAKE / 2:
+            run.restarts = 1
+
+    started = story.machine.clock
+    story.machine.idle.append(crash)
+    deploy(story)
+    assert story.head == "r1"
+    assert "restarted 1 times" in story.failure().what
+
+
+def test_a_first_release_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    story = Story.at(tmp_path)
+    story.machine.logs[NEW] = "ERROR\n" * 100
+    deploy(story)
+    assert story.head == "r2"
+
+
+def test_a_rollback_does_not_wait(story: Story) -> None:
+    deploy(story)
+    began = story.machine.clock
+    story.rollback("r1")
+    assert story.head == "r1"
+    assert story.machine.clock - began < BAKE / 2
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_wrong"),
+    [(0, 10_000, False), (10, 70, False), (10, 80, True), (400, 700, False), (400, 900, True)],
+)
+def test_memory_has_grown_when_it_is_both_twice_and_64_mib_more(
+    before: int, now: int, *, is_wrong: bool
+) -> None:
+    assert bool(grown(Measure(before * MIB, 0), now * MIB)) == is_wrong
+
+
+@pytest.mark.parametrize(
+    ("a_minute", "lines", "is_wrong"),
+    [(0, 5, False), (0, 6, True), (2, 12, False), (10, 59, False), (10, 61, True)],
+)
+def test_errors_are_too_many_when_they_are_three_times_and_five_more(
+    a_minute: float, lines: int, *, is_wrong: bool
+) -> None:
+    found = ["ERROR"] * lines
+    assert bool(erring(Measure(0, a_minute), found, 120.0)) == is_wrong
+
+
+@pytest.mark.parametrize(
+    ("line", "tells"),
+    [
+        ("web[1]: ERROR:root:no", True),
+        ("web[1]: [error    ] no", True),
+        ("web[1]: CRITICAL no", True),
+        ("web[1]: Traceback (most recent call last):", True),
+        ("web[1]: GET /errors 200", False),
+        ("web[1]: no error today", False),
+    ],
+)
+def test_a_line_that_tells_of_an_error_is_known_by_its_level(line: str, *, tells: bool) -> None:
+    assert bool(ERROR.search(line)) == tells

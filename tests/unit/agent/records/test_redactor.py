@@ -1,0 +1,145 @@
+"""No secret of any release on a host is said, journalled or recorded_runs there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fake_story import Story, manifest, put
+from shipit.agent.host.answer import Answer
+from shipit.agent.protocol.manifest import EnvDigest
+from shipit.agent.protocol.messages import (
+    Attempt,
+    Failure,
+    Findings,
+    LogLines,
+    Probed,
+    Settled,
+    StepFailed,
+)
+from shipit.agent.records import history, journal, releases
+from shipit.agent.records.journal import Journal
+from shipit.agent.records.redactor import Redactor
+from shipit.agent.records.states import State
+from shipit.agent.system import files
+from shipit.agent.transaction import client
+
+if TYPE_CHECKING:
+    from shipit.agent.protocol.manifest import Manifest
+    from shipit.agent.system.paths import Paths
+
+OLD, NEW = "old-s3ntinel-Zq8w", "new-s3ntinel-V5xK"
+
+
+def lay(paths: Paths, release: str, password: str, **how: tuple[str, ...] | None) -> None:
+    """Put a release on the disk whose env file holds a password."""
+    made = manifest(paths, release)
+    env = EnvDigest("web", ("HOST", "PASSWORD"), release, "", how.get("secret", ("PASSWORD",)))
+    put(paths, replace(made, env=(env,)))
+    text = f'HOST="db.example.com"\nPASSWORD="{password}"\n'
+    files.write(paths.release(release).env_file("web"), text.encode(), 0o600)
+
+
+def whole(paths: Paths, release: str) -> Manifest:
+    made = releases.manifest(paths, release)
+    assert made is not None
+    return made
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    return Story.at(tmp_path)
+
+
+@pytest.fixture
+def paths(story: Story) -> Paths:
+    lay(story.paths, "r1", OLD)
+    lay(story.paths, "r2", NEW)
+    return story.paths
+
+
+SAID = f"db.example.com: {OLD}, then {NEW}"
+MASKED = "db.example.com: ***, then ***"
+FAILURE = Failure("check-failed", SAID, "check", SAID, f"log:\n{SAID}")
+MASKED_FAILURE = Failure("check-failed", MASKED, "check", MASKED, f"log:\n{MASKED}")
+
+
+@pytest.mark.parametrize(
+    ("message", "masked"),
+    [
+        (FAILURE, MASKED_FAILURE),
+        (StepFailed(FAILURE), StepFailed(MASKED_FAILURE)),
+        (Settled("t1", "reverted", NEW, FAILURE), Settled("t1", "reverted", NEW, MASKED_FAILURE)),
+        (Findings((FAILURE, FAILURE)), Findings((MASKED_FAILURE, MASKED_FAILURE))),
+        (Probed("GET /", ok=False, detail=SAID), Probed("GET /", ok=False, detail=MASKED)),
+        (LogLines(SAID), LogLines(MASKED)),
+    ],
+)
+def test_secrets_of_every_release_are_masked_in_free_text_alone(
+    paths: Paths, message: object, masked: object
+) -> None:
+    assert Redactor(paths)(message) == masked
+
+
+def test_of_a_manifest_that_does_not_tell_every_value_is_secret(story: Story) -> None:
+    lay(story.paths, "r1", OLD, secret=None)
+    assert Redactor(story.paths).text(f"db.example.com {OLD}") == "*** ***"
+
+
+def test_a_release_that_comes_later_is_masked_too(paths: Paths) -> None:
+    redactor = Redactor(paths)
+    assert redactor.text(OLD) == "***"
+    lay(paths, "r3", "third-s3ntinel")
+    assert redactor.text("third-s3ntinel") == "***"
+
+
+def test_what_was_learnt_is_masked_before_it_lies_here(story: Story) -> None:
+    redactor = Redactor(story.paths)
+    env = EnvDigest("web", ("PASSWORD",), "r1", "", ("PASSWORD",))
+    wanted = replace(manifest(story.paths, "r1"), env=(env,))
+    redactor.learn(wanted, {"web": f'PASSWORD="{NEW}"\n'})
+    assert redactor.text(f"got {NEW}") == "got ***"
+
+
+def test_the_journal_holds_no_secret_and_neither_does_what_is_made_of_it(paths: Paths) -> None:
+    attempt = Attempt("t1", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
+    opened = Journal("t1", State.REVERT, "r2", "2", "r1", fresh=True, attempt=attempt)
+    saved = journal.save(paths, replace(opened, failure=FAILURE))
+    assert saved.failure == MASKED_FAILURE
+    assert "s3ntinel" not in Path(paths.journal).read_text()
+
+
+def test_a_failed_release_leaves_no_secret_in_ledger_events_and_what_is_heard(
+    story: Story, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer names the rotated password of the release before, and is cut in the new one."""
+    monkeypatch.setattr("fake_story.put", lambda *_, **__: None)  # they are laid out already
+    story.deploy(whole(paths, "r1"))
+    body = f"{OLD} is refused; " + "x" * 470 + NEW
+
+    def answer(url: str, *, timeout: float, via: str = "", **_: object) -> Answer:
+        good = releases.pointed(paths) == "r1"
+        return Answer(status=200) if good else Answer(error=SAID, status=500, body=body.encode())
+
+    monkeypatch.setattr(story.machine, "http", answer)
+    lay(paths, "r2", NEW)  # the commit has pruned it
+    story.deploy(whole(paths, "r2"))
+    assert releases.pointed(paths) == "r1"
+    (entry,) = (e for e in history.entries(paths) if e.outcome == history.REVERTED)
+    for text in (entry.failure, Path(paths.events).read_text()):
+        assert "s3nt" not in text
+        assert "***" in text
+    assert "is refused" in Path(paths.events).read_text()
+
+
+def test_manifests_that_everybody_could_read_are_closed_by_the_next_transaction(
+    paths: Paths,
+) -> None:
+    path = Path(paths.release("r1").manifest)
+    path.chmod(0o644)
+    attempt = Attempt("t1", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
+    client.begin(paths, attempt, "r3", fresh=True)
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from shipit.agent.records.states import (
+    GIVEN_UP,
+    MOVES,
+    ON_ERROR,
+    ON_OK,
+    ON_RECOVERY,
+    TRIES,
+    Result,
+    State,
+    following,
+    resumed,
+)
+
+WORKING = [state for state in State if not state.is_end]
+SWITCHED = (State.ACTIVATE, State.CHECK, State.REVERT)
+
+
+def test_every_working_state_has_a_way_on_a_way_out_and_a_way_to_resume() -> None:
+    assert set(ON_OK) == set(ON_ERROR) == set(WORKING)
+    assert set(ON_RECOVERY) == {*WORKING, State.STUCK}
+
+
+def test_a_state_that_is_tried_again_has_an_end() -> None:
+    assert {state for state, onward in ON_ERROR.items() if onward is state} == set(GIVEN_UP)
+    assert all(end.is_end for end in GIVEN_UP.values())
+
+
+def test_without_errors_the_release_is_committed() -> None:
+    state, path = State.RECEIVE, []
+    while not state.is_end:
+        path.append(state)
+        state = following(state, Result.OK, tries=1, moves=len(path))
+    assert path == [
+        State.RECEIVE, State.BUILD, State.ARM, State.TRIAL, State.ACTIVATE, State.CHECK,
+        State.COMMIT,
+    ]  # fmt: skip
+    assert state is State.DONE
+
+
+@pytest.mark.parametrize("state", WORKING)
+def test_an_error_leads_back_and_never_to_the_new_release(state: State) -> None:
+    onward = following(state, Result.ERROR, tries=1, moves=1)
+    if state is State.COMMIT:
+        assert onward is State.COMMIT
+    else:
+        assert onward is (State.REVERT if state in SWITCHED else State.DISCARD)
+
+
+@pytest.mark.parametrize("state", WORKING)
+def test_any_sequence_of_errors_ends(state: State) -> None:
+    tries, moves = 1, 0
+    while not state.is_end:
+        onward = following(state, Result.ERROR, tries=tries, moves=moves)
+        tries = tries + 1 if onward is state else 1
+        state, moves = onward, moves + 1
+    assert moves <= 1 + TRIES + 1
+
+
+@pytest.mark.parametrize("state", GIVEN_UP)
+def test_what_is_hopeless_is_not_tried_again(state: State) -> None:
+    assert following(state, Result.HOPELESS, tries=1, moves=1) is GIVEN_UP[state]
+
+
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("state", ON_RECOVERY)
+def test_a_crash_resumes_on_the_way_back_unless_the_verdict_is_commit(
+    state: State, *, committed: bool
+) -> None:
+    onward = resumed(state, committed=committed, moves=1)
+    forward = state is State.COMMIT or (committed and state in (State.CHECK, State.STUCK))
+    back = State.REVERT if state in (*SWITCHED, State.STUCK) else State.DISCARD
+    assert onward is (State.COMMIT if forward else back)
+
+
+@pytest.mark.parametrize("state", WORKING)
+def test_a_transaction_that_crashes_for_ever_is_given_up(state: State) -> None:
+    assert resumed(state, committed=False, moves=MOVES).is_end

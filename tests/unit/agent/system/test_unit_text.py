@@ -1,0 +1,26 @@
+"""The settings in a unit's text, as systemd reads them."""
+
+from __future__ import annotations
+
+from shipit.agent.system.unit_text import last, settings
+
+
+def test_only_the_named_section_counts() -> None:
+    text = "[Unit]\nUser=unit\n[Service]\nUser=app\n[Install]\nUser=install\n"
+    assert settings(text, "Service") == {"User": ["app"]}
+
+
+def test_an_empty_assignment_takes_back_what_was_set_before() -> None:
+    text = "[Timer]\nOnCalendar=daily\nOnCalendar=\nOnCalendar = hourly\nOnCalendar=weekly\n"
+    assert settings(text, "Timer") == {"OnCalendar": ["hourly", "weekly"]}
+
+
+def test_comments_are_left_out_and_a_backslash_joins_two_lines() -> None:
+    text = "[Socket]\n# ListenStream=1\n;ListenStream=2\nListenStream= \\\n  3\n"
+    assert settings(text, "Socket") == {"ListenStream": ["3"]}
+
+
+def test_the_last_value_of_a_setting_counts_and_an_unset_one_is_empty() -> None:
+    found = settings("[Socket]\nSocketUser=a\nSocketUser=b\nSocketGroup=\n", "Socket")
+    assert (last(found, "SocketUser"), last(found, "SocketGroup")) == ("b", "")
+    assert last(found, "SocketMode") == ""

@@ -1,0 +1,462 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+
+import cli_reference
+from project import TOP
+from recorded_runs import NEW, OLD, ended, failed_run, problem
+from shipit.agent.protocol.messages import History, Status
+from shipit.cli import main, program
+from shipit.cli.commands import UseCases
+from shipit.commands.doctor import Finding
+from shipit.errors import HostError, InputError, Mistake, Unreachable
+from shipit.events import Outcome, Problem, RunBegan
+from unit.output.test_reports import PLAN, STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from shipit.events import Emit
+    from shipit.release.inputs import RunOptions
+    from shipit.release.plan import HostPlan
+
+FEW = 120  # modules beyond Python's own start: 92 with 3.11; asyncio would bring 53 more
+
+
+@dataclass
+class Answers(UseCases):
+    """Use cases with answers given beforehand; remembers what was asked of them."""
+
+    status_of_run: int = 0
+    fault: BaseException | None = None
+    plans: tuple[HostPlan, ...] = (PLAN,)
+    answer: Status | Problem = STATUS
+    runs: list[RunOptions] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    details: dict[str, object] = field(default_factory=dict)
+
+    def _take(self, what: str, run: RunOptions, emit: Emit) -> None:
+        self.asked.append(what)
+        self.runs.append(run)
+        emit(RunBegan(what, "demoapp", ("web1",)))
+        if self.fault:
+            raise self.fault
+
+    def deploy(self, run: RunOptions, emit: Emit) -> int:
+        self._take("deploy", run, emit)
+        for event in failed_run()[1:]:
+            emit(event)
+        return self.status_of_run
+
+    def attach(self, run: RunOptions, emit: Emit, *, take_over: bool) -> int:
+        self._take("attach", run, emit)
+        self.details["take_over"] = take_over
+        return self.status_of_run
+
+    def rollback(self, run: RunOptions, emit: Emit, to: str | None) -> int:
+        self._take("rollback", run, emit)
+        self.details["to"] = to
+        emit(ended(0, {"web1": Outcome.DEPLOYED}, OLD))
+        return self.status_of_run
+
+    def plan(self, run: RunOptions, emit: Emit) -> Sequence[tuple[str, Sequence[HostPlan]]]:
+        self._take("plan", run, emit)
+        return [("demoapp", self.plans)]
+
+    def status(
+        self, run: RunOptions, emit: Emit
+    ) -> Sequence[tuple[str, Mapping[str, Status | Problem]]]:
+        self._take("status", run, emit)
+        return [("demoapp", {"web1": self.answer})]
+
+    def adopt(
+        self, run: RunOptions, emit: Emit
+    ) -> Sequence[tuple[str, Mapping[str, Status | Problem]]]:
+        self._take("adopt", run, emit)
+        return [("demoapp", {"web1": replace(STATUS, release="adopted-00000000")})]
+
+    def releases(
+        self, run: RunOptions, emit: Emit
+    ) -> Sequence[tuple[str, Mapping[str, History | Problem]]]:
+        self._take("releases", run, emit)
+        return [("demoapp", {"web1": History(())})]
+
+    def logs(
+        self, run: RunOptions, emit: Emit, write: Callable[[str, str], None], **wanted: object
+    ) -> int:
+        self._take("logs", run, emit)
+        self.details |= wanted
+        write("web1", "a line\n")
+        return self.status_of_run
+
+    def doctor(self, run: RunOptions, emit: Emit) -> Sequence[Finding]:
+        self._take("doctor", run, emit)
+        return [Finding("web1", "python", ok=False, detail="too old", mend="install it")]
+
+    def rehearse(
+        self,
+        run: RunOptions,
+        emit: Emit,
+        *,
+        machines: tuple[str, str],
+        keep: bool,
+        report: Path | None,
+        faults: bool,
+    ) -> int:
+        self._take("rehearse", run, emit)
+        self.details |= {"machines": machines, "keep": keep, "report": report, "faults": faults}
+        return self.status_of_run
+
+    def schema(self) -> dict[str, object]:
+        return {"type": "object"}
+
+
+@pytest.fixture(autouse=True)
+def playbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SHIPIT_INVENTORY", raising=False)
+    (tmp_path / "inventory.yaml").write_text(
+        "all:\n  children:\n    web:\n      hosts:\n        web[1:2].example.com:\n"
+    )
+    (tmp_path / "prod.yaml").write_text("name: x\n")
+    return tmp_path / "prod.yaml"
+
+
+def result(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Return the last line that a machine reads; every line before it must be JSON, too."""
+    *_, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert last["event"] == "result"
+    return dict(last)
+
+
+def test_every_flag_of_a_deploy_reaches_the_use_case(playbook: Path) -> None:
+    use = Answers()
+    line = "deploy prod.yaml -i inventory.yaml -l web:!web3 -e a=1 -f 5 --lock-wait 5m --reason why"
+    assert main.main(line.split(), use) == 0
+    (run,) = use.runs
+    assert run.playbook == Path("prod.yaml")
+    assert run.inventory == (Path("inventory.yaml"),)
+    assert (run.limit, run.extra_vars, run.forks) == ("web:!web3", {"a": "1"}, 5)
+    assert (run.lock_wait, run.reason, run.become_password) == (300.0, "why", None)
+
+
+def test_a_run_that_names_nothing_has_the_defaults() -> None:
+    use = Answers()
+    main.main(["deploy", "prod.yaml"], use)
+    (run,) = use.runs
+    assert run.inventory == (Path("inventory.yaml"),)
+    assert (run.limit, run.extra_vars, run.forks, run.lock_wait) == (None, {}, 30, 0.0)
+
+
+def test_deploy_check_is_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    use = Answers()
+    assert main.main(["deploy", "prod.yaml", "--check", "--diff"], use) == 0
+    assert use.asked == ["plan"]
+    assert "+MemoryMax=2G" in capsys.readouterr().out
+
+
+def test_rollback_goes_to_the_release_named(capsys: pytest.CaptureFixture[str]) -> None:
+    use = Answers()
+    assert main.main(["rollback", "prod.yaml", "--to", OLD], use) == 0
+    assert use.details["to"] == OLD
+    assert f"web1 runs {OLD}" in capsys.readouterr().out
+
+
+def test_adopt_says_as_what_it_was_taken_over(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["adopt", "prod.yaml"], Answers()) == 0
+    assert "adopted-00000000" in capsys.readouterr().out
+
+
+def test_logs_follow_with_f_as_journalctl_does(capsys: pytest.CaptureFixture[str]) -> None:
+    use = Answers()
+    assert main.main(["logs", "prod.yaml", "-f", "-n", "7", "-s", "worker"], use) == 0
+    assert use.details == {"lines": 7, "follow": True, "service": "worker"}
+    assert capsys.readouterr().out == "web1  a line\n"
+
+
+def test_rehearse_knows_what_makes_the_machines() -> None:
+    use = Answers(status_of_run=3)
+    assert main.main(["rehearse", "prod.yaml", "--keep", "--report", "report.html"], use) == 3
+    assert use.details == {
+        "machines": ("nspawn", ""),
+        "keep": True,
+        "report": Path("report.html"),
+        "faults": False,
+    }
+
+
+def test_schema_is_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["schema"], Answers()) == 0
+    assert json.loads(capsys.readouterr().out) == {"type": "object"}
+
+
+@pytest.mark.parametrize("status", [0, 3, 4, 5, 130])
+def test_the_exit_status_is_the_one_of_the_run(
+    status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["deploy", "prod.yaml", "--json"], Answers(status_of_run=status)) == status
+    assert result(capsys)["exit_status"] == status
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "outcome"),
+    [
+        (InputError(Mistake("unknown-key", "no such key")), 2, "input-error"),
+        (HostError("locked", "is held", host="web1"), 3, "untouched"),
+        (Unreachable("refused", "no login", host="web1"), 3, "untouched"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ZeroDivisionError("oops"), 1, "bug"),
+    ],
+)
+def test_what_is_raised_becomes_an_exit_status_and_a_last_line(
+    fault: BaseException, status: int, outcome: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["deploy", "prod.yaml", "--json"], Answers(fault=fault)) == status
+    assert result(capsys)["outcome"] == outcome
+    assert main.main(["deploy", "prod.yaml"], Answers(fault=fault)) == status
+    assert ("Traceback" in capsys.readouterr().err) is (status == 1)
+
+
+def test_a_bug_is_told_with_its_traceback_and_where_to_report_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main.main(["deploy", "prod.yaml"], Answers(fault=ZeroDivisionError("oops"))) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback (most recent call last):\n")
+    assert "this is a bug in shipit" in told
+    assert "report it" in told
+
+
+def test_a_traceback_of_a_persons_mistake_is_shown_only_at_the_second_v(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fault = InputError(Mistake("unknown-key", "no such key"))
+    for flags, shown in (("-v", False), ("-vv", True)):
+        assert main.main(["deploy", "prod.yaml", flags], Answers(fault=fault)) == 2
+        assert ("Traceback" in capsys.readouterr().err) is shown
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does() -> None:
+    class Terminated(Answers):
+        def deploy(self, run: RunOptions, emit: Emit) -> int:
+            signal.raise_signal(signal.SIGTERM)
+            return super().deploy(run, emit)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert main.main(["deploy", "prod.yaml"], Terminated()) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("command", "fields", "status"),
+    [
+        ("plan", {}, 0),
+        (
+            "plan",
+            {"plans": (PLAN, PLAN.__class__("w", PLAN.action, "", "", problems=(problem(),)))},
+            3,
+        ),
+        ("status", {}, 0),
+        ("status", {"answer": problem()}, 3),
+        ("releases", {}, 0),
+        ("doctor", {}, 3),
+    ],
+)
+def test_a_question_has_one_document_for_machines_and_a_report_for_people(
+    command: str, fields: dict[str, Any], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main([command, "prod.yaml", "--json"], Answers(**fields)) == status
+    out = capsys.readouterr().out
+    (only,) = [json.loads(line) for line in out.splitlines()]
+    assert (only["event"], only["what"], only["exit_status"]) == ("result", command, status)
+    assert "deployments" in only or "findings" in only
+    assert main.main([command, "prod.yaml"], Answers(**fields)) == status
+    assert capsys.readouterr().out.strip()
+
+
+def test_status_tells_people_and_machines_the_same_release(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main.main(["status", "prod.yaml"], Answers())
+    assert f"web1  {NEW}" in capsys.readouterr().out
+    main.main(["status", "prod.yaml", "--json"], Answers())
+    assert result(capsys)["deployments"][0]["hosts"]["web1"]["release"] == NEW
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("deploy", "Missing argument 'PLAYBOOK'"),
+        ("deploy prod.yaml --lock-wait soon", "expected a duration such as 250ms"),
+        ("deploy prod.yaml --forks 0", "0 is not in the range"),
+        ("deplyo prod.yaml", "No such command 'deplyo'"),
+        ("deploy prod.yaml --lmit web", "No such option"),
+        ("deploy other.yaml", "other.yaml: the playbook does not exist"),
+        ("deploy prod.yaml -i nowhere", "nowhere: the inventory does not exist"),
+        ("deploy prod.yaml -e alone", "'alone' sets nothing"),
+        ("completion tcsh", "'tcsh' is not one of"),
+    ],
+)
+def test_a_wrong_command_line_is_told_and_ends_with_2(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use = Answers()
+    assert main.main(line.split(), use) == 2
+    assert said in capsys.readouterr().err
+    assert use.runs == []
+
+
+def test_a_wrong_command_line_has_a_last_line_for_machines_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main.main(["deploy", "prod.yaml", "--json", "--lmit"], Answers()) == 2
+    assert result(capsys)["outcome"] == "input-error"
+
+
+@pytest.mark.parametrize("name", sorted(program.program.commands))
+def test_every_command_has_help_with_an_example(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main([name, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "Examples:\n" in told
+    assert f"shipit {name}" in told.partition("Examples:")[2]
+
+
+def test_every_option_says_what_it_does() -> None:
+    options = [
+        parameter
+        for command in program.program.commands.values()
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+    ]
+    assert [option.name for option in options if not option.help] == []
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == "shipit 0.1.0\n"
+
+
+def test_docs_cli_md_is_current() -> None:
+    written = (TOP / "docs/cli.md").read_text()
+    assert written == cli_reference.reference(), (
+        "python tests/support/cli_reference.py > docs/cli.md"
+    )
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a new Python has loaded after this code."""
+    argv = [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_loads_no_library_but_click_and_little_else() -> None:
+    """That is what makes it quick; tests/support/bench_start.py measures how quick."""
+    loaded = loaded_by("from shipit.cli.main import main; main(['--help'])") - loaded_by("pass")
+    roots = {name.partition(".")[0] for name in loaded}
+    assert roots - sys.stdlib_module_names == {"click", "shipit"}
+    assert len(loaded) <= FEW, sorted(loaded)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for_the_shell(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["completion", shell]) == 0
+    assert "_SHIPIT_COMPLETE" in capsys.readouterr().out
+
+
+def completed(words: str) -> list[str]:
+    """Return what a Tab after these words offers, as the shell's script asks for it."""
+    asked = {
+        "_SHIPIT_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from shipit.cli.main import main; main()"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_a_tab_offers_commands_hosts_and_groups() -> None:
+    assert completed("shipit ro") == ["rollback"]
+    assert completed("shipit deploy prod.yaml -l web") == [
+        "web",
+        "web1.example.com",
+        "web2.example.com",
+    ]
+    assert completed("shipit deploy prod.yaml -l web2.example.com,u") == [
+        "web2.example.com,ungrouped"
+    ]
+
+
+def test_a_tab_never_runs_an_inventory_that_is_a_program(playbook: Path) -> None:
+    inventory = playbook.parent / "inventory.yaml"
+    inventory.write_text("#!/bin/sh\ntouch ran\n")
+    inventory.chmod(0o755)
+    assert completed("shipit deploy prod.yaml -l web") == []
+    assert not (playbook.parent / "ran").exists()
+
+
+def test_a_reader_who_leaves_early_changes_nothing_about_the_run() -> None:
+    code = (
+        "import sys; from shipit.cli import main; from unit.cli import test_main\n"
+        "sys.exit(main.main(['deploy', 'prod.yaml', '-v'], test_main.Answers(status_of_run=4)))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    paths = os.pathsep.join(
+        [str(TOP / "tests"), str(TOP / "tests/support"), os.environ.get("PYTHONPATH", "")]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (4, b"")
+
+
+def test_ctrl_c_after_all_is_told_ends_at_once_with_the_same_status() -> None:
+    """As where a connection still waits for its timeout, and would hold the terminal."""
+    code = """
+import os, signal, threading, time
+from shipit.cli import main as cli
+
+def outlive():
+    threading.main_thread().join()  # it waits for this one by now
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(600)
+
+def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=outlive).start()
+    print("told")
+    return 4
+
+cli.main = main
+cli.entry()
+"""
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (4, "told\n", "")

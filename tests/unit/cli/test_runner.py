@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit.cli.commands import UseCases
+from shipit.cli.runner import CliOptions, Invocation, run_command
+from shipit.events import Noted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shipit.secrets import Secret
+
+PASSWORD = "open sesame"
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> CliOptions:
+    for name in ("inventory.yaml", "prod.yaml"):
+        (tmp_path / name).touch()
+    return CliOptions(playbook=tmp_path / "prod.yaml", ask_become_pass=True)
+
+
+def test_the_password_for_sudo_is_asked_for_and_never_shown(
+    asked: CliOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[Secret | None] = []
+
+    def act(session: Invocation) -> int:
+        given.append(session.run().become_password)
+        session.face(Noted(f"sudo was told {PASSWORD}"))
+        raise RuntimeError(PASSWORD)
+
+    assert run_command(act, asked, UseCases(), lambda _: PASSWORD) == 1
+    (secret,) = given
+    assert secret is not None
+    assert secret.reveal() == PASSWORD
+    told = capsys.readouterr()
+    assert PASSWORD not in told.out + told.err
+    assert "sudo was told ***" in told.out
+
+
+def test_nobody_is_asked_for_a_password_that_is_not_wanted(asked: CliOptions) -> None:
+    def act(session: Invocation) -> int:
+        assert session.run().become_password is None
+        return 0
+
+    def ask(_prompt: str) -> str:
+        raise AssertionError
+
+    assert run_command(act, CliOptions(playbook=asked.playbook), UseCases(), ask) == 0
+
+
+def test_an_interrupted_question_for_the_password_is_an_interruption(
+    asked: CliOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(_prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    assert run_command(lambda session: session.run().forks, asked, UseCases(), ask) == 130
+    assert capsys.readouterr().err == "interrupted; nothing was changed\n"

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from recorded_runs import NEW, OLD, SECRET, ended, failed_run, good_run, hide, problem, veil
+from shipit.errors import HostError, InputError, Mistake, Place
+from shipit.events import HostFailed, Noted, Outcome, RunBegan, SecretsKnown
+from shipit.output.json_lines import JsonOutput
+from shipit.output.redaction import Redactor
+
+
+def face(stream: io.StringIO, verbosity: int = 0) -> JsonOutput:
+    return JsonOutput(stream, verbosity=verbosity, veil=veil())
+
+
+def objects(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_run_is_one_object_a_line_and_the_last_is_the_result() -> None:
+    stream = io.StringIO()
+    machine = face(stream)
+    for event in failed_run():
+        machine(event)
+    machine.conclude(4)
+    told = objects(stream)
+    assert told[0]["event"] == "run-began"
+    assert told[0]["hosts"] == ["web1", "web2"]
+    assert {key: value for key, value in told[5].items() if key != "time"} == {
+        "event": "step-ended",
+        "host": "web1",
+        "step": "venv",
+        "seconds": 0.4,
+        "ok": True,
+    }
+    last = told[-1]
+    assert (last["event"], last["outcome"], last["exit_status"]) == ("result", "returned", 4)
+    assert last["hosts"]["web1"] == {"outcome": "returned", "release": OLD, "problem": None}
+    assert last["hosts"]["web2"]["problem"]["code"] == "health-failed"
+    assert [one["event"] for one in told].count("result") == 1
+
+
+def test_every_line_has_the_time_in_utc() -> None:
+    stream = io.StringIO()
+    face(stream)(RunBegan("deploy", "demoapp", ("web1",)))
+    offset = datetime.fromisoformat(objects(stream)[0]["time"]).utcoffset()
+    assert offset is not None
+    assert offset.total_seconds() == 0
+
+
+def test_bytes_on_their_way_are_told_at_their_end_or_when_asked() -> None:
+    for verbosity, lines in ((0, 1), (1, 2)):
+        stream = io.StringIO()
+        machine = face(stream, verbosity)
+        for event in failed_run():
+            machine(event)
+        assert [one["event"] for one in objects(stream)].count("sent") == lines
+
+
+def test_an_answer_is_one_document() -> None:
+    stream = io.StringIO()
+    machine = face(stream)
+    machine.quiet(Noted("not for machines"))
+    machine.answer("status", 5, [], deployments=[{"app": "demoapp", "hosts": {}}])
+    machine.conclude(5)
+    (only,) = objects(stream)
+    del only["time"]
+    assert only == {
+        "event": "result",
+        "what": "status",
+        "outcome": "needs-a-person",
+        "exit_status": 5,
+        "deployments": [{"app": "demoapp", "hosts": {}}],
+    }
+
+
+def test_each_mistake_is_an_error_and_the_result_still_comes() -> None:
+    stream = io.StringIO()
+    machine = face(stream)
+    machine.refuse(
+        InputError(Mistake("unknown-key", "what", Place("p.yaml", 3, 1), "hint"), Mistake("b", "c"))
+    )
+    machine.conclude(2)
+    first, second, last = objects(stream)
+    assert first["place"] == {"file": "p.yaml", "line": 3, "column": 1}
+    assert (first["event"], first["code"], first["hint"]) == ("error", "unknown-key", "hint")
+    assert second["place"] is None
+    assert (last["outcome"], last["exit_status"], last["hosts"]) == ("input-error", 2, {})
+
+
+def test_logs_are_lines_with_their_host_and_failures_among_them() -> None:
+    stream = io.StringIO()
+    machine = face(stream)
+    machine.log("web1", "one\ntwo\n")
+    machine.aside(HostFailed(problem()))
+    machine.aside(Noted("not for machines"))
+    kinds = [(one["event"], one.get("text")) for one in objects(stream)]
+    assert kinds == [("log", "one"), ("log", "two"), ("host-failed", None)]
+
+
+def test_a_host_of_several_deployments_has_its_worst_outcome() -> None:
+    stream = io.StringIO()
+    machine = face(stream)
+    for event in good_run(["web1"]):
+        machine(event)
+    machine(ended(0, {"web1": Outcome.UNCHANGED}))
+    machine.conclude(0)
+    last = objects(stream)[-1]
+    assert last["hosts"]["web1"]["outcome"] == "deployed"
+    assert [run["hosts"] for run in last["runs"]] == [{"web1": "deployed"}, {"web1": "unchanged"}]
+    assert last["hosts"]["web1"]["release"] == NEW
+
+
+def test_no_secret_is_told() -> None:
+    stream = io.StringIO()
+    machine = face(stream, verbosity=2)
+    for event in failed_run():
+        machine(event)
+    machine.log("web1", SECRET)
+    machine.answer("plan", 0, [], deployments=[{SECRET: [SECRET]}])
+    machine.refuse(HostError("code", SECRET, host="web1", evidence=SECRET))
+    machine.bug(RuntimeError(SECRET), SECRET)
+    assert SECRET not in stream.getvalue()
+    assert "***" in stream.getvalue()
+
+
+def test_lines_from_many_threads_stay_whole() -> None:
+    stream = io.StringIO()
+    machine = face(stream)
+
+    def chatter(number: int) -> None:
+        for _ in range(50):
+            machine(Noted("x" * 200, f"web{number}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(chatter, range(8)))
+    assert len(objects(stream)) == 8 * 50
+
+
+def test_a_secret_that_becomes_known_is_hidden_and_not_an_event() -> None:
+    stream = io.StringIO()
+    machine = JsonOutput(stream, verbosity=0, veil=Redactor())
+    machine(SecretsKnown(hide))
+    machine.quiet(SecretsKnown(lambda text: text.replace("web1", "???")))
+    machine(Noted(SECRET, "web1"))
+    (only,) = objects(stream)
+    assert (only["text"], only["host"]) == ("***", "???")

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from recorded_runs import NEW, OLD, ended, problem
+from shipit.events import HostResult, Noted, Outcome, RunEnded
+from shipit.output import messages
+
+ALL_BACK = {"web1": Outcome.RETURNED, "web2": Outcome.UNTOUCHED}
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (36_000_000, "34.3 MiB"),
+        (2**50, "1024.0 TiB"),
+    ],
+)
+def test_bytes_have_a_unit(count: int, text: str) -> None:
+    assert messages.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0s"), (9.96, "10.0s"), (60.0, "1m00s"), (3725.4, "62m05s")]
+)
+def test_durations_have_a_unit(seconds: float, text: str) -> None:
+    assert messages.seconds(seconds) == text
+
+
+def test_a_report_keeps_its_own_form() -> None:
+    assert messages.line(Noted("one line")) == "note: one line"
+    assert messages.line(Noted("rehearsal of x\n\n  act 1\n")) == "rehearsal of x\n\n  act 1"
+
+
+def test_of_many_names_the_first_are_told() -> None:
+    assert messages.names("abc") == "a, b, c"
+    assert messages.names("abcde", limit=2) == "a, b, and 3 more"
+
+
+@pytest.mark.parametrize(
+    ("status", "outcomes", "sentence"),
+    [
+        (0, {"web1": Outcome.DEPLOYED, "web2": Outcome.UNCHANGED}, f"all 2 hosts run {NEW}"),
+        (0, {"web1": Outcome.DEPLOYED}, f"web1 runs {NEW}"),
+        (0, {"web1": Outcome.UNCHANGED}, f"nothing to do: web1 runs {NEW} already"),
+        (3, {"web1": Outcome.UNTOUCHED}, "every host still runs what it ran before"),
+        (3, {"a": Outcome.UNTOUCHED, "b": Outcome.UNREACHABLE}, "could not be reached: b"),
+        (4, ALL_BACK, "failed after the switch; every host is back on its old release"),
+        (5, {"a": Outcome.DEPLOYED, "b": Outcome.STUCK}, "1 deployed, 1 stuck; look after b"),
+        (5, {"a": Outcome.UNKNOWN, "b": Outcome.RETURNED}, "look after a"),
+        (130, {"web1": Outcome.UNTOUCHED}, "interrupted; nothing was switched"),
+        (130, ALL_BACK, "interrupted; every host is back on its old release"),
+        (130, {"a": Outcome.DEPLOYED, "b": Outcome.UNTOUCHED}, "interrupted; 1 deployed, 1 unt"),
+        (77, {}, "ended with exit status 77"),
+    ],
+)
+def test_a_run_has_a_verdict(status: int, outcomes: dict[str, Outcome], sentence: str) -> None:
+    assert sentence in messages.verdict(ended(status, outcomes))
+
+
+def test_hosts_with_releases_of_their_own_run_the_wanted_one() -> None:
+    hosts = {"a": HostResult(Outcome.DEPLOYED, NEW), "b": HostResult(Outcome.DEPLOYED, OLD)}
+    assert (
+        messages.verdict(RunEnded("deploy", "x", 0, hosts)) == "all 2 hosts run the wanted release"
+    )
+
+
+def test_a_failed_first_release_leaves_nothing_and_the_verdict_says_so() -> None:
+    told = messages.verdict(ended(4, {"web1": Outcome.RETURNED}, release=""))
+    assert told == "failed after the switch; nothing of it is left where it was the first release"
+
+
+def test_long_evidence_is_cut_to_its_end_unless_the_whole_is_asked_for() -> None:
+    failed = problem(evidence="\n".join(f"line {number}" for number in range(100)))
+    told = messages.problem(failed)
+    assert told[1:3] == ["  | ... 60 earlier lines (-v shows all)", "  | line 60"]
+    assert "  | line 0" in messages.problem(failed, whole=True)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_says_what_was_done_about_it(outcome: Outcome) -> None:
+    told = messages.done_about("web2", HostResult(outcome, OLD, problem()))
+    assert told.startswith("web2: http://")
+    assert told.count("; ") >= 1
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 3, 4, 5, 130])
+def test_every_exit_status_has_a_word_of_its_own(status: int) -> None:
+    words = [messages.outcome(other) for other in messages.OUTCOMES]
+    assert words.count(messages.outcome(status)) == 1
+
+
+def test_a_first_release_that_failed_has_no_old_one_to_be_back_on() -> None:
+    told = messages.done_about("web2", HostResult(Outcome.RETURNED, "", problem()))
+    assert told.endswith("no release had run there")

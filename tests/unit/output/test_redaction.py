@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from recorded_runs import SECRET, failed_run, hide
+from shipit.events import Event, Noted, Outcome, RunEnded
+from shipit.output.redaction import Redactor, redacted, redacting
+
+
+def test_a_secret_is_hidden_however_deep_it_lies() -> None:
+    value = {"a": [SECRET, (1, {SECRET: None})], "b": Noted(SECRET)}
+    assert redacted(value, hide) == {"a": ["***", (1, {"***": None})], "b": Noted("***")}
+
+
+def test_what_is_not_text_stays_what_it_is() -> None:
+    ended = redacted(failed_run()[-1], hide)
+    assert isinstance(ended, RunEnded)
+    assert ended.hosts["web1"].outcome is Outcome.RETURNED
+    assert ended.exit_status == 4
+
+
+def test_events_pass_on_masked() -> None:
+    told: list[Event] = []
+    redacting(told.append, hide)(Noted(f"key={SECRET}", "web1"))
+    assert told == [Noted("key=***", "web1")]
+
+
+def test_a_veil_hides_what_it_has_learnt_so_far() -> None:
+    veil = Redactor()
+    assert veil(f"{SECRET} and other") == f"{SECRET} and other"
+    veil.learn(hide)
+    veil.learn(lambda text: text.replace("other", "..."))
+    assert veil(f"{SECRET} and other") == "*** and ..."

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from recorded_runs import NEW, OLD, ended, problem
+from shipit.agent.protocol.answers import AttemptLine, Drift
+from shipit.agent.protocol.messages import Attempt, History, Holder, Status, UnitState
+from shipit.commands.doctor import Finding
+from shipit.events import Outcome, Problem
+from shipit.output import reports
+from shipit.output.layout import Part, plain
+from shipit.output.progress import Row
+from shipit.release import repairs
+from shipit.release.plan import Action, EnvChange, HostPlan, PackageChange, TextChange
+
+DIFF = "--- demoapp-web.service\n+++ demoapp-web.service\n@@ -1 +1 @@\n-MemoryMax=1G\n+MemoryMax=2G"
+PLAN = HostPlan(
+    host="web1",
+    action=Action.DEPLOY,
+    release=NEW,
+    version="1.4.0",
+    current=OLD,
+    current_version="1.3.9",
+    packages=(
+        PackageChange("anyio", "", "4.0"),
+        PackageChange("fastapi", "0.110", "0.111"),
+        PackageChange("six", "1.0", ""),
+    ),
+    texts=(TextChange("units/demoapp-web.service", "changed", DIFF),),
+    env=(EnvChange("web", "DATABASE_URL", "added"), EnvChange("web", "PORT", "changed")),
+    restarts=("demoapp-web.service",),
+    missing=("demoapp-1.4.0-py3-none-any.whl",),
+    missing_bytes=22_000,
+    notes=("an open transaction was undone",),
+)
+SINCE = "2026-11-21T09:00:00Z"
+STATUS = Status(
+    release=NEW,
+    version="1.4.0",
+    since=SINCE,
+    who="ann@laptop",
+    units=(
+        UnitState("demoapp-web.service", "active/running", SINCE, 77, 0),
+        UnitState("demoapp-worker.service", "active/running", SINCE, 78, 3),
+    ),
+    drift=(),
+    holder=None,
+    stuck="",
+)
+
+
+def text(parts: list[Part]) -> str:
+    return "".join(f"{line}\n" for line in plain(parts))
+
+
+def test_a_plan_names_every_change_and_equal_plans_are_told_once() -> None:
+    hosts = (PLAN, replace(PLAN, host="web2"))
+    assert text(reports.plans([("demoapp", hosts)], diff=False)) == (
+        f"demoapp on web1, web2: deploy {NEW} (runs {OLD})\n"
+        "  packages  + anyio 4.0\n"
+        "            ~ fastapi 0.110 -> 0.111\n"
+        "            - six 1.0\n"
+        "  texts     ~ units/demoapp-web.service\n"
+        "  env       + web: DATABASE_URL\n"
+        "            ~ web: PORT\n"
+        "  restarts  demoapp-web.service\n"
+        "  sends     1 wheel, 21.5 KiB\n"
+        "  note: an open transaction was undone\n"
+    )
+
+
+def test_a_plan_shows_diffs_when_asked_for() -> None:
+    parts = reports.plans([("demoapp", (PLAN,))], diff=True)
+    assert text(parts).endswith("    @@ -1 +1 @@\n    -MemoryMax=1G\n    +MemoryMax=2G\n")
+    styles = {line.text.strip(): line.style for line in parts if not hasattr(line, "rows")}
+    assert (styles["-MemoryMax=1G"], styles["+MemoryMax=2G"]) == ("bad", "good")
+
+
+def test_a_plan_says_what_it_does_on_each_kind_of_host() -> None:
+    idle = HostPlan("web3", Action.NOTHING, NEW, "1.4.0", NEW, "1.4.0")
+    back = HostPlan("web4", Action.SWITCH, NEW, "1.4.0", OLD, "1.3.9")
+    first = HostPlan("web5", Action.DEPLOY, NEW, "1.4.0")
+    lost = HostPlan("web6", Action.NOTHING, "", "", problems=(problem("web6", "log"),))
+    told = text(reports.plans([("demoapp", (idle, back, first, lost))], diff=False))
+    assert f"web3: nothing to do, it runs {NEW} already\n" in told
+    assert f"web4: switch to {NEW}, which is on the host already (runs {OLD})\n" in told
+    assert f"web5: deploy {NEW} (runs no release yet)\n" in told
+    assert "web6: no plan (1 problem)\n  web6  check  failed: http://" in told
+
+
+FILE = Drift("file-changed", "/venv/x.py", "/venv/x.py was changed")
+DROP_IN = Drift(
+    "drop-in",
+    "/etc/x.conf",
+    "/etc/x.conf changes demoapp-web.service: it is not part of the release",
+)
+
+
+def test_the_json_of_status_has_drift_as_sentences_and_as_codes_with_what_to_run() -> None:
+    drifted = replace(STATUS, drift=(FILE,))
+    data: Any = reports.answers_data([("demoapp", {"web1": drifted})])
+    host = data[0]["hosts"]["web1"]
+    assert host["drift"] == [FILE.what]
+    (drift,) = host["drifts"]
+    assert drift == {
+        "code": "file-changed",
+        "path": "/venv/x.py",
+        "what": FILE.what,
+        "hint": repairs.way_out(FILE),
+    }
+
+
+def test_a_plan_says_what_it_puts_right_and_how() -> None:
+    drifted = HostPlan("web1", Action.DEPLOY, f"{OLD}_2", "1", current=OLD, repairs=(FILE,))
+    told = text(reports.plans([("demoapp", [drifted])], diff=False))
+    assert told.startswith(f"demoapp on web1: build {OLD}_2 anew (runs {OLD}, which has drifted)\n")
+    assert "  repairs   /venv/x.py was changed\n" in told
+    in_place = replace(drifted, action=Action.SWITCH, release=OLD)
+    told = text(reports.plans([("demoapp", [in_place])], diff=False))
+    assert told.startswith(f"demoapp on web1: put {OLD} right, which runs and has drifted\n")
+
+
+def test_status_shows_what_runs_and_what_is_wrong_below_it() -> None:
+    drifted = replace(STATUS, drift=(FILE, DROP_IN))
+    answers: dict[str, Status | Problem] = {"web1": drifted, "web2": problem("web2", "log")}
+    assert text(reports.status([("demoapp", answers)])).startswith(
+        "demoapp\n"
+        "host  release         since                 by          units\n"
+        f"web1  {NEW}  {SINCE}  ann@laptop  2 active/running\n"
+        "web1: drift: /venv/x.py was changed\n"
+        "web1: drift: /etc/x.conf changes demoapp-web.service: it is not part of the release\n"
+        f"web1: next: {repairs.way_out(FILE)}\n"
+        f"web1: next: {repairs.way_out(DROP_IN)}\n"
+        f"web1: demoapp-worker.service is active/running since {SINCE}, 3 restarts\n"
+        "web2  check  failed: http://"
+    )
+
+
+def test_status_shows_who_holds_a_lock_and_what_a_stuck_host_needs() -> None:
+    attempt = Attempt("t1", "deploy", "bob@ci", 7, SINCE)
+    held = replace(STATUS, holder=Holder(attempt, 99, "CHECK", 3.0), stuck="run this", units=())
+    told = text(reports.status([("demoapp", {"web1": held})]))
+    assert "web1: deploy by bob (ci, pid 7) for 3.0s, in CHECK\n" in told
+    assert "web1: stuck: run this\n" in told
+
+
+def past(release: str, outcome: str = "committed", **changes: object) -> AttemptLine:
+    made = AttemptLine(
+        txn="t",
+        what="deploy",
+        release=release,
+        version=release.split("-", maxsplit=1)[0],
+        outcome=outcome,
+        at=SINCE,
+        who="ann@laptop",
+        reason="",
+        failure="",
+        present=True,
+        running=False,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type] # the tests' own fields
+
+
+def test_releases_tell_every_attempt_with_its_kind_its_reason_and_what_came_of_it() -> None:
+    lines = (
+        past(OLD, reason="the first"),
+        past("bad", "reverted", present=False, reason="new", failure="[check-failed] 500\nlog"),
+        past(NEW),
+        past(OLD, what="rollback", reason="fix #42", running=True),
+    )
+    told = text(reports.releases([("demoapp", {"web1": History((), lines)})]))
+    assert [line.split(None, 7) for line in told.splitlines()] == [
+        ["demoapp"],
+        ["host", "at", "what", "release", "outcome", "by", "now", "why"],
+        ["web1", SINCE, "deploy", OLD, "committed", "ann@laptop", "kept", "the first"],
+        [
+            "web1",
+            SINCE,
+            "deploy",
+            "bad",
+            "reverted",
+            "ann@laptop",
+            "removed",
+            "new; [check-failed] 500",
+        ],
+        ["web1", SINCE, "deploy", NEW, "committed", "ann@laptop", "kept", "-"],
+        ["web1", SINCE, "rollback", OLD, "committed", "ann@laptop", "running", "fix #42"],
+    ]
+    assert text(reports.releases([("demoapp", {"web1": History(())})])) == (
+        "demoapp\nno releases yet\n"
+    )
+
+
+def test_findings_name_the_command_that_mends_each() -> None:
+    found = [
+        Finding("", "inventory", ok=True, detail="2 hosts", mend=""),
+        Finding("web1", "python", ok=False, detail="3.6.8 is too old", mend="apt install python3"),
+    ]
+    assert text(reports.findings(found)) == (
+        "     host  what       detail\n"
+        "ok   -     inventory  2 hosts\n"
+        "BAD  web1  python     3.6.8 is too old\n"
+        "web1: python: apt install python3\n"
+        "1 finding to fix\n"
+    )
+    assert text(reports.findings(found[:1])).endswith("everything is ready\n")
+
+
+def test_the_end_of_a_large_run_lists_only_what_did_not_go_as_wanted() -> None:
+    outcomes = {f"web{number}": Outcome.DEPLOYED for number in range(100)}
+    outcomes["web7"] = Outcome.STUCK
+    rows = {host: Row(host, seconds=1.5) for host in outcomes}
+    told = text(reports.ending(ended(5, outcomes), rows))
+    assert told == (
+        "\n"
+        "host  outcome  release         time\n"
+        f"web7  stuck    {NEW}  1.5s\n"
+        "and 99 hosts as wanted\n"
+        "web7: it could not be brought back by itself; a person is needed\n"
+        "mixed: 99 deployed, 1 stuck; look after web7 (9.6s)\n"
+        "next: mend it and run the same command again\n"
+    )
+
+
+def test_a_question_ends_with_the_worst_of_its_answers() -> None:
+    drifted = replace(STATUS, drift=(FILE,))
+    assert reports.query_status([("a", {"web1": STATUS, "web2": History(())})]) == 0
+    assert reports.query_status([("a", {"web1": STATUS}), ("b", {"web1": problem()})]) == 3
+    assert reports.query_status([("a", {"web1": problem(), "web2": drifted})]) == 5
+    assert reports.query_status([("a", {"web1": replace(STATUS, stuck="run this")})]) == 5
+
+
+def test_answers_become_plain_data_by_host() -> None:
+    data = reports.answers_data([("demoapp", {"web1": History(()), "web2": problem()})])
+    assert isinstance(data, list)
+    assert data[0]["hosts"]["web1"] == {"releases": [], "attempts": []}
+    assert data[0]["hosts"]["web2"]["problem"]["code"] == "health-failed"
+    plans = reports.plans_data([("demoapp", (PLAN,))])
+    assert isinstance(plans, list)
+    assert plans[0]["hosts"]["web1"]["action"] == "deploy"
+    assert plans[0]["hosts"]["web1"]["packages"][0] == {"name": "anyio", "old": "", "new": "4.0"}

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from shipit.agent.protocol.manifest import Check
+from shipit.release.app_servers import gap, unheld
+
+BIN = "/opt/demo/releases/x/venv/bin"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("uvicorn demo:app --fd 3", "closes connections"),
+        ("uvicorn demo:app --fd 3 --http h11", "closes connections"),
+        ("uvicorn demo:app --fd 3 --http demo.patience:Patient", ""),
+        ("gunicorn demo:app", ""),
+        ("hypercorn demo:app --bind fd://3", "drops connections"),
+        ("granian demo:app", "docs/recipes.md"),
+        ("python3.12 -m hypercorn demo:app --bind fd://3", "hypercorn"),
+        ("python -m demo.server", ""),
+        ("demo-server", ""),
+    ],
+)
+def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, said: str) -> None:
+    told = gap(f"{BIN}/{command}", has_socket=True, overlaps=True)
+    assert said in told if said else told == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("uvicorn demo:app --port 80", "are refused while it restarts"),
+        ("gunicorn demo:app", "are refused while it restarts"),
+        ("granian demo:app", "docs/recipes.md"),
+        ("waitress-serve demo:app", "takes no listener from systemd"),
+        ("demo-worker", ""),
+    ],
+)
+def test_without_a_socket_connections_to_a_server_are_refused(command: str, said: str) -> None:
+    told = gap(f"{BIN}/{command}", has_socket=False, overlaps=False)
+    assert said in told if said else told == ""
+
+
+@pytest.mark.parametrize("command", ["uvicorn demo:app --port 80", "granian demo:app"])
+def test_a_server_that_listens_by_itself_can_not_overlap(command: str) -> None:
+    told = gap(f"{BIN}/{command}", has_socket=False, overlaps=True)
+    assert "`handover: restart`" in told
+    assert gap(f"{BIN}/demo-worker", has_socket=False, overlaps=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("check", "ports"),
+    [
+        (Check("http", "http://127.0.0.1:8000/healthz"), [8000]),
+        (Check("http", "http://localhost/healthz"), [80]),
+        (Check("http", "https://localhost/healthz"), [443]),
+        (Check("http", "http://[::1]:8000/"), [8000]),
+        (Check("tcp", "127.0.0.1:9000"), [9000]),
+        (Check("http", "http://127.0.0.1:7000/"), []),
+        (Check("http", "http://127.0.0.1:7001/"), []),
+        (Check("http", "http://db.example.com:5432/"), []),
+        (Check("unix", "/run/demo.sock:/healthz"), []),
+        (Check("command", "true"), []),
+    ],
+)
+def test_a_port_of_the_host_that_a_check_asks_and_no_socket_has_is_found(
+    check: Check, ports: list[int]
+) -> None:
+    sockets = ["[Socket]\nListenStream=7000\n", "[Socket]\nListenStream=127.0.0.1:7001\n"]
+    assert unheld([check], sockets) == ports

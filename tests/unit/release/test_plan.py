@@ -1,0 +1,364 @@
+"""What a plan says, from what is wanted and what a host says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shipit.agent.protocol import answers, messages
+from shipit.agent.protocol import manifest as manifests
+from shipit.errors import HostError
+from shipit.release.plan import (
+    Action,
+    EnvChange,
+    PackageChange,
+    TextChange,
+    Wanted,
+    compare,
+    keyed,
+    refuse_if_it_does_not_fit,
+    refuse_if_older,
+)
+
+NONCE = "00ff"
+WEB = "demo-web.service"
+SOCKET = "demo-web.socket"
+
+
+def artifact(name: str, version: str) -> manifests.Artifact:
+    return manifests.Artifact(name, version, f"{name}-{version}.whl", f"{name}{version}", 100)
+
+
+def manifest(
+    version: str = "1.1.0", wheels: tuple[manifests.Artifact, ...] = ()
+) -> manifests.Manifest:
+    return manifests.Manifest(
+        id=f"{version}-aaaaaaaa",
+        app="demo",
+        version=version,
+        root="/opt/demo",
+        user="demo",
+        interpreter="/usr/bin/python3",
+        installer="uv",
+        installer_wheel=artifact("uv", "0.5"),
+        app_wheel=artifact("demo", version),
+        wheels=wheels or (artifact("click", "8.1"),),
+        requirements="",
+        bundle="b",
+        units=(
+            manifests.Unit(SOCKET, "web", start=True, watched=False, stop_timeout=5),
+            manifests.Unit(WEB, "web", start=True, watched=True, stop_timeout=5),
+        ),
+        texts=(manifests.Rendered("files/app.ini", 0o640, f"ini {version}"),),
+        env=(),
+        gate=manifests.Gate((), 0.1, 1.0, 0.1),
+        smoke=(),
+        keep_releases=5,
+        created="",
+        created_by="",
+    )
+
+
+def wanted(made: manifests.Manifest, env: dict[str, str] | None = None) -> Wanted:
+    texts = {f"units/{WEB}": f"[Service]\nExecStart={made.id}\n", f"units/{SOCKET}": "[Socket]\n"}
+    return Wanted(made, texts, {"web": {k: keyed(NONCE, v) for k, v in (env or {}).items()}})
+
+
+def facts(current: manifests.Manifest | None = None) -> messages.Facts:
+    return messages.Facts(
+        protocol=1,
+        hostname="web1",
+        machine="x86_64",
+        libc=("glibc", 2, 36),
+        systemd=252,
+        agent_python="3.11.2",
+        interpreters=(),
+        fullest="/opt/demo",
+        free_bytes=1,
+        free_inodes=1,
+        present=(),
+        current=current,
+        healthy=current is not None,
+        units={name.removeprefix("units/"): text for name, text in wanted(current).texts.items()}
+        if current
+        else {},
+        env={"web": {}},
+        releases=(),
+        behind=(),
+        holder=None,
+        recovered="",
+        stuck="",
+    )
+
+
+def line(release: str, *, running: bool = False, **changes: object) -> answers.ReleaseLine:
+    made = answers.ReleaseLine(
+        id=release,
+        version=release.split("-", maxsplit=1)[0],
+        outcome="committed",
+        at="",
+        who="",
+        present=True,
+        running=running,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type] # the tests' own fields
+
+
+def test_a_release_that_runs_already_needs_nothing() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), facts(made))
+    assert plan.action is Action.NOTHING
+    changes = (plan.packages, plan.texts, plan.env, plan.restarts, plan.missing)
+    assert not any(changes)
+
+
+def test_a_running_release_whose_unit_was_edited_by_hand_is_mended() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), replace(facts(made), units={WEB: "edited", SOCKET: "x"}))
+    assert plan.action is not Action.NOTHING
+    assert {change.path for change in plan.texts} == {f"units/{WEB}", f"units/{SOCKET}"}
+
+
+def test_a_release_whose_units_are_down_is_started_again() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), replace(facts(made), healthy=False))
+    assert plan.action is not Action.NOTHING
+    assert any("damaged or not all of its units run" in note for note in plan.notes)
+
+
+def test_a_release_on_a_host_that_is_stuck_is_switched_to_again() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), replace(facts(made), stuck="mend it"))
+    assert plan.action is not Action.NOTHING
+
+
+def test_a_first_release_adds_everything() -> None:
+    plan = compare("web1", wanted(manifest()), facts())
+    assert plan.action is Action.DEPLOY
+    assert plan.packages == (PackageChange("click", "", "8.1"), PackageChange("demo", "", "1.1.0"))
+    assert {change.kind for change in plan.texts} == {"added"}
+    assert plan.restarts == (SOCKET, WEB)
+    assert any("first release" in note for note in plan.notes)
+
+
+def test_packages_are_told_from_version_to_version() -> None:
+    old = manifest("1.0.0", (artifact("click", "8.0"), artifact("gone", "1")))
+    plan = compare("web1", wanted(manifest()), facts(old))
+    assert plan.packages == (
+        PackageChange("click", "8.0", "8.1"),
+        PackageChange("demo", "1.0.0", "1.1.0"),
+        PackageChange("gone", "1", ""),
+    )
+
+
+def test_a_unit_is_shown_as_a_diff_and_an_unchanged_socket_is_not_restarted() -> None:
+    plan = compare("web1", wanted(manifest()), facts(manifest("1.0.0")))
+    assert plan.restarts == (WEB,)
+    unit = next(change for change in plan.texts if change.path == f"units/{WEB}")
+    assert "-ExecStart=1.0.0-aaaaaaaa" in unit.diff
+    assert "+ExecStart=1.1.0-aaaaaaaa" in unit.diff
+
+
+def test_a_changed_file_is_told() -> None:
+    plan = compare("web1", wanted(manifest()), facts(manifest("1.0.0")))
+    assert TextChange("files/app.ini", "changed") in plan.texts
+
+
+def test_env_keys_are_told_and_values_never() -> None:
+    before = replace(
+        facts(manifest("1.0.0")),
+        env={
+            "web": {"PORT": keyed(NONCE, "80"), "OLD": keyed(NONCE, "1"), "SAME": keyed(NONCE, "x")}
+        },
+    )
+    after = wanted(manifest(), {"PORT": "hunter2", "NEW": "hunter3", "SAME": "x"})
+    plan = compare("web1", after, before)
+    assert plan.env == (
+        EnvChange("web", "NEW", "added"),
+        EnvChange("web", "OLD", "removed"),
+        EnvChange("web", "PORT", "changed"),
+    )
+    assert "hunter" not in repr(plan)
+
+
+def test_only_missing_wheels_are_sent() -> None:
+    here = replace(facts(manifest("1.0.0")), present=("click8.1", "uv0.5"))
+    plan = compare("web1", wanted(manifest()), here)
+    assert plan.missing == ("demo-1.1.0.whl",)
+    assert plan.missing_bytes == 100
+
+
+def test_what_would_fill_the_disk_on_its_way_in_is_not_sent() -> None:
+    here = replace(facts(), free_bytes=64 * 2**20 + 299)
+    plan = compare("web1", wanted(manifest()), here)
+    with pytest.raises(HostError, match="64 MiB free") as error:
+        refuse_if_it_does_not_fit(plan, here)
+    assert error.value.code == "disk-too-small"
+    refuse_if_it_does_not_fit(plan, replace(here, free_bytes=64 * 2**20 + 300))
+
+
+def test_a_full_disk_does_not_keep_a_host_from_having_nothing_to_do() -> None:
+    made = manifest()
+    full = replace(facts(made), free_bytes=0)
+    refuse_if_it_does_not_fit(compare("web1", wanted(made), full), full)
+
+
+def test_a_proven_release_that_is_still_there_is_switched_to() -> None:
+    there = replace(facts(manifest("1.0.0")), releases=(line("1.1.0-aaaaaaaa"),))
+    assert compare("web1", wanted(manifest()), there).action is Action.SWITCH
+
+
+@pytest.mark.parametrize(
+    ("wish", "runs", "refused"),
+    [
+        ("1.9.0", "1.10.0", True),
+        ("1.0rc1", "1.0", True),
+        ("1.10.0", "1.9.0", False),
+        ("1.0", "1.0.0", False),
+        ("1.0", "not a version", False),
+    ],
+)
+def test_an_older_version_does_not_replace_a_newer_one(
+    wish: str,
+    runs: str,
+    refused: bool,  # noqa: FBT001 - pytest fills it in
+) -> None:
+    plan = compare("web1", wanted(manifest(wish)), facts(manifest(runs)))
+    if not refused:
+        refuse_if_older(plan)
+        return
+    with pytest.raises(HostError, match=f"(?s){wish} is older than {runs}.*--allow-older") as error:
+        refuse_if_older(plan)
+    assert error.value.code == "older-release"
+
+
+def test_a_first_release_is_older_than_nothing() -> None:
+    refuse_if_older(compare("web1", wanted(manifest("0.1")), facts()))
+
+
+# --- hand-over ----------------------------------------------------------------------------------
+
+
+def overlapping(version: str) -> Wanted:
+    """Return a release whose web has a unit of its own."""
+    made = manifest(version)
+    name = f"demo-web@{made.id}.service"
+    web = replace(made.units[1], name=name, handover=manifests.OVERLAP)
+    socket = f"[Socket]\nListenStream=8000\nService={name}\n"
+    texts = {f"units/{name}": f"[Service]\nExecStart={made.id}\n", f"units/{SOCKET}": socket}
+    return Wanted(replace(made, units=(made.units[0], web)), texts, {})
+
+
+def test_a_service_that_overlaps_has_one_name_in_all_releases_and_its_socket_stays() -> None:
+    old, new = overlapping("1.0.0"), overlapping("1.1.0")
+    units = {path.removeprefix("units/"): text for path, text in old.texts.items()}
+    plan = compare("web1", new, replace(facts(old.manifest), units=units))
+    assert plan.handovers == ("demo-web@*.service",)
+    assert plan.restarts == ()
+    kinds = {change.path: change.kind for change in plan.texts}
+    assert kinds["units/demo-web@*.service"] == "changed"
+    assert "removed" not in kinds.values()
+
+
+def test_what_a_service_loses_is_said_once_however_many_processes_it_has() -> None:
+    made = manifest()
+    webs = tuple(replace(made.units[1], name=f"demo-web@{n}.service") for n in (1, 2))
+    texts = {f"units/{web.name}": "ExecStart=/x/bin/uvicorn demo:app --port 80\n" for web in webs}
+    notes = compare("web1", Wanted(replace(made, units=webs), texts, {}), facts(made)).notes
+    assert [note.startswith("web: uvicorn listens by itself") for note in notes] == [True]
+
+
+def test_a_port_that_a_check_asks_and_no_socket_has_is_told_with_who_may_listen_there() -> None:
+    made = manifest()
+    asked = manifests.Gate((manifests.Check("http", "http://127.0.0.1:8000/"),), 0.1, 1.0, 0.1)
+    alone = replace(made, units=made.units[1:], gate=asked)
+    texts = {f"units/{WEB}": "[Service]\nExecStart=/x/bin/demo-server\n"}
+    (note,) = compare("web1", Wanted(alone, texts, {}), facts(alone)).notes
+    assert note.startswith("port 8000")
+    assert "if web listens there, connections are refused" in note
+    held = replace(alone, units=made.units)
+    texts |= {f"units/{SOCKET}": "[Socket]\nListenStream=8000\n"}
+    assert compare("web1", Wanted(held, texts, {}), facts(held)).notes == ()
+
+
+def test_an_option_that_gets_in_the_way_of_a_handover_is_told_by_service() -> None:
+    made = manifest()
+    gunicorn = replace(made.app_wheel, name="gunicorn", version="20.1.0")
+    texts = {f"units/{unit.name}": "" for unit in made.units}
+    texts[f"units/{WEB}"] = "ExecStart=/x/bin/gunicorn demo:app --bind :80\n"
+    texts[f"units/{SOCKET}"] = "[Socket]\nListenStream=80\n"
+    wanted = Wanted(replace(made, wheels=(gunicorn,)), texts, {})
+    notes = compare("web1", wanted, facts(made)).notes
+    assert [note.partition(",")[0] for note in notes] == [
+        "web: gunicorn 20.1.0",
+        "web: --bind makes gunicorn listen by itself",
+    ]
+
+
+def test_another_gate_is_told() -> None:
+    made = manifest()
+    check = manifests.Check("http", "http://10.0.0.9/", headers={"Host": "www.example.com"})
+    changed = replace(made, id="1.2.3-00000009", gate=replace(made.gate, checks=(check,)))
+    texts = {f"units/{unit.name}": "" for unit in made.units}
+    notes = compare("web1", Wanted(changed, texts, {}), facts(made)).notes
+    assert any("`health:`" in note for note in notes)
+    assert compare("web1", Wanted(changed, texts, {}), facts(changed)).notes == ()
+
+
+def test_another_user_is_told() -> None:
+    made = replace(manifest(), user="demoapp")
+    changed = replace(made, id="1.2.3-00000009", user="other")
+    texts = {f"units/{unit.name}": "" for unit in made.units}
+    (note,) = compare("web1", Wanted(changed, texts, {}), facts(made)).notes
+    assert note.startswith("the services' user changes from demoapp to other")
+    adopted = replace(made, adopted="")
+    notes = compare("web1", Wanted(changed, texts, {}), facts(adopted)).notes
+    assert not any("user changes" in note for note in notes)
+
+
+def test_an_env_file_that_was_changed_on_the_host_is_put_right() -> None:
+    made = manifest()
+    texts = {f"units/{unit.name}": "" for unit in made.units}
+    units = {unit.name: "" for unit in made.units}
+    wanted = Wanted(made, texts, {"web": {"PORT": "digest"}})
+    said = replace(facts(made), units=units)
+    untouched = replace(said, env={"web": {"PORT": "digest"}})
+    changed = replace(said, env={"web": {"PORT": "another"}})
+    assert compare("web1", wanted, untouched).action is Action.NOTHING
+    assert compare("web1", wanted, changed).action is not Action.NOTHING
+
+
+# --- what has drifted --------------------------------------------------------------------------
+
+
+def drifted(made: manifests.Manifest, *codes: str) -> messages.Facts:
+    drift = tuple(answers.Drift(code, "/x", f"/x: {code}") for code in codes)
+    return replace(facts(made), releases=(line(made.id, running=True),), drift=drift)
+
+
+def test_a_release_whose_text_was_changed_is_put_right_in_its_place() -> None:
+    made = manifest()
+    plan = compare("web1", wanted(made), drifted(made, "text-changed"))
+    assert plan.action is Action.SWITCH
+    assert [each.code for each in plan.repairs] == ["text-changed"]
+
+
+def test_a_release_whose_venv_was_changed_is_deployed_under_its_next_name() -> None:
+    made = manifest()
+    anew = replace(made, id=f"{made.id}_2")
+    plan = compare("web1", wanted(anew), drifted(made, "file-changed"))
+    assert (plan.action, plan.current, plan.packages) == (Action.DEPLOY, made.id, ())
+    assert [each.code for each in plan.repairs] == ["file-changed"]
+
+
+def test_drift_of_what_is_replaced_is_no_repair() -> None:
+    plan = compare("web1", wanted(manifest("1.2.0")), drifted(manifest(), "file-changed"))
+    assert plan.repairs == ()
+
+
+def test_a_release_whose_manifest_is_gone_is_not_called_the_first_one() -> None:
+    made = manifest()
+    lost = replace(drifted(made, "manifest-missing"), current=None)
+    plan = compare("web1", wanted(replace(made, id=f"{made.id}_2")), lost)
+    assert not [note for note in plan.notes if "first release" in note]

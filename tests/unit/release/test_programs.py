@@ -1,0 +1,73 @@
+"""The program of a service is one that a locked wheel brings, or that is told before a deploy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit.bundle import select
+from shipit.playbook import reader
+from shipit.release import programs
+from wheelhouse import BOOKWORM, Recipe, write_lock, write_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shipit.errors import Mistake
+
+HEAD = "app: demo\nhosts: web\nwheel: demo-1.0.0-py3-none-any.whl\nlock: requirements.lock\n"
+SERVER = Recipe("uvicorn", scripts={"uvicorn": "uvicorn:main"})
+TOOL = Recipe("tool", files={"tool-1.0.0.data/scripts/tool.sh": "#!/bin/sh\n"})
+
+
+def mistakes(folder: Path, service: str) -> list[Mistake]:
+    wheels = [write_wheel(folder / "wheels", recipe) for recipe in (SERVER, TOOL)]
+    write_wheel(folder / "wheels", Recipe("waitress", scripts={"waitress-serve": "waitress:main"}))
+    write_wheel(folder / "wheels", Recipe("uv", scripts={"uv": "uv:main"}))
+    app = write_wheel(folder, Recipe("demo", scripts={"demo-worker": "demo:work"}))
+    write_lock(folder / "requirements.lock", wheels)
+    (folder / "unit.j2").write_text("[Service]\nExecStart=/bin/true\n")
+    playbook = folder / "playbook.yaml"
+    playbook.write_text(f"{HEAD}wheelhouse: wheels\nservices:\n  web: {service}\n")
+    (draft,) = reader.read(playbook)
+    sources = select.load(app, folder / "requirements.lock", folder / "wheels")
+    select.select(sources, BOOKWORM)
+    return list(programs.unknown(draft, reader.typed(draft, draft.values), sources))
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        "{command: uvicorn demo:app --fd 3}",
+        "{command: demo-worker}",
+        "{command: tool.sh}",
+        "{command: /usr/bin/socat}",
+        "{command: python -m demo}",
+        "{command: python3.11 -m demo}",
+        "{command: anything, unit: unit.j2}",
+    ],
+)
+def test_what_a_wheel_a_venv_or_the_host_has_is_known(tmp_path: Path, service: str) -> None:
+    assert mistakes(tmp_path, service) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("uvicron demo:app", "did you mean 'uvicorn'?"),
+        (
+            "waitress-serve demo:app",
+            "lock the package that has it",
+        ),  # in the wheelhouse, not locked
+        ("uv run demo", "absolute path"),  # it makes the venv, and is not in it
+        ("bash -c true", "absolute path"),
+    ],
+)
+def test_what_nothing_locked_brings_is_told_with_its_place(
+    tmp_path: Path, command: str, hint: str
+) -> None:
+    (mistake,) = mistakes(tmp_path, f"{{command: {command}}}")
+    assert (mistake.code, hint in mistake.hint) == ("unknown-program", True), mistake
+    assert mistake.place is not None
+    assert mistake.place.line == 7

@@ -1,0 +1,416 @@
+"""The strategy of a rollout, over a simulated fleet behind the session port."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patience import until
+from shipit.errors import HostError, Unreachable
+from shipit.events import BatchBegan, Event, HostResult, Outcome
+from shipit.rollout.executor import (
+    CommitHosts,
+    Finish,
+    Fleet,
+    Policy,
+    RollBack,
+    StageHosts,
+    SwitchHosts,
+    cut,
+    decide,
+    drive,
+    exit_status,
+)
+from shipit.rollout.phase import HostControl, Phase, Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLD, NEW = "1.0.0-aaaaaaaa", "1.1.0-bbbbbbbb"
+
+
+@dataclass
+class Simulated:
+    """A host that follows the rules of the real one, with faults on order."""
+
+    name: str
+    diary: list[tuple[str, str]]
+    faults: dict[str, object] = field(default_factory=dict)
+    running: str = OLD
+    committed: str = OLD
+
+    def _do(self, act: str) -> object:
+        self.diary.append((self.name, act))
+        fault = self.faults.get(act)
+        if isinstance(fault, BaseException):
+            raise fault
+        return fault
+
+    def stage(self) -> Transition:
+        self._do("stage")
+        return Transition(Phase.STAGED)
+
+    def switch(self) -> Transition:
+        fault = self._do("switch")
+        if isinstance(fault, Phase):
+            return Transition(fault, self.running)
+        self.running = NEW
+        return Transition(Phase.HEALTHY, NEW)
+
+    def commit(self) -> Transition:
+        fault = self._do("commit")
+        if isinstance(fault, Phase):
+            self.running = OLD
+            return Transition(fault, OLD)
+        self.committed = NEW
+        return Transition(Phase.COMMITTED, NEW)
+
+    def go_back(self) -> Transition:
+        self._do("go back")
+        was_switched, self.running = self.running == NEW, self.committed
+        return Transition(Phase.RETURNED if was_switched else Phase.UNTOUCHED, OLD)
+
+    def interrupt(self) -> None:
+        self._do("interrupt")
+
+
+def refused(host: str) -> HostError:
+    return HostError("disk-full", "no space", host=host, step="stage")
+
+
+def lost(host: str) -> Unreachable:
+    return Unreachable("connect-timeout", "no answer", host=host)
+
+
+def fleet(
+    names: str, faults: dict[str, dict[str, object]] | None = None
+) -> tuple[Fleet, dict[str, Simulated], list[tuple[str, str]]]:
+    diary: list[tuple[str, str]] = []
+    hosts = {name: Simulated(name, diary, (faults or {}).get(name, {})) for name in names.split()}
+    ports: dict[str, HostControl] = dict(hosts)
+    return Fleet(ports, {name: Transition(Phase.READY, OLD) for name in hosts}), hosts, diary
+
+
+def run(
+    names: str, faults: dict[str, dict[str, object]] | None = None, policy: Policy | None = None
+) -> tuple[Fleet, dict[str, Simulated], list[tuple[str, str]], list[Event]]:
+    made, hosts, diary = fleet(names, faults)
+    events: list[Event] = []
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, policy or Policy(), executor, events.append)
+    return made, hosts, diary, events
+
+
+def test_no_host_is_switched_before_every_host_is_staged() -> None:
+    _, _, diary, _ = run("a b c d", policy=Policy((1, "50%")))
+    acts = [act for _, act in diary]
+    assert acts.index("switch") > max(i for i, act in enumerate(acts) if act == "stage")
+
+
+def test_no_host_is_committed_before_every_host_has_passed_its_gate() -> None:
+    _, _, diary, _ = run("a b c d", policy=Policy((1,)))
+    acts = [act for _, act in diary]
+    assert acts.index("commit") > max(i for i, act in enumerate(acts) if act == "switch")
+
+
+def test_hosts_are_switched_in_growing_batches() -> None:
+    _, _, _, events = run("a b c d", policy=Policy((1, "50%")))
+    batches = [(e.number, e.of, e.hosts) for e in events if isinstance(e, BatchBegan)]
+    assert batches == [(1, 3, ("a",)), (2, 3, ("b", "c")), (3, 3, ("d",))]
+
+
+def test_a_host_that_cannot_be_staged_leaves_every_host_as_it_was() -> None:
+    made, hosts, diary, _ = run("a b c", {"b": {"stage": refused("b")}})
+    assert "switch" not in {act for _, act in diary}
+    assert {host.running for host in hosts.values()} == {OLD}
+    assert exit_status(made.results()) == 3
+
+
+def test_an_unreachable_host_before_the_switch_stops_the_rollout() -> None:
+    made, _, diary, _ = run("a b", {"a": {"stage": lost("a")}})
+    assert ("b", "switch") not in diary
+    assert made.results()["a"].outcome is Outcome.UNREACHABLE
+    assert exit_status(made.results()) == 3
+
+
+def test_a_batch_that_fails_its_gate_brings_back_hosts_that_had_already_succeeded() -> None:
+    made, hosts, diary, _ = run("a b c", {"b": {"switch": Phase.RETURNED}}, Policy((1,)))
+    assert ("a", "go back") in diary
+    assert ("c", "switch") not in diary
+    assert {host.running for host in hosts.values()} == {OLD}
+    assert exit_status(made.results()) == 4
+
+
+def test_what_this_machine_lacks_is_told_and_no_host_is_switched() -> None:
+    made, hosts, _, _ = run("a b", {"b": {"stage": OSError(24, "Too many open files")}})
+    assert {host.running for host in hosts.values()} == {OLD}
+    problem = made.results()["b"].problem
+    assert problem is not None
+    assert (problem.code, problem.what) == (
+        "controller-error",
+        "on this machine: Too many open files",
+    )
+    assert "ulimit" in problem.hint
+
+
+def test_failures_within_the_budget_do_not_stop_the_others() -> None:
+    made, hosts, _, _ = run(
+        "a b c d", {"b": {"switch": Phase.RETURNED}}, Policy((1,), max_fail_percentage=25)
+    )
+    assert [host.committed for host in hosts.values()] == [NEW, OLD, NEW, NEW]
+    assert exit_status(made.results()) == 5
+
+
+def test_a_host_that_goes_back_by_itself_before_the_commit_is_told() -> None:
+    made, _, _, _ = run("a b", {"b": {"commit": Phase.RETURNED}})
+    assert made.results()["a"].outcome is Outcome.DEPLOYED
+    assert exit_status(made.results()) == 5
+
+
+def test_a_host_lost_after_its_switch_is_unknown_and_the_others_go_back() -> None:
+    made, hosts, _, _ = run("a b", {"b": {"switch": Phase.UNKNOWN}}, Policy((1,)))
+    assert hosts["a"].running == OLD
+    assert exit_status(made.results()) == 5
+
+
+def test_a_fleet_where_nothing_has_to_be_done_is_left_alone() -> None:
+    made, _, diary = fleet("a b")
+    made.states = {name: Transition(Phase.UNCHANGED, NEW) for name in made.states}
+    with ThreadPoolExecutor(1) as executor:
+        drive(made, Policy(), executor, lambda _: None)
+    assert diary == []
+    assert exit_status(made.results()) == 0
+
+
+def test_ctrl_c_brings_every_host_back() -> None:
+    made, hosts, _ = fleet("a b")
+    events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, BatchBegan) and event.number == 2:
+            made.interrupted = True
+
+    with ThreadPoolExecutor(2) as executor:
+        drive(made, Policy((1,)), executor, emit)
+    assert {host.running for host in hosts.values()} == {OLD}
+    assert exit_status(made.results(), interrupted=made.interrupted) == 130
+
+
+@dataclass
+class Patient(Simulated):
+    """A host that proves itself until it is called back."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    called_back: threading.Event = field(default_factory=threading.Event)
+
+    def switch(self) -> Transition:
+        super().switch()
+        self.begun.set()
+        assert self.called_back.wait(timeout=60)
+        return Transition(Phase.RETURNED, OLD)
+
+    def interrupt(self) -> None:
+        super().interrupt()
+        self.called_back.set()
+
+
+def test_a_failed_gate_calls_back_at_once_who_still_proves_itself() -> None:
+    diary: list[tuple[str, str]] = []
+    patient = Patient("a", diary)
+
+    class Failing(Simulated):
+        def switch(self) -> Transition:
+            assert patient.begun.wait(timeout=60)
+            return super().switch()
+
+    failing = Failing("b", diary, {"switch": Phase.RETURNED})
+    hosts: dict[str, HostControl] = {"a": patient, "b": failing}
+    made = Fleet(hosts, {name: Transition(Phase.READY) for name in hosts})
+    with ThreadPoolExecutor(2) as executor:
+        drive(made, Policy(), executor, lambda _: None)
+    assert set(made.phases.values()) == {Phase.RETURNED}
+    assert not made.interrupted
+
+
+def test_a_failed_gate_within_the_budget_calls_nobody_back() -> None:
+    faults: dict[str, dict[str, object]] = {"b": {"switch": Phase.RETURNED}}
+    _, _, diary, _ = run("a b c", faults, Policy(max_fail_percentage=50))
+    assert not [host for host, act in diary if act == "interrupt"]
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Have SIGINT heard as on a terminal: who is started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
+    made, hosts, diary = fleet("a b")
+    interrupted = threading.Event()
+
+    class Slow(Simulated):
+        def switch(self) -> Transition:
+            signal.raise_signal(signal.SIGINT)  # as a person's Ctrl-C, to the main thread
+            assert interrupted.wait(timeout=60)
+            return Transition(Phase.RETURNED, OLD)
+
+        def interrupt(self) -> None:
+            super().interrupt()
+            interrupted.set()
+
+    slow = Slow("a", diary)
+    made.hosts = {"a": slow, "b": hosts["b"]}
+    with ThreadPoolExecutor(2) as executor:
+        drive(made, Policy((1,)), executor, lambda _: None)
+    assert ("a", "interrupt") in diary
+    assert made.interrupted
+    assert [moved.phase for moved in made.states.values()] == [Phase.RETURNED, Phase.UNTOUCHED]
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_while_the_hosts_are_being_started_brings_every_host_back() -> None:
+    made, hosts, _ = fleet("a b")
+
+    class Pressed(ThreadPoolExecutor):
+        """Ctrl-C comes when a first switch has been handed to a thread, and the next has not."""
+
+        def submit(self, *order: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+            future = super().submit(*order)
+            if made.phases["a"] is Phase.STAGED and not made.interrupted:
+                signal.raise_signal(signal.SIGINT)
+            return future
+
+    with Pressed(2) as executor:
+        drive(made, Policy(), executor, lambda _: None)
+    assert made.interrupted
+    assert {host.running for host in hosts.values()} == {OLD}
+    assert Phase.UNKNOWN not in made.phases.values()
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_amid_the_commits_lets_every_host_commit() -> None:
+    made, hosts, diary = fleet("a b")
+
+    class Committing(Simulated):
+        def commit(self) -> Transition:
+            signal.raise_signal(signal.SIGINT)
+            assert until(lambda: made.interrupted, lambda: "it was not heard", 60.0)
+            return super().commit()
+
+    one = Committing("a", diary)
+    made.hosts = {"a": one, "b": hosts["b"]}
+    with ThreadPoolExecutor(1) as executor:  # b has not begun when it comes
+        drive(made, Policy(), executor, lambda _: None)
+    assert [host.committed for host in (one, hosts["b"])] == [NEW, NEW]
+    assert exit_status(made.results(), interrupted=made.interrupted) == 130
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_second_ctrl_c_leaves_a_host_that_still_switches_to_itself() -> None:
+    diary: list[tuple[str, str]] = []
+    left = threading.Event()
+
+    class Deaf(Simulated):
+        def switch(self) -> Transition:
+            signal.raise_signal(signal.SIGINT)
+            assert left.wait(timeout=60)
+            return Transition(Phase.RETURNED, OLD)
+
+        def interrupt(self) -> None:
+            super().interrupt()
+            signal.raise_signal(signal.SIGINT)  # the first one has been heard
+
+    made = Fleet({"a": Deaf("a", diary)}, {"a": Transition(Phase.READY, OLD)})
+    with ThreadPoolExecutor(1) as executor:
+        drive(made, Policy(), executor, lambda _: None)
+        left.set()
+    assert diary == [("a", "stage"), ("a", "interrupt")]
+    assert made.phases == {"a": Phase.UNKNOWN}
+    assert exit_status(made.results(), interrupted=made.interrupted) == 130
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        (("100%",), [4]),
+        ((1,), [1, 1, 1, 1]),
+        ((3,), [3, 1]),
+        ((1, "50%"), [1, 2, 1]),
+        (("10%",), [1, 1, 1, 1]),
+        ((1, "100%"), [1, 3]),
+        ((10,), [4]),
+    ],
+)
+def test_batches_are_cut_as_ansible_cuts_serial(
+    sizes: tuple[int | str, ...], expected: list[int]
+) -> None:
+    assert [len(batch) for batch in cut(list("abcd"), sizes)] == expected
+
+
+PHASES = st.sampled_from(list(Phase))
+
+
+@given(st.dictionaries(st.text("abcdef", min_size=1, max_size=2), PHASES), st.booleans())
+def test_decide_always_moves_hosts_that_can_be_moved(phases: dict[str, Phase], stop: bool) -> None:  # noqa: FBT001 - hypothesis fills it in
+    step = decide(phases, Policy((1, "25%")), stop=stop)
+    allowed = {
+        StageHosts: {Phase.READY},
+        SwitchHosts: {Phase.STAGED},
+        CommitHosts: {Phase.HEALTHY},
+        RollBack: {Phase.STAGED, Phase.HEALTHY},
+        Finish: set(),
+    }[type(step)]
+    assert {phases[host] for host in step.hosts} <= allowed
+    if not isinstance(step, Finish):
+        assert step.hosts
+
+
+FAULTS: list[dict[str, object]] = [
+    {},
+    {"stage": refused("x")},
+    {"stage": lost("x")},
+    {"switch": Phase.RETURNED},
+    {"switch": Phase.UNKNOWN},
+    {"commit": Phase.RETURNED},
+]
+
+
+@pytest.mark.parametrize("faults", list(itertools.product(FAULTS, repeat=3)), ids=str)
+def test_whatever_fails_no_host_is_left_between_two_releases(
+    faults: tuple[dict[str, object], ...],
+) -> None:
+    made, hosts, _, _ = run("a b c", dict(zip("abc", faults, strict=True)), Policy((1,)))
+    for name, host in hosts.items():
+        if made.phases[name] is not Phase.UNKNOWN:
+            assert host.running == host.committed
+    all_new = {host.committed for host in hosts.values()} == {NEW}
+    assert (exit_status(made.results()) == 0) is all_new
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status"),
+    [
+        ([Outcome.DEPLOYED, Outcome.UNCHANGED], 0),
+        ([Outcome.UNTOUCHED, Outcome.UNREACHABLE], 3),
+        ([Outcome.RETURNED, Outcome.UNTOUCHED], 4),
+        ([Outcome.DEPLOYED, Outcome.RETURNED], 5),
+        ([Outcome.RETURNED, Outcome.STUCK], 5),
+        ([Outcome.RETURNED, Outcome.UNKNOWN], 5),
+        ([Outcome.UNCHANGED, Outcome.RETURNED], 4),
+    ],
+)
+def test_exit_statuses_are_the_contract(outcomes: list[Outcome], status: int) -> None:
+    results = {str(i): HostResult(outcome, "") for i, outcome in enumerate(outcomes)}
+    assert exit_status(results) == status

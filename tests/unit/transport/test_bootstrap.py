@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import echo_agent
+from shipit.secrets import Secret
+from shipit.transport.bootstrap import Launch, Root, StartFailure, diagnose, greeting, not_installed
+from shipit.transport.endpoint import Endpoint
+
+PLACE = Endpoint("web1", "10.0.0.1", user="deploy", become=True)
+PYENV = Path.home() / ".pyenv" / "versions"
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr", "code"),
+    [
+        (1, "sudo: a password is required\n", "sudo-password-needed"),
+        (None, "Sorry, try again.\n", "sudo-password-wrong"),
+        (1, "sudo: 1 incorrect password attempt\n", "sudo-password-wrong"),
+        (1, "sudo: no password was provided\n", "sudo-password-wrong"),
+        (1, "deploy is not in the sudoers file.\n", "sudo-denied"),
+        (1, "Sorry, user deploy is not allowed to execute '/x' as root. sudo\n", "sudo-denied"),
+        (1, "sudo: sorry, you must have a tty to run sudo\n", "sudo-needs-tty"),
+        (84, "", "sudo-missing"),
+        (86, "", "python-missing"),
+        (88, "", "not-root"),
+        (1, "shipit: Python is too old: 3.6.15\n", "python-too-old"),
+        (2, "Unknown option: -I\nusage: /usr/bin/python [option]\n", "python-too-old"),
+        (1, "This account is currently not available.\n", "agent-not-started"),
+        (None, "", "agent-not-started"),
+    ],
+)
+def test_each_way_to_fail_has_its_code_and_what_to_do(
+    status: int | None, stderr: str, code: str
+) -> None:
+    error = diagnose(PLACE, StartFailure(status, b"", stderr))
+    assert error.code == code
+    assert error.host == "web1"
+    assert error.hint
+    assert "{" not in error.what + error.hint
+    assert error.evidence == stderr.strip()
+
+
+def test_what_the_login_shell_said_is_evidence() -> None:
+    assert diagnose(PLACE, StartFailure(1, b"welcome", "oops")).evidence == "welcome\noops"
+    assert diagnose(PLACE, StartFailure(None, b"x" * 4000, "")).code == "login-shell-noise"
+
+
+def test_an_agent_that_was_not_written_says_what_to_do() -> None:
+    error = not_installed(PLACE, {"boot": "failed", "what": "No space left", "errno": 28})
+    assert error.code == "agent-not-installed"
+    assert "No space left" in error.what
+    assert "df -h" in error.hint
+
+
+def test_sudo_is_used_when_asked_for_and_the_password_stays_out_of_the_command() -> None:
+    assert Launch.of(Endpoint("a", "a")).root is Root.LOGIN
+    assert Launch.of(PLACE).root is Root.SUDO
+    secret = Endpoint("a", "a", become=True, become_password=Secret("sentinel"))
+    assert Launch.of(secret).root is Root.PASSWORD
+    assert "sentinel" not in Launch.of(secret).command
+
+
+@pytest.mark.parametrize("root", list(Root))
+def test_the_command_passes_any_login_shell_unharmed(root: Root) -> None:
+    words = Launch(root).argv[2:]
+    assert not [word for word in words if set("'\n\\!") & set(word)]
+
+
+def run(
+    launch: Launch, given: bytes, path: str | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["/bin/sh", "-c", launch.command],
+        input=given,
+        capture_output=True,
+        env={**os.environ, "PATH": path or os.environ["PATH"]},
+        timeout=30,
+        check=False,
+    )
+
+
+@as_root
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+def test_a_real_python_that_is_too_old_is_named(version: str) -> None:
+    found = sorted(PYENV.glob(f"{version}.*/bin/python{version}"))
+    if not found:
+        pytest.skip(f"no Python {version} on this machine")
+    done = run(Launch(Root.LOGIN, str(found[0])), b"")
+    error = diagnose(PLACE, StartFailure(done.returncode, done.stdout, done.stderr.decode()))
+    assert error.code == "python-too-old"
+
+
+@as_root
+def test_a_broken_python_on_the_path_is_passed_over(tmp_path: Path) -> None:
+    names = ("python3.98", "python3.97")  # no system has them
+    for name, code in zip(names, ("exit 127", f'exec {sys.executable} "$@"'), strict=True):
+        put(tmp_path / name, code)
+    given = b"shipit-boot 8\nprint(7)"
+    done = run(Launch(Root.LOGIN, " ".join(names)), given, path=str(tmp_path))
+    assert done.stdout == b"7\n"
+
+
+@as_root
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python in /usr/bin")
+def test_what_the_logins_path_leads_to_is_not_run_where_the_system_has_a_python(
+    tmp_path: Path,
+) -> None:
+    for name in ("python3.15", "python3.14", "python3", "id"):
+        put(tmp_path / name, f"touch {tmp_path}/ran")
+    done = run(Launch(Root.LOGIN), b"shipit-boot 8\nprint(7)", path=str(tmp_path))
+    assert (done.stdout, (tmp_path / "ran").exists()) == (b"7\n", False)
+
+
+def put(path: Path, code: str) -> None:
+    path.write_text(f"#!/bin/sh\n{code}\n")
+    path.chmod(0o755)
+
+
+@as_root
+def test_lines_before_the_boot_are_passed_over() -> None:
+    done = run(Launch(Root.LOGIN, sys.executable), b"a password\n\nshipit-boot 8\nprint(7)rest")
+    assert done.stdout == b"7\n"
+    done = run(Launch(Root.LOGIN, sys.executable), b"a password\n")
+    assert done.returncode == 1
+    assert b"nothing came to run" in done.stderr
+
+
+def test_the_greeting_has_no_more_than_the_boot_and_one_line() -> None:
+    agent = echo_agent.build()
+    head, _, rest = greeting(agent, "serve", 7).partition(b"\n")
+    assert head == b"shipit-boot %d" % len(agent.boot)
+    assert rest.startswith(agent.boot)
+    assert rest[len(agent.boot) :].count(b"\n") == 1
