@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CREDENTIALS = re.compile(r"://[^/\s]*@")  # of a URL
 _CUT = 200  # characters of a line that an error shows
 _TOLD = 3  # of many mistakes of one kind
 
@@ -57,8 +58,9 @@ class _Line:
 
     @property
     def shown(self) -> str:
-        """The line without its hashes, as an error names it."""
-        words = " ".join(self.text.split(" --hash")[0].split())
+        """The line without its hashes and credentials, as an error names it."""
+        text = _CREDENTIALS.sub("://***@", self.text.split(" --hash")[0])
+        words = " ".join(text.split())
         return words if len(words) <= _CUT else words[: _CUT - 3] + "..."
 
 

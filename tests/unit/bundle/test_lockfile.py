@@ -98,6 +98,12 @@ def test_what_is_not_an_exact_version_with_a_hash_is_refused(
     assert (mistake.code, words in mistake.what) == (code, True)
 
 
+def test_the_credentials_of_an_index_are_not_shown(tmp_path: Path) -> None:
+    mistake = only(tmp_path, f"a @ https://me:s3cr3t@example.com/a.whl --hash=sha256:{A}\n")
+    assert "`a @ https://***@example.com/a.whl`" in mistake.what
+    assert "s3cr3t" not in str(mistake)
+
+
 def test_a_syntax_error_is_told_with_line_and_column(tmp_path: Path) -> None:
     mistake = only(tmp_path, f"\n\nabc=1 --hash=sha256:{A}\n")
     assert mistake.code == "lock-syntax"
