@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from project import TOP
 from shipit import agent
 from shipit.agent.protocol.answers import OTHERS, REBUILT, SWITCHED, Drift
 from shipit.release.repairs import WAYS_OUT, name_of, way_out
@@ -23,6 +24,14 @@ def test_each_kind_of_drift_that_an_agent_tells_has_a_way_out() -> None:
     texts = "".join(path.read_text() for path in folder.rglob("*.py"))
     told = set(re.findall(r'Drift\(\s*"([a-z-]+)"', texts)) | {"adopted-moved", "current-moved"}
     assert told == set(WAYS_OUT) == REBUILT | SWITCHED | OTHERS
+
+
+def test_the_page_about_hosts_has_each_kind_of_drift_in_the_line_of_its_way_out() -> None:
+    page = (TOP / "docs/host.md").read_text()
+    table = page[page.index("| code | what to do |") : page.index("A release that is made anew")]
+    lines = [line.split("|")[1:3] for line in table.strip().splitlines()[2:]]
+    codes = [set(re.findall(r"`([a-z-]+)`", cell)) for cell, _ in lines]
+    assert codes == [SWITCHED, REBUILT, {"drop-in"}, {"unit-not-reloaded"}, {"adopted-moved"}]
 
 
 def test_a_drop_in_is_left_to_a_person_with_its_path() -> None:
