@@ -1,0 +1,59 @@
+"""What an earlier version has written on a host is read by this one.
+
+A controller brings its own agent along, so requests and answers need no other version. But a
+release is rolled back, followed and recovered by another version than the one that deployed it.
+Each file in tests/formats was written by a version that was in use, and is never changed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake_story import Story
+from project import TESTS
+from shipit.agent.protocol.codec import from_json
+from shipit.agent.protocol.manifest import Manifest
+from shipit.agent.protocol.messages import MESSAGES
+from shipit.agent.records import journal
+from shipit.agent.records.history import Entry
+from shipit.agent.records.registry import Registration
+from shipit.agent.records.states import State
+from shipit.agent.system import files
+
+VERSIONS = sorted((TESTS / "formats").glob("*.json"))
+KINDS = {"history": Entry, "registration": Registration, "manifest": Manifest}
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda path: path.stem)
+def written(request: pytest.FixtureRequest) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(request.param.read_text())
+    return content
+
+
+def test_every_line_of_an_event_log_of_an_earlier_version_is_read(written: dict[str, Any]) -> None:
+    for name, fields in written["messages"].items():
+        message = from_json(MESSAGES[name], fields)
+        for field in set(fields) & {"txn", "release", "outcome", "state", "code", "app"}:
+            assert getattr(message, field) == fields[field]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_record_of_an_earlier_version_is_read(written: dict[str, Any], name: str) -> None:
+    from_json(KINDS[name], written[name])
+
+
+def test_an_open_transaction_of_an_earlier_version_is_recovered_from_its_journal(
+    written: dict[str, Any], tmp_path: Path
+) -> None:
+    story = Story.at(tmp_path)
+    files.make_directory(str(Path(story.paths.journal).parent), files.PRIVATE)
+    files.write(story.paths.journal, json.dumps(written["journal"]).encode(), journal.MODE)
+    found = journal.load(story.paths)
+    assert found is not None
+    assert (found.state, found.readable, found.healthy) == (State.CHECK, True, True)
+    assert found.previous == written["journal"]["previous"]
+    assert found.untouched == written["journal"]["untouched"]
