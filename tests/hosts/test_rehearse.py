@@ -69,7 +69,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_a_good_playbook_is_played_to_its_end(scene: Scene) -> None:
+def test_a_good_playbook_passes_every_step(scene: Scene) -> None:
     scene.wheel("1.0.0")
     scene.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
     before, told, out = digests(scene.folder), list[Event](), scene.folder.parent / "report.html"
@@ -80,7 +80,7 @@ def test_a_good_playbook_is_played_to_its_end(scene: Scene) -> None:
     assert report.count("requests meanwhile, 0 dropped") == 3  # the socket is systemd's
     assert Noted(report) in told
     page = out.read_text()
-    assert page.count('<span class="mark gate"') > 4  # each host's, in every act
+    assert page.count('<span class="mark gate"') > 4  # one per host and step
     assert SECRET not in page
     ended = [event.exit_status for event in told if isinstance(event, RunEnded)]
     assert ended == [0, 4, 0, 0]
@@ -103,7 +103,7 @@ def vagrant_of(lab: Lab, folder: Path) -> None:
     program.chmod(0o755)
 
 
-def test_machines_that_vagrant_made_are_played_on_over_ssh_alone(
+def test_machines_of_vagrant_are_used_over_ssh_alone(
     scene: Scene, fresh: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.wheel("1.0.0")
@@ -116,13 +116,13 @@ def test_machines_that_vagrant_made_are_played_on_over_ssh_alone(
     report = str(told[-1])
     assert report.count("as expected") == 4
     assert "on web_2; 1 health check of each asked from outside" in report
-    assert "left out, to boot no more machines: web_1" in report
+    assert "left out to limit the number of machines: web_1" in report
     assert report.count("requests meanwhile, 0 dropped") == 3
     assert (tmp_path / "asked").read_text() == "up\nssh-config\ndestroy --force\n"
     assert left(scene) == []
 
 
-def test_what_the_world_does_to_a_deploy_is_played_as_well(scene: Scene) -> None:
+def test_every_fault_is_injected_and_settled(scene: Scene) -> None:
     scene.wheel("1.0.0")
     scene.playbook("1.0.0")
     told, out = list[Event](), scene.folder.parent / "report.html"
@@ -133,12 +133,12 @@ def test_what_the_world_does_to_a_deploy_is_played_as_well(scene: Scene) -> None
         assert f"in the gate {fault.value}" in report
     assert report.count("after the fault, by itself") == 5
     began = [event.app for event in told if isinstance(event, RunBegan)]
-    assert len(began) == 9  # a broken deploy is told from its beginning
+    assert len(began) == 9  # an interrupted deploy is reported from its start
     assert out.read_text().count('<span class="mark switch"') >= 4 * 2 + 5
     assert left(scene) == []
 
 
-def test_a_gate_that_fails_by_itself_does_not_pass_for_the_lease(
+def test_a_failed_gate_does_not_count_as_a_rollback_by_the_lease(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.wheel("1.0.0")
@@ -151,25 +151,25 @@ def test_a_gate_that_fails_by_itself_does_not_pass_for_the_lease(
     report = str(told[-1])
     assert report.count("as expected") == 4
     for host in ("web_1", "web_2"):
-        assert f"{host}: it was not its lease that brought it back: [check-failed]" in report
+        assert f"{host}: rolled back, but not because its lease expired: [check-failed]" in report
     assert "after the fault, by itself" in report
     assert left(scene) == []
 
 
-def test_a_broken_release_fails_the_rehearsal_and_nothing_more_is_played(scene: Scene) -> None:
+def test_a_broken_release_fails_the_rehearsal_at_the_first_step(scene: Scene) -> None:
     scene.wheel("1.0.0", fault="healthz")
     health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "2s"}
     scene.playbook("1.0.0", health=health)
     told = list[Event]()
     assert rehearse(run_of(scene), told.append) == 3
     report = str(told[-1])
-    assert "ended with exit status 4, and 0 was expected" in report
+    assert "ended with exit status 4; expected 0" in report
     assert "web_1: nothing of tinyapp runs" in report
-    assert report.count("not played") == 3
+    assert report.count("not run") == 3
     assert left(scene) == []
 
 
-def test_a_release_that_can_t_start_is_told_with_its_last_words(scene: Scene) -> None:
+def test_a_release_that_fails_to_start_is_reported_with_its_last_log_lines(scene: Scene) -> None:
     scene.wheel("1.0.0", fault="start")
     scene.playbook("1.0.0", max_fail_percentage=100)  # each host says why by itself
     told = list[Event]()
@@ -181,7 +181,7 @@ def test_a_release_that_can_t_start_is_told_with_its_last_words(scene: Scene) ->
     assert left(scene) == []
 
 
-def test_a_mistake_in_the_playbook_is_told_before_anything_is_booted(scene: Scene) -> None:
+def test_a_mistake_in_the_playbook_is_reported_before_a_machine_boots(scene: Scene) -> None:
     scene.playbook("1.0.0", unknown="key")
     told = list[Event]()
     with pytest.raises(InputError, match="unknown"):
@@ -190,17 +190,19 @@ def test_a_mistake_in_the_playbook_is_told_before_anything_is_booted(scene: Scen
     assert left(scene) == []
 
 
-def test_ctrl_c_takes_the_machines_down_and_the_report_says_how_far_it_came(scene: Scene) -> None:
+def test_ctrl_c_removes_the_machines_and_the_report_names_the_interrupted_step(
+    scene: Scene,
+) -> None:
     scene.wheel("1.0.0")
     scene.playbook("1.0.0")
     told = list[Event]()
 
-    def stop_at_the_second_act(event: Event) -> None:
+    def stop_at_the_second_step(event: Event) -> None:
         told.append(event)
-        if isinstance(event, Noted) and event.text.startswith("act 2"):
+        if isinstance(event, Noted) and event.text.startswith("step 2"):
             raise KeyboardInterrupt
 
-    assert rehearse(run_of(scene), stop_at_the_second_act) == 130
+    assert rehearse(run_of(scene), stop_at_the_second_step) == 130
     report = str(told[-1])
     assert report.count("as expected") == 1
     assert report.count("interrupted") == 1
@@ -208,14 +210,14 @@ def test_ctrl_c_takes_the_machines_down_and_the_report_says_how_far_it_came(scen
 
 
 class Lame(Lab):
-    """Machines that don't do as they are told: no reboot comes to an end."""
+    """Machines whose reboot never ends."""
 
     def reboot(self, name: str, *, timeout: float = 60.0) -> None:
         raise LabError("boot-timeout", f"{name} accepted no login within {timeout:.0f} s")
 
 
 class Watched(Lab):
-    """Machines at whose sight somebody presses Ctrl-C, and which won't go afterwards."""
+    """Machines that are interrupted by Ctrl-C when they are probed, and can't be removed."""
 
     def run(
         self,
@@ -234,16 +236,16 @@ class Watched(Lab):
 
 
 def play_on(kind: type[Lab], fault: Fault, patch: pytest.MonkeyPatch) -> None:
-    """Let a rehearsal be played on such machines, and of the faults only this one."""
+    """Run a rehearsal on such machines, with this fault only."""
 
     def up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Lab:
         return kind.up(names, folder, emit=tell)
 
     others = frozenset(set(Fault) - {fault})
-    patch.setitem(PROVIDERS, "nspawn", replace(nspawn.PROVIDER, up=up, unable=others))
+    patch.setitem(PROVIDERS, "nspawn", replace(nspawn.PROVIDER, up=up, unsupported=others))
 
 
-def test_a_machine_that_does_not_come_back_is_an_act_gone_wrong(
+def test_a_machine_that_does_not_reboot_fails_the_step(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.wheel("1.0.0")
@@ -279,7 +281,7 @@ def test_ctrl_c_in_the_gate_of_a_fault_is_an_interruption(
     assert left(scene) == []
 
 
-def test_the_report_is_written_also_where_the_machines_would_not_go(
+def test_the_report_is_written_even_if_the_machines_cannot_be_removed(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.wheel("1.0.0")
@@ -292,21 +294,22 @@ def test_the_report_is_written_also_where_the_machines_would_not_go(
     assert left(scene) == []
 
 
-def test_machines_that_are_kept_can_be_reached_as_told(scene: Scene) -> None:
+def test_kept_machines_can_be_reached_by_the_printed_command(scene: Scene) -> None:
     scene.wheel("1.0.0")
     scene.playbook("1.0.0")
     program = textwrap.dedent("""
         import sys
         from shipit.events import Noted
-        from shipit.rehearse import acts, rehearse
-        from shipit.wishes import Run
+        from shipit.rehearsal.run import rehearse
+        from shipit.release.inputs import RunOptions
         from pathlib import Path
 
-        def tell(event):
+        def report(event):
             if isinstance(event, Noted):
                 print(event.text, flush=True)
 
-        rehearse(Run(Path("playbook.yaml"), (Path("inventory.yaml"),)), tell, keep=True)
+        run = RunOptions(Path("playbook.yaml"), (Path("inventory.yaml"),))
+        rehearse(run, report, keep=True)
         print("ended", flush=True)
         sys.stdin.read()  # as long as this process lives, no other lab clears the machines
     """)
@@ -331,7 +334,7 @@ def test_machines_that_are_kept_can_be_reached_as_told(scene: Scene) -> None:
             assert done.stdout == "web-1\n"
         finally:
             process.kill()
-    with Lab.up(["next"], scene.folder.parent):  # clears what nobody owns any more
+    with Lab.up(["next"], scene.folder.parent):  # clears what dead owners left
         (folder,) = left(scene)
         assert list(Path(folder).iterdir()) == []
 

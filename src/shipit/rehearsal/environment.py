@@ -1,7 +1,6 @@
-"""Set the stage of a rehearsal: machines in the place of the playbook's hosts.
+"""Prepare a rehearsal: disposable machines that replace the playbook's hosts.
 
-Promises that no real host can be reached from it, and that the machines are gone when it is left,
-unless they are to be kept.
+No real host can be reached from it. The machines are removed at the end unless they are to be kept.
 """
 
 from __future__ import annotations
@@ -34,61 +33,64 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where it plays.
+    """What a rehearsal runs on.
 
     Attributes:
-        run: as it was asked for, with machines in the place of hosts.
-        wanted: what each machine should get, by deployment.
+        run: the options of the command, with machines instead of hosts.
+        wanted: the input of each machine, by deployment.
     """
 
     run: RunOptions
     wanted: Sequence[Sequence[ResolvedInput]]
-    cast: Assignment
+    assignment: Assignment
     machines: Machines
 
 
 @contextmanager
 def machines_for(
-    cast: Assignment, provider: Provider, emit: Emit, *, keep: bool
+    assignment: Assignment, provider: Provider, emit: Emit, *, keep: bool
 ) -> Iterator[Machines]:
-    """Boot the machines, and leave nothing of them unless they are to be kept."""
+    """Boot the machines; remove every trace of them unless they are to be kept."""
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         emit(Noted(text))
 
-    names = list(cast.machines.values())
-    tell(f"booting disposable machines ({provider.kind}): {', '.join(names)}")
+    names = list(assignment.machines.values())
+    report(f"booting disposable machines ({provider.kind}): {', '.join(names)}")
     folder = Path(tempfile.mkdtemp(prefix="shipit-rehearsal-"))
     try:
-        machines = provider.up(names, folder, tell)
+        machines = provider.up(names, folder, report)
         try:
             yield machines
         finally:
             if keep:
-                tell(machines.stay())
+                report(machines.stay())
             else:
-                tell("removing the machines")
+                report("removing the machines")
                 machines.down()
     finally:
-        if not any(folder.iterdir()):  # else what lies there is still needed
+        if not any(folder.iterdir()):  # otherwise the kept machines need it
             folder.rmdir()
 
 
 def set_up(
-    run: RunOptions, wanted: Sequence[Sequence[ResolvedInput]], cast: Assignment, machines: Machines
+    run: RunOptions,
+    wanted: Sequence[Sequence[ResolvedInput]],
+    assignment: Assignment,
+    machines: Machines,
 ) -> Environment:
-    """Put machines in the place of hosts, in the run and in what is wanted."""
+    """Replace hosts by machines, in the options of the run and in its inputs."""
     by_name = machines.folder / "machines.yaml"
     by_name.write_text(machines.inventory())
-    ways = {host.name: hosts.connection_of(host) for host in model.load([by_name]).hosts}
+    connections = {host.name: hosts.connection_of(host) for host in model.load([by_name]).hosts}
     text = hosts.inventory_text(
         inventory_of(run),
-        [wish.target.host for each in wanted for wish in each],
-        {host: ways[machine] for host, machine in cast.machines.items()},
+        [resolved.target.host for each in wanted for resolved in each],
+        {host: connections[machine] for host, machine in assignment.machines.items()},
         run.passwords,
     )
     path = machines.folder / "inventory.yaml"
-    path.touch(mode=0o600)  # variables may be nobody else's business
+    path.touch(mode=0o600)  # variables may be confidential
     path.write_text(text)
     # Neither ansible.cfg nor files beside the playbook may lead to a real host.
     on_machines = replace(
@@ -96,45 +98,45 @@ def set_up(
         inventory=(path,),
         config=AnsibleConfig(),
         beside_playbook=False,
-        limit=",".join(cast.machines),
+        limit=",".join(assignment.machines),
         become_password=None,
     )
     by_host = {host.name: host for host in inventory_of(on_machines).hosts}
-    played = [
+    assigned_inputs = [
         [
-            _changed(wish, by_host[wish.target.name], as_written)
-            for wish in each
-            if _is_in(cast, wish)
+            _changed(resolved, by_host[resolved.target.name], as_written)
+            for resolved in each
+            if _is_assigned(assignment, resolved)
         ]
         for each in wanted
     ]
-    return Environment(on_machines, played, cast, machines)
+    return Environment(on_machines, assigned_inputs, assignment, machines)
 
 
-def _is_in(cast: Assignment, wish: ResolvedInput) -> bool:
-    return wish.target.name in cast.machines
+def _is_assigned(assignment: Assignment, resolved: ResolvedInput) -> bool:
+    return resolved.target.name in assignment.machines
 
 
 def as_changed(wanted: Sequence[ResolvedInput], change: Change) -> list[ResolvedInput]:
-    """Return wishes with a changed deployment; the playbook's file stays as it is."""
-    return [_changed(wish, wish.target.host, change) for wish in wanted]
+    """Return the inputs with a changed deployment; the playbook's file is not modified."""
+    return [_changed(resolved, resolved.target.host, change) for resolved in wanted]
 
 
-def _changed(wish: ResolvedInput, host: Host, change: Change) -> ResolvedInput:
-    target = wish.target
+def _changed(resolved: ResolvedInput, host: Host, change: Change) -> ResolvedInput:
+    target = resolved.target
     draft = replace(target.draft, values=change(target.draft.values))
     deployment = units.deployment(draft, host, target.extra_vars, PLACEHOLDER)
-    return replace(wish, target=replace(target, draft=draft, host=host, deployment=deployment))
+    return replace(resolved, target=replace(target, draft=draft, host=host, deployment=deployment))
 
 
-def how_to_reach(stage: Environment) -> str:
-    """Return the commands that lead to machines that are kept."""
-    path = shlex.quote(str(stage.run.inventory[0]))
-    host = model.load([stage.machines.folder / "machines.yaml"]).hosts[0].vars
+def how_to_reach(environment: Environment) -> str:
+    """Return the commands that reach the kept machines."""
+    path = shlex.quote(str(environment.run.inventory[0]))
+    host = model.load([environment.machines.folder / "machines.yaml"]).hosts[0].vars
     login = f"{host['ansible_user']}@{host['ansible_host']}"
     key = shlex.quote(str(host["ansible_ssh_private_key_file"]))
     port = host["ansible_port"]
     return (
         f"the first machine: ssh -i {key} -p {port} {login}; "
-        f"all: shipit status {stage.run.playbook} -i {path} -l {stage.run.limit}"
+        f"all: shipit status {environment.run.playbook} -i {path} -l {environment.run.limit}"
     )

@@ -1,8 +1,8 @@
-"""Break a deploy off in its gate, as the world does it, and time how the machines put it right.
+"""Inject a fault into a deploy while its gate runs, and time how the machines recover.
 
-The deploy runs in a process of its own, which is the controller: it can be killed without a word.
-Promises that cables are mended, machines are on and that process has ended when `play` returns. It
-does not judge what runs then: see spectator.
+The deploy runs in a separate process, the controller, so that it can be killed. When `inject`
+returns, cables are repaired, machines are on and that process has ended. What runs on the machines
+afterwards is checked elsewhere: see `probe`.
 """
 
 from __future__ import annotations
@@ -30,24 +30,25 @@ if TYPE_CHECKING:
 
     Ship = Callable[[Emit], int]
 
-GATE = "check"  # the step during which it happens
-STAGING_SECONDS = 600.0  # at most, beside the playbook's patience, until the gate
-SETTLING_SECONDS = 300.0  # at most, beside the playbook's patience, from the fault on
-ENDING_SECONDS = 60.0  # at most, beside that patience, for the controller to understand it
-TELLING_SECONDS = 15.0  # between two signs of life while nothing is to be seen
+GATE = "check"  # the step during which the fault happens
+# Each limit is added to the deadline of the playbook's health checks.
+STAGING_SECONDS = 600.0  # until the gate begins
+SETTLING_SECONDS = 300.0  # from the fault until every host has settled its transaction
+ENDING_SECONDS = 60.0  # from then until the controller has ended
+PROGRESS_SECONDS = 15.0  # between two progress reports
 _PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Damage:
-    """What a fault came to.
+class FaultOutcome:
+    """How a fault ended.
 
     Attributes:
         status: the controller's exit status; negative if it was killed.
-        seconds: from the fault until what it hit had settled it; None: it did not come to that.
-        host: the one it happened to; empty if no gate began.
-        after: the seconds from the beginning of `play` until the fault.
-        attempts: what hosts wrote into their ledgers meanwhile, the last line of each.
+        seconds: from the fault until the affected hosts had settled it; None if they did not.
+        host: the host it was injected on; empty if no gate began.
+        after: the seconds from the start of `inject` until the fault.
+        attempts: the last line that each host wrote to its history meanwhile.
     """
 
     status: int
@@ -58,14 +59,14 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where it happens.
+class Site:
+    """The app and the machines that a fault is injected on.
 
     Attributes:
-        root: where the app lies on its hosts.
-        names: of the machine that plays each of the app's hosts.
-        patience: seconds that the playbook gives a release to become healthy; what is slow on its
-            way there is slow on its way back.
+        root: the app's directory on its hosts.
+        names: the machine of each of the app's hosts.
+        patience: seconds that the playbook gives a release to become healthy; a rollback may take
+            as long.
     """
 
     app: str
@@ -75,7 +76,7 @@ class Place:
     patience: float
 
     def is_settled(self, machine: str) -> bool:
-        """Whether no transaction is open there; a machine that can't be asked may have one."""
+        """Whether no transaction is open there; False if the machine can't be reached."""
         journal = f"/var/lib/shipit/txn/{self.app}.json"  # as docs/host.md names it
         try:
             return self.machines.run(machine, "test", "-e", journal).returncode != 0
@@ -91,116 +92,117 @@ class Place:
 
     @property
     def staging(self) -> float:
-        """The seconds that it may take until a gate begins."""
+        """The timeout until a gate begins, in seconds."""
         return STAGING_SECONDS + self.patience
 
     @property
     def settling(self) -> float:
-        """The seconds that it may take from the fault on."""
+        """The timeout from the fault until all is settled, in seconds."""
         return SETTLING_SECONDS + self.patience
 
     @property
     def ending(self) -> float:
-        """The seconds that the controller may take then: it may have to bring others back."""
+        """The timeout for the controller to end, in seconds: it may roll back other hosts."""
         return ENDING_SECONDS + self.patience
 
 
-def play(fault: Fault, ship: Ship, place: Place, emit: Emit) -> Damage:
-    """Deploy by `ship` in a process of its own; let the fault happen in the first gate, and tell.
+def inject(fault: Fault, ship: Ship, site: Site, emit: Emit) -> FaultOutcome:
+    """Deploy by `ship` in a separate process, and inject the fault in the first gate.
 
-    All that happens until then is told to `emit`, too; what the fault makes fail is not.
+    Events up to the fault are passed to `emit`; failures that the fault causes are not.
 
     Raises:
-        LabError: a machine did not do as it was told.
+        LabError: a machine did not obey.
     """
-    fork = multiprocessing.get_context("fork")  # what is shipped lives in this process alone
-    hearing, telling = fork.Pipe(duplex=False)
-    controller = fork.Process(target=_control, args=(ship, telling), daemon=True)
-    began, before = time.monotonic(), place.attempts()
+    fork = multiprocessing.get_context("fork")  # the inputs exist in this process only
+    receiver, sender = fork.Pipe(duplex=False)
+    controller = fork.Process(target=_run_controller, args=(ship, sender), daemon=True)
+    began, before = time.monotonic(), site.attempts()
     controller.start()
-    telling.close()
+    sender.close()
     try:
-        host = _first_in_gate(hearing, emit, began + place.staging)
+        host = _first_gate(receiver, emit, began + site.staging)
         after = time.monotonic() - began
         if host:
             emit(Noted(f"in the gate of {host}: now {fault.value}"))
-        seconds = _struck(fault, place, host, controller.kill, emit) if host else None
-        told = place.attempts() if seconds is not None else before
-        controller.join(place.ending)
+        seconds = _inject(fault, site, host, controller.kill, emit) if host else None
+        attempts = site.attempts() if seconds is not None else before
+        controller.join(site.ending)
     finally:
         controller.kill()
         controller.join()
-    new = {name: attempt for name, attempt in told.items() if attempt != before[name]}
-    return Damage(controller.exitcode or 0, seconds, host, after, new)
+    new = {name: attempt for name, attempt in attempts.items() if attempt != before[name]}
+    return FaultOutcome(controller.exitcode or 0, seconds, host, after, new)
 
 
-def unsettled(damage: Damage, place: Place) -> str:
-    """Say how far it came, where what the fault hit did not settle it."""
-    if damage.host:
+def unsettled(outcome: FaultOutcome, site: Site) -> str:
+    """Explain an outcome in which the affected hosts did not settle the fault."""
+    if outcome.host:
         return (
-            f"{damage.host} had not settled it by itself {place.settling:.0f} s later;"
-            " play it with --keep, and look there with `shipit doctor`"
+            f"{outcome.host} had not recovered by itself after {site.settling:.0f} s;"
+            " rehearse with --keep and inspect the host with `shipit doctor`"
         )
-    if damage.status < 0:
-        return f"no gate had begun after {place.staging:.0f} s"
-    return f"the deploy ended with exit status {damage.status} before a gate began"
+    if outcome.status < 0:
+        return f"no gate had begun after {site.staging:.0f} s"
+    return f"the deploy ended with exit status {outcome.status} before a gate began"
 
 
-def _control(ship: Ship, telling: Connection) -> None:
-    """Be the controller: tell what happens until a gate begins.
+def _run_controller(ship: Ship, sender: Connection) -> None:
+    """Be the controller: send the events until a gate begins.
 
-    A SecretsKnown can't travel: what it hides is hidden before it leaves.
+    A SecretsKnown can't be pickled: its secrets are redacted before an event is sent.
     """
-    alone, veil = threading.Lock(), Redactor()  # hosts tell of themselves in threads of their own
+    lock = threading.Lock()  # each host emits from its own thread
+    redactor = Redactor()
 
     def emit(event: Event) -> None:
-        with alone:
+        with lock:
             if isinstance(event, SecretsKnown):
-                veil.learn(event.hide)
-            elif not telling.closed:
-                telling.send(redacted(event, veil))
-                if _begins_a_gate(event):
-                    telling.close()
+                redactor.learn(event.hide)
+            elif not sender.closed:
+                sender.send(redacted(event, redactor))
+                if _is_gate(event):
+                    sender.close()
 
     try:
         status = ship(emit)
     except ShipitError as error:
         emit(Noted(str(error)))
         status = error.exit_status
-    # The status of this process; what the rehearsal does at its own end is not done here.
+    # Ends this process alone; the rehearsal's own cleanup runs in its parent.
     raise SystemExit(status)
 
 
-def _begins_a_gate(event: Event) -> TypeGuard[StepBegan]:
+def _is_gate(event: Event) -> TypeGuard[StepBegan]:
     return isinstance(event, StepBegan) and event.step == GATE
 
 
-def _first_in_gate(hearing: Connection, emit: Emit, deadline: float) -> str:
-    """Return the first host whose gate begins; empty if the deploy ended before, or lasts."""
-    while hearing.poll(max(0.0, deadline - time.monotonic())):
+def _first_gate(receiver: Connection, emit: Emit, deadline: float) -> str:
+    """Return the first host whose gate begins; empty if the deploy ended or timed out before."""
+    while receiver.poll(max(0.0, deadline - time.monotonic())):
         try:
-            event = hearing.recv()
+            event = receiver.recv()
         except EOFError:
             return ""
         emit(event)
-        if _begins_a_gate(event):
+        if _is_gate(event):
             return event.host
     return ""
 
 
-def _struck(
-    fault: Fault, place: Place, host: str, kill: Callable[[], None], emit: Emit
+def _inject(
+    fault: Fault, site: Site, host: str, kill: Callable[[], None], emit: Emit
 ) -> float | None:
-    """Let it happen, wait until it is settled, and put the cable back."""
-    machines, name = place.machines, place.names[host]
+    """Inject the fault, wait until it is settled, and repair the cable."""
+    machines, name = site.machines, site.names[host]
     began, hit = time.monotonic(), [name]
     match fault:
         case Fault.CONTROLLER:
             kill()
-            hit = list(place.names.values())
+            hit = list(site.names.values())
         case Fault.AGENT:
             argv = ("systemctl", "kill", "--signal=KILL", "--kill-who=main")
-            machines.run(name, *argv, f"shipit-{place.app}.service")
+            machines.run(name, *argv, f"shipit-{site.app}.service")
         case Fault.CABLE:
             machines.cut_cable(name)
         case Fault.REBOOT:
@@ -209,20 +211,20 @@ def _struck(
             machines.power_cut(name)
             machines.boot(name)
     try:
-        return _settled(place, hit, began, emit)
+        return _settled(site, hit, began, emit)
     finally:
         machines.repair_cable(name)
 
 
-def _settled(place: Place, hit: Sequence[str], began: float, emit: Emit) -> float | None:
-    """Wait until no host that was hit has a transaction, and say now and then that one has."""
-    told = began
-    while not all(map(place.is_settled, hit)):
+def _settled(site: Site, hit: Sequence[str], began: float, emit: Emit) -> float | None:
+    """Wait until no affected host has an open transaction; report progress meanwhile."""
+    reported = began
+    while not all(map(site.is_settled, hit)):
         now = time.monotonic()
-        if now - began > place.settling:
+        if now - began > site.settling:
             return None
-        if now - told >= TELLING_SECONDS:
+        if now - reported >= PROGRESS_SECONDS:
             emit(Noted(f"still settling, {now - began:.0f} s after the fault"))
-            told = now
+            reported = now
         time.sleep(_PAUSE_SECONDS)
     return time.monotonic() - began

@@ -1,7 +1,6 @@
-"""Read what hosts' ledgers tell of their last attempts, and judge by it what brought each back.
+"""Read the last attempt from the history of each host, and check what caused its rollback.
 
-Promises that a release which went back for another reason does not pass for one that the lease
-brought back. It changes nothing on a machine.
+A rollback for another reason does not count as one by the lease. Changes nothing on a machine.
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ if TYPE_CHECKING:
 
 LEASE_EXPIRED = "[lease-expired]"  # how a failure of that kind begins
 _UNSWITCHED = "failed"  # the outcome of an attempt that ended before its switch
+_NO_ATTEMPT = "nothing in its history"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One line of a ledger."""
+    """One line of a host's history."""
 
     txn: str = ""
     outcome: str = ""
@@ -31,10 +31,10 @@ class Attempt:
 
 
 def newest(machines: Machines, machine: str, root: str) -> Attempt:
-    """Return the last line of the ledger of the app that lies in `root`; an empty one for none.
+    """Return the last line of the history of the app in `root`; an empty Attempt if there is none.
 
     Raises:
-        LabError: the machine can't be asked.
+        LabError: the machine can't be reached.
     """
     path = f"{root}/ledger.jsonl"  # as docs/host.md names it
     last = machines.run(machine, "tail", "-n", "1", path).stdout
@@ -42,22 +42,23 @@ def newest(machines: Machines, machine: str, root: str) -> Attempt:
     return Attempt(*(str(line.get(key, "")) for key in ("txn", "outcome", "failure")))
 
 
-def otherwise(fault: Fault, struck: str, attempts: Mapping[str, Attempt]) -> tuple[str, ...]:
-    """Return which hosts went back otherwise than by their lease, where that has to do it.
+def not_by_lease(
+    fault: Fault, host_at_fault: str, attempts: Mapping[str, Attempt]
+) -> tuple[str, ...]:
+    """Return a message for each host that should have rolled back by its lease and did not.
 
     Args:
         fault: what happened.
-        struck: the host in whose gate it happened.
-        attempts: what each host wrote down since the deploy began; hosts that wrote nothing are
-            left out.
+        host_at_fault: the host in whose gate it happened.
+        attempts: the attempts recorded since the deploy began; hosts without one are left out.
     """
     if not fault.is_left_to_the_lease:
         return ()
     switched = [host for host, each in attempts.items() if each.outcome != _UNSWITCHED]
-    hit = dict.fromkeys([struck, *(switched if fault is Fault.CONTROLLER else ())])
-    told = {host: attempts.get(host, Attempt()).failure for host in hit}
+    hit = dict.fromkeys([host_at_fault, *(switched if fault is Fault.CONTROLLER else ())])
+    failures = {host: attempts.get(host, Attempt()).failure for host in hit}
     return tuple(
-        f"{host}: it was not its lease that brought it back: {failure or 'no word in its ledger'}"
-        for host, failure in told.items()
+        f"{host}: rolled back, but not because its lease expired: {failure or _NO_ATTEMPT}"
+        for host, failure in failures.items()
         if not failure.startswith(LEASE_EXPIRED)
     )

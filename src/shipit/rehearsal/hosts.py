@@ -1,8 +1,7 @@
-"""Decide which hosts a rehearsal plays, and write an inventory in which machines stand in for them.
+"""Decide which hosts a rehearsal covers, and write an inventory in which machines replace them.
 
-Promises that names, groups and variables are the playbook's hosts' own, and that no real host can
-be reached by that inventory: everything that says how to connect is replaced, also for hosts that
-are left out. Pure; boots nothing.
+Names, groups and variables stay those of the playbook's hosts. No real host can be reached by that
+inventory: every connection variable is replaced, also for hosts that are left out. Pure.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ _OF_ALL = {"all", "ungrouped"}
 
 @dataclass(frozen=True)
 class Assignment:
-    """Who is played.
+    """Which hosts are replaced by machines.
 
     Attributes:
-        machines: a machine's name for each host that is played.
-        left_out: the hosts that are not.
+        machines: the machine's name by host.
+        left_out: the hosts without a machine.
     """
 
     machines: Mapping[str, str]
@@ -48,26 +47,25 @@ class Assignment:
 def assign(
     deployments: Sequence[Sequence[str]], chosen: Collection[str] = (), most: int = MOST
 ) -> Assignment:
-    """Choose hosts: those that a person chose, and the first of each deployment in any case.
+    """Choose the hosts: those that the operator chose, and at least one of each deployment.
 
     Args:
         deployments: the names of the hosts of each.
-        chosen: all of these hosts are played, however many.
-        most: how many machines there may be where none was chosen, unless there are more
-            deployments.
+        chosen: all of these hosts get a machine, however many.
+        most: the limit where none was chosen; each deployment gets one machine in any case.
     """
     every = list(dict.fromkeys(name for names in deployments for name in names))
-    meant = [name for name in every if name in chosen]
-    needed = {names[0] for names in deployments if not set(names) & set(meant)}
-    room = 0 if meant else max(0, most - len(needed))
+    selected = [name for name in every if name in chosen]
+    needed = {names[0] for names in deployments if not set(names) & set(selected)}
+    room = 0 if selected else max(0, most - len(needed))
     more = [name for name in every if name not in needed][:room]
-    played = [name for name in every if name in {*meant, *needed, *more}]
-    left_out = tuple(name for name in every if name not in played)
-    return Assignment(dict(zip(played, _machine_names(played), strict=True)), left_out)
+    assigned = [name for name in every if name in {*selected, *needed, *more}]
+    left_out = tuple(name for name in every if name not in assigned)
+    return Assignment(dict(zip(assigned, _machine_names(assigned), strict=True)), left_out)
 
 
 def _machine_names(hosts: Sequence[str]) -> list[str]:
-    """Return hostnames for machines: the hosts' own, as far as those can be hostnames."""
+    """Return hostnames for the machines: those of the hosts where they are valid and unique."""
     names = [re.sub(r"[^a-z0-9.-]", "-", name.lower())[:63].strip("-.") for name in hosts]
     if "localhost" in names or not all(names) or len(set(names)) < len(names):
         return [f"machine{number}" for number in range(1, len(hosts) + 1)]
@@ -76,26 +74,26 @@ def _machine_names(hosts: Sequence[str]) -> list[str]:
 
 def inventory_text(
     known: Inventory,
-    played: Iterable[Host],
-    reach: Mapping[str, Mapping[str, object]],
+    assigned: Iterable[Host],
+    connections: Mapping[str, Mapping[str, object]],
     passwords: Passwords = NONE,
 ) -> str:
-    """Return an inventory (JSON, which is YAML too) like `known`, with other ways to connect.
+    """Return `known` as JSON (which is YAML too) with the connection variables of the machines.
 
     Args:
-        known: the inventory that the playbook is meant for.
-        played: the hosts that are played; one may be localhost, which no source has to name.
-        reach: the connection variables of those hosts' machines.
-        passwords: what they opened is closed again: no secret lies in the text.
+        known: the playbook's inventory.
+        assigned: the hosts with a machine; localhost may be one, though no source names it.
+        connections: the connection variables of the machines, by host.
+        passwords: encrypt again what they decrypted, so that the text holds no secret.
     """
-    hosts = {host.name: host for host in (*known.hosts, *played)}
+    hosts = {host.name: host for host in (*known.hosts, *assigned)}
     groups: dict[str, object] = {
         group: {"hosts": {name: {} for name in members}}
         for group, members in known.groups.items()
         if group not in _OF_ALL
     }
     text = {
-        "hosts": {name: _variables(host, reach.get(name)) for name, host in hosts.items()},
+        "hosts": {name: _variables(host, connections.get(name)) for name, host in hosts.items()},
         "children": groups,
     }
 
@@ -115,15 +113,15 @@ def _marked(text: str) -> object:
     return {"__ansible_unsafe": str(text)} if isinstance(text, Raw) else text
 
 
-def _variables(host: Host, reach: Mapping[str, object] | None) -> dict[str, object]:
+def _variables(host: Host, connections: Mapping[str, object] | None) -> dict[str, object]:
     own = {
         key: value
         for key, value in host.vars.items()
         if key not in _OF_ITSELF and not key.startswith(_CONNECTING)
     }
-    return {**own, **({"ansible_host": NOWHERE} if reach is None else reach)}
+    return {**own, **({"ansible_host": NOWHERE} if connections is None else connections)}
 
 
 def connection_of(host: Host) -> dict[str, object]:
-    """Return the variables of a host that say how to connect to it."""
+    """Return the connection variables of a host."""
     return {key: value for key, value in host.vars.items() if key.startswith(_CONNECTING)}

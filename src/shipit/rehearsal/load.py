@@ -1,7 +1,7 @@
-"""Let a customer on each machine ask its service all the time while an act is played.
+"""Send requests to the service on each machine while a step runs.
 
-He asks for the service's first HTTP health check as it is written for the release that runs; a
-service that has none has no customers. One that is cut off by a reboot tells nothing.
+A client on the machine requests the first HTTP health check of the running release; a service
+without one gets no requests. A client that a reboot ends reports nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 60.0
 _FOLDER = "/run/shipit-rehearsal"
-# "$1" names the customer: his unit, his program and his result.
-_SEND = f"""
+# "$1" names the client: its unit, its program and its result.
+_START = f"""
 mkdir -p {_FOLDER} && cat >{_FOLDER}/$1.py &&
 exec systemd-run --quiet --collect --unit=shipit-customer-$1 \
   python3 -I {_FOLDER}/$1.py "$2" "$3" {_FOLDER}/$1.json "$4"
 """
-_RECALL = (
+_COLLECT = (
     f"systemctl stop shipit-customer-$1 2>/dev/null; cat {_FOLDER}/$1.json; rm -f {_FOLDER}/$1.*"
 )
 
@@ -43,33 +43,33 @@ def start(
     names: Mapping[str, str],
     machines: Machines,
 ) -> LoadFiles:
-    """Send customers to whatever runs; returns where they are: the machine, by app and host."""
-    sent: LoadFiles = {}
+    """Start a client for each running service; return its machine, by app and host."""
+    started: LoadFiles = {}
     program = Path(load_url.__file__).read_text()
-    for wish in (wish for each in wanted for wish in each):
-        app, host = wish.target.deployment.app, wish.target.name
+    for resolved in (resolved for each in wanted for resolved in each):
+        app, host = resolved.target.deployment.app, resolved.target.name
         release = running.get((app, host), "")
-        check = _asked(wish, release) if release else None
+        check = _load_check(resolved, release) if release else None
         if check:
             words = (app, check.http, str(check.status), json.dumps(check.sent))
-            _ran(machines, names[host], _SEND, *words, given=program)
-            sent[app, host] = names[host]
-    return sent
+            _run(machines, names[host], _START, *words, given=program)
+            started[app, host] = names[host]
+    return started
 
 
-def stop(sent: LoadFiles, machines: Machines) -> dict[tuple[str, str], Served]:
-    """End what was begun; returns how the customers were served."""
-    told = {spot: _ran(machines, name, _RECALL, spot[0]) for spot, name in sent.items()}
-    return {spot: Served(**json.loads(text)) for spot, text in told.items() if text}
+def stop(started: LoadFiles, machines: Machines) -> dict[tuple[str, str], Served]:
+    """Stop the clients and return their results."""
+    results = {spot: _run(machines, name, _COLLECT, spot[0]) for spot, name in started.items()}
+    return {spot: Served(**json.loads(text)) for spot, text in results.items() if text}
 
 
-def _asked(wish: ResolvedInput, release: str) -> Check | None:
-    checks: Iterable[Check] = wish.target.rendered(wish.names(release)).health.checks
+def _load_check(resolved: ResolvedInput, release: str) -> Check | None:
+    checks: Iterable[Check] = resolved.target.rendered(resolved.names(release)).health.checks
     return next((check for check in checks if check.http), None)
 
 
-def _ran(machines: Machines, machine: str, script: str, *words: str, given: str = "") -> str:
-    """Return what a script prints; one that can't run is no reason to end a rehearsal."""
+def _run(machines: Machines, machine: str, script: str, *words: str, given: str = "") -> str:
+    """Return what a script prints; "" if it can't run, which does not end the rehearsal."""
     argv = ("sh", "-c", script, "sh", *words)
     try:
         return machines.run(machine, *argv, input=given, timeout=_TIMEOUT_SECONDS).stdout

@@ -1,8 +1,7 @@
-"""Run a long command of another program, and pass on what it says while it says it.
+"""Run a long command and pass on its output while it runs.
 
-Promises that the command has ended when `follow` returns or raises, whatever ends the waiting. It
-is asked to end first (SIGINT, as Ctrl-C), so that it can put away what it had begun; a Ctrl-C of
-this terminal does not reach it by itself.
+The command has ended when `follow` returns or raises. It gets SIGINT first so that it can clean up;
+a Ctrl-C of this terminal does not reach it directly.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ def follow(
     log: Path,
     *,
     env: Mapping[str, str],
-    tell: Callable[[str], None],
+    on_line: Callable[[str], None],
     timeout: float,
 ) -> int:
-    """Run a command in its log's folder; returns its exit status.
+    """Run a command in its log's folder and return its exit status.
 
     Args:
         argv: the command.
-        log: takes all that it prints; written anew.
+        log: the file for its output; overwritten.
         env: its environment.
-        tell: is given each line.
+        on_line: called with each line.
         timeout: in seconds.
 
     Raises:
-        LabError: it took longer, or there is no such command.
+        LabError: it timed out, or there is no such command.
     """
     deadline = time.monotonic() + timeout
     # Its output goes to a file: a pipe would stay open as long as any child of its lives.
@@ -52,9 +51,9 @@ def follow(
         try:
             for line in lines:
                 if line:
-                    tell(line)
+                    on_line(line)
                 elif time.monotonic() > deadline:
-                    what = f"{' '.join(argv)} was not done after {timeout:.0f} s"
+                    what = f"{' '.join(argv)} did not finish within {timeout:.0f} s"
                     raise LabError("lab-command-timeout", f"{what}; see {log}")
         finally:
             _end(process)
@@ -79,7 +78,7 @@ def _started(
 
 
 def _lines(source: TextIO, process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Give the lines of a file that a process writes to, and an empty one for every pause."""
+    """Yield the lines that a process writes to a file, and an empty one for every pause."""
     rest = ""
     while True:
         has_ended = process.poll() is not None
@@ -94,7 +93,7 @@ def _lines(source: TextIO, process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end, and insist in the end; a second Ctrl-C insists at once."""
+    """Send SIGINT, then kill; a second Ctrl-C kills at once."""
     if process.poll() is not None:
         return
     try:

@@ -1,7 +1,7 @@
-"""Look at the machines of a rehearsal from outside: what runs there, and does it answer?
+"""Check the machines of a rehearsal from outside: which release runs, and does it answer?
 
-What runs is what `shipit status` says. Whether it answers is asked anew, by a program that is no
-part of the agent. Only HTTP checks can be asked so; the other kinds are the agent's alone.
+The release comes from `shipit status`. The HTTP health checks are repeated by a program that is not
+part of the agent; other kinds of checks are not repeated.
 """
 
 from __future__ import annotations
@@ -27,42 +27,47 @@ if TYPE_CHECKING:
     from shipit.rehearsal.providers.base import Machines
     from shipit.release.inputs import ResolvedInput, RunOptions
 
-PATIENCE_SECONDS = 15.0  # for a service that has just been started once more
+PATIENCE_SECONDS = 15.0  # for a service that has just been restarted
 PAUSE_SECONDS = 0.2
 _OVERHEAD_SECONDS = 30.0  # of starting a program on a machine
 
 
 def observe(
-    run: RunOptions, wanted: Sequence[Sequence[ResolvedInput]], cast: Assignment, machines: Machines
+    run: RunOptions,
+    wanted: Sequence[Sequence[ResolvedInput]],
+    assignment: Assignment,
+    machines: Machines,
 ) -> dict[tuple[str, str], Observation]:
-    """Return what is seen, by app and host."""
-    seen: dict[tuple[str, str], Observation] = {}
-    for each, (app, answers) in zip(wanted, inspect.status(run, _unheard), strict=True):
-        for wish in each:
-            name = wish.target.name
-            seen[app, name] = _sight(wish, answers[name], cast.machines[name], machines)
-    return seen
+    """Return the observations by app and host."""
+    observations: dict[tuple[str, str], Observation] = {}
+    for each, (app, answers) in zip(wanted, inspect.status(run, _discard), strict=True):
+        for resolved in each:
+            name = resolved.target.name
+            observations[app, name] = _observe_host(
+                resolved, answers[name], assignment.machines[name], machines
+            )
+    return observations
 
 
-def _unheard(_event: Event) -> None:
-    """Leave out what looking is made of: what went wrong is in the answers."""
+def _discard(_event: Event) -> None:
+    """Drop the events of `status`: its answers contain the problems."""
 
 
-def _sight(
-    wish: ResolvedInput, answer: Status | Problem, machine: str, machines: Machines
+def _observe_host(
+    resolved: ResolvedInput, answer: Status | Problem, machine: str, machines: Machines
 ) -> Observation:
     if isinstance(answer, Problem):
         return Observation("", wrong=(answer.what,))
     if not answer.release:
         return Observation("")
-    health = wish.target.rendered(wish.names(answer.release)).health
-    told = [_asked(machines, machine, check) for check in health.checks if check.http]
-    wrong = (answer.stuck, *(each.what for each in answer.drift), *told)
-    return Observation(answer.release, told.count(""), tuple(text for text in wrong if text))
+    health = resolved.target.rendered(resolved.names(answer.release)).health
+    problems = [_check_answer(machines, machine, check) for check in health.checks if check.http]
+    wrong = (answer.stuck, *(each.what for each in answer.drift), *problems)
+    return Observation(answer.release, problems.count(""), tuple(text for text in wrong if text))
 
 
-def _asked(machines: Machines, machine: str, check: Check) -> str:
-    """Ask for a check's URL until the answer is good or patience ends; says what is wrong."""
+def _check_answer(machines: Machines, machine: str, check: Check) -> str:
+    """Request a check's URL until the answer is good or time is up; return what is wrong."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while wrong := misfit(check, _answer(machines, machine, check)):
         if time.monotonic() > deadline:
@@ -87,7 +92,7 @@ def _answer(machines: Machines, machine: str, check: Check) -> Mapping[str, obje
 
 
 def misfit(check: Check, answer: Mapping[str, object]) -> str:
-    """Say what is wrong with an answer; nothing if it is as the check wants it."""
+    """Return what is wrong with an answer; "" if it passes the check."""
     if "error" in answer:
         return str(answer["error"])
     status, body = answer.get("status"), str(answer.get("body"))
@@ -108,7 +113,7 @@ def _parsed(body: str) -> object:
 
 
 def _holds(found: object, wanted: object) -> bool:
-    """Whether all that is wanted is there; more fields may be."""
+    """Whether every wanted field has its value; more fields are allowed."""
     if not isinstance(wanted, dict):
         return found == wanted
     return isinstance(found, dict) and all(

@@ -1,6 +1,6 @@
-"""Write a rehearsal's report as one page of HTML: what each host did when, step by step.
+"""Write the report of a rehearsal as one HTML page with a timeline for each host.
 
-Pure. The page needs nothing but itself: no script, no other file, no network.
+Pure. The page is self-contained: no script, no other file, no network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shipit.rehearsal.scenario import Bar, StepResult
 
 _TEMPLATE = "rehearsal.html"
-_KINDS = {  # of a step's colour; what is not here is work before the switch
+_KINDS = {  # the CSS class of a transaction step; others are work before the switch
     "activate": "switch",
     "check": "gate",
     "commit": "commit",
@@ -27,7 +27,7 @@ _KINDS = {  # of a step's colour; what is not here is work before the switch
 
 @dataclass(frozen=True)
 class _Mark:
-    """A bar of the timeline: where it lies, in percent of the act, and what it is."""
+    """A bar of the timeline; `left` and `width` in percent of the step's duration."""
 
     kind: str
     step: str
@@ -43,7 +43,7 @@ class _Lane:
 
 
 @dataclass(frozen=True)
-class _Act:
+class _Step:
     title: str
     took: str
     ended: str
@@ -52,44 +52,45 @@ class _Act:
     lanes: list[_Lane]
 
 
-def page(played: RehearsalReport) -> str:
+def page(rehearsal: RehearsalReport) -> str:
     """Return the report as HTML."""
-    acts = [_act(scene) for scene in played.scenes]
-    rest = [_Act(act.title, "", word, [], (), []) for act, word in played.not_played]
+    steps = [_step(result) for result in rehearsal.results]
+    rest = [_Step(step.title, "", word, [], (), []) for step, word in rehearsal.not_run]
     return units.page(
         _TEMPLATE,
-        title=played.title,
-        verdict=_verdict(played),
-        is_good=played.is_good,
-        asides=played.asides,
-        limits=played.provider.limits,
-        acts=acts + rest,
+        title=rehearsal.title,
+        verdict=_verdict(rehearsal),
+        is_good=rehearsal.is_good,
+        notes=rehearsal.notes,
+        limits=rehearsal.provider.limits,
+        steps=steps + rest,
     )
 
 
-def _verdict(played: RehearsalReport) -> str:
-    if played.is_interrupted:
+def _verdict(rehearsal: RehearsalReport) -> str:
+    if rehearsal.is_interrupted:
         return "interrupted"
-    return report_text.AS_EXPECTED if played.is_good else report_text.NOT_AS_EXPECTED
+    return report_text.AS_EXPECTED if rehearsal.is_good else report_text.NOT_AS_EXPECTED
 
 
-def _act(scene: StepResult) -> _Act:
-    hosts = sorted({bar.host for bar in scene.bars})
+def _step(result: StepResult) -> _Step:
+    hosts = sorted({bar.host for bar in result.bars})
     lanes = [
-        _Lane(host, [_mark(bar, scene) for bar in scene.bars if bar.host == host]) for host in hosts
+        _Lane(host, [_mark(bar, result) for bar in result.bars if bar.host == host])
+        for host in hosts
     ]
-    return _Act(
-        title=scene.act.title,
-        took=messages.seconds(scene.seconds),
-        ended=report_text.ended(scene),
-        seen=report_text.seen(scene),
-        wrong=scene.wrong,
+    return _Step(
+        title=result.step.title,
+        took=messages.seconds(result.seconds),
+        ended=report_text.ended(result),
+        seen=report_text.seen(result),
+        wrong=result.wrong,
         lanes=lanes,
     )
 
 
-def _mark(bar: Bar, scene: StepResult) -> _Mark:
-    whole = max(scene.seconds, 0.001)
+def _mark(bar: Bar, result: StepResult) -> _Mark:
+    whole = max(result.seconds, 0.001)
     left = min(100.0, 100 * bar.began / whole)
     width = min(100.0 - left, 100 * bar.seconds / whole)
     failed = "" if bar.ok else ", failed"

@@ -1,6 +1,6 @@
-"""Write a rehearsal's report: what was played, how long it took, and what was not as it has to be.
+"""Write the report of a rehearsal: its steps, their durations and their problems.
 
-Pure. The same text is shown and kept.
+Pure. The same text is printed and written to a file.
 """
 
 from __future__ import annotations
@@ -23,86 +23,88 @@ AS_EXPECTED, NOT_AS_EXPECTED = "as expected", "NOT AS EXPECTED"
 
 @dataclass(frozen=True)
 class RehearsalReport:
-    """A rehearsal as it went; acts after the first that went wrong were not played."""
+    """The results of a rehearsal; steps after the first that failed did not run."""
 
     playbook: str
     provider: Provider
-    cast: Assignment
-    scenes: Sequence[StepResult]
-    acts: Sequence[Step] = STEPS
-    unplayable: Sequence[Step] = field(default=())  # by this provider
+    assignment: Assignment
+    results: Sequence[StepResult]
+    steps: Sequence[Step] = STEPS
+    unsupported: Sequence[Step] = field(default=())  # by this provider
     is_interrupted: bool = False
 
     @property
     def is_good(self) -> bool:
-        return not self.is_interrupted and not any(scene.wrong for scene in self.scenes)
+        return not self.is_interrupted and not any(result.wrong for result in self.results)
 
     @property
     def title(self) -> str:
-        machines = messages.count(len(self.cast.machines), "machine")
+        machines = messages.count(len(self.assignment.machines), "machine")
         return f"rehearsal of {self.playbook} on {machines} ({self.provider.kind})"
 
     @property
-    def asides(self) -> list[str]:
-        """What was left out, and why."""
-        names = messages.names(self.cast.left_out)
-        hosts = [f"left out, to boot no more machines: {names}"] if names else []
+    def notes(self) -> list[str]:
+        """Return what was left out, and why."""
+        names = messages.names(self.assignment.left_out)
+        hosts = [f"left out to limit the number of machines: {names}"] if names else []
         kind = self.provider.kind
-        return hosts + [
-            f"left out, as {kind} can't play it: {act.title}" for act in self.unplayable
-        ]
+        return hosts + [f"not supported by {kind}: {step.title}" for step in self.unsupported]
 
     @property
-    def not_played(self) -> Iterator[tuple[Step, str]]:
-        """Acts that have no scene, and what became of each."""
-        for number, act in enumerate(self.acts[len(self.scenes) :]):
-            yield act, "interrupted" if self.is_interrupted and number == 0 else "not played"
+    def not_run(self) -> Iterator[tuple[Step, str]]:
+        """Yield the steps without a result, and whether each was interrupted or did not run."""
+        for number, step in enumerate(self.steps[len(self.results) :]):
+            yield step, "interrupted" if self.is_interrupted and number == 0 else "not run"
 
 
-def report(played: RehearsalReport) -> str:
+def report(rehearsal: RehearsalReport) -> str:
     """Return the report as text."""
-    head = [f"{played.title}: {', '.join(played.cast.machines)}", *played.asides]
-    scenes = [line for scene in played.scenes for line in _scene(scene)]
-    rest = [_line(act, "", word) for act, word in played.not_played]
-    return "\n".join([*head, "", *scenes, *rest, "", played.provider.limits]) + "\n"
+    head = [f"{rehearsal.title}: {', '.join(rehearsal.assignment.machines)}", *rehearsal.notes]
+    results = [line for result in rehearsal.results for line in _result(result)]
+    rest = [_line(step, "", word) for step, word in rehearsal.not_run]
+    return "\n".join([*head, "", *results, *rest, "", rehearsal.provider.limits]) + "\n"
 
 
-def ended(scene: StepResult) -> str:
-    return NOT_AS_EXPECTED if scene.wrong else AS_EXPECTED
+def ended(result: StepResult) -> str:
+    return NOT_AS_EXPECTED if result.wrong else AS_EXPECTED
 
 
-def seen(scene: StepResult) -> list[str]:
-    """Return what is no fault of a scene: the return, how it served, what runs."""
+def seen(result: StepResult) -> list[str]:
+    """Return what was observed in a step: recovery, requests, running releases."""
     back = []
-    if scene.settled is not None:
-        back = [f"back {messages.seconds(scene.settled)} after the fault, by itself"]
-    return [*back, *_served(scene.served), *(f"runs {text}" for text in _running(scene.sights))]
+    if result.settled is not None:
+        back = [f"settled {messages.seconds(result.settled)} after the fault, by itself"]
+    return [
+        *back,
+        *_served(result.served),
+        *(f"runs {text}" for text in _running(result.observations)),
+    ]
 
 
-def _scene(scene: StepResult) -> Iterator[str]:
-    yield _line(scene.act, messages.seconds(scene.seconds), ended(scene))
-    yield from (f"      {text}" for text in (*seen(scene), *scene.wrong))
+def _result(result: StepResult) -> Iterator[str]:
+    yield _line(result.step, messages.seconds(result.seconds), ended(result))
+    yield from (f"      {text}" for text in (*seen(result), *result.wrong))
 
 
-def _line(act: Step, duration: str, word: str) -> str:
-    return f"  {act.title:36}  {duration:>6}  {word}"
+def _line(step: Step, duration: str, word: str) -> str:
+    return f"  {step.title:36}  {duration:>6}  {word}"
 
 
 def _served(served: Mapping[tuple[str, str], Served]) -> Iterator[str]:
-    """Give one sentence on all who asked meanwhile."""
+    """Yield one sentence that sums up the requests of all clients."""
     if not served:
         return
-    asked = messages.count(sum(each.asked for each in served.values()), "request")
+    requests = messages.count(sum(each.asked for each in served.values()), "request")
     dropped = sum(each.dropped for each in served.values())
     slowest = messages.seconds(max(each.slowest for each in served.values()))
-    yield f"{asked} meanwhile, {dropped} dropped; the slowest took {slowest}"
+    yield f"{requests} meanwhile, {dropped} dropped; the slowest took {slowest}"
 
 
-def _running(sights: Mapping[tuple[str, str], Observation]) -> Iterator[str]:
-    """Give what runs, with the hosts that run it."""
+def _running(observations: Mapping[tuple[str, str], Observation]) -> Iterator[str]:
+    """Yield each running release with its hosts."""
     hosts: dict[tuple[str, int], list[str]] = {}
-    for (_, host), sight in sights.items():
+    for (_, host), sight in observations.items():
         hosts.setdefault((sight.release or "nothing", sight.answered), []).append(host)
     for (release, answered), names in hosts.items():
-        asked = f"; {messages.count(answered, 'health check')} of each asked from outside"
-        yield f"{release} on {messages.names(names)}" + (asked if answered else "")
+        requests = f"; {messages.count(answered, 'health check')} of each asked from outside"
+        yield f"{release} on {messages.names(names)}" + (requests if answered else "")

@@ -1,8 +1,7 @@
-"""Play a deploy through on disposable machines: deploy, break, watch the return, roll back.
+"""Rehearse a deploy on disposable machines: deploy, break it, watch the rollback, roll back.
 
-Promises that no real host is touched, that the playbook's files are only read, and that the
-machines are gone at the end, also after Ctrl-C, unless they are to be kept. Secrets are fetched as
-in a deploy. What the machines are is their provider's business.
+No real host is touched, the playbook's files are only read, and the machines are removed at the
+end, also after Ctrl-C, unless they are to be kept. Secrets are fetched as in a deploy.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from shipit.errors import InputError, Mistake, Place
 from shipit.events import Noted
 from shipit.lab.lab import LabError
 from shipit.output.printable import printable
-from shipit.rehearsal import faults as breaking
+from shipit.rehearsal import faults as fault_injection
 from shipit.rehearsal import histories, hosts, load, probe, report_text
 from shipit.rehearsal.environment import as_changed, how_to_reach, machines_for, set_up
 from shipit.rehearsal.providers import nspawn, vagrant
@@ -44,8 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["FAILED", "GROUP", "INTERRUPTED", "PROVIDERS", "MachineChoice", "rehearse"]
 
 PROVIDERS = {"nspawn": nspawn.PROVIDER, "vagrant": vagrant.PROVIDER}
-GROUP = "rehearsal"  # of the inventory: of a playbook's hosts, those that are played
-FAILED, INTERRUPTED = 3, 130  # no real host was touched, whatever went wrong
+GROUP = "rehearsal"  # the inventory's group of the hosts to rehearse
+FAILED, INTERRUPTED = 3, 130  # exit statuses
 
 
 def rehearse(
@@ -57,91 +56,91 @@ def rehearse(
     report: Path | None = None,
     faults: bool = False,
 ) -> int:
-    """Play the playbook through and tell how it went.
+    """Rehearse the playbook and report the results.
 
     Args:
-        run: as of a deploy; its hosts are played by machines.
-        emit: is told all that happens, the report last.
-        choice: of the machines.
-        keep: leave the machines running, and say how to reach them.
-        report: a file for the report as a page of HTML; as text it is written beside it.
-        faults: play what the world does to a deploy as well: killed, cut off, without power.
+        run: the options of a deploy; machines replace its hosts.
+        emit: receives every event, the report last.
+        choice: the provider and suite of the machines.
+        keep: leave the machines running, and print how to reach them.
+        report: the file for the report as HTML; the text is written beside it.
+        faults: inject faults as well: a killed controller, a cut cable, a power cut.
 
     Returns:
-        0 if every act ended as it has to, 3 if one did not, 130 after Ctrl-C.
+        0 if every step ended as expected, 3 if one did not, 130 after Ctrl-C.
 
     Raises:
-        InputError: something a person wrote is wrong; told before a machine is booted.
+        InputError: the input is wrong; raised before a machine is booted.
         LabError: this machine can't boot others, or can't remove them.
     """
-    maker = _provider(choice)
-    _refuse_if_unwritable(report)
+    provider = _provider(choice)
+    _check_report_path(report)
     _remove_older(report)
-    recording = Timeline(emit)
-    wanted = wanted_by(run, recording)
-    cast = _cast(run, wanted, recording)
-    planned = _planned(run, maker, (*STEPS, *FAULTS) if faults else STEPS, cast)
-    _refuse_if_unchangeable(wanted, planned.acts)
-    played = None
+    timeline = Timeline(emit)
+    wanted = wanted_by(run, timeline)
+    assignment = _assign(run, wanted, timeline)
+    plan = _planned(run, provider, (*STEPS, *FAULTS) if faults else STEPS, assignment)
+    _check_changes(wanted, plan.steps)
+    rehearsal = None
     try:
-        with machines_for(cast, maker, recording, keep=keep) as machines:
-            place = set_up(run, wanted, cast, machines)
+        with machines_for(assignment, provider, timeline, keep=keep) as machines:
+            site = set_up(run, wanted, assignment, machines)
             try:
-                played = _played(place, planned, recording)
+                rehearsal = _run_steps(site, plan, timeline)
             finally:
                 if keep:
-                    emit(Noted(how_to_reach(place)))
+                    emit(Noted(how_to_reach(site)))
     finally:
-        if played is not None:  # also where the machines can't be removed
-            _tell(played, report, emit)
-    if played.is_interrupted:
+        if rehearsal is not None:  # also where the machines can't be removed
+            _write_report(rehearsal, report, emit)
+    if rehearsal.is_interrupted:
         return INTERRUPTED
-    return 0 if played.is_good else FAILED
+    return 0 if rehearsal.is_good else FAILED
 
 
 def _planned(
-    run: RunOptions, maker: Provider, acts: Sequence[Step], cast: Assignment
+    run: RunOptions, provider: Provider, steps: Sequence[Step], assignment: Assignment
 ) -> RehearsalReport:
-    unplayable = tuple(act for act in acts if act.fault in maker.unable)
-    playable = tuple(act for act in acts if act not in unplayable)
-    return RehearsalReport(str(run.playbook), maker, cast, (), playable, unplayable)
+    unsupported = tuple(step for step in steps if step.fault in provider.unsupported)
+    playable = tuple(step for step in steps if step not in unsupported)
+    return RehearsalReport(str(run.playbook), provider, assignment, (), playable, unsupported)
 
 
-def _refuse_if_unchangeable(
-    wanted: Sequence[Sequence[ResolvedInput]], acts: Sequence[Step]
-) -> None:
-    """Say so before a machine is booted, and not in the middle of the acts."""
-    for change in dict.fromkeys(act.change or as_written for act in acts):
+def _check_changes(wanted: Sequence[Sequence[ResolvedInput]], steps: Sequence[Step]) -> None:
+    """Check before a machine is booted that every step can change the playbook."""
+    for change in dict.fromkeys(step.change or as_written for step in steps):
         for each in wanted:
             as_changed(each, change)
 
 
-def _cast(run: RunOptions, wanted: Sequence[Sequence[ResolvedInput]], emit: Emit) -> Assignment:
+def _assign(run: RunOptions, wanted: Sequence[Sequence[ResolvedInput]], emit: Emit) -> Assignment:
     groups = inventory_of(run).groups
     chosen = groups.get(GROUP, ())
-    made = hosts.assign([[wish.target.name for wish in each] for each in wanted], chosen)
-    if GROUP in groups and not set(chosen) & set(made.machines):
-        emit(Noted(f"no host of the playbook is in the group {GROUP}: the first ones are played"))
-    return made
+    assignment = hosts.assign(
+        [[resolved.target.name for resolved in each] for each in wanted], chosen
+    )
+    if GROUP in groups and not set(chosen) & set(assignment.machines):
+        emit(Noted(f"no host of the playbook is in the group {GROUP}: the first hosts are used"))
+    return assignment
 
 
 def _provider(choice: MachineChoice) -> Provider:
     if choice.provider not in PROVIDERS:
         what = f"there is no provider {choice.provider!r}"
         raise InputError(Mistake("rehearsal-provider", what, hint=f"known: {', '.join(PROVIDERS)}"))
-    maker = PROVIDERS[choice.provider]
-    if choice.suite and maker.with_suite is None:
+    provider = PROVIDERS[choice.provider]
+    if choice.suite and provider.with_suite is None:
         what = f"{choice.provider} takes no --suite"
         hint = "its box says what the machines run: see the Vagrantfile"
         raise InputError(Mistake("rehearsal-suite", what, hint=hint))
-    if choice.suite and maker.with_suite is not None:
-        maker = maker.with_suite(choice.suite)
-    maker.refuse()
-    return maker
+    if choice.suite and provider.with_suite is not None:
+        provider = provider.with_suite(choice.suite)
+    provider.check()
+    return provider
 
 
-def _refuse_if_unwritable(report: Path | None) -> None:
-    """Say so before an hour is spent, and not after."""
+def _check_report_path(report: Path | None) -> None:
+    """Check before the rehearsal that its report can be written."""
     if report is None:
         return
     spots = [spot for spot in _files(report) if spot.exists()] or [report.parent]
@@ -153,10 +152,10 @@ def _refuse_if_unwritable(report: Path | None) -> None:
 
 
 def _remove_older(report: Path | None) -> None:
-    """Let no older report stand in for this one, should it never be written."""
+    """Delete an older report: it could be mistaken for this rehearsal's."""
     for path in _files(report) if report else ():
         if path.is_file() and not path.is_symlink():  # /dev/null and /dev/stdout are no report
-            with suppress(PermissionError):  # a folder of others: it is overwritten at the end
+            with suppress(PermissionError):  # not our folder: the file is overwritten at the end
                 path.unlink()
 
 
@@ -164,66 +163,72 @@ def _files(report: Path) -> tuple[Path, Path]:
     return report, report.with_name(report.name.removesuffix(".html") + ".txt")
 
 
-def _tell(played: RehearsalReport, report: Path | None, emit: Emit) -> None:
-    text = report_text.report(played)
+def _write_report(rehearsal: RehearsalReport, report: Path | None, emit: Emit) -> None:
+    text = report_text.report(rehearsal)
     emit(Noted(text))
     if report:
         as_page, as_text = _files(report)
-        as_page.write_text(printable(page(played)))
+        as_page.write_text(printable(page(rehearsal)))
         as_text.write_text(printable(text))
         emit(Noted(f"the report: {as_page} and {as_text}"))
 
 
-# --- the acts ----------------------------------------------------------------------------------
+# --- the steps ---------------------------------------------------------------------------------
 
 
-def _played(stage: Environment, planned: RehearsalReport, recording: Timeline) -> RehearsalReport:
-    """Play the acts, up to the first that goes wrong or is interrupted."""
-    scenes: list[StepResult] = []
-    for number, act in enumerate(planned.acts, 1):
+def _run_steps(
+    environment: Environment, plan: RehearsalReport, timeline: Timeline
+) -> RehearsalReport:
+    """Run the steps up to the first that fails or is interrupted."""
+    results: list[StepResult] = []
+    for number, step in enumerate(plan.steps, 1):
         try:
-            recording(Noted(f"act {number} of {len(planned.acts)}: {act.title}"))
-            scene = _play(act, stage, recording, scenes)
+            timeline(Noted(f"step {number} of {len(plan.steps)}: {step.title}"))
+            result = _run_step(step, environment, timeline, results)
         except KeyboardInterrupt:
-            scene = None
+            result = None
         except LabError as error:
-            scene = _broken_off(act, error, recording)
-        if scene is None:
-            return replace(planned, scenes=scenes, is_interrupted=True)
-        scenes.append(scene)
-        if scene.wrong:
+            result = _broken_off(step, error, timeline)
+        if result is None:
+            return replace(plan, results=results, is_interrupted=True)
+        results.append(result)
+        if result.wrong:
             break
-    return replace(planned, scenes=scenes)
+    return replace(plan, results=results)
 
 
-def _play(
-    act: Step, stage: Environment, recording: Timeline, before: Sequence[StepResult]
+def _run_step(
+    step: Step, environment: Environment, timeline: Timeline, before: Sequence[StepResult]
 ) -> StepResult | None:
-    """Play one act while customers ask, and look at the machines; None if it was interrupted."""
+    """Run one step under load and check the machines; None if it was interrupted."""
     running = before[-1].releases if before else {}
     first = before[0].releases if before else {}
-    sent = load.start(stage.wanted, running, stage.cast.machines, stage.machines)
-    recording.begin()
-    ended = _perform(act, stage, recording)
-    seconds = recording.seconds
-    served = load.stop(sent, stage.machines)
+    started = load.start(
+        environment.wanted, running, environment.assignment.machines, environment.machines
+    )
+    timeline.begin()
+    ended = _deploy_or_break(step, environment, timeline)
+    seconds = timeline.seconds
+    served = load.stop(started, environment.machines)
     if INTERRUPTED in ended.statuses:
         return None
-    sights = probe.observe(stage.run, stage.wanted, stage.cast, stage.machines)
-    wrong = (*ended.wrong, *wrong_with(act, ended.statuses, sights, first))
-    told = recording.masked((*wrong, *recording.problems)) if wrong else ()
-    bars = (*recording.bars, *ended.bars)
-    return StepResult(act, seconds, told, sights, ended.settled, served, bars)
+    observations = probe.observe(
+        environment.run, environment.wanted, environment.assignment, environment.machines
+    )
+    wrong = (*ended.wrong, *wrong_with(step, ended.statuses, observations, first))
+    texts = timeline.masked((*wrong, *timeline.problems)) if wrong else ()
+    bars = (*timeline.bars, *ended.bars)
+    return StepResult(step, seconds, texts, observations, ended.settled, served, bars)
 
 
-def _broken_off(act: Step, error: LabError, recording: Timeline) -> StepResult:
-    """Return the scene of an act whose machines did not do as they were told."""
-    told = recording.masked((str(error), *recording.problems))
-    return StepResult(act, recording.seconds, told, bars=recording.bars)
+def _broken_off(step: Step, error: LabError, timeline: Timeline) -> StepResult:
+    """Return the result of a step whose machines did not obey."""
+    texts = timeline.masked((str(error), *timeline.problems))
+    return StepResult(step, timeline.seconds, texts, bars=timeline.bars)
 
 
 @dataclass(frozen=True)
-class _Ended:
+class _StepEnd:
     """The exit status of each deployment, up to the first that was interrupted."""
 
     statuses: list[int]
@@ -232,39 +237,48 @@ class _Ended:
     bars: tuple[Bar, ...] = ()
 
 
-def _perform(act: Step, stage: Environment, recording: Timeline) -> _Ended:
-    if act.change is None:
-        return _Ended([deploy.rollback(stage.run, recording)])
-    if act.fault is not None:
-        return _break(act.fault, act, stage, recording)
+def _deploy_or_break(step: Step, environment: Environment, timeline: Timeline) -> _StepEnd:
+    if step.change is None:
+        return _StepEnd([deploy.rollback(environment.run, timeline)])
+    if step.fault is not None:
+        return _inject(step.fault, step, environment, timeline)
     statuses: list[int] = []
-    for each in stage.wanted:
-        statuses.append(deploy.ship(as_changed(each, act.change), stage.run, recording))
+    for each in environment.wanted:
+        statuses.append(deploy.ship(as_changed(each, step.change), environment.run, timeline))
         if statuses[-1] == INTERRUPTED:
             break
-    return _Ended(statuses)
+    return _StepEnd(statuses)
 
 
-def _break(fault: Fault, act: Step, stage: Environment, recording: Timeline) -> _Ended:
-    """Break a deploy of every deployment; the slowest return is the one that counts."""
+def _inject(fault: Fault, step: Step, environment: Environment, timeline: Timeline) -> _StepEnd:
+    """Inject the fault into each deployment; the slowest recovery counts."""
     slowest, statuses, wrong, bars = 0.0, list[int](), list[str](), list[Bar]()
-    for each in stage.wanted:
-        changed = as_changed(each, act.change or as_written)
-        place, began = _place(changed, stage), recording.seconds
-        damage = breaking.play(fault, partial(deploy.ship, changed, stage.run), place, recording)
-        if damage.status == INTERRUPTED:
-            return _Ended([INTERRUPTED])
-        if damage.seconds is None:
-            return _Ended(statuses, (*wrong, f"{place.app}: {breaking.unsettled(damage, place)}"))
-        statuses.append(damage.status)
-        wrong += histories.otherwise(fault, damage.host, damage.attempts)
-        slowest = max(slowest, damage.seconds)
-        struck = began + damage.after
-        bars.append(Bar(damage.host, fault.value, struck, damage.seconds, ok=False))
-    return _Ended(statuses, tuple(wrong), slowest, tuple(bars))
+    for each in environment.wanted:
+        changed = as_changed(each, step.change or as_written)
+        site, began = _site(changed, environment), timeline.seconds
+        outcome = fault_injection.inject(
+            fault, partial(deploy.ship, changed, environment.run), site, timeline
+        )
+        if outcome.status == INTERRUPTED:
+            return _StepEnd([INTERRUPTED])
+        if outcome.seconds is None:
+            return _StepEnd(
+                statuses, (*wrong, f"{site.app}: {fault_injection.unsettled(outcome, site)}")
+            )
+        statuses.append(outcome.status)
+        wrong += histories.not_by_lease(fault, outcome.host, outcome.attempts)
+        slowest = max(slowest, outcome.seconds)
+        at = began + outcome.after
+        bars.append(Bar(outcome.host, fault.value, at, outcome.seconds, ok=False))
+    return _StepEnd(statuses, tuple(wrong), slowest, tuple(bars))
 
 
-def _place(wanted: Sequence[ResolvedInput], stage: Environment) -> breaking.Place:
-    names = {wish.target.name: stage.cast.machines[wish.target.name] for wish in wanted}
-    told = wanted[0].target.deployment
-    return breaking.Place(told.app, told.root, names, stage.machines, told.health.deadline)
+def _site(wanted: Sequence[ResolvedInput], environment: Environment) -> fault_injection.Site:
+    names = {
+        resolved.target.name: environment.assignment.machines[resolved.target.name]
+        for resolved in wanted
+    }
+    deployment = wanted[0].target.deployment
+    return fault_injection.Site(
+        deployment.app, deployment.root, names, environment.machines, deployment.health.deadline
+    )

@@ -1,6 +1,6 @@
-"""Know the acts of a rehearsal: what each changes in the playbook, and how each has to end.
+"""The steps of a rehearsal: what each changes in the playbook, and how it must end.
 
-Pure: the playbook's file is never written to, and nothing is played here.
+Pure: the playbook's file is never written.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from shipit.errors import InputError, Mistake
 from shipit.playbook.parsers import InvalidValueError, duration
 
 VARIABLE = "SHIPIT_REHEARSAL"
-FAILING = "/bin/false"  # as a health check: on every host, and never good
-LEASE = "10s"  # a deploy that is broken off need not be waited for any longer
-QUICKLY = {"deadline": "5s", "min_healthy": "1s"}  # a gate that can't pass needs no patience
-LASTING = 30.0  # seconds: in a gate there is time for a fault, and for the lease to run out
-PATIENT = "10m"  # where a template says how long: longer than any, as the fault ends the gate
+FAILING = "/bin/false"  # a health check that exists on every host and always fails
+LEASE = "10s"  # short: nothing is gained by waiting for an interrupted deploy
+QUICKLY = {"deadline": "5s", "min_healthy": "1s"}  # for a gate that can't pass
+LASTING = 30.0  # seconds of a gate: enough for a fault and for the lease to expire
+PATIENT = "10m"  # if the deadline is a template; the fault ends the gate anyway
 KILLED = -9  # the exit status of a process that was killed, as subprocess has it
-FOUND_OUT = (4, 3)  # after the switch, or before it: on a slow machine, in its trial
+FOUND_OUT = (4, 3)  # after the switch, or before it if the trial already fails
 
 Values = Mapping[str, object]
 Change = Callable[[Values], Values]
@@ -31,9 +31,9 @@ def as_written(values: Values) -> Values:
 
 
 def with_a_gate_that_fails(values: Values) -> Values:
-    """Return the same deployment with one more health check, which can't pass.
+    """Return the deployment with one more health check, which can't pass.
 
-    Its own checks stay where they are a list; their template is left out where they are one.
+    Its own checks are kept if they are a list, and dropped if they are a template.
     """
     written = values.get("health")
     health = dict(written) if isinstance(written, Mapping) else {"checks": written}
@@ -43,9 +43,9 @@ def with_a_gate_that_fails(values: Values) -> Values:
 
 
 def with_a_gate_that_lasts(values: Values) -> Values:
-    """Return the same deployment with a gate in which there is time for a fault.
+    """Return the deployment with a gate that lasts long enough for a fault.
 
-    It is asked for by a controller, and by a lease that runs out before the gate does.
+    The controller must confirm it, and the lease expires before the gate ends.
     """
     written = values.get("health")
     own = written.get("deadline", "1m") if isinstance(written, Mapping) else "1m"
@@ -56,19 +56,19 @@ def with_a_gate_that_lasts(values: Values) -> Values:
 
 
 def _lasting(deadline: object) -> object:
-    """Return a deadline that leaves time for a fault: the own one, where that is not shorter."""
+    """Return the deadline, or LASTING if that is longer."""
     try:
         is_short = duration(deadline) < LASTING
-    except InvalidValueError:  # a template: only its host's variables tell
+    except InvalidValueError:  # a template: its value depends on the host
         return PATIENT
     return f"{LASTING:g}s" if is_short else deadline
 
 
 def with_one_more_variable(values: Values) -> Values:
-    """Return the same deployment with one more environment variable.
+    """Return the deployment with one more environment variable.
 
     Raises:
-        InputError: there is no place for one, as everything is a template.
+        InputError: every `env` is a template, so none can be added.
     """
     env = values.get("env", {})
     if isinstance(env, Mapping):
@@ -79,20 +79,20 @@ def with_one_more_variable(values: Values) -> Values:
         if isinstance(service, Mapping) and isinstance(own := service.get("env", {}), Mapping):
             changed = {**service, "env": {**own, VARIABLE: "1"}}
             return {**values, "services": {**services, name: changed}}
-    what = "a rehearsal adds a variable to `env`, and can't: it is one template"
+    what = "a rehearsal adds a variable to `env` and can't, because it is a template"
     raise InputError(Mistake("rehearsal-env", what, hint="write `env` as a mapping"))
 
 
 class Runs(Enum):
-    """What has to run on a host after an act."""
+    """What must run on a host after a step."""
 
     ANY = "any release"
-    FIRST = "the release of the first act"
-    OTHER = "another release than that of the first act"
+    FIRST = "the release of the first step"
+    OTHER = "another release than that of the first step"
 
 
 class Fault(Enum):
-    """What may happen in the gate."""
+    """What may happen during the gate."""
 
     CONTROLLER = "the controller is killed"
     AGENT = "a host's agent is killed"
@@ -102,24 +102,24 @@ class Fault(Enum):
 
     @property
     def is_left_to_the_lease(self) -> bool:
-        """Whether a host learns by its lease alone that it has to go back."""
+        """Whether only the expired lease makes a host roll back."""
         return self in (Fault.CONTROLLER, Fault.CABLE)
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """The exit statuses that a controller may have: it is killed, or understands."""
+        """The expected exit statuses of the controller: killed, or a failed deploy."""
         return (KILLED,) if self is Fault.CONTROLLER else (4, 5)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One act.
+    """One step of a rehearsal.
 
     Attributes:
-        change: what it changes before it deploys; None is a rollback.
-        ends: the exit statuses that it may have.
+        change: how it changes the playbook before it deploys; None for a rollback.
+        ends: the expected exit statuses.
         runs: what must run on every host afterwards.
-        fault: what happens in its gate.
+        fault: what is injected during its gate.
     """
 
     title: str
@@ -143,12 +143,12 @@ FAULTS = tuple(
 
 @dataclass(frozen=True)
 class Observation:
-    """One host, looked at after an act.
+    """What was observed on one host after a step.
 
     Attributes:
-        release: what runs there; empty for nothing.
-        answered: how many of its health checks were asked from outside, and answered well.
-        wrong: each a sentence.
+        release: the running release; empty for none.
+        answered: how many of its health checks passed when asked from outside.
+        wrong: the problems, a sentence each.
     """
 
     release: str
@@ -158,7 +158,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Served:
-    """How one host served a customer who asked all the time; the slowest answer in seconds."""
+    """How one host answered requests during a step; `slowest` is in seconds."""
 
     asked: int
     dropped: int
@@ -167,7 +167,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Bar:
-    """One step on one host; `began` counts in seconds from the beginning of its act."""
+    """One transaction step on one host; `began` in seconds since the rehearsal's step began."""
 
     host: str
     step: str
@@ -178,45 +178,48 @@ class Bar:
 
 @dataclass(frozen=True)
 class StepResult:
-    """An act as it was played; `wrong` is empty if it ended as it has to.
+    """The result of one step; `wrong` is empty if it ended as expected.
 
     Attributes:
         settled: the seconds from the fault until every host had settled it.
-        served: by app and host, where somebody could ask.
-        bars: what each host did when.
+        served: the requests by app and host, where there were any.
+        bars: the timeline of each host.
     """
 
-    act: Step
+    step: Step
     seconds: float
     wrong: tuple[str, ...] = ()
-    sights: Mapping[tuple[str, str], Observation] = field(default_factory=dict)
+    observations: Mapping[tuple[str, str], Observation] = field(default_factory=dict)
     settled: float | None = None
     served: Mapping[tuple[str, str], Served] = field(default_factory=dict)
     bars: tuple[Bar, ...] = ()
 
     @property
     def releases(self) -> dict[tuple[str, str], str]:
-        return {spot: sight.release for spot, sight in self.sights.items()}
+        return {spot: sight.release for spot, sight in self.observations.items()}
 
 
 def wrong_with(
-    act: Step, statuses: list[int], sights: Mapping[tuple[str, str], Observation], first: Releases
+    step: Step,
+    statuses: list[int],
+    observations: Mapping[tuple[str, str], Observation],
+    first: Releases,
 ) -> tuple[str, ...]:
-    """Return what is not as it has to be after an act; `first` is what ran after the first one."""
-    ends = " or ".join(map(_status, act.ends))
+    """Return the problems after a step; `first` holds the releases of the first step."""
+    ends = " or ".join(map(_status, step.ends))
     wrong = [
-        f"it ended with exit status {_status(status)}, and {ends} was expected"
+        f"it ended with exit status {_status(status)}; expected {ends}"
         for status in statuses
-        if status not in act.ends
+        if status not in step.ends
     ]
-    for (app, host), sight in sights.items():
+    for (app, host), sight in observations.items():
         wanted = first.get((app, host), "")
         if not sight.release:
-            wrong.append(f"{host}: nothing of {app} runs; expected {act.runs.value}")
-        elif (act.runs is Runs.FIRST and sight.release != wanted) or (
-            act.runs is Runs.OTHER and sight.release == wanted
+            wrong.append(f"{host}: nothing of {app} runs; expected {step.runs.value}")
+        elif (step.runs is Runs.FIRST and sight.release != wanted) or (
+            step.runs is Runs.OTHER and sight.release == wanted
         ):
-            wrong.append(f"{host}: {sight.release} runs; expected {act.runs.value} ({wanted})")
+            wrong.append(f"{host}: {sight.release} runs; expected {step.runs.value} ({wanted})")
         wrong += [f"{host}: {each}" for each in sight.wrong]
     return tuple(wrong)
 

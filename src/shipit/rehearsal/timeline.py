@@ -1,6 +1,6 @@
-"""Hear what is told in a rehearsal, pass it on, and keep what the report needs of it.
+"""Pass on the events of a rehearsal, and keep what its report needs.
 
-Promises to hide in a kept text what no face may show.
+Secrets are redacted in the texts it returns.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from shipit.events import Emit, Event, Problem
 
-EVIDENCE_LINES = 10  # of each problem: enough for a traceback's end, few enough for a report
+EVIDENCE_LINES = 10  # of each problem: the end of a traceback
 
 
 class Timeline:
-    """An `emit` that remembers the act which is played; may be fed from many threads."""
+    """An `emit` that records the current step; may be called from any thread."""
 
     def __init__(self, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
         self._emit, self._clock = emit, clock
@@ -28,7 +28,7 @@ class Timeline:
         self.begin()
 
     def begin(self) -> None:
-        """Let the next act begin: forget the last one."""
+        """Begin the next step; drop what was recorded of the last one."""
         self._began = self._clock()
         self._bars: list[Bar] = []
         self._problems: list[Problem] = []
@@ -48,7 +48,7 @@ class Timeline:
 
     @property
     def seconds(self) -> float:
-        """How long the act has been played."""
+        """The duration of the current step so far."""
         return self._clock() - self._began
 
     @property
@@ -57,8 +57,8 @@ class Timeline:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why hosts failed in this act: each in a sentence, and the end of its evidence."""
-        return tuple(line for each in self._problems for line in _told(each))
+        """Why hosts failed in this step, each with the end of its evidence."""
+        return tuple(line for each in self._problems for line in _lines(each))
 
     def masked(self, texts: Iterable[str]) -> tuple[str, ...]:
         return tuple(map(self._masked, texts))
@@ -69,6 +69,6 @@ class Timeline:
         return text
 
 
-def _told(problem: Problem) -> Iterator[str]:
+def _lines(problem: Problem) -> Iterator[str]:
     yield f"{problem.host}: {problem.step or 'connect'}: {problem.what}"
     yield from (f"| {line}" for line in problem.evidence.rstrip().splitlines()[-EVIDENCE_LINES:])

@@ -1,4 +1,4 @@
-"""A rehearsal puts machines in the place of hosts, and nothing leads back to these."""
+"""A rehearsal replaces hosts by machines; no setting leads to a real host."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ services: {web: {command: serve}}
 
 @dataclass(frozen=True)
 class Machines:
-    """One machine, as its provider would describe it."""
+    """One machine as its provider describes it."""
 
     folder: Path
 
@@ -65,10 +65,10 @@ def test_no_setting_leads_to_a_real_host_and_no_secret_is_written(tmp_path: Path
     assert endpoint(target.host, render=target.filled).address == "10.0.0.1"
 
     wanted = [[ResolvedInput(target, cast("Any", None), {})]]
-    staged = set_up(run, wanted, Assignment({"web1": "web1"}), cast("Any", Machines(folder)))
-    ((played,),) = inputs.targets(staged.run)
-    place = endpoint(played.host, render=played.filled)
+    environment = set_up(run, wanted, Assignment({"web1": "web1"}), cast("Any", Machines(folder)))
+    ((target_on_machine,),) = inputs.targets(environment.run)
+    place = endpoint(target_on_machine.host, render=target_on_machine.filled)
     assert (place.address, place.port, place.proxy_jump) == ("192.0.2.1", 22, None)
-    assert played.deployment.secrets == dict.fromkeys(("PW", "TOKEN"), Secret(SENTINEL))
-    assert played.filled(played.host.vars["raw"]) == "{{ x }}"
+    assert target_on_machine.deployment.secrets == dict.fromkeys(("PW", "TOKEN"), Secret(SENTINEL))
+    assert target_on_machine.filled(target_on_machine.host.vars["raw"]) == "{{ x }}"
     assert SENTINEL not in "".join(path.read_text() for path in folder.iterdir())

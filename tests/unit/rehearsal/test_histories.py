@@ -1,4 +1,4 @@
-"""What a host's ledger tells of the way back, and what of it passes for the lease's doing."""
+"""Read the history of a host, and decide whether its lease caused the rollback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from shipit.rehearsal.histories import Attempt, newest, otherwise
+from shipit.rehearsal.histories import Attempt, newest, not_by_lease
 from shipit.rehearsal.scenario import Fault
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ UNSWITCHED = Attempt("d", "failed", "[interrupted] the deploy was interrupted")
 
 
 class Machines:
-    """Stands in for a provider's: each prints one text."""
+    """Machines that print one text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -37,30 +37,32 @@ class Machines:
         ('{"txn": "b", "outcome": "reverted", "failure": "why"}', Attempt("b", "reverted", "why")),
     ],
 )
-def test_the_last_line_of_a_ledger_is_an_attempt(text: str, attempt: Attempt) -> None:
+def test_the_last_line_of_the_history_is_read_as_an_attempt(text: str, attempt: Attempt) -> None:
     assert newest(cast("Port", Machines(text)), "m1", "/srv/app") == attempt
 
 
 @pytest.mark.parametrize("fault", [Fault.CONTROLLER, Fault.CABLE])
-def test_who_was_brought_back_by_the_lease_has_nothing_wrong(fault: Fault) -> None:
-    assert otherwise(fault, "web1", {"web1": BY_LEASE, "web2": BY_LEASE}) == ()
+def test_a_rollback_by_the_lease_is_as_expected(fault: Fault) -> None:
+    assert not_by_lease(fault, "web1", {"web1": BY_LEASE, "web2": BY_LEASE}) == ()
 
 
 @pytest.mark.parametrize("fault", [Fault.CONTROLLER, Fault.CABLE])
-def test_a_gate_that_failed_by_itself_does_not_pass_for_a_lease(fault: Fault) -> None:
-    (said,) = otherwise(fault, "web1", {"web1": BY_GATE})
-    assert said == f"web1: it was not its lease that brought it back: {BY_GATE.failure}"
-    (said,) = otherwise(fault, "web1", {})
-    assert said.endswith("brought it back: no word in its ledger")
+def test_a_failed_gate_does_not_count_as_a_rollback_by_the_lease(fault: Fault) -> None:
+    (message,) = not_by_lease(fault, "web1", {"web1": BY_GATE})
+    assert message == f"web1: rolled back, but not because its lease expired: {BY_GATE.failure}"
+    (message,) = not_by_lease(fault, "web1", {})
+    assert message.endswith("lease expired: nothing in its history")
 
 
-def test_without_a_controller_every_host_that_was_switched_has_to_go_back_by_its_lease() -> None:
+def test_after_a_killed_controller_every_switched_host_must_roll_back_by_its_lease() -> None:
     attempts = {"web1": BY_LEASE, "web2": BY_GATE, "web3": UNSWITCHED}
-    (said,) = otherwise(Fault.CONTROLLER, "web1", attempts)
-    assert said.startswith("web2: ")
-    assert otherwise(Fault.CABLE, "web1", attempts) == ()  # the others were called back
+    (message,) = not_by_lease(Fault.CONTROLLER, "web1", attempts)
+    assert message.startswith("web2: ")
+    assert (
+        not_by_lease(Fault.CABLE, "web1", attempts) == ()
+    )  # the controller rolled the others back
 
 
 @pytest.mark.parametrize("fault", [Fault.AGENT, Fault.REBOOT, Fault.POWER])
-def test_what_a_host_finds_out_itself_needs_no_lease(fault: Fault) -> None:
-    assert otherwise(fault, "web1", {"web1": BY_GATE}) == ()
+def test_faults_that_a_host_detects_itself_need_no_lease(fault: Fault) -> None:
+    assert not_by_lease(fault, "web1", {"web1": BY_GATE}) == ()

@@ -1,4 +1,4 @@
-"""A long command of another program: its lines as they come, and its end in any case."""
+"""A long command: its lines are passed on as they are printed, and it is always stopped."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ time.sleep(600)
 def run(folder: Path, program: str, heard: list[str], timeout: float = PATIENCE_SECONDS) -> int:
     argv = (sys.executable, "-c", program)
     log = folder / "log"
-    return follow(argv, log, env=dict(os.environ), tell=heard.append, timeout=timeout)
+    return follow(argv, log, env=dict(os.environ), on_line=heard.append, timeout=timeout)
 
 
-def test_every_line_is_told_while_the_command_still_runs(tmp_path: Path) -> None:
+def test_every_line_is_passed_on_while_the_command_runs(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     program = (
         "import pathlib, time\n"
@@ -44,13 +44,13 @@ def test_every_line_is_told_while_the_command_still_runs(tmp_path: Path) -> None
     )
     heard = list[str]()
 
-    def tell(line: str) -> None:
+    def on_line(line: str) -> None:
         heard.append(line)
         begun.touch()  # without this the command would wait forever
 
     argv = (sys.executable, "-c", program)
     log = tmp_path / "log"
-    assert follow(argv, log, env=dict(os.environ), tell=tell, timeout=PATIENCE_SECONDS) == 0
+    assert follow(argv, log, env=dict(os.environ), on_line=on_line, timeout=PATIENCE_SECONDS) == 0
     assert heard == ["first", "second", "last"]
     assert log.read_text() == "first\nsecond\nlast"
 
@@ -61,12 +61,12 @@ def test_the_exit_status_is_the_commands(tmp_path: Path) -> None:
 
 def test_a_command_that_is_not_there_is_told_as_one(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no such command: nowhere"):
-        follow(("nowhere",), tmp_path / "log", env={}, tell=list[str]().append, timeout=1.0)
+        follow(("nowhere",), tmp_path / "log", env={}, on_line=list[str]().append, timeout=1.0)
 
 
 def test_one_that_takes_too_long_is_asked_to_end_and_may_put_things_away(tmp_path: Path) -> None:
     heard = list[str]()
-    with pytest.raises(LabError, match="was not done after 20 s"):
+    with pytest.raises(LabError, match="did not finish within 20 s"):
         run(tmp_path, TIDY, heard, timeout=20.0)  # it has to be there by then
     assert (tmp_path / "tidied").exists()
     assert not Path(f"/proc/{heard[0]}").exists()
@@ -75,13 +75,15 @@ def test_one_that_takes_too_long_is_asked_to_end_and_may_put_things_away(tmp_pat
 def test_ctrl_c_ends_the_command_too(tmp_path: Path) -> None:
     heard = list[str]()
 
-    def tell(line: str) -> None:
+    def on_line(line: str) -> None:
         heard.append(line)
         raise KeyboardInterrupt
 
     argv = (sys.executable, "-c", TIDY)
     with pytest.raises(KeyboardInterrupt):
-        follow(argv, tmp_path / "log", env=dict(os.environ), tell=tell, timeout=PATIENCE_SECONDS)
+        follow(
+            argv, tmp_path / "log", env=dict(os.environ), on_line=on_line, timeout=PATIENCE_SECONDS
+        )
     assert (tmp_path / "tidied").exists()
     assert not Path(f"/proc/{heard[0]}").exists()
 
@@ -94,7 +96,7 @@ def test_a_second_ctrl_c_does_not_wait_for_it(
     deaf = TIDY.replace("time.sleep(0.2)", "print('asked', flush=True); time.sleep(600)")
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
 
-    def tell(line: str) -> None:
+    def on_line(line: str) -> None:
         heard.append(line)
         signal.setitimer(signal.ITIMER_REAL, 2.0)  # the second one, while the first is treated
         raise KeyboardInterrupt
@@ -106,7 +108,7 @@ def test_a_second_ctrl_c_does_not_wait_for_it(
                 (sys.executable, "-c", deaf),
                 tmp_path / "log",
                 env=dict(os.environ),
-                tell=tell,
+                on_line=on_line,
                 timeout=600.0,
             )
     finally:

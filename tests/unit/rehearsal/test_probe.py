@@ -1,4 +1,4 @@
-"""What an answer to a health check has to be like, seen from outside."""
+"""Whether an answer passes a health check that is asked from outside."""
 
 import json
 
@@ -24,7 +24,7 @@ def check(**wanted: object) -> Check:
         {"json": {"build": {"version": "1.0.0"}}},
     ],
 )
-def test_a_good_answer_fits(wanted: dict[str, object]) -> None:
+def test_a_good_answer_passes(wanted: dict[str, object]) -> None:
     assert misfit(check(**wanted), {"status": 200, "body": BODY}) == ""
 
 
@@ -42,7 +42,7 @@ def test_a_good_answer_fits(wanted: dict[str, object]) -> None:
         ({"json": {"a": 1}}, {"status": 200, "body": "<html>"}, "got <html>"),
     ],
 )
-def test_another_answer_does_not_and_says_why(
+def test_a_bad_answer_is_explained(
     wanted: dict[str, object], answer: dict[str, object], why: str
 ) -> None:
     assert why in misfit(check(**wanted), answer)

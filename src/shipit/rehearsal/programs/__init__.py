@@ -1,1 +1,1 @@
-"""Programs that a rehearsal runs on its machines, on their own Python."""
+"""Programs that a rehearsal runs on its machines with their own Python."""

@@ -1,8 +1,8 @@
-"""Ask for one URL and print what came back as JSON: {"status", "body"} or {"error"}.
+"""Request one URL and print the answer as JSON: {"status", "body"} or {"error"}.
 
-This file is run on a machine, by its Python alone with headers as JSON:
-`python3 -I - URL SECONDS HEADERS < glance.py`. There 127.0.0.1 is what a health check means by it:
-a second opinion that owes nothing to the agent.
+Runs on a machine with its Python alone, headers as JSON:
+`python3 -I - URL SECONDS HEADERS < probe_url.py`. It is a second opinion that is independent of the
+agent; 127.0.0.1 is the machine's own, as in a health check.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ BODY_LIMIT = 65536  # bytes
 
 
 class _AsItIs(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer like any other."""
+    """Don't follow redirects: they are answers like any other."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
-def look(url: str, seconds: float, headers: dict[str, str]) -> dict[str, object]:
-    """Return the status and the beginning of the body, or in words why there is none."""
+def probe(url: str, seconds: float, headers: dict[str, str]) -> dict[str, object]:
+    """Return the status and the beginning of the body, or the error."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AsItIs)
     try:
-        asked = urllib.request.Request(url, headers=headers)  # noqa: S310 - as a check has it
-        with opener.open(asked, timeout=seconds) as answer:
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - as a check has it
+        with opener.open(request, timeout=seconds) as answer:
             return {
                 "status": answer.status,
                 "body": answer.read(BODY_LIMIT).decode(errors="replace"),
@@ -40,4 +40,4 @@ def look(url: str, seconds: float, headers: dict[str, str]) -> dict[str, object]
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(look(sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3]))))
+    sys.stdout.write(json.dumps(probe(sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3]))))

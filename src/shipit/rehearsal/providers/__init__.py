@@ -1,1 +1,1 @@
-"""What makes the machines of a rehearsal."""
+"""Providers of the machines of a rehearsal."""

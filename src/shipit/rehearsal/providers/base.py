@@ -1,6 +1,6 @@
-"""Say what a rehearsal asks of disposable machines. The port: nspawn and vagrant are its providers.
+"""The interface between a rehearsal and its disposable machines; nspawn and vagrant provide them.
 
-A machine is a Linux host with systemd, sshd, sudo and Python, that may be broken at will.
+A machine is a Linux host with systemd, sshd, sudo and Python that may be broken at will.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Machines(Protocol):
-    """Machines that are up. Whatever can't be done to one is told as a LabError."""
+    """Machines that are up. Every method raises LabError if it fails."""
 
     @property
     def folder(self) -> Path:
-        """Where a rehearsal may keep its files: they go when the machines go."""
+        """The folder for the rehearsal's files; it is removed with the machines."""
 
     def inventory(self) -> str:
-        """Return an inventory of the machines, with their host keys pinned, as YAML text."""
+        """Return an inventory of the machines as YAML text, with pinned host keys."""
 
     def run(
         self,
@@ -33,55 +33,55 @@ class Machines(Protocol):
         input: str | None = None,  # noqa: A002 - as subprocess.run calls it
         timeout: float = 30.0,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root on a machine; a failing one is not an error here."""
+        """Run a command as root on a machine; its failure is not an error here."""
 
     def power_cut(self, name: str) -> None:
-        """Take a machine's power away at once; its disk stays."""
+        """Cut a machine's power; its disk stays."""
 
     def boot(self, name: str) -> None:
         """Start a machine that is off, and wait for a login."""
 
     def reboot(self, name: str) -> None:
-        """Let a machine shut down in order and start again, and wait for a login."""
+        """Shut a machine down in order, start it again, and wait for a login."""
 
     def cut_cable(self, name: str) -> None:
-        """Let nothing reach a machine any more, and tell nobody."""
+        """Disconnect a machine from the network without notice to its peers."""
 
     def repair_cable(self, name: str) -> None: ...
 
     def stay(self) -> str:
-        """Let the machines outlive this process; says until when, and what removes them."""
+        """Let the machines outlive this process; return until when, and what removes them."""
 
     def down(self) -> None:
-        """Remove every trace of the machines; their folder is empty afterwards."""
+        """Remove the machines and empty their folder."""
 
 
 @dataclass(frozen=True)
 class Provider:
-    """What makes machines.
+    """Makes machines.
 
     Attributes:
-        kind: its machines, in the words of the report.
-        limits: what a rehearsal on them does not show.
-        unable: the faults that it can't play.
-        refuse: raises LabError, with what to do, where it can make none.
-        with_suite: returns the provider of machines that run another suite of Debian, or raises
-            LabError; None where what they run is configured elsewhere.
-        up: makes machines of these names in an empty folder, and tells what takes long; if that
-            fails it leaves nothing.
+        kind: the name of its machines in the report.
+        limits: what a rehearsal on them does not cover.
+        unsupported: the faults that it can't inject.
+        check: raises LabError, with a hint, if it can't make machines here.
+        up: makes machines of these names in an empty folder and reports what takes long; leaves
+            nothing if it fails.
+        with_suite: returns the provider of machines that run another suite, or raises LabError;
+            None if the suite is configured elsewhere.
     """
 
     kind: str
     limits: str
-    unable: frozenset[Fault]
-    refuse: Callable[[], None]
+    unsupported: frozenset[Fault]
+    check: Callable[[], None]
     up: Callable[[Sequence[str], Path, Callable[[str], None]], Machines]
     with_suite: Callable[[str], Provider] | None = None
 
 
 @dataclass(frozen=True)
 class MachineChoice:
-    """Which machines are wanted: their provider, and what they run ("": as the provider has it)."""
+    """The provider of the machines, and their suite ("" for the provider's default)."""
 
     provider: str = "nspawn"
     suite: str = ""

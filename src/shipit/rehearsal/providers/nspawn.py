@@ -1,4 +1,4 @@
-"""Make a rehearsal's machines by systemd-nspawn: half a second each, on our own kernel."""
+"""Make the machines of a rehearsal with systemd-nspawn: half a second each, on this kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shipit.rehearsal.providers.base import Machines
 
 
-def _refuse() -> None:
+def _check() -> None:
     if reasons := obstacles():
         what = f"no machines can be booted here: {'; '.join(reasons)}"
         raise LabError("no-lab", what, hint="or rehearse on virtual machines: --provider vagrant")
@@ -27,15 +27,15 @@ def of(suite: str) -> Provider:
         LabError: there is no such suite.
     """
 
-    def up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Machines:
-        return Lab.up(names, folder, emit=tell, suite=suite)
+    def up(names: Sequence[str], folder: Path, report: Callable[[str], None]) -> Machines:
+        return Lab.up(names, folder, emit=report, suite=suite)
 
     return Provider(
         kind=f"systemd-nspawn, {title(suite)}",
         limits="The machines share this machine's kernel and clock, and reach no other network:"
         " what needs a database, a DNS name or another kernel has not been rehearsed.",
-        unable=frozenset(),
-        refuse=_refuse,
+        unsupported=frozenset(),
+        check=_check,
         up=up,
         with_suite=of,
     )

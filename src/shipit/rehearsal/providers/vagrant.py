@@ -1,8 +1,8 @@
-"""Make a rehearsal's machines by Vagrant: full virtual machines, of any box and provider it knows.
+"""Make the machines of a rehearsal with Vagrant: virtual machines of any box and provider.
 
-Promises that each of Vagrant's commands has a timeout, that the machines' host keys are pinned, and
-that what removes the machines is told before there is one. What Vagrant makes goes by the folder it
-is run in: our Vagrantfile, and an inventory from which that takes the machines' names.
+Each Vagrant command has a timeout, host keys are pinned, and the command that removes the machines
+is reported before the first one exists. Vagrant runs in a folder with our Vagrantfile and an
+inventory, from which the Vagrantfile takes the names of the machines.
 """
 
 from __future__ import annotations
@@ -32,46 +32,46 @@ INSTALL = (
     "install it: https://developer.hashicorp.com/vagrant/install, and a provider such as "
     "VirtualBox; on Debian: apt-get install vagrant vagrant-libvirt"
 )
-_UP_SECONDS = 600.0  # and as many again for each machine: a box may have to be fetched first
+_UP_SECONDS = 600.0  # and again for each machine: a box may be downloaded first
 _DESTROY_SECONDS = 300.0
 _ASK_SECONDS = 120.0
 _LOGIN_SECONDS = 300.0  # for a machine that boots again
 _PAUSE_SECONDS = 0.5
-_TOLD, _SETTING = "==> ", ":  -- "  # lines that say what is done; and with which settings
+_ACTION, _SETTING = "==> ", ":  -- "  # lines that report an action; and its settings
 _HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
-_NO_CONNECTION = 255  # the exit status that ssh keeps for its own troubles
+_NO_CONNECTION = 255  # ssh's exit status for its own errors
 _EVIDENCE_LINES = 20
 
-Ways = dict[str, dict[str, str]]
+SshSettings = dict[str, dict[str, str]]
 
 
 class Vagrant:
     """The machines of one folder."""
 
-    def __init__(self, names: Sequence[str], home: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, names: Sequence[str], home: Path, report: Callable[[str], None]) -> None:
         """Prepare; use `Vagrant.up`."""
-        self._names, self._home, self._tell = tuple(names), home, tell
-        self._ways: Ways = {}
+        self._names, self._home, self._report = tuple(names), home, report
+        self._ssh_settings: SshSettings = {}
         self._host_keys: dict[str, str] = {}
 
     @classmethod
-    def up(cls, names: Sequence[str], home: Path, tell: Callable[[str], None]) -> Self:
+    def up(cls, names: Sequence[str], home: Path, report: Callable[[str], None]) -> Self:
         """Make and boot machines of these names in an empty folder.
 
         Raises:
             LabError: Vagrant failed; nothing is left.
         """
-        machines = cls(names, home, tell)
+        machines = cls(names, home, report)
         machines.folder.mkdir(mode=0o700)
         shutil.copy(own_templates().parent / "Vagrantfile", home)  # beside it in the wheel, too
         group = {"rehearsal": {"hosts": dict.fromkeys(names)}}
         (home / "inventory.yaml").write_text(json.dumps(group))
-        tell(f"if this process is killed, they are removed by: {machines.removal}")
+        report(f"if this process is killed, remove the machines with: {machines.removal}")
         try:
             machines._vagrant("up", timeout=_UP_SECONDS * (1 + len(names)))
-            machines._learn_ways()
+            machines._read_ssh_settings()
         except BaseException:
-            with suppress(LabError):  # it has told what may be left
+            with suppress(LabError):  # `down` has reported what may be left
                 machines.down()
             raise
         return machines
@@ -86,7 +86,9 @@ class Vagrant:
         return f"cd {shlex.quote(str(self._home))} && vagrant destroy --force"
 
     def inventory(self) -> str:
-        hosts = {name: _variables(self._ways[name], key) for name, key in self._host_keys.items()}
+        hosts = {
+            name: _variables(self._ssh_settings[name], key) for name, key in self._host_keys.items()
+        }
         return json.dumps({"all": {"hosts": hosts}}, indent=2)
 
     def run(
@@ -96,10 +98,10 @@ class Vagrant:
         input: str | None = None,  # noqa: A002 - as subprocess.run calls it
         timeout: float = 30.0,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root on a machine; a failing one is not an error here.
+        """Run a command as root on a machine; its failure is not an error here.
 
         Raises:
-            LabError: the machine can't be reached, or the command took longer.
+            LabError: the machine can't be reached, or the command timed out.
         """
         pinned = (
             *("StrictHostKeyChecking=yes", f'UserKnownHostsFile="{self._home}/known_hosts"'),
@@ -115,7 +117,7 @@ class Vagrant:
 
     def reboot(self, name: str) -> None:
         before = self._boot_id(name)
-        with suppress(LabError):  # it may be cut off in its answer
+        with suppress(LabError):  # the connection may break before the answer
             self.run(name, "systemctl", "reboot")
         deadline = time.monotonic() + _LOGIN_SECONDS
         while time.monotonic() < deadline:
@@ -123,38 +125,38 @@ class Vagrant:
                 if self._boot_id(name) != before:
                     return
             time.sleep(_PAUSE_SECONDS)
-        what = f"{name} was told to reboot, and accepts no login after {_LOGIN_SECONDS:.0f} s"
+        what = f"{name} accepts no login {_LOGIN_SECONDS:.0f} s after its reboot"
         raise LabError("boot-timeout", what)
 
     def cut_cable(self, name: str) -> None:
         raise LabError("no-such-fault", f"Vagrant has no command that cuts the cable of {name}")
 
     def repair_cable(self, name: str) -> None:
-        """Do nothing: there is no cable that was cut."""
+        """Do nothing: no cable can be cut."""
 
     def stay(self) -> str:
-        return f"the machines stay until you say: {self.removal}"
+        return f"the machines keep running until you run: {self.removal}"
 
     def down(self) -> None:
         try:
             self._vagrant("destroy", "--force", timeout=_DESTROY_SECONDS)
         except BaseException:
-            self._tell(f"machines may be left; remove them: {self.removal}")
+            self._report(f"machines may be left; remove them: {self.removal}")
             raise
         for path in self._home.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _learn_ways(self) -> None:
-        """Ask Vagrant how each machine is reached, and the machine itself for its host key.
+    def _read_ssh_settings(self) -> None:
+        """Get the ssh settings of each machine from Vagrant, and its host key from itself.
 
         Raises:
-            LabError: one of them does not say.
+            LabError: one is missing.
         """
-        said = self._vagrant("ssh-config", timeout=_ASK_SECONDS)
-        settings = [line for line in said if line.startswith(("Host ", "  "))]
+        output = self._vagrant("ssh-config", timeout=_ASK_SECONDS)
+        settings = [line for line in output if line.startswith(("Host ", "  "))]
         (self._home / "ssh_config").write_text("\n".join([*settings, ""]))
-        self._ways = ways(settings)
-        if missing := sorted(set(self._names) - set(self._ways)):
+        self._ssh_settings = ssh_settings(settings)
+        if missing := sorted(set(self._names) - set(self._ssh_settings)):
             raise LabError("lab-no-way", f"vagrant ssh-config names no {', '.join(missing)}")
         self._host_keys = {name: self._host_key(name) for name in self._names}
         lines = [f"{name} {key}\n" for name, key in self._host_keys.items()]
@@ -180,36 +182,36 @@ class Vagrant:
                 argv, input=given, capture_output=True, text=True, timeout=timeout, check=False
             )
         except subprocess.TimeoutExpired:
-            what = f"{name}: {words[0]} was not done after {timeout:.0f} s"
+            what = f"{name}: {words[0]} did not finish within {timeout:.0f} s"
             raise LabError("lab-command-timeout", what) from None
         if done.returncode == _NO_CONNECTION:
             raise LabError("machine-off", f"{name} can't be reached: {done.stderr.strip()}")
         return done
 
     def _vagrant(self, *words: str, timeout: float) -> list[str]:
-        """Run a command of Vagrant's, telling what it does; returns its lines.
+        """Run a Vagrant command, report its actions, and return its output lines.
 
         Raises:
-            LabError: it failed, with its last lines, or took longer.
+            LabError: it failed, with its last lines, or timed out.
         """
-        log, said = self._home / "vagrant.log", list[str]()
+        log, output = self._home / "vagrant.log", list[str]()
 
-        def hear(line: str) -> None:
-            said.append(line)
-            if line.startswith(_TOLD) and _SETTING not in line:
-                self._tell(line.removeprefix(_TOLD))
+        def record(line: str) -> None:
+            output.append(line)
+            if line.startswith(_ACTION) and _SETTING not in line:
+                self._report(line.removeprefix(_ACTION))
 
         argv = ("vagrant", *words)
-        status = follow(argv, log, env=_environment(), tell=hear, timeout=timeout)
+        status = follow(argv, log, env=_environment(), on_line=record, timeout=timeout)
         if status:
-            last = "\n".join(said[-_EVIDENCE_LINES:])
+            last = "\n".join(output[-_EVIDENCE_LINES:])
             raise LabError("vagrant-failed", f"{' '.join(argv)} ended with {status}: {last}")
-        return said
+        return output
 
 
-def ways(ssh_config: Iterable[str]) -> Ways:
-    """Return the settings of each host of a `vagrant ssh-config`; of several values the first."""
-    found: Ways = {}
+def ssh_settings(ssh_config: Iterable[str]) -> SshSettings:
+    """Return the settings of each host of a `vagrant ssh-config`; the first of several values."""
+    found: SshSettings = {}
     for line in ssh_config:
         key, *values = shlex.split(line) or [""]
         if key == "Host":
@@ -219,25 +221,25 @@ def ways(ssh_config: Iterable[str]) -> Ways:
     return found
 
 
-def _variables(way: Mapping[str, str], host_key: str) -> dict[str, object]:
+def _variables(settings: Mapping[str, str], host_key: str) -> dict[str, object]:
     return {
-        "ansible_host": way["HostName"],
-        "ansible_port": int(way["Port"]),
-        "ansible_user": way["User"],
-        "ansible_ssh_private_key_file": way["IdentityFile"],
+        "ansible_host": settings["HostName"],
+        "ansible_port": int(settings["Port"]),
+        "ansible_user": settings["User"],
+        "ansible_ssh_private_key_file": settings["IdentityFile"],
         "ansible_become": True,
         "shipit_host_key": host_key,
     }
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment, but for what would lead Vagrant to another Vagrantfile."""
-    astray = {"VAGRANT_CWD", "VAGRANT_VAGRANTFILE", "SHIPIT_MACHINES"}
-    kept = {name: value for name, value in os.environ.items() if name not in astray}
+    """Return our environment without variables that select another Vagrantfile."""
+    ignored = {"VAGRANT_CWD", "VAGRANT_VAGRANTFILE", "SHIPIT_MACHINES"}
+    kept = {name: value for name, value in os.environ.items() if name not in ignored}
     return {**kept, "VAGRANT_CHECKPOINT_DISABLE": "1", "VAGRANT_NO_COLOR": "1"}
 
 
-def _refuse() -> None:
+def _check() -> None:
     missing = [command for command in ("vagrant", "ssh") if shutil.which(command) is None]
     if not missing:
         return
@@ -247,15 +249,15 @@ def _refuse() -> None:
     raise LabError("no-vagrant", what, hint=hint + other)
 
 
-def _up(names: Sequence[str], folder: Path, tell: Callable[[str], None]) -> Machines:
-    return Vagrant.up(names, folder, tell)
+def _up(names: Sequence[str], folder: Path, report: Callable[[str], None]) -> Machines:
+    return Vagrant.up(names, folder, report)
 
 
 PROVIDER = Provider(
     kind="Vagrant",
     limits="The machines are of one box, and reach neither each other nor what only production "
     "has: what needs a database, a DNS name or a load balancer has not been rehearsed.",
-    unable=frozenset({Fault.CABLE}),
-    refuse=_refuse,
+    unsupported=frozenset({Fault.CABLE}),
+    check=_check,
     up=_up,
 )

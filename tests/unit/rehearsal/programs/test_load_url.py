@@ -1,4 +1,4 @@
-"""The program that asks a service all the time, run as it is run on a machine."""
+"""The program that sends requests to a service until it is stopped."""
 
 from __future__ import annotations
 

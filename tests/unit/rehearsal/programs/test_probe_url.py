@@ -1,4 +1,4 @@
-"""One URL, asked by a program that a machine's own Python runs from its standard input."""
+"""The program that requests one URL, read from stdin by a machine's Python."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ def test_any_status_is_an_answer(url: str, status: int) -> None:
     assert seen(f"{url}/{status}") == {"status": status, "body": '{"version": "1.0.0"}'}
 
 
-def test_no_answer_is_told_in_words() -> None:
+def test_a_missing_answer_is_an_error_text() -> None:
     assert "refused" in seen("http://127.0.0.1:1/")["error"]
     assert "error" in seen("nonsense")

@@ -1,4 +1,4 @@
-"""Machines by Vagrant, with a program in its place: on real machines it is `make rehearsal`."""
+"""Machines by Vagrant, replaced by a script here; `make rehearsal` runs the real one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from project import TOP
 from shipit.inventory import model
 from shipit.lab.lab import LabError
 from shipit.rehearsal.providers import vagrant
-from shipit.rehearsal.providers.vagrant import Vagrant, ways
+from shipit.rehearsal.providers.vagrant import Vagrant, ssh_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,13 +76,13 @@ def asked(here: Path) -> list[str]:
     return (here / "asked").read_text().splitlines()
 
 
-def up(here: Path, told: list[str] | None = None) -> Vagrant:
-    hear = told.append if told is not None else list[str]().append
-    return Vagrant.up(NAMES, here / "home", hear)
+def up(here: Path, reported: list[str] | None = None) -> Vagrant:
+    report = reported.append if reported is not None else list[str]().append
+    return Vagrant.up(NAMES, here / "home", report)
 
 
 def test_ssh_config_is_read_with_its_quotes_and_the_first_of_several_values() -> None:
-    found = ways(SSH_CONFIG.splitlines())
+    found = ssh_settings(SSH_CONFIG.splitlines())
     assert list(found) == list(NAMES)
     assert found["web1"]["IdentityFile"] == "/home/a person/key one"
     assert (found["web1"]["Port"], found["web2.example.com"]["Port"]) == ("2222", "22")
@@ -99,12 +99,12 @@ def test_the_inventory_leads_to_the_machines_with_their_keys_pinned(here: Path) 
     assert hosts["web1"]["shipit_host_key"] == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJhv"
 
 
-def test_what_removes_the_machines_is_told_before_there_is_one_and_only_doings_after(
+def test_the_removal_command_is_reported_before_the_first_machine(
     here: Path,
 ) -> None:
-    told = list[str]()
-    up(here, told)
-    first, *rest = told
+    reported = list[str]()
+    up(here, reported)
+    first, *rest = reported
     assert first.endswith(f"cd {here}/home && vagrant destroy --force")
     assert rest == ["web1: Starting domain.", "vagrant: A new version is there!"]
 
@@ -117,7 +117,7 @@ def test_vagrant_takes_the_machines_from_the_inventory_beside_its_file(here: Pat
     assert list(written["rehearsal"]["hosts"]) == list(NAMES)
 
 
-def test_a_failed_up_destroys_what_there_is_and_says_what_vagrant_said(
+def test_a_failed_up_destroys_the_machines_and_shows_vagrant_s_output(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAIL", "up")
@@ -138,30 +138,30 @@ def test_ctrl_c_while_they_boot_destroys_them(here: Path) -> None:
     assert list((here / "home").iterdir()) == []
 
 
-def test_where_destroying_fails_everything_stays_and_the_command_is_told(
+def test_a_failed_destroy_keeps_the_folder_and_reports_the_removal_command(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = list[str]()
-    machines = up(here, told)
+    reported = list[str]()
+    machines = up(here, reported)
     monkeypatch.setenv("FAIL", "destroy")
     with pytest.raises(LabError, match="vagrant destroy --force ended with 1"):
         machines.down()
-    assert told[-1] == f"machines may be left; remove them: {machines.removal}"
+    assert reported[-1] == f"machines may be left; remove them: {machines.removal}"
     assert (here / "home" / "Vagrantfile").exists()
 
 
-def test_a_second_ctrl_c_leaves_everything_and_tells_the_command(here: Path) -> None:
-    told = list[str]()
+def test_a_second_ctrl_c_keeps_the_folder_and_reports_the_removal_command(here: Path) -> None:
+    reported = list[str]()
 
     def interrupt(text: str) -> None:
-        told.append(text)
+        reported.append(text)
         if "Removing" in text:
             raise KeyboardInterrupt
 
     machines = Vagrant.up(NAMES, here / "home", interrupt)
     with pytest.raises(KeyboardInterrupt):
         machines.down()
-    assert told[-1] == f"machines may be left; remove them: {machines.removal}"
+    assert reported[-1] == f"machines may be left; remove them: {machines.removal}"
     assert (here / "home" / "Vagrantfile").exists()
 
 
@@ -188,25 +188,25 @@ def test_a_machine_that_can_t_be_reached_is_an_error_and_no_exit_status(here: Pa
         up(here).run("web1", "unreachable")
 
 
-def test_what_else_vagrant_says_is_no_part_of_the_settings(here: Path) -> None:
+def test_other_output_of_vagrant_is_not_part_of_the_settings(here: Path) -> None:
     up(here)
     assert "new version" not in (here / "home/ssh_config").read_text()
 
 
-def test_a_machine_without_a_host_key_is_told_and_not_trusted(here: Path) -> None:
+def test_a_machine_without_a_host_key_is_an_error(here: Path) -> None:
     (here / "ssh").write_text("#!/bin/sh\necho 'cat: no such file' >&2; exit 1\n")
     with pytest.raises(LabError, match="web1 has no host key: cat: no such file"):
         up(here)
     assert asked(here)[-1] == "destroy --force"
 
 
-def test_a_machine_that_vagrant_does_not_know_is_told(here: Path) -> None:
+def test_a_machine_that_vagrant_does_not_know_is_an_error(here: Path) -> None:
     (here / "ssh_config").write_text(SSH_CONFIG.partition("Host web2")[0])
     with pytest.raises(LabError, match=r"names no web2\.example\.com"):
         up(here)
 
 
-def test_power_goes_and_comes_by_vagrant_s_own_commands(here: Path) -> None:
+def test_power_is_cut_and_restored_by_vagrant_commands(here: Path) -> None:
     machines = up(here)
     machines.power_cut("web1")
     machines.boot("web1")
