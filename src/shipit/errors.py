@@ -1,11 +1,11 @@
-"""Say what went wrong, where, and what to do about it.
+"""Errors that name what went wrong, where, and what to do about it.
 
     ShipitError
     ├── InputError     the playbook, inventory, bundle or command line is wrong   (exit status 2)
     └── HostError      a host refused, failed or could not be reached             (exit status 3)
-        └── Unreachable    no session with the host could be had
+        └── Unreachable    no session with the host could be opened
 
-Everything else that escapes is our own bug: it is never caught, and ends with exit status 1.
+Any other exception is a bug in shipit: it is never caught, and ends with exit status 1.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-NAMED_HOSTS = 3  # by name; the others are only counted
+NAMED_HOSTS = 3  # listed by name; the others are counted
 
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """A spot in a file; line and column count from 1, and 0 means unknown."""
+    """A position in a file; line and column count from 1, and 0 means unknown."""
 
     file: str
     line: int = 0
@@ -34,9 +34,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One thing that is wrong in what a person wrote; `hosts` are those where it shows."""
+    """One error in the user's input; `hosts` are those that it affects."""
 
-    code: str  # kebab-case and stable: people search for it
+    code: str  # kebab-case and stable: users search for it
     what: str
     place: Place | None = None
     hint: str = ""
@@ -56,13 +56,13 @@ class Mistake:
 
 
 class ShipitError(Exception):
-    """The root of every error that a person can do something about."""
+    """The base of every error that a user or operator can act on."""
 
     exit_status = 3
 
 
 class InputError(ShipitError):
-    """Something a person wrote is wrong; nothing was touched. Carries all mistakes found."""
+    """The input is wrong; nothing was changed. Carries all mistakes found."""
 
     exit_status = 2
 
@@ -76,8 +76,8 @@ class HostError(ShipitError):
 
     Attributes:
         code: kebab-case and stable.
-        what: what happened, with the expected and the actual.
-        host: the inventory's name of the host.
+        what: what happened, with the expected and the actual value.
+        host: the host's name in the inventory.
         step: the step that failed, as in the events.
         hint: what to do about it.
         evidence: the unit's log, the command's output; may have many lines.
@@ -92,11 +92,11 @@ class HostError(ShipitError):
 
 
 class Unreachable(HostError):
-    """No session with the host could be had: refused, timed out, wrong key, no login."""
+    """No session with the host could be opened: refused, timed out, wrong key, no login."""
 
 
 def merged(mistakes: Iterable[Mistake]) -> list[Mistake]:
-    """Return each mistake once, with all the hosts where it shows."""
+    """Return each mistake once, with all hosts that it affects."""
     hosts: dict[Mistake, dict[str, None]] = {}
     for mistake in mistakes:
         alike = replace(mistake, hosts=())
@@ -105,6 +105,6 @@ def merged(mistakes: Iterable[Mistake]) -> list[Mistake]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `did you mean 'x'?` for the known word closest to a mistyped one, or nothing."""
+    """Return `did you mean 'x'?` for the known word closest to a mistyped one, or ""."""
     close = get_close_matches(word, list(known), n=1)
     return f"did you mean '{close[0]}'?" if close else ""

@@ -1,4 +1,4 @@
-"""The typed moments of a run. The algorithm never prints: it emits these; faces receive them."""
+"""The typed events of a run. The rollout never prints: it emits events, and outputs show them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from enum import Enum
 
 
 class Outcome(Enum):
-    """How a host ended; each answers what a person asks first."""
+    """How a host ended."""
 
     DEPLOYED = "deployed"  # runs the wanted release, committed
-    UNCHANGED = "unchanged"  # ran it already; nothing was done
-    UNTOUCHED = "untouched"  # still runs its old release; nothing was switched
-    RETURNED = "returned"  # was switched, and is back on its old release
-    UNREACHABLE = "unreachable"  # no session; nothing was switched
-    UNKNOWN = "unknown"  # lost after a switch: the host's lease brings it back by itself
-    STUCK = "stuck"  # needs a person
+    UNCHANGED = "unchanged"  # already ran the wanted release
+    UNTOUCHED = "untouched"  # not switched; still runs its previous release
+    RETURNED = "returned"  # was switched and rolled back
+    UNREACHABLE = "unreachable"  # no session; not switched
+    UNKNOWN = "unknown"  # lost after a switch: it rolls back when its lease ends
+    STUCK = "stuck"  # needs an operator
 
     @property
     def is_wanted(self) -> bool:
         return self in (Outcome.DEPLOYED, Outcome.UNCHANGED)
 
     @property
-    def needs_a_person(self) -> bool:
+    def needs_operator(self) -> bool:
         return self in (Outcome.UNKNOWN, Outcome.STUCK)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a host failed, in the parts a person needs."""
+    """Why a host failed."""
 
     host: str
     code: str
@@ -63,7 +63,7 @@ class StepEnded:
 
 @dataclass(frozen=True)
 class Sent:
-    """Bytes on their way to a host."""
+    """Progress of an upload to a host, in bytes."""
 
     host: str
     done: int
@@ -87,7 +87,7 @@ class BatchBegan:
 
 @dataclass(frozen=True)
 class Noted:
-    """A sentence a person should read; host is empty when it is about the run."""
+    """A note for the operator; host is empty when it is about the run."""
 
     text: str
     host: str = ""
@@ -127,7 +127,7 @@ class RunEnded:
 
 @dataclass(frozen=True)
 class DeploymentEnd:
-    """How one deployment of a playbook ended; a status of None: it was not begun."""
+    """How one deployment of a playbook ended; a status of None means that it was not begun."""
 
     app: str
     exit_status: int | None
@@ -135,7 +135,7 @@ class DeploymentEnd:
 
 @dataclass(frozen=True)
 class PlaybookEnded:
-    """The end of a run of several deployments; those after one that failed are not begun."""
+    """The end of a run of several deployments; those after a failed one are not begun."""
 
     what: str
     exit_status: int
@@ -144,7 +144,7 @@ class PlaybookEnded:
 
 @dataclass(frozen=True)
 class SecretsKnown:
-    """From now on no face shows what `hide` hides: it returns a text with *** in their places."""
+    """From now on every output passes its texts through `hide`, which replaces secrets by ***."""
 
     hide: Callable[[str], str] = field(repr=False)
 

@@ -88,8 +88,8 @@ def test_what_failed_is_told_to_people_with_what_was_done_and_what_to_do(deploye
     assert done.status == 4
     for words in (
         "web1: tinyapp-web.service",
-        "is back on its old release",
-        "failed after the switch; every host is back on its old release",
+        "rolled back to its previous release",
+        "failed after the switch; every host is rolled back to its previous release",
         "journalctl -u tinyapp-web.service",
         "next: ",
     ):

@@ -11,8 +11,8 @@ from shipit.cli.program import program
 HEAD = """\
 # Commands
 
-Made from the commands themselves by `python tests/support/cli_reference.py > docs/cli.md`; a test
-compares.
+Generated from the commands by `python tests/support/cli_reference.py > docs/cli.md`; a test checks
+that it is up to date.
 
 Flags have Ansible's names and meaning where Ansible has one (`-f` of `logs` is journalctl's).
 """
@@ -24,33 +24,33 @@ A contract: scripts may rely on it.
 
 | status | `outcome` in JSON | means |
 |---|---|---|
-| 0 | `ok` | every host runs the wanted release and it is committed; a question: all have answered |
-| 1 | `bug` | our own bug: a traceback, and where to report it |
-| 2 | `input-error` | the input is wrong; nothing was touched |
-| 3 | `untouched` | failed while every host still ran its old release undisturbed (an \
-unreachable host before the switch is this); a question: a host has problems or gave no answer |
-| 4 | `returned` | failed after a switch; every host is back on its old release |
-| 5 | `needs-a-person` | mixed or unknown: some host needs a person; the last lines name it and \
-the command to run. `status` ends so where a host is stuck or has drifted |
-| 130 | `interrupted` | Ctrl-C or SIGTERM; what was done about it is said |
+| 0 | `ok` | every host runs the wanted release and it is committed; a query: all have answered |
+| 1 | `bug` | a bug in shipit: the traceback, and how to report it |
+| 2 | `input-error` | the input is wrong; no host was changed |
+| 3 | `untouched` | failed before any switch; the previous release keeps running (also where a \
+host is unreachable before the switch); a query: a host has problems or gave no answer |
+| 4 | `returned` | failed after a switch; every host is rolled back to its previous release |
+| 5 | `needs-a-person` | mixed or unknown: some host needs an operator; the last lines name it and \
+the command to run. `status` exits with it where a host is stuck or has drifted |
+| 130 | `interrupted` | Ctrl-C or SIGTERM; the output says what was done about it |
 
-A playbook of several deployments stops at the first that fails, and the status is that one's:
-those before it stay committed, those after it are not begun. The last line tells how each of them
-ended; with `--json` that is the event `playbook-ended`. A run that bears failures
-(`max_fail_percentage`) ends with 5.
+A playbook of several deployments stops at the first that fails, and exits with its status:
+those before it stay committed, those after it are not begun. The last line shows how each of them
+ended; with `--json` that is the event `playbook-ended`. A run that tolerates failures
+(`max_fail_percentage`) exits with 5.
 
-What became of a host is `deployed` (in `releases`: `committed`), `returned` (`reverted`),
+The outcome of a host is `deployed` (in `releases`: `committed`), `returned` (`reverted`),
 `untouched`, `unchanged`, `unreachable`, `unknown` (lost after its switch: its lease decides) or
 `stuck`.
 
 ## Mistakes
 
-In a pipe, a log of CI or a file, a mistake in what you wrote begins with `file:line:column`:
+In a pipe, a CI log or a file, a mistake in your files begins with `file:line:column`:
 
     error: prod.yaml:9:1: unknown key 'keep_relases' [playbook-unknown-key]
       did you mean 'keep_releases'?
 
-On a terminal it comes with the line itself:
+On a terminal it is shown with its source line:
 
     error[playbook-unknown-key]: unknown key 'keep_relases'
       --> prod.yaml:9:1
@@ -59,13 +59,13 @@ On a terminal it comes with the line itself:
       | ^
       help: did you mean 'keep_releases'?
 
-Of values, only those that are no secrets are shown: of a playbook's own keys, and of variables
-that say how to reach a host; `…` stands for any other. No line is shown of an env file, of
-`secrets:`, of what ansible-vault has encrypted, or with a word such as `password` or `token`.
+Only values that are not secret are shown: those of a playbook's own keys, and of variables for
+reaching a host; `…` stands for any other. No line is shown of an env file, of `secrets:`, of
+content encrypted with ansible-vault, or with a word such as `password` or `token`.
 
 ## JSON
 
-With `--json`, standard output has one JSON object a line. Each has `event` and `time` (ISO 8601,
+With `--json`, standard output has one JSON object per line. Each has `event` and `time` (ISO 8601,
 UTC); the last one is the result:
 
     {"event": "result", "outcome": "ok", "exit_status": 0, "hosts": {"web1": {"outcome": "deployed",
@@ -73,7 +73,7 @@ UTC); the last one is the result:
 
 `plan`, `status`, `releases` and `doctor` print that one object alone, with their answer in
 `deployments` or `findings`. In `releases`, a host's `attempts` are every deploy and rollback there
-with its kind (`what`), `reason`, `outcome` and `failure`, and its `releases` what became of each.
+with its kind (`what`), `reason`, `outcome` and `failure`; its `releases` show how each one ended.
 Errors come before that object as lines with `"event": "error"` and a stable
 `code`. Keys may be added; the meaning of a key never changes.
 """

@@ -42,7 +42,7 @@ def hide(text: str) -> str:
     return text.replace(SECRET, "***")
 
 
-def veil() -> Redactor:
+def redactor() -> Redactor:
     made = Redactor()
     made.learn(hide)
     return made
@@ -92,7 +92,7 @@ def ended(
         host: HostResult(outcome, release, why if why and why.host == host else None)
         for host, outcome in outcomes.items()
     }
-    advice = "" if status == 0 else "mend it and run the same command again"
+    advice = "" if status == 0 else "fix it and run the command again"
     return RunEnded("deploy", "demoapp", status, hosts, 9.6, advice)
 
 

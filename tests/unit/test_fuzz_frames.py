@@ -120,7 +120,7 @@ def attached(message: messages.Attached) -> None:
     found = Gathering({"web1": facts(), "web2": facts()}, {"web1": message, "web2": other})
     found.notes(take_over=True)
     found.states(take_over=True)
-    output_messages.held(message.holder)
+    output_messages.lock_owner(message.holder)
     Watcher(HostSession("web1", ScriptedWire(deque()), print, print), message)
 
 

@@ -1,10 +1,10 @@
-"""What the commands do, imported only when it is asked for.
+"""The use cases of the commands, imported only when they are called.
 
-Promises that `shipit --help` and shell completion load none of it. It is also the seam at which a
-test of the command line puts its own answers. It holds no logic.
+`shipit --help` and shell completion import none of them. Tests of the command line replace this
+class with their own answers. It holds no logic.
 """
 
-# ruff: noqa: PLC0415 - importing late is this module's purpose
+# ruff: noqa: PLC0415 - late imports are this module's purpose
 
 from __future__ import annotations
 

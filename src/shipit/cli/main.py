@@ -1,4 +1,4 @@
-"""Run the command line, and end with the exit status of what it ran."""
+"""Run the command line, and exit with the status of its command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None, use: UseCases | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     with sigterm_as_ctrl_c():
         try:
             return int(program.main(arguments, "shipit", standalone_mode=False, obj=use) or 0)
@@ -30,11 +30,11 @@ def main(arguments: Sequence[str] | None = None, use: UseCases | None = None) ->
 
 
 def entry() -> NoReturn:
-    """Run the command line as a process of its own."""
+    """Run the command line as the main program of a process."""
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # All is told. A connection that still waits for its timeout must not hold the terminal.
+    # All is reported. A connection that still waits for its timeout must not block the terminal.
     if status == INTERRUPTED:
         os._exit(status)
     signal.signal(signal.SIGINT, lambda *_: os._exit(status))
@@ -42,11 +42,11 @@ def entry() -> NoReturn:
 
 
 def _misused(error: click.ClickException, arguments: Sequence[str]) -> int:
-    """Tell what is wrong with the command line itself; machines get their last line, too."""
+    """Report a wrong command line; with --json, also write the result line."""
     error.show()
     if "--json" in arguments:
         from shipit.output.json_lines import JsonOutput  # noqa: PLC0415
         from shipit.output.redaction import Redactor  # noqa: PLC0415
 
-        JsonOutput(sys.stdout, verbosity=0, veil=Redactor()).conclude(error.exit_code)
+        JsonOutput(sys.stdout, verbosity=0, redactor=Redactor()).conclude(error.exit_code)
     return error.exit_code

@@ -1,8 +1,8 @@
-"""Understand what was typed: extra variables, and which inventory is meant.
+"""Interpret the command line: extra variables, vault passwords, and which inventory is meant.
 
-Promises Ansible's meaning of `-e`: `key=value` words are texts, `{...}` and `[...]` are YAML or
-JSON, `@file` is read, and a later one wins. Raises InputError for everything that makes no sense;
-reads no file but those, and for completion the inventory; connects to nothing.
+`-e` has Ansible's meaning: `key=value` words are texts, `{...}` and `[...]` are YAML or JSON,
+`@file` is read, and a later one wins. Invalid options raise InputError. Reads only those files,
+and the inventory for completion.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REHEARSAL_NAMES = (*INVENTORY_NAMES, "inventory.example.yaml")  # no real host i
 
 
 def limits(playbook: Path, given: Sequence[Path], environment: Mapping[str, str]) -> Sequence[str]:
-    """Return what `--limit` may name; inventories that are programs are not run for a mere Tab."""
+    """Return the names for `--limit`; a completion does not run inventories that are programs."""
     try:
         sources = inventory(playbook, given, environment)
         if any(path.is_file() and os.access(path, os.X_OK) for path in sources):
@@ -49,7 +49,7 @@ def extra_vars(texts: Iterable[str], passwords: Passwords = NONE) -> dict[str, o
     """Return the variables of all `-e`; a later one wins.
 
     Raises:
-        InputError: extra-vars, or what reading a file raises.
+        InputError: extra-vars, or an error of reading a file.
     """
     found: dict[str, object] = {}
     for text in texts:
@@ -92,7 +92,7 @@ def _pair(word: str) -> tuple[str, object]:
 
 
 def ansible_config(environment: Mapping[str, str]) -> AnsibleConfig:
-    """Return what ansible.cfg says, as seen from here."""
+    """Return the settings of the ansible.cfg that applies to the current folder."""
     return ansible_cfg.load(environment, Path.cwd(), Path.home())
 
 
@@ -105,10 +105,10 @@ def passwords(
     """Return the vault passwords of a run, in the order in which they are tried.
 
     Args:
-        config: what ansible.cfg and the environment say; tried last.
+        config: ansible.cfg and the environment; their passwords are tried last.
         files: of --vault-password-file.
         identities: of --vault-id, `LABEL@FILE` or `FILE`.
-        ask: asks a person for the password of a vault id; None for no --ask-vault-pass.
+        ask: prompts for the password of a vault id; None without --ask-vault-pass.
     """
     sources = [Source("", partial(ask, ""))] if ask else []
     named = [("", path) for path in files]
@@ -125,10 +125,10 @@ def inventory(
     names: Sequence[str] = INVENTORY_NAMES,
     last: Sequence[Path] = (),
 ) -> tuple[Path, ...]:
-    """Return the inventories that are meant: those asked for, SHIPIT_INVENTORY, or one nearby.
+    """Return the inventories of a run: the given ones, SHIPIT_INVENTORY, or one nearby.
 
-    Nearby is beside the playbook, then one folder up, by these names in order. Where there is none,
-    it is `last`: what ansible.cfg says.
+    Nearby means beside the playbook, then one folder up, by these names in order. Without one, it
+    is `last`: those of ansible.cfg.
 
     Raises:
         InputError: playbook-missing, inventory-missing.
@@ -151,17 +151,17 @@ def _nearby(playbook: Path, names: Sequence[str], last: tuple[Path, ...]) -> tup
     for place in (folder, folder.parent):
         for name in names:
             found = place / name
-            # A folder called hosts is seldom an inventory; one called inventory is.
+            # A folder called hosts is rarely an inventory; one called inventory is.
             if found.is_file() or (name == "inventory" and found.is_dir()):
                 return (_as_typed(found),)
     if last:
         return tuple(map(_as_typed, last))
     what = f"there is no inventory beside {playbook}, nor one folder up"
-    hint = f"write {folder / INVENTORY_NAMES[0]}, or say -i FILE, or set {INVENTORY_VARIABLE}"
+    hint = f"write {folder / INVENTORY_NAMES[0]}, or pass -i FILE, or set {INVENTORY_VARIABLE}"
     raise InputError(Mistake("inventory-missing", what, hint=hint))
 
 
 def _as_typed(path: Path) -> Path:
-    """Return the path as seen from the current folder: errors that name it stay short."""
+    """Return the path relative to the current folder, if it is below: errors stay short."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

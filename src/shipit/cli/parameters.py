@@ -1,6 +1,6 @@
-"""Read and complete single values of the command line, for cli."""
+"""Convert and complete single values of the command line."""
 
-# ruff: noqa: PLC0415 - importing late keeps help and completion quick
+# ruff: noqa: PLC0415 - late imports keep help and completion fast
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 
 class Duration(click.ParamType[float]):
-    """A length of time, such as 90s or 5m; in seconds once converted."""
+    """A duration such as 90s or 5m, converted to seconds."""
 
     name = "duration"
 
@@ -32,10 +32,10 @@ class Duration(click.ParamType[float]):
 def names_for_limit(
     ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer hosts and groups."""
+    """Complete hosts and groups."""
     from shipit.cli import options
 
-    # Where the line breaks off inside an option, click leaves the arguments before it unread.
+    # While an option is being completed, click leaves the arguments before it unread.
     playbook = ctx.params.get("playbook") or next(iter(ctx.args), "")
     before, comma, last = incomplete.rpartition(",")
     names = options.limits(Path(playbook), ctx.params["inventory"], os.environ)

@@ -1,4 +1,4 @@
-"""The options of the command line that say where passwords come from: sudo's and the vaults'."""
+"""The command-line options for passwords: sudo's and the vaults'."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 import click
 
 PASSWORDS = (
-    click.Option(
-        ["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password that sudo wants."
-    ),
+    click.Option(["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password for sudo."),
     click.Option(
         ["-J", "--ask-vault-pass"], is_flag=True, help="Ask for the password of ansible-vault."
     ),
@@ -18,13 +16,13 @@ PASSWORDS = (
         type=click.Path(path_type=Path),
         multiple=True,
         metavar="FILE",
-        help="Read a vault password from this file, or from what it prints if it is a program. "
+        help="Read a vault password from this file, or from its output if it is a program. "
         "Also: ANSIBLE_VAULT_PASSWORD_FILE.",
     ),
     click.Option(
         ["--vault-id"],
         multiple=True,
         metavar="[LABEL@]FILE",
-        help="The same, for what is encrypted with this vault id.",
+        help="The same, for content encrypted with this vault id.",
     ),
 )

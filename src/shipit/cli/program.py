@@ -1,11 +1,11 @@
-"""The commands and options of the command line, as click has them.
+"""The commands and options of the command line, built with click.
 
-Promises: the flags of Ansible under their names, the exit statuses of docs/cli.md, and help in a
-fraction of a second, as everything else is imported only when it is needed.
+Ansible's flags keep their names, the exit statuses are those of docs/cli.md, and help appears in a
+fraction of a second, because everything else is imported only when needed.
 It decides nothing about a deploy.
 """
 
-# ruff: noqa: PLC0415 - importing late keeps help and completion quick
+# ruff: noqa: PLC0415 - late imports keep help and completion fast
 
 from __future__ import annotations
 
@@ -37,26 +37,28 @@ SHELLS = ("bash", "zsh", "fish")
 _STATUSES = """\b
 Exit statuses:
   0    every host runs the wanted release and it is committed
-  1    a bug in shipit: a traceback, and where to report it
-  2    the input is wrong; nothing was touched
-  3    failed while every host still ran its old release
-  4    failed after a switch; every host is back on its old release
-  5    mixed or unknown: some host needs a person; the last lines name it
-  130  interrupted; what was done about it is said"""
+  1    a bug in shipit: the traceback, and how to report it
+  2    the input is wrong; no host was changed
+  3    failed before any switch; the previous release keeps running
+  4    failed after a switch; every host is rolled back to its previous release
+  5    mixed or unknown: some host needs an operator; the last lines name it
+  130  interrupted; the output says what was done about it"""
 
 
 def _password(prompt: str) -> str:
     try:
         return str(click.prompt(prompt, hide_input=True, err=True, default=""))
-    except click.Abort as error:  # Ctrl-C, or no one to ask
+    except click.Abort as error:  # Ctrl-C, or no terminal
         raise KeyboardInterrupt from error
 
 
 _FILE = click.Path(path_type=Path)
 _PLAYBOOK = click.Argument(["playbook"], type=_FILE)
-_JSON = click.Option(["--json"], is_flag=True, help="One JSON object a line; the last the result.")
+_JSON = click.Option(
+    ["--json"], is_flag=True, help="Write one JSON object per line, the last one the result."
+)
 _VERBOSE = click.Option(
-    ["-v", "--verbose"], count=True, help="Probes and timings; twice: tracebacks of errors."
+    ["-v", "--verbose"], count=True, help="Show probes and timings; twice: tracebacks of errors."
 )
 _TARGETS = (
     _PLAYBOOK,
@@ -71,7 +73,7 @@ _TARGETS = (
         ["-l", "--limit"],
         metavar="PATTERN",
         shell_complete=names_for_limit,
-        help="Only these hosts: a pattern as in Ansible, such as web:!web3.",
+        help="Only these hosts: an Ansible pattern such as web:!web3.",
     ),
     click.Option(
         ["-e", "--extra-vars"],
@@ -89,7 +91,7 @@ _FORKS = click.Option(
     default=30,
     show_default=True,
     metavar="NUMBER",
-    help="Hosts that are worked on at the same time.",
+    help="How many hosts to work on at the same time.",
 )
 _CHANGES = (
     click.Option(
@@ -97,11 +99,11 @@ _CHANGES = (
         type=Duration(),
         default=0.0,
         metavar="TIME",
-        help="How long to wait for another's deploy to end, such as 5m.  [default: not at all]",
+        help="How long to wait for another deploy to end, such as 5m.  [default: do not wait]",
     ),
-    click.Option(["--reason"], default="", help="Why; kept in each host's history."),
+    click.Option(["--reason"], default="", help="The reason, kept in each host's history."),
 )
-_DIFF = click.Option(["-D", "--diff"], is_flag=True, help="Show how each text would change.")
+_DIFF = click.Option(["-D", "--diff"], is_flag=True, help="Show a diff of each changed file.")
 
 
 @click.group(
@@ -111,29 +113,29 @@ _DIFF = click.Option(["-D", "--diff"], is_flag=True, help="Show how each text wo
 )
 @click.version_option(__version__, message="shipit %(version)s")
 def program() -> None:
-    """Ship Python services to Linux VMs, and come back by itself when a release is bad."""
+    """Deploy Python services to Linux VMs, and roll back automatically when a release is bad."""
 
 
 def command(
     *params: click.Parameter, example: str
 ) -> Callable[[Callable[[Invocation], int]], Callable[[Invocation], int]]:
-    """Make a command of an act; its docstring is the help."""
+    """Register a function as a command; its docstring is the help."""
 
-    def register(act: Callable[[Invocation], int]) -> Callable[[Invocation], int]:
+    def register(handler: Callable[[Invocation], int]) -> Callable[[Invocation], int]:
         def callback(**given: Any) -> int:  # noqa: ANN401 - click gives each option its type
             use = click.get_current_context().obj or UseCases()
-            return run_command(act, CliOptions(**given), use, _password)
+            return run_command(handler, CliOptions(**given), use, _password)
 
         program.add_command(
             click.Command(
-                act.__name__,
+                handler.__name__,
                 callback=callback,
                 params=list(params),
-                help=inspect.cleandoc(act.__doc__ or ""),
+                help=inspect.cleandoc(handler.__doc__ or ""),
                 epilog=f"\b\nExamples:\n{example}",
             )
         )
-        return act
+        return handler
 
     return register
 
@@ -141,23 +143,25 @@ def command(
 @command(
     *_TARGETS,
     _FORKS,
-    click.Option(["-C", "--check"], is_flag=True, help="Change nothing: the same as plan."),
+    click.Option(["-C", "--check"], is_flag=True, help="Change nothing; the same as plan."),
     _DIFF,
     *_CHANGES,
-    click.Option(["--allow-older"], is_flag=True, help="Let an older version replace a newer one."),
+    click.Option(
+        ["--allow-older"], is_flag=True, help="Allow an older version to replace a newer one."
+    ),
     example="  shipit deploy playbooks/prod.yaml\n"
     "  shipit deploy playbooks/prod.yaml -l web1 --reason 'fix for #42'",
 )
-def deploy(session: Invocation) -> int:
-    """Ship what the playbook says to its hosts.
+def deploy(invocation: Invocation) -> int:
+    """Deploy the playbook's releases to its hosts.
 
-    Every host is staged before one is switched. If a release fails its health checks, every host
-    goes back to the release it ran before. Where the release runs already, nothing is done. An
-    older version does not replace a newer one unless --allow-older says so.
+    Every host is staged before any host is switched. If a release fails its health checks, every
+    host is rolled back to its previous release. Hosts that already run the release are left alone.
+    An older version replaces a newer one only with --allow-older.
     """
-    if session.asked.check:
-        return plan(session)
-    return session.use.deploy(session.run(), session.face)
+    if invocation.options.check:
+        return plan(invocation)
+    return invocation.use.deploy(invocation.run_options(), invocation.output)
 
 
 @command(
@@ -166,101 +170,109 @@ def deploy(session: Invocation) -> int:
     click.Option(
         ["--to"],
         metavar="RELEASE",
-        help="This release: its id, on any of the hosts, or its version.",
+        help="The release to roll back to: its id on any of the hosts, or its version.",
     ),
     *_CHANGES,
     example="  shipit rollback playbooks/prod.yaml\n"
     "  shipit rollback playbooks/prod.yaml --to 1.3.9-0c5e7d21",
 )
-def rollback(session: Invocation) -> int:
-    """Go back to the last good release that all hosts had, or to the one named by --to.
+def rollback(invocation: Invocation) -> int:
+    """Roll back to the last good release that all hosts had, or to the one given by --to.
 
-    Nothing is sent or built: the release lies on the host, and has to pass the health checks that
-    it was deployed with. All hosts go back at once, all or none, and to the same release: those
-    that run it already stay as they are. Hosts without a last release in common are refused, with
-    a list of what each has; --limit leaves one out.
+    Nothing is sent or built: the release is still on the host, and must pass the health checks that
+    it was deployed with. All hosts are rolled back at once, all or none, and to the same release;
+    those that already run it are left alone. Without a common release the rollback is refused, with
+    a list of what each host has; --limit excludes hosts.
     """
-    return session.use.rollback(session.run(), session.face, session.asked.to)
+    return invocation.use.rollback(
+        invocation.run_options(), invocation.output, invocation.options.to
+    )
 
 
 @command(
     *_TARGETS,
     _FORKS,
-    click.Option(["--take-over"], is_flag=True, help="Lead it to its end; its controller is gone."),
+    click.Option(
+        ["--take-over"],
+        is_flag=True,
+        help="Take over and finish it; only if its controller is gone.",
+    ),
     example="  shipit attach playbooks/prod.yaml\n  shipit attach playbooks/prod.yaml --take-over",
 )
-def attach(session: Invocation) -> int:
+def attach(invocation: Invocation) -> int:
     """Follow the deploy or rollback that runs on the hosts, from any machine, until it ends.
 
-    It only follows, unless --take-over is given: that renews the leases in the place of a
-    controller that is gone, and commits once every host is healthy, or brings every host back.
+    By default it only follows. With --take-over it replaces a controller that is gone: it renews
+    the leases, and commits once every host is healthy, or else rolls every host back.
     """
-    return session.use.attach(session.run(), session.face, take_over=session.asked.take_over)
+    return invocation.use.attach(
+        invocation.run_options(), invocation.output, take_over=invocation.options.take_over
+    )
 
 
 @command(
     *_TARGETS,
     _FORKS,
-    click.Option(["--reason"], default="", help="Why; kept in each host's history."),
+    click.Option(["--reason"], default="", help="The reason, kept in each host's history."),
     example="  shipit adopt playbooks/prod.yaml -l web1",
 )
-def adopt(session: Invocation) -> int:
-    """Take over a root in which another tool has deployed, as it is.
+def adopt(invocation: Invocation) -> int:
+    """Adopt a root in which another tool has deployed, without changing it.
 
-    What `current` leads to becomes the release that a failed first deploy or a rollback goes back
-    to. Nothing else there is touched, and the other tool's own services are neither stopped nor
-    started. Ends with 3 if a host has nothing to adopt, or could not be asked.
+    The target of `current` becomes the release to which a failed first deploy or a rollback
+    returns. Nothing else is changed, and the other tool's own services are neither stopped nor
+    started. Exits with 3 if a host has nothing to adopt or gave no answer.
     """
     from shipit.output import reports
 
-    found = session.use.adopt(session.run(), session.face.quiet)
+    found = invocation.use.adopt(invocation.run_options(), invocation.output.quiet)
     ended = reports.query_status(found)
     data = reports.answers_data(found)
-    session.face.answer("adopt", ended, reports.status(found), deployments=data)
+    invocation.output.answer("adopt", ended, reports.status(found), deployments=data)
     return ended
 
 
 @command(*_TARGETS, _FORKS, _DIFF, example="  shipit plan playbooks/prod.yaml --diff")
-def plan(session: Invocation) -> int:
+def plan(invocation: Invocation) -> int:
     """Show what a deploy would change on each host: packages, units, env keys, restarts.
 
-    Nothing is touched. Values of the environment are never shown.
+    Nothing is changed. Values of environment variables are never shown.
     """
     from shipit.output import reports
 
-    found = session.use.plan(session.run(), session.face.quiet)
+    found = invocation.use.plan(invocation.run_options(), invocation.output.quiet)
     status = UNTOUCHED if any(host.problems for _, hosts in found for host in hosts) else 0
-    parts = reports.plans(found, diff=session.asked.diff)
-    session.face.answer("plan", status, parts, deployments=reports.plans_data(found))
+    parts = reports.plans(found, diff=invocation.options.diff)
+    invocation.output.answer("plan", status, parts, deployments=reports.plans_data(found))
     return status
 
 
 @command(
     *_TARGETS, _FORKS, example="  shipit status playbooks/prod.yaml\n  shipit status p.yaml --json"
 )
-def status(session: Invocation) -> int:
-    """Show what runs where and since when, and whether it still is what was deployed.
+def status(invocation: Invocation) -> int:
+    """Show what runs on each host and since when, and whether it is still what was deployed.
 
-    Says what to do about drift. Ends with 3 if a host can't be asked, 5 if one is stuck or drifted.
+    Shows how to fix drift. Exits with 3 if a host gave no answer, 5 if one is stuck or has drifted.
     """
     from shipit.output import reports
 
-    found = session.use.status(session.run(), session.face.quiet)
+    found = invocation.use.status(invocation.run_options(), invocation.output.quiet)
     ended = reports.query_status(found)
     data = reports.answers_data(found)
-    session.face.answer("status", ended, reports.status(found), deployments=data)
+    invocation.output.answer("status", ended, reports.status(found), deployments=data)
     return ended
 
 
 @command(*_TARGETS, _FORKS, example="  shipit releases playbooks/prod.yaml -l web1")
-def releases(session: Invocation) -> int:
-    """Show each host's history: every deploy and rollback, by whom, why, and how it ended."""
+def releases(invocation: Invocation) -> int:
+    """Show each host's history: every deploy and rollback, who ran it, why, and how it ended."""
     from shipit.output import reports
 
-    found = session.use.releases(session.run(), session.face.quiet)
+    found = invocation.use.releases(invocation.run_options(), invocation.output.quiet)
     ended = reports.query_status(found)
     data = reports.answers_data(found)
-    session.face.answer("releases", ended, reports.releases(found), deployments=data)
+    invocation.output.answer("releases", ended, reports.releases(found), deployments=data)
     return ended
 
 
@@ -272,37 +284,39 @@ def releases(session: Invocation) -> int:
         default=100,
         show_default=True,
         metavar="NUMBER",
-        help="How many of the last lines.",
+        help="How many of the last lines to show.",
     ),
-    click.Option(["-f", "--follow"], is_flag=True, help="Go on until interrupted; for 30 hosts."),
-    click.Option(["-s", "--service"], default="", help="Only this service of the playbook."),
+    click.Option(
+        ["-f", "--follow"], is_flag=True, help="Follow until interrupted; for up to 30 hosts."
+    ),
+    click.Option(["-s", "--service"], default="", help="Show only this service of the playbook."),
     example="  shipit logs playbooks/prod.yaml -f -l web1 -s worker",
 )
-def logs(session: Invocation) -> int:
+def logs(invocation: Invocation) -> int:
     """Show the journal of the app's units, each line with its host.
 
-    Also that of units on trial, of releases that failed, and of what shipit did there itself.
+    Includes units on trial, failed releases, and what shipit itself did on the host.
     """
-    asked = session.asked
-    return session.use.logs(
-        session.run(),
-        session.face.aside,
-        session.face.log,
-        lines=asked.lines,
-        follow=asked.follow,
-        service=asked.service,
+    options = invocation.options
+    return invocation.use.logs(
+        invocation.run_options(),
+        invocation.output.aside,
+        invocation.output.log,
+        lines=options.lines,
+        follow=options.follow,
+        service=options.service,
     )
 
 
 @command(*_TARGETS, _FORKS, example="  shipit doctor playbooks/prod.yaml")
-def doctor(session: Invocation) -> int:
-    """Check whether the controller and every host are ready, and say how to fix what is not."""
+def doctor(invocation: Invocation) -> int:
+    """Check whether the controller and every host are ready, and show how to fix problems."""
     from shipit.output import reports
 
-    found = session.use.doctor(session.run(), session.face.quiet)
+    found = invocation.use.doctor(invocation.run_options(), invocation.output.quiet)
     ended = 0 if all(finding.ok for finding in found) else UNTOUCHED
     data = reports.plain_data(list(found))
-    session.face.answer("doctor", ended, reports.findings(found), findings=data)
+    invocation.output.answer("doctor", ended, reports.findings(found), findings=data)
     return ended
 
 
@@ -313,37 +327,38 @@ def doctor(session: Invocation) -> int:
         ["--provider"],
         type=click.Choice(["nspawn", "vagrant"]),
         default="nspawn",
-        help="What makes the machines: systemd-nspawn (Linux, as root; the default) or Vagrant.",
+        help="What provides the machines: systemd-nspawn (Linux, as root; the default) or Vagrant.",
     ),
     click.Option(["--suite"], default="", help="nspawn: Debian or Ubuntu by codename (bookworm)."),
-    click.Option(["--keep"], is_flag=True, help="Leave the machines running at the end."),
+    click.Option(["--keep"], is_flag=True, help="Keep the machines running at the end."),
     click.Option(
         ["--faults"],
         is_flag=True,
-        help="Also kill the controller and an agent, cut cable and power, reboot (takes longer).",
+        help="Also kill the controller and an agent, cut network and power, reboot (takes longer).",
     ),
     click.Option(
         ["--report"],
         type=_FILE,
         default=Path("rehearsal.html"),
-        help="The report as a page; as text beside it.  [default: rehearsal.html]",
+        help="Where to write the HTML report; a text report is written beside it.  "
+        "[default: rehearsal.html]",
     ),
     example="  shipit rehearse playbooks/prod.yaml --provider vagrant --faults",
 )
-def rehearse(session: Invocation) -> int:
-    """Play it through on disposable machines: deploy, break, watch the return, roll back.
+def rehearse(invocation: Invocation) -> int:
+    """Rehearse on disposable machines: deploy, break, watch the rollback, roll back by hand.
 
-    No real host is touched. Of the playbook's hosts, those of the group `rehearsal` are played, or
-    else the first four. Ends with 0 if every act ended as it has to.
+    No real host is touched. It rehearses the playbook's hosts in the group `rehearsal`, or else the
+    first four. Exits with 0 if every scenario ended as expected.
     """
-    asked = session.asked
-    return session.use.rehearse(
-        session.run(is_rehearsal=True),
-        session.face,
-        machines=(asked.provider, asked.suite),
-        keep=asked.keep,
-        report=asked.report,
-        faults=asked.faults,
+    options = invocation.options
+    return invocation.use.rehearse(
+        invocation.run_options(is_rehearsal=True),
+        invocation.output,
+        machines=(options.provider, options.suite),
+        keep=options.keep,
+        report=options.report,
+        faults=options.faults,
     )
 
 

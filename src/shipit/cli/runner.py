@@ -1,8 +1,7 @@
-"""Carry out one command, and tell how it ended whatever happens.
+"""Run one command, and report how it ended in every case.
 
-Promises the exit statuses of docs/cli.md: a person's mistake is told without a traceback, Ctrl-C is
-told as what it is, and all else is our own bug, told with what a report of it needs. It knows
-neither how the command line is parsed nor how a screen is drawn.
+The exit statuses are those of docs/cli.md. A user's mistake is reported without a traceback, Ctrl-C
+as an interruption, and every other exception as a bug in shipit, with what a bug report needs.
 """
 
 # ruff: noqa: PLC0415 - importing late keeps help and completion quick
@@ -35,14 +34,14 @@ _TRACEBACKS = 2  # the number of -v that shows them
 
 
 class Output(Protocol):
-    """What tells a run: to people (console) or to machines (jsonlines)."""
+    """Shows a run: to an operator (console) or to a program (json_lines)."""
 
     def __call__(self, event: Event) -> None: ...
     def quiet(self, event: Event) -> None: ...
     def aside(self, event: Event) -> None: ...
     def answer(self, what: str, status: int, parts: Sequence[Part], /, **data: object) -> None: ...
     def log(self, host: str, text: str) -> None: ...
-    def refuse(self, error: ShipitError) -> None: ...
+    def error(self, error: ShipitError) -> None: ...
     def bug(self, error: BaseException, trace: str) -> None: ...
     def interrupt(self) -> None: ...
     def conclude(self, status: int) -> None: ...
@@ -50,7 +49,7 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class CliOptions:
-    """The command line, understood; a command that lacks a flag has its default here."""
+    """The parsed command line; an option that a command lacks has its default value."""
 
     playbook: Path = Path()
     inventory: tuple[Path, ...] = ()
@@ -82,102 +81,102 @@ class CliOptions:
 
 @dataclass(frozen=True)
 class Invocation:
-    """One command under way."""
+    """One command that is being run."""
 
-    asked: CliOptions
-    face: Output
+    options: CliOptions
+    output: Output
     use: UseCases
-    veil: Redactor
+    redactor: Redactor
     ask_password: Callable[[str], str]
 
-    def run(self, *, is_rehearsal: bool = False) -> RunOptions:
-        """Return what the use cases want to know.
+    def run_options(self, *, is_rehearsal: bool = False) -> RunOptions:
+        """Return the options for the use cases.
 
         Raises:
-            InputError: no inventory, or extra variables that make no sense.
+            InputError: no inventory was found, or the extra variables are invalid.
         """
         from shipit.cli import options
         from shipit.release.inputs import RunOptions
 
-        asked = self.asked
+        given = self.options
         names = options.REHEARSAL_NAMES if is_rehearsal else options.INVENTORY_NAMES
         config = options.ansible_config(os.environ)
         last = () if is_rehearsal else config.inventory
-        inventory = options.inventory(asked.playbook, asked.inventory, os.environ, names, last)
-        ask_vault = self._vault_password if asked.ask_vault_pass else None
-        files, identities = asked.vault_password_file, asked.vault_id
+        inventory = options.inventory(given.playbook, given.inventory, os.environ, names, last)
+        ask_vault = self._vault_password if given.ask_vault_pass else None
+        files, identities = given.vault_password_file, given.vault_id
         passwords = options.passwords(config, files, identities, ask_vault)
         return RunOptions(
-            playbook=asked.playbook,
+            playbook=given.playbook,
             inventory=inventory,
             config=config,
             passwords=passwords,
-            limit=asked.limit,
-            extra_vars=options.extra_vars(asked.extra_vars, passwords),
-            forks=asked.forks,
-            become_password=self._become_password() if asked.ask_become_pass else None,
-            reason=asked.reason,
-            lock_wait=asked.lock_wait,
-            allow_older=asked.allow_older,
+            limit=given.limit,
+            extra_vars=options.extra_vars(given.extra_vars, passwords),
+            forks=given.forks,
+            become_password=self._become_password() if given.ask_become_pass else None,
+            reason=given.reason,
+            lock_wait=given.lock_wait,
+            allow_older=given.allow_older,
         )
 
     def _become_password(self) -> Secret:
-        return self._asked("BECOME password")
+        return self._ask("BECOME password")
 
     def _vault_password(self, label: str) -> Secret:
-        return self._asked(f"Vault password ({label})" if label else "Vault password")
+        return self._ask(f"Vault password ({label})" if label else "Vault password")
 
-    def _asked(self, prompt: str) -> Secret:
+    def _ask(self, prompt: str) -> Secret:
         from shipit.secrets import Mask, Secret
 
         password = Secret(self.ask_password(prompt))
-        self.veil.learn(Mask([password]))
+        self.redactor.learn(Mask([password]))
         return password
 
 
 def run_command(
-    act: Callable[[Invocation], int],
-    asked: CliOptions,
+    command: Callable[[Invocation], int],
+    options: CliOptions,
     use: UseCases,
     ask_password: Callable[[str], str],
 ) -> int:
-    """Carry out a command and tell how it ended. Returns the exit status."""
+    """Run a command, report how it ended, and return the exit status."""
     from shipit.output.redaction import Redactor
 
-    veil = Redactor()
-    face = _face(asked, veil)
+    redactor = Redactor()
+    output = _output(options, redactor)
     try:
-        ended = act(Invocation(asked, face, use, veil, ask_password))
+        ended = command(Invocation(options, output, use, redactor, ask_password))
     except ShipitError as error:
-        if asked.verbose >= _TRACEBACKS:
+        if options.verbose >= _TRACEBACKS:
             from shipit.output.printable import printable
 
-            sys.stderr.write(printable(veil(traceback.format_exc())))
-        face.refuse(error)
+            sys.stderr.write(printable(redactor(traceback.format_exc())))
+        output.error(error)
         ended = error.exit_status
     except KeyboardInterrupt:
-        face.interrupt()
+        output.interrupt()
         ended = INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the edge of the process: our own bug, told as one
-        face.bug(error, traceback.format_exc())
+    except Exception as error:  # noqa: BLE001 - the edge of the process: reported as a bug
+        output.bug(error, traceback.format_exc())
         ended = BUG
-    face.conclude(ended)
+    output.conclude(ended)
     return ended
 
 
-def _face(asked: CliOptions, veil: Redactor) -> Output:
-    if asked.json:
+def _output(options: CliOptions, redactor: Redactor) -> Output:
+    if options.json:
         from shipit.output.json_lines import JsonOutput
 
-        return JsonOutput(sys.stdout, verbosity=asked.verbose, veil=veil)
+        return JsonOutput(sys.stdout, verbosity=options.verbose, redactor=redactor)
     from shipit.output.console import ConsoleOutput
 
-    return ConsoleOutput(sys.stdout, sys.stderr, verbosity=asked.verbose, veil=veil)
+    return ConsoleOutput(sys.stdout, sys.stderr, verbosity=options.verbose, redactor=redactor)
 
 
 @contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does: the run ends in order, and says what it did."""
+    """Make SIGTERM act as Ctrl-C: the run ends in order and reports what it did."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

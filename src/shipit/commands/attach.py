@@ -195,7 +195,7 @@ class Watcher(Assignment):
         moved = self.await_gate()
         return self.await_end() if moved.phase is Phase.HEALTHY else moved
 
-    def go_back(self) -> Transition:
+    def roll_back(self) -> Transition:
         what = "no longer followed; its transaction goes on"
         hint = "shipit attach PLAYBOOK follows it again"
         return Transition(
@@ -207,7 +207,7 @@ class Watcher(Assignment):
         super().interrupt()
 
     def _lost(self, error: HostError) -> Transition:
-        return self.go_back() if self._left.is_set() else super()._lost(error)
+        return self.roll_back() if self._left.is_set() else super()._lost(error)
 
 
 class Leader(Assignment):

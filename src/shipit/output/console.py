@@ -1,8 +1,8 @@
-"""Tell a run to people: a live table on a terminal, plain lines elsewhere. The owner of rich.
+"""Show a run to an operator: a live table on a terminal, plain lines elsewhere. The owner of rich.
 
-Promises that both say the same: every failure with its evidence, the table at the end, one sentence
-on the whole and what to do next. Colours only on a terminal, and none where NO_COLOR is set. May be
-fed from many threads at once. What is said is decided elsewhere (wording, reports, board).
+Both show the same: every failure with its evidence, the table at the end, a one-sentence summary
+and what to do next. Colours appear only on a terminal, and never where NO_COLOR is set. All methods
+are thread-safe. The texts come from other modules (messages, reports, progress).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 WHOLE_EVIDENCE = 3  # hosts whose evidence is shown; the rest mostly fail for the same reason
 STEPS_SHOWN = 10  # hosts of a run up to which each step is a plain line without -v
-SPARE_LINES = 6  # of the terminal, for the title, the counts and the prompt
-REFRESHES = 8  # a second
+SPARE_LINES = 6  # of the terminal, kept for the title, the counts and the prompt
+REFRESHES = 8  # per second
 WIDEST = 100  # columns of the live table: times stay near their steps on a wide screen
 TIME_WIDTH = 6
 
@@ -61,62 +61,62 @@ _TIMINGS = (StepBegan, StepEnded, Probed)
 
 
 class Printer:
-    """Draws lines and grids: with colours on a terminal, else as plain text of any width."""
+    """Prints lines and grids: with colours on a terminal, else as plain text of any width."""
 
-    def __init__(self, outlet: OutputStream) -> None:
-        self.outlet = outlet
-        self.is_terminal = outlet.isatty() and os.environ.get("TERM") not in (None, "dumb")
-        file = cast("TextIO", outlet)
+    def __init__(self, stream: OutputStream) -> None:
+        self.stream = stream
+        self.is_terminal = stream.isatty() and os.environ.get("TERM") not in (None, "dumb")
+        file = cast("TextIO", stream)
         self.console = Console(file=file, theme=_THEME, highlight=False, markup=False, emoji=False)
 
     def show(self, parts: Sequence[Part]) -> None:
-        """Print a report; long lines are left to the terminal, so that they can be copied whole.
+        """Print a report; the terminal wraps long lines, so that they can be copied whole.
 
-        Everything that people see comes through here, or is a row of the live table.
+        Everything that is shown passes through here, except the rows of the live table.
         """
         parts = [safe(part) for part in parts]
         if not self.is_terminal:
-            self.outlet.write("".join(f"{text}\n" for text in plain(parts)))
+            self.stream.write("".join(f"{text}\n" for text in plain(parts)))
             return
         for part in parts:
             self.console.print(_drawn(part), soft_wrap=isinstance(part, Line))
 
 
 class Lines:
-    """Plain lines, one an event; for pipes, logs and CI."""
+    """Plain lines, one per event; for pipes, logs and CI."""
 
     def __init__(self, printer: Printer, *, verbosity: int) -> None:
         self._printer, self._verbosity = printer, verbosity
-        self._board, self._lock = Progress(), threading.Lock()
-        self._told = Told(verbosity)
+        self._progress, self._lock = Progress(), threading.Lock()
+        self._problems = ProblemLines(verbosity)
 
     def __call__(self, event: Event) -> None:
-        with self._lock:  # lines come in the order of what they tell
-            self._board.take(event, time.monotonic())
+        with self._lock:  # lines are printed in the order of their events
+            self._progress.take(event, time.monotonic())
             parts = self._parts(event)
             if parts:
                 self._printer.show(parts)
 
     def _parts(self, event: Event) -> list[Part]:
         if isinstance(event, RunEnded):
-            return reports.ending(event, self._board.rows)
+            return reports.ending(event, self._progress.rows)
         if isinstance(event, HostFailed):
-            return list(self._told.problem(event.problem))
-        if not self._is_told(event):
+            return list(self._problems.problem(event.problem))
+        if not self._is_shown(event):
             return []
-        width = max(map(len, self._board.rows), default=0)
+        width = max(map(len, self._progress.rows), default=0)
         return [*lines(messages.line(event, width))]
 
-    def _is_told(self, event: Event) -> bool:
+    def _is_shown(self, event: Event) -> bool:
         if isinstance(event, Sent):
             return bool(self._verbosity) and event.done >= event.total
         if isinstance(event, StepEnded):
-            return bool(self._verbosity) or len(self._board.rows) <= STEPS_SHOWN or not event.ok
+            return bool(self._verbosity) or len(self._progress.rows) <= STEPS_SHOWN or not event.ok
         return bool(self._verbosity) or not isinstance(event, _TIMINGS)
 
 
-class Told:
-    """Tells each problem once, and the evidence of the first few; `-v` shows all of it."""
+class ProblemLines:
+    """The lines of each problem, with the evidence of the first few; `-v` shows all of it."""
 
     def __init__(self, verbosity: int) -> None:
         self._verbosity, self._seen = verbosity, 0
@@ -130,32 +130,32 @@ class Told:
 
 
 class LiveTable:
-    """A table of hosts that lives while a run goes on; problems and notes scroll by above it."""
+    """A table of hosts that is redrawn during a run; problems and notes scroll by above it."""
 
     def __init__(self, printer: Printer, *, verbosity: int) -> None:
         self._printer, self._verbosity = printer, verbosity
-        self._board, self._told = Progress(), Told(verbosity)
-        # Guards the board alone: rich calls _draw with its own lock held, so that printing while
-        # this one is held would be a deadlock.
+        self._progress, self._problems = Progress(), ProblemLines(verbosity)
+        # Guards the progress alone: rich calls _draw with its own lock held, so printing while
+        # holding this one would deadlock.
         self._lock = threading.Lock()
-        # rich moves the cursor by what it drew last, and looks that up before it prints: of two who
-        # print at once, one would write into the other's line.
-        self._pen = threading.Lock()
+        # rich moves the cursor by what it drew last, and looks that up before it prints: two
+        # threads that print at once would write into each other's lines.
+        self._print_lock = threading.Lock()
         self._live: Live | None = None
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            self._board.take(event, time.monotonic())
+            self._progress.take(event, time.monotonic())
         if isinstance(event, RunBegan):
             self._start()
         elif isinstance(event, RunEnded):
             self.close()
-            self._printer.show(reports.ending(event, self._board.rows))
+            self._printer.show(reports.ending(event, self._progress.rows))
         else:
-            self._tell(event)
+            self._print_above(event)
 
     def close(self) -> None:
-        """Take the table from the screen; what was printed above it stays."""
+        """Remove the table from the screen; the lines above it stay."""
         if self._live:
             self._live.stop()
             self._live = None
@@ -170,17 +170,17 @@ class LiveTable:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._live.start(refresh=True)  # what is told next goes above a table that is there
+        self._live.start(refresh=True)  # the next lines are printed above it
 
-    def _tell(self, event: Event) -> None:
-        with self._pen:
+    def _print_above(self, event: Event) -> None:
+        with self._print_lock:
             parts = self._parts(event)
             if parts:
                 self._printer.show(parts)
 
     def _parts(self, event: Event) -> list[Line]:
         if isinstance(event, HostFailed):
-            return list(self._told.problem(event.problem))
+            return list(self._problems.problem(event.problem))
         if isinstance(event, Noted):
             return lines(messages.line(event))
         if self._verbosity and isinstance(event, _TIMINGS):
@@ -190,8 +190,8 @@ class LiveTable:
     def _draw(self) -> RenderableType:
         now = time.monotonic()
         with self._lock:
-            view = self._board.view(max(3, self._printer.console.height - SPARE_LINES))
-            title = f"{view.title}  {messages.seconds(now - self._board.began)}"
+            view = self._progress.view(max(3, self._printer.console.height - SPARE_LINES))
+            title = f"{view.title}  {messages.seconds(now - self._progress.began)}"
         width = min(self._printer.console.width, WIDEST)
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.width = width
@@ -239,11 +239,14 @@ def _drawn(part: Part) -> RenderableType:
 
 
 class ConsoleOutput:
-    """The face for people: runs and answers on `out`, what went wrong beside them on `err`."""
+    """The output for operators: runs and answers on `out`, errors on `err`."""
 
-    def __init__(self, out: TextIO, err: TextIO, *, verbosity: int, veil: Redactor) -> None:
-        self._veil, self._verbosity = veil, verbosity
-        self._out, self._err = Printer(OutputStream(out, veil)), Printer(OutputStream(err, veil))
+    def __init__(self, out: TextIO, err: TextIO, *, verbosity: int, redactor: Redactor) -> None:
+        self._redactor, self._verbosity = redactor, verbosity
+        self._out, self._err = (
+            Printer(OutputStream(out, redactor)),
+            Printer(OutputStream(err, redactor)),
+        )
         kind: Callable[..., LiveTable | Lines] = LiveTable if self._out.is_terminal else Lines
         self._run = kind(self._out, verbosity=verbosity)
         self._aside = Lines(self._err, verbosity=verbosity)
@@ -252,82 +255,83 @@ class ConsoleOutput:
         self._last: PlaybookEnded | None = None
 
     def __call__(self, event: Event) -> None:
-        """Tell an event of a run."""
+        """Show an event of a run."""
         if isinstance(event, SecretsKnown):
-            self._veil.learn(event.hide)
+            self._redactor.learn(event.hide)
             return
         self._is_run = self._is_run or isinstance(event, RunBegan)
-        self._tell_last()
+        self._print_ending()
         if isinstance(event, PlaybookEnded):
             self._last = event
             return
-        self._run(redacted(event, self._veil))
+        self._run(redacted(event, self._redactor))
 
     def quiet(self, event: Event) -> None:
-        """Tell of a question only what its answer does not hold: notes, and timings with -v."""
+        """Show only those events of a query that its answer lacks: notes, and timings with -v."""
         if isinstance(event, SecretsKnown):
-            self._veil.learn(event.hide)
+            self._redactor.learn(event.hide)
         elif isinstance(event, Noted) or (self._verbosity and isinstance(event, _TIMINGS)):
-            self._aside(redacted(event, self._veil))
+            self._aside(redacted(event, self._redactor))
 
     def aside(self, event: Event) -> None:
-        """Tell what went wrong while lines of a log are on their way."""
+        """Show failures on `err` while lines of a log are printed."""
         if isinstance(event, HostFailed):
-            self._aside(redacted(event, self._veil))
+            self._aside(redacted(event, self._redactor))
         else:
             self.quiet(event)
 
     def answer(self, _what: str, _status: int, parts: Sequence[Part], /, **_data: object) -> None:
-        """Print the answer to a question."""
-        self._out.show(redacted(list(parts), self._veil))
+        """Print the answer to a query."""
+        self._out.show(redacted(list(parts), self._redactor))
 
     def log(self, host: str, text: str) -> None:
-        """Print lines of a host's journal; the host is named in front of each."""
-        prefix, told = f"{host}  " if host else "", self._veil(text).rstrip("\n").split("\n")
-        shown = (one_line(line.rstrip("\r").expandtabs()) for line in told)
-        self._out.outlet.write("".join(f"{prefix}{line}\n" for line in shown))
+        """Print lines of a host's journal, each prefixed with the host."""
+        prefix = f"{host}  " if host else ""
+        log_lines = self._redactor(text).rstrip("\n").split("\n")
+        shown = (one_line(line.rstrip("\r").expandtabs()) for line in log_lines)
+        self._out.stream.write("".join(f"{prefix}{line}\n" for line in shown))
 
-    def refuse(self, error: ShipitError) -> None:
-        """Print what is wrong, where, and what to do."""
+    def error(self, error: ShipitError) -> None:
+        """Print what is wrong, where, and how to fix it."""
         self.close()
         done = [end for end in self._last.deployments if end.exit_status == 0] if self._last else []
         if isinstance(error, InputError):
             self._err.show([*self._mistakes(error), _count(error, is_first=not done)])
         else:
-            self._err.show(_refusal(error, self._veil))
+            self._err.show(_refusal(error, self._redactor))
 
     def _mistakes(self, error: InputError) -> Iterator[Line]:
-        """Give each mistake: on a terminal with its line, elsewhere as tools can parse it."""
+        """Yield each mistake: on a terminal with its source line, elsewhere as tools parse it."""
         for mistake in error.mistakes:
             if self._err.is_terminal:
-                yield from _framed(mistake, self._sources, self._err.console.width, self._veil)
+                yield from _framed(mistake, self._sources, self._err.console.width, self._redactor)
             else:
-                yield from lines(self._veil(f"error: {mistake}"), "bad")
+                yield from lines(self._redactor(f"error: {mistake}"), "bad")
 
     def bug(self, error: BaseException, trace: str) -> None:
-        """Print a bug of our own, with all that a report of it needs."""
+        """Print a bug in shipit, with everything that a bug report needs."""
         self.close()
         what = f"this is a bug in shipit, not a mistake of yours: {error!r}"
-        ask = "please report it with the lines above, and what you typed, where shipit came from"
-        # Masked before it is cut into lines: a secret may have several.
-        told = [*lines(self._veil(trace)), *lines(self._veil(what), "bad"), Line(ask, "strong")]
-        self._err.show(told)
+        ask = "please report it where you got shipit, with the lines above and the command you ran"
+        # Redact before splitting into lines: a secret may span several.
+        trace_lines, what_lines = lines(self._redactor(trace)), lines(self._redactor(what), "bad")
+        self._err.show([*trace_lines, *what_lines, Line(ask, "strong")])
 
     def interrupt(self) -> None:
-        """Say that Ctrl-C ended it where no run was there to say what was done about it."""
+        """Report a Ctrl-C that no run has reported itself."""
         self.close()
         self._err.show([Line(messages.interrupted(is_run=self._is_run), "warn")])
 
     def conclude(self, status: int) -> None:
-        """Leave the screen as it should stay."""
-        del status  # the run's last event has told it
+        """Restore the screen and print what is left to print."""
+        del status  # the run's last event has shown it
         self.close()
-        self._tell_last()
+        self._print_ending()
 
-    def _tell_last(self) -> None:
-        """Print how all deployments ended; an error that broke them off is told before that."""
+    def _print_ending(self) -> None:
+        """Print how all deployments ended, after any error that stopped them."""
         if self._last:
-            self._out.show(redacted(reports.playbook_ending(self._last), self._veil))
+            self._out.show(redacted(reports.playbook_ending(self._last), self._redactor))
             self._last = None
 
     def close(self) -> None:
@@ -346,7 +350,7 @@ def _refusal(error: ShipitError, hide: Hide) -> list[Line]:
 
 
 def _framed(mistake: Mistake, sources: Sources, width: int, hide: Hide) -> Iterator[Line]:
-    """Give a mistake as compilers do: what, where, the line itself, and what to do."""
+    """Yield a mistake as compilers do: what, where, the source line, and how to fix it."""
     yield from lines(hide(f"error[{mistake.code}]: {mistake.summary}"), "bad")
     if mistake.place:
         yield from lines(hide(f"  --> {mistake.place}"))
@@ -358,4 +362,4 @@ def _framed(mistake: Mistake, sources: Sources, width: int, hide: Hide) -> Itera
 def _count(error: InputError, *, is_first: bool) -> Line:
     found = messages.count(len(error.mistakes), "mistake")
     more = "" if is_first else " more"
-    return Line(f"{found}; nothing{more} was touched", "strong")
+    return Line(f"{found}; nothing{more} was changed", "strong")

@@ -1,10 +1,10 @@
 """Show the line that a mistake is about, with a caret under the column.
 
-Promises that the caret stands under its character, also after tabs and wide ones, that a frame is
-never wider than it may be, and that no character of the line acts on the terminal.
+The caret is under its character, also after tabs and wide characters; a frame is never wider than
+the given width; and no character of the line acts on the terminal.
 
-A frame is an extra: of a file that is gone, was changed since the command began, is no plain text
-or is too large there is none. How much of a line may be shown is decided elsewhere (quoting).
+A frame is an extra: there is none for a file that is missing, changed since the command began, not
+plain text, or too large. The module quoting decides how much of a line may be shown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shipit.errors import Mistake
     from shipit.output.redaction import Hide
 
-LARGEST = 1024 * 1024  # bytes of a file that is read again
+LARGEST = 1024 * 1024  # bytes; larger files are not read again
 WIDEST = 120  # columns
 TAB = "    "
 _CUT = "…"
@@ -56,7 +56,7 @@ class Sources:
 
 
 def drawn(text: str, number: int, column: int, width: int = WIDEST) -> list[str]:
-    """Draw a line of a file, and a caret under its column; column 0 is unknown and has none."""
+    """Return a line of a file with a caret under its column; column 0 is unknown: no caret."""
     margin = " " * len(str(number))
     room = min(width, WIDEST) - len(f"{number} | ")
     before, after = _window(text, max(column - 1, 0), room)
@@ -65,7 +65,7 @@ def drawn(text: str, number: int, column: int, width: int = WIDEST) -> list[str]
 
 
 def _window(text: str, at: int, room: int) -> tuple[str, str]:
-    """Return what stands before and from a position on, as much of both as there is room for."""
+    """Return the text before and after a position, as much of both as fits."""
     before = [_cell(char) for char in text[max(0, at - room - 1) : at]]
     after = [_cell(char) for char in text[at : at + room + 1]]
     head = _fitting(before[::-1], max(room // 2, room - _width("".join(after))))[::-1]
@@ -74,7 +74,7 @@ def _window(text: str, at: int, room: int) -> tuple[str, str]:
 
 
 def _fitting(cells: Sequence[str], room: int) -> list[str]:
-    """Return the first cells, as many as fit; one column stands for those that do not."""
+    """Return the first cells that fit, with an ellipsis for the others."""
     if _width("".join(cells)) <= room:
         return list(cells)
     kept, used = list[str](), len(_CUT)
@@ -106,8 +106,8 @@ def _line(text: str, number: int) -> str:
 
 
 def _read(file: str, began: float) -> str:
-    r"""Return a file's text, its lines ended by \n; "" if it is not to be shown."""
-    try:  # O_NONBLOCK: a named pipe is not waited for
+    r"""Return a file's text, with \n line ends; "" if it cannot be shown."""
+    try:  # O_NONBLOCK: do not wait for a named pipe
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
             found = os.fstat(descriptor)
@@ -115,8 +115,8 @@ def _read(file: str, began: float) -> str:
                 return ""
             raw = stream.read(LARGEST + 1)
         text = raw.decode("utf-8-sig").replace("\r\n", "\n")
-    except (OSError, ValueError):  # gone, not ours to read, or no text
+    except (OSError, ValueError):  # missing, unreadable, or not text
         return ""
-    # Who counts lines in another way would mean another line.
+    # Other line separators would shift the line numbers.
     is_plain = text.splitlines() == text.removesuffix("\n").split("\n")
     return text if is_plain and len(raw) <= LARGEST else ""

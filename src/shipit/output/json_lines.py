@@ -1,9 +1,8 @@
-"""Tell a run to a machine: one JSON object a line, the last one the result.
+"""Write a run as JSON lines: one object per line, the last one the result.
 
-Promises that each line is whole, carries `event` (kebab-case) and `time` (ISO 8601, UTC), and that
-the last line of any command is `{"event": "result", "outcome": ..., "exit_status": ...,
-"hosts": {...}}`, also after bad input or our own bug. New keys may come; none change their meaning.
-It prints nothing for people.
+Each line is complete and carries `event` (kebab-case) and `time` (ISO 8601, UTC). The last line of
+any command is `{"event": "result", "outcome": ..., "exit_status": ..., "hosts": {...}}`, also after
+bad input or a bug in shipit. New keys may be added; existing keys keep their meaning.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ if TYPE_CHECKING:
 _WORSE = (
     *(Outcome.UNCHANGED, Outcome.DEPLOYED, Outcome.UNTOUCHED, Outcome.RETURNED),
     *(Outcome.UNREACHABLE, Outcome.UNKNOWN, Outcome.STUCK),
-)  # a host that is in several deployments of a playbook has the worst of its outcomes
+)  # a host in several deployments of a playbook ends with the worst of its outcomes
 
 
 class JsonOutput:
-    """The face for machines."""
+    """The output for programs."""
 
-    def __init__(self, stream: TextIO, *, verbosity: int, veil: Redactor) -> None:
-        self._verbosity, self._veil = verbosity, veil
+    def __init__(self, stream: TextIO, *, verbosity: int, redactor: Redactor) -> None:
+        self._verbosity, self._redactor = verbosity, redactor
         self._hosts: dict[str, HostResult] = {}
         self._runs: list[dict[str, object]] = []
         self._is_answered = self._is_run = False
         self._log = structlog.wrap_logger(
-            structlog.WriteLogger(cast("TextIO", OutputStream(stream, veil))),
+            structlog.WriteLogger(cast("TextIO", OutputStream(stream, redactor))),
             processors=[
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
                 _event_first,
@@ -55,9 +54,9 @@ class JsonOutput:
         )
 
     def __call__(self, event: Event) -> None:
-        """Write one event; of the bytes sent only the end, unless asked to be verbose."""
+        """Write one event; of an upload's progress only the end, unless verbose."""
         if isinstance(event, SecretsKnown):
-            self._veil.learn(event.hide)
+            self._redactor.learn(event.hide)
             return
         if isinstance(event, Sent) and event.done < event.total and not self._verbosity:
             return
@@ -67,17 +66,17 @@ class JsonOutput:
         self._write(_kebab(type(event).__name__), cast("dict[str, object]", plain_data(event)))
 
     def quiet(self, event: Event) -> None:
-        """Drop an event: a question is answered by one document. Secrets are noted all the same."""
+        """Drop an event: a query is answered by one document. Secrets are still learnt."""
         if isinstance(event, SecretsKnown):
             self(event)
 
     def aside(self, event: Event) -> None:
-        """Write what went wrong among the lines of a log."""
+        """Write failures among the lines of a log."""
         if isinstance(event, (HostFailed, SecretsKnown)):
             self(event)
 
     def answer(self, what: str, status: int, _parts: Sequence[Part], /, **data: object) -> None:
-        """Write the one document that answers a question."""
+        """Write the one document that answers a query."""
         self._result(status, {"what": what, **data})
         self._is_answered = True
 
@@ -85,22 +84,22 @@ class JsonOutput:
         for line in text.rstrip("\n").split("\n"):
             self._write("log", {"host": host, "text": line})
 
-    def refuse(self, error: ShipitError) -> None:
-        """Write why nothing more can be done; each mistake is a line of its own."""
+    def error(self, error: ShipitError) -> None:
+        """Write the error that ended the command; each mistake on its own line."""
         for fields in _error_fields(error):
             self._write("error", fields)
 
     def bug(self, error: BaseException, trace: str) -> None:
-        """Write a bug of our own."""
+        """Write a bug in shipit."""
         self._write("error", {"code": "bug", "what": repr(error), "traceback": trace})
 
     def interrupt(self) -> None:
-        """Write that Ctrl-C ended it where no run was there to say what was done about it."""
+        """Write a Ctrl-C that no run has reported itself."""
         what = messages.interrupted(is_run=self._is_run)
         self._write("error", {"code": "interrupted", "what": what})
 
     def conclude(self, status: int) -> None:
-        """Write the last line, unless an answer was it."""
+        """Write the result line, unless an answer was one already."""
         if not self._is_answered:
             self._result(status, {"hosts": plain_data(self._hosts), "runs": self._runs})
 
@@ -117,18 +116,18 @@ class JsonOutput:
         self._write("result", {**head, **data})
 
     def _write(self, event: str, data: Mapping[str, object]) -> None:
-        shown = redacted(dict(data), self._veil)
+        shown = redacted(dict(data), self._redactor)
         self._log.info(event, **shown)
 
 
 def _without_delete(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - a text by now
-    """Escape what JSON alone leaves as it is of the characters that a terminal acts on."""
+    """Escape DEL: JSON leaves it as it is, and a terminal acts on it."""
     return str(line).replace("\x7f", "\\u007f")
 
 
-def _event_first(_logger: object, _method: str, told: EventDict) -> EventDict:
-    """Put what a person looks for in a line at its beginning."""
-    return {"event": told.pop("event"), "time": told.pop("time"), **told}
+def _event_first(_logger: object, _method: str, fields: EventDict) -> EventDict:
+    """Put the event's name and time first in each line."""
+    return {"event": fields.pop("event"), "time": fields.pop("time"), **fields}
 
 
 def _kebab(name: str) -> str:

@@ -1,7 +1,7 @@
-"""The two things a report is made of: lines and grids. Plain data, drawn by the console.
+"""The two parts of a report: lines and grids. Plain data, printed by the console.
 
-Promises that a report reads the same without a terminal: `plain` is what a pipe or a log gets; and
-that what is `safe` is drawn as it stands: a line is one line, and a cell can't leave its place.
+A report reads the same without a terminal: `plain` is what a pipe or a log gets. A `safe` part is
+printed as it is: a line stays one line, and a cell stays in its column.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: every row has a cell for each heading; `styles` has one style a row, or is empty."""
+    """A table: each row has a cell per heading; `styles` has one style per row, or is empty."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -39,12 +39,12 @@ Part = Line | Grid
 
 
 def lines(text: str, style: str = "") -> list[Line]:
-    """Return a text of ours that has several lines as these."""
+    """Split a text of several lines into Lines of one style."""
     return [Line(each, style) for each in text.rstrip("\n").split("\n")]
 
 
 def safe(part: Part) -> Part:
-    """Return a part in which every character is shown and none acts."""
+    """Return a part in which no character acts on the terminal; control characters are shown."""
     if isinstance(part, Line):
         return Line(one_line(part.text.expandtabs()), part.style)
     rows = tuple(tuple(map(one_line, row)) for row in part.rows)
@@ -52,7 +52,7 @@ def safe(part: Part) -> Part:
 
 
 def plain(parts: Iterable[Part]) -> Iterator[str]:
-    """Give the lines of a report as text without colours; columns are two spaces apart."""
+    """Yield the lines of a report as text without colours; columns are two spaces apart."""
     for part in parts:
         if isinstance(part, Line):
             yield part.text

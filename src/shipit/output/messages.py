@@ -1,8 +1,7 @@
-"""Say in words what happened: numbers with their units, events as lines, the verdict on a run.
+"""Turn events into text: numbers with their units, events as lines, the summary of a run.
 
-Promises pure functions from events to text, the same for a terminal, a pipe and a log. Columns are
-two spaces apart and carry no time of day, so that the lines of two runs can be compared.
-It draws nothing (console) and knows no host.
+Pure functions; the text is the same for a terminal, a pipe and a log. Columns are two spaces apart
+and carry no time of day, so that the lines of two runs can be compared.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 KIB = 1024
 MINUTE = 60
-EVIDENCE_LINES = 40  # of a failed unit's log; the end of it tells most
+EVIDENCE_LINES = 40  # of a failed unit's log; its end is the most useful part
 NAMES_SHOWN = 8
 
 OUTCOMES: Mapping[int, str] = {
@@ -46,17 +45,17 @@ OUTCOMES: Mapping[int, str] = {
     4: "returned",
     5: "needs-a-person",
     130: "interrupted",
-}  # the exit statuses of docs/cli.md in one word, for machines
+}  # the exit statuses of docs/cli.md, each as one word
 
-_NOTHING_BEFORE = "it was switched, and is as before: no release had run there"
-_DONE_ABOUT: Mapping[Outcome, str] = {
+_NOTHING_BEFORE = "rolled back; no release had run there"
+_HOST_SUMMARIES: Mapping[Outcome, str] = {
     Outcome.DEPLOYED: "it runs the wanted release",
     Outcome.UNCHANGED: "it ran the wanted release already",
-    Outcome.UNTOUCHED: "nothing was switched; what ran there before still does",
-    Outcome.RETURNED: "it was switched, and is back on its old release",
-    Outcome.UNREACHABLE: "it could not be reached; nothing was switched",
-    Outcome.UNKNOWN: "lost after the switch; unless committed, it goes back when its lease ends",
-    Outcome.STUCK: "it could not be brought back by itself; a person is needed",
+    Outcome.UNTOUCHED: "not switched; the previous release keeps running",
+    Outcome.RETURNED: "rolled back to its previous release",
+    Outcome.UNREACHABLE: "could not be reached; not switched",
+    Outcome.UNKNOWN: "lost after the switch; it rolls back when its lease ends, unless committed",
+    Outcome.STUCK: "its rollback failed; an operator is needed",
 }
 
 
@@ -66,7 +65,7 @@ def outcome(exit_status: int) -> str:
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as a person reads it: `512 B`, `1.4 MiB`."""
+    """Return a readable number of bytes: `512 B`, `1.4 MiB`."""
     amount, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if amount < KIB:
@@ -76,7 +75,7 @@ def size(count: int) -> str:
 
 
 def seconds(duration: float) -> str:
-    """Return a duration in seconds as a person reads it: `0.4s`, `2m05s`."""
+    """Return a readable duration, given in seconds: `0.4s`, `2m05s`."""
     if duration < MINUTE:
         return f"{duration:.1f}s"
     whole = round(duration)
@@ -89,14 +88,14 @@ def count(number: int, thing: str) -> str:
 
 
 def names(hosts: Iterable[str], limit: int = NAMES_SHOWN) -> str:
-    """Return names with commas; of many, the first ones and how many more there are."""
+    """Return names separated by commas; of many, the first ones and the number of the others."""
     every = list(hosts)
     more = [f"and {len(every) - limit} more"] if len(every) > limit else []
     return ", ".join(every[:limit] + more)
 
 
 def line(event: Event, width: int = 0) -> str:
-    """Return an event as one line; host names are padded to `width`. Empty if there is none."""
+    """Return an event as one line, with host names padded to `width`; "" for other events."""
     match event:
         case RunBegan(what, app, hosts):
             return f"{what} {app} on {count(len(hosts), 'host')}: {names(hosts)}"
@@ -104,7 +103,7 @@ def line(event: Event, width: int = 0) -> str:
             return f"batch {number}/{of}: {names(hosts)}"
         case Noted(text, host) if host:
             return f"{host:{width}}  {one_line(text)}"
-        case Noted(text, _):  # a report has its own form
+        case Noted(text, _):  # a report of several lines has its own form
             return text.rstrip("\n") if "\n" in text else f"note: {text}"
         case HostEnded(host, ended, release, duration):
             runs = f"{one_line(release) or '-'}  {seconds(duration)}"
@@ -132,9 +131,9 @@ def _step_line(event: Event, width: int) -> str:
 
 
 def problem(failed: Problem, *, whole: bool = False) -> list[str]:
-    """Return why a host failed, over several lines: what, the evidence, and what to do next.
+    """Return why a host failed, as several lines: what, the evidence, and what to do next.
 
-    Only the end of long evidence is shown unless the whole is asked for.
+    Only the end of long evidence is included, unless `whole`.
     """
     step = f"  {one_line(failed.step)}" if failed.step else ""
     head = f"{failed.host}{step}  failed: {failed.what} [{failed.code}]"
@@ -147,16 +146,16 @@ def problem(failed: Problem, *, whole: bool = False) -> list[str]:
     return [first, *(f"  | {text}" for text in rest), *above, *shown, *hint]
 
 
-def done_about(host: str, result: HostResult) -> str:
-    """Return what was done about a host that did not end as wanted."""
-    told = result.problem.what.splitlines() if result.problem else []
-    why = f"{one_line(told[0])}; " if told else ""
+def host_summary(host: str, result: HostResult) -> str:
+    """Return one line on how a host ended, and why."""
+    what = result.problem.what.splitlines() if result.problem else []
+    why = f"{one_line(what[0])}; " if what else ""
     is_first = result.outcome is Outcome.RETURNED and not result.release
-    return f"{host}: {why}{_NOTHING_BEFORE if is_first else _DONE_ABOUT[result.outcome]}"
+    return f"{host}: {why}{_NOTHING_BEFORE if is_first else _HOST_SUMMARIES[result.outcome]}"
 
 
-def held(by: Holder) -> str:
-    """Return whose a live lock is: what, who, from where, since when, why."""
+def lock_owner(by: Holder) -> str:
+    """Return who holds a lock: what for, from where, since when, and why."""
     attempt = by.attempt
     who, _, machine = attempt.who.partition("@")
     why = f": {attempt.reason}" if attempt.reason else ""
@@ -165,19 +164,19 @@ def held(by: Holder) -> str:
 
 
 def verdict(ended: RunEnded) -> str:
-    """Return one sentence on the whole run."""
+    """Return a one-sentence summary of a run."""
     sentence = _SENTENCES.get(ended.exit_status)
     return sentence(ended) if sentence else f"ended with exit status {ended.exit_status}"
 
 
 def playbook_verdict(ended: PlaybookEnded) -> str:
-    """Return one sentence on all deployments of a playbook."""
+    """Return a one-sentence summary of all deployments of a playbook."""
     each = ended.deployments
     if ended.exit_status == 0:
         return f"all {len(each)} deployments are done: {names(end.app for end in each)}"
     done = sum(end.exit_status == 0 for end in each)
-    told = "; ".join(f"{end.app}: {_end_of(end)}" for end in each)
-    return f"{done} of {len(each)} deployments are done: {told}"
+    ends = "; ".join(f"{end.app}: {_end_of(end)}" for end in each)
+    return f"{done} of {len(each)} deployments are done: {ends}"
 
 
 def _end_of(end: DeploymentEnd) -> str:
@@ -185,14 +184,14 @@ def _end_of(end: DeploymentEnd) -> str:
 
 
 def interrupted(*, is_run: bool) -> str:
-    """Return what to say of a Ctrl-C that the rollout did not treat."""
+    """Return the message for a Ctrl-C that the rollout has not handled."""
     if not is_run:
         return "interrupted; nothing was changed"
-    return "interrupted; a host that was switched goes back by itself when its lease ends"
+    return "interrupted; a switched host rolls back when its lease ends"
 
 
 def tally(ended: RunEnded) -> str:
-    """Return how many hosts ended how: `2 deployed, 1 returned`."""
+    """Return the number of hosts per outcome: `2 deployed, 1 returned`."""
     numbers = dict.fromkeys(Outcome, 0)
     for result in ended.hosts.values():
         numbers[result.outcome] += 1
@@ -208,21 +207,21 @@ def _success(ended: RunEnded) -> str:
     return f"nothing to do: {whole} already" if already else whole
 
 
-def _undisturbed(ended: RunEnded) -> str:
+def _nothing_changed(ended: RunEnded) -> str:
     away = [name for name, it in ended.hosts.items() if it.outcome is Outcome.UNREACHABLE]
-    old = "every host still runs what it ran before"
+    old = "no host was changed; the previous release keeps running"
     return f"{old}; could not be reached: {names(away)}" if away else old
 
 
-def _back(ended: RunEnded) -> str:
+def _rolled_back(ended: RunEnded) -> str:
     switched = [it for it in ended.hosts.values() if it.outcome is Outcome.RETURNED]
     if switched and not any(it.release for it in switched):
-        return "nothing of it is left where it was the first release"
-    return "every host is back on its old release"
+        return "the first release is removed again"
+    return "every host is rolled back to its previous release"
 
 
-def _lost(ended: RunEnded) -> str:
-    lost = [name for name, it in ended.hosts.items() if it.outcome.needs_a_person]
+def _hosts_to_check(ended: RunEnded) -> str:
+    lost = [name for name, it in ended.hosts.items() if it.outcome.needs_operator]
     return names(lost or [name for name, it in ended.hosts.items() if not it.outcome.is_wanted])
 
 
@@ -231,15 +230,15 @@ def _interruption(ended: RunEnded) -> str:
     if not kinds - {Outcome.UNTOUCHED, Outcome.UNREACHABLE, Outcome.UNCHANGED}:
         return "nothing was switched"
     if not kinds - {Outcome.RETURNED, Outcome.UNTOUCHED, Outcome.UNREACHABLE, Outcome.UNCHANGED}:
-        return "every host is back on its old release"
+        return "every host is rolled back to its previous release"
     return tally(ended)
 
 
 _SENTENCES: Mapping[int, Callable[[RunEnded], str]] = {
     0: _success,
-    2: lambda _: "the input is wrong; nothing was touched",
-    3: lambda ended: f"failed before any switch; {_undisturbed(ended)}",
-    4: lambda ended: f"failed after the switch; {_back(ended)}",
-    5: lambda ended: f"mixed: {tally(ended)}; look after {_lost(ended)}",
+    2: lambda _: "the input is wrong; no host was changed",
+    3: lambda ended: f"failed before any switch; {_nothing_changed(ended)}",
+    4: lambda ended: f"failed after the switch; {_rolled_back(ended)}",
+    5: lambda ended: f"mixed: {tally(ended)}; check {_hosts_to_check(ended)}",
     130: lambda ended: f"interrupted; {_interruption(ended)}",
 }

@@ -1,7 +1,7 @@
-r"""Make text safe to show: whatever would steer a terminal is shown instead as what it is.
+r"""Make text safe to show by escaping the characters that control a terminal.
 
-Promises that no text, whoever wrote it, moves a cursor, clears a screen, sets a clipboard, turns
-the direction of reading or hides a character: such characters become `\x1b`, `\u202e` and the like.
+No text, from any source, can move the cursor, clear the screen, set the clipboard, change the
+reading direction or hide a character: such characters become `\x1b`, `\u202e` and the like.
 Letters of every script stay as they are.
 """
 
@@ -15,12 +15,12 @@ _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    """Return text of several lines with every other control character shown."""
+    """Escape all control characters of a text except newlines and tabs."""
     return _shown(text.replace("\r\n", "\n"), _LAYOUT)
 
 
 def one_line(text: str) -> str:
-    """Return a text as one line: its own ends of lines and tabs are shown, too."""
+    """Escape all control characters of a text, newlines and tabs included."""
     return _shown(text, frozenset())
 
 

@@ -1,8 +1,7 @@
-"""Keep what is known of each host while a run goes on, and choose what of it to show.
+"""Track the state of each host during a run, and choose which hosts to show.
 
-Promises a picture that stays readable with hundreds of hosts: the failed first, then the active
-ones, the others as a count. It has no clock and no lock: times are given, and whoever feeds it from
-several threads takes care of that. It draws nothing.
+The view stays readable with hundreds of hosts: failed hosts first, then active ones, the others as
+a count. It has no clock and no lock: callers pass times and synchronize threads. It prints nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from shipit.events import (
 
 @dataclass(frozen=True)
 class Row:
-    """A host, as far as the run has come with it. Times are in seconds of the caller's clock."""
+    """The current state of a host in the run. Times are in seconds of the caller's clock."""
 
     host: str
     step: str = ""
@@ -50,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True)
 class View:
-    """What fits on the screen: some rows, and the rest as counts."""
+    """The rows that fit on the screen, and the other hosts as counts."""
 
     title: str
     rows: tuple[Row, ...]
@@ -66,7 +65,7 @@ class Progress:
         self.rows: dict[str, Row] = {}
 
     def take(self, event: Event, now: float) -> None:
-        """Bring the picture up to date with one event."""
+        """Apply one event."""
         match event:
             case RunBegan(what, app, hosts):
                 self.what, self.app, self.batch, self.began = what, app, "", now
@@ -79,13 +78,13 @@ class Progress:
                 self._take_of_host(event, now)
 
     def view(self, height: int) -> View:
-        """Return what to show on so many lines, the failed and the active hosts first."""
+        """Return what to show on `height` lines, failed and active hosts first."""
         rows = self.rows.values()
         failed = [row for row in rows if row.is_failed]
         active = [row for row in rows if row.is_active and not row.is_failed]
         ended = [row for row in rows if row.outcome and not row.is_failed]
         waiting = [row for row in rows if not row.outcome and not row.step and not row.is_failed]
-        # Where everything fits, hosts keep their places: rows that jump cannot be read.
+        # Where all rows fit, hosts keep their order: rows that jump cannot be read.
         shown = tuple(rows) if len(rows) <= height else tuple([*failed, *active][:height])
         seen = {row.host for row in shown}
         hidden = [row for row in (*failed, *active, *ended, *waiting) if row.host not in seen]

@@ -1,16 +1,16 @@
-"""Decide how much of a line that a person wrote may be quoted.
+"""Decide how much of a line of an input file may be quoted in an error.
 
-A mistake is found before the secrets of a run are known, so that nothing can be masked by value.
-Therefore what may be shown is listed, and the rest is withheld:
+A mistake is found before the secrets of a run are known, so values cannot be masked. Instead, an
+allow list says what may be shown; everything else is withheld:
 
-- nothing of a file of environment variables, or of one that ansible-vault has encrypted;
-- nothing of a line that sounds of secrets (`password`, `token`, ...), or has credentials in a URL;
-  nor of what stands below such a line, as all of `secrets:`;
+- nothing of an env file, or of a file encrypted with ansible-vault;
+- nothing of a line that mentions secrets (`password`, `token`, ...) or has credentials in a URL,
+  nor of the lines nested below it, such as all of `secrets:`;
 - of a lock, any other line;
-- elsewhere the names, and the values of those names alone that are listed here: a playbook's own
-  keys, and variables that say how to reach a host. Below `env:`, `vars:` and keys that no playbook
-  has, all names are a person's own. `{{ name }}` is no value;
-- nothing below a value that goes on over several lines, or where its end is in doubt.
+- elsewhere the names, and the values of the names listed here: a playbook's own keys, and the
+  variables for reaching a host. Below `env:`, `vars:` and unknown keys, the names are the user's
+  own. `{{ name }}` is not a value;
+- nothing below a value that spans several lines, or whose end is in doubt.
 
 Pure: takes the file's text.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shipit.errors import Place
 
 # Keys of a playbook whose values hold no secret. A command is public: every user of the host sees
-# it in the list of processes.
+# it in the process list.
 PLAYBOOK = frozenset(
     {
         *("app", "name", "hosts", "wheel", "lock", "wheelhouse", "python", "installer", "root"),
@@ -42,7 +42,7 @@ PLAYBOOK = frozenset(
         *("max_fail_percentage", "confirm", "confirm_timeout"),
     }
 )
-# Keys of a playbook below which a person gives the names, and whose values may be secret.
+# Keys of a playbook below which the user chooses the names, and whose values may be secret.
 OPEN = frozenset({"env", "vars", "secrets", "headers", "json", "body", "hardening"})
 INVENTORY = frozenset(
     {
@@ -59,7 +59,7 @@ _LOCKS = frozenset(
         *("missing-wheel", "wrong-python", "not-in-lock"),
     }
 )
-_NEVER = ("env-", "secret-", "vault-", "extra-vars", "ssh-config")  # beginnings of codes
+_NEVER = ("env-", "secret-", "vault-", "extra-vars", "ssh-config")  # prefixes of codes
 _VARIABLES = {"group_vars", "host_vars"}  # folders
 
 _SOUNDS_SECRET = re.compile(
@@ -81,16 +81,16 @@ _HOST = re.compile(r"[\w.:\[\]-]+\s+")
 _SECTION = re.compile(r"\[[\w.:-]+\]\s*")
 _COMMENT = re.compile(r"\s#")
 _INDENT = " \t-"
-_STRANGE = ("?", "|", ">", "&", "!", "*", ":")  # what begins a line whose meaning is hard to tell
+_STRANGE = ("?", "|", ">", "&", "!", "*", ":")  # begin a line whose meaning is hard to determine
 
 
 def quotable(text: str, place: Place, code: str) -> str:
-    r"""Return the beginning of a line as far as it may be shown; "" is nothing of it.
+    r"""Return the beginning of a line, up to what must not be shown; "" for none of it.
 
     Args:
-        text: the file, its lines ended by \n.
-        place: with the line.
-        code: of the mistake; it tells what kind of file this is.
+        text: the file, with \n line ends.
+        place: the place of the mistake, with its line.
+        code: of the mistake; it identifies the kind of file.
     """
     file, lines = PurePath(place.file), text.split("\n")[: place.line]
     is_env = file.suffix == ".env" or file.name.startswith(".env")
@@ -107,17 +107,17 @@ def quotable(text: str, place: Place, code: str) -> str:
 
 @dataclass(frozen=True)
 class _Setting:
-    """A line of YAML or INI, as far as it matters for the lines below it."""
+    """What a line of YAML or INI means for the lines below it."""
 
     indent: int
-    name: str  # the last one in it, to which belongs what stands below; "" without any
-    is_open: bool  # a person gives the names below it
-    is_text: bool  # what is indented deeper goes on with its value
+    name: str  # the last one in it, which owns the lines nested below; "" without any
+    is_open: bool  # the user chooses the names below it
+    is_text: bool  # deeper lines continue its value
     is_secret: bool
 
 
 def _of_settings(lines: Sequence[str], *, is_playbook: bool) -> str:
-    """Return what may be shown of the last line."""
+    """Return the part of the last line that may be shown."""
     above: list[_Setting] = []
     shown = ""
     for line in lines:
@@ -156,7 +156,7 @@ def _setting(line: str, parent: str | None) -> _Setting:
 
 
 def _is_open(name: str, parent: str | None) -> bool:
-    """Tell whether names below this one mean what a person wants; those of services are free."""
+    """Whether the user chooses the names below this one; the names of services are free."""
     return name in OPEN or (name not in PLAYBOOK and parent != "services")
 
 
@@ -164,8 +164,8 @@ def _quoted(line: str, parent: str | None, known: frozenset[str]) -> str:
     """Return a line up to the first value that is not known to be public.
 
     Args:
-        line: one that does not sound of secrets.
-        parent: the name that it stands below; None at the top.
+        line: one that does not mention secrets.
+        parent: the name that it is nested below; None at the top.
         known: the names whose values are public.
     """
     bare = _EXPRESSION.sub(lambda found: " " * len(found[0]), line[: _end(line)])
@@ -185,7 +185,7 @@ def _quoted(line: str, parent: str | None, known: frozenset[str]) -> str:
 def _is_public_lead(
     lead: str, names: Sequence[re.Match[str]], parent: str | None, known: frozenset[str]
 ) -> bool:
-    """Tell whether what stands before the first name of a line may be shown."""
+    """Whether the text before the first name of a line may be shown."""
     if (_BRACKETS if names else _EMPTY).fullmatch(lead):
         return True
     if parent is None:  # of an inventory in INI: the host of these variables, or a group
@@ -195,12 +195,12 @@ def _is_public_lead(
 
 
 def _end(line: str) -> int:
-    """Return where the comment of a line begins, or the line's end."""
+    """Return the index at which the comment of a line begins, or the line's end."""
     found = _COMMENT.search(line)
     return found.start() if found else len(line)
 
 
 def _is_closed(line: str) -> bool:
-    """Tell whether no bracket and no quote of a line is closed further below."""
+    """Whether all brackets and quotes of a line are closed on it."""
     opened, closed = (sum(map(line.count, kind)) for kind in ("[{", "]}"))
     return opened == closed and not any(line.count(quote) % 2 for quote in "\"'")

@@ -1,8 +1,8 @@
-"""Hide secrets in whatever is about to be shown.
+"""Hide secrets in everything that is about to be shown.
 
-Promises that every text in an event, a plan or a document goes through one function, however deep
-it lies. What a secret looks like is for that function to know (secret.Mask); this module only makes
-sure that nothing goes round it. Enums and numbers are left as they are.
+Every text in an event, a plan or a document passes through one function, at any depth of nesting.
+That function (secrets.Mask) knows the secrets; this module makes sure that no text bypasses it.
+Enums and numbers stay as they are.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Hide = Callable[[str], str]
 
 
 class Redactor:
-    """Hides what it has learnt so far: secrets are found while a command runs."""
+    """Hides the secrets learnt so far: more are found while a command runs."""
 
     def __init__(self) -> None:
         self._hides: tuple[Hide, ...] = ()
 
     def learn(self, hide: Hide) -> None:
-        """Hide this as well, from now on."""
+        """Apply `hide` as well, from now on."""
         self._hides = (*self._hides, hide)
 
     def __call__(self, text: str) -> str:
@@ -40,7 +40,7 @@ def redacted(value: T, hide: Hide) -> T:
 
 
 def redacting(emit: Emit, hide: Hide) -> Emit:
-    """Return an emit that masks each event before it passes it on."""
+    """Return an emit that redacts each event before it passes it on."""
 
     def emit_masked(event: Event) -> None:
         emit(redacted(event, hide))

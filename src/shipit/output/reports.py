@@ -1,7 +1,7 @@
-"""Lay out what a person asked for: plans, status, releases, findings, and the end of a run.
+"""Lay out the answers of queries (plans, status, releases, findings) and the end of a run.
 
-Promises pure functions from results to lines and grids (layout), and the same results as plain
-data for machines. Values of the environment are never among them: plans hold only their keys.
+Pure functions from results to lines and grids (layout), and to plain data for JSON. They never show
+values of the environment: plans hold only the keys.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from shipit.output.progress import Row
     from shipit.release.plan import HostPlan
 
-FULL_TABLE = 40  # hosts; of more, the end of a run lists only those that did not end as wanted
+FULL_TABLE = 40  # hosts; of a larger fleet, the end of a run lists only the unwanted outcomes
 _MARKS = {"added": "+", "changed": "~", "removed": "-"}
 _DIFF_STYLES = {"+": "good", "-": "bad", "@": "quiet"}
 
 
 def plain_data(value: object) -> object:
-    """Return dataclasses, enums and tuples as what JSON knows."""
+    """Convert dataclasses, enums and tuples to JSON types."""
     if is_dataclass(value) and not isinstance(value, type):
         return {part.name: plain_data(getattr(value, part.name)) for part in fields(value)}
     if isinstance(value, Enum):
@@ -52,7 +52,7 @@ def plans_data(found: Sequence[tuple[str, Sequence[HostPlan]]]) -> object:
 
 
 def answers_data(found: Sequence[tuple[str, Mapping[str, object]]]) -> object:
-    """Return what hosts answered as plain data; one that could not be asked has a `problem`."""
+    """Return the hosts' answers as plain data; one that could not be queried has a `problem`."""
     return [
         {"app": app, "hosts": {host: _answer_data(answer) for host, answer in hosts.items()}}
         for app, hosts in found
@@ -67,7 +67,7 @@ def _answer_data(answer: object) -> object:
 
 
 def _drift_data(answer: Status) -> dict[str, object]:
-    """Return drift as sentences, and as what a program can tell apart."""
+    """Return drift as sentences, and with codes for programs."""
     each = [
         {"code": it.code, "path": it.path, "what": it.what, "hint": repairs.way_out(it)}
         for it in answer.drift
@@ -79,7 +79,7 @@ def _drift_data(answer: Status) -> dict[str, object]:
 
 
 def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
-    """Return the table of hosts, what was done about each failure, and one sentence on it all."""
+    """Return the table of hosts, one line on each failure, and a one-sentence summary."""
     wanted = {host for host, result in ended.hosts.items() if result.outcome.is_wanted}
     shown = [
         (host, result)
@@ -99,16 +99,16 @@ def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
     grid = [Grid(("host", "outcome", "release", "time"), cells, styles)] if cells else []
     left_out = len(ended.hosts) - len(shown)
     more = [Line(f"and {messages.count(left_out, 'host')} as wanted", "quiet")] if left_out else []
-    lost = [
-        Line(messages.done_about(host, result), _outcome_style(result.outcome))
+    unwanted = [
+        Line(messages.host_summary(host, result), _outcome_style(result.outcome))
         for host, result in ended.hosts.items()
-        if result.outcome.needs_a_person or (host not in wanted and result.problem)
+        if result.outcome.needs_operator or (host not in wanted and result.problem)
     ]
-    return [Line(""), *grid, *more, *lost, *_sentence(ended)]
+    return [Line(""), *grid, *more, *unwanted, *_sentence(ended)]
 
 
 def playbook_ending(ended: PlaybookEnded) -> list[Part]:
-    """Return the last line of a playbook with several deployments."""
+    """Return the last line of a run of several deployments."""
     style = "good" if ended.exit_status == 0 else "bad"
     return [Line(messages.playbook_verdict(ended), style)]
 
@@ -123,14 +123,14 @@ def _sentence(ended: RunEnded) -> list[Line]:
 def _outcome_style(outcome: Outcome) -> str:
     if outcome.is_wanted:
         return "good"
-    return "bad" if outcome.needs_a_person else "warn"
+    return "bad" if outcome.needs_operator else "warn"
 
 
 # --- plan --------------------------------------------------------------------------------------
 
 
 def plans(found: Sequence[tuple[str, Sequence[HostPlan]]], *, diff: bool) -> list[Part]:
-    """Return what would change where; hosts with the same plan are told together."""
+    """Return what would change on each host; hosts with the same plan are listed together."""
     parts: list[Part] = []
     for app, hosts in found:
         alike: dict[object, list[str]] = {}
@@ -143,7 +143,7 @@ def plans(found: Sequence[tuple[str, Sequence[HostPlan]]], *, diff: bool) -> lis
 
 
 def _anonymous(plan: HostPlan) -> HostPlan:
-    """Return the plan without the host's name, so that equal ones can be found."""
+    """Return the plan without the host's name, so that equal plans compare equal."""
     unnamed = tuple(replace(problem, host="") for problem in plan.problems)
     return replace(plan, host="", problems=unnamed)
 
@@ -170,9 +170,9 @@ def _headline(plan: HostPlan) -> str:
     if plan.action.name == "NOTHING":
         return f"nothing to do, it runs {plan.release} already"
     if plan.repairs and plan.release == plan.current:
-        return f"put {plan.release} right, which runs and has drifted"
+        return f"repair {plan.release}, which runs and has drifted"
     if plan.repairs:
-        return f"build {plan.release} anew ({runs}, which has drifted)"
+        return f"rebuild {plan.release} ({runs}, which has drifted)"
     if plan.action.name == "SWITCH":
         return f"switch to {plan.release}, which is on the host already ({runs})"
     return f"deploy {plan.release} ({runs})"
@@ -205,7 +205,7 @@ def _diff(text: str) -> Iterator[Line]:
 
 
 def status(found: Sequence[tuple[str, Mapping[str, Status | Problem]]]) -> list[Part]:
-    """Return what runs where and since when; drift, locks and problems below the table."""
+    """Return what runs on each host and since when; drift, locks and problems below the table."""
     parts: list[Part] = []
     for app, hosts in found:
         answers = {host: it for host, it in hosts.items() if isinstance(it, Status)}
@@ -215,7 +215,7 @@ def status(found: Sequence[tuple[str, Mapping[str, Status | Problem]]]) -> list[
         if rows:
             parts.append(Grid(("host", "release", "since", "by", "units"), rows, styles))
         for host, answer in answers.items():
-            parts += _remarks(host, answer)
+            parts += _details(host, answer)
         parts += _problems(hosts.values())
     return parts
 
@@ -232,7 +232,7 @@ def _is_worrying(answer: Status) -> bool:
     return bool(answer.stuck or answer.drift)
 
 
-def _remarks(host: str, answer: Status) -> Iterator[Line]:
+def _details(host: str, answer: Status) -> Iterator[Line]:
     if answer.stuck:
         yield Line(f"{host}: stuck: {answer.stuck}", "bad")
     for drift in answer.drift:
@@ -244,11 +244,11 @@ def _remarks(host: str, answer: Status) -> Iterator[Line]:
             again = f", {messages.count(unit.restarts, 'restart')}" if unit.restarts else ""
             yield Line(f"{host}: {unit.name} is {unit.active} since {unit.since}{again}", "warn")
     if answer.holder:
-        yield Line(f"{host}: {messages.held(answer.holder)}")
+        yield Line(f"{host}: {messages.lock_owner(answer.holder)}")
 
 
 def releases(found: Sequence[tuple[str, Mapping[str, History | Problem]]]) -> list[Part]:
-    """Return every attempt on each host, the newest last, with why it was made and failed."""
+    """Return every attempt on each host, the newest last, with its reason and failure."""
     parts: list[Part] = []
     for app, hosts in found:
         past = [
@@ -287,7 +287,7 @@ def _problems(answers: Iterable[object]) -> Iterator[Line]:
 
 
 def query_status(found: Sequence[tuple[str, Mapping[str, object]]]) -> int:
-    """Return the exit status of a question: 5 if a host needs a person, 3 if one can't be asked."""
+    """Return the exit status of a query: 5 if a host needs an operator, 3 if one can't be asked."""
     answers = [answer for _, hosts in found for answer in hosts.values()]
     if any(isinstance(answer, Status) and _is_worrying(answer) for answer in answers):
         return 5
@@ -298,15 +298,15 @@ def query_status(found: Sequence[tuple[str, Mapping[str, object]]]) -> int:
 
 
 def findings(found: Sequence[Finding]) -> list[Part]:
-    """Return what was looked at, and the command that mends each thing that is not well."""
+    """Return all checks, and how to fix each failed one."""
     rows = tuple(("ok" if it.ok else "BAD", it.host or "-", it.title, it.detail) for it in found)
     styles = tuple("" if it.ok else "bad" for it in found)
     bad = [it for it in found if not it.ok]
-    mends = [
+    fixes = [
         Line(f"{it.host + ': ' if it.host else ''}{it.title}: {it.mend}", "strong")
         for it in bad
         if it.mend
     ]
     last = f"{messages.count(len(bad), 'finding')} to fix" if bad else "everything is ready"
     grid = [Grid(("", "host", "what", "detail"), rows, styles)] if rows else []
-    return [*grid, *mends, Line(last, "bad" if bad else "good")]
+    return [*grid, *fixes, Line(last, "bad" if bad else "good")]

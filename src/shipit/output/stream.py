@@ -1,9 +1,8 @@
 """Write to a stream whose reader may go away.
 
-Promises that a closed pipe (`shipit deploy ... | head`) never breaks a run: what can no longer be
-shown is dropped, the run goes on, and its exit status stays the truth. Whole texts are written
-under a lock, flushed at once, and go through the mask as a last line of defence.
-It does not lay anything out.
+A closed pipe (`shipit deploy ... | head`) never breaks a run: further output is dropped, the run
+continues, and its exit status stays correct. Each text is written whole under a lock, flushed at
+once, and redacted as a last line of defence.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class OutputStream(io.TextIOBase):
         return text.encode(self.encoding, "replace").decode(self.encoding)
 
     def _leave(self) -> None:
-        """Point the descriptor elsewhere, or Python complains when it flushes at its exit."""
+        """Redirect the descriptor to /dev/null: else Python's flush at exit fails."""
         self.is_open = False
         try:
             number = self._stream.fileno()

@@ -171,7 +171,7 @@ class Assignment:
     def commit(self) -> Transition:
         return self._settle("commit")
 
-    def go_back(self) -> Transition:
+    def roll_back(self) -> Transition:
         if not self._switched:
             ask = messages.Unstage(self._job.attempt.txn)
             settled = self._session.ask(ask, messages.Settled, ANSWER, "the release to be given up")

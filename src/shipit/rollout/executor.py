@@ -244,7 +244,7 @@ def _act(step: Step, host: HostControl) -> Callable[[], Transition]:
         case CommitHosts():
             return host.commit
         case RollBack():
-            return host.go_back
+            return host.roll_back
         case Finish():
             raise AssertionError("nothing is left to do")
         case _:
@@ -296,6 +296,6 @@ def exit_status(results: Mapping[str, HostResult], *, interrupted: bool = False)
         return 130
     if all(outcome.is_wanted for outcome in outcomes):
         return 0
-    if any(outcome.needs_a_person for outcome in outcomes) or Outcome.DEPLOYED in outcomes:
+    if any(outcome.needs_operator for outcome in outcomes) or Outcome.DEPLOYED in outcomes:
         return 5
     return 4 if Outcome.RETURNED in outcomes else 3

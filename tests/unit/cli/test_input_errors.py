@@ -203,7 +203,7 @@ def test_several_mistakes_are_told_at_once_and_to_people_as_well(desk: Desk) -> 
     assert codes == ["playbook-key", "playbook-unknown-key", "playbook-value"], done.said
     human = desk.deploy_now()
     assert human.status == 2
-    for line in ("sevices", "keep_releases", "bad-name", "3 mistakes; nothing was touched"):
+    for line in ("sevices", "keep_releases", "bad-name", "3 mistakes; nothing was changed"):
         assert line in human.said
 
 
@@ -215,6 +215,6 @@ def test_mistakes_of_wheels_templates_and_secrets_are_told_at_once(desk: Desk) -
         secrets={"PASSWORD": "env:NOT_SET_ANYWHERE"},
     )
     desk.lock(missing)
-    told = problems(desk.deploy_now("--json"))
+    reported = problems(desk.deploy_now("--json"))
     codes = {"missing-wheel", "template-undefined", "secret-missing"}
-    assert {each["code"] for each in told} == codes, told
+    assert {each["code"] for each in reported} == codes, reported

@@ -231,10 +231,10 @@ def test_a_bug_is_told_with_its_traceback_and_where_to_report_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main.main(["deploy", "prod.yaml"], Answers(fault=ZeroDivisionError("oops"))) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("Traceback (most recent call last):\n")
-    assert "this is a bug in shipit" in told
-    assert "report it" in told
+    reported = capsys.readouterr().err
+    assert reported.startswith("Traceback (most recent call last):\n")
+    assert "this is a bug in shipit" in reported
+    assert "report it" in reported
 
 
 def test_a_traceback_of_a_persons_mistake_is_shown_only_at_the_second_v(
@@ -328,9 +328,9 @@ def test_every_command_has_help_with_an_example(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main.main([name, "--help"]) == 0
-    told = capsys.readouterr().out
-    assert "Examples:\n" in told
-    assert f"shipit {name}" in told.partition("Examples:")[2]
+    reported = capsys.readouterr().out
+    assert "Examples:\n" in reported
+    assert f"shipit {name}" in reported.partition("Examples:")[2]
 
 
 def test_every_option_says_what_it_does() -> None:

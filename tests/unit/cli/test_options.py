@@ -85,7 +85,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_what_is_nearby
 
 
 def test_a_missing_inventory_is_told_with_what_to_do(project: Path) -> None:
-    with pytest.raises(InputError, match="say -i FILE, or set SHIPIT_INVENTORY"):
+    with pytest.raises(InputError, match="pass -i FILE, or set SHIPIT_INVENTORY"):
         options.inventory(PLAYBOOK, (), {})
     with pytest.raises(InputError, match="nowhere: the inventory does not exist"):
         options.inventory(PLAYBOOK, (Path("nowhere"),), {})

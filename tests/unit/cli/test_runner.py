@@ -17,47 +17,50 @@ PASSWORD = "open sesame"
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> CliOptions:
+def options(tmp_path: Path) -> CliOptions:
     for name in ("inventory.yaml", "prod.yaml"):
         (tmp_path / name).touch()
     return CliOptions(playbook=tmp_path / "prod.yaml", ask_become_pass=True)
 
 
 def test_the_password_for_sudo_is_asked_for_and_never_shown(
-    asked: CliOptions, capsys: pytest.CaptureFixture[str]
+    options: CliOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: list[Secret | None] = []
 
-    def act(session: Invocation) -> int:
-        given.append(session.run().become_password)
-        session.face(Noted(f"sudo was told {PASSWORD}"))
+    def act(invocation: Invocation) -> int:
+        given.append(invocation.run_options().become_password)
+        invocation.output(Noted(f"sudo received {PASSWORD}"))
         raise RuntimeError(PASSWORD)
 
-    assert run_command(act, asked, UseCases(), lambda _: PASSWORD) == 1
+    assert run_command(act, options, UseCases(), lambda _: PASSWORD) == 1
     (secret,) = given
     assert secret is not None
     assert secret.reveal() == PASSWORD
-    told = capsys.readouterr()
-    assert PASSWORD not in told.out + told.err
-    assert "sudo was told ***" in told.out
+    reported = capsys.readouterr()
+    assert PASSWORD not in reported.out + reported.err
+    assert "sudo received ***" in reported.out
 
 
-def test_nobody_is_asked_for_a_password_that_is_not_wanted(asked: CliOptions) -> None:
-    def act(session: Invocation) -> int:
-        assert session.run().become_password is None
+def test_nobody_is_asked_for_a_password_that_is_not_wanted(options: CliOptions) -> None:
+    def act(invocation: Invocation) -> int:
+        assert invocation.run_options().become_password is None
         return 0
 
     def ask(_prompt: str) -> str:
         raise AssertionError
 
-    assert run_command(act, CliOptions(playbook=asked.playbook), UseCases(), ask) == 0
+    assert run_command(act, CliOptions(playbook=options.playbook), UseCases(), ask) == 0
 
 
 def test_an_interrupted_question_for_the_password_is_an_interruption(
-    asked: CliOptions, capsys: pytest.CaptureFixture[str]
+    options: CliOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def ask(_prompt: str) -> str:
         raise KeyboardInterrupt
 
-    assert run_command(lambda session: session.run().forks, asked, UseCases(), ask) == 130
+    assert (
+        run_command(lambda invocation: invocation.run_options().forks, options, UseCases(), ask)
+        == 130
+    )
     assert capsys.readouterr().err == "interrupted; nothing was changed\n"

@@ -120,7 +120,7 @@ def test_who_only_follows_says_nothing_to_the_host(outcome: str, phase: Phase) -
     talk, wire = scripted(HEALTHY, settled(outcome))
     watcher = Watcher(talk, attached())
     assert watcher.switch().phase is phase
-    assert watcher.go_back().phase is Phase.UNKNOWN
+    assert watcher.roll_back().phase is Phase.UNKNOWN
     assert wire.sent == []
 
 
@@ -153,7 +153,7 @@ def test_who_leads_renews_the_lease_and_gives_the_verdict() -> None:
 def test_who_leads_brings_back_what_it_has_not_yet_heard_of() -> None:
     talk, wire = scripted(HEALTHY, settled("reverted"))
     leader = Leader(talk, Job(ATTEMPT, NEW, None, 3600.0))
-    assert leader.go_back().phase is Phase.RETURNED
+    assert leader.roll_back().phase is Phase.RETURNED
     assert wire.sent[-1] == messages.Settle("t1", "revert")
 
 

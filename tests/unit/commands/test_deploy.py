@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fake_fleet import Fleet, Liar
-from recorded_runs import ended, veil
+from recorded_runs import ended, redactor
 from shipit.agent.protocol import messages
 from shipit.commands import deploy
 from shipit.errors import InputError, Mistake
@@ -28,14 +28,14 @@ def of(*statuses: int | None) -> tuple[DeploymentEnd, ...]:
 
 
 def ends(*statuses: int) -> tuple[int, list[Event]]:
-    told: list[Event] = []
+    reported: list[Event] = []
     returning: list[Callable[[], int]] = [lambda it=it: it for it in statuses]  # type: ignore[misc]
     runs = [(app, act) for app, act in zip("abc", returning, strict=True)]
-    return deploy.until_one_fails("deploy", runs, told.append), told
+    return deploy.until_one_fails("deploy", runs, reported.append), reported
 
 
 @pytest.mark.parametrize(
-    ("statuses", "told"),
+    ("statuses", "reported"),
     [
         ((0, 0, 0), PlaybookEnded("deploy", 0, of(0, 0, 0))),
         ((0, 4, 0), PlaybookEnded("deploy", 4, of(0, 4, None))),
@@ -44,9 +44,9 @@ def ends(*statuses: int) -> tuple[int, list[Event]]:
     ],
 )
 def test_the_first_that_fails_is_the_last_that_is_begun(
-    statuses: tuple[int, ...], told: PlaybookEnded
+    statuses: tuple[int, ...], reported: PlaybookEnded
 ) -> None:
-    assert ends(*statuses) == (told.exit_status, [told])
+    assert ends(*statuses) == (reported.exit_status, [reported])
 
 
 @pytest.mark.parametrize(
@@ -56,27 +56,27 @@ def test_what_breaks_off_is_told_with_those_before_and_after(error: Exception, s
     def breaks() -> int:
         raise error
 
-    told: list[Event] = []
+    reported: list[Event] = []
     runs = [("a", lambda: 0), ("b", breaks), ("c", lambda: 0)]
     with pytest.raises(type(error)):
-        deploy.until_one_fails("deploy", runs, told.append)
-    assert told == [PlaybookEnded("deploy", status, of(0, status, None))]
+        deploy.until_one_fails("deploy", runs, reported.append)
+    assert reported == [PlaybookEnded("deploy", status, of(0, status, None))]
 
 
 def test_of_a_single_deployment_the_end_of_its_run_says_all() -> None:
-    told: list[Event] = []
-    assert deploy.until_one_fails("deploy", [("a", lambda: 3)], told.append) == 3
-    assert told == []
+    reported: list[Event] = []
+    assert deploy.until_one_fails("deploy", [("a", lambda: 3)], reported.append) == 3
+    assert reported == []
 
 
 def shown(*events: Event, error: InputError | None = None) -> list[str]:
     stream = io.StringIO()
-    people = ConsoleOutput(stream, stream, verbosity=0, veil=veil())
+    console = ConsoleOutput(stream, stream, verbosity=0, redactor=redactor())
     for event in events:
-        people(event)
+        console(event)
     if error:
-        people.refuse(error)
-    people.conclude(0)
+        console.error(error)
+    console.conclude(0)
     return stream.getvalue().splitlines()
 
 
@@ -88,14 +88,14 @@ def test_the_last_line_speaks_of_all_deployments() -> None:
     assert stopped[-1] == "1 of 3 deployments are done: a: ok; b: returned; c: not begun"
 
 
-def test_a_mistake_that_breaks_off_does_not_say_that_nothing_was_touched() -> None:
+def test_a_mistake_that_breaks_off_does_not_say_that_nothing_was_changed() -> None:
     error = InputError(Mistake("wheel-missing", "no wheel of click fits"))
-    told = shown(PlaybookEnded("deploy", 2, of(0, 2, None)), error=error)
-    assert told[-2:] == [
-        "1 mistake; nothing more was touched",
+    reported = shown(PlaybookEnded("deploy", 2, of(0, 2, None)), error=error)
+    assert reported[-2:] == [
+        "1 mistake; nothing more was changed",
         "1 of 3 deployments are done: a: ok; b: input-error; c: not begun",
     ]
-    assert shown(error=error)[-1] == "1 mistake; nothing was touched"
+    assert shown(error=error)[-1] == "1 mistake; nothing was changed"
 
 
 def test_a_rollback_of_a_playbook_tells_of_all_its_deployments(
@@ -109,8 +109,8 @@ def test_a_rollback_of_a_playbook_tells_of_all_its_deployments(
     )
     refuses = Liar(messages.Facts, lambda _: [messages.Failure("odd", "no", "hello")])
     monkeypatch.setattr(connect, "connect", Fleet({"web1": refuses}).connect)
-    told: list[Event] = []
-    status = deploy.rollback(run, told.append)
-    assert told[-1] == PlaybookEnded(
+    reported: list[Event] = []
+    status = deploy.rollback(run, reported.append)
+    assert reported[-1] == PlaybookEnded(
         "rollback", status, (DeploymentEnd("other", 3), DeploymentEnd("demo", None))
     )

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 from project import TOP
-from recorded_runs import NEW, OLD, SECRET, URL, Terminal, failed_run, good_run, hide, problem, veil
+from recorded_runs import (
+    NEW,
+    OLD,
+    SECRET,
+    URL,
+    Terminal,
+    failed_run,
+    good_run,
+    hide,
+    problem,
+    redactor,
+)
 from shipit.errors import HostError, InputError, Mistake, Place
 from shipit.events import Event, HostFailed, Noted, RunBegan, SecretsKnown, StepBegan
 from shipit.output.console import ConsoleOutput, LiveTable
@@ -21,11 +32,11 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def tell(events: list[Event], stream: io.StringIO, verbosity: int = 0) -> str:
-    people = ConsoleOutput(stream, stream, verbosity=verbosity, veil=veil())
-    with closing(people):
+def printed(events: list[Event], stream: io.StringIO, verbosity: int = 0) -> str:
+    output = ConsoleOutput(stream, stream, verbosity=verbosity, redactor=redactor())
+    with closing(output):
         for event in events:
-            people(event)
+            output(event)
     return stream.getvalue()
 
 
@@ -39,7 +50,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def test_a_failed_run_reads_the_same_each_time() -> None:
-    assert tell(failed_run(), io.StringIO()) == (
+    assert printed(failed_run(), io.StringIO()) == (
         "deploy demoapp on 2 hosts: web1, web2\n"
         "web1  send  1.2s\n"
         "web1  venv  0.4s\n"
@@ -58,44 +69,46 @@ def test_a_failed_run_reads_the_same_each_time() -> None:
         "host  outcome   release         time\n"
         f"web1  returned  {OLD}  9.2s\n"
         f"web2  returned  {OLD}  8.2s\n"
-        f"web2: {URL}: expected 200, got 500 after 5.0 s; it was switched, and is back on its old "
+        f"web2: {URL}: expected 200, got 500 after 5.0 s; rolled back to its previous "
         "release\n"
-        "failed after the switch; every host is back on its old release (9.6s)\n"
-        "next: mend it and run the same command again\n"
+        "failed after the switch; every host is rolled back to its previous release (9.6s)\n"
+        "next: fix it and run the command again\n"
     )
 
 
 def test_verbose_lines_show_probes_and_the_beginning_of_steps() -> None:
-    told = tell(failed_run(), io.StringIO(), verbosity=1)
-    assert f"web1  probe  {URL}  not yet  connection refused\n" in told
-    assert f"web1  probe  {URL}  ok  200\n" in told
-    assert "web1  venv  ...  uv\n" in told
-    assert "web1  sent 34.3 MiB of 34.3 MiB\n" in told
-    assert "488.3 KiB" not in told  # bytes on their way are for the live table
+    reported = printed(failed_run(), io.StringIO(), verbosity=1)
+    assert f"web1  probe  {URL}  not yet  connection refused\n" in reported
+    assert f"web1  probe  {URL}  ok  200\n" in reported
+    assert "web1  venv  ...  uv\n" in reported
+    assert "web1  sent 34.3 MiB of 34.3 MiB\n" in reported
+    assert "488.3 KiB" not in reported  # bytes on their way are for the live table
 
 
 def test_steps_of_a_large_fleet_are_told_only_when_asked_for() -> None:
-    assert "  venv  " not in tell(good_run(FLEET), io.StringIO())
-    assert tell(good_run(FLEET), io.StringIO(), verbosity=1).count("  venv  0.4s\n") == len(FLEET)
+    assert "  venv  " not in printed(good_run(FLEET), io.StringIO())
+    assert printed(good_run(FLEET), io.StringIO(), verbosity=1).count("  venv  0.4s\n") == len(
+        FLEET
+    )
 
 
 def test_the_evidence_of_the_first_failures_stands_for_the_others() -> None:
     failures: list[Event] = [HostFailed(problem(host, "its own log")) for host in FLEET[:10]]
     events = [RunBegan("deploy", "demoapp", FLEET), *failures]
-    quiet, verbose = tell(events, io.StringIO()), tell(events, io.StringIO(), verbosity=1)
+    quiet, verbose = printed(events, io.StringIO()), printed(events, io.StringIO(), verbosity=1)
     assert (quiet.count("failed: "), quiet.count("its own log")) == (10, 3)
     assert (verbose.count("failed: "), verbose.count("its own log")) == (10, 10)
 
 
 def test_a_terminal_is_told_the_same_as_a_pipe(terminal: Terminal) -> None:
-    shown = CONTROL.sub("", tell(failed_run(), terminal))
+    shown = CONTROL.sub("", printed(failed_run(), terminal))
     for part in (
         f"{URL}: expected 200, got 500 after 5.0 s",
         "demoapp-web.service: failed, exit status 3",
         "next: shipit logs playbooks/prod.yaml -l web2",
         "going back on 2 hosts",
         f"web1  returned  {OLD}  9.2s",
-        "failed after the switch; every host is back on its old release",
+        "failed after the switch; every host is rolled back to its previous release",
     ):
         assert part in shown
 
@@ -103,17 +116,17 @@ def test_a_terminal_is_told_the_same_as_a_pipe(terminal: Terminal) -> None:
 def test_a_terminal_has_colours_unless_no_color_is_set(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert COLOUR.search(tell(failed_run(), terminal))
+    assert COLOUR.search(printed(failed_run(), terminal))
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not COLOUR.search(tell(failed_run(), Terminal()))
+    assert not COLOUR.search(printed(failed_run(), Terminal()))
 
 
 def test_a_pipe_and_a_dumb_terminal_get_no_control_characters(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    assert "\x1b" not in tell(failed_run(), terminal)
-    assert "\x1b" not in tell(failed_run(), io.StringIO())
+    assert "\x1b" not in printed(failed_run(), terminal)
+    assert "\x1b" not in printed(failed_run(), io.StringIO())
 
 
 @pytest.mark.parametrize("columns", [40, 100])
@@ -121,8 +134,8 @@ def test_the_live_table_fits_the_terminal_whatever_the_fleet(
     columns: int, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    people = ConsoleOutput(terminal, terminal, verbosity=0, veil=veil())
-    table, console = people._run, people._out.console
+    output = ConsoleOutput(terminal, terminal, verbosity=0, redactor=redactor())
+    table, console = output._run, output._out.console
     assert isinstance(table, LiveTable)
     table(RunBegan("deploy", "demoapp", FLEET))
     for host in FLEET:
@@ -142,9 +155,9 @@ def test_a_narrow_terminal_shows_every_word_of_the_end(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    shown = "".join(CONTROL.sub("", tell(failed_run(), terminal)).split())
+    shown = "".join(CONTROL.sub("", printed(failed_run(), terminal)).split())
     assert f"web1returned{OLD}9.2s" in shown
-    assert "everyhostisbackonitsoldrelease" in shown
+    assert "everyhostisrolledbacktoitspreviousrelease" in shown
 
 
 @pytest.mark.parametrize("columns", ["20", "40", "100"])
@@ -152,13 +165,13 @@ def test_no_secret_is_shown_even_where_lines_are_broken(
     columns: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    people = ConsoleOutput(terminal, terminal, verbosity=2, veil=veil())
+    output = ConsoleOutput(terminal, terminal, verbosity=2, redactor=redactor())
     for event in failed_run():
-        people(event)
-    people.answer("plan", 0, [Line(SECRET), Grid((SECRET,), ((SECRET,),))])
-    people.log("web1", SECRET)
-    people.refuse(HostError("code", SECRET, host="web1", evidence=SECRET, hint=SECRET))
-    people.bug(RuntimeError(SECRET), SECRET)
+        output(event)
+    output.answer("plan", 0, [Line(SECRET), Grid((SECRET,), ((SECRET,),))])
+    output.log("web1", SECRET)
+    output.error(HostError("code", SECRET, host="web1", evidence=SECRET, hint=SECRET))
+    output.bug(RuntimeError(SECRET), SECRET)
     shown = CONTROL.sub("", terminal.getvalue())
     assert "***" in shown
     for word in SECRET.split():
@@ -168,51 +181,51 @@ def test_no_secret_is_shown_even_where_lines_are_broken(
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_lines_from_many_threads_stay_whole(terminal: Terminal, *, is_terminal: bool) -> None:
     stream = terminal if is_terminal else io.StringIO()
-    people = ConsoleOutput(stream, stream, verbosity=0, veil=veil())
-    people(RunBegan("deploy", "demoapp", FLEET[:8]))
+    output = ConsoleOutput(stream, stream, verbosity=0, redactor=redactor())
+    output(RunBegan("deploy", "demoapp", FLEET[:8]))
 
     def chatter(host: str) -> None:
         for number in range(50):
-            people(StepBegan(host, "venv"))
-            people(Noted(f"<{number:03}>", host))
+            output(StepBegan(host, "venv"))
+            output(Noted(f"<{number:03}>", host))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(chatter, FLEET[:8]))
-    people.conclude(0)
+    output.conclude(0)
     lines = CONTROL.sub("", stream.getvalue()).replace("\r", "\n").splitlines()
-    told = [line for line in lines if re.fullmatch(r"web\d{3}\.example\.com  <\d{3}>", line)]
-    assert len(set(told)) == 8 * 50
+    reported = [line for line in lines if re.fullmatch(r"web\d{3}\.example\.com  <\d{3}>", line)]
+    assert len(set(reported)) == 8 * 50
 
 
 def test_a_second_run_starts_with_a_clean_table(terminal: Terminal) -> None:
-    shown = CONTROL.sub("", tell([*failed_run(), *good_run(["db1"])], terminal))
+    shown = CONTROL.sub("", printed([*failed_run(), *good_run(["db1"])], terminal))
     last = shown[shown.rindex("host") :]
     assert last.splitlines()[1:3] == [f"db1   deployed  {NEW}  2.0s", f"db1 runs {NEW} (9.6s)"]
 
 
 def test_a_question_is_answered_on_one_stream_and_its_notes_on_the_other() -> None:
     out, err = io.StringIO(), io.StringIO()
-    people = ConsoleOutput(out, err, verbosity=0, veil=veil())
-    people.quiet(Noted("an open transaction was undone", "web1"))
-    people.quiet(HostFailed(problem()))  # its answer holds it
-    people.answer("status", 0, [Grid(("host", "release"), (("web1", NEW),))])
+    output = ConsoleOutput(out, err, verbosity=0, redactor=redactor())
+    output.quiet(Noted("an open transaction was undone", "web1"))
+    output.quiet(HostFailed(problem()))  # its answer holds it
+    output.answer("status", 0, [Grid(("host", "release"), (("web1", NEW),))])
     assert out.getvalue() == f"host  release\nweb1  {NEW}\n"
     assert err.getvalue() == "web1  an open transaction was undone\n"
 
 
 def test_a_failure_while_logs_are_shown_goes_beside_them() -> None:
     out, err = io.StringIO(), io.StringIO()
-    people = ConsoleOutput(out, err, verbosity=0, veil=veil())
-    people.log("web1", "one\ntwo\n")
-    people.aside(HostFailed(problem()))
+    output = ConsoleOutput(out, err, verbosity=0, redactor=redactor())
+    output.log("web1", "one\ntwo\n")
+    output.aside(HostFailed(problem()))
     assert out.getvalue() == "web1  one\nweb1  two\n"
     assert "web2  check  failed: " in err.getvalue()
 
 
 def test_all_mistakes_of_a_person_are_told_with_their_places() -> None:
     err = io.StringIO()
-    people = ConsoleOutput(io.StringIO(), err, verbosity=0, veil=veil())
-    people.refuse(
+    output = ConsoleOutput(io.StringIO(), err, verbosity=0, redactor=redactor())
+    output.error(
         InputError(
             Mistake("unknown-key", "unknown key 'sevices'", Place("p.yaml", 3, 1), "services?"),
             Mistake("wrong-type", "expected a number", Place("p.yaml", 9, 5)),
@@ -222,7 +235,7 @@ def test_all_mistakes_of_a_person_are_told_with_their_places() -> None:
         "error: p.yaml:3:1: unknown key 'sevices' [unknown-key]\n"
         "  services?\n"
         "error: p.yaml:9:5: expected a number [wrong-type]\n"
-        "2 mistakes; nothing was touched\n"
+        "2 mistakes; nothing was changed\n"
     )
 
 
@@ -236,9 +249,9 @@ def test_on_a_terminal_a_mistake_is_shown_as_documented(
     hint = "did you mean 'keep_releases'?"
     error = InputError(Mistake("playbook-unknown-key", what, place, hint))
     for stream in (terminal, io.StringIO()):
-        ConsoleOutput(io.StringIO(), stream, verbosity=0, veil=veil()).refuse(error)
+        ConsoleOutput(io.StringIO(), stream, verbosity=0, redactor=redactor()).error(error)
         said = CONTROL.sub("", stream.getvalue())
-        assert said.endswith("\n1 mistake; nothing was touched\n")
+        assert said.endswith("\n1 mistake; nothing was changed\n")
         shown = said.splitlines()[:-1]
         assert "\n".join(f"    {line}" for line in shown) in documented
 
@@ -254,7 +267,9 @@ def test_on_a_terminal_each_mistake_of_a_file_has_its_line(
         Mistake("playbook-value", f"three {SECRET}", Place(str(file)), "first\nsecond"),
         Mistake("playbook-value", "four"),
     ]
-    ConsoleOutput(io.StringIO(), terminal, verbosity=0, veil=veil()).refuse(InputError(*mistakes))
+    ConsoleOutput(io.StringIO(), terminal, verbosity=0, redactor=redactor()).error(
+        InputError(*mistakes)
+    )
     assert CONTROL.sub("", terminal.getvalue()) == (
         "error[playbook-value]: one, on web1\n"
         f"  --> {file}:3:16\n"
@@ -268,34 +283,34 @@ def test_on_a_terminal_each_mistake_of_a_file_has_its_line(
         "  help: first\n"
         "second\n"
         "error[playbook-value]: four\n"
-        "4 mistakes; nothing was touched\n"
+        "4 mistakes; nothing was changed\n"
     )
 
 
 def test_a_refusal_of_a_host_shows_its_evidence_and_what_to_do() -> None:
     err = io.StringIO()
-    people = ConsoleOutput(io.StringIO(), err, verbosity=0, veil=veil())
-    people.refuse(HostError("locked", "is held", host="web1", hint="wait", evidence="by ann"))
+    output = ConsoleOutput(io.StringIO(), err, verbosity=0, redactor=redactor())
+    output.error(HostError("locked", "is held", host="web1", hint="wait", evidence="by ann"))
     assert err.getvalue() == "web1  failed: is held [locked]\n  | by ann\n  next: wait\n"
 
 
 def test_an_interruption_says_what_becomes_of_switched_hosts() -> None:
     err = io.StringIO()
-    people = ConsoleOutput(io.StringIO(), err, verbosity=0, veil=veil())
-    people.interrupt()
+    output = ConsoleOutput(io.StringIO(), err, verbosity=0, redactor=redactor())
+    output.interrupt()
     assert err.getvalue() == "interrupted; nothing was changed\n"
-    people(RunBegan("deploy", "demoapp", ("web1",)))
-    people.interrupt()
-    assert "goes back by itself when its lease ends" in err.getvalue()
+    output(RunBegan("deploy", "demoapp", ("web1",)))
+    output.interrupt()
+    assert "rolls back when its lease ends" in err.getvalue()
 
 
 def test_a_secret_that_becomes_known_is_hidden_from_then_on() -> None:
     out, err = io.StringIO(), io.StringIO()
-    people = ConsoleOutput(out, err, verbosity=0, veil=Redactor())
-    people(Noted(f"before: {SECRET}"))
-    people(SecretsKnown(hide))
-    people(Noted(f"after: {SECRET}"))
+    output = ConsoleOutput(out, err, verbosity=0, redactor=Redactor())
+    output(Noted(f"before: {SECRET}"))
+    output(SecretsKnown(hide))
+    output(Noted(f"after: {SECRET}"))
     assert out.getvalue() == f"note: before: {SECRET}\nnote: after: ***\n"
-    people.quiet(SecretsKnown(lambda text: text.replace("words", "???")))
-    people.refuse(HostError("code", "words", host="web1"))
+    output.quiet(SecretsKnown(lambda text: text.replace("words", "???")))
+    output.error(HostError("code", "words", host="web1"))
     assert err.getvalue() == "web1  failed: ??? [code]\n"

@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from recorded_runs import NEW, OLD, SECRET, ended, failed_run, good_run, hide, problem, veil
+from recorded_runs import NEW, OLD, SECRET, ended, failed_run, good_run, hide, problem, redactor
 from shipit.errors import HostError, InputError, Mistake, Place
 from shipit.events import HostFailed, Noted, Outcome, RunBegan, SecretsKnown
 from shipit.output.json_lines import JsonOutput
 from shipit.output.redaction import Redactor
 
 
-def face(stream: io.StringIO, verbosity: int = 0) -> JsonOutput:
-    return JsonOutput(stream, verbosity=verbosity, veil=veil())
+def json_output(stream: io.StringIO, verbosity: int = 0) -> JsonOutput:
+    return JsonOutput(stream, verbosity=verbosity, redactor=redactor())
 
 
 def objects(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -23,30 +23,30 @@ def objects(stream: io.StringIO) -> list[dict[str, Any]]:
 
 def test_a_run_is_one_object_a_line_and_the_last_is_the_result() -> None:
     stream = io.StringIO()
-    machine = face(stream)
+    output = json_output(stream)
     for event in failed_run():
-        machine(event)
-    machine.conclude(4)
-    told = objects(stream)
-    assert told[0]["event"] == "run-began"
-    assert told[0]["hosts"] == ["web1", "web2"]
-    assert {key: value for key, value in told[5].items() if key != "time"} == {
+        output(event)
+    output.conclude(4)
+    reported = objects(stream)
+    assert reported[0]["event"] == "run-began"
+    assert reported[0]["hosts"] == ["web1", "web2"]
+    assert {key: value for key, value in reported[5].items() if key != "time"} == {
         "event": "step-ended",
         "host": "web1",
         "step": "venv",
         "seconds": 0.4,
         "ok": True,
     }
-    last = told[-1]
+    last = reported[-1]
     assert (last["event"], last["outcome"], last["exit_status"]) == ("result", "returned", 4)
     assert last["hosts"]["web1"] == {"outcome": "returned", "release": OLD, "problem": None}
     assert last["hosts"]["web2"]["problem"]["code"] == "health-failed"
-    assert [one["event"] for one in told].count("result") == 1
+    assert [one["event"] for one in reported].count("result") == 1
 
 
 def test_every_line_has_the_time_in_utc() -> None:
     stream = io.StringIO()
-    face(stream)(RunBegan("deploy", "demoapp", ("web1",)))
+    json_output(stream)(RunBegan("deploy", "demoapp", ("web1",)))
     offset = datetime.fromisoformat(objects(stream)[0]["time"]).utcoffset()
     assert offset is not None
     assert offset.total_seconds() == 0
@@ -55,18 +55,18 @@ def test_every_line_has_the_time_in_utc() -> None:
 def test_bytes_on_their_way_are_told_at_their_end_or_when_asked() -> None:
     for verbosity, lines in ((0, 1), (1, 2)):
         stream = io.StringIO()
-        machine = face(stream, verbosity)
+        output = json_output(stream, verbosity)
         for event in failed_run():
-            machine(event)
+            output(event)
         assert [one["event"] for one in objects(stream)].count("sent") == lines
 
 
 def test_an_answer_is_one_document() -> None:
     stream = io.StringIO()
-    machine = face(stream)
-    machine.quiet(Noted("not for machines"))
-    machine.answer("status", 5, [], deployments=[{"app": "demoapp", "hosts": {}}])
-    machine.conclude(5)
+    output = json_output(stream)
+    output.quiet(Noted("not for machines"))
+    output.answer("status", 5, [], deployments=[{"app": "demoapp", "hosts": {}}])
+    output.conclude(5)
     (only,) = objects(stream)
     del only["time"]
     assert only == {
@@ -80,11 +80,11 @@ def test_an_answer_is_one_document() -> None:
 
 def test_each_mistake_is_an_error_and_the_result_still_comes() -> None:
     stream = io.StringIO()
-    machine = face(stream)
-    machine.refuse(
+    output = json_output(stream)
+    output.error(
         InputError(Mistake("unknown-key", "what", Place("p.yaml", 3, 1), "hint"), Mistake("b", "c"))
     )
-    machine.conclude(2)
+    output.conclude(2)
     first, second, last = objects(stream)
     assert first["place"] == {"file": "p.yaml", "line": 3, "column": 1}
     assert (first["event"], first["code"], first["hint"]) == ("error", "unknown-key", "hint")
@@ -94,21 +94,21 @@ def test_each_mistake_is_an_error_and_the_result_still_comes() -> None:
 
 def test_logs_are_lines_with_their_host_and_failures_among_them() -> None:
     stream = io.StringIO()
-    machine = face(stream)
-    machine.log("web1", "one\ntwo\n")
-    machine.aside(HostFailed(problem()))
-    machine.aside(Noted("not for machines"))
+    output = json_output(stream)
+    output.log("web1", "one\ntwo\n")
+    output.aside(HostFailed(problem()))
+    output.aside(Noted("not for machines"))
     kinds = [(one["event"], one.get("text")) for one in objects(stream)]
     assert kinds == [("log", "one"), ("log", "two"), ("host-failed", None)]
 
 
 def test_a_host_of_several_deployments_has_its_worst_outcome() -> None:
     stream = io.StringIO()
-    machine = face(stream)
+    output = json_output(stream)
     for event in good_run(["web1"]):
-        machine(event)
-    machine(ended(0, {"web1": Outcome.UNCHANGED}))
-    machine.conclude(0)
+        output(event)
+    output(ended(0, {"web1": Outcome.UNCHANGED}))
+    output.conclude(0)
     last = objects(stream)[-1]
     assert last["hosts"]["web1"]["outcome"] == "deployed"
     assert [run["hosts"] for run in last["runs"]] == [{"web1": "deployed"}, {"web1": "unchanged"}]
@@ -117,24 +117,24 @@ def test_a_host_of_several_deployments_has_its_worst_outcome() -> None:
 
 def test_no_secret_is_told() -> None:
     stream = io.StringIO()
-    machine = face(stream, verbosity=2)
+    output = json_output(stream, verbosity=2)
     for event in failed_run():
-        machine(event)
-    machine.log("web1", SECRET)
-    machine.answer("plan", 0, [], deployments=[{SECRET: [SECRET]}])
-    machine.refuse(HostError("code", SECRET, host="web1", evidence=SECRET))
-    machine.bug(RuntimeError(SECRET), SECRET)
+        output(event)
+    output.log("web1", SECRET)
+    output.answer("plan", 0, [], deployments=[{SECRET: [SECRET]}])
+    output.error(HostError("code", SECRET, host="web1", evidence=SECRET))
+    output.bug(RuntimeError(SECRET), SECRET)
     assert SECRET not in stream.getvalue()
     assert "***" in stream.getvalue()
 
 
 def test_lines_from_many_threads_stay_whole() -> None:
     stream = io.StringIO()
-    machine = face(stream)
+    output = json_output(stream)
 
     def chatter(number: int) -> None:
         for _ in range(50):
-            machine(Noted("x" * 200, f"web{number}"))
+            output(Noted("x" * 200, f"web{number}"))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(chatter, range(8)))
@@ -143,9 +143,9 @@ def test_lines_from_many_threads_stay_whole() -> None:
 
 def test_a_secret_that_becomes_known_is_hidden_and_not_an_event() -> None:
     stream = io.StringIO()
-    machine = JsonOutput(stream, verbosity=0, veil=Redactor())
-    machine(SecretsKnown(hide))
-    machine.quiet(SecretsKnown(lambda text: text.replace("web1", "???")))
-    machine(Noted(SECRET, "web1"))
+    output = JsonOutput(stream, verbosity=0, redactor=Redactor())
+    output(SecretsKnown(hide))
+    output.quiet(SecretsKnown(lambda text: text.replace("web1", "???")))
+    output(Noted(SECRET, "web1"))
     (only,) = objects(stream)
     assert (only["text"], only["host"]) == ("***", "???")

@@ -46,13 +46,13 @@ def test_of_many_names_the_first_are_told() -> None:
         (0, {"web1": Outcome.DEPLOYED, "web2": Outcome.UNCHANGED}, f"all 2 hosts run {NEW}"),
         (0, {"web1": Outcome.DEPLOYED}, f"web1 runs {NEW}"),
         (0, {"web1": Outcome.UNCHANGED}, f"nothing to do: web1 runs {NEW} already"),
-        (3, {"web1": Outcome.UNTOUCHED}, "every host still runs what it ran before"),
+        (3, {"web1": Outcome.UNTOUCHED}, "no host was changed; the previous release keeps running"),
         (3, {"a": Outcome.UNTOUCHED, "b": Outcome.UNREACHABLE}, "could not be reached: b"),
-        (4, ALL_BACK, "failed after the switch; every host is back on its old release"),
-        (5, {"a": Outcome.DEPLOYED, "b": Outcome.STUCK}, "1 deployed, 1 stuck; look after b"),
-        (5, {"a": Outcome.UNKNOWN, "b": Outcome.RETURNED}, "look after a"),
+        (4, ALL_BACK, "failed after the switch; every host is rolled back to its previous release"),
+        (5, {"a": Outcome.DEPLOYED, "b": Outcome.STUCK}, "1 deployed, 1 stuck; check b"),
+        (5, {"a": Outcome.UNKNOWN, "b": Outcome.RETURNED}, "check a"),
         (130, {"web1": Outcome.UNTOUCHED}, "interrupted; nothing was switched"),
-        (130, ALL_BACK, "interrupted; every host is back on its old release"),
+        (130, ALL_BACK, "interrupted; every host is rolled back to its previous release"),
         (130, {"a": Outcome.DEPLOYED, "b": Outcome.UNTOUCHED}, "interrupted; 1 deployed, 1 unt"),
         (77, {}, "ended with exit status 77"),
     ],
@@ -69,22 +69,22 @@ def test_hosts_with_releases_of_their_own_run_the_wanted_one() -> None:
 
 
 def test_a_failed_first_release_leaves_nothing_and_the_verdict_says_so() -> None:
-    told = messages.verdict(ended(4, {"web1": Outcome.RETURNED}, release=""))
-    assert told == "failed after the switch; nothing of it is left where it was the first release"
+    reported = messages.verdict(ended(4, {"web1": Outcome.RETURNED}, release=""))
+    assert reported == "failed after the switch; the first release is removed again"
 
 
 def test_long_evidence_is_cut_to_its_end_unless_the_whole_is_asked_for() -> None:
     failed = problem(evidence="\n".join(f"line {number}" for number in range(100)))
-    told = messages.problem(failed)
-    assert told[1:3] == ["  | ... 60 earlier lines (-v shows all)", "  | line 60"]
+    reported = messages.problem(failed)
+    assert reported[1:3] == ["  | ... 60 earlier lines (-v shows all)", "  | line 60"]
     assert "  | line 0" in messages.problem(failed, whole=True)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_says_what_was_done_about_it(outcome: Outcome) -> None:
-    told = messages.done_about("web2", HostResult(outcome, OLD, problem()))
-    assert told.startswith("web2: http://")
-    assert told.count("; ") >= 1
+    reported = messages.host_summary("web2", HostResult(outcome, OLD, problem()))
+    assert reported.startswith("web2: http://")
+    assert reported.count("; ") >= 1
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 4, 5, 130])
@@ -94,5 +94,5 @@ def test_every_exit_status_has_a_word_of_its_own(status: int) -> None:
 
 
 def test_a_first_release_that_failed_has_no_old_one_to_be_back_on() -> None:
-    told = messages.done_about("web2", HostResult(Outcome.RETURNED, "", problem()))
-    assert told.endswith("no release had run there")
+    reported = messages.host_summary("web2", HostResult(Outcome.RETURNED, "", problem()))
+    assert reported.endswith("no release had run there")

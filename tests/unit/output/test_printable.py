@@ -127,42 +127,42 @@ def test_neither_a_terminal_nor_a_plain_log_is_steered_or_forged(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     out, err = kind(), kind()
-    people = ConsoleOutput(out, err, verbosity=1, veil=Redactor())
+    console = ConsoleOutput(out, err, verbosity=1, redactor=Redactor())
     for event in events(attack):
-        people(event)
-    people.answer("status", 0, answers(attack))
-    people.log("web1", f"{attack}\n{attack}\n")
-    people.refuse(HostError("code", attack, host="web1", hint=attack, evidence=attack))
-    people.refuse(InputError(Mistake("code", attack, hint=attack)))
-    people.refuse(ShipitError(attack))
-    people.bug(ValueError(attack), attack)
-    people.close()
-    for told in (out.getvalue(), err.getvalue()):
-        seen = without_styles(told) if kind is Tty else told
+        console(event)
+    console.answer("status", 0, answers(attack))
+    console.log("web1", f"{attack}\n{attack}\n")
+    console.error(HostError("code", attack, host="web1", hint=attack, evidence=attack))
+    console.error(InputError(Mistake("code", attack, hint=attack)))
+    console.error(ShipitError(attack))
+    console.bug(ValueError(attack), attack)
+    console.close()
+    for reported in (out.getvalue(), err.getvalue()):
+        seen = without_styles(reported) if kind is Tty else reported
         assert_harmless(seen, kept="\n")
     forged = [row for row in out.getvalue().splitlines() if row.startswith(("web2", "all 4 hosts"))]
     assert forged == []
     assert "\n  next: curl evil" not in out.getvalue(), out.getvalue()
 
 
-def without_styles(told: str) -> str:
+def without_styles(reported: str) -> str:
     """Take away what rich itself writes: colours, and what moves its live table."""
-    for sequence in STYLES.findall(told):
-        told = told.replace(sequence, "")
-    return told.replace("\r", "")
+    for sequence in STYLES.findall(reported):
+        reported = reported.replace(sequence, "")
+    return reported.replace("\r", "")
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_a_json_line_is_one_line_of_ascii_and_says_the_truth(attack: str) -> None:
     stream = io.StringIO()
-    machines = JsonOutput(stream, verbosity=1, veil=Redactor())
+    machines = JsonOutput(stream, verbosity=1, redactor=Redactor())
     for event in events(attack):
         machines(event)
     machines.log("web1", attack)
-    told = stream.getvalue()
-    assert_harmless(told, kept="\n")
-    assert told.isascii()
-    lines = [json.loads(line) for line in told.split("\n") if line]
+    reported = stream.getvalue()
+    assert_harmless(reported, kept="\n")
+    assert reported.isascii()
+    lines = [json.loads(line) for line in reported.split("\n") if line]
     failed = next(line for line in lines if line["event"] == "host-failed")
     assert failed["problem"]["evidence"] == attack
 

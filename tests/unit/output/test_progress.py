@@ -7,7 +7,7 @@ from shipit.output.progress import Progress
 FLEET = tuple(f"web{number}" for number in range(1, 101))
 
 
-def board() -> Progress:
+def progress() -> Progress:
     made = Progress()
     made.take(RunBegan("deploy", "demoapp", FLEET), now=10.0)
     return made
@@ -24,7 +24,7 @@ def test_a_small_fleet_keeps_its_order() -> None:
 
 
 def test_of_a_large_fleet_the_failed_and_the_active_are_shown_and_the_rest_counted() -> None:
-    made = board()
+    made = progress()
     for host in FLEET[:60]:
         made.take(HostEnded(host, Outcome.DEPLOYED, NEW, 1.0), now=11.0)
     made.take(StepBegan("web61", "venv"), now=11.0)
@@ -35,7 +35,7 @@ def test_of_a_large_fleet_the_failed_and_the_active_are_shown_and_the_rest_count
 
 
 def test_more_failures_than_lines_are_counted_too() -> None:
-    made = board()
+    made = progress()
     for host in FLEET:
         made.take(HostFailed(problem(host)), now=11.0)
     view = made.view(height=10)
@@ -44,7 +44,7 @@ def test_more_failures_than_lines_are_counted_too() -> None:
 
 
 def test_a_row_knows_its_step_and_the_bytes_sent_in_it() -> None:
-    made = board()
+    made = progress()
     made.take(StepBegan("web1", "send"), now=12.0)
     made.take(Sent("web1", 5, 10), now=13.0)
     row = made.rows["web1"]
@@ -54,7 +54,7 @@ def test_a_row_knows_its_step_and_the_bytes_sent_in_it() -> None:
 
 
 def test_a_new_run_clears_the_rows() -> None:
-    made = board()
+    made = progress()
     for event in good_run(["db1"]):
         made.take(event, now=20.0)
     assert list(made.rows) == ["db1"]

@@ -18,14 +18,14 @@ def test_what_is_not_text_stays_what_it_is() -> None:
 
 
 def test_events_pass_on_masked() -> None:
-    told: list[Event] = []
-    redacting(told.append, hide)(Noted(f"key={SECRET}", "web1"))
-    assert told == [Noted("key=***", "web1")]
+    reported: list[Event] = []
+    redacting(reported.append, hide)(Noted(f"key={SECRET}", "web1"))
+    assert reported == [Noted("key=***", "web1")]
 
 
 def test_a_veil_hides_what_it_has_learnt_so_far() -> None:
-    veil = Redactor()
-    assert veil(f"{SECRET} and other") == f"{SECRET} and other"
-    veil.learn(hide)
-    veil.learn(lambda text: text.replace("other", "..."))
-    assert veil(f"{SECRET} and other") == "*** and ..."
+    redactor = Redactor()
+    assert redactor(f"{SECRET} and other") == f"{SECRET} and other"
+    redactor.learn(hide)
+    redactor.learn(lambda text: text.replace("other", "..."))
+    assert redactor(f"{SECRET} and other") == "*** and ..."

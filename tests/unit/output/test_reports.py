@@ -82,11 +82,11 @@ def test_a_plan_says_what_it_does_on_each_kind_of_host() -> None:
     back = HostPlan("web4", Action.SWITCH, NEW, "1.4.0", OLD, "1.3.9")
     first = HostPlan("web5", Action.DEPLOY, NEW, "1.4.0")
     lost = HostPlan("web6", Action.NOTHING, "", "", problems=(problem("web6", "log"),))
-    told = text(reports.plans([("demoapp", (idle, back, first, lost))], diff=False))
-    assert f"web3: nothing to do, it runs {NEW} already\n" in told
-    assert f"web4: switch to {NEW}, which is on the host already (runs {OLD})\n" in told
-    assert f"web5: deploy {NEW} (runs no release yet)\n" in told
-    assert "web6: no plan (1 problem)\n  web6  check  failed: http://" in told
+    reported = text(reports.plans([("demoapp", (idle, back, first, lost))], diff=False))
+    assert f"web3: nothing to do, it runs {NEW} already\n" in reported
+    assert f"web4: switch to {NEW}, which is on the host already (runs {OLD})\n" in reported
+    assert f"web5: deploy {NEW} (runs no release yet)\n" in reported
+    assert "web6: no plan (1 problem)\n  web6  check  failed: http://" in reported
 
 
 FILE = Drift("file-changed", "/venv/x.py", "/venv/x.py was changed")
@@ -113,12 +113,14 @@ def test_the_json_of_status_has_drift_as_sentences_and_as_codes_with_what_to_run
 
 def test_a_plan_says_what_it_puts_right_and_how() -> None:
     drifted = HostPlan("web1", Action.DEPLOY, f"{OLD}_2", "1", current=OLD, repairs=(FILE,))
-    told = text(reports.plans([("demoapp", [drifted])], diff=False))
-    assert told.startswith(f"demoapp on web1: build {OLD}_2 anew (runs {OLD}, which has drifted)\n")
-    assert "  repairs   /venv/x.py was changed\n" in told
+    reported = text(reports.plans([("demoapp", [drifted])], diff=False))
+    assert reported.startswith(
+        f"demoapp on web1: rebuild {OLD}_2 (runs {OLD}, which has drifted)\n"
+    )
+    assert "  repairs   /venv/x.py was changed\n" in reported
     in_place = replace(drifted, action=Action.SWITCH, release=OLD)
-    told = text(reports.plans([("demoapp", [in_place])], diff=False))
-    assert told.startswith(f"demoapp on web1: put {OLD} right, which runs and has drifted\n")
+    reported = text(reports.plans([("demoapp", [in_place])], diff=False))
+    assert reported.startswith(f"demoapp on web1: repair {OLD}, which runs and has drifted\n")
 
 
 def test_status_shows_what_runs_and_what_is_wrong_below_it() -> None:
@@ -140,9 +142,9 @@ def test_status_shows_what_runs_and_what_is_wrong_below_it() -> None:
 def test_status_shows_who_holds_a_lock_and_what_a_stuck_host_needs() -> None:
     attempt = Attempt("t1", "deploy", "bob@ci", 7, SINCE)
     held = replace(STATUS, holder=Holder(attempt, 99, "CHECK", 3.0), stuck="run this", units=())
-    told = text(reports.status([("demoapp", {"web1": held})]))
-    assert "web1: deploy by bob (ci, pid 7) for 3.0s, in CHECK\n" in told
-    assert "web1: stuck: run this\n" in told
+    reported = text(reports.status([("demoapp", {"web1": held})]))
+    assert "web1: deploy by bob (ci, pid 7) for 3.0s, in CHECK\n" in reported
+    assert "web1: stuck: run this\n" in reported
 
 
 def past(release: str, outcome: str = "committed", **changes: object) -> AttemptLine:
@@ -169,8 +171,8 @@ def test_releases_tell_every_attempt_with_its_kind_its_reason_and_what_came_of_i
         past(NEW),
         past(OLD, what="rollback", reason="fix #42", running=True),
     )
-    told = text(reports.releases([("demoapp", {"web1": History((), lines)})]))
-    assert [line.split(None, 7) for line in told.splitlines()] == [
+    reported = text(reports.releases([("demoapp", {"web1": History((), lines)})]))
+    assert [line.split(None, 7) for line in reported.splitlines()] == [
         ["demoapp"],
         ["host", "at", "what", "release", "outcome", "by", "now", "why"],
         ["web1", SINCE, "deploy", OLD, "committed", "ann@laptop", "kept", "the first"],
@@ -211,15 +213,15 @@ def test_the_end_of_a_large_run_lists_only_what_did_not_go_as_wanted() -> None:
     outcomes = {f"web{number}": Outcome.DEPLOYED for number in range(100)}
     outcomes["web7"] = Outcome.STUCK
     rows = {host: Row(host, seconds=1.5) for host in outcomes}
-    told = text(reports.ending(ended(5, outcomes), rows))
-    assert told == (
+    reported = text(reports.ending(ended(5, outcomes), rows))
+    assert reported == (
         "\n"
         "host  outcome  release         time\n"
         f"web7  stuck    {NEW}  1.5s\n"
         "and 99 hosts as wanted\n"
-        "web7: it could not be brought back by itself; a person is needed\n"
-        "mixed: 99 deployed, 1 stuck; look after web7 (9.6s)\n"
-        "next: mend it and run the same command again\n"
+        "web7: its rollback failed; an operator is needed\n"
+        "mixed: 99 deployed, 1 stuck; check web7 (9.6s)\n"
+        "next: fix it and run the command again\n"
     )
 
 

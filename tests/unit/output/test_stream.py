@@ -15,11 +15,11 @@ def test_what_is_written_goes_through_the_mask() -> None:
 def test_a_reader_who_leaves_does_not_break_the_writer() -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream:
-        outlet = OutputStream(stream, str)
+        output = OutputStream(stream, str)
         os.close(reader)
-        assert outlet.write("nobody reads this\n") == 18
-        assert not outlet.is_open
-        outlet.write("nor this\n")
+        assert output.write("nobody reads this\n") == 18
+        assert not output.is_open
+        output.write("nor this\n")
         stream.flush()  # as Python does at its exit
 
 

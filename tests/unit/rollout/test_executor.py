@@ -73,7 +73,7 @@ class Simulated:
         self.committed = NEW
         return Transition(Phase.COMMITTED, NEW)
 
-    def go_back(self) -> Transition:
+    def roll_back(self) -> Transition:
         self._do("go back")
         was_switched, self.running = self.running == NEW, self.committed
         return Transition(Phase.RETURNED if was_switched else Phase.UNTOUCHED, OLD)

@@ -204,14 +204,14 @@ def test_the_host_says_how_it_ended_whatever_was_asked(outcome: str, phase: Phas
     talk, _, _ = session(ACTIVATING, messages.Healthy("t1", "1.1.0-aaaaaaaa"), settled(outcome))
     part = Assignment(talk, job())
     part.switch()
-    assert part.go_back().phase is phase
+    assert part.roll_back().phase is phase
 
 
 def test_a_staged_host_is_unstaged_and_not_reverted() -> None:
     talk, wire, _ = session(messages.Staged("1.1.0-aaaaaaaa", reused=False), settled("discarded"))
     part = Assignment(talk, job(goods()))
     part.stage()
-    assert part.go_back().phase is Phase.UNTOUCHED
+    assert part.roll_back().phase is Phase.UNTOUCHED
     assert wire.sent[-1] == messages.Unstage("t1")
 
 

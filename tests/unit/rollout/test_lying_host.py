@@ -169,12 +169,12 @@ class Told:
 
     def __init__(self) -> None:
         self.out, self.err, self.json = io.StringIO(), io.StringIO(), io.StringIO()
-        self.people = ConsoleOutput(self.out, self.err, verbosity=1, veil=Redactor())
-        self.machines = JsonOutput(self.json, verbosity=1, veil=Redactor())
+        self.console = ConsoleOutput(self.out, self.err, verbosity=1, redactor=Redactor())
+        self.machines = JsonOutput(self.json, verbosity=1, redactor=Redactor())
         self.ended: list[RunEnded] = []
 
     def __call__(self, event: Event) -> None:
-        self.people(event)
+        self.console(event)
         self.machines(event)
         if isinstance(event, RunEnded):
             self.ended.append(event)
