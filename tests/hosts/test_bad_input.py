@@ -45,7 +45,7 @@ def test_a_mistake_in_the_playbook_touches_no_host(desk: Site) -> None:
 # --- what does not fit a host ------------------------------------------------------------------
 
 
-def test_a_wheel_for_another_machine_is_told_with_what_the_host_has(desk: Site) -> None:
+def test_a_wheel_for_another_machine_is_reported_with_what_the_host_has(desk: Site) -> None:
     """Hosts are asked before this is known; the other ways not to fit are in test_bundle."""
     tag = "cp311-cp311-manylinux_2_17_aarch64"
     wheel = wheelhouse.write_wheel(desk.scene.wheels, Recipe("native", "1.0", tag=tag))
@@ -56,7 +56,7 @@ def test_a_wheel_for_another_machine_is_told_with_what_the_host_has(desk: Site) 
     desk.refuses(status=2, code="wrong-platform", says=known)
 
 
-def test_a_host_without_a_python_that_fits_is_told_with_those_it_has(desk: Site) -> None:
+def test_a_host_without_a_python_that_fits_is_reported_with_those_it_has(desk: Site) -> None:
     desk.wants(python=">=3.13")
     says = [">=3.13", "3.11", "/usr/bin/python3.11", "install"]
     desk.refuses(code="no-python-fits", hosts=HOSTS, says=says)
@@ -65,7 +65,7 @@ def test_a_host_without_a_python_that_fits_is_told_with_those_it_has(desk: Site)
 # --- reaching a host ---------------------------------------------------------------------------
 
 
-def test_an_unknown_host_key_is_told_with_its_fingerprint_and_the_command(desk: Site) -> None:
+def test_an_unknown_host_key_is_reported_with_its_fingerprint_and_the_command(desk: Site) -> None:
     desk.scene.env["HOME"] = str(desk.scene.folder)
     desk.reach("web2", shipit_host_key=None)
     desk.wants()
@@ -74,7 +74,7 @@ def test_an_unknown_host_key_is_told_with_its_fingerprint_and_the_command(desk: 
     desk.refuses(code="host-key-unknown", hosts=["web2"], says=says)
 
 
-def test_a_changed_host_key_is_told_with_both_fingerprints(desk: Site) -> None:
+def test_a_changed_host_key_is_reported_with_both_fingerprints(desk: Site) -> None:
     desk.scene.env["HOME"] = str(desk.scene.folder)
     web1, web2 = (desk.lab.hosts[name] for name in HOSTS)
     known = desk.scene.folder / ".ssh" / "known_hosts"
@@ -87,14 +87,14 @@ def test_a_changed_host_key_is_told_with_both_fingerprints(desk: Site) -> None:
     desk.refuses(code="host-key-changed", hosts=["web2"], says=says)
 
 
-def test_a_pinned_key_that_does_not_fit_is_told(desk: Site) -> None:
+def test_a_pinned_key_that_does_not_fit_is_reported(desk: Site) -> None:
     desk.reach("web2", shipit_host_key=desk.lab.hosts["web1"].host_key)
     desk.wants()
     says = ["pinned by shipit_host_key: SHA256:", "change shipit_host_key in the inventory"]
     desk.refuses(code="host-key-changed", hosts=["web2"], says=says)
 
 
-def test_a_refused_login_is_told_with_what_was_tried(desk: Site) -> None:
+def test_a_refused_login_is_reported_with_what_was_tried(desk: Site) -> None:
     desk.scene.env |= {"HOME": str(desk.scene.folder), "SSH_AUTH_SOCK": ""}
     desk.reach("web2", ansible_user="nobody")
     desk.wants()
@@ -120,7 +120,7 @@ def test_a_refused_login_is_told_with_what_was_tried(desk: Site) -> None:
         ),
     ],
 )
-def test_a_login_that_can_not_become_what_it_must_is_told(
+def test_a_login_that_can_not_become_what_it_must_is_reported(
     desk: Site, variables: dict[str, object], code: str, says: list[str]
 ) -> None:
     desk.reach("web2", **variables)
@@ -135,14 +135,14 @@ def test_the_right_password_of_sudo_lets_in(desk: Site) -> None:
     desk.accepts()
 
 
-def test_a_host_without_sudo_is_told(desk: Site) -> None:
+def test_a_host_without_sudo_is_reported(desk: Site) -> None:
     desk.spoil("web2", "mv /usr/bin/sudo /usr/bin/away", "mv /usr/bin/away /usr/bin/sudo")
     desk.wants()
     says = ["no sudo on the host", "apt-get install sudo"]
     desk.refuses(code="sudo-missing", hosts=["web2"], says=says)
 
 
-def test_a_host_without_python_is_told(desk: Site) -> None:
+def test_a_host_without_python_is_reported(desk: Site) -> None:
     away = "mkdir /root/away; mv /usr/bin/python3* /root/away"
     desk.spoil("web2", away, "mv /root/away/* /usr/bin; rmdir /root/away")
     desk.wants()
@@ -150,7 +150,7 @@ def test_a_host_without_python_is_told(desk: Site) -> None:
     desk.refuses(code="python-missing", hosts=["web2"], says=says)
 
 
-def test_a_python_that_is_too_old_is_told(desk: Site) -> None:
+def test_a_python_that_is_too_old_is_reported(desk: Site) -> None:
     script = 'echo "shipit: Python is too old: 3.6.9" >&2; exit 1'
     make = f"printf '#!/bin/sh\\n%s\\n' '{script}' > /usr/local/bin/python36"
     desk.spoil("web2", f"{make}; chmod 755 /usr/local/bin/python36", "rm /usr/local/bin/python36")
@@ -160,7 +160,7 @@ def test_a_python_that_is_too_old_is_told(desk: Site) -> None:
     desk.refuses(code="python-too-old", hosts=["web2"], says=says)
 
 
-def test_a_host_that_is_down_is_told(desk: Site) -> None:
+def test_a_host_that_is_down_is_reported(desk: Site) -> None:
     desk.lab.cut_cable("web2")
     desk.undo.callback(desk.lab.repair_cable, "web2")
     desk.reach("web2", ansible_timeout=2)
@@ -174,14 +174,14 @@ def test_a_host_that_is_down_is_told(desk: Site) -> None:
     desk.refuses(code="connect-timeout", hosts=["web2"], says=says)
 
 
-def test_a_closed_port_is_told(desk: Site) -> None:
+def test_a_closed_port_is_reported(desk: Site) -> None:
     desk.reach("web2", ansible_port=2)
     desk.wants()
     says = [f"nobody listens at {desk.lab.hosts['web2'].address}:2", "sshd", "ansible_port"]
     desk.refuses(code="connect-refused", hosts=["web2"], says=says)
 
 
-def test_the_troubles_of_all_hosts_are_told_at_once(desk: Site) -> None:
+def test_the_troubles_of_all_hosts_are_reported_together(desk: Site) -> None:
     desk.reach("web1", ansible_host="nowhere.invalid")
     text = (desk.scene.folder / "inventory.yaml").read_text()
     desk.scene.inventory(HOSTS, text.replace("ansible_port: 22", "ansible_port: 1"))
@@ -195,7 +195,7 @@ def test_the_troubles_of_all_hosts_are_told_at_once(desk: Site) -> None:
 # --- the state of a host -----------------------------------------------------------------------
 
 
-def test_a_port_of_somebody_else_is_told_with_its_owner(site: Site) -> None:
+def test_a_port_of_somebody_else_is_reported_with_its_owner(site: Site) -> None:
     listen = "import socket,time; s=socket.create_server(('0.0.0.0', 8081)); time.sleep(600)"
     run = f'systemd-run --unit=squatter /usr/bin/python3 -c "{listen}"'
     run = f"{run}; until ss -Hltn sport = :8081 | grep -q .; do sleep 0.05; done"
@@ -205,7 +205,7 @@ def test_a_port_of_somebody_else_is_told_with_its_owner(site: Site) -> None:
     site.refuses(code="port-taken", hosts=["web2"], says=says, staging=True)
 
 
-def test_a_current_that_is_a_directory_is_told_with_the_command(site: Site) -> None:
+def test_a_current_that_is_a_directory_is_reported_with_the_command(site: Site) -> None:
     app = "/opt/tinyapp"
     site.spoil(
         "web2",
@@ -218,7 +218,7 @@ def test_a_current_that_is_a_directory_is_told_with_the_command(site: Site) -> N
 
 
 @pytest.mark.parametrize("folder", ["/opt", "/etc/systemd/system", "/var/lib"])
-def test_a_disk_that_is_read_only_is_told(site: Site, folder: str) -> None:
+def test_a_disk_that_is_read_only_is_reported(site: Site, folder: str) -> None:
     mount = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"
     site.spoil("web2", mount, f"umount -l {folder}")
     site.wants()
@@ -233,7 +233,7 @@ def test_a_disk_that_is_read_only_is_told(site: Site, folder: str) -> None:
         ("size=900m,nr_inodes=40", "inodes-too-few", ["inodes left", "are needed", "df -i"]),
     ],
 )
-def test_a_disk_that_is_too_small_is_told_with_what_is_needed(
+def test_a_disk_that_is_too_small_is_reported_with_what_is_needed(
     site: Site, options: str, code: str, says: list[str]
 ) -> None:
     # The store alone lies on it, as where /var is a file system of its own.
@@ -244,7 +244,7 @@ def test_a_disk_that_is_too_small_is_told_with_what_is_needed(
     site.refuses(code=code, hosts=["web2"], says=says, staging=True)
 
 
-def test_a_unit_that_systemd_does_not_understand_is_told(site: Site) -> None:
+def test_a_unit_that_systemd_does_not_understand_is_reported(site: Site) -> None:
     template = "[Service]\nExecStart={{ service.command }}\nRestart=someday\nUser=tinyapp\n"
     (site.scene.folder / "web.service.j2").write_text(template)
     site.wants(services={"web": {**WEB, "unit": "web.service.j2"}})
@@ -252,13 +252,13 @@ def test_a_unit_that_systemd_does_not_understand_is_told(site: Site) -> None:
     site.refuses(code="unit-verify", hosts=HOSTS, says=says, staging=True)
 
 
-def test_a_smoke_command_that_fails_is_told_with_its_output(site: Site) -> None:
+def test_a_smoke_command_that_fails_is_reported_with_its_output(site: Site) -> None:
     site.wants(smoke="/bin/sh -c 'echo no such table; exit 7'")
     says = ["exit status 7", "0 was expected", "no such table", "before anything was switched"]
     site.refuses(code="smoke-failed", hosts=HOSTS, says=says, staging=True)
 
 
-def test_a_time_that_systemd_does_not_know_is_told(site: Site) -> None:
+def test_a_time_that_systemd_does_not_know_is_reported(site: Site) -> None:
     """Before, the timer was enabled and never fired."""
     job = {"command": "tinyapp-report", "timer": "10:00 Nowhere/Land"}
     site.wants(services={"web": WEB, "nightly": job})

@@ -83,7 +83,9 @@ def test_a_broken_worker_brings_the_web_service_back_too(deployed: Scene) -> Non
         assert active.split() == ["active", "active"]
 
 
-def test_what_failed_is_told_to_people_with_what_was_done_and_what_to_do(deployed: Scene) -> None:
+def test_what_failed_is_reported_to_people_with_what_was_done_and_what_to_do(
+    deployed: Scene,
+) -> None:
     done = deployed.deploy("2.2.0", fault="start", health={"checks": HTTP}, max_fail_percentage=100)
     assert done.status == 4
     for words in (

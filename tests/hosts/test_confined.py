@@ -150,7 +150,7 @@ except KeyboardInterrupt:
     assert not victim.sh("systemctl list-units --plain --no-legend 'shipit-run*'")
 
 
-def test_how_it_ends_is_told_truly(victim: Victim) -> None:
+def test_how_it_ends_is_reported_truly(victim: Victim) -> None:
     told = {script: victim.runs("check", shell(script))["wrong"] for script in SCRIPTS}
     assert told == SCRIPTS
 

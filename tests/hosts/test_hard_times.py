@@ -121,7 +121,7 @@ def test_a_new_service_that_will_not_stop_does_not_keep_the_old_one_away(site: S
     assert settled(site) == [site.runs] * 2
 
 
-def test_a_service_that_crashes_again_and_again_after_the_commit_is_told_by_status(
+def test_a_service_that_crashes_again_and_again_after_the_commit_is_reported_by_status(
     site: Site,
 ) -> None:
     brittle = {"web": WEB, "worker": {"command": BRITTLE, "stop_timeout": "1s"}}
@@ -243,7 +243,7 @@ def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_of_two_controllers_at_once_each_wins_whole_or_is_told_who_is_in_its_way(
+def test_of_two_controllers_at_once_each_wins_whole_or_is_reported_who_is_in_its_way(
     site: Site, rival: Scene, seed: int
 ) -> None:
     draw = random.Random(seed)  # noqa: S311 - the same offset again, not the same race

@@ -38,7 +38,7 @@ def test_a_deploy_bears_noexec_folders_a_umask_of_077_sudo_with_use_pty_and_hidd
     assert scene.asked("status")["web1"]["drift"] == []
 
 
-def test_sudo_that_wants_a_terminal_is_told_with_the_line_that_spares_the_login(
+def test_sudo_that_wants_a_terminal_is_reported_with_the_line_that_spares_the_login(
     fresh_web1: Lab, tmp_path: Path
 ) -> None:
     fresh_web1.run("web1", "sh", "-c", "echo 'Defaults requiretty' > /etc/sudoers.d/00-tty")

@@ -101,7 +101,7 @@ def test_while_a_host_waits_for_the_others_it_goes_back_too(
     check_that_nothing_happened(deployed, before)
 
 
-def test_people_are_told_what_was_done_about_it(deployed: Scene) -> None:
+def test_people_are_reported_what_was_done_about_it(deployed: Scene) -> None:
     before = deployed.asked("status")
     deployed.wheel("2.3.0", fault=ASLEEP)
     deployed.playbook("2.3.0", health=PATIENT)

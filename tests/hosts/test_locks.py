@@ -64,7 +64,7 @@ def ended(first: subprocess.Popen[str]) -> int:
 
 
 @pytest.mark.parametrize(("step", "slow"), [("smoke", IN_STAGING), ("check", IN_GATE)])
-def test_the_second_is_told_whose_lock_it_is_and_changes_nothing(
+def test_the_second_is_reported_whose_lock_it_is_and_changes_nothing(
     site: Site, step: str, slow: dict[str, object]
 ) -> None:
     first = begun(site, step, "--reason", "the big one", **slow)

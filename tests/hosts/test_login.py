@@ -29,7 +29,9 @@ def waits(lab: Lab, kind: str, seconds: int = LATE) -> None:
     lab.run("web1", "sed", "-i", f"1i {rule}", PAM)
 
 
-def test_a_host_that_lets_nobody_log_in_is_told_as_that(fresh_web1: Lab, network: Network) -> None:
+def test_a_host_that_lets_nobody_log_in_is_reported_as_that(
+    fresh_web1: Lab, network: Network
+) -> None:
     fresh_web1.run("web1", "sh", "-c", "echo 'closed for the winter' > /run/nologin")
     try:
         error = refusal(network, at(fresh_web1.hosts["web1"]))
@@ -55,7 +57,7 @@ def test_a_slow_login_is_waited_for(kind: str, fresh_web1: Lab, network: Network
         ("session", "SESSION_TIMEOUT", "session-timeout"),
     ],
 )
-def test_a_login_that_takes_too_long_is_told_with_what_was_waited_for(
+def test_a_login_that_takes_too_long_is_reported_with_what_was_waited_for(
     kind: str,
     limit: str,
     code: str,
@@ -73,7 +75,7 @@ def test_a_login_that_takes_too_long_is_told_with_what_was_waited_for(
     assert "ssh-copy-id" not in error.hint
 
 
-def test_a_limit_for_sessions_is_told_as_that(fresh_web1: Lab, network: Network) -> None:
+def test_a_limit_for_sessions_is_reported_as_that(fresh_web1: Lab, network: Network) -> None:
     fresh_web1.run(
         "web1", "sh", "-c", "echo MaxSessions 0 >> /etc/ssh/sshd_config; systemctl restart ssh"
     )
@@ -82,7 +84,7 @@ def test_a_limit_for_sessions_is_told_as_that(fresh_web1: Lab, network: Network)
     assert "MaxSessions" in error.hint
 
 
-def test_a_store_where_no_program_runs_is_told_as_that(fresh_web1: Lab, tmp_path: Path) -> None:
+def test_a_store_where_no_program_runs_is_reported_as_that(fresh_web1: Lab, tmp_path: Path) -> None:
     scene = Scene.set(tmp_path, fresh_web1, hosts=["web1"])
     scene.wheel("1.0.0")
     scene.playbook("1.0.0")

@@ -207,7 +207,7 @@ def test_a_broken_release_is_in_the_history_as_failed(play: Play) -> None:
             assert [(line["outcome"], line["running"]) for line in lines] == [("failed", False)]
 
 
-def test_a_broken_release_is_told_with_its_check_and_its_log(play: Play) -> None:
+def test_a_broken_release_is_reported_with_its_check_and_its_log(play: Play) -> None:
     failed = [line["problem"] for line in play.acts["broken deploy"].done.told("host-failed")]
     found_out = [problem for problem in failed if problem["code"] != "called-back"]
     assert found_out

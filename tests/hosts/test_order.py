@@ -55,7 +55,7 @@ def test_a_deploy_to_one_host_is_taken_back_by_a_rollback_of_all(
     assert scene.shipit("rollback", "--to", first).status == 0
 
 
-def test_one_machine_under_two_names_is_told_as_that(fresh: Lab, tmp_path: Path) -> None:
+def test_one_machine_under_two_names_is_reported_as_that(fresh: Lab, tmp_path: Path) -> None:
     scene = Scene.set(tmp_path, fresh)
     made = yaml.safe_load(fresh.inventory({"web": ["web1", "twin"]}))
     made["all"]["hosts"]["twin"] = made["all"]["hosts"]["web1"]

@@ -37,7 +37,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
         ("late:8", ["dying as told"]),
     ],
 )
-def test_a_release_that_does_worse_among_its_customers_goes_back(
+def test_a_release_that_does_worse_among_its_clients_goes_back(
     deployed: Scene, fault: str, words: list[str]
 ) -> None:
     # Each host is left to say why by itself, and not called back because of the other one.

@@ -230,7 +230,9 @@ def test_our_own_socket_is_no_obstacle(talk: Talk, tmp_path: Path) -> None:
     assert findings.problems == ()
 
 
-def test_the_log_of_the_services_is_told_and_followed(talk: Talk, lab: Lab, tmp_path: Path) -> None:
+def test_the_log_of_the_services_is_reported_and_followed(
+    talk: Talk, lab: Lab, tmp_path: Path
+) -> None:
     talk.deploy(release(tmp_path))
     lines = talk.ask(messages.AskLogs(100, follow=False))
     assert "tinyapp-web.service" in lines.text or "tinyapp" in lines.text

@@ -109,7 +109,7 @@ def test_nothing_that_we_wrote_is_unknown_to_systemd(story: Scene) -> None:
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
-def test_a_python_without_distutils_is_told_before_anything_is_sent(
+def test_a_python_without_distutils_is_reported_before_anything_is_sent(
     story: Scene, installer: str
 ) -> None:
     """Debian 11 splits it off; a fault that only the build met before."""

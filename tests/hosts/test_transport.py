@@ -246,7 +246,7 @@ def test_a_password_that_sudo_does_not_ask_for_is_swallowed(lab: Lab, network: N
         ("nosudo", None, "sudo-password-needed"),
     ],
 )
-def test_sudo_that_refuses_is_told_apart(
+def test_sudo_that_refuses_is_reported_apart(
     lab: Lab, network: Network, user: str, password: str | None, code: str
 ) -> None:
     secret = Secret(password) if password else None
@@ -263,13 +263,13 @@ def test_a_wrong_password_is_offered_once(fresh_web1: Lab, network: Network) -> 
     assert "3 incorrect" not in log
 
 
-def test_without_become_a_user_who_is_not_root_is_told_so(lab: Lab, network: Network) -> None:
+def test_without_become_a_user_who_is_not_root_is_reported_so(lab: Lab, network: Network) -> None:
     error = refusal(network, at(lab.hosts["web1"], become=False))
     assert error.code == "not-root"
     assert "ansible_become" in error.hint
 
 
-def test_a_missing_sudo_is_told(fresh_web1: Lab, network: Network) -> None:
+def test_a_missing_sudo_is_reported(fresh_web1: Lab, network: Network) -> None:
     fresh_web1.run("web1", "mv", "/usr/bin/sudo", "/usr/bin/sudo.away")
     error = refusal(network, at(fresh_web1.hosts["web1"]))
     assert error.code == "sudo-missing"
@@ -278,14 +278,14 @@ def test_a_missing_sudo_is_told(fresh_web1: Lab, network: Network) -> None:
 # --- the agent's start -------------------------------------------------------------------------
 
 
-def test_a_missing_python_is_told(fresh_web1: Lab, network: Network) -> None:
+def test_a_missing_python_is_reported(fresh_web1: Lab, network: Network) -> None:
     host = fresh_web1.hosts["web1"]
     assert refusal(network, at(host, python="/opt/none/python3")).code == "python-missing"
     fresh_web1.run("web1", "sh", "-c", "rm -f /usr/bin/python3*")
     assert refusal(network, at(host)).code == "python-missing"
 
 
-def test_an_old_python_is_told_unless_a_newer_one_lies_beside_it(
+def test_an_old_python_is_reported_unless_a_newer_one_lies_beside_it(
     fresh_web1: Lab, network: Network
 ) -> None:
     old = '#!/bin/sh\\nexec >&2\\necho "shipit: Python is too old: 3.6.9"\\nexit 1\\n'
@@ -310,7 +310,7 @@ def test_a_talkative_login_shell_is_heard_out(fresh_web1: Lab, network: Network)
     assert refusal(network, at(host)).code == "login-shell-noise"
 
 
-def test_a_login_shell_that_lets_nobody_in_is_told(fresh_web1: Lab, network: Network) -> None:
+def test_a_login_shell_that_lets_nobody_in_is_reported(fresh_web1: Lab, network: Network) -> None:
     fresh_web1.run("web1", "usermod", "-s", "/usr/sbin/nologin", "deploy")
     error = refusal(network, at(fresh_web1.hosts["web1"]))
     assert error.code == "agent-not-started"
@@ -358,7 +358,7 @@ def test_a_silent_agent_is_waited_for_no_longer_than_asked(lab: Lab, network: Ne
 # --- the way -----------------------------------------------------------------------------------
 
 
-def test_a_closed_port_and_an_unknown_name_are_told(lab: Lab, network: Network) -> None:
+def test_a_closed_port_and_an_unknown_name_are_reported(lab: Lab, network: Network) -> None:
     host = lab.hosts["web1"]
     assert refusal(network, at(host, port=2222)).code == "connect-refused"
     assert refusal(network, at(host, address="no-such.invalid")).code == "name-unknown"
@@ -420,7 +420,7 @@ def test_the_jump_hosts_key_is_checked_too(lab: Lab, network: Network) -> None:
     assert f"the jump host deploy@{jump.address}" in error.what
 
 
-def test_a_host_that_its_jump_host_cannot_reach_is_told(
+def test_a_host_that_its_jump_host_cannot_reach_is_reported(
     lab: Lab, network: Network, tmp_path: Path
 ) -> None:
     jump, host = lab.hosts["web1"], lab.hosts["web2"]

@@ -120,7 +120,7 @@ def command(script: str) -> str:
         ("file:  ", "secret-reference", "no reference"),
     ],
 )
-def test_a_secret_that_cannot_be_had_is_told_without_its_value(
+def test_a_secret_that_cannot_be_had_is_reported_without_its_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str, code: str, said: str
 ) -> None:
     monkeypatch.delenv("SHIPIT_NOT_SET", raising=False)

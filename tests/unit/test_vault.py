@@ -142,7 +142,7 @@ def test_a_damaged_or_forged_text_is_refused_with_its_place(
     assert str(caught.value).startswith("group_vars/all.yml:3: ")
 
 
-def test_no_password_and_a_wrong_one_are_told_apart_with_what_to_do(
+def test_no_password_and_a_wrong_one_are_reported_apart_with_what_to_do(
     sealed: dict[str, str],
 ) -> None:
     for passwords, code in ((Passwords(), "vault-locked"), (knows("wrong"), "vault-password")):

@@ -96,7 +96,7 @@ LAUGHS = "a0: &a0 [x, x]\n" + "".join(
         ("$ANSIBLE_VAULT;1.1;AES256\n33310a33310a3331", "vault-locked", "1:1"),
     ],
 )
-def test_mistakes_are_told_with_their_place(text: str, code: str, place: str) -> None:
+def test_mistakes_are_reported_with_their_place(text: str, code: str, place: str) -> None:
     with pytest.raises(InputError) as caught:
         parse(FILE, text)
     (mistake,) = caught.value.mistakes
@@ -104,7 +104,7 @@ def test_mistakes_are_told_with_their_place(text: str, code: str, place: str) ->
     assert str(mistake).startswith(f"play.yaml:{place}")
 
 
-def test_all_mistakes_are_told_at_once_and_name_both_lines() -> None:
+def test_all_mistakes_are_reported_together_and_name_both_lines() -> None:
     with pytest.raises(InputError) as caught:
         parse(FILE, "a: 1\nb: !x 1\na: 2")
     told = str(caught.value)

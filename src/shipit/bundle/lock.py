@@ -1,6 +1,6 @@
-"""What a lock says, whatever its format: exact versions with their sha256 digests.
+"""A lock of any format: exact versions with their sha256 digests.
 
-Decides what a host with some markers wants of it. Resolves nothing and reads no file.
+Selects the entries that a host needs. Resolves nothing and reads no file.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ HOW_TO_LOCK = "write the lock with: uv pip compile --generate-hashes requirement
 
 @dataclass(frozen=True)
 class Need:
-    """A dependency of an entry, in locks that are graphs."""
+    """A dependency of an entry, in a lock that is a graph."""
 
     name: str
-    version: str = ""  # empty where the lock holds one version only
+    version: str = ""  # empty if the lock holds one version only
     extras: tuple[str, ...] = ()
     marker: Marker | None = None
-    source: str = ""  # which of several entries of that name and version
+    source: str = ""  # selects one of several entries of that name and version
 
     def means(self, entry: Locked) -> bool:
         return self.version in ("", entry.version) and self.source in ("", entry.source)
@@ -38,13 +38,13 @@ class Need:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a distribution comes from that no index has: what an index has of its name is another.
+    """The source of a distribution that is not on an index; one of that name there is another.
 
     Attributes:
-        what: to be read after "is locked to".
-        get: the command that brings its wheel, with {} for the wheelhouse.
-        is_tree: whether that is a folder or a repository, of which no lock has a hash.
-        is_wheel: whether that is a wheel.
+        what: the source, as a message continues after "is locked to".
+        get: the command that builds or fetches its wheel, with {} for the wheelhouse.
+        is_tree: whether it is a folder or a repository; no lock has a hash of these.
+        is_wheel: whether it is a wheel.
     """
 
     what: str
@@ -74,41 +74,41 @@ class Locked:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is built from a source of the project's own: no lock has a hash of that."""
+        """Whether it is built from the project's own source, of which no lock has a hash."""
         return self.origin is not None and self.origin.is_tree and not self.digests
 
     def is_for(self, name: str, version: str) -> bool:
-        """Whether a wheel of this name and version is what is locked."""
+        """Whether a wheel of this name and version matches this entry."""
         return name == self.name and self.version in ("", version)
 
 
 @dataclass(frozen=True)
 class Lock:
-    """All entries of a lock, whether a host wants them or not."""
+    """All entries of a lock, for any host."""
 
     path: Path
     entries: tuple[Locked, ...]
     requires_python: SpecifierSet = field(default_factory=SpecifierSet)
     groups: frozenset[str] = frozenset()  # pylock's default groups
-    environments: tuple[Marker, ...] = ()  # a host has to be one of these, if there are any
-    is_graph: bool = False  # uv.lock: an entry is wanted if the app's needs lead to it
+    environments: tuple[Marker, ...] = ()  # a host must match one of these, if there are any
+    is_graph: bool = False  # uv.lock: an entry is wanted if the app depends on it
 
     def without(self, app: str) -> Lock:
-        """Return this lock without the app itself: its wheel is given, not looked up."""
+        """Return this lock without the app itself, whose wheel the playbook names."""
         return replace(self, entries=tuple(entry for entry in self.entries if entry.name != app))
 
     def unconditional(self) -> tuple[Locked, ...]:
-        """Return the entries that every host wants."""
+        """Return the entries that every host needs."""
         if self.is_graph:
             return ()
         return tuple(entry for entry in self.entries if entry.marker is None)
 
     def wanted(self, app: str, markers: Environment) -> tuple[Locked, ...]:
-        """Return the entries that a host with these markers wants, without the app, by name.
+        """Return the entries that a host with these markers needs, sorted by name, without the app.
 
         Raises:
-            InputError: a marker can't be decided, the app is not in a graph, or two versions of
-                one distribution are wanted.
+            InputError: a marker can't be evaluated, the app is not in the graph, or the host needs
+                two versions of one distribution.
         """
         environment: dict[str, str | frozenset[str]] = {
             **{name: str(value) for name, value in markers.items()},
@@ -140,7 +140,7 @@ class Lock:
         raise InputError(Mistake("wrong-environment", what, place, hint))
 
     def _reached(self, app: str, environment: Mapping[str, str | frozenset[str]]) -> list[Locked]:
-        """Follow the needs from the app on; an extra adds needs to the entry it is asked of."""
+        """Return the entries that the app depends on; an extra adds dependencies to an entry."""
         by_name: dict[str, list[Locked]] = defaultdict(list)
         for entry in self.entries:
             by_name[entry.name].append(entry)

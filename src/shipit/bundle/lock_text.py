@@ -1,4 +1,4 @@
-"""What the readers of locks have in common: text, places, digests, and what no index has."""
+"""Shared by the readers of locks: text, places, digests, and origins outside an index."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def sha256_of(hashes: Iterable[object]) -> frozenset[str]:
     return frozenset(text[7:].lower() for text in texts if text[:7] == "sha256:")
 
 
-# --- what no index has -------------------------------------------------------------------------
+# --- origins outside an index ------------------------------------------------------------------
 
 
 def folder(path: str) -> Origin:
@@ -67,7 +67,7 @@ def repository(name: str, kind: str, url: str, commit: str) -> Origin:
 
 
 def file(place: str) -> Origin:
-    """Return the origin of a wheel or an sdist that is named by its URL or path."""
+    """Return the origin of a wheel or an sdist that has a URL or a path."""
     is_wheel = place.partition("#")[0].endswith(".whl")
     get = f"pip download --no-deps -d {{}} {place}" if is_wheel else f"pip wheel -w {{}} {place}"
     return Origin(place, get, is_wheel=is_wheel)

@@ -1,7 +1,7 @@
-"""Read a lock, whichever tool has written it; what it says shows its format.
+"""Read a lock of any supported tool; its format is detected from its content.
 
-Promises that every entry is one exact version with its sha256 digests, and that a mistake is told
-with its line. Resolves nothing, asks no index.
+Every entry is one exact version with its sha256 digests, and every mistake has its line. Resolves
+nothing, queries no index.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["HOW_TO_LOCK", "Lock", "Locked", "Need", "Origin", "read"]
 
 _PACKAGES = re.compile(r"^\[\[ *packages? *\]\]", re.MULTILINE)
-# Files that name what a project wants, and lock nothing: how each is locked.
+# Files that list dependencies but lock nothing, with the command that locks each.
 _NO_LOCKS = {
     "pyproject.toml": "uv lock, and name uv.lock here",
     "Pipfile": "pipenv lock, and name Pipfile.lock here",

@@ -1,4 +1,4 @@
-"""Read a lock that is a file of requirements with hashes, as pip and uv write and read them."""
+"""Read a lock in the format of requirements with hashes, as pip and uv write and read it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CREDENTIALS = re.compile(r"://[^/\s]*@")  # of a URL
-_CUT = 200  # characters of a line that an error shows
-_TOLD = 3  # of many mistakes of one kind
+_CUT = 200  # characters of a line in an error
+_SHOWN = 3  # mistakes of one kind
 
 
 def read(path: Path) -> Lock:
-    """Read the requirements and those that they include.
+    """Read the requirements and the files that they include.
 
     Raises:
-        InputError: with every mistake in it; many of one kind are told as one.
+        InputError: with every mistake; many of one kind are summed up.
     """
     try:
         return Lock(path, tuple(_read_requirements(path, frozenset())))
@@ -38,20 +38,20 @@ def read(path: Path) -> Lock:
 
 
 def _folded(mistakes: Sequence[Mistake]) -> Iterator[Mistake]:
-    """Tell the first of many mistakes of one kind, and how many more there are."""
+    """Yield the first mistakes of each kind, and the number of further ones."""
     total, seen = Counter(mistake.code for mistake in mistakes), Counter[str]()
     for mistake in mistakes:
         seen[mistake.code] += 1
-        if seen[mistake.code] < _TOLD or total[mistake.code] <= _TOLD:
+        if seen[mistake.code] < _SHOWN or total[mistake.code] <= _SHOWN:
             yield mistake
-        elif seen[mistake.code] == _TOLD:
-            more = total[mistake.code] - _TOLD
+        elif seen[mistake.code] == _SHOWN:
+            more = total[mistake.code] - _SHOWN
             yield replace(mistake, what=f"{mistake.what}; and {more} more like this")
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A logical line: continuations joined, comments gone."""
+    """A logical line: continuations joined, comments removed."""
 
     text: str
     place: Place
@@ -107,7 +107,7 @@ def _included(path: Path, included_from: frozenset[Path], line: _Line) -> list[L
 
 
 def _refuse_option(line: _Line) -> None:
-    """Refuse what would change the bundle; options about indexes have no meaning here."""
+    """Reject options that would change the bundle; those about indexes are ignored."""
     word = re.split(r"[\s=]", line.text, maxsplit=1)[0]
     if word in {"-e", "--editable"}:
         raise _no_index(line, "an editable project can't be shipped")
@@ -123,7 +123,7 @@ def _unpinned(line: _Line, why: str) -> InputError:
 
 
 def _no_index(line: _Line, why: str) -> InputError:
-    """Refuse what is found by its place. No index is named: its package of that name is another."""
+    """Reject a requirement by path or URL: a package of that name on an index is another one."""
     words = line.shown.split()
     what = f"{why}: `{line.shown}`; expected name==version with hashes"
     hint = "build its wheel (uv build --wheel), put it into the wheelhouse, and write here"
@@ -156,7 +156,7 @@ def _requirement(line: _Line) -> Locked:
 
 
 def _syntax(line: _Line, message: str) -> InputError:
-    """Turn packaging's message, whose last line points at the column with a ^, into a mistake."""
+    """Make a mistake of packaging's message, whose last line marks the column with a ^."""
     what, *_, pointer = message.splitlines() or [""]
     column = max(pointer.find("^") - 4, 0) + 1  # it indents what it quotes by four
     place = replace(line.place, column=column)

@@ -1,9 +1,8 @@
 """Choose exactly the wheels that one release needs on one kind of host.
 
-Promises that every wheel in a bundle is in the lock with its sha256, runs on the target, and that
-all mistakes of a kind of check are told at once. Two need no entry in the lock: the app wheel, and
-the installer unless the lock names it. Builds and downloads nothing, and never holds a wheel in
-memory.
+Every wheel in a bundle is in the lock with its sha256 and runs on the target; two need no entry
+there: the app wheel, and the installer unless the lock names it. All mistakes of one check are
+reported together. Builds and downloads nothing, and never holds a wheel in memory.
 """
 
 from __future__ import annotations
@@ -55,18 +54,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Sources:
-    """Everything that a bundle for any host is chosen from; made by `load`."""
+    """The wheels that a bundle for any host is chosen from; made by `load`."""
 
     app: Wheel
     lock: Lock
     stock: Wheelhouse
 
     def digests(self) -> tuple[str, ...]:
-        """Return the sha256 of every wheel that a bundle may hold."""
+        """Return the sha256 of every wheel that a bundle may contain."""
         return tuple(dict.fromkeys(w.sha256 for w in (self.app, *self.stock.wheels)))
 
     def programs(self) -> frozenset[str]:
-        """Return the names of the programs that the app and what is locked bring into a venv."""
+        """Return the programs that the app and the locked wheels install into a venv."""
         locked = {entry.name for entry in self.lock.entries}
         wheels = [wheel for wheel in self.stock.wheels if wheel.name in locked]
         return frozenset().union(*(wheel.programs for wheel in (self.app, *wheels)))
@@ -74,7 +73,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The wheels of one release for one target; the dependencies are in order of their names."""
+    """The wheels of one release for one target; dependencies are sorted by name."""
 
     app: Wheel
     wheels: tuple[Wheel, ...]
@@ -88,8 +87,8 @@ class Bundle:
     def digest(self) -> str:
         """Return a sha256 over what gets installed: equal contents have equal digests anywhere.
 
-        The installer is left out: it makes the venv but is no part of it, and a newer one is no
-        reason to ship every host again.
+        The installer is excluded: it makes the venv but is not part of it, and a newer one is no
+        reason for a new release.
         """
         contents = [f"app {self.app.filename} {self.app.sha256}"]
         contents += [f"wheel {wheel.filename} {wheel.sha256}" for wheel in self.wheels]
@@ -97,16 +96,16 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """Return the bytes of all wheels."""
+        """Return the total size of the wheels in bytes."""
         return sum(wheel.size for wheel in self.all())
 
     def all(self) -> tuple[Wheel, ...]:
-        """Return every wheel that has to be on the host, each once."""
+        """Return every wheel that must be on the host, each once."""
         return tuple({w.sha256: w for w in (self.app, *self.wheels, self.installer)}.values())
 
 
 def load(wheel: Path, lock: Path, wheelhouse: Path) -> Sources:
-    """Read and check what needs no host: files, formats, hashes. Each wheel is hashed once.
+    """Read and check what is the same for all hosts: files, formats, hashes.
 
     Raises:
         InputError: with all mistakes found.
@@ -155,7 +154,7 @@ def select(sources: Sources, target: Target, installer: Installer | None = None)
 
 
 def requirements_txt(bundle: Bundle) -> str:
-    """Return the bundle as exact requirements with hashes, the app included, one on each line."""
+    """Return the bundle, including the app, as requirements with hashes, one on each line."""
     wheels = sorted((bundle.app, *bundle.wheels), key=lambda wheel: wheel.name)
     return "".join(f"{wheel.pin} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)
 
@@ -164,7 +163,7 @@ def requirements_txt(bundle: Bundle) -> str:
 
 
 class _Choice:
-    """The decisions for one target; every method is a function of the sources and the target."""
+    """The choice for one target; every method is a pure function of sources and target."""
 
     def __init__(self, sources: Sources, target: Target) -> None:
         self.sources = sources
@@ -195,7 +194,7 @@ class _Choice:
                 chosen.append(wheel)
         if mistakes:
             command = self.target.pip_download(str(self.sources.stock.wheelhouse), *bad)
-            raise InputError(*with_hint(mistakes, f"get what fits: {command}"))
+            raise InputError(*with_hint(mistakes, f"fetch the right ones: {command}"))
         return chosen
 
     def _problem(self, entry: Locked, wheel: Wheel | None) -> Mistake | None:
@@ -206,20 +205,20 @@ class _Choice:
             return self._two_versions(entry) or self._needs_other_python(wheel)
         if other := self.best(stock.others_of(entry)):
             return wrong_hash(other, entry, stock)
-        there = stock.of(entry)
-        return self._misfit(there, entry.place) if there else lacking(entry, stock)
+        present = stock.of(entry)
+        return self._misfit(present, entry.place) if present else lacking(entry, stock)
 
     def _two_versions(self, entry: Locked) -> Mistake | None:
-        """Refuse a choice among versions, where the lock leaves that to the project's source."""
+        """Reject several versions of a wheel whose version the lock does not pin."""
         versions = sorted({wheel.version for wheel in self.sources.stock.of(entry)})
         if len(versions) < 2:  # noqa: PLR2004 - a choice
             return None
         what = f"the wheelhouse has {entry.name} in the versions {' and '.join(versions)}"
-        hint = "keep only the one that is meant; the lock says only where its source is"
+        hint = "keep only the one that you want; the lock names only its source"
         return Mistake("two-versions", what, entry.place, hint)
 
     def _misfit(self, wheels: Sequence[Wheel], place: Place) -> Mistake:
-        """Say why none of these wheels of one version runs on the target."""
+        """Explain why none of these wheels of one version runs on the target."""
         code, reason = self.target.misfit({tag for wheel in wheels for tag in wheel.tags})
         names = ", ".join(wheel.filename for wheel in wheels)
         return Mistake(code, f"{names} {reason}; the host has {self.target}", place)
@@ -243,7 +242,7 @@ class _Choice:
         return mistakes
 
     def unmet_requirements(self, wanted: Sequence[Locked]) -> list[Mistake]:
-        """Check that the lock satisfies what the app wheel itself asks for on this target."""
+        """Check that the lock satisfies the app wheel's own requirements on this target."""
         environment = {name: str(value) for name, value in self.target.markers().items()}
         pinned = {entry.name: entry for entry in wanted}
         mistakes = []
@@ -263,7 +262,7 @@ class _Choice:
         return Mistake("not-in-lock", what, place, lockfile.HOW_TO_LOCK.format(path.name))
 
     def installer(self, wanted: Installer | None) -> Wheel:
-        """Return the newest installer that runs on the target: the wanted one, or uv before pip."""
+        """Return the newest installer that runs on the target; uv before pip by default."""
         for name in [wanted] if wanted else INSTALLERS:
             found = [wheel for wheel in self.sources.stock.wheels if wheel.name == name]
             fitting = [w for w in found if self.best([w]) and self.target.fits(w.requires_python)]
@@ -276,4 +275,4 @@ class _Choice:
         what = f"the wheelhouse has no wheel of {name} for {self.target}; it makes the venv there"
         command = self.target.pip_download(str(self.sources.stock.wheelhouse), name)
         place = Place(str(self.sources.stock.wheelhouse))
-        raise InputError(Mistake("missing-installer", what, place, f"get it: {command}"))
+        raise InputError(Mistake("missing-installer", what, place, f"fetch it: {command}"))

@@ -1,7 +1,7 @@
-"""Say which wheels run on a host, from facts about that host alone.
+"""Decide which wheels run on a host, from facts about that host alone.
 
-Promises that nothing of the controller (its Python, its libc, its processor) enters an answer.
-Knows Linux with glibc or musl; reads no files and asks no host.
+Nothing of the controller (its Python, libc or processor) enters the answer. Knows Linux with glibc
+or musl; reads no files and contacts no host.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # The names that glibc versions had before PEP 600.
 _LEGACY_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-# What most projects build their wheels for; pip looks for no others unless they are named.
+# The versions that most wheels are built for; pip considers only those that are named.
 _USUAL_GLIBC_MINORS = (39, 34, 31, 28)
 _IMPLEMENTATION_NAMES = {"cpython": "CPython", "pypy": "PyPy"}
 
@@ -31,11 +31,11 @@ class Target:
 
     Attributes:
         python: major and minor version of the host's interpreter.
-        implementation: as `sys.implementation.name` says it.
-        machine: as `platform.machine()` says it.
+        implementation: `sys.implementation.name`.
+        machine: `platform.machine()`.
         libc: `("glibc", 2, 36)` or `("musl", 1, 2)`.
-        full_version: as `platform.python_version()` says it.
-        system: as `platform.system()` says it.
+        full_version: `platform.python_version()`.
+        system: `platform.system()`.
     """
 
     python: tuple[int, int]
@@ -79,9 +79,9 @@ class Target:
         }
 
     def fits(self, wanted: SpecifierSet | str) -> bool:
-        """Say whether the interpreter is one of the wanted, such as `>=3.11`; candidates count."""
+        """Whether the interpreter satisfies a specifier such as `>=3.11`; pre-releases count."""
         specifier = SpecifierSet(wanted) if isinstance(wanted, str) else wanted
-        # Distributions that build from a branch say `3.11.2+`.
+        # Distributions that build from a branch report `3.11.2+`.
         return specifier.contains(Version(self.full_version.removesuffix("+")), prereleases=True)
 
     def _platforms(self) -> Iterator[str]:
@@ -114,7 +114,7 @@ class Target:
         return "wrong-platform", f"is for another platform ({', '.join(platforms)})"
 
     def _newer_libc(self, platform: str) -> str:
-        """Return the libc that a platform tag asks for if it is only too new for this host."""
+        """Return the libc that a platform tag requires if only its version is too new here."""
         libc, major, minor = self.libc
         family, _, rest = platform.partition("_")
         if family != {"glibc": "manylinux", "musl": "musllinux"}[libc]:

@@ -1,7 +1,7 @@
-"""Read the locks of Poetry, PDM and Pipenv, where what they say is exact.
+"""Read the locks of Poetry, PDM and Pipenv, where they are exact.
 
-An older lock of Poetry, and one of PDM without inherited metadata, does not say which packages the
-app itself needs, and on which machines: those are refused with the command that exports them.
+An older lock of Poetry, and one of PDM without inherited metadata, does not record which packages
+the app needs on which machines: these are rejected with the command that exports them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 POETRY = "poetry export -f requirements.txt -o requirements.lock"
 PDM = "pdm export -f requirements -o requirements.lock"
 PIPENV = "pipenv requirements --hash > requirements.lock"
-_POETRY_SINCE = (2, 1)  # the lock's version: groups and markers are told of each package
+_POETRY_SINCE = (2, 1)  # the lock's version: since then each package has groups and markers
 _NOT_UNDERSTOOD = (KeyError, TypeError, AttributeError, ValueError, InvalidMarker)
 
 
@@ -52,7 +52,7 @@ def read_poetry(path: Path, document: Mapping[str, Any], places: list[Place]) ->
 def _packages_of(
     group: str, document: Mapping[str, Any], places: list[Place], path: Path
 ) -> Iterator[tuple[Mapping[str, Any], Place]]:
-    """Yield the packages of a group of a lock, each with where it stands."""
+    """Yield the packages of a group of a lock, each with its place."""
     for index, package in enumerate(document.get("package", ())):
         if group in package["groups"]:
             yield package, place_of(places, index, path)
@@ -150,7 +150,7 @@ def _pipenv_entry(name: str, package: Mapping[str, Any], place: Place) -> Locked
 def _entry(
     package: Mapping[str, Any], place: Place, marker: Marker | None, origin: Origin | None
 ) -> Locked:
-    """Return an entry that lists its files with their hashes, as Poetry and PDM write them."""
+    """Return an entry from its files and hashes, as Poetry and PDM write them."""
     files = package.get("files", ())
     wheels = [each for each in files if _filename(each).endswith(".whl")]
     sdists = [each for each in files if each not in wheels]
@@ -171,7 +171,7 @@ def _filename(file: Mapping[str, str]) -> str:
 
 
 def _specifier(text: str) -> SpecifierSet:
-    """Return a specifier; any Python, where a tool has words of its own (^3.11, >=3.9 || <4)."""
+    """Return a specifier; any Python, for a syntax of the tool (^3.11, >=3.9 || <4)."""
     try:
         return SpecifierSet("" if text == "*" else text)
     except InvalidSpecifier:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def read_pylock(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
-    """Return what a pylock.toml says.
+    """Return the lock of a pylock.toml.
 
     Raises:
         InputError: with every mistake in it.
@@ -86,7 +86,7 @@ def _pylock_origin(package: Package) -> Origin | None:
 
 
 def read_uv(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
-    """Return what a uv.lock says: a graph.
+    """Return the lock of a uv.lock: a graph.
 
     Raises:
         InputError: it is not what uv writes.
@@ -137,7 +137,7 @@ def _uv_origin(name: str, source: Mapping[str, str]) -> Origin | None:
 
 
 def _uv_source(source: Mapping[str, str]) -> str:
-    """Return what tells apart two entries of one name and version, as from two indexes."""
+    """Return what distinguishes entries of one name and version, for example their index."""
     return " ".join(f"{kind} {where}" for kind, where in sorted(source.items()))
 
 

@@ -1,6 +1,6 @@
-"""Read one wheel: what it is, what it asks for, and its sha256.
+"""Read one wheel: its metadata and its sha256.
 
-Promises that name and contents belong together. Installs nothing and never holds a wheel in memory.
+Checks that name and contents match. Installs nothing and never holds a wheel in memory.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Wheel:
     requires_python: SpecifierSet
     requires: tuple[Requirement, ...]
     build: tuple[()] | tuple[int, str] = ()  # PEP 427: of equal files the higher one is newer
-    programs: frozenset[str] = frozenset()  # what it brings into a venv's bin/
+    programs: frozenset[str] = frozenset()  # that it installs into a venv's bin/
 
     @property
     def pin(self) -> str:
@@ -47,19 +47,18 @@ class Wheel:
 
 
 class _BrokenWheelError(Exception):
-    """A zip whose contents are not those of the wheel that its name promises."""
+    """A zip whose contents don't match its file name."""
 
 
 class _UnsafeWheelError(Exception):
-    """A wheel with something in it that must not be unpacked; the text says what."""
+    """A wheel that must not be unpacked; the text says why."""
 
 
 def open_wheel(path: Path) -> Wheel:
     """Read a wheel and hash it, streaming.
 
     Raises:
-        InputError: it is missing, not a wheel, not the wheel that its name promises, or unsafe to
-            unpack.
+        InputError: it is missing, not a wheel, does not match its name, or is unsafe to unpack.
     """
     place = Place(str(path))
     if not path.is_file():
@@ -85,7 +84,7 @@ def open_wheel(path: Path) -> Wheel:
 
 
 def _metadata(path: Path) -> tuple[SpecifierSet, tuple[Requirement, ...], frozenset[str]]:
-    """Read what a wheel asks for and brings; make sure that it is what its name says."""
+    """Read a wheel's requirements and programs; check that its metadata match its name."""
     name, version, _, _ = parse_wheel_filename(path.name)
     with zipfile.ZipFile(path) as archive:
         info = _info_folder(archive)
@@ -104,7 +103,7 @@ def _metadata(path: Path) -> tuple[SpecifierSet, tuple[Requirement, ...], frozen
 def _info_folder(archive: zipfile.ZipFile) -> str:
     """Return the name of a wheel's own .dist-info folder.
 
-    Only one at the top counts: distributions that it vendors have theirs further down.
+    Only the top level counts: vendored distributions have theirs further down.
     """
     tops = {name.partition("/")[0] for name in archive.namelist()}
     found = sorted(top for top in tops if top.endswith(".dist-info"))
@@ -116,7 +115,7 @@ def _info_folder(archive: zipfile.ZipFile) -> str:
 
 
 def _checked_programs(archive: zipfile.ZipFile, info: str) -> frozenset[str]:
-    """Return what a wheel brings into bin/, after a look at where everything in it lands."""
+    """Return the programs that a wheel installs into bin/, after checking all its entries."""
     points = f"{info}/entry_points.txt"
     text = archive.read(points).decode(errors="replace") if points in archive.namelist() else ""
     entries = (Entry(each.filename, each.external_attr >> 16) for each in archive.infolist())
@@ -126,7 +125,7 @@ def _checked_programs(archive: zipfile.ZipFile, info: str) -> frozenset[str]:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Whether a version comes before another one by PEP 440; nothing is said of what isn't one."""
+    """Whether a version is older than another by PEP 440; False if either is not a version."""
     try:
         return Version(version) < Version(than)
     except InvalidVersion:

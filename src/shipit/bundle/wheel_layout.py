@@ -1,8 +1,8 @@
-"""Say where a wheel's entries land in a venv, and which of them must not.
+"""Decide where the entries of a wheel land in a venv, and which are not allowed.
 
-Root unpacks wheels on a host. None may replace the interpreter that its venv was made with, or lead
-out of the venv. Installers differ in what they let through, so it is looked at before one of them
-has the wheel. Pure: it knows names and modes, and reads no wheel.
+Root unpacks wheels on a host. None may replace the interpreter of its venv or lead out of the venv.
+Installers differ in what they allow, so the entries are checked before an installer gets the wheel.
+Pure: knows names and modes, reads no wheel.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 
 
 class Entry(NamedTuple):
-    """An entry of a wheel; the mode is st_mode as the zip has it, 0 where it says nothing."""
+    """An entry of a wheel; `mode` is st_mode from the zip, 0 if it has none."""
 
     name: str
     mode: int = 0
 
 
 def objection(entries: Iterable[Entry], entry_points: str = "") -> str:
-    """Say what makes a wheel unsafe to unpack, with the entry; "" for one that is safe.
+    """Return what makes a wheel unsafe to unpack, with the entry; "" if it is safe.
 
-    `entry_points`: the text of its entry_points.txt: an installer makes a program of each script.
+    `entry_points` is the text of its entry_points.txt: an installer makes a program of each script.
     """
     known = list(entries)
     times = Counter(name for name, _ in known)
@@ -75,7 +75,7 @@ def _of_entry(entry: Entry) -> str:
 
 
 def _wrong(name: str) -> str:
-    """Say what is wrong with where an entry lands, "" for nothing."""
+    """Return what is wrong with the place of an entry; "" if nothing is."""
     place = landing(name)
     replaces = f"would replace {place} of the venv" if VENV.fullmatch(place) else ""
     return _leads_out(name) or replaces
@@ -99,7 +99,7 @@ def landing(name: str) -> str:
 
 
 def programs(names: Iterable[str], entry_points: str = "") -> frozenset[str]:
-    """Return the names of what lands in the venv's bin/."""
+    """Return the names of the programs in the venv's bin/."""
     found = (_PROGRAM.fullmatch(name) for name in names)
     return frozenset({match[1] for match in found if match} | set(_scripts(entry_points)))
 

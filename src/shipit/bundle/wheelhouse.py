@@ -1,6 +1,6 @@
-"""What a wheelhouse has of a lock, and what is told where it has not what is locked.
+"""The wheels of a wheelhouse that a lock names, and the mistakes for those that are missing.
 
-Only wheels that the lock names, and installers, are read; each is hashed once.
+Only locked wheels and installers are read; each is hashed once.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _SDISTS = (".tar.gz", ".zip")
 
 @dataclass(frozen=True)
 class Wheelhouse:
-    """What a wheelhouse has of a lock, and which installers."""
+    """The locked wheels and the installers of a wheelhouse."""
 
     wheelhouse: Path
     wheels: tuple[Wheel, ...]
-    seen: frozenset[str]  # pins that it has a wheel of, also if that wheel is no good
-    sdists: frozenset[str]  # pins that it has the source of
-    others: tuple[Wheel, ...] = ()  # of a locked version, with a hash that the lock has not
+    seen: frozenset[str]  # pins that it has a wheel of, valid or not
+    sdists: frozenset[str]  # pins that it has an sdist of
+    others: tuple[Wheel, ...] = ()  # of a locked version, with a hash that is not in the lock
 
     def of(self, entry: Locked) -> list[Wheel]:
         return _those_of(entry, self.wheels)
@@ -51,9 +51,9 @@ def _those_of(entry: Locked, wheels: Sequence[Wheel]) -> list[Wheel]:
 
 
 class ErrorCollector:
-    """Keep the mistakes of a check and go on with the next one.
+    """Collect the mistakes of a check and continue with the next one.
 
-    A class, since the type checker takes contextlib's generators for ones that swallow nothing.
+    A class, because the type checker assumes that contextlib's generators swallow nothing.
     """
 
     def __init__(self, mistakes: list[Mistake]) -> None:
@@ -70,7 +70,7 @@ class ErrorCollector:
 
 
 def read(wheelhouse: Path, lock: Lock, mistakes: list[Mistake]) -> Wheelhouse:
-    """Read the wheels that the lock names and the installers; other files are of no interest."""
+    """Read the wheels that the lock names, and the installers; other files are ignored."""
     wheels: list[Wheel] = []
     others: list[Wheel] = []
     free = set(INSTALLERS) - {entry.name for entry in lock.entries}  # a lock may pin its installer
@@ -94,7 +94,7 @@ def _named(path: Path) -> tuple[str, str]:
     try:
         name, version, _, _ = parse_wheel_filename(path.name)
     except InvalidWheelFilename:
-        wheel = open_wheel(path)  # which says what is wrong with it
+        wheel = open_wheel(path)  # raises the mistake
         return wheel.name, wheel.version
     return name, str(version)
 
@@ -108,7 +108,7 @@ def _sdist_pin(filename: str) -> set[str]:
 
 
 def _is_locked(wheel: Wheel, entries: Sequence[Locked]) -> bool:
-    """Whether a wheel is one that the lock means; one without any hash there is told later."""
+    """Whether the lock allows this wheel; an entry without a hash is reported later."""
     return not entries or any(not e.digests or wheel.sha256 in e.digests for e in entries)
 
 
@@ -126,7 +126,7 @@ def wrong_hash(wheel: Wheel, entry: Locked, stock: Wheelhouse) -> Mistake:
 
 
 def wrong_hashes(lock: Lock, stock: Wheelhouse) -> Iterator[Mistake]:
-    """Tell of each entry whose wheels all have another hash; other files of it do no harm."""
+    """Yield a mistake for each entry whose wheels all have a wrong hash."""
     for entry in lock.entries:
         others = stock.others_of(entry)
         if others and not stock.of(entry):
@@ -134,7 +134,7 @@ def wrong_hashes(lock: Lock, stock: Wheelhouse) -> Iterator[Mistake]:
 
 
 def lacking_anywhere(lock: Lock, stock: Wheelhouse) -> list[Mistake]:
-    """Return a mistake for each entry that every host wants and that the wheelhouse has not."""
+    """Return a mistake for each missing entry that every host needs."""
     missing = [entry for entry in lock.unconditional() if entry.pin not in stock.seen]
     pins = " ".join(entry.pin for entry in missing if entry.origin is None)
     hint = (
@@ -157,13 +157,13 @@ def lacking(entry: Locked, stock: Wheelhouse) -> Mistake:
 
 
 def with_hint(mistakes: list[Mistake], hint: str) -> list[Mistake]:
-    """Tell one remedy once, after the last of the mistakes that have none of their own."""
+    """Add a hint once: to the last of the mistakes without one."""
     bare = [index for index, mistake in enumerate(mistakes) if not mistake.hint]
     if not bare:
         return mistakes
     last = mistakes[bare[-1]]
-    told = Mistake(last.code, last.what, last.place, hint)
-    return [*mistakes[: bare[-1]], told, *mistakes[bare[-1] + 1 :]]
+    hinted = Mistake(last.code, last.what, last.place, hint)
+    return [*mistakes[: bare[-1]], hinted, *mistakes[bare[-1] + 1 :]]
 
 
 def no_hash(entry: Locked) -> Mistake:

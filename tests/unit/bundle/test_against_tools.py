@@ -1,4 +1,4 @@
-"""Locks of every format: what is chosen is what uv and pip would install from the same wheels.
+"""Locks of every format: shipit chooses what uv and pip would install from the same wheels.
 
 Poetry, PDM and Pipenv are not asked: what their locks mean is written beside them.
 """
@@ -50,7 +50,7 @@ STOCK = {
 
 @dataclass(frozen=True)
 class House:
-    """A wheelhouse with all of it, an installer, and an app that needs nothing."""
+    """A wheelhouse with all wheels, an installer, and an app without dependencies."""
 
     folder: Path
     files: Mapping[str, Path]
@@ -77,7 +77,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 
 def ours(house: House, lock: Path) -> list[str]:
-    """Return the files that are chosen; the codes of what is wrong, each with a !."""
+    """Return the chosen files, or the codes of the mistakes, each with a !."""
     try:
         sources = select.load(
             house.folder / "app-1.0.0-py3-none-any.whl", lock, house.folder / "wheels"
@@ -93,7 +93,7 @@ def run(argv: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def pip_takes(house: House, lock: Path) -> list[str]:
-    """Return the files that pip would install; none if it refuses."""
+    """Return the files that pip would install; none if it fails."""
     argv = [sys.executable, "-m", "pip", "install", "--isolated", "-q", "--dry-run", "--no-index"]
     argv += ["--ignore-installed", "--no-deps", "--disable-pip-version-check", "--report", "-"]
     argv += ["--only-binary=:all:", "-f", f"{house.folder}/index.html", "-r", lock.name]
@@ -106,7 +106,7 @@ def pip_takes(house: House, lock: Path) -> list[str]:
 
 
 def uv_takes(house: House, lock: Path) -> list[str]:
-    """Return the name==version that uv would install; none if it refuses."""
+    """Return the name==version that uv would install; none if it fails."""
     argv = [
         uv.find_uv_bin(),
         "pip",
@@ -441,7 +441,7 @@ def test_the_locks_of_other_tools_are_read_where_they_are_exact(
         ("requirements.txt", "".join(f"click{n}==1\n" for n in range(999)), "--generate-hashes"),
     ],
 )
-def test_a_file_that_is_no_exact_lock_is_told_briefly_with_the_command(
+def test_a_file_that_is_no_exact_lock_is_reported_with_the_command(
     file: str, text: str, command: str, tmp_path: Path
 ) -> None:
     lock = tmp_path / file
@@ -495,10 +495,10 @@ OWN = {
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_what_no_index_has_is_built_and_never_fetched_by_its_name(
+def test_an_origin_outside_an_index_is_built_and_never_fetched_by_name(
     name: str, house: House, tmp_path: Path
 ) -> None:
-    """Whoever registers the name on an index would have their code run here."""
+    """Otherwise anyone who registers the name on an index could run code here."""
     file, text, command = OWN[name]
     lock, empty = tmp_path / file, tmp_path / "wheels"
     lock.write_text(text)
@@ -515,7 +515,7 @@ def test_what_no_index_has_is_built_and_never_fetched_by_its_name(
 
 
 @pytest.mark.parametrize("line", ["-e ./packages/lib", "./packages/lib", "lib @ file:///src/lib"])
-def test_a_path_among_requirements_is_to_be_built(line: str, tmp_path: Path) -> None:
+def test_a_path_among_requirements_must_be_built(line: str, tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"{line}\n")
     with pytest.raises(InputError) as caught:
@@ -524,16 +524,14 @@ def test_a_path_among_requirements_is_to_be_built(line: str, tmp_path: Path) -> 
     assert (mistake.code, "uv build --wheel" in mistake.hint) == ("not-pinned", True)
 
 
-def test_the_project_itself_in_an_export_is_told_as_that(tmp_path: Path) -> None:
+def test_the_project_itself_in_an_export_has_its_own_hint(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text("-e .\n")
     with pytest.raises(InputError, match="uv export --no-emit-project"):
         lockfile.read(lock)
 
 
-def test_a_locked_source_whose_wheel_was_built_here_is_told_as_that(
-    house: House, tmp_path: Path
-) -> None:
+def test_a_wheel_built_from_a_locked_source_has_its_own_hint(house: House, tmp_path: Path) -> None:
     lock = tmp_path / "uv.lock"
     lock.write_text(house.filled(app(need("lib")) + of_uv("lib", sdist=True)))
     with pytest.raises(InputError) as caught:

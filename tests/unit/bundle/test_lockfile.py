@@ -1,4 +1,4 @@
-"""The three formats of locks, and what is told about their mistakes."""
+"""The formats of locks, and the messages for their mistakes."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def test_versions_are_compared_in_their_normal_form(tmp_path: Path) -> None:
     assert entry.version == "1.0.0rc1"
 
 
-def test_a_nested_lock_is_read_beside_the_one_that_names_it(tmp_path: Path) -> None:
+def test_an_included_lock_is_relative_to_its_parent(tmp_path: Path) -> None:
     (tmp_path / "base.lock").write_text(f"a==1 --hash=sha256:{A}\n")
     lock = locked(tmp_path, f"-r base.lock\nb==2 --hash=sha256:{B}\n")
     assert [entry.pin for entry in lock.entries] == ["a==1", "b==2"]
@@ -104,14 +104,14 @@ def test_the_credentials_of_an_index_are_not_shown(tmp_path: Path) -> None:
     assert "s3cr3t" not in str(mistake)
 
 
-def test_a_syntax_error_is_told_with_line_and_column(tmp_path: Path) -> None:
+def test_a_syntax_error_is_reported_with_line_and_column(tmp_path: Path) -> None:
     mistake = only(tmp_path, f"\n\nabc=1 --hash=sha256:{A}\n")
     assert mistake.code == "lock-syntax"
     assert mistake.place is not None
     assert (mistake.place.line, mistake.place.column) == (3, 4)
 
 
-def test_all_mistakes_of_a_lock_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_lock_are_reported_together(tmp_path: Path) -> None:
     found = mistakes(tmp_path, "a==1\nb>=2\n-e .\n")
     assert [(m.code, m.place.line) for m in found if m.place] == [
         ("no-hash", 1),
@@ -120,24 +120,24 @@ def test_all_mistakes_of_a_lock_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_missing_lock_is_told_with_the_command_that_makes_one(tmp_path: Path) -> None:
+def test_a_missing_lock_is_reported_with_the_command_that_makes_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"uv pip compile --generate-hashes.*requirements\.lock"):
         lockfile.read(tmp_path / "requirements.lock")
 
 
-def test_a_lock_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_lock_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "requirements.lock"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="UTF-8"):
         lockfile.read(path)
 
 
-def test_an_entry_of_an_extra_is_not_wanted(tmp_path: Path) -> None:
+def test_an_entry_of_an_extra_is_not_selected(tmp_path: Path) -> None:
     text = f"a==1 --hash=sha256:{A}\nb==1 ; extra == 'dev' --hash=sha256:{B}\n"
     assert wanted(locked(tmp_path, text)) == ["a==1"]
 
 
-def test_a_host_gets_the_fork_of_a_lock_that_is_meant_for_it(tmp_path: Path) -> None:
+def test_a_host_gets_its_own_fork_of_the_lock(tmp_path: Path) -> None:
     text = (
         f"a==1 ; python_full_version < '3.12' --hash=sha256:{A}\n"
         f"a==2 ; python_full_version >= '3.12' --hash=sha256:{B}\n"
@@ -153,7 +153,7 @@ def test_two_versions_for_one_host_are_refused(tmp_path: Path) -> None:
         wanted(lock)
 
 
-def test_a_marker_that_no_host_can_decide_is_refused_with_its_place(tmp_path: Path) -> None:
+def test_an_undecidable_marker_is_refused_with_its_place(tmp_path: Path) -> None:
     lock = locked(tmp_path, f"a==1 ; platform_release ~= 'x' --hash=sha256:{A}\n")
     with pytest.raises(InputError, match=r"requirements\.lock:1:1.*undecidable-marker"):
         wanted(lock)
@@ -190,14 +190,14 @@ def test_the_default_groups_of_a_pylock_are_wanted(tmp_path: Path) -> None:
     assert wanted(locked(tmp_path, text, "pylock.prod.toml")) == ["a==1"]
 
 
-def test_a_toml_syntax_error_is_told_with_line_and_column(tmp_path: Path) -> None:
+def test_a_toml_syntax_error_is_reported_with_line_and_column(tmp_path: Path) -> None:
     mistake = only(tmp_path, "lock-version = 1.0\n[[packages\n", "pylock.toml")
     assert mistake.code == "lock-syntax"
     assert mistake.place is not None
     assert mistake.place.line == 2
 
 
-def test_an_invalid_package_of_a_pylock_is_told_with_its_line(tmp_path: Path) -> None:
+def test_an_invalid_package_of_a_pylock_is_reported_with_its_line(tmp_path: Path) -> None:
     text = PYLOCK + package("a") + '[[packages]]\nname = "Not_Normal"\nversion = "1"\n'
     mistake = only(tmp_path, text, "pylock.toml")
     assert "Not_Normal" in mistake.what
@@ -205,7 +205,7 @@ def test_an_invalid_package_of_a_pylock_is_told_with_its_line(tmp_path: Path) ->
     assert mistake.place.line == text.splitlines().index('name = "Not_Normal"')
 
 
-def test_a_pylock_from_version_control_says_how_its_wheel_is_made(tmp_path: Path) -> None:
+def test_a_pylock_from_version_control_names_the_command_that_builds_it(tmp_path: Path) -> None:
     text = '[[packages]]\nname = "a"\nvcs = { type = "git", url = "https://x", commit-id = "1" }\n'
     (entry,) = locked(tmp_path, PYLOCK + text, "pylock.toml").entries
     assert entry.is_own
@@ -274,7 +274,7 @@ def test_a_uv_lock_that_is_not_understood_is_refused(tmp_path: Path) -> None:
         f"a[{'x' * 5000}]>=1 --hash=sha256:{A}",
     ],
 )
-def test_a_line_without_end_is_told_briefly(tmp_path: Path, line: str) -> None:
+def test_a_very_long_line_is_shortened(tmp_path: Path, line: str) -> None:
     mistake = only(tmp_path, line)
     assert mistake.code == "not-pinned"
     assert len(mistake.what) < 400

@@ -1,4 +1,4 @@
-"""The choice of exactly the wheels that one release needs on one kind of host."""
+"""Choose exactly the wheels that one release needs on one kind of host."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ PIP = Recipe("pip", "25.0")
 
 @dataclass(frozen=True)
 class Project:
-    """An app wheel, a lock and a wheelhouse in a folder of its own."""
+    """A folder with an app wheel, a lock and a wheelhouse."""
 
     folder: Path
 
@@ -35,7 +35,7 @@ class Project:
         return self.folder / "requirements.lock"
 
     def make(self, *stock: Recipe, app: Recipe | None = None) -> "Project":
-        """Fill the wheelhouse with these and an installer, and lock all but the installer."""
+        """Fill the wheelhouse with these wheels and an installer; lock all but the installer."""
         write_wheel(self.folder, app or Recipe("app"))
         wheels = [write_wheel(self.wheelhouse, recipe) for recipe in stock]
         write_wheel(self.wheelhouse, UV)
@@ -114,7 +114,7 @@ def test_markers_are_evaluated_for_the_host_and_not_for_the_controller(project: 
     assert [wheel.name for wheel in select(project).wheels] == ["there"]
 
 
-def test_a_wheel_that_this_host_does_not_want_may_be_missing(project: Project) -> None:
+def test_a_wheel_that_this_host_does_not_need_may_be_missing(project: Project) -> None:
     project.make(Recipe("dep"))
     with project.lock.open("a") as lock:
         lock.write(f"pywin32==1 ; sys_platform == 'win32' --hash=sha256:{'a' * 64}\n")
@@ -162,7 +162,7 @@ def test_uv_is_preferred_pip_is_the_fallback_and_the_newest_that_fits_is_taken(
     assert selection.select(sources, arm).installer.pin == "pip==25.0"
 
 
-def test_a_missing_installer_is_told_with_the_command_that_fetches_it(project: Project) -> None:
+def test_a_missing_installer_is_reported_with_the_command_that_fetches_it(project: Project) -> None:
     project.make()
     (project.wheelhouse / UV.filename).unlink()
     error = project.refused()
@@ -179,12 +179,12 @@ def test_an_installer_that_needs_a_newer_python_is_left_out(project: Project) ->
     assert selection.select(sources, BOOKWORM, "pip").installer.pin == "pip==26.0"
 
 
-def test_an_installer_that_is_a_dependency_too_travels_once(project: Project) -> None:
+def test_an_installer_that_is_also_a_dependency_is_sent_once(project: Project) -> None:
     project.make(UV)
     assert len(select(project).all()) == 2
 
 
-def test_of_an_installer_that_is_locked_no_other_wheel_is_taken(project: Project) -> None:
+def test_a_locked_installer_is_taken_from_the_lock_only(project: Project) -> None:
     project.make(UV)
     write_wheel(project.wheelhouse, replace(UV, version="99.0"))
     assert select(project).installer.pin == f"uv=={UV.version}"
@@ -212,7 +212,7 @@ def test_a_wheel_for_another_host_is_refused_by_name_with_what_to_do(
     assert mistake.code == code
     assert f"fast-1.0.0-{tag}.whl" in mistake.what
     assert "CPython 3.11.2 on x86_64 with glibc 2.36" in mistake.what
-    assert mistake.hint.startswith("get what fits: pip download --only-binary=:all:")
+    assert mistake.hint.startswith("fetch the right ones: pip download --only-binary=:all:")
     assert mistake.hint.endswith(f"-d {project.wheelhouse} fast==1.0.0")
     assert mistake.place is not None
     assert mistake.place.line == 1
@@ -258,7 +258,7 @@ def test_a_lock_that_does_not_satisfy_the_app_is_refused(
     assert words in str(project.refused())
 
 
-def test_all_mistakes_for_a_host_are_told_at_once_with_one_command(project: Project) -> None:
+def test_all_mistakes_of_a_host_are_reported_with_one_command(project: Project) -> None:
     app = Recipe("app", requires=("absent",), requires_python=">=3.12")
     wheels = [Recipe("a", tag="py3-none-win32"), Recipe("b", tag="cp39-cp39-linux_x86_64")]
     error = project.make(*wheels, app=app).refused()
@@ -286,7 +286,9 @@ def test_a_wheel_with_another_hash_than_the_lock_is_refused_with_both(project: P
     assert f"expected sha256:{expected} ({project.lock}:1:1)" in mistake.what
 
 
-def test_a_locked_wheel_that_is_missing_is_told_with_its_line_in_the_lock(project: Project) -> None:
+def test_a_locked_wheel_that_is_missing_is_reported_with_its_line_in_the_lock(
+    project: Project,
+) -> None:
     project.make(Recipe("a"), Recipe("b"))
     (project.wheelhouse / "b-1.0.0-py3-none-any.whl").unlink()
     (mistake,) = load_error(project).mistakes
@@ -314,7 +316,7 @@ def test_a_source_distribution_alone_for_one_kind_of_host_is_refused_there(
     assert project.codes() == ["only-sdist"]
 
 
-def test_a_missing_wheelhouse_wheel_and_lock_are_told_at_once(tmp_path: Path) -> None:
+def test_a_missing_wheelhouse_wheel_and_lock_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         selection.load(tmp_path / "a-1-py3-none-any.whl", tmp_path / "lock", tmp_path / "wheels")
     codes = [mistake.code for mistake in caught.value.mistakes]
@@ -349,7 +351,7 @@ def test_any_changed_wheel_changes_the_digest(tmp_path: Path, changed: str) -> N
     assert select(first).digest != select(second).digest
 
 
-def test_another_installer_is_no_new_release(project: Project) -> None:
+def test_another_installer_does_not_change_the_digest(project: Project) -> None:
     project.make(Recipe("dep"))
     before = select(project)
     write_wheel(project.wheelhouse, replace(UV, version="0.10.0"))

@@ -1,4 +1,4 @@
-"""Which wheels run on a host, decided from its facts alone."""
+"""Which wheels run on a host, from its facts alone."""
 
 import platform
 import sys

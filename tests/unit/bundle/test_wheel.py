@@ -1,4 +1,4 @@
-"""What is read from one wheel, and which files are refused as wheels."""
+"""Read one wheel; reject files that are not valid wheels."""
 
 import zipfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from shipit.errors import InputError
 from wheelhouse import Recipe, write_wheel
 
 
-def test_a_wheel_tells_its_name_version_tags_and_digest(tmp_path: Path) -> None:
+def test_name_version_tags_and_digest_are_read(tmp_path: Path) -> None:
     recipe = Recipe("My.App", "1.0rc1", tag="py2.py3-none-any", requires=("a>=1",))
     path = write_wheel(tmp_path, recipe)
     wheel = open_wheel(path)
@@ -28,17 +28,17 @@ def code_of(path: Path) -> str:
     return mistake.code
 
 
-def test_a_missing_wheel_is_told_with_the_command_that_builds_one(tmp_path: Path) -> None:
+def test_a_missing_wheel_is_reported_with_the_command_that_builds_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="python -m build --wheel"):
         open_wheel(tmp_path / "app-1-py3-none-any.whl")
 
 
-def test_a_folder_is_no_wheel(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_wheel(tmp_path: Path) -> None:
     (tmp_path / "app-1-py3-none-any.whl").mkdir()
     assert code_of(tmp_path / "app-1-py3-none-any.whl") == "missing-wheel"
 
 
-def test_a_file_without_a_wheels_name_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_wheel_name_is_refused(tmp_path: Path) -> None:
     assert (
         code_of(write_wheel(tmp_path, Recipe("app")).rename(tmp_path / "app.whl")) == "not-a-wheel"
     )
@@ -76,7 +76,7 @@ def test_a_wheel_with_a_requirement_that_cannot_be_read_is_refused(tmp_path: Pat
 # --- what a wheel brings with it ---------------------------------------------------------------
 
 
-def test_distributions_that_a_wheel_vendors_are_its_own_business(tmp_path: Path) -> None:
+def test_vendored_distributions_are_allowed(tmp_path: Path) -> None:
     text = "Metadata-Version: 2.1\nName: dep\nVersion: 2.0\n"
     vendored = {
         f"tools/_vendor/dep-2.0.dist-info/{name}": text

@@ -1,4 +1,4 @@
-"""Where the entries of a wheel land, and which would give it more than a place of its own."""
+"""Where the entries of a wheel land, and which are not allowed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_an_entry_lands_where_its_scheme_says(name: str, place: str) -> None:
         "demo-1.data/data/lib/cmake/demo.cmake",
     ],
 )
-def test_a_wheel_may_have_files_of_its_own_anywhere(name: str) -> None:
+def test_a_wheel_may_have_files_anywhere_else(name: str) -> None:
     assert objection([Entry(name, stat.S_IFREG | 0o755)], SCRIPTS) == ""
 
 
@@ -70,7 +70,7 @@ def test_a_wheel_may_have_files_of_its_own_anywhere(name: str) -> None:
         "other.data/data/pyvenv.cfg",
     ],
 )
-def test_what_makes_a_venv_one_is_not_a_wheels(name: str) -> None:
+def test_a_wheel_may_not_replace_files_of_the_venv(name: str) -> None:
     wrong = objection([Entry("demo.py"), Entry(name)])
     assert repr(name) in wrong
     assert "of the venv" in wrong
@@ -104,12 +104,12 @@ def test_an_entry_is_a_file_or_a_folder(kind: int, what: str) -> None:
     assert objection([Entry("demo/", stat.S_IFDIR | 0o755), Entry("demo/x", 0o644)]) == ""
 
 
-def test_an_entry_is_there_once() -> None:
+def test_a_duplicate_entry_is_refused() -> None:
     assert objection([Entry("a"), Entry("a")]) == "'a' is in it 2 times"
 
 
 @pytest.mark.parametrize("group", ["console_scripts", "gui_scripts", " console_scripts "])
 @pytest.mark.parametrize("name", ["python", "python3", "activate", "../../etc/demo", "a/../../b"])
-def test_a_script_that_an_installer_makes_counts_too(group: str, name: str) -> None:
+def test_generated_scripts_are_checked_too(group: str, name: str) -> None:
     text = f"{SCRIPTS}\n[{group}]\n# python3 = no:script\n{name} = demo:main\n"
     assert f"the script {name!r}" in objection([Entry("demo.py")], text)

@@ -37,7 +37,7 @@ def test_each_obstacle_says_what_to_do() -> None:
     ]
 
 
-def test_missing_commands_are_told_by_package() -> None:
+def test_missing_commands_are_reported_by_package() -> None:
     missing = ("systemd-nspawn", "ssh", "ssh-keygen")
     assert the_obstacles(missing=missing) == [
         "no systemd-nspawn: apt-get install systemd-container",

@@ -59,7 +59,7 @@ def test_the_exit_status_is_the_commands(tmp_path: Path) -> None:
     assert run(tmp_path, "raise SystemExit(7)", []) == 7
 
 
-def test_a_command_that_is_not_there_is_told_as_one(tmp_path: Path) -> None:
+def test_a_command_that_is_not_there_is_reported_as_one(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no such command: nowhere"):
         follow(("nowhere",), tmp_path / "log", env={}, on_line=list[str]().append, timeout=1.0)
 

@@ -99,7 +99,7 @@ NO_ASSIGNMENT = (
     ],
 )
 @pytest.mark.parametrize("before", ["", "\n", "B=1\n\n  \n# comment\n\n\n"])
-def test_a_line_that_cannot_be_read_is_told_and_not_passed_over(
+def test_a_line_that_cannot_be_read_is_reported_and_not_passed_over(
     tmp_path: Path, line: str, before: str
 ) -> None:
     number = before.count("\n") + 1
@@ -162,7 +162,7 @@ def test_a_file_larger_than_any_environment_is_refused(tmp_path: Path) -> None:
     assert "larger than 256 KiB" in said
 
 
-def test_a_file_that_is_not_there_or_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_or_cannot_be_read_is_reported(tmp_path: Path) -> None:
     for path, code in ((tmp_path / "x.env", "file-missing"), (tmp_path, "file-unreadable")):
         with pytest.raises(InputError) as caught:
             units.dotenv(path)
@@ -170,17 +170,19 @@ def test_a_file_that_is_not_there_or_cannot_be_read_is_told(tmp_path: Path) -> N
         assert (mistake.code, str(mistake.place)) == (code, str(path))
 
 
-def test_a_file_of_ansible_vault_is_told_as_that(tmp_path: Path) -> None:
+def test_a_file_of_ansible_vault_is_reported_as_that(tmp_path: Path) -> None:
     (said,) = refused(tmp_path, "$ANSIBLE_VAULT;1.1;AES256\n3162\n")
     assert "ansible-vault has encrypted this file" in said
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_file_are_reported_together(tmp_path: Path) -> None:
     said = refused(tmp_path, "A\nB-C=1\n\nD=1\nD=2\n'E\n", "GONE")
     assert [line.split(": ")[0] for line in said] == [f"prod.env:{n}" for n in (1, 2, 5, 6)]
 
 
-def test_of_a_file_that_holds_no_variables_only_the_first_lines_are_told(tmp_path: Path) -> None:
+def test_of_a_file_that_holds_no_variables_only_the_first_lines_are_reported(
+    tmp_path: Path,
+) -> None:
     assert len(refused(tmp_path, "a line of prose\n" * 10_000)) == MOST_TOLD
 
 
@@ -191,7 +193,7 @@ def test_all_values_are_secrets_but_for_the_public_ones(tmp_path: Path) -> None:
     assert SENTINEL not in repr(found)
 
 
-def test_a_public_name_that_the_file_does_not_have_is_told(tmp_path: Path) -> None:
+def test_a_public_name_that_the_file_does_not_have_is_reported(tmp_path: Path) -> None:
     assert refused(tmp_path, "LOG_LEVEL=info\n", "LOG_LEVLE", "X") == [
         (
             "prod.env: `public:` in the playbook names LOG_LEVLE, which this file does not have"

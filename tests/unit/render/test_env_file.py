@@ -61,7 +61,7 @@ def test_a_value_longer_than_the_kernel_passes_on_is_refused() -> None:
         env_file({"KEY": f"{fits}x"})
 
 
-def test_all_bad_variables_are_told_at_once() -> None:
+def test_all_bad_variables_are_reported_together() -> None:
     with pytest.raises(InputError) as caught:
         env_file({"A": "\0", "B C": "x", "D": "\r"})
     assert len(caught.value.mistakes) == 3

@@ -99,7 +99,7 @@ def test_templates_are_filled_in_and_lone_expressions_keep_their_type(
         ("{% include 'x' %}", "template-failed", "no template 'x'", ""),
     ],
 )
-def test_what_cannot_be_filled_in_is_told(
+def test_what_cannot_be_filled_in_is_reported(
     template: str, code: str, what: str, variable: str
 ) -> None:
     found = fault(template)
@@ -115,7 +115,7 @@ def test_what_cannot_be_filled_in_is_told(
         ("{{ port | to_jsn }}", "did you mean 'to_json'?"),
     ],
 )
-def test_the_nearest_name_is_told(template: str, hint: str) -> None:
+def test_the_nearest_name_is_reported(template: str, hint: str) -> None:
     assert fault(template).hint == hint
 
 
@@ -134,7 +134,7 @@ def test_a_variable_wins_over_what_jinja_calls_so() -> None:
     assert Variables({"range": "mine"}).fill("{{ range }}") == "mine"
 
 
-def test_a_file_is_told_with_the_line(tmp_path: Path) -> None:
+def test_a_file_is_reported_with_the_line(tmp_path: Path) -> None:
     template = tmp_path / "a.j2"
     template.write_text("one\n{% for p in ports %}\n{{ p.x.y }}\n{% endfor %}\n")
     with pytest.raises(TemplateFaultError) as caught:
@@ -142,7 +142,7 @@ def test_a_file_is_told_with_the_line(tmp_path: Path) -> None:
     assert (caught.value.file, caught.value.line) == (str(template), 3)
 
 
-def test_a_syntax_error_in_an_included_file_is_told_there(tmp_path: Path) -> None:
+def test_a_syntax_error_in_an_included_file_is_reported_there(tmp_path: Path) -> None:
     (tmp_path / "a.j2").write_text("one\n{% include 'b.j2' %}\n")
     (tmp_path / "b.j2").write_text("two\n\n{{ port \n")
     with pytest.raises(TemplateFaultError) as caught:
@@ -166,7 +166,7 @@ def test_a_template_cannot_leave_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path, content: bytes | None) -> None:
     if content:
         (tmp_path / "a.j2").write_bytes(content)
     with pytest.raises(TemplateFaultError, match=r"no template 'a\.j2'|not UTF-8"):
@@ -214,7 +214,7 @@ def test_filters_and_lookups_mean_what_they_mean_to_ansible(
         ("a {{ omit }}", "omit is the whole value"),
     ],
 )
-def test_what_ansible_has_and_templates_here_do_not_is_told(template: str, told: str) -> None:
+def test_what_ansible_has_and_templates_here_do_not_is_reported(template: str, told: str) -> None:
     with pytest.raises(TemplateFaultError, match=re.escape(told)):
         Variables({}).fill(template)
 

@@ -124,7 +124,7 @@ def test_paths_may_hold_variables(folder: Path) -> None:
     assert said.startswith(f"playbook.yaml:3:8: {expected} [playbook-value]\n")
 
 
-def test_an_undefined_variable_is_told_with_place_host_and_nearest_name(folder: Path) -> None:
+def test_an_undefined_variable_is_reported_with_place_host_and_nearest_name(folder: Path) -> None:
     (said,) = refused(folder, BASE + 'vars: {port: 1}\nenv: {A: "{{ portt }}"}\n')
     assert said == (
         "playbook.yaml:8:10: the variable 'portt' is undefined, on web1 [template-undefined]\n"
@@ -132,7 +132,7 @@ def test_an_undefined_variable_is_told_with_place_host_and_nearest_name(folder: 
     )
 
 
-def test_a_fault_in_a_variable_is_told_where_the_variable_is(folder: Path) -> None:
+def test_a_fault_in_a_variable_is_reported_where_the_variable_is(folder: Path) -> None:
     text = BASE + 'vars: {a: "{{ b }}", b: "{{ nope }}"}\nroot: "{{ a }}"\n'
     (said,) = refused(folder, text)
     assert said == (
@@ -141,12 +141,12 @@ def test_a_fault_in_a_variable_is_told_where_the_variable_is(folder: Path) -> No
     )
 
 
-def test_a_fault_in_the_inventory_is_told_where_it_is_used(folder: Path) -> None:
+def test_a_fault_in_the_inventory_is_reported_where_it_is_used(folder: Path) -> None:
     (said,) = refused(folder, BASE + 'root: "{{ a }}"\n', host(a="{{ query('env', 'X') }}"))
     assert said.startswith("playbook.yaml:7:7: the variable 'query' is undefined (in the variable")
 
 
-def test_all_faults_of_templates_are_told_at_once(folder: Path) -> None:
+def test_all_faults_of_templates_are_reported_together(folder: Path) -> None:
     text = BASE + 'env: {A: "{{ x }}", B: "{{ y ", C: "{{ 1/0 }}"}\nsmoke: "{{ z }}"\n'
     codes = [re.findall(r"\[([a-z-]+)\]", said)[0] for said in refused(folder, text)]
     assert codes == [
@@ -154,13 +154,13 @@ def test_all_faults_of_templates_are_told_at_once(folder: Path) -> None:
     ]
 
 
-def test_a_rendered_value_of_the_wrong_type_is_told_where_its_template_is(folder: Path) -> None:
+def test_a_rendered_value_of_the_wrong_type_is_reported_where_its_template_is(folder: Path) -> None:
     text = BASE + 'vars: {n: many}\nkeep_releases: "{{ n }}"\n'
     (said,) = refused(folder, text)
     assert said.startswith("playbook.yaml:8:16: keep_releases: expected a whole number")
 
 
-def test_a_circle_of_variables_is_told(folder: Path) -> None:
+def test_a_circle_of_variables_is_reported(folder: Path) -> None:
     (said,) = refused(folder, BASE + 'vars: {a: "{{ b }}", b: "{{ a }}"}\nroot: "{{ a }}"\n')
     assert "a -> b -> a" in said
 
@@ -295,7 +295,7 @@ def test_a_unit_of_ones_own_may_change_a_part_of_the_default(folder: Path) -> No
     assert own.texts["units/demoapp-web.service"] == expected
 
 
-def test_a_fault_in_a_template_file_is_told_with_its_line(folder: Path) -> None:
+def test_a_fault_in_a_template_file_is_reported_with_its_line(folder: Path) -> None:
     (folder / "own.j2").write_text("[Service]\nX={{ portt }}\n")
     (folder / "file.j2").write_text("{% if %}")
     text = (
@@ -360,7 +360,7 @@ def test_a_template_cannot_name_a_secret(folder: Path) -> None:
         texts(folder, FULL + "files: [{src: a.j2, dest: a}]\n")
 
 
-def test_a_value_that_systemd_cannot_hold_is_told_once_by_name(folder: Path) -> None:
+def test_a_value_that_systemd_cannot_hold_is_reported_once_by_name(folder: Path) -> None:
     text = HEAD + 'env: {A: "\\e[0m"}\nservices: {a: {command: x}, b: {command: x}}\n'
     (said,) = refused(folder, text)
     assert said.startswith("the environment variable A holds a control character")

@@ -13,7 +13,7 @@ def test_the_first_true_answer_is_what_was_waited_for() -> None:
     assert next(answers) == "never asked for"
 
 
-def test_what_does_not_come_in_time_is_told() -> None:
+def test_what_does_not_come_in_time_is_reported() -> None:
     with pytest.raises(AssertionError, match="not within 0 s: the door is closed"):
         until(lambda: False, lambda: "the door is closed", 0.0)
 

@@ -56,7 +56,7 @@ def test_a_lost_request_is_not_good_and_told_with_its_act(stage: Stage, result: 
     assert outcome.failures == ("2 x fresh request reset: act 2, broken release (slow)",)
 
 
-def test_a_loss_between_two_acts_is_told_so(stage: Stage) -> None:
+def test_a_loss_between_two_acts_is_reported_so(stage: Stage) -> None:
     assert stage.act_at(99) == "before the first act"
     assert stage.act_at(109) == "after act 1, good deploy"
 
@@ -83,7 +83,7 @@ def test_the_table_has_a_row_for_each_server(stage: Stage, result: Result) -> No
     assert lines[1].endswith("1,500 ms")
 
 
-def test_the_ends_of_websockets_are_told_by_their_code(stage: Stage, result: Result) -> None:
+def test_the_ends_of_websockets_are_reported_by_their_code(stage: Stage, result: Result) -> None:
     closes = [Close(101, 1012, "1.0.1"), Close(111, 1012, "1.0.1"), Close(112, 1006, "")]
     told = play.notes(play.outcome("uvicorn", stage, replace(result, closes=closes)))
     assert "uvicorn: the websocket was closed with: 1 x 1006, 2 x 1012" in told

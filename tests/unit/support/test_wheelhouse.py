@@ -109,7 +109,7 @@ def test_a_tinyapp_with_a_broken_health_check_answers_500(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("fault", "status"), [("start", 1), ("late:0.1", 3)])
-def test_a_tinyapp_that_is_told_to_dies(tmp_path: Path, fault: str, status: int) -> None:
+def test_a_tinyapp_that_is_reported_to_dies(tmp_path: Path, fault: str, status: int) -> None:
     with started(tmp_path, fault) as (process, _):
         assert process.wait(PATIENCE_S) == status
 

@@ -91,7 +91,7 @@ def test_a_wait_ends_in_time_and_says_for_what() -> None:
         (Script(status=1, stderr="oops"), "agent-died"),
     ],
 )
-def test_an_end_that_is_none_is_told_apart(stream: Script, code: str) -> None:
+def test_an_end_that_is_none_is_reported_apart(stream: Script, code: str) -> None:
     with pytest.raises(HostError) as caught:
         FrameWire("web1", stream).receive(PATIENCE)
     assert caught.value.code == code

@@ -79,7 +79,7 @@ def test_a_local_agent_that_ends_with_an_error_is_quoted(link: Link) -> None:
     assert caught.value.evidence == "the agent gave up\n"
 
 
-def test_a_local_python_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_a_local_python_that_is_missing_is_reported(tmp_path: Path) -> None:
     place = Endpoint("here", "here", connection="local", python="/no/python3")
     with Network(tmp_path) as network:
         link = connect(place, AGENT, network, directory=str(tmp_path))

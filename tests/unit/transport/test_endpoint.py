@@ -102,7 +102,7 @@ def test_other_ssh_arguments_are_refused_by_name(arguments: str, named: str) -> 
     assert "ansible_ssh_common_args" in what
 
 
-def test_all_wrong_variables_are_told_at_once() -> None:
+def test_all_wrong_variables_are_reported_together() -> None:
     found = mistakes(
         ansible_port="ssh",
         ansible_become="perhaps",

@@ -235,7 +235,7 @@ def test_a_host_key_is_good_exactly_where_ssh_finds_it_so(
         assert ours in {"", "host-key-unknown", "host-key-changed", "host-key-revoked"}
 
 
-def test_an_unknown_key_of_an_alias_is_told_with_the_line_that_makes_it_known(
+def test_an_unknown_key_of_an_alias_is_reported_with_the_line_that_makes_it_known(
     home: Path, keys: dict[str, paramiko.PKey]
 ) -> None:
     configure(home, "HostKeyAlias web1\n")
@@ -429,7 +429,7 @@ def test_no_password_is_offered_where_ssh_config_forbids_it(
         assert server.offered == []
 
 
-def test_options_that_are_not_followed_are_told_once(
+def test_options_that_are_not_followed_are_reported_once(
     home: Path, keys: dict[str, paramiko.PKey]
 ) -> None:
     text = "StrictHostKeyChecking no\nBindAddress 10.0.0.1\nRevokedHostKey x\nLogLevel DEBUG\n"
