@@ -1,6 +1,6 @@
 """One word for each thing: coined words stay out of code, docs and tests.
 
-A word counts as a whole, in any case, also as a part of a name: `old_veil` and `Veil()` have `veil`.
+A word counts as a whole, in any case, and as a part of a name: `old_veil` and `Veil()` have `veil`.
 """
 
 import re
