@@ -82,7 +82,7 @@ def put(paths: Paths, wish: dict[str, Any]) -> None:
     gate = Gate((check,), 0.25, 15.0 if wish.get("mode") == "sick" else 60.0, 0.2)
     manifest = Manifest(
         id=wish["release"], app="app", version="1", root=paths.root, user="root",
-        interpreter="python3", installer="uv", installer_wheel=TOOL, app_wheel=TOOL, wheels=(),
+        interpreter=sys.executable, installer="uv", installer_wheel=TOOL, app_wheel=TOOL, wheels=(),
         requirements="", bundle="", units=UNITS, texts=rendered, env=(),
         gate=gate, smoke=(), keep_releases=2, created="", created_by="",
     )  # fmt: skip

@@ -132,8 +132,8 @@ def test_a_call_back_ends_it_at_once(victim: Victim) -> None:
     code = f"""
 import os, sys
 sys.path.insert(0, "/root/lib")
-from shipit.agent.host import RealHost
-from shipit.agent.transient import Command
+from shipit.agent.host.host import RealHost
+from shipit.agent.host.transient import Command
 def watch():
     if os.path.exists("/dev/shm/runs"):
         raise KeyboardInterrupt
