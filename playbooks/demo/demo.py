@@ -1,11 +1,10 @@
-"""Ship the demo service to two real hosts, then a broken release, and go back.
+"""Deploy the demo service to two real hosts, then a broken release, and roll back.
 
     make demo
 
-Every command is shown as a person would type it, and run with its own output. Ends with 0 only if
-each did what this file says of it; the hosts are gone in any case. Expects the wheels that
-prepare.py makes of 1.0.0, 1.1.0 and a broken 1.2.0. Where no hosts can be booted it says why, and
-that is a failure only with CI=true.
+Prints every command as you would type it, and its output. Exits with 0 only if each one ended as
+expected here; the hosts are removed in any case. Needs the wheels of 1.0.0, 1.1.0 and a broken
+1.2.0 by prepare.py. If no hosts can be booted it prints why; only with CI=true that is a failure.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ VAGRANT = (
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where the demo plays: the hosts' addresses, and what a person's shell would know."""
+class Environment:
+    """The hosts' addresses, and the environment of the commands."""
 
     addresses: tuple[str, ...]
     environment: Mapping[str, str]
 
     def shipit(self, *words: str, ends: int = 0) -> None:
-        """Run a command of shipit; `ends` is the exit status that it must have."""
+        """Run a command of shipit, which must end with the exit status `ends`."""
         argv = ["shipit", *words]
         say(f"$ {shlex.join(argv)}")
         began = time.monotonic()
@@ -56,7 +55,7 @@ class Stage:
         expect(done.returncode == ends, f"expected exit status {ends}")
 
     def serves(self, version: str) -> None:
-        """Ask both hosts for their health from here; each must answer with this version."""
+        """Ask both hosts for their health; each must answer with this version."""
         for address in self.addresses:
             argv = ["curl", "--silent", "--show-error", "--max-time", "10"]
             argv.append(f"http://{address}:{PORT}/healthz")
@@ -69,29 +68,29 @@ class Stage:
         say("")
 
 
-def play(stage: Stage) -> None:
-    """Tell the story; stops at the first thing that is not as told."""
-    title("Ship 1.0.0 to both hosts")
-    stage.shipit("deploy", PLAYBOOK)
-    stage.serves("1.0.0")
-    title("Ship 1.1.0: only the app's own wheel travels")
-    stage.shipit("deploy", PLAYBOOK, "-e", "version=1.1.0")
-    title("The same once more: nothing to do")
-    stage.shipit("deploy", PLAYBOOK, "-e", "version=1.1.0")
-    title("Ship 1.2.0, which is broken: it fails its trial and serves nobody (exit status 3)")
-    stage.shipit("deploy", PLAYBOOK, "-e", "version=1.2.0", "-e", "patience=10s", ends=3)
-    stage.serves("1.1.0")
-    stage.shipit("status", PLAYBOOK)
-    title("Go back to the release before")
-    stage.shipit("rollback", PLAYBOOK)
-    stage.serves("1.0.0")
+def play(demo: Environment) -> None:
+    """Run the demo; stops at the first command that does not end as expected."""
+    title("Deploy 1.0.0 to both hosts")
+    demo.shipit("deploy", PLAYBOOK)
+    demo.serves("1.0.0")
+    title("Deploy 1.1.0: only the app's own wheel is sent")
+    demo.shipit("deploy", PLAYBOOK, "-e", "version=1.1.0")
+    title("The same again: nothing to do")
+    demo.shipit("deploy", PLAYBOOK, "-e", "version=1.1.0")
+    title("Deploy 1.2.0, which is broken: it fails its trial and gets no request (exit status 3)")
+    demo.shipit("deploy", PLAYBOOK, "-e", "version=1.2.0", "-e", "patience=10s", ends=3)
+    demo.serves("1.1.0")
+    demo.shipit("status", PLAYBOOK)
+    title("Roll back to the release before")
+    demo.shipit("rollback", PLAYBOOK)
+    demo.serves("1.0.0")
 
 
 @contextmanager
-def two_hosts() -> Iterator[Stage]:
-    """Boot two hosts, and leave nothing of them."""
+def two_hosts() -> Iterator[Environment]:
+    """Boot two hosts, and remove them at the end."""
     with tempfile.TemporaryDirectory(prefix="shipit-demo-") as scratch:
-        say("two hosts, each with a systemd and an sshd of its own, are booting ...")
+        say("booting two hosts, each with its own systemd and sshd ...")
         began = time.monotonic()
         with Lab.up(["web1", "web2"], Path(scratch), emit=say) as lab:
             say(f"(up after {time.monotonic() - began:.1f} s)\n")
@@ -106,7 +105,7 @@ def two_hosts() -> Iterator[Stage]:
             say("")
             path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
             addresses = tuple(host.address for host in lab.hosts.values())
-            yield Stage(addresses, {**os.environ, **settings, "PATH": path})
+            yield Environment(addresses, {**os.environ, **settings, "PATH": path})
 
 
 def title(text: str) -> None:
@@ -120,7 +119,7 @@ def say(text: str) -> None:
 
 def expect(truth: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
     if not truth:
-        sys.exit(f"demo: not as told: {otherwise}")
+        sys.exit(f"demo: {otherwise}")
 
 
 def _version(answer: str) -> str:
@@ -136,11 +135,11 @@ def main() -> None:
         sys.exit(os.environ.get("CI") == "true")
     began = time.monotonic()
     try:
-        with two_hosts() as stage:
-            play(stage)
+        with two_hosts() as demo:
+            play(demo)
     except LabError as error:
         sys.exit(f"demo: {error}")
-    say(f"All as told, and the hosts are gone; {time.monotonic() - began:.0f} s in all.")
+    say(f"All as expected; the hosts are removed; {time.monotonic() - began:.0f} s in all.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Build the demo service's wheel and fill its wheelhouse from the package index.
 
-    python playbooks/demo/prepare.py                               1.0.0, and all that it needs
+    python playbooks/demo/prepare.py                               1.0.0, and its dependencies
     python playbooks/demo/prepare.py --version 1.1.0               another version of the same code
-    python playbooks/demo/prepare.py --version 1.2.0 --broken healthz    one that is no good
+    python playbooks/demo/prepare.py --version 1.2.0 --broken healthz    a broken one
 
-Needs uv, and pip or uv's own way to run it. Equal sources give equal wheels, byte for byte; what is
-already there is left alone. Prints the path of the app's wheel.
+Needs uv; runs pip by uv if it is not installed. Equal sources give equal wheels, byte for byte;
+existing downloads are kept. Prints the path of the app's wheel.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LOCK = HERE / "requirements.lock"
 PROJECT = HERE / "demoapp"
 INSTALLERS = ("uv", "pip")
 FAULTS = ("healthz", "start", "late")
-GLIBC_MINORS = (34, 31, 28)  # what wheels are built for, up to Debian 12's 2.36
+GLIBC_MINORS = (34, 31, 28)  # of wheels, up to Debian 12's 2.36
 SOURCE_DATE = "1577836800"  # 2020-01-01
 BUILD_TIMEOUT_S = 120
 DOWNLOAD_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True)
-class Order:
+class Options:
     """What to build and for which hosts."""
 
     version: str
@@ -46,7 +46,7 @@ class Order:
     wheels: Path
 
 
-def parse(arguments: list[str] | None = None) -> Order:
+def parse(arguments: list[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,16 +56,16 @@ def parse(arguments: list[str] | None = None) -> Order:
     parser.add_argument("--machine", default=platform.machine(), help="of the hosts (this one's)")
     parser.add_argument("--dist", type=Path, default=HERE / "dist", help="where the app goes")
     parser.add_argument("--wheels", type=Path, default=HERE / "wheels", help="where the rest goes")
-    return Order(**vars(parser.parse_args(arguments)))
+    return Options(**vars(parser.parse_args(arguments)))
 
 
-def build_app(order: Order) -> Path:
-    """Build the app's wheel from a copy of its source that has the version and the fault in it."""
+def build_app(options: Options) -> Path:
+    """Build the app's wheel from a copy of its source with the version and the fault written in."""
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "demoapp"
         shutil.copytree(PROJECT, source, ignore=shutil.ignore_patterns("__pycache__", "dist"))
-        write_in(source / "pyproject.toml", r'^version = ".*?"', f'version = "{order.version}"')
-        write_in(source / "demoapp/fault.py", r'^FAULT = ".*?"', f'FAULT = "{order.broken}"')
+        write_in(source / "pyproject.toml", r'^version = ".*?"', f'version = "{options.version}"')
+        write_in(source / "demoapp/fault.py", r'^FAULT = ".*?"', f'FAULT = "{options.broken}"')
         built = Path(temporary) / "built"
         command = [uv(), "build", "--quiet", "--wheel", "--out-dir", str(built), str(source)]
         if importlib.util.find_spec("hatchling"):  # no index is needed then
@@ -73,10 +73,10 @@ def build_app(order: Order) -> Path:
         environment = {**os.environ, "SOURCE_DATE_EPOCH": SOURCE_DATE}
         subprocess.run(command, check=True, env=environment, timeout=BUILD_TIMEOUT_S)
         (wheel,) = built.glob("*.whl")
-        order.dist.mkdir(parents=True, exist_ok=True)
-        unfinished = order.dist / f".{wheel.name}.{os.getpid()}"
+        options.dist.mkdir(parents=True, exist_ok=True)
+        unfinished = options.dist / f".{wheel.name}.{os.getpid()}"
         shutil.copyfile(wheel, unfinished)
-        return unfinished.replace(order.dist / wheel.name)
+        return unfinished.replace(options.dist / wheel.name)
 
 
 def write_in(path: Path, pattern: str, replacement: str) -> None:
@@ -86,29 +86,29 @@ def write_in(path: Path, pattern: str, replacement: str) -> None:
     path.write_text(text)
 
 
-def fill_wheelhouse(order: Order) -> None:
-    """Fetch every locked wheel and the installers, unless a finished run left them here."""
-    stamp = order.wheels / f".filled-{order.python}-{order.machine}"
+def fill_wheelhouse(options: Options) -> None:
+    """Download every locked wheel and the installers, unless an earlier run has done so."""
+    stamp = options.wheels / f".filled-{options.python}-{options.machine}"
     lock = hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if stamp.exists():
         of_lock, *names = stamp.read_text().splitlines()
-        if of_lock == lock and all((order.wheels / name).exists() for name in names):
+        if of_lock == lock and all((options.wheels / name).exists() for name in names):
             return
-    order.wheels.mkdir(parents=True, exist_ok=True)
+    options.wheels.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
-    download(order, "--require-hashes", "-r", str(LOCK))
-    download(order, *INSTALLERS)
-    names = sorted(path.name for path in order.wheels.glob("*.whl"))
+    download(options, "--require-hashes", "-r", str(LOCK))
+    download(options, *INSTALLERS)
+    names = sorted(path.name for path in options.wheels.glob("*.whl"))
     stamp.write_text("\n".join([lock, *names]) + "\n")
 
 
-def download(order: Order, *what: str) -> None:
-    platforms = [f"manylinux_2_{minor}_{order.machine}" for minor in GLIBC_MINORS]
+def download(options: Options, *what: str) -> None:
+    platforms = [f"manylinux_2_{minor}_{options.machine}" for minor in GLIBC_MINORS]
     command = [*pip(), "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    command += ["--implementation", "cp", "--python-version", order.python]
-    for name in [*platforms, f"manylinux2014_{order.machine}"]:
+    command += ["--implementation", "cp", "--python-version", options.python]
+    for name in [*platforms, f"manylinux2014_{options.machine}"]:
         command += ["--platform", name]
-    command += ["--dest", str(order.wheels), *what]
+    command += ["--dest", str(options.wheels), *what]
     subprocess.run(command, check=True, timeout=DOWNLOAD_TIMEOUT_S)
 
 
@@ -127,10 +127,10 @@ def pip() -> list[str]:
 
 
 def main() -> None:
-    order = parse()
+    options = parse()
     try:
-        fill_wheelhouse(order)
-        wheel = build_app(order)
+        fill_wheelhouse(options)
+        wheel = build_app(options)
     except subprocess.CalledProcessError as error:
         sys.exit(f"failed with status {error.returncode}: {' '.join(error.cmd)}")
     sys.stdout.write(f"{wheel}\n")

@@ -1,4 +1,4 @@
-"""A small web service with a worker and a nightly job, to be shipped."""
+"""A small web service with a worker and a nightly job, to be deployed."""
 
 from importlib.metadata import version
 

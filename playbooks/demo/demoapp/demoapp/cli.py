@@ -1,4 +1,4 @@
-"""`demoapp --version`: proves that the release imports, without any settings."""
+"""`demoapp --version`: checks that the release imports, without any settings."""
 
 import argparse
 

@@ -29,7 +29,7 @@ class Visits:
 
     @classmethod
     async def open(cls, url: URL) -> "Visits":
-        """Connect, and make the table if it is missing: another release may do so meanwhile."""
+        """Connect, and create the table if it is missing: another release may do so, too."""
         engine = create_async_engine(url)
         async with engine.begin() as connection:
             await connection.execute(CreateTable(Visit.__table__, if_not_exists=True))

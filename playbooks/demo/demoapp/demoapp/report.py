@@ -1,4 +1,4 @@
-"""The nightly job: writes down how many visits there were and whether the service answers."""
+"""The nightly job: records the number of visits and whether the service answers."""
 
 import asyncio
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What the environment tells the service."""
+"""The service's settings, from the environment."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The worker: beats into the state directory until it is told to stop."""
+"""The worker: writes a heartbeat into the state directory until it is stopped."""
 
 import signal
 from datetime import UTC, datetime
@@ -16,13 +16,13 @@ STOP = {signal.SIGTERM, signal.SIGINT}
 def main() -> None:
     log = structlog.get_logger()
     heartbeat = Settings().state_directory / "heartbeat.json"
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # they wait until they are asked for
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # they stay pending for sigtimedwait
     log.info("worker started", version=__version__)
     beats = 0
-    told = None
-    while not told:
+    stop = None
+    while not stop:
         beats += 1
         now = datetime.now(UTC)
         heartbeat.write_bytes(orjson.dumps({"version": __version__, "beats": beats, "at": now}))
-        told = signal.sigtimedwait(STOP, BEAT_SECONDS)
+        stop = signal.sigtimedwait(STOP, BEAT_SECONDS)
     log.info("worker stopped", beats=beats)
