@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipit.lab import Lab, LabError, obstacles
+from shipit.lab.lab import Lab, LabError, obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -81,7 +81,7 @@ def owner(lab_machine: None, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     script = textwrap.dedent("""
         import sys, time
         from pathlib import Path
-        from shipit.lab import Lab
+        from shipit.lab.lab import Lab
         with Lab.up(["lonely"], Path(sys.argv[1])) as lab:
             print(lab.prefix, lab.hosts["lonely"].pid, flush=True)
             time.sleep(300)
