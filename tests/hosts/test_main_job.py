@@ -228,7 +228,7 @@ def test_a_release_that_failed_is_no_rollback_target_and_those_there_are_are_nam
     good = play.acts["second deploy"].running("web1")
     for problem in (line["problem"] for line in refused.told("host-failed")):
         assert problem["code"] == "no-rollback-target"
-        assert "no proven release 1.2.0" in problem["what"]
+        assert "no verified release 1.2.0" in problem["what"]
         assert good in problem["hint"]
     assert play.acts["rollback to an id"].hosts == play.acts["rollback to a failed one"].hosts
 
@@ -283,6 +283,6 @@ def test_a_first_deploy_that_fails_leaves_a_clean_host(fresh: Lab, tmp_path: Pat
     assert (attempt["what"], attempt["outcome"]) == ("deploy", "reverted")
     refused = scene.shipit("rollback")
     assert refused.status == 3
-    assert "no earlier release" in refused.said
+    assert "no earlier verified release" in refused.said
     assert scene.deploy("1.0.1", health=HEALTH).status == 0
     assert scene.versions() == dict.fromkeys(HOSTS, "1.0.1")

@@ -159,7 +159,7 @@ def test_only_as_many_releases_are_kept_as_asked_for(fresh_scene: Scene) -> None
     assert present == {"2.0.0": False, "2.1.0": False, "2.2.0": True, "2.3.0": True}
     gone = scene.shipit("rollback", "--to", "2.0.0")
     assert gone.status == 3
-    assert "no proven release 2.0.0" in gone.said
+    assert "no verified release 2.0.0" in gone.said
 
 
 @pytest.fixture

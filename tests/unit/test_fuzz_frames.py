@@ -21,7 +21,7 @@ from hostile_frames import FROM_HOST, TO_HOST, Mutator, sample
 from shipit.agent.protocol import framing, messages
 from shipit.agent.server.channel import Channel
 from shipit.commands import inspect
-from shipit.commands.attach import Gathering, Watcher
+from shipit.commands.attach import Replies, Watcher
 from shipit.errors import HostError
 from shipit.output import messages as output_messages
 from shipit.output import reports
@@ -92,15 +92,15 @@ def test_whatever_a_host_says_is_read_shown_and_decided_on_or_is_its_error() -> 
 
 def use(message: Any) -> None:  # noqa: ANN401 - any word of protocol
     """Do with a host's word all that a run does with it."""
-    board, told = Progress(), list[str]()
+    board, reported = Progress(), list[str]()
 
     def emit(event: Any) -> None:  # noqa: ANN401
         board.take(event, 0.0)
-        told.append(output_messages.line(event, 8))
+        reported.append(output_messages.line(event, 8))
         json.dumps(reports.plain_data(event))
 
     with suppress(*ANSWERED):
-        HostSession("web1", ScriptedWire(deque([message])), print, emit).word(
+        HostSession("web1", ScriptedWire(deque([message])), print, emit).receive(
             messages.End, within=1.0, awaited="the end"
         )
     for handle in USES.get(type(message), ()):
@@ -117,7 +117,7 @@ def lines(parts: Any) -> list[str]:  # noqa: ANN401
 def attached(message: messages.Attached) -> None:
     newer = replace(message.holder.attempt, started="2027-01-01T00:00:00Z")
     other = replace(message, holder=replace(message.holder, attempt=newer))
-    found = Gathering({"web1": facts(), "web2": facts()}, {"web1": message, "web2": other})
+    found = Replies({"web1": facts(), "web2": facts()}, {"web1": message, "web2": other})
     found.notes(take_over=True)
     found.states(take_over=True)
     output_messages.lock_owner(message.holder)
@@ -125,7 +125,7 @@ def attached(message: messages.Attached) -> None:
 
 
 def looked(said: messages.Facts) -> None:
-    found = Gathering({"web1": said}, {})
+    found = Replies({"web1": said}, {})
     found.states(take_over=False)
     found.notes(take_over=False)
     made = plan.compare("web1", wanted(manifest()), said)

@@ -1,4 +1,4 @@
-"""Take over roots in which another tool has deployed, before the first deploy with shipit."""
+"""Adopt roots in which another tool has deployed, before the first deploy with shipit."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def adopt(run: RunOptions, emit: Emit) -> list[tuple[str, dict[str, Status | Problem]]]:
-    """Have each host record what lies in the root, as a release to go back to.
+    """Make each host record the contents of the root as a release to roll back to.
 
     Raises:
-        InputError: something a person wrote is wrong.
+        InputError: the input is wrong.
     """
     answers: list[tuple[str, dict[str, Status | Problem]]] = []
     for found in targets(run):
         attempt = attempt_to("adopt", run)
-        with connect_all(found, run, emit) as hosts:
-            ask(found, hosts, recover=True)
-            adopted = hosts.each(partial(_adopt, attempt))
-            lost = {name: moved.problem for name, moved in hosts.lost.items() if moved.problem}
-        told: dict[str, Status | Problem] = {**adopted, **lost}
-        answers.append((found[0].deployment.app, {t.name: told[t.name] for t in found}))
+        with connect_all(found, run, emit) as connections:
+            ask(found, connections, recover=True)
+            adopted = connections.each(partial(_adopt, attempt))
+            lost = connections.problems()
+        results: dict[str, Status | Problem] = {**adopted, **lost}
+        answers.append((found[0].deployment.app, {t.name: results[t.name] for t in found}))
     return answers
 
 

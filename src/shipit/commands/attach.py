@@ -1,8 +1,8 @@
-"""Follow what runs on the hosts, from any machine; or lead it to its end for a dead controller.
+"""Follow the transactions on the hosts, from any machine; or take them over from a dead controller.
 
-To follow gives no verdict: the controller that began it decides, or else each host's lease. To take
-over is all or nothing: where one host refuses (its controller lives) or can't be asked, none is
-taken. A host where nothing runs counts as unchanged.
+A follower gives no verdict: the controller that began the transaction decides, or else each host's
+lease. Taking over is all or nothing: if one host refuses (its controller is alive) or can't be
+queried, none is taken over. A host without a transaction counts as unchanged.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     from shipit.rollout.host_session import HostSession
     from shipit.rollout.phase import HostControl
 
-WATCHING = Policy(max_fail_percentage=100.0)  # whatever fails, nobody is brought back by us
-LEADING = Policy()
+WATCHING = Policy(max_fail_percentage=100.0)  # a follower rolls no host back
+TAKING_OVER = Policy()
 
 
 def attach(run: RunOptions, emit: Emit, *, take_over: bool = False) -> int:
     """Follow the transactions of every deployment of the playbook to their ends.
 
     Returns:
-        The exit status, as of the deploy that is followed.
+        The exit status of the run that is followed.
 
     Raises:
-        InputError: something a person wrote is wrong.
+        InputError: the input is wrong.
     """
     runs = [
         (found[0].deployment.app, partial(_follow, found, run, emit, take_over=take_over))
@@ -53,36 +53,36 @@ def attach(run: RunOptions, emit: Emit, *, take_over: bool = False) -> int:
 
 
 def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_over: bool) -> int:
-    story = Run("attach", found, run, emit)
+    rollout = Run("attach", found, run, emit)
     emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=False))))
 
-    def fleet(hosts: Connections) -> Fleet:
-        facts = ask(found, hosts, recover=True)
-        request = messages.Attach(story.attempt if take_over else None)
+    def fleet(connections: Connections) -> Fleet:
+        facts = ask(found, connections, recover=True)
+        request = messages.Attach(rollout.attempt if take_over else None)
         under_way = {
             name: attached
-            for name, attached in hosts.each(lambda _, host: host.attach(request)).items()
+            for name, attached in connections.each(lambda _, host: host.attach(request)).items()
             if attached
         }
         lease = found[0].deployment.confirm_timeout
-        gathering = Gathering(facts, under_way, dict(hosts.lost))
-        for name, text in gathering.notes(take_over=take_over):
+        replies = Replies(facts, under_way, dict(connections.lost))
+        for name, text in replies.notes(take_over=take_over):
             emit(Noted(text, name))
-        states = gathering.states(take_over=take_over)
+        states = replies.states(take_over=take_over)
         parts = {
-            name: _part(name, hosts.sessions[name], gathering, lease, take_over=take_over)
+            name: _part(name, connections.sessions[name], replies, lease, take_over=take_over)
             for name, state in states.items()
             if state.phase is Phase.STAGED
         }
         return Fleet(parts, {target.name: states[target.name] for target in found})
 
-    return story.tell(fleet, LEADING if take_over else WATCHING)
+    return rollout.execute(fleet, TAKING_OVER if take_over else WATCHING)
 
 
 def _part(
-    name: str, session: HostSession, gathering: Gathering, lease: float, *, take_over: bool
+    name: str, session: HostSession, replies: Replies, lease: float, *, take_over: bool
 ) -> HostControl:
-    attached = gathering.under_way[name]
+    attached = replies.under_way[name]
     if not take_over:
         return Watcher(session, attached)
     return Leader(session, Job(attached.holder.attempt, attached.release, None, lease))
@@ -92,21 +92,21 @@ def _part(
 
 
 @dataclass(frozen=True)
-class Gathering:
-    """What the hosts say; `lost` are those that can't be asked, or refuse to be taken over."""
+class Replies:
+    """The hosts' replies; `lost` are those that gave none, or refuse to be taken over."""
 
     facts: Mapping[str, messages.Facts]
     under_way: Mapping[str, messages.Attached]
     lost: Mapping[str, Transition] = field(default_factory=dict)
 
     def states(self, *, take_over: bool) -> dict[str, Transition]:
-        """Return where every host stands: STAGED is one that has to be followed or led."""
+        """Return the state of every host; STAGED means one to follow or take over."""
         idle = {name: self._idle(name) for name in self.facts if name not in self.under_way}
         followed = {name: self._beginning(name, take_over=take_over) for name in self.under_way}
         return {**idle, **followed, **self.lost}
 
     def notes(self, *, take_over: bool) -> list[tuple[str, str]]:
-        """Return what a person should read about each host."""
+        """Return a note for the operator about each host."""
         return [
             (name, self._note(name, take_over=take_over))
             for name in self.facts
@@ -121,7 +121,7 @@ class Gathering:
                 Phase.UNKNOWN, before, Problem(name, "not-taken-over", what, "attach")
             )
         if take_over and self.under_way[name].holder.attempt.txn != self._newest().txn:
-            what = "it runs another transaction than the newest one, and its lease decides"
+            what = "its transaction is not the newest one; its lease decides"
             return Transition(
                 Phase.UNKNOWN, before, Problem(name, "not-taken-over", what, "attach")
             )
@@ -130,7 +130,7 @@ class Gathering:
     def _idle(self, name: str) -> Transition:
         facts = self.facts[name]
         if facts.stuck:
-            what = "its transaction could neither be finished nor undone"
+            what = "its transaction could neither be finished nor rolled back"
             return Transition(
                 Phase.STUCK, running(facts), Problem(name, "stuck", what, "attach", facts.stuck)
             )
@@ -153,13 +153,13 @@ class Gathering:
 
 
 def rolled_back(facts: messages.Facts, attempt: messages.Attempt) -> bool:
-    """Whether a host has already ended this attempt, and not by a commit."""
+    """Whether a host has already ended this attempt without a commit."""
     ended = [line.outcome for line in facts.releases if line.txn == attempt.txn]
     return bool(ended) and ended[-1] != "committed"
 
 
 def idle_note(facts: messages.Facts) -> str:
-    """Return what to say of a host where nothing runs."""
+    """Return the note for a host without a transaction."""
     now = next((line for line in reversed(facts.releases) if line.running), None)
     runs = f"{now.version} is committed since {now.at}" if now else "no release is committed"
     done = f"{facts.recovered}; " if facts.recovered else ""
@@ -167,7 +167,7 @@ def idle_note(facts: messages.Facts) -> str:
 
 
 def under_way_note(attached: messages.Attached, *, take_over: bool) -> str:
-    """Return whose the transaction is that is followed or led from now on."""
+    """Return the note for a transaction that is followed or taken over from now on."""
     holder, attempt = attached.holder, attached.holder.attempt
     why = f" ({attempt.reason})" if attempt.reason else ""
     whose = (
@@ -176,47 +176,47 @@ def under_way_note(attached: messages.Attached, *, take_over: bool) -> str:
     )
     if take_over:
         return f"takes over the {whose}"
-    gone = "" if attached.is_led else "; its controller is gone: its lease decides, or --take-over"
-    return f"follows the {whose}{gone}"
+    orphaned = "; its controller is gone: its lease decides, or --take-over"
+    return f"follows the {whose}{'' if attached.is_led else orphaned}"
 
 
-# --- following and leading ---------------------------------------------------------------------
+# --- following and taking over -----------------------------------------------------------------
 
 
 class Watcher(Assignment):
-    """A host whose transaction is only followed: no verdict is given, and no lease renewed."""
+    """Follows a host's transaction; it gives no verdict and renews no lease."""
 
     def __init__(self, session: HostSession, attached: messages.Attached) -> None:
         super().__init__(session, Job(attached.holder.attempt, attached.release, None, 0.0))
-        self._left = threading.Event()
+        self._detached = threading.Event()
 
     def switch(self) -> Transition:
         """Wait for the end."""
-        moved = self.await_gate()
-        return self.await_end() if moved.phase is Phase.HEALTHY else moved
+        transition = self.await_gate()
+        return self.await_end() if transition.phase is Phase.HEALTHY else transition
 
     def roll_back(self) -> Transition:
-        what = "no longer followed; its transaction goes on"
+        what = "no longer followed; its transaction continues"
         hint = "shipit attach PLAYBOOK follows it again"
         return Transition(
             Phase.UNKNOWN, problem=Problem(self.name, "detached", what, "attach", hint)
         )
 
     def interrupt(self) -> None:
-        self._left.set()
+        self._detached.set()
         super().interrupt()
 
     def _lost(self, error: HostError) -> Transition:
-        return self.roll_back() if self._left.is_set() else super()._lost(error)
+        return self.roll_back() if self._detached.is_set() else super()._lost(error)
 
 
 class Leader(Assignment):
-    """A host whose transaction is led to its end in the place of a controller that is gone."""
+    """Takes a host's transaction over from a controller that is gone, and finishes it."""
 
     def __init__(self, session: HostSession, job: Job) -> None:
         super().__init__(session, job)
-        self.lead()  # from now on, also while other hosts are waited for
+        self.lead()  # renew the lease from now on, also while waiting for other hosts
 
     def switch(self) -> Transition:
-        """Wait for the gate; the switch was asked for by the other controller."""
+        """Wait for the gate; the other controller has requested the switch."""
         return self.await_gate()

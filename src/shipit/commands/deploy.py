@@ -1,8 +1,7 @@
-"""The use cases, each of which reads aloud like the README.
+"""The use cases deploy and rollback, step by step as in the README.
 
-Everything a person wrote is checked before a host is asked; every host is asked before one is
-staged; every host is staged before one is switched; and no host is committed before the last one
-has passed its gate.
+All input is checked before any host is queried; every host is queried before any is staged; every
+host is staged before any is switched; and no host is committed before all have passed their gates.
 """
 
 from __future__ import annotations
@@ -45,28 +44,28 @@ if TYPE_CHECKING:
     from shipit.rollout.connections import Connections
     from shipit.rollout.rollback_target import Candidates
 
-BROKEN_OFF = 1  # the exit status of a bug
-AT_ONCE = Policy()  # a rollback takes all hosts in one batch
+ABORTED = 1  # the exit status of a bug
+AT_ONCE = Policy()  # a rollback switches all hosts in one batch
 ADVICE: Mapping[int, str] = {
     3: "fix the problem above and run the command again",
-    4: "fix the problem above and run the command again; nothing has to be cleaned up",
+    4: "fix the problem above and run the command again; no cleanup is needed",
     5: "look at the hosts named above: shipit status PLAYBOOK --limit HOST",
-    130: "run the same command again when you are ready",
+    130: "run the command again when you are ready",
 }
-FOLLOW = "shipit attach PLAYBOOK follows what goes on on the hosts that were lost"
+FOLLOW = "shipit attach PLAYBOOK follows the transactions of the lost hosts"
 
 
 # --- deploy ------------------------------------------------------------------------------------
 
 
 def deploy(run: RunOptions, emit: Emit) -> int:
-    """Ship every deployment of the playbook, in order; stop at the first that fails.
+    """Deploy every deployment of the playbook in order; stop at the first that fails.
 
     Returns:
         The exit status.
 
     Raises:
-        InputError: something a person wrote is wrong; no host was changed.
+        InputError: the input is wrong; no host was changed.
     """
     runs = [
         (each[0].target.deployment.app, partial(ship, each, run, emit))
@@ -76,53 +75,53 @@ def deploy(run: RunOptions, emit: Emit) -> int:
 
 
 def ship(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> int:
-    """Ship one deployment to its hosts. Returns the exit status."""
-    found = [wish.target for wish in wanted]
-    story = Run("deploy", found, run, emit)
+    """Deploy one deployment to its hosts; return the exit status."""
+    found = [resolved.target for resolved in wanted]
+    rollout = Run("deploy", found, run, emit)
 
-    def fleet(hosts: Connections) -> Fleet:
+    def fleet(connections: Connections) -> Fleet:
         tasks = {
-            name: _ship_task(offer, plan, story)
-            for name, (offer, plan) in prepare(
-                wanted, hosts, story.attempt, allow_older=run.allow_older
+            name: _ship_task(built, plan, rollout)
+            for name, (built, plan) in prepare(
+                wanted, connections, rollout.attempt, allow_older=run.allow_older
             ).items()
         }
-        return _fleet(tasks, found, hosts)
+        return _fleet(tasks, found, connections)
 
-    wish = found[0].deployment
-    return story.tell(fleet, Policy(wish.serial, wish.max_fail_percentage))
+    deployment = found[0].deployment
+    return rollout.execute(fleet, Policy(deployment.serial, deployment.max_fail_percentage))
 
 
-def _ship_task(offer: BuiltRelease, plan: HostPlan, story: Run) -> _Task:
+def _ship_task(built: BuiltRelease, plan: HostPlan, rollout: Run) -> _Task:
     phase = Phase.UNCHANGED if plan.action is Action.NOTHING else Phase.READY
-    return _Task(story.job(plan.release, offer.goods), Transition(phase, plan.current))
+    return _Task(rollout.job(plan.release, built.files), Transition(phase, plan.current))
 
 
 # --- rollback ----------------------------------------------------------------------------------
 
 
 def rollback(run: RunOptions, emit: Emit, to: str | None = None) -> int:
-    """Bring all hosts back to the last good release that they had in common, or to a named one.
+    """Roll all hosts back to the last good release that they had in common, or to a named one.
 
-    All hosts at once, from what lies on them: nothing is sent and no package index is asked. The
-    deployments of a playbook go back in reverse order.
+    All hosts are switched at once, to a release that they still have: nothing is sent. The
+    deployments of a playbook are rolled back in reverse order.
     """
     runs = [
-        (found[0].deployment.app, partial(_bring_back, found, run, emit, to))
+        (found[0].deployment.app, partial(_roll_back, found, run, emit, to))
         for found in reversed(targets(run))
     ]
     return until_one_fails("rollback", runs, emit)
 
 
-def _bring_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str | None) -> int:
-    story = Run("rollback", found, run, emit)
+def _roll_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str | None) -> int:
+    rollout = Run("rollback", found, run, emit)
     emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=False))))
 
-    def fleet(hosts: Connections) -> Fleet:
-        answers = ask(found, hosts, recover=True)
+    def fleet(connections: Connections) -> Fleet:
+        answers = ask(found, connections, recover=True)
         known: dict[str, Candidates] = {}
         for name, facts in answers.items():
-            with hosts.holding(name, running(facts)):
+            with connections.holding(name, running(facts)):
                 known[name] = rollback_target.candidates(facts)
         choice = rollback_target.choose(known, to)
         if choice.note:
@@ -130,72 +129,78 @@ def _bring_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str
         made: dict[str, _Task] = {}
         for name in known:
             facts = answers[name]
-            with hosts.holding(name, running(facts)):
-                made[name] = _return_task(facts, choice.of(name), story, is_named=to is not None)
-        return _fleet(made, found, hosts)
+            with connections.holding(name, running(facts)):
+                made[name] = _rollback_task(
+                    facts, choice.of(name), rollout, is_named=to is not None
+                )
+        return _fleet(made, found, connections)
 
-    return story.tell(fleet, AT_ONCE)
+    return rollout.execute(fleet, AT_ONCE)
 
 
-def _return_task(facts: messages.Facts, goal: ReleaseLine, story: Run, *, is_named: bool) -> _Task:
+def _rollback_task(
+    facts: messages.Facts, goal: ReleaseLine, rollout: Run, *, is_named: bool
+) -> _Task:
     phase = Phase.UNCHANGED if goal.running and not facts.stuck else Phase.READY
-    # What is before the last release depends on which is the last: another run may just end.
+    # The agent checks that `last` is still the last release: another run may be ending.
     last = next((line.id for line in facts.releases if line.running), "")
-    job = replace(story.job(goal.id, None), before=None if is_named else last)
+    job = replace(rollout.job(goal.id, None), before=None if is_named else last)
     return _Task(job, Transition(phase, running(facts)))
 
 
-def _fleet(tasks: Mapping[str, _Task], found: Sequence[HostInput], hosts: Connections) -> Fleet:
-    before = {**{name: task.before for name, task in tasks.items()}, **hosts.lost}
+def _fleet(
+    tasks: Mapping[str, _Task], found: Sequence[HostInput], connections: Connections
+) -> Fleet:
+    before = {**{name: task.before for name, task in tasks.items()}, **connections.lost}
     return Fleet(
-        {name: Assignment(hosts.sessions[name], task.job) for name, task in tasks.items()},
+        {name: Assignment(connections.sessions[name], task.job) for name, task in tasks.items()},
         {target.name: before[target.name] for target in found},
     )
 
 
-# --- telling -----------------------------------------------------------------------------------
+# --- running -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What one host has to do, and where it stands before."""
+    """What one host has to do, and its state before."""
 
     job: Job
     before: Transition
 
 
 class Run:
-    """A run, told from its first word to its last, whatever breaks it off."""
+    """A run, with events from its beginning to its end, also where it is interrupted."""
 
     def __init__(self, what: str, found: Sequence[HostInput], run: RunOptions, emit: Emit) -> None:
         self.attempt = attempt_to(what, run)
         self._found, self._run, self._emit = found, run, emit
         self._began = time.monotonic()
 
-    def job(self, release: str, goods: ReleaseFiles | None) -> Job:
-        wish = self._found[0].deployment
-        lease, wait = wish.confirm_timeout, self._run.lock_wait
+    def job(self, release: str, files: ReleaseFiles | None) -> Job:
+        deployment = self._found[0].deployment
+        lease, wait = deployment.confirm_timeout, self._run.lock_wait
         times = (
-            wish.health.deadline,
-            wish.health.bake,
-            *(each.stop_timeout for each in wish.services.values()),
+            deployment.health.deadline,
+            deployment.health.bake,
+            *(each.stop_timeout for each in deployment.services.values()),
         )
-        # Twice: there and back. What an older release has other times for is within SWITCH.
+        # Twice: the switch and its rollback. SWITCH covers other times of an older release.
         patience = SWITCH + 2 * sum(times)
         return Job(
-            self.attempt, release, goods, lease, wait, confirm=wish.confirm, patience=patience
+            self.attempt, release, files, lease, wait, confirm=deployment.confirm, patience=patience
         )
 
-    def tell(self, fleet_of: Callable[[Connections], Fleet], policy: Policy) -> int:
-        """Ask the hosts what there is to do, drive them, and return the exit status."""
+    def execute(self, fleet_of: Callable[[Connections], Fleet], policy: Policy) -> int:
+        """Query the hosts, drive the rollout, and return the exit status."""
         app, names = self._found[0].deployment.app, tuple(target.name for target in self._found)
         self._emit(RunBegan(self.attempt.what, app, names))
-        # Until the rollout begins, nothing on any host is different from what it was.
+        # Until the rollout begins, no host is changed.
         fleet = Fleet({}, {name: Transition(Phase.READY) for name in names})
         try:
-            with connect_all(self._found, self._run, self._emit) as hosts:
-                fleet = fleet_of(hosts)
-                executor.drive(fleet, policy, hosts.executor, self._emit)
+            with connect_all(self._found, self._run, self._emit) as connections:
+                fleet = fleet_of(connections)
+                executor.drive(fleet, policy, connections.executor, self._emit)
         except KeyboardInterrupt:
             fleet.interrupted = True
         results = fleet.results()
@@ -206,19 +211,19 @@ class Run:
 
 
 def _advice(status: int, results: Mapping[str, HostResult]) -> str:
-    """Return the command to run next; a host that was lost after its switch is told of first."""
+    """Return what to do next; hosts that were lost after their switch come first."""
     if any(result.outcome is Outcome.UNKNOWN for result in results.values()):
         return FOLLOW
     return ADVICE.get(status, "")
 
 
 def until_one_fails(what: str, runs: Sequence[tuple[str, Callable[[], int]]], emit: Emit) -> int:
-    """Run one deployment after the other, and tell of all of them where there are several.
+    """Run deployments one after another; where there are several, report how they all ended.
 
     Args:
         what: deploy, rollback or attach.
-        runs: the app of each, and what returns its exit status.
-        emit: is told the end.
+        runs: for each, its app and a function that runs it and returns its exit status.
+        emit: receives the final event.
 
     Returns:
         The exit status of the first that failed, or 0.
@@ -226,12 +231,12 @@ def until_one_fails(what: str, runs: Sequence[tuple[str, Callable[[], int]]], em
     statuses: list[int | None] = [None] * len(runs)
     try:
         for number, (_, act) in enumerate(runs):
-            statuses[number] = BROKEN_OFF
+            statuses[number] = ABORTED
             statuses[number] = status = act()
             if status:
                 return status
     except ShipitError as error:
-        statuses = [error.exit_status if it == BROKEN_OFF else it for it in statuses]
+        statuses = [error.exit_status if it == ABORTED else it for it in statuses]
         raise
     finally:
         if len(runs) > 1:

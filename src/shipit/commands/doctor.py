@@ -1,7 +1,7 @@
-"""Look whether the controller and every host are ready for a deploy, and name what mends each flaw.
+"""Check whether the controller and every host are ready for a deploy, and how to fix what is not.
 
-Changes nothing. What would stop a deploy is a finding that is not ok; so is what a person has to
-put right by hand: a stuck transaction, drift. The host's own preflight is asked, not repeated.
+Changes nothing. A finding is not ok if it would stop a deploy, or if an operator has to fix it by
+hand: a stuck transaction, drift. The checks of a release are the host's own preflight.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ OLDEST_SYSTEMD = 240  # the oldest that the agent's own use of systemd-run was w
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; host is empty for the controller."""
+    """The result of one check; host is empty for the controller."""
 
     host: str
     title: str
     ok: bool
     detail: str
-    mend: str = ""  # what to do, the command where there is one
+    mend: str = ""  # how to fix it, with the command where there is one; a key in JSON
 
 
 def examine(run: RunOptions, emit: Emit) -> list[Finding]:
-    """Return what was found, the controller first.
+    """Return all findings, the controller's first.
 
     Raises:
         InputError: the inventory or the playbook cannot be read at all.
@@ -56,10 +56,10 @@ def examine(run: RunOptions, emit: Emit) -> list[Finding]:
             wanted = []
         else:
             app = found[0].deployment.app
-            findings.append(Finding("", "playbook", ok=True, detail=f"{app}: all is there"))
+            findings.append(Finding("", "playbook", ok=True, detail=f"{app}: complete"))
             findings += open_to_all(found)
-        with connect_all(found, run, emit) as hosts:
-            findings += _look_at(found, wanted, hosts, attempt_to("plan", run))
+        with connect_all(found, run, emit) as connections:
+            findings += _check_hosts(found, wanted, connections, attempt_to("plan", run))
     return findings
 
 
@@ -70,7 +70,7 @@ def _mistakes(error: InputError) -> Iterator[Finding]:
 
 
 def open_to_all(found: Sequence[HostInput]) -> Iterator[Finding]:
-    """Yield the env files with secrets that every user of this machine can read."""
+    """Yield a finding for each env file with secrets that every user of this machine can read."""
     for path in sorted({file.path.resolve() for file in env_files(found) if _has_secrets(file)}):
         reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
         if reachable and path.stat().st_mode & stat.S_IROTH:
@@ -82,30 +82,29 @@ def _has_secrets(file: EnvFile) -> bool:
     return any(secrets_among(units.dotenv(file.path, file.public)))
 
 
-def _look_at(
+def _check_hosts(
     found: Sequence[HostInput],
     wanted: Sequence[ResolvedInput],
-    hosts: Connections,
+    connections: Connections,
     attempt: messages.Attempt,
 ) -> Iterator[Finding]:
-    for name, said in ask(found, hosts, recover=False).items():
-        yield from of_facts(name, said)
-    checks = hosts.each(lambda _, session: session.status(messages.AskStatus()))
+    for name, facts in ask(found, connections, recover=False).items():
+        yield from of_facts(name, facts)
+    checks = connections.each(lambda _, session: session.status(messages.AskStatus()))
     for name, status in checks.items():
         yield from of_status(name, status)
     try:
-        made = prepare(wanted, hosts, attempt, recover=False) if wanted else {}
-        for name, answer in surveyed(made, hosts).items() if made else ():
+        made = prepare(wanted, connections, attempt, recover=False) if wanted else {}
+        for name, answer in surveyed(made, connections).items() if made else ():
             yield from _of_survey(name, answer)
     except InputError as error:
         yield from _mistakes(error)
-    for name, moved in hosts.lost.items():
-        if problem := moved.problem:
-            yield Finding(name, problem.code, ok=False, detail=problem.what, mend=problem.hint)
+    for name, problem in connections.problems().items():
+        yield Finding(name, problem.code, ok=False, detail=problem.what, mend=problem.hint)
 
 
 def of_facts(name: str, facts: messages.Facts) -> Iterator[Finding]:
-    """Return what a host's own account of itself gives rise to."""
+    """Yield the findings about a host's facts."""
     pythons = ", ".join(one.version for one in facts.interpreters) or "none"
     left_out = "".join(f"; {one.what}" for one in facts.rejected)
     yield Finding(name, "reach", ok=True, detail=f"{facts.hostname}, agent on {facts.agent_python}")
@@ -120,7 +119,7 @@ def of_facts(name: str, facts: messages.Facts) -> Iterator[Finding]:
         name,
         "systemd",
         ok=facts.systemd >= OLDEST_SYSTEMD,
-        detail=f"version {facts.systemd}" if facts.systemd else "not there",
+        detail=f"version {facts.systemd}" if facts.systemd else "not found",
         mend=f"systemd {OLDEST_SYSTEMD} or newer is needed",
     )
     yield Finding(
@@ -131,7 +130,7 @@ def of_facts(name: str, facts: messages.Facts) -> Iterator[Finding]:
         mend="make room, or keep fewer releases: keep_releases",
     )
     if facts.stuck:
-        what = "an earlier transaction could neither be finished nor undone"
+        what = "an earlier transaction could neither be finished nor rolled back"
         yield Finding(name, "stuck", ok=False, detail=what, mend=facts.stuck)
     if facts.holder:
         whose = facts.holder.attempt
@@ -146,7 +145,7 @@ def of_facts(name: str, facts: messages.Facts) -> Iterator[Finding]:
 
 def of_status(name: str, status: messages.Status) -> Iterator[Finding]:
     for drift in status.drift:
-        yield Finding(name, "drift", ok=False, detail=drift.what, mend=repairs.way_out(drift))
+        yield Finding(name, "drift", ok=False, detail=drift.what, mend=repairs.fix_for(drift))
 
 
 def _of_survey(name: str, findings: messages.Findings) -> Iterator[Finding]:

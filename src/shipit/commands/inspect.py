@@ -1,4 +1,4 @@
-"""The use cases that only look: plan, status, releases, logs. No host is changed by them."""
+"""The use cases that only read: plan, status, releases, logs. They change no host."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 
 def plan(run: RunOptions, emit: Emit) -> list[tuple[str, tuple[HostPlan, ...]]]:
-    """Return what a deploy would do on each host of each deployment; nothing is touched.
+    """Return what a deploy would do on each host of each deployment; nothing is changed.
 
     Raises:
-        InputError: something a person wrote is wrong.
+        InputError: the input is wrong.
     """
     wanted = wanted_by(run, emit)
     return [(_app(each), _plans(each, run, emit)) for each in wanted]
@@ -42,18 +42,20 @@ def _app(wanted: Sequence[ResolvedInput]) -> str:
 
 
 def _plans(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> tuple[HostPlan, ...]:
-    found = [wish.target for wish in wanted]
-    with connect_all(found, run, emit) as hosts:
-        made = prepare(wanted, hosts, attempt_to("plan", run), recover=False, allow_older=True)
-        findings = surveyed(made, hosts)
-        lost = {name: moved.problem for name, moved in hosts.lost.items()}
+    found = [resolved.target for resolved in wanted]
+    with connect_all(found, run, emit) as connections:
+        made = prepare(
+            wanted, connections, attempt_to("plan", run), recover=False, allow_older=True
+        )
+        findings = surveyed(made, connections)
+        lost = connections.problems()
     plans = {
         name: replace(
             made[name][1], problems=(*_problems(name, answer), *_of_order(made[name][1], run))
         )
         for name, answer in findings.items()
     }
-    return tuple(plans.get(t.name) or _no_plan(t.name, lost[t.name]) for t in found)
+    return tuple(plans.get(t.name) or _no_plan(t.name, lost.get(t.name)) for t in found)
 
 
 def _problems(name: str, findings: messages.Findings) -> tuple[Problem, ...]:
@@ -61,7 +63,7 @@ def _problems(name: str, findings: messages.Findings) -> tuple[Problem, ...]:
 
 
 def _of_order(plan: HostPlan, run: RunOptions) -> tuple[Problem, ...]:
-    """Return why a deploy would be refused where it is older; the plan is shown all the same."""
+    """Return the problem of a release that is older than the running one, for its plan."""
     try:
         if not run.allow_older:
             planning.refuse_if_older(plan)
@@ -75,33 +77,33 @@ def _no_plan(name: str, problem: Problem | None) -> HostPlan:
 
 
 def status(run: RunOptions, emit: Emit) -> list[tuple[str, dict[str, messages.Status | Problem]]]:
-    """Return what runs on each host, and whether it is what its manifest says."""
-    return _look(run, emit, lambda _, session: session.status(messages.AskStatus()))
+    """Return what runs on each host, and how it differs from its manifest."""
+    return _query(run, emit, lambda _, session: session.status(messages.AskStatus()))
 
 
 def releases(
     run: RunOptions, emit: Emit
 ) -> list[tuple[str, dict[str, messages.History | Problem]]]:
     """Return each host's releases, the newest first."""
-    return _look(run, emit, lambda _, session: session.history())
+    return _query(run, emit, lambda _, session: session.history())
 
 
-def _look(
+def _query(
     run: RunOptions, emit: Emit, question: Callable[[HostInput, HostSession], T]
 ) -> list[tuple[str, dict[str, T | Problem]]]:
-    """Ask every host of every deployment one question, and change nothing."""
+    """Send one query to every host of every deployment."""
     answers: list[tuple[str, dict[str, T | Problem]]] = []
     for found in targets(run):
-        with connect_all(found, run, emit) as hosts:
-            ask(found, hosts, recover=False)
-            answered = hosts.each(partial(_put, question, {t.name: t for t in found}))
-            lost = {name: moved.problem for name, moved in hosts.lost.items() if moved.problem}
-        told: dict[str, T | Problem] = {**answered, **lost}
-        answers.append((found[0].deployment.app, {t.name: told[t.name] for t in found}))
+        with connect_all(found, run, emit) as connections:
+            ask(found, connections, recover=False)
+            answered = connections.each(partial(_ask_host, question, {t.name: t for t in found}))
+            lost = connections.problems()
+        results: dict[str, T | Problem] = {**answered, **lost}
+        answers.append((found[0].deployment.app, {t.name: results[t.name] for t in found}))
     return answers
 
 
-def _put(
+def _ask_host(
     question: Callable[[HostInput, HostSession], T],
     of: Mapping[str, HostInput],
     name: str,
@@ -119,17 +121,17 @@ def logs(
     follow: bool,
     service: str = "",
 ) -> int:
-    """Hand the journal of the app's units to `write(host, text)`, following it until Ctrl-C.
+    """Pass the journal of the app's units to `write(host, text)`; `follow` lasts until Ctrl-C.
 
-    Also of those of a trial, and of releases that failed.
+    Includes the units of trials and of failed releases.
     """
     found = [target for each in targets(run) for target in each]
     emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=True))))
 
-    def told(target: HostInput, session: HostSession) -> None:
+    def stream(target: HostInput, session: HostSession) -> None:
         ask = messages.AskLogs(lines, follow, service, tuple(target.deployment.services))
         session.logs(ask, partial(write, target.name))
 
-    answers = _look(run, emit, told)
+    answers = _query(run, emit, stream)
     failed = [one for _, hosts in answers for one in hosts.values() if isinstance(one, Problem)]
     return 3 if failed else 0

@@ -69,7 +69,7 @@ def _answer_data(answer: object) -> object:
 def _drift_data(answer: Status) -> dict[str, object]:
     """Return drift as sentences, and with codes for programs."""
     each = [
-        {"code": it.code, "path": it.path, "what": it.what, "hint": repairs.way_out(it)}
+        {"code": it.code, "path": it.path, "what": it.what, "hint": repairs.fix_for(it)}
         for it in answer.drift
     ]
     return {"drift": [it.what for it in answer.drift], "drifts": each}
@@ -237,8 +237,8 @@ def _details(host: str, answer: Status) -> Iterator[Line]:
         yield Line(f"{host}: stuck: {answer.stuck}", "bad")
     for drift in answer.drift:
         yield Line(f"{host}: drift: {drift.what}", "bad")
-    for way_out in dict.fromkeys(map(repairs.way_out, answer.drift)):
-        yield Line(f"{host}: next: {way_out}", "strong")
+    for fix_for in dict.fromkeys(map(repairs.fix_for, answer.drift)):
+        yield Line(f"{host}: next: {fix_for}", "strong")
     for unit in answer.units:
         if unit.restarts or unit.active.startswith("failed"):
             again = f", {messages.count(unit.restarts, 'restart')}" if unit.restarts else ""

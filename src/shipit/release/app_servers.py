@@ -48,11 +48,11 @@ def gap(command: str, *, has_socket: bool, overlaps: bool) -> str:
     return _dropped(program, command)
 
 
-def unheld(checks: Iterable[Check], socket_units: Iterable[str]) -> list[int]:
+def ports_without_socket(checks: Iterable[Check], socket_units: Iterable[str]) -> list[int]:
     """Return the ports of the host itself that checks ask, and that no socket unit listens on."""
-    held = {int(port) for text in socket_units for port in _LISTENS.findall(text)}
-    asked = {port for check in checks if (port := _own_port(check))}
-    return sorted(asked - held)
+    covered = {int(port) for text in socket_units for port in _LISTENS.findall(text)}
+    checked_ports = {port for check in checks if (port := _own_port(check))}
+    return sorted(checked_ports - covered)
 
 
 def _own_port(check: Check) -> int | None:

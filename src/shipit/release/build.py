@@ -56,11 +56,11 @@ class BuiltRelease:
     """A release as it should be on one host: to compare, and to send."""
 
     wanted: Wanted
-    goods: ReleaseFiles = field(repr=False)
+    files: ReleaseFiles = field(repr=False)
 
 
 def build(
-    wish: ResolvedInput, facts: messages.Facts, origin: Origin, digests: SlowDigests, nonce: str
+    resolved: ResolvedInput, facts: messages.Facts, origin: Origin, digests: SlowDigests, nonce: str
 ) -> BuiltRelease:
     """Return the release for a host.
 
@@ -68,10 +68,10 @@ def build(
         HostError: the host has no Python that fits (no-python-fits).
         InputError: a wheel is missing or does not run there.
     """
-    interpreter, chosen = choose(wish, facts)
-    nameless, _ = _parts(wish, wish.names(PLACEHOLDER.id), chosen, interpreter)
-    name = repairs.name_of(manifest.release_id(nameless, digests), facts)
-    parts, env = _parts(wish, wish.names(name), chosen, interpreter)
+    interpreter, chosen = choose(resolved, facts)
+    unnamed, _ = _parts(resolved, resolved.names(PLACEHOLDER.id), chosen, interpreter)
+    name = repairs.name_of(manifest.release_id(unnamed, digests), facts)
+    parts, env = _parts(resolved, resolved.names(name), chosen, interpreter)
     made = manifest.build(name, parts, origin, digests)
     texts = parts.texts.texts
     secret_digests = {
@@ -90,21 +90,21 @@ def _names_its_user(deployment: Deployment) -> bool:
     return "user" in deployment.model_fields_set
 
 
-def choose(wish: ResolvedInput, facts: messages.Facts) -> tuple[messages.Interpreter, Bundle]:
+def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Interpreter, Bundle]:
     """Return the newest Python of the host that the app accepts and that there are wheels for.
 
     Raises:
         HostError: the host has no Python that the playbook accepts (no-python-fits).
         InputError: no fitting Python has all wheels; tells what the newest one lacks.
     """
-    wanted = wish.target.deployment
+    wanted = resolved.target.deployment
     fitting = [i for i in facts.interpreters if _target(facts, i).fits(wanted.python)]
     if not fitting:
-        raise _no_python(wish, facts)
+        raise _no_python(resolved, facts)
     lacking: list[InputError] = []
     for interpreter in sorted(fitting, key=lambda one: _numbers(one.version), reverse=True):
         try:
-            chosen = select.select(wish.sources, _target(facts, interpreter), wanted.installer)
+            chosen = select.select(resolved.sources, _target(facts, interpreter), wanted.installer)
         except InputError as error:
             lacking.append(error)
         else:
@@ -112,16 +112,16 @@ def choose(wish: ResolvedInput, facts: messages.Facts) -> tuple[messages.Interpr
     raise lacking[0]
 
 
-def _no_python(wish: ResolvedInput, facts: messages.Facts) -> HostError:
+def _no_python(resolved: ResolvedInput, facts: messages.Facts) -> HostError:
     found = ", ".join(f"{i.version} ({i.path})" for i in facts.interpreters) or "none"
     left_out = "".join(f"; {one.what}" for one in facts.rejected)
-    cures = "".join(f"; or: {one.hint}" for one in facts.rejected)
+    fixes = "".join(f"; or: {one.hint}" for one in facts.rejected)
     return HostError(
         "no-python-fits",
-        f"the app needs Python {wish.target.deployment.python}; found: {found}{left_out}",
-        host=wish.target.name,
+        f"the app needs Python {resolved.target.deployment.python}; found: {found}{left_out}",
+        host=resolved.target.name,
         step="hello",
-        hint=f"install one on the host, or change `python:` in the playbook{cures}",
+        hint=f"install one on the host, or change `python:` in the playbook{fixes}",
     )
 
 
@@ -141,11 +141,13 @@ def _target(facts: messages.Facts, interpreter: messages.Interpreter) -> Target:
 
 
 def _parts(
-    wish: ResolvedInput, names: ReleaseNames, chosen: Bundle, interpreter: messages.Interpreter
+    resolved: ResolvedInput, names: ReleaseNames, chosen: Bundle, interpreter: messages.Interpreter
 ) -> tuple[Parts, Mapping[str, Mapping[str, str]]]:
     """Return the release's parts rendered with these names, and the env values in the open."""
-    deployment = wish.target.rendered(names)
-    texts = units.release_texts(deployment, wish.target.host, wish.secrets, names, wish.from_files)
+    deployment = resolved.target.rendered(names)
+    texts = units.release_texts(
+        deployment, resolved.target.host, resolved.secrets, names, resolved.from_files
+    )
     env = {
         service: {key: units.revealed(value) for key, value in values.items()}
         for service, values in texts.env.items()

@@ -71,27 +71,27 @@ class Parts:
     secret: Mapping[str, tuple[str, ...]]
 
 
-def release_id(nameless: Parts, digests: SlowDigests) -> str:
+def release_id(unnamed: Parts, digests: SlowDigests) -> str:
     """Return `<version>-<digest>` for parts that were rendered with a stand-in for the id."""
-    deployment = nameless.deployment
+    deployment = unnamed.deployment
     contents = {
-        "bundle": nameless.bundle.digest,
-        "python": nameless.interpreter.version.rsplit(".", 1)[0],
+        "bundle": unnamed.bundle.digest,
+        "python": unnamed.interpreter.version.rsplit(".", 1)[0],
         "root": str(deployment.root),
         "user": deployment.user,
-        "units": [asdict(unit) for unit in nameless.texts.units],
-        "texts": dict(sorted(nameless.texts.texts.items())),
-        "modes": dict(sorted(nameless.texts.modes.items())),
+        "units": [asdict(unit) for unit in unnamed.texts.units],
+        "texts": dict(sorted(unnamed.texts.texts.items())),
+        "modes": dict(sorted(unnamed.texts.modes.items())),
         "env": {
             service: digests(text, f"shipit release {deployment.app}")
-            for service, text in sorted(nameless.env.items())
+            for service, text in sorted(unnamed.env.items())
         },
-        "secret": dict(sorted(nameless.secret.items())),
-        "gate": asdict(nameless.gate),
-        "smoke": nameless.smoke,
+        "secret": dict(sorted(unnamed.secret.items())),
+        "gate": asdict(unnamed.gate),
+        "smoke": unnamed.smoke,
     }
     digest = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
-    return f"{_file_safe(nameless.bundle.version)}-{digest[:DIGITS]}"
+    return f"{_file_safe(unnamed.bundle.version)}-{digest[:DIGITS]}"
 
 
 def _file_safe(version: str) -> str:

@@ -17,7 +17,7 @@ from shipit.agent.protocol import generations
 from shipit.agent.protocol.manifest import OVERLAP, RESTART, lasting
 from shipit.bundle.wheel import is_older
 from shipit.errors import HostError
-from shipit.release.app_servers import gap, unheld
+from shipit.release.app_servers import gap, ports_without_socket
 from shipit.release.server_options import remarks
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Wanted:
 
 def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
     """Return what a deploy of `wanted` would do on the host that says `facts` of itself."""
-    new, old = wanted.manifest, _ours(facts)
+    new, old = wanted.manifest, _own_release(facts)
     plan = HostPlan(
         host=host,
         action=_action(wanted, facts),
@@ -126,15 +126,15 @@ def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
         texts=(*_unit_changes(wanted, facts), *_file_changes(old, new)),
         env=tuple(_env_changes(facts.env, wanted.env)),
         repairs=facts.drift if _is_repair(new, facts) else (),
-        restarts=tuple(_begun(wanted, facts, RESTART)),
-        handovers=tuple(_begun(wanted, facts, OVERLAP)),
+        restarts=tuple(_started_units(wanted, facts, RESTART)),
+        handovers=tuple(_started_units(wanted, facts, OVERLAP)),
         missing=tuple(missing),
         missing_bytes=sum(missing.values()),
         notes=(*_notes(new, facts), *_gaps(wanted)),
     )
 
 
-def _ours(facts: Facts) -> Manifest | None:
+def _own_release(facts: Facts) -> Manifest | None:
     """Return the release that runs, unless it is what another tool has deployed."""
     return facts.current if facts.current and facts.current.adopted is None else None
 
@@ -185,8 +185,8 @@ def _action(wanted: Wanted, facts: Facts) -> Action:
     whole = facts.units == _unit_texts(wanted) and not any(_env_changes(facts.env, wanted.env))
     if runs and facts.healthy and not facts.stuck and whole and not facts.drift:
         return Action.NOTHING
-    proven = {line.id for line in facts.releases if line.present and line.outcome == "committed"}
-    return Action.SWITCH if release in proven else Action.DEPLOY
+    verified = {line.id for line in facts.releases if line.present and line.outcome == "committed"}
+    return Action.SWITCH if release in verified else Action.DEPLOY
 
 
 def _unit_texts(wanted: Wanted) -> dict[str, str]:
@@ -218,18 +218,18 @@ def _packages(manifest: Manifest) -> dict[str, str]:
 
 
 def _unit_changes(wanted: Wanted, facts: Facts) -> Iterator[TextChange]:
-    before = _timeless(facts.units, facts.current.id if facts.current else "")
-    after = _timeless(_unit_texts(wanted), wanted.manifest.id)
+    before = _with_stable_names(facts.units, facts.current.id if facts.current else "")
+    after = _with_stable_names(_unit_texts(wanted), wanted.manifest.id)
     for name, kind in _kinds(before, after):
         yield TextChange(UNITS + name, kind, _diff(name, before, after))
 
 
-def _timeless(texts: Mapping[str, str], release: str) -> dict[str, str]:
+def _with_stable_names(texts: Mapping[str, str], release: str) -> dict[str, str]:
     """Return units by names that do not change with each release: `app-web@*.service`."""
-    return {_in_any_release(name, release): text for name, text in texts.items()}
+    return {_stable_name(name, release): text for name, text in texts.items()}
 
 
-def _in_any_release(name: str, release: str) -> str:
+def _stable_name(name: str, release: str) -> str:
     return name.replace(f"@{release}", "@*")
 
 
@@ -276,34 +276,34 @@ def _kinds(before: Mapping[str, object], after: Mapping[str, object]) -> Iterato
             yield name, "changed"
 
 
-def _begun(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]:
+def _started_units(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]:
     """Yield the units that will be started anew: processes always, the rest where it changed."""
     after = _unit_texts(wanted)
     for unit in wanted.manifest.units:
         before = lasting(unit.name, facts.units.get(unit.name, ""))
         changed = unit.watched or before != lasting(unit.name, after[unit.name])
         if unit.start and changed and unit.handover == handover:
-            yield _in_any_release(unit.name, wanted.manifest.id)
+            yield _stable_name(unit.name, wanted.manifest.id)
 
 
 def _gaps(wanted: Wanted) -> Iterator[str]:
     """Say which services cannot be handed over without a lost request, and what happens instead."""
     texts, units = _unit_texts(wanted), wanted.manifest.units
     sockets = {unit.service: texts[unit.name] for unit in units if unit.name.endswith(".socket")}
-    said = {}
+    gaps = {}
     versions = _packages(wanted.manifest)
     for service, unit in {unit.service: unit for unit in units if unit.watched}.items():
         found = _COMMAND.search(texts[unit.name])
         command, overlaps = found.group(1) if found else "", unit.handover == OVERLAP
         held = service in sockets
-        said[service] = gap(command, has_socket=held, overlaps=overlaps)
+        gaps[service] = gap(command, has_socket=held, overlaps=overlaps)
         for text in remarks(command, versions, socket=held, overlap=overlaps):
             yield f"{service}: {text}"
-    yield from (f"{service}: {text}" for service, text in said.items() if text)
-    unknown = [service for service, text in said.items() if not text and service not in sockets]
+    yield from (f"{service}: {text}" for service, text in gaps.items() if text)
+    unknown = [service for service, text in gaps.items() if not text and service not in sockets]
     who = " or ".join(unknown)
     if who:
-        for port in unheld(wanted.manifest.gate.checks, sockets.values()):
+        for port in ports_without_socket(wanted.manifest.gate.checks, sockets.values()):
             yield (
                 f"port {port}, which a health check asks, has no `socket`: if {who} listens there,"
                 " connections are refused while it restarts"
@@ -315,7 +315,7 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
         yield facts.recovered
     if facts.current and facts.current.gate != new.gate:
         yield "what a release needs to count as healthy (`health:`) changes"
-    old = _ours(facts)
+    old = _own_release(facts)
     if old and old.user != new.user:
         yield (
             f"the services' user changes from {old.user} to {new.user}: their directories and"

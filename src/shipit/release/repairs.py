@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shipit.agent.protocol.messages import Facts
 
 DEPLOY = "shipit deploy PLAYBOOK"
-WAYS_OUT: Mapping[str, str] = {
+FIXES: Mapping[str, str] = {
     **dict.fromkeys(REBUILT, f"{DEPLOY}: it builds the release anew beside this one"),
     **dict.fromkeys(SWITCHED, f"{DEPLOY}: it puts this right and starts the units again"),
     "adopted-moved": f"point it back by hand, or take the next step: {DEPLOY}",
@@ -25,12 +25,12 @@ WAYS_OUT: Mapping[str, str] = {
     " the unit; what it is for belongs into a template of the unit (`unit:`)",
     "unit-not-reloaded": "systemctl daemon-reload on the host",
 }
-OF_A_NEWER_AGENT = f"{DEPLOY}, or take the change back"
+UNKNOWN_FIX = f"{DEPLOY}, or take the change back"
 
 
-def way_out(drift: Drift) -> str:
+def fix_for(drift: Drift) -> str:
     """Return what a person has to run or do."""
-    return WAYS_OUT.get(drift.code, OF_A_NEWER_AGENT).format(path=drift.path)
+    return FIXES.get(drift.code, UNKNOWN_FIX).format(path=drift.path)
 
 
 def name_of(release: str, facts: Facts) -> str:
@@ -41,8 +41,8 @@ def name_of(release: str, facts: Facts) -> str:
     """
     running = next((line.id for line in facts.releases if line.running), "")
     if generations.contents(running) == release:
-        is_spoilt = any(each.code in REBUILT for each in facts.drift)
-        return generations.following(running) if is_spoilt else running
+        has_drifted = any(each.code in REBUILT for each in facts.drift)
+        return generations.following(running) if has_drifted else running
     there = (line.id for line in facts.releases if line.present and line.outcome == "committed")
     alike = (each for each in there if generations.contents(each) == release)
     return max(alike, key=generations.number, default=release)

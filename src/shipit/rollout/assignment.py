@@ -1,8 +1,8 @@
-"""One host's part in a rollout: stage, switch, commit or go back, and what comes of each.
+"""One host's part in a rollout: stage, switch, commit or roll back, and the result of each.
 
-An act that raises HostError has not switched the host; from the moment a switch is asked for, a
-lost link is an outcome (UNKNOWN), because the host's lease then brings it back by itself. The same
-holds for a host that hangs, or answers what can't be.
+A step that raises HostError has not switched the host. Once a switch is requested, a lost link is
+an outcome (UNKNOWN), because the host then rolls back when its lease ends. The same holds for a
+host that hangs or gives an impossible answer.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ PHASES: Mapping[str, Phase] = {
 
 @dataclass(frozen=True)
 class Job:
-    """What is wanted of a host.
+    """What to do on a host.
 
     Attributes:
         release: the id to switch to.
-        goods: what to stage for it; None when the release lies on the host already.
-        lease: seconds without a sign of the controller after which the host goes back by itself.
-        lock_wait: seconds to wait for somebody else's deploy to end.
+        files: what to stage for it; None when the host already has the release.
+        lease: seconds without contact to the controller after which the host rolls back.
+        lock_wait: seconds to wait for another deploy to end.
         confirm: "host" where the host commits by itself once its gate has passed.
-        before: the release that has to be the last committed one still; None where any may be.
-        patience: seconds that the switch may take, its gate, bake and way back included.
+        before: the release that must still be the last committed one; None for any.
+        patience: seconds that the switch may take, including its gate, bake and rollback.
     """
 
     attempt: messages.Attempt
     release: str
-    goods: ReleaseFiles | None
+    files: ReleaseFiles | None
     lease: float
     lock_wait: float = 0.0
     confirm: str = "controller"
@@ -60,7 +60,7 @@ class Job:
 
 
 class Assignment:
-    """What one host has to do in a rollout. Implements `phase.Host`."""
+    """What one host has to do in a rollout. Implements `phase.HostControl`."""
 
     def __init__(self, session: HostSession, job: Job) -> None:
         self._session, self._job = session, job
@@ -72,41 +72,41 @@ class Assignment:
         return self._session.name
 
     def stage(self) -> Transition:
-        goods = self._job.goods
-        if goods is None:
+        files = self._job.files
+        if files is None:
             return Transition(Phase.STAGED)
-        self._send_blobs(goods.blobs)
+        self._send_blobs(files.blobs)
         self._keep_lease()
         try:
-            self._stage(goods)
+            self._stage(files)
         except HostError:
             self.close()
             raise
         self._session.emit(events.StepBegan(self.name, "staged", "waits for its turn"))
         return Transition(Phase.STAGED)
 
-    def _stage(self, goods: ReleaseFiles) -> None:
-        ask = messages.Stage(
+    def _stage(self, files: ReleaseFiles) -> None:
+        request = messages.Stage(
             attempt=self._job.attempt,
-            manifest=goods.manifest,
-            texts=dict(goods.texts),
-            env=dict(goods.env),
+            manifest=files.manifest,
+            texts=dict(files.texts),
+            env=dict(files.env),
             lock_wait=self._job.lock_wait,
-            user_given=goods.user_given,
+            user_given=files.user_given,
         )
         within = WORK + self._job.lock_wait
-        staged = self._session.ask(ask, messages.Staged, within, "the release to be staged")
-        self._believe(staged, release=goods.manifest.id)
+        staged = self._session.ask(request, messages.Staged, within, "the release to be staged")
+        self._check_answer(staged, release=files.manifest.id)
 
-    def _believe(self, word: object, **expected: str) -> None:
-        """Refuse an answer that is about something else than what was asked for.
+    def _check_answer(self, answer: object, **expected: str) -> None:
+        """Refuse an answer that does not match the request.
 
         Raises:
             HostError: bad-answer.
         """
-        said = {name: str(getattr(word, name)) for name in expected}
-        if said != expected:
-            what = f"{type(word).__name__} is about {said}; expected {expected}"
+        actual = {name: str(getattr(answer, name)) for name in expected}
+        if actual != expected:
+            what = f"{type(answer).__name__} is about {actual}; expected {expected}"
             raise self._session.bad_answer(what)
 
     def _send_blobs(self, blobs: tuple[Blob, ...]) -> None:
@@ -119,9 +119,9 @@ class Assignment:
 
     def switch(self) -> Transition:
         job = self._job
-        self._switched = True  # from here on, whether or not the request gets through
+        self._switched = True  # from now on, whether or not the request arrives
         self._keep_lease()
-        ask = messages.Activate(
+        request = messages.Activate(
             job.attempt,
             job.release,
             job.lease,
@@ -129,12 +129,12 @@ class Assignment:
             confirm=job.confirm,
             before=job.before,
         )
-        self._session.wire.send(ask)
+        self._session.wire.send(request)
         try:
-            word = self._word(
+            answer = self._receive(
                 messages.Activating, within=WORK + job.lock_wait, awaited="the switch"
             )
-            self._believe(word, txn=job.attempt.txn)
+            self._check_answer(answer, txn=job.attempt.txn)
         except RefusedError:
             self.close()
             raise  # the host has not begun
@@ -143,68 +143,70 @@ class Assignment:
         return self.await_gate()
 
     def lead(self) -> None:
-        """Take the place of the controller that asked for the switch: renew, give the verdict."""
+        """Replace the controller that requested the switch: renew the lease, give the verdict."""
         self._switched = True
         self._keep_lease()
 
     def _keep_lease(self) -> None:
-        """Be heard from now on: a host that hears nothing for a lease's length goes back."""
+        """Start to renew the lease: without renewals the host rolls back when it ends."""
         if self._keeper is None:
             self._keeper = LeaseKeeper(self._session.wire, self._job.attempt.txn, self._job.lease)
 
     def await_gate(self) -> Transition:
-        """Return what becomes of a switch under way: healthy, or the end of it."""
+        """Wait for the result of a switch: healthy, or the end of the transaction."""
         kinds = (messages.Healthy, messages.Settled)
         try:
-            word = self._word(*kinds, within=self._job.patience, awaited="the gate")
-            if not isinstance(word, messages.Healthy):
-                return self._end(word)
-            self._believe(word, txn=self._job.attempt.txn, release=self._job.release)
+            answer = self._receive(*kinds, within=self._job.patience, awaited="the gate")
+            if not isinstance(answer, messages.Healthy):
+                return self._end(answer)
+            self._check_answer(answer, txn=self._job.attempt.txn, release=self._job.release)
         except HostError as error:
             return self._lost(error)
         self._session.emit(events.StepBegan(self.name, "healthy", "waits for the others"))
-        return Transition(Phase.HEALTHY, word.release)
+        return Transition(Phase.HEALTHY, answer.release)
 
-    def _word(self, *kinds: type, within: float, awaited: str) -> Any:  # noqa: ANN401 - one of `kinds`
-        return self._session.word(*kinds, within=within, awaited=awaited)
+    def _receive(self, *kinds: type, within: float, awaited: str) -> Any:  # noqa: ANN401 - one of `kinds`
+        return self._session.receive(*kinds, within=within, awaited=awaited)
 
     def commit(self) -> Transition:
         return self._settle("commit")
 
     def roll_back(self) -> Transition:
         if not self._switched:
-            ask = messages.Unstage(self._job.attempt.txn)
-            settled = self._session.ask(ask, messages.Settled, ANSWER, "the release to be given up")
-            self._believe(settled, txn=self._job.attempt.txn)
+            request = messages.Unstage(self._job.attempt.txn)
+            settled = self._session.ask(
+                request, messages.Settled, ANSWER, "the release to be given up"
+            )
+            self._check_answer(settled, txn=self._job.attempt.txn)
             self.close()
-            return Transition(PHASES[settled.outcome], settled.running)  # for no fault of its own
+            return Transition(PHASES[settled.outcome], settled.running)  # the host has not failed
         return self._settle("revert")
 
     def _settle(self, verdict: str) -> Transition:
         try:
             self._session.wire.send(messages.Settle(self._job.attempt.txn, verdict))
             within, awaited = self._job.patience, f"the end of its {verdict}"
-            return self._end(self._word(messages.Settled, within=within, awaited=awaited))
+            return self._end(self._receive(messages.Settled, within=within, awaited=awaited))
         except HostError as error:
             return self._lost(error)
 
     def await_end(self) -> Transition:
-        """Return what comes of a healthy host on which somebody else decides."""
+        """Wait for the end of a healthy host that another controller decides on."""
         try:
-            return self._end(self._word(messages.Settled, within=LONG, awaited="the end"))
+            return self._end(self._receive(messages.Settled, within=LONG, awaited="the end"))
         except HostError as error:
             return self._lost(error)
 
     def _lost(self, error: HostError) -> Transition:
-        """Return what is known of a switched host that is lost: nothing; its lease decides."""
+        """Return the state of a switched host that is lost: unknown; its lease decides."""
         self.close()
-        hint = "its transaction goes on: shipit attach PLAYBOOK follows it"
+        hint = "its transaction continues: shipit attach PLAYBOOK follows it"
         return Transition(Phase.UNKNOWN, problem=replace(problem_of(error, self.name), hint=hint))
 
     def _end(self, settled: messages.Settled) -> Transition:
-        """Return what the end of the transaction means; raises HostError where it can't be so."""
+        """Return the result of the transaction; raise HostError for an impossible answer."""
         is_new = {"running": self._job.release} if settled.outcome == "committed" else {}
-        self._believe(settled, txn=self._job.attempt.txn, **is_new)
+        self._check_answer(settled, txn=self._job.attempt.txn, **is_new)
         if self._keeper:
             self._keeper.stop()
         failure = settled.failure
@@ -212,7 +214,7 @@ class Assignment:
         return Transition(PHASES[settled.outcome], settled.running, problem)
 
     def interrupt(self) -> None:
-        """Make the act under way end soon: a switched host goes back, a staging one is let go."""
+        """End the running step soon: roll a switched host back, disconnect from a staging one."""
         with suppress(HostError):
             if self._switched:
                 self._session.wire.send(messages.Settle(self._job.attempt.txn, "revert"))
@@ -229,9 +231,9 @@ def _problem(host: str, failure: messages.Failure) -> events.Problem:
 
 
 class LeaseKeeper:
-    """Renews a host's lease, first at once and then from a thread of its own.
+    """Renews a host's lease, first at once and then from its own thread.
 
-    It ends when it is stopped or the link is gone.
+    It ends when it is stopped or the link is lost.
 
     Raises:
         HostError: the first renewal could not be sent.
@@ -245,7 +247,7 @@ class LeaseKeeper:
         self._thread.start()
 
     def _run(self) -> None:
-        with suppress(HostError):  # a lost link is noticed by whoever listens
+        with suppress(HostError):  # the receiving thread notices a lost link
             while not self._over.wait(self._pause):
                 self._wire.send(self._renewal)
 

@@ -1,4 +1,4 @@
-"""Hold a session with every host of a run, opened side by side and always closed."""
+"""Open sessions with all hosts of a run in parallel, and always close them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from shipit.errors import HostError, ShipitError, Unreachable
-from shipit.events import HostFailed, Noted, SecretsKnown, StepBegan, StepEnded
+from shipit.events import HostFailed, Noted, Problem, SecretsKnown, StepBegan, StepEnded
 from shipit.rollout.host_session import HostSession
 from shipit.rollout.phase import Phase, Transition, bug_of, problem_of
 from shipit.secrets import Mask
@@ -27,21 +27,26 @@ if TYPE_CHECKING:
     from shipit.transport.agent_zip import AgentZip
     from shipit.transport.connect import Endpoint, Link, Network
 
-DESCRIPTORS = 8192  # for hundreds of hosts: three for each, and up to 18 more while wheels are sent
+DESCRIPTORS = 8192  # for hundreds of hosts: three each, and up to 18 more while wheels are sent
 T = TypeVar("T")
 
 
 @dataclass
 class Connections:
-    """The sessions of a run, and what has become of the hosts without one."""
+    """The sessions of a run, and the state of the hosts without one."""
 
     executor: Executor
     emit: Emit
     sessions: dict[str, HostSession] = field(default_factory=dict)
     lost: dict[str, Transition] = field(default_factory=dict)
 
+    def problems(self) -> dict[str, Problem]:
+        """Return why each lost host takes no further part."""
+        found = {name: transition.problem for name, transition in self.lost.items()}
+        return {name: problem for name, problem in found.items() if problem}
+
     def each(self, act: Callable[[str, HostSession], T]) -> dict[str, T]:
-        """Return what `act` makes of each session, side by side; whoever fails is lost."""
+        """Return the result of `act` for each session, in parallel; a host that fails is lost."""
         futures = {
             name: self.executor.submit(act, name, session)
             for name, session in self.sessions.items()
@@ -54,10 +59,10 @@ class Connections:
 
     @contextmanager
     def holding(self, name: str, running: str = "") -> Iterator[None]:
-        """Make what goes wrong over one host's answer that host's failure, and no other's.
+        """Turn an exception while handling one host's answer into that host's failure.
 
         Raises:
-            InputError: something a person wrote is wrong.
+            InputError: the input is wrong.
         """
         try:
             yield
@@ -69,7 +74,7 @@ class Connections:
             self.lose(name, bug_of(error, name), running)
 
     def lose(self, name: str, error: HostError, running: str = "") -> None:
-        """Note why a host takes no further part, and what it runs if that is known; tell it."""
+        """Record and report why a host takes no further part, and what it runs if known."""
         phase = Phase.UNREACHABLE if isinstance(error, Unreachable) else Phase.UNTOUCHED
         self.lost[name] = Transition(phase, running, problem_of(error, name))
         self.sessions.pop(name, None)
@@ -78,7 +83,7 @@ class Connections:
 
 @contextmanager
 def connect_all(targets: Sequence[HostInput], run: RunOptions, emit: Emit) -> Iterator[Connections]:
-    """Open a session with every host; those that can't be reached are in `Crew.lost`."""
+    """Open a session with every host; those that can't be reached are in `lost`."""
     _allow_descriptors()
     for text in dict.fromkeys(text for target in targets for text in _notes(target)):
         emit(Noted(text))
@@ -87,29 +92,29 @@ def connect_all(targets: Sequence[HostInput], run: RunOptions, emit: Emit) -> It
     agent = agent_zip.build()
     with ExitStack() as stack:
         executor = stack.enter_context(_executor(run.forks))
-        made = Connections(executor, emit)
+        connections = Connections(executor, emit)
         network = stack.enter_context(connect.Network(note=lambda text: emit(Noted(text))))
         opened = {
             name: executor.submit(_open, endpoint, agent, network, emit)
             for name, endpoint in endpoints.items()
         }
         for name, future in opened.items():
-            with made.holding(name):
+            with connections.holding(name):
                 link, session = future.result()
                 stack.callback(link.close)
-                made.sessions[name] = stack.enter_context(session)
-        yield made
+                connections.sessions[name] = stack.enter_context(session)
+        yield connections
 
 
 def _notes(target: HostInput) -> Iterator[str]:
-    """Give what an operator should know of how a host's variables were read."""
+    """Yield notes on how a host's variables were read."""
     yield from target.host.notes
     for mistake in target.host.locked:
         yield f"{mistake.place}: left out: {mistake.what}; {mistake.hint}"
 
 
 def _allow_descriptors() -> None:
-    """Let this process open as many files as it may: each host needs some, bulk data more."""
+    """Raise this process's limit of open files: each host needs some, uploads need more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -142,7 +147,7 @@ def _passwords(endpoints: Iterable[Endpoint]) -> list[Secret]:
 def _open(
     endpoint: Endpoint, agent: AgentZip, network: Network, emit: Emit
 ) -> tuple[Link, HostSession]:
-    """Connect to a host, start its agent, and return the session and what it runs over."""
+    """Connect to a host, start its agent, and return the link and the session over it."""
     emit(StepBegan(endpoint.name, "connect"))
     began = time.monotonic()
     link = connect.connect(endpoint, agent, network)

@@ -1,8 +1,8 @@
-"""Drive a fleet: stage every host, then switch batch by batch, then commit all or bring all back.
+"""Drive a fleet: stage all hosts, then switch batch by batch, then commit all or roll all back.
 
-`decide` is the whole strategy and is pure; `drive` carries its steps out on an executor. What a
-step does on one host is the session's business. Canaries, pauses and run-once hooks belong into
-`decide`, as further steps.
+`decide` is the whole strategy and is pure; `drive` runs its steps on an executor. Assignment knows
+what a step does on one host. Canaries, pauses and run-once hooks belong in `decide`, as further
+steps.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from shipit.rollout.phase import HostControl, Phase, Transition, bug_of, problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-LOOK = 0.2  # seconds in which a Ctrl-C is heard
-ULIMIT = "is every wheel still there? for many hosts: ulimit -n 8192"
-CALLS = (signal.SIGINT, signal.SIGTERM)
+POLL_SECONDS = 0.2  # within which a Ctrl-C is noticed
+ULIMIT = "check that no wheel was removed; for many hosts: ulimit -n 8192"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class CommitHosts:
 
 @dataclass(frozen=True)
 class RollBack:
-    """Unstage what was only staged, and bring back what was switched."""
+    """Discard what was only staged, and roll back what was switched."""
 
     hosts: tuple[str, ...]
 
@@ -75,10 +75,10 @@ Step = StageHosts | SwitchHosts | CommitHosts | RollBack | Finish
 
 
 def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -> Step:
-    """Return what to do next; `phases` is in the inventory's order, `stop` means a person said so.
+    """Return the next step; `phases` is in the inventory's order, `stop` means interrupted.
 
-    Promises: no host is switched before every host is staged; hosts are committed only when the
-    whole fleet is through its gate; a spent failure budget brings back every switched host.
+    No host is switched before every host is staged; hosts are committed only when the whole fleet
+    has passed its gate; a spent failure budget rolls back every switched host.
     """
     here = {phase: tuple(h for h, p in phases.items() if p is phase) for phase in Phase}
     ready, staged, healthy = here[Phase.READY], here[Phase.STAGED], here[Phase.HEALTHY]
@@ -94,7 +94,7 @@ def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -
 
 
 def _is_spent(phases: Mapping[str, Phase], policy: Policy) -> bool:
-    """Whether more hosts have failed than the policy bears, over the whole fleet."""
+    """Whether more hosts of the fleet have failed than the policy allows."""
     failed = sum(phase.has_failed for phase in phases.values())
     unreachable = sum(phase is Phase.UNREACHABLE for phase in phases.values())
     return max(failed, unreachable) * 100 > policy.max_fail_percentage * len(phases)
@@ -111,7 +111,7 @@ def _next_batch(phases: Mapping[str, Phase], policy: Policy) -> SwitchHosts:
 
 
 def cut(hosts: Sequence[str], sizes: Sequence[int | str]) -> list[tuple[str, ...]]:
-    """Cut hosts into batches of these sizes; the last size repeats.
+    """Divide hosts into batches of these sizes; the last size repeats.
 
     A percentage is of all hosts, rounded down as Ansible does, but at least one host.
     """
@@ -129,12 +129,12 @@ def _size(size: int | str, total: int) -> int:
     return size if size > 0 else max(1, total)
 
 
-# --- carrying it out ---------------------------------------------------------------------------
+# --- running the steps -------------------------------------------------------------------------
 
 
 @dataclass
 class Fleet:
-    """The hosts of a run and what has become of each."""
+    """The hosts of a run and their states."""
 
     hosts: Mapping[str, HostControl]
     states: dict[str, Transition] = field(default_factory=dict)
@@ -142,34 +142,36 @@ class Fleet:
 
     @property
     def phases(self) -> dict[str, Phase]:
-        return {name: moved.phase for name, moved in self.states.items()}
+        return {name: transition.phase for name, transition in self.states.items()}
 
     def results(self) -> dict[str, HostResult]:
         return {
-            name: HostResult(moved.phase.outcome, moved.release, moved.problem)
-            for name, moved in self.states.items()
+            name: HostResult(transition.phase.outcome, transition.release, transition.problem)
+            for name, transition in self.states.items()
         }
 
 
 def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
-    """Carry out `decide`'s steps until it says Finish; `fleet.states` holds what became of whom.
+    """Run `decide`'s steps until it returns Finish; `fleet.states` has the result.
 
-    A first Ctrl-C makes the running step end soon and brings every host back, unless they commit;
-    a second one leaves the hosts to themselves: their leases run out and they go back alone.
+    A first Ctrl-C ends the running step soon and rolls every host back, unless they are committing;
+    a second one leaves the hosts alone: their leases run out and they roll back by themselves.
     """
     began = time.monotonic()
     step: Step = Finish()
     try:
-        with _first_ctrl_c_noted(fleet):
+        with _record_first_ctrl_c(fleet):
             while not isinstance(step := _next(fleet, policy), Finish):
                 if isinstance(step, SwitchHosts):
                     emit(BatchBegan(step.number, step.of, step.hosts))
-                _carry_out(step, fleet, policy, executor, emit)
+                _run_step(step, fleet, policy, executor, emit)
     except KeyboardInterrupt:
         fleet.interrupted = True
         _leave(fleet, step)
-    for name, moved in fleet.states.items():
-        emit(HostEnded(name, moved.phase.outcome, moved.release, time.monotonic() - began))
+    for name, transition in fleet.states.items():
+        emit(
+            HostEnded(name, transition.phase.outcome, transition.release, time.monotonic() - began)
+        )
 
 
 def _next(fleet: Fleet, policy: Policy) -> Step:
@@ -177,22 +179,22 @@ def _next(fleet: Fleet, policy: Policy) -> Step:
 
 
 @contextmanager
-def _first_ctrl_c_noted(fleet: Fleet) -> Iterator[None]:
-    """Have a first Ctrl-C (or a SIGTERM that is to do the same) noted, and a second one raised.
+def _record_first_ctrl_c(fleet: Fleet) -> Iterator[None]:
+    """Record a first Ctrl-C (or SIGTERM, if it acts as one); raise a second one.
 
-    An exception could strike at any line, such as between a host's start and our knowing of it.
+    An exception could interrupt any line, such as between starting a step and recording it.
     """
 
-    def hear(*_: object) -> None:
+    def on_signal(*_: object) -> None:
         if fleet.interrupted:
             raise KeyboardInterrupt
         fleet.interrupted = True
 
     usual = signal.default_int_handler
     at_main = threading.current_thread() is threading.main_thread()
-    numbers = [n for n in CALLS if at_main and signal.getsignal(n) is usual]
+    numbers = [n for n in STOP_SIGNALS if at_main and signal.getsignal(n) is usual]
     for number in numbers:
-        signal.signal(number, hear)
+        signal.signal(number, on_signal)
     try:
         yield
     finally:
@@ -200,33 +202,33 @@ def _first_ctrl_c_noted(fleet: Fleet) -> Iterator[None]:
             signal.signal(number, usual)
 
 
-def _carry_out(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
-    """Let every host of the step act, side by side, until they have or are called off.
+def _run_step(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
+    """Run the step on all its hosts in parallel, until it ends or is cancelled.
 
     Raises:
-        KeyboardInterrupt: hosts may still be at work.
+        KeyboardInterrupt: hosts may still be working.
     """
-    working = {executor.submit(_guarded, step, fleet.hosts[name]): name for name in step.hosts}
-    # Commits are not called off: what some hosts have done for good, all are to do.
+    working = {executor.submit(_act_safely, step, fleet.hosts[name]): name for name in step.hosts}
+    # Commits are not cancelled: once some hosts have committed, all should.
     goes_on = not isinstance(step, CommitHosts) and not (
         isinstance(step, RollBack) and fleet.interrupted
     )
     while working:
-        for future in wait(working, timeout=LOOK, return_when="FIRST_COMPLETED").done:
+        for future in wait(working, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done:
             _note(working[future], future, fleet, emit)
             del working[future]
-        if goes_on and (fleet.interrupted or _is_lost(step, fleet.phases, policy)):
+        if goes_on and (fleet.interrupted or _is_budget_spent(step, fleet.phases, policy)):
             goes_on = False
-            _call_off(working, fleet)
+            _cancel(working, fleet)
 
 
-def _is_lost(step: Step, phases: Mapping[str, Phase], policy: Policy) -> bool:
-    """Whether who still switches is called back now, instead of after a deadline of its own."""
+def _is_budget_spent(step: Step, phases: Mapping[str, Phase], policy: Policy) -> bool:
+    """Whether to cancel the running switches now, instead of waiting for their deadlines."""
     return isinstance(step, SwitchHosts) and _is_spent(phases, policy)
 
 
-def _call_off(working: dict[Future[Transition], str], fleet: Fleet) -> None:
-    """Make the acts under way end soon, and keep those from beginning that have not."""
+def _cancel(working: dict[Future[Transition], str], fleet: Fleet) -> None:
+    """End the running steps soon, and cancel those that have not begun."""
     for future, name in list(working.items()):
         if future.cancel():
             del working[future]
@@ -235,7 +237,7 @@ def _call_off(working: dict[Future[Transition], str], fleet: Fleet) -> None:
 
 
 def _act(step: Step, host: HostControl) -> Callable[[], Transition]:
-    """Return what a step means for one host."""
+    """Return the method that runs a step on one host."""
     match step:
         case StageHosts():
             return host.stage
@@ -251,8 +253,8 @@ def _act(step: Step, host: HostControl) -> Callable[[], Transition]:
             assert_never(step)
 
 
-def _guarded(step: Step, host: HostControl) -> Transition:
-    """Turn a host's error into its phase: an act that raises had not switched the host."""
+def _act_safely(step: Step, host: HostControl) -> Transition:
+    """Run a step and turn an error into a phase: a step that raises has not switched the host."""
     name = host.name
     try:
         return _act(step, host)()
@@ -260,33 +262,35 @@ def _guarded(step: Step, host: HostControl) -> Transition:
         return Transition(Phase.UNREACHABLE, problem=problem_of(error, name))
     except HostError as error:
         return Transition(Phase.UNTOUCHED, problem=problem_of(error, name))
-    except OSError as error:  # of this machine: a wheel that is gone, too many open files
+    except OSError as error:  # of this machine: a missing wheel, too many open files
         what = f"on this machine: {error.strerror or error}"
         return Transition(
             Phase.UNTOUCHED, problem=Problem(name, "controller-error", what, hint=ULIMIT)
         )
-    except Exception as error:  # noqa: BLE001 - the edge of a host: its answer fails no other's
+    except Exception as error:  # noqa: BLE001 - the edge of a host: its failure is its own
         phase = Phase.UNTOUCHED if isinstance(step, StageHosts) else Phase.UNKNOWN
         return Transition(phase, problem=problem_of(bug_of(error, name), name))
 
 
 def _note(name: str, future: Future[Transition], fleet: Fleet, emit: Emit) -> None:
-    moved, before = future.result(), fleet.states[name]
+    transition, before = future.result(), fleet.states[name]
     fleet.states[name] = replace(
-        moved,
-        release=moved.release or before.release,
-        problem=moved.problem or before.problem,
+        transition,
+        release=transition.release or before.release,
+        problem=transition.problem or before.problem,
     )
-    if moved.problem and moved.problem != before.problem:
-        emit(HostFailed(moved.problem))
+    if transition.problem and transition.problem != before.problem:
+        emit(HostFailed(transition.problem))
 
 
 def _leave(fleet: Fleet, step: Step) -> None:
-    """Give up after a second Ctrl-C: what was switched is the host's own business now."""
+    """Give up after a second Ctrl-C: each switched host decides by its lease."""
     switching = step.hosts if isinstance(step, SwitchHosts) else ()
-    for name, moved in fleet.states.items():
-        if moved.phase is Phase.HEALTHY or (moved.phase is Phase.STAGED and name in switching):
-            fleet.states[name] = replace(moved, phase=Phase.UNKNOWN)
+    for name, transition in fleet.states.items():
+        if transition.phase is Phase.HEALTHY or (
+            transition.phase is Phase.STAGED and name in switching
+        ):
+            fleet.states[name] = replace(transition, phase=Phase.UNKNOWN)
 
 
 def exit_status(results: Mapping[str, HostResult], *, interrupted: bool = False) -> int:

@@ -1,9 +1,9 @@
-"""The conversation with one host: requests out; answers, events and failures in.
+"""The exchange of messages with one host: requests out; answers, events and failures in.
 
-Knows the order of the words, not their bytes (transport) and not what a rollout is (assignment).
+It knows the order of messages, but not their bytes (transport) nor the rollout (assignment).
 
-No wait is without an end, and no answer is believed that does not fit its question: a host that
-hangs, talks without end or lies costs the run itself and nothing else.
+Every wait has a limit, and an answer that does not match its request is refused: a host that hangs,
+never stops sending or lies affects only itself.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Limits of whole answers, in seconds. A host that hangs is noticed long before, by its silence
-# (protocol.SILENCE); these end the wait for one that only says that it is still at work.
+# (messages.SILENCE); these end the wait for one that only reports that it is still working.
 ANSWER = 60.0  # needs no work
-RECOVERY = 900.0  # settles what an earlier run left open, or reads every byte of a release
+RECOVERY = 900.0  # settles an open transaction, or reads every byte of a release
 WORK = 3600.0  # compares or unpacks a release; each step there has a limit of its own
-SWITCH = 2 * 3600.0  # besides the times that the playbook gives its gate, bake and stops
-LONG = 24 * 3600.0  # goes on for as long as another controller's fleet needs
+SWITCH = 2 * 3600.0  # besides the playbook's times for its gate, bake and stops
+LONG = 24 * 3600.0  # as long as another controller's fleet needs
 FOLLOWED = 7 * 24 * 3600.0  # a log that is followed
-SENTENCE_KEPT = 4000  # characters of what a host says in one sentence
-EVIDENCE_KEPT = 64 * 1024  # characters: the end of it; hundreds of hosts may fail at once
-MOST_WORDS = 100_000  # before an answer: a check may change its mind four times a second for hours
+SENTENCE_KEPT = 4000  # characters of a message's sentence
+EVIDENCE_KEPT = 64 * 1024  # characters, the last ones; hundreds of hosts may fail at once
+MOST_MESSAGES = 100_000  # before an answer: a check may flap four times a second for hours
 
-ABSENT = frozenset({"no-answer", "link-lost"})  # codes of a host that can't be talked to
+ABSENT = frozenset({"no-answer", "link-lost"})  # codes of a host that does not respond
 
 
 class Wire(Protocol):
@@ -49,7 +49,7 @@ class Wire(Protocol):
 
 
 Ship: TypeAlias = "Callable[[tuple[Blob, ...], Callable[[int], None]], object]"
-"""Sends blobs to the host, telling the bytes done so far; returns when the host has them all."""
+"""Sends blobs to the host, reporting the bytes sent so far; returns when the host has them all."""
 
 
 class HostSession:
@@ -59,17 +59,17 @@ class HostSession:
         self.name = name
         self.wire, self.ship, self.emit = wire, ship, emit
 
-    def hello(self, ask: messages.Hello) -> messages.Facts:
-        """Return what the host says of itself, after it settled what an earlier run left open.
+    def hello(self, request: messages.Hello) -> messages.Facts:
+        """Return the host's facts, after it has settled an open transaction of an earlier run.
 
         Raises:
-            Unreachable: the host has hung, or the link broke: it takes no part.
-            HostError: bad-answer, or as of `word`.
+            Unreachable: the host hangs, or the link broke.
+            HostError: bad-answer, or an error of `receive`.
         """
-        awaited = "what it says of itself, after settling what was left open"
+        awaited = "its facts, after settling an open transaction"
         try:
-            within = RECOVERY if ask.recover or ask.compare else ANSWER
-            facts = self.ask(ask, messages.Facts, within, awaited)
+            within = RECOVERY if request.recover or request.compare else ANSWER
+            facts = self.ask(request, messages.Facts, within, awaited)
         except HostError as error:
             if error.code not in ABSENT:
                 raise
@@ -77,50 +77,50 @@ class HostSession:
             raise Unreachable(
                 *what, host=self.name, step="hello", hint=error.hint, evidence=error.evidence
             ) from error
-        if facts.current is not None and facts.current.app != ask.app:
+        if facts.current is not None and facts.current.app != request.app:
             raise self.bad_answer(
-                f"it says that {facts.current.app} runs in the place of {ask.app}"
+                f"it reports that {facts.current.app} runs instead of {request.app}"
             )
-        return replace(facts, present=tuple(set(facts.present) & set(ask.blobs)))
+        return replace(facts, present=tuple(set(facts.present) & set(request.blobs)))
 
-    def survey(self, ask: messages.Survey) -> messages.Findings:
-        return self.ask(ask, messages.Findings, ANSWER, "what would keep the release from it")
+    def survey(self, request: messages.Survey) -> messages.Findings:
+        return self.ask(request, messages.Findings, ANSWER, "its preflight checks")
 
-    def status(self, ask: messages.AskStatus) -> messages.Status:
-        return self.ask(ask, messages.Status, WORK, "its status")
+    def status(self, request: messages.AskStatus) -> messages.Status:
+        return self.ask(request, messages.Status, WORK, "its status")
 
     def adopt(self, attempt: messages.Attempt) -> messages.Status:
-        return self.ask(messages.Adopt(attempt), messages.Status, ANSWER, "what it took over")
+        return self.ask(messages.Adopt(attempt), messages.Status, ANSWER, "what it has adopted")
 
     def history(self) -> messages.History:
         return self.ask(messages.AskReleases(), messages.History, ANSWER, "its releases")
 
-    def logs(self, ask: messages.AskLogs, write: Callable[[str], None]) -> None:
-        """Hand the host's log to `write`; with `follow` this lasts until the session is closed."""
-        self.wire.send(ask)
-        kinds, within = (messages.LogLines, messages.End), FOLLOWED if ask.follow else WORK
+    def logs(self, request: messages.AskLogs, write: Callable[[str], None]) -> None:
+        """Pass the host's log to `write`; with `follow` this lasts until the session is closed."""
+        self.wire.send(request)
+        kinds, within = (messages.LogLines, messages.End), FOLLOWED if request.follow else WORK
         deadline = time.monotonic() + within
         while isinstance(
-            word := self.word(*kinds, within=deadline - time.monotonic(), awaited="its log"),
+            message := self.receive(*kinds, within=deadline - time.monotonic(), awaited="its log"),
             messages.LogLines,
         ):
-            write(word.text)
+            write(message.text)
 
-    def attach(self, ask: messages.Attach) -> messages.Attached | None:
-        """Return what runs on the host, which tells of itself from now on; None for nothing.
+    def attach(self, request: messages.Attach) -> messages.Attached | None:
+        """Return the host's transaction, whose events follow from now on; None without one.
 
         Raises:
-            RefusedError: it is to be taken over, and the controller that began it is there.
+            RefusedError: it should be taken over, but its controller is alive.
         """
-        self.wire.send(ask)
+        self.wire.send(request)
         kinds = (messages.Attached, messages.End)
-        word = self.word(*kinds, within=ANSWER, awaited="what runs there")
-        return word if isinstance(word, messages.Attached) else None
+        message = self.receive(*kinds, within=ANSWER, awaited="what runs there")
+        return message if isinstance(message, messages.Attached) else None
 
-    def ask(self, question: object, kind: type[T], within: float, awaited: str) -> T:
-        """Return the answer of this kind to a question; raises as `word` does."""
-        self.wire.send(question)
-        return cast("T", self.word(kind, within=within, awaited=awaited))
+    def ask(self, request: object, kind: type[T], within: float, awaited: str) -> T:
+        """Send a request and return its answer of this kind; raises as `receive` does."""
+        self.wire.send(request)
+        return cast("T", self.receive(kind, within=within, awaited=awaited))
 
     def close(self) -> None:
         self.wire.close()
@@ -136,21 +136,21 @@ class HostSession:
     ) -> None:
         self.close()
 
-    def word(self, *kinds: type, within: float, awaited: str) -> Any:  # noqa: ANN401 - one of `kinds`
-        """Return the next word of these kinds; what is said before it becomes events.
+    def receive(self, *kinds: type, within: float, awaited: str) -> Any:  # noqa: ANN401 - one of `kinds`
+        """Return the next message of these kinds; emit those before it as events.
 
         Args:
-            kinds: of the words that are an answer.
+            kinds: the types of an answer.
             within: seconds for the whole answer; silence ends the wait sooner.
-            awaited: what for, for the error.
+            awaited: what is awaited, for the error.
 
         Raises:
             RefusedError: the host answered with a Failure.
-            HostError: the link broke (link-lost), the host hangs (no-answer), or it says what can't
-                be (not-a-frame, bad-answer).
+            HostError: the link broke (link-lost), the host hangs (no-answer), or its answer is
+                impossible (not-a-frame, bad-answer).
         """
         deadline = time.monotonic() + within
-        for _ in range(MOST_WORDS):
+        for _ in range(MOST_MESSAGES):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise self._too_long(within, awaited)
@@ -161,12 +161,12 @@ class HostSession:
                 return frame.message
             if isinstance(frame.message, messages.Failure):
                 raise RefusedError(self.name, frame.message)
-            self._tell(frame.message)
-        raise self.bad_answer(f"it sent {MOST_WORDS} other messages before {awaited}")
+            self._emit_progress(frame.message)
+        raise self.bad_answer(f"it sent {MOST_MESSAGES} other messages before {awaited}")
 
     def bad_answer(self, what: str) -> HostError:
-        """Return the error for an answer that is well-formed and can't be true."""
-        hint = "inspect that host before you trust it again: no agent of shipit sends this"
+        """Return the error for an answer that is well-formed but impossible."""
+        hint = "inspect that host before you trust it again: no shipit agent sends this"
         return HostError("bad-answer", what, host=self.name, hint=hint)
 
     def _too_long(self, within: float, awaited: str) -> HostError:
@@ -175,11 +175,11 @@ class HostSession:
         return HostError("no-answer", what, host=self.name, hint=hint)
 
     def _ended(self) -> HostError:
-        hint = "run the same command again: the host first settles what was left open"
+        hint = "run the command again: the host first settles the open transaction"
         what = "the connection ended before the host had answered"
         return HostError("link-lost", what, host=self.name, hint=hint)
 
-    def _tell(self, message: object) -> None:
+    def _emit_progress(self, message: object) -> None:
         match message:
             case messages.StepBegan(step, detail):
                 self.emit(events.StepBegan(self.name, _cut(step), _cut(detail)))
@@ -190,11 +190,11 @@ class HostSession:
             case messages.Probed(check, ok, detail):
                 self.emit(events.Probed(self.name, _cut(check), ok, _cut(detail)))
             case _:
-                pass  # that it is there, or an answer to a question we no longer ask
+                pass  # a sign of life, or an answer to a request that was given up
 
 
 class RefusedError(HostError):
-    """The host itself says that a step failed."""
+    """The host itself reports that a step failed."""
 
     def __init__(self, host: str, failure: messages.Failure) -> None:
         super().__init__(
@@ -202,12 +202,12 @@ class RefusedError(HostError):
             _cut(failure.what),
             host=host,
             step=_cut(failure.step),
-            # A host does not know how the inventory calls it.
+            # A host does not know its name in the inventory.
             hint=_cut(failure.hint).replace("--limit HOST", f"--limit {host}"),
             evidence=failure.evidence[-EVIDENCE_KEPT:],
         )
 
 
 def _cut(text: str) -> str:
-    """Return the beginning of a text that is shown as one, however much of it a host says."""
+    """Limit the length of a sentence from a host."""
     return text if len(text) <= SENTENCE_KEPT else text[:SENTENCE_KEPT] + " ..."

@@ -1,4 +1,4 @@
-"""Where a host is in a rollout, and what an act on it has made of that."""
+"""The phases of a host in a rollout, and the result of a step on it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Phase(Enum):
-    """Where a host is in the rollout."""
+    """The phase of a host in the rollout."""
 
     READY = "ready"  # nothing done yet
     STAGED = "staged"
     HEALTHY = "healthy"  # switched, gate passed, not committed
     COMMITTED = "committed"
     UNCHANGED = "unchanged"
-    UNTOUCHED = "untouched"  # refused, failed or given up before the switch
+    UNTOUCHED = "untouched"  # refused, failed or discarded before the switch
     UNREACHABLE = "unreachable"
     RETURNED = "returned"
     UNKNOWN = "unknown"
@@ -30,12 +30,12 @@ class Phase(Enum):
 
     @property
     def has_failed(self) -> bool:
-        """Counts against the failure budget; unreachable hosts are counted apart."""
+        """Whether it counts against the failure budget; unreachable hosts are counted apart."""
         return self in (Phase.UNTOUCHED, Phase.RETURNED, Phase.UNKNOWN, Phase.STUCK)
 
     @property
     def outcome(self) -> Outcome:
-        """What a person is told of a host that ended in this phase."""
+        """The reported outcome of a host that ended in this phase."""
         return OUTCOMES[self]
 
 
@@ -55,7 +55,7 @@ OUTCOMES: Mapping[Phase, Outcome] = {
 
 @dataclass(frozen=True)
 class Transition:
-    """What became of a host in a step."""
+    """The state of a host after a step."""
 
     phase: Phase
     release: str = ""
@@ -72,7 +72,7 @@ class HostControl(Protocol):
     def commit(self) -> Transition: ...
     def roll_back(self) -> Transition: ...
     def interrupt(self) -> None:
-        """Make a step under way end soon: called from another thread, at most once a step."""
+        """End a running step soon: called from another thread, at most once per step."""
 
 
 def problem_of(error: HostError, host: str) -> Problem:
@@ -80,11 +80,11 @@ def problem_of(error: HostError, host: str) -> Problem:
 
 
 def bug_of(error: Exception, host: str) -> HostError:
-    """Return a bug of ours that one host's answer has brought out, as that host's failure."""
+    """Return a bug in shipit that one host's answer has triggered, as that host's failure."""
     return HostError(
         "controller-bug",
-        f"shipit failed over what this host said: {error!r}",
+        f"shipit failed on this host's answer: {error!r}",
         host=host,
-        hint="this is a bug of shipit: report it with the lines above",
+        hint="this is a bug in shipit: report it with the lines above",
         evidence="".join(format_exception(error)),
     )

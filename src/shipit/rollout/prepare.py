@@ -1,4 +1,4 @@
-"""Ask every host what it is, and work out what each should get and what that would change."""
+"""Query every host's facts, and work out what each should get and what that would change."""
 
 from __future__ import annotations
 
@@ -29,57 +29,58 @@ if TYPE_CHECKING:
 
 
 def wanted_by(run: RunOptions, emit: Emit) -> list[list[ResolvedInput]]:
-    """Return what every host should get: all that a person wrote has been checked then."""
+    """Return what every host should get; all input has been checked then."""
     wanted = [resolve(found) for found in targets(run, must_exist=True)]
-    emit(SecretsKnown(Mask(secret for each in wanted for wish in each for secret in wish.hidden())))
+    hidden = (secret for each in wanted for resolved in each for secret in resolved.hidden())
+    emit(SecretsKnown(Mask(hidden)))
     return wanted
 
 
 def prepare(
     wanted: Sequence[ResolvedInput],
-    hosts: Connections,
+    connections: Connections,
     attempt: messages.Attempt,
     *,
     recover: bool = True,
     allow_older: bool = False,
 ) -> dict[str, tuple[BuiltRelease, HostPlan]]:
-    """Ask every host, and work out for each what it should get and what that would change.
+    """Query every host, and build for each what it should get and what that would change.
 
-    Hosts that can't get it are lost to the crew: full ones, those that run a newer version unless
-    older ones are allowed, and those for whose Python there are no wheels. One that is stuck can
-    get it: a new release may be what mends it.
+    Hosts that can't get it are lost: full ones, those that run a newer version unless older ones
+    are allowed, and those without wheels for their Python. A stuck host can get it: a new release
+    may fix it.
 
     Raises:
-        InputError: what was written fits no host that could be asked.
+        InputError: the input fits none of the hosts.
     """
     nonce = secrets.token_hex(16)
     origin, digests = Origin(attempt.who, attempt.started), SlowDigests()
-    by_name = {wish.target.name: wish for wish in wanted}
-    asks = {name: _hello(wish, nonce, recover=recover) for name, wish in by_name.items()}
-    answers = hosts.each(lambda name, session: session.hello(asks[name]))
-    refuse_second_names(answers, hosts)
+    by_name = {resolved.target.name: resolved for resolved in wanted}
+    requests = {
+        name: _hello(resolved, nonce, recover=recover) for name, resolved in by_name.items()
+    }
+    answers = connections.each(lambda name, session: session.hello(requests[name]))
+    refuse_second_names(answers, connections)
 
     made: dict[str, tuple[BuiltRelease, HostPlan]] = {}
     unfit: dict[str, InputError] = {}
     for name, facts in answers.items():
-        with hosts.holding(name, running(facts)):
+        with connections.holding(name, running(facts)):
             try:
-                offer = build.build(by_name[name], facts, origin, digests, nonce)
+                built = build.build(by_name[name], facts, origin, digests, nonce)
             except InputError as error:
                 unfit[name] = error
                 continue
-            made[name] = offer, _planned(name, offer, facts, allow_older=allow_older)
+            made[name] = built, _plan(name, built, facts, allow_older=allow_older)
     if unfit and not made:
         raise InputError(*merged(each for wrong in unfit.values() for each in wrong.mistakes))
     for name, wrong in unfit.items():
-        hosts.lose(name, _unfit(name, wrong), running(answers[name]))
+        connections.lose(name, _unfit(name, wrong), running(answers[name]))
     return made
 
 
-def _planned(
-    name: str, offer: BuiltRelease, facts: messages.Facts, *, allow_older: bool
-) -> HostPlan:
-    plan = planning.compare(name, offer.wanted, facts)
+def _plan(name: str, built: BuiltRelease, facts: messages.Facts, *, allow_older: bool) -> HostPlan:
+    plan = planning.compare(name, built.wanted, facts)
     planning.refuse_if_it_does_not_fit(plan, facts)
     if not allow_older:
         planning.refuse_if_older(plan)
@@ -87,32 +88,32 @@ def _planned(
 
 
 def _unfit(host: str, error: InputError) -> HostError:
-    """Return a mistake as one host's failure: the others show that it lies in what that host is."""
+    """Return a mistake as one host's failure, because the input fits other hosts."""
     first, *others = error.mistakes
     more = f" (and {len(others)} more)" if others else ""
     return HostError(first.code, f"{first.what}{more}", host=host, step="hello", hint=first.hint)
 
 
 def surveyed(
-    made: Mapping[str, tuple[BuiltRelease, HostPlan]], hosts: Connections
+    made: Mapping[str, tuple[BuiltRelease, HostPlan]], connections: Connections
 ) -> dict[str, messages.Findings]:
-    """Ask every host with an offer what would keep it from staging that; nothing is touched."""
+    """Run the preflight checks of every built release on its host; nothing is changed."""
 
     def survey(name: str, session: HostSession) -> messages.Findings:
-        offer, plan = made[name]
-        goods, size = offer.goods, plan.missing_bytes
+        built, plan = made[name]
+        files, size = built.files, plan.missing_bytes
         return session.survey(
-            messages.Survey(goods.manifest, size, dict(goods.texts), goods.user_given)
+            messages.Survey(files.manifest, size, dict(files.texts), files.user_given)
         )
 
-    return hosts.each(survey)
+    return connections.each(survey)
 
 
-def _hello(wish: ResolvedInput, nonce: str, *, recover: bool) -> messages.Hello:
+def _hello(resolved: ResolvedInput, nonce: str, *, recover: bool) -> messages.Hello:
     return messages.Hello(
-        app=wish.target.deployment.app,
-        root=str(wish.target.deployment.root),
-        blobs=wish.sources.digests(),
+        app=resolved.target.deployment.app,
+        root=str(resolved.target.deployment.root),
+        blobs=resolved.sources.digests(),
         nonce=nonce,
         recover=recover,
         compare=True,
@@ -125,30 +126,30 @@ def running(facts: messages.Facts) -> str:
 
 
 def ask(
-    found: Sequence[HostInput], hosts: Connections, *, recover: bool
+    found: Sequence[HostInput], connections: Connections, *, recover: bool
 ) -> dict[str, messages.Facts]:
-    """Return what each host says of itself; `recover`: something is about to be done there."""
-    asks = {
+    """Return each host's facts; with `recover` the host first settles an open transaction."""
+    requests = {
         target.name: messages.Hello(
             target.deployment.app, str(target.deployment.root), recover=recover
         )
         for target in found
     }
-    answers = hosts.each(lambda name, session: session.hello(asks[name]))
+    answers = connections.each(lambda name, session: session.hello(requests[name]))
     if recover:
-        refuse_second_names(answers, hosts)
+        refuse_second_names(answers, connections)
     return answers
 
 
-def refuse_second_names(answers: dict[str, messages.Facts], hosts: Connections) -> None:
-    """Take those out that are one machine: what is done under one name would disturb the other."""
+def refuse_second_names(answers: dict[str, messages.Facts], connections: Connections) -> None:
+    """Lose the hosts that are names of one machine: runs under two names would collide."""
     names_of: dict[str, list[str]] = {}
     for name, facts in answers.items():
         if facts.machine_digest:
             names_of.setdefault(facts.machine_digest, []).append(name)
     for names in names_of.values():
         for name in names if len(names) > 1 else ():
-            hosts.lose(name, _same_machine(name, names), running(answers.pop(name)))
+            connections.lose(name, _same_machine(name, names), running(answers.pop(name)))
 
 
 def _same_machine(host: str, names: Sequence[str]) -> HostError:

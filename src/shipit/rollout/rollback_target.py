@@ -1,8 +1,8 @@
-"""Decide which release a rollback goes to: one for all of its hosts. Pure.
+"""Choose the release to roll back to: one for all hosts of the run. Pure.
 
-Ids may differ between hosts where units are rendered for each. So two releases of two hosts are the
-same if they have the same id (in any generation), were committed by the same transaction (a deploy
-or rollback has one on all of its hosts), or else are of the same version with the same wheels.
+Ids may differ between hosts, as units are rendered for each. So releases on two hosts are the same
+if they have the same id (in any generation), were committed by the same transaction (a deploy or
+rollback has one on all of its hosts), or else have the same version and the same wheels.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from shipit.agent.protocol.answers import ReleaseLine
     from shipit.agent.protocol.messages import Facts
 
-Name = tuple[str, ...]  # a kind of name, and what it is
+Name = tuple[str, ...]  # the kind of a name, and the name
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Where a rollback of one host may lead.
+    """The releases to which one host may be rolled back.
 
     Attributes:
-        way_back: the running release, then those before it, the latest first.
-        proven: all that lie on the host and have proven themselves, the newest last.
+        recent: the running release, then those before it, the latest first.
+        verified: all on the host that were committed, the newest last.
     """
 
-    way_back: tuple[ReleaseLine, ...]
-    proven: tuple[ReleaseLine, ...]
+    recent: tuple[ReleaseLine, ...]
+    verified: tuple[ReleaseLine, ...]
 
     def places(self) -> dict[Name, int]:
-        """Return how far back each name lies; 0 is the running release. Ambiguous ones are not."""
+        """Return how far back each name is; 0 is the running release. Omits ambiguous names."""
         found: dict[Name, set[int]] = {}
-        for place, line in enumerate(self.way_back):
+        for place, line in enumerate(self.recent):
             for name in names(line):
                 found.setdefault(name, set()).add(place)
         return {name: min(places) for name, places in found.items() if len(places) == 1}
@@ -45,14 +45,14 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Choice:
-    """The release that each host goes to, or why it can't."""
+    """The release that each host is rolled back to, or why it can't be."""
 
     goals: Mapping[str, ReleaseLine]
     refused: Mapping[str, HostError]
-    note: str = ""  # what a person should know of it
+    note: str = ""  # for the operator
 
     def of(self, host: str) -> ReleaseLine:
-        """Return what a host goes to.
+        """Return the release that a host is rolled back to.
 
         Raises:
             HostError: no-rollback-target, no-common-release or ambiguous-release.
@@ -63,7 +63,7 @@ class Choice:
 
 
 def names(line: ReleaseLine) -> Iterator[Name]:
-    """Yield what a release is known by, also on other hosts, the surest first."""
+    """Yield the names of a release that are valid on all hosts, the most reliable first."""
     yield "id", generations.contents(line.id)
     yield from (("txn", txn) for txn in line.commits)
     if line.bundle:
@@ -71,19 +71,19 @@ def names(line: ReleaseLine) -> Iterator[Name]:
 
 
 def candidates(facts: Facts) -> Candidates:
-    """Return where a rollback of the host that says `facts` of itself may lead."""
+    """Return the releases to which a host with these facts may be rolled back."""
     by_id = {line.id: line for line in facts.releases}
     running = [line for line in facts.releases if line.running]
     before = [by_id[release] for release in reversed(facts.behind) if release in by_id]
-    proven = [line for line in facts.releases if line.present and line.outcome == "committed"]
-    whole = generations.last_of_each(line.id for line in proven)
+    verified = [line for line in facts.releases if line.present and line.outcome == "committed"]
+    whole = generations.last_of_each(line.id for line in verified)
     return Candidates(
         (running[-1], *before) if running else (), tuple(by_id[release] for release in whole)
     )
 
 
 def choose(fleet: Mapping[str, Candidates], to: str | None) -> Choice:
-    """Return what each host goes to: the release or version `to`, or the last one in common."""
+    """Choose each host's release: the release or version `to`, or the last one in common."""
     return _last_in_common(fleet) if to is None else _named(fleet, to)
 
 
@@ -91,23 +91,23 @@ def choose(fleet: Mapping[str, Candidates], to: str | None) -> Choice:
 
 
 def _last_in_common(fleet: Mapping[str, Candidates]) -> Choice:
-    """Choose the release that is the least far back on every host, and not what all run now.
+    """Choose the latest release that all hosts had in common before the running one.
 
-    Where there is none, but most hosts have one in common, only the odd ones are refused, so that
-    they are named: no host goes anywhere then, as a rollback is for all or none.
+    If there is none, but most hosts have one in common, only the others are refused, so that the
+    error names them: no host is rolled back then, because a rollback is for all or none.
     """
     places = {host: each.places() for host, each in fleet.items()}
     together = _most(places)
     found = _least_far_back([places[host] for host in together])
-    goals = {host: fleet[host].way_back[places[host][found]] for host in together} if found else {}
+    goals = {host: fleet[host].recent[places[host][found]] for host in together} if found else {}
     refused = {host: _without_common(host, fleet[host]) for host in fleet if host not in goals}
-    refused.update((host, _gone(host, line)) for host, line in goals.items() if not line.present)
+    refused.update((host, _missing(host, line)) for host, line in goals.items() if not line.present)
     steps = {places[host][found] for host in goals if found}
     return Choice(goals, refused, _note(goals) if steps - {1} else "")
 
 
 def _most(places: Mapping[str, Mapping[Name, int]]) -> tuple[str, ...]:
-    """Return the hosts that have a release in common, an earlier one to some: more than half."""
+    """Return more than half of the hosts that have an earlier release in common, or none."""
     hosts_of: dict[Name, list[str]] = {}
     for host, each in places.items():
         for name in each:
@@ -131,19 +131,19 @@ def _least_far_back(hosts: Sequence[Mapping[Name, int]]) -> Name | None:
 
 def _note(goals: Mapping[str, ReleaseLine]) -> str:
     version = next(iter(goals.values())).version
-    return f"{version} is the last release that all hosts had in common: all of them go to it"
+    return f"{version} is the last release that all hosts had in common: all are rolled back to it"
 
 
 def _without_common(host: str, own: Candidates) -> HostError:
-    if len(own.way_back) <= 1:
-        return _no_target(host, "no earlier release that has proven itself on this host", own)
-    what = f"the hosts have no last release in common; here are {_listed(own.proven)}"
+    if len(own.recent) <= 1:
+        return _no_target(host, "no earlier verified release on this host", own)
+    what = f"the hosts have no last release in common; here are {_listed(own.verified)}"
     hint = "name one that all have: --to RELEASE; or roll back some hosts alone: --limit"
     return HostError("no-common-release", what, host=host, hint=hint)
 
 
-def _gone(host: str, line: ReleaseLine) -> HostError:
-    what = f"{line.id}, which the hosts go back to, is not on this host any more"
+def _missing(host: str, line: ReleaseLine) -> HostError:
+    what = f"{line.id}, the target of the rollback, is not on this host any more"
     hint = "deploy it again, or name another one that all have: --to RELEASE"
     return HostError("no-rollback-target", what, host=host, hint=hint)
 
@@ -152,33 +152,33 @@ def _gone(host: str, line: ReleaseLine) -> HostError:
 
 
 def _named(fleet: Mapping[str, Candidates], to: str) -> Choice:
-    """Choose the release of that id, or what is the same on another host, or of that version."""
+    """Choose the release with that id, or the same one on another host, or that version."""
     wanted = generations.contents(to)
-    lines = (line for each in fleet.values() for line in each.proven)
+    lines = (line for each in fleet.values() for line in each.verified)
     alike = [line for line in lines if generations.contents(line.id) == wanted]
     goals: dict[str, ReleaseLine] = {}
     refused: dict[str, HostError] = {}
     for host, each in fleet.items():
-        found = _matching(each.proven, to, alike)
+        found = _matching(each.verified, to, alike)
         if len(found) == 1:
             goals[host] = found[0]
         elif found:
             refused[host] = _ambiguous(host, to, found)
         else:
-            what = f"no proven release {to} on this host"
+            what = f"no verified release {to} on this host"
             refused[host] = _no_target(host, what, each)
     return Choice(goals, refused)
 
 
 def _matching(
-    proven: Sequence[ReleaseLine], to: str, alike: Iterable[ReleaseLine]
+    verified: Sequence[ReleaseLine], to: str, alike: Iterable[ReleaseLine]
 ) -> list[ReleaseLine]:
     wanted = {name for line in alike for name in names(line)}
     for kind in ("id", "txn", "wheels"):
         sure = {name for name in wanted if name[0] == kind}
-        if found := [line for line in proven if sure & set(names(line))]:
+        if found := [line for line in verified if sure & set(names(line))]:
             return found
-    return [line for line in proven if line.version == to]
+    return [line for line in verified if line.version == to]
 
 
 def _ambiguous(host: str, to: str, found: Sequence[ReleaseLine]) -> HostError:
@@ -188,15 +188,15 @@ def _ambiguous(host: str, to: str, found: Sequence[ReleaseLine]) -> HostError:
 
 
 def _no_target(host: str, what: str, own: Candidates) -> HostError:
-    there = [line for line in own.proven if not line.running]
-    hint = f"to go back to: {_listed(there)}"
+    there = [line for line in own.verified if not line.running]
+    hint = f"verified releases: {_listed(there)}"
     return HostError("no-rollback-target", what, host=host, hint=hint)
 
 
 def _listed(lines: Sequence[ReleaseLine]) -> str:
-    return ", ".join(map(_told, lines)) or "none"
+    return ", ".join(map(_described, lines)) or "none"
 
 
-def _told(line: ReleaseLine) -> str:
+def _described(line: ReleaseLine) -> str:
     when = f"of {line.at}" if line.at else ""
     return " ".join(filter(None, [line.id, when, "(runs now)" if line.running else ""]))

@@ -10,8 +10,8 @@ import pytest
 
 from shipit.agent.protocol import messages
 from shipit.commands.attach import (
-    Gathering,
     Leader,
+    Replies,
     Watcher,
     idle_note,
     rolled_back,
@@ -42,8 +42,8 @@ def settled(outcome: str) -> messages.Settled:
     return messages.Settled("t1", outcome, NEW)
 
 
-def phases(gathering: Gathering, *, take_over: bool) -> dict[str, Phase]:
-    return {name: it.phase for name, it in gathering.states(take_over=take_over).items()}
+def phases(replies: Replies, *, take_over: bool) -> dict[str, Phase]:
+    return {name: it.phase for name, it in replies.states(take_over=take_over).items()}
 
 
 def ended(outcome: str, txn: str = ATTEMPT.txn) -> messages.Facts:
@@ -52,31 +52,31 @@ def ended(outcome: str, txn: str = ATTEMPT.txn) -> messages.Facts:
 
 
 def test_hosts_where_something_runs_are_followed_and_the_others_are_unchanged() -> None:
-    both = Gathering({"a": facts(), "b": facts(manifest())}, {"a": attached()})
+    both = Replies({"a": facts(), "b": facts(manifest())}, {"a": attached()})
     for take_over in (False, True):
         assert phases(both, take_over=take_over) == {"a": Phase.STAGED, "b": Phase.UNCHANGED}
 
 
 def test_where_one_host_refuses_none_is_taken_over() -> None:
-    mixed = Gathering({"a": facts(), "b": facts()}, {"a": attached()}, {"b": REFUSED})
+    mixed = Replies({"a": facts(), "b": facts()}, {"a": attached()}, {"b": REFUSED})
     assert phases(mixed, take_over=True) == {"a": Phase.UNKNOWN, "b": Phase.UNTOUCHED}
     assert phases(mixed, take_over=False)["a"] is Phase.STAGED
 
 
 def test_only_the_newest_transaction_is_taken_over() -> None:
-    two = Gathering({"a": facts(), "b": facts()}, {"a": attached(), "b": attached(OLDER)})
+    two = Replies({"a": facts(), "b": facts()}, {"a": attached(), "b": attached(OLDER)})
     assert phases(two, take_over=True) == {"a": Phase.STAGED, "b": Phase.UNKNOWN}
 
 
 def test_a_stuck_host_needs_a_person() -> None:
-    stuck = Gathering({"a": replace(facts(), stuck="do this")}, {})
+    stuck = Replies({"a": replace(facts(), stuck="do this")}, {})
     problem = stuck.states(take_over=False)["a"].problem
     assert problem is not None
     assert (phases(stuck, take_over=False)["a"], problem.hint) == (Phase.STUCK, "do this")
 
 
 def test_a_host_that_has_gone_back_already_brings_back_the_others() -> None:
-    one_back = Gathering({"a": facts(), "b": ended("reverted")}, {"a": attached()})
+    one_back = Replies({"a": facts(), "b": ended("reverted")}, {"a": attached()})
     assert phases(one_back, take_over=True) == {"a": Phase.STAGED, "b": Phase.RETURNED}
 
 
@@ -124,21 +124,21 @@ def test_who_only_follows_says_nothing_to_the_host(outcome: str, phase: Phase) -
     assert wire.sent == []
 
 
-def test_who_stops_following_is_told_that_the_transaction_goes_on() -> None:
+def test_a_stopped_follower_reports_that_the_transaction_continues() -> None:
     talk, wire = scripted()  # the wire ends, as one does that was closed here
     watcher = Watcher(talk, attached())
     watcher.interrupt()
-    moved = watcher.switch()
-    assert (wire.closed, moved.phase) == (True, Phase.UNKNOWN)
-    assert moved.problem is not None
-    assert (moved.problem.code, "goes on" in moved.problem.what) == ("detached", True)
+    transition = watcher.switch()
+    assert (wire.closed, transition.phase) == (True, Phase.UNKNOWN)
+    assert transition.problem is not None
+    assert (transition.problem.code, "continues" in transition.problem.what) == ("detached", True)
 
 
 def test_a_link_that_is_lost_while_following_is_told_as_such() -> None:
     talk, _ = scripted()
-    moved = Watcher(talk, attached()).switch()
-    assert moved.problem is not None
-    assert moved.problem.code == "link-lost"
+    transition = Watcher(talk, attached()).switch()
+    assert transition.problem is not None
+    assert transition.problem.code == "link-lost"
 
 
 def test_who_leads_renews_the_lease_and_gives_the_verdict() -> None:

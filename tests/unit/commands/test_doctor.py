@@ -47,4 +47,4 @@ def test_drift_is_a_finding_with_its_way_out() -> None:
     status = messages.Status("1", "1", "", "", (), (drift,), None, "")
     (finding,) = of_status("web1", status)
     assert (finding.title, finding.ok, finding.detail) == ("drift", False, drift.what)
-    assert finding.mend == repairs.way_out(drift)
+    assert finding.mend == repairs.fix_for(drift)

@@ -107,7 +107,7 @@ def test_the_json_of_status_has_drift_as_sentences_and_as_codes_with_what_to_run
         "code": "file-changed",
         "path": "/venv/x.py",
         "what": FILE.what,
-        "hint": repairs.way_out(FILE),
+        "hint": repairs.fix_for(FILE),
     }
 
 
@@ -132,8 +132,8 @@ def test_status_shows_what_runs_and_what_is_wrong_below_it() -> None:
         f"web1  {NEW}  {SINCE}  ann@laptop  2 active/running\n"
         "web1: drift: /venv/x.py was changed\n"
         "web1: drift: /etc/x.conf changes demoapp-web.service: it is not part of the release\n"
-        f"web1: next: {repairs.way_out(FILE)}\n"
-        f"web1: next: {repairs.way_out(DROP_IN)}\n"
+        f"web1: next: {repairs.fix_for(FILE)}\n"
+        f"web1: next: {repairs.fix_for(DROP_IN)}\n"
         f"web1: demoapp-worker.service is active/running since {SINCE}, 3 restarts\n"
         "web2  check  failed: http://"
     )

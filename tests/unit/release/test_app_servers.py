@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shipit.agent.protocol.manifest import Check
-from shipit.release.app_servers import gap, unheld
+from shipit.release.app_servers import gap, ports_without_socket
 
 BIN = "/opt/demo/releases/x/venv/bin"
 
@@ -68,4 +68,4 @@ def test_a_port_of_the_host_that_a_check_asks_and_no_socket_has_is_found(
     check: Check, ports: list[int]
 ) -> None:
     sockets = ["[Socket]\nListenStream=7000\n", "[Socket]\nListenStream=127.0.0.1:7001\n"]
-    assert unheld([check], sockets) == ports
+    assert ports_without_socket([check], sockets) == ports

@@ -11,7 +11,7 @@ import pytest
 from project import TOP
 from shipit import agent
 from shipit.agent.protocol.answers import OTHERS, REBUILT, SWITCHED, Drift
-from shipit.release.repairs import WAYS_OUT, name_of, way_out
+from shipit.release.repairs import FIXES, fix_for, name_of
 from unit.release.test_plan import facts, line
 
 ID = "1.0.0-0a1b2c3d"
@@ -23,7 +23,7 @@ def test_each_kind_of_drift_that_an_agent_tells_has_a_way_out() -> None:
     folder = Path(agent.__file__).parent
     texts = "".join(path.read_text() for path in folder.rglob("*.py"))
     told = set(re.findall(r'Drift\(\s*"([a-z-]+)"', texts)) | {"adopted-moved", "current-moved"}
-    assert told == set(WAYS_OUT) == REBUILT | SWITCHED | OTHERS
+    assert told == set(FIXES) == REBUILT | SWITCHED | OTHERS
 
 
 def test_the_page_about_hosts_has_each_kind_of_drift_in_the_line_of_its_way_out() -> None:
@@ -35,12 +35,12 @@ def test_the_page_about_hosts_has_each_kind_of_drift_in_the_line_of_its_way_out(
 
 
 def test_a_drop_in_is_left_to_a_person_with_its_path() -> None:
-    hint = way_out(Drift("drop-in", "/etc/x.d/a.conf", "it changes a unit"))
+    hint = fix_for(Drift("drop-in", "/etc/x.d/a.conf", "it changes a unit"))
     assert "a deploy leaves it: rm /etc/x.d/a.conf" in hint
 
 
 def test_a_kind_of_a_newer_agent_has_a_way_out_as_well() -> None:
-    assert way_out(Drift("new-kind", "/x", "x")).startswith("shipit deploy PLAYBOOK")
+    assert fix_for(Drift("new-kind", "/x", "x")).startswith("shipit deploy PLAYBOOK")
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def few() -> Iterator[None]:
 
 @pytest.mark.usefixtures("few")
 def test_as_many_files_may_be_open_as_hundreds_of_hosts_need() -> None:
-    told = list[Event]()
+    reported = list[Event]()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with connect_all([], RunOptions(Path("prod.yaml")), told.append):
+    with connect_all([], RunOptions(Path("prod.yaml")), reported.append):
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft == (DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS))

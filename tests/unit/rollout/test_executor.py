@@ -276,7 +276,10 @@ def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
         drive(made, Policy((1,)), executor, lambda _: None)
     assert ("a", "interrupt") in diary
     assert made.interrupted
-    assert [moved.phase for moved in made.states.values()] == [Phase.RETURNED, Phase.UNTOUCHED]
+    assert [transition.phase for transition in made.states.values()] == [
+        Phase.RETURNED,
+        Phase.UNTOUCHED,
+    ]
 
 
 @pytest.mark.usefixtures("ctrl_c")

@@ -79,19 +79,19 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def session(*answers: object) -> tuple[HostSession, ScriptedWire, list[events.Event]]:
-    wire, told = ScriptedWire(deque(answers)), list[events.Event]()
+    wire, reported = ScriptedWire(deque(answers)), list[events.Event]()
 
     def ship(blobs: tuple[Blob, ...], progress: object) -> None:
         wire.sent.append(blobs)
 
-    return HostSession("web1", wire, ship, told.append), wire, told
+    return HostSession("web1", wire, ship, reported.append), wire, reported
 
 
-def job(goods: ReleaseFiles | None = None, lease: float = 3600.0) -> Job:
-    return Job(ATTEMPT, "1.1.0-aaaaaaaa", goods, lease)
+def job(release_files: ReleaseFiles | None = None, lease: float = 3600.0) -> Job:
+    return Job(ATTEMPT, "1.1.0-aaaaaaaa", release_files, lease)
 
 
-def goods(*blobs: Blob) -> ReleaseFiles:
+def release_files(*blobs: Blob) -> ReleaseFiles:
     return ReleaseFiles(manifest(), {"units/a.service": ""}, {"web": 'KEY="hunter2"'}, blobs)
 
 
@@ -101,11 +101,11 @@ def settled(outcome: str, failure: messages.Failure | None = None) -> messages.S
 
 
 def test_what_is_said_before_an_answer_becomes_events() -> None:
-    talk, _, told = session(
+    talk, _, reported = session(
         messages.StepBegan("venv"), messages.StepEnded("venv", 0.5, ok=True), facts()
     )
     assert talk.hello(messages.Hello("demo", "/opt/demo")) == facts()
-    assert told == [
+    assert reported == [
         events.StepBegan("web1", "venv"),
         events.StepEnded("web1", "venv", 0.5, ok=True),
     ]
@@ -129,9 +129,9 @@ def test_a_stream_that_ends_early_is_a_lost_link() -> None:
 
 
 def test_staging_sends_what_is_missing_first_and_then_the_release() -> None:
-    talk, wire, told = session(messages.Staged("1.1.0-aaaaaaaa", reused=False))
-    assert Assignment(talk, job(goods(BLOB))).stage() == Transition(Phase.STAGED)
-    steps = [event.step for event in told if isinstance(event, events.StepBegan)]
+    talk, wire, reported = session(messages.Staged("1.1.0-aaaaaaaa", reused=False))
+    assert Assignment(talk, job(release_files(BLOB))).stage() == Transition(Phase.STAGED)
+    steps = [event.step for event in reported if isinstance(event, events.StepBegan)]
     assert steps == ["send", "staged"]
     blobs, renewal, stage = wire.sent
     assert blobs == (BLOB,)
@@ -146,7 +146,7 @@ def test_a_release_that_lies_on_the_host_is_not_staged_again() -> None:
 
 
 def test_env_values_are_not_in_a_repr() -> None:
-    assert "hunter2" not in repr(job(goods()))
+    assert "hunter2" not in repr(job(release_files()))
 
 
 def test_a_healthy_host_waits_and_is_committed() -> None:
@@ -161,11 +161,11 @@ def test_a_healthy_host_waits_and_is_committed() -> None:
 
 def test_a_host_that_fails_its_gate_comes_back_with_the_reason() -> None:
     talk, _, _ = session(ACTIVATING, settled("reverted", FAILURE))
-    moved = Assignment(talk, job()).switch()
-    assert moved.phase is Phase.RETURNED
-    assert moved.release == "1.0.0-z"
-    assert moved.problem is not None
-    assert moved.problem.what == FAILURE.what
+    transition = Assignment(talk, job()).switch()
+    assert transition.phase is Phase.RETURNED
+    assert transition.release == "1.0.0-z"
+    assert transition.problem is not None
+    assert transition.problem.what == FAILURE.what
 
 
 def test_a_switch_that_the_host_refuses_has_not_begun() -> None:
@@ -176,10 +176,10 @@ def test_a_switch_that_the_host_refuses_has_not_begun() -> None:
 
 def test_a_failure_of_the_host_after_its_switch_began_is_not_taken_for_a_refusal() -> None:
     talk, _, _ = session(ACTIVATING, messages.Failure("agent-bug", "the agent failed", "agent"))
-    moved = Assignment(talk, job()).switch()
-    assert moved.phase is Phase.UNKNOWN
-    assert moved.problem is not None
-    assert moved.problem.code == "agent-bug"
+    transition = Assignment(talk, job()).switch()
+    assert transition.phase is Phase.UNKNOWN
+    assert transition.problem is not None
+    assert transition.problem.code == "agent-bug"
 
 
 @pytest.mark.parametrize("heard", [(), (ACTIVATING,)], ids=["before", "after"])
@@ -187,9 +187,9 @@ def test_a_link_lost_after_the_switch_was_asked_for_is_an_outcome(
     heard: tuple[object, ...],
 ) -> None:
     talk, _, _ = session(*heard)
-    moved = Assignment(talk, job()).switch()
-    assert moved.phase is Phase.UNKNOWN
-    assert moved.problem is not None
+    transition = Assignment(talk, job()).switch()
+    assert transition.phase is Phase.UNKNOWN
+    assert transition.problem is not None
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_host_says_how_it_ended_whatever_was_asked(outcome: str, phase: Phas
 
 def test_a_staged_host_is_unstaged_and_not_reverted() -> None:
     talk, wire, _ = session(messages.Staged("1.1.0-aaaaaaaa", reused=False), settled("discarded"))
-    part = Assignment(talk, job(goods()))
+    part = Assignment(talk, job(release_files()))
     part.stage()
     assert part.roll_back().phase is Phase.UNTOUCHED
     assert wire.sent[-1] == messages.Unstage("t1")
@@ -233,7 +233,7 @@ def test_a_staging_host_hears_of_its_controller_until_the_switch_and_on() -> Non
         messages.Healthy("t1", "1.1.0-aaaaaaaa"),
         settled("committed"),
     )
-    part = Assignment(talk, job(goods(), lease=0.03))
+    part = Assignment(talk, job(release_files(), lease=0.03))
     part.stage()
     for _ in range(3):
         assert wire.renewals.acquire(timeout=60)
@@ -245,7 +245,7 @@ def test_a_staging_host_hears_of_its_controller_until_the_switch_and_on() -> Non
 
 def test_a_host_that_could_not_be_staged_is_left_in_silence() -> None:
     talk, _, _ = session(FAILURE)
-    part = Assignment(talk, job(goods(), lease=0.03))
+    part = Assignment(talk, job(release_files(), lease=0.03))
     with pytest.raises(RefusedError):
         part.stage()
     assert part._keeper is not None
@@ -273,10 +273,10 @@ def test_a_host_at_work_is_waited_for_as_long_as_it_says_so(now: Clock) -> None:
 def test_a_host_that_is_at_work_without_end_is_given_up(now: Clock) -> None:
     talk, wire, _ = session(ACTIVATING, *[messages.Alive()] * 99)
     wire.each = partial(now.pass_by, 10.0)
-    moved = Assignment(talk, replace(job(), patience=600.0)).switch()
-    assert moved.problem is not None
-    assert (moved.phase, moved.problem.code) == (Phase.UNKNOWN, "no-answer")
-    assert "waited 600 s for the gate" in moved.problem.what
+    transition = Assignment(talk, replace(job(), patience=600.0)).switch()
+    assert transition.problem is not None
+    assert (transition.phase, transition.problem.code) == (Phase.UNKNOWN, "no-answer")
+    assert "waited 600 s for the gate" in transition.problem.what
 
 
 def test_a_host_that_hangs_in_its_recovery_takes_no_part() -> None:
@@ -290,7 +290,7 @@ def test_a_host_that_hangs_in_its_recovery_takes_no_part() -> None:
 def test_a_host_that_talks_without_end_is_not_listened_to_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sessions, "MOST_WORDS", 50)
+    monkeypatch.setattr(sessions, "MOST_MESSAGES", 50)
     talk, _, _ = session(*[messages.StepBegan("venv")] * 51)
     with pytest.raises(HostError, match="bad-answer"):
         talk.hello(messages.Hello("demo", "/opt/demo"))
@@ -298,7 +298,7 @@ def test_a_host_that_talks_without_end_is_not_listened_to_for_ever(
 
 def test_a_host_that_runs_another_app_in_its_place_is_not_believed() -> None:
     talk, _, _ = session(facts(replace(manifest(), app="other")))
-    with pytest.raises(HostError, match="other runs in the place of demo"):
+    with pytest.raises(HostError, match="other runs instead of demo"):
         talk.hello(messages.Hello("demo", "/opt/demo"))
 
 
@@ -324,9 +324,9 @@ OTHER = messages.Settled("t1", "committed", "9.9.9-other")
 def test_a_host_that_speaks_of_something_else_is_lost(answers: tuple[object, ...]) -> None:
     before = set(threading.enumerate())
     talk, _, _ = session(*answers)
-    moved = Assignment(talk, job(lease=0.01)).switch()
-    assert moved.problem is not None
-    assert (moved.phase, moved.problem.code) == (Phase.UNKNOWN, "bad-answer")
+    transition = Assignment(talk, job(lease=0.01)).switch()
+    assert transition.problem is not None
+    assert (transition.phase, transition.problem.code) == (Phase.UNKNOWN, "bad-answer")
     for keeper in set(threading.enumerate()) - before:  # its lease is its own now
         keeper.join(10.0)
         assert not keeper.is_alive()

@@ -136,7 +136,7 @@ def run(tmp_path: Path) -> RunOptions:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "SILENCE", 0.05)
-    monkeypatch.setattr(sessions, "MOST_WORDS", 300)
+    monkeypatch.setattr(sessions, "MOST_MESSAGES", 300)
     monkeypatch.setattr(connect, "Network", lambda **_: nullcontext())
 
 
@@ -150,32 +150,32 @@ def rolled_back(run: RunOptions, emit: Callable[[Event], None]) -> int:
 def shipped(run: RunOptions, emit: Callable[[Event], None]) -> int:
     """Deploy a release that is known already: what a wheel is has no part in this."""
     [found] = targets(run)
-    story = deploy.Run("deploy", found, run, emit)
+    rollout = deploy.Run("deploy", found, run, emit)
 
     def fleet(hosts: Connections) -> executor.Fleet:
         prepare.ask(found, hosts, recover=True)
-        goods = ReleaseFiles(OLD, {}, {})
+        release_files = ReleaseFiles(OLD, {}, {})
         tasks = {
-            name: deploy._Task(story.job(OLD.id, goods), Transition(Phase.READY))
+            name: deploy._Task(rollout.job(OLD.id, release_files), Transition(Phase.READY))
             for name in hosts.sessions
         }
         return deploy._fleet(tasks, found, hosts)
 
-    return story.tell(fleet, deploy.AT_ONCE)
+    return rollout.execute(fleet, deploy.AT_ONCE)
 
 
-class Told:
+class Outputs:
     """Both faces, and the end of the run."""
 
     def __init__(self) -> None:
         self.out, self.err, self.json = io.StringIO(), io.StringIO(), io.StringIO()
-        self.console = ConsoleOutput(self.out, self.err, verbosity=1, redactor=Redactor())
-        self.machines = JsonOutput(self.json, verbosity=1, redactor=Redactor())
+        self.console_output = ConsoleOutput(self.out, self.err, verbosity=1, redactor=Redactor())
+        self.json_output = JsonOutput(self.json, verbosity=1, redactor=Redactor())
         self.ended: list[RunEnded] = []
 
     def __call__(self, event: Event) -> None:
-        self.console(event)
-        self.machines(event)
+        self.console_output(event)
+        self.json_output(event)
         if isinstance(event, RunEnded):
             self.ended.append(event)
 
@@ -186,11 +186,11 @@ class Told:
 
 def play(
     act: Act, run: RunOptions, liars: dict[str, Liar], monkeypatch: pytest.MonkeyPatch
-) -> Told:
+) -> Outputs:
     monkeypatch.setattr(connect, "connect", Fleet(liars).connect)
-    told = Told()
-    act(run, told)
-    return told
+    outputs = Outputs()
+    act(run, outputs)
+    return outputs
 
 
 @pytest.mark.parametrize("act", [rolled_back, shipped])
@@ -199,14 +199,16 @@ def test_one_lying_host_among_four_changes_nothing_for_the_others(
     act: Act, lie: str, run: RunOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deploy, "AT_ONCE", QUARTER)
-    told = play(act, run, {"web3": Liar(*LIES[lie])}, monkeypatch)
-    outcomes = told.outcomes()
+    outputs = play(act, run, {"web3": Liar(*LIES[lie])}, monkeypatch)
+    outcomes = outputs.outcomes()
     lied = outcomes.pop("web3")
     assert outcomes == dict.fromkeys(("web1", "web2", "web4"), Outcome.DEPLOYED)
     assert lied in Outcome
-    assert "bug" not in told.out.getvalue()
-    assert set("\x1b\x07\x9b\u202e").isdisjoint(told.out.getvalue())
-    table = [row.split()[:2] for row in told.out.getvalue().splitlines() if row.startswith("web")]
+    assert "bug" not in outputs.out.getvalue()
+    assert set("\x1b\x07\x9b\u202e").isdisjoint(outputs.out.getvalue())
+    table = [
+        row.split()[:2] for row in outputs.out.getvalue().splitlines() if row.startswith("web")
+    ]
     assert {tuple(row) for row in table} >= {("web1", "deployed"), ("web3", lied.value)}
 
 
@@ -215,14 +217,14 @@ def test_one_lying_host_among_four_changes_nothing_for_the_others(
 def test_where_no_host_may_fail_the_others_are_left_or_brought_back(
     act: Act, lie: str, run: RunOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = play(act, run, {"web3": Liar(*LIES[lie])}, monkeypatch)
-    outcomes = told.outcomes()
+    outputs = play(act, run, {"web3": Liar(*LIES[lie])}, monkeypatch)
+    outcomes = outputs.outcomes()
     if outcomes.pop("web3") is Outcome.DEPLOYED:  # what it said twice, or besides, was no lie
         assert set(outcomes.values()) == {Outcome.DEPLOYED}
     else:
         assert len(set(outcomes.values())) == 1
         assert set(outcomes.values()) <= {Outcome.RETURNED, Outcome.UNTOUCHED}
-    assert "bug" not in told.out.getvalue()
+    assert "bug" not in outputs.out.getvalue()
 
 
 @pytest.mark.parametrize("kind", WORDS)
@@ -260,12 +262,12 @@ def test_a_bug_over_one_hosts_answer_is_that_hosts_failure(
         return chosen(choice, host)
 
     monkeypatch.setattr(rollback_target.Choice, "of", fails_on_one)
-    told = play(rolled_back, run, {}, monkeypatch)
-    assert told.outcomes() == {
+    outputs = play(rolled_back, run, {}, monkeypatch)
+    assert outputs.outcomes() == {
         **dict.fromkeys(HOSTS[:3], Outcome.DEPLOYED),
         "web4": Outcome.UNTOUCHED,
     }
-    assert "controller-bug" in told.out.getvalue()
+    assert "controller-bug" in outputs.out.getvalue()
 
 
 def offered(
@@ -274,10 +276,10 @@ def offered(
     """Return who gets an offer and who is lost, where no wheel fits some of the hosts."""
     monkeypatch.setattr(connect, "connect", Fleet({}).connect)
 
-    def make(wish: ResolvedInput, *_: object) -> SimpleNamespace:
-        if wish.target.name in unfit:
+    def make(resolved: ResolvedInput, *_: object) -> SimpleNamespace:
+        if resolved.target.name in unfit:
             raise InputError(Mistake("wheel-missing", "no wheel of click fits Python 3.99"))
-        return SimpleNamespace(wanted=wish)
+        return SimpleNamespace(wanted=resolved)
 
     plans = {"compare", "refuse_if_it_does_not_fit", "refuse_if_older"}
     for name in plans:

@@ -33,9 +33,9 @@ def rolled_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[Event]:
     monkeypatch.setattr(connect, "connect", Fleet(names).connect)
-    told: list[Event] = []
-    deploy.rollback(run, told.append)
-    return told
+    reported: list[Event] = []
+    deploy.rollback(run, reported.append)
+    return reported
 
 
 def test_all_names_of_one_machine_are_refused_with_each_other(
@@ -43,14 +43,14 @@ def test_all_names_of_one_machine_are_refused_with_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = {"web1": says("aa"), "web2": says("bb"), "web3": says("aa"), "web4": says("cc")}
-    told = rolled_back(run, names, monkeypatch)
-    problems = [event.problem for event in told if isinstance(event, HostFailed)]
+    reported = rolled_back(run, names, monkeypatch)
+    problems = [event.problem for event in reported if isinstance(event, HostFailed)]
     assert [(problem.host, problem.code) for problem in problems] == [
         ("web1", "same-machine"),
         ("web3", "same-machine"),
     ]
     assert "web1, web3 are names of one machine" in problems[0].what
-    [ended] = [event for event in told if isinstance(event, RunEnded)]
+    [ended] = [event for event in reported if isinstance(event, RunEnded)]
     assert {result.outcome for result in ended.hosts.values()} == {Outcome.UNTOUCHED}
 
 
@@ -61,8 +61,8 @@ def test_machines_of_their_own_and_unknown_ones_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = {name: says(digest) for name, digest in zip(HOSTS, digests, strict=True)}
-    told = rolled_back(run, names, monkeypatch)
-    [ended] = [event for event in told if isinstance(event, RunEnded)]
+    reported = rolled_back(run, names, monkeypatch)
+    [ended] = [event for event in reported if isinstance(event, RunEnded)]
     assert ended.exit_status == 0
 
 

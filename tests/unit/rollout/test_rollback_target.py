@@ -108,15 +108,15 @@ def test_the_odd_host_among_many_is_named() -> None:
     hosts = fleet(web1="1 2", web2="1 2", web3="1 2", web4="2")
     choice = choose(hosts, None)
     assert refused(choice) == {"web4": "no-rollback-target"}
-    with pytest.raises(HostError, match="no earlier release"):
+    with pytest.raises(HostError, match="no earlier verified release"):
         choice.of("web4")
 
 
-def test_a_release_that_is_gone_from_one_host_is_told_there() -> None:
+def test_a_release_that_is_missing_on_one_host_is_reported_there() -> None:
     hosts = {"web1": host("1 2 3"), "web2": host("1 2 3", gone="2")}
     choice = choose(hosts, None)
     assert refused(choice) == {"web2": "no-rollback-target"}
-    assert "2, which the hosts go back to" in choice.refused["web2"].what
+    assert "2, the target of the rollback," in choice.refused["web2"].what
 
 
 def test_first_releases_have_no_way_back() -> None:
@@ -143,7 +143,7 @@ RELEASES = Candidates(
                 line("1.3.0-c", running=True),
             ),
         )
-    ).proven,
+    ).verified,
 )
 
 
