@@ -1,7 +1,7 @@
-"""Keep what nobody may see: fetch secrets by reference, and mask them in whatever is shown.
+"""Fetch secrets by reference, and mask them in all output.
 
-Promises that a `Secret` prints as *** however it is printed, and that `Mask` hides its value in
-texts (see `agent.masking` for the forms in which it is found).
+A `Secret` prints as ***, however it is printed. `Mask` hides its value in texts (see
+`agent.protocol.redaction` for the encodings that are found).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FORMS = "env:NAME, file:PATH or command:ARGV"
 
 
 class Secret:
-    """A text that prints as ***; `reveal` is the one way to it."""
+    """A text that prints as ***; only `reveal` returns it."""
 
     __slots__ = ("_value",)
 
@@ -60,12 +60,12 @@ class Secret:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled: it would lie readable wherever that goes")
+        raise TypeError("a Secret can't be pickled: it would be readable there")
 
 
 @dataclass(frozen=True)
 class Unopened:
-    """A secret in a vault that no password opens: a mistake for those who need it alone."""
+    """A secret in a vault that no password opens: a mistake only where its value is needed."""
 
     mistake: Mistake
 
@@ -74,13 +74,13 @@ def resolve(reference: str | Secret | Unopened, base: Path, place: Place | None 
     """Fetch a secret.
 
     `env:NAME` is an environment variable, `file:PATH` a file's text (relative to `base`, ~ is the
-    home), `command:ARGV` what a program prints; it is started in `base`, without a shell, and may
-    take 30 seconds. One newline at the end of a file or an output is left out.
+    home), `command:ARGV` the output of a program that is started in `base`, without a shell, for at
+    most 30 seconds. One newline at the end of a file or an output is dropped.
 
     Args:
-        reference: where the secret is, or the secret itself, out of a vault; or why it is not.
+        reference: a reference, a decrypted secret, or why it could not be decrypted.
         base: the folder of the playbook.
-        place: where the reference stands, for the error.
+        place: the place of the reference, for the error.
 
     Raises:
         InputError: with the code of the vault, secret-reference, secret-missing, secret-unreadable,
@@ -93,7 +93,7 @@ def resolve(reference: str | Secret | Unopened, base: Path, place: Place | None 
     kind, _, rest = reference.partition(":")
     rest = rest.strip()
     if kind not in KINDS or not rest:
-        # What was written may be the secret itself: it is not repeated.
+        # The text may be the secret itself: it is not repeated.
         what = "this is no reference to a secret"
         raise InputError(Mistake("secret-reference", what, place, f"write {_FORMS}"))
     read = {"env": _from_environment, "file": _from_file, "command": _from_command}[kind]
@@ -136,7 +136,7 @@ def _from_command(text: str, base: Path, place: Place | None) -> str:
     program = argv[0]
     hint = "run it by hand to see why; what it printed is not shown here"
     try:
-        # stderr is kept from the terminal as well: programs print secrets there, too.
+        # stderr is captured as well: programs print secrets there, too.
         done = subprocess.run(
             argv,
             cwd=base,
@@ -147,7 +147,7 @@ def _from_command(text: str, base: Path, place: Place | None) -> str:
         )
     except subprocess.TimeoutExpired:
         what = f"the secret's command {program} took longer than {COMMAND_TIMEOUT:g} s"
-        # `from None`: the cause holds what was printed so far.
+        # `from None`: the cause contains the output so far.
         raise InputError(Mistake("secret-command", what, place, hint)) from None
     except OSError as error:
         what = f"the secret's command {program} cannot be started: {error.strerror}"
@@ -163,7 +163,7 @@ def _without_newline(raw: bytes, source: object, place: Place | None) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         what = f"the secret from {source} is not UTF-8 text"
-        # `from None`: the cause holds the value.
+        # `from None`: the cause contains the value.
         raise InputError(
             Mistake("secret-unreadable", what, place, "keep binary secrets in base64")
         ) from None
@@ -171,7 +171,7 @@ def _without_newline(raw: bytes, source: object, place: Place | None) -> str:
 
 
 class Mask(redaction.Mask):
-    """Hides values; made once, used by the one sink of all output."""
+    """Masks values in texts."""
 
     def __init__(self, values: Iterable[Secret | str]) -> None:
         super().__init__(v.reveal() if isinstance(v, Secret) else v for v in values)

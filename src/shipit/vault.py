@@ -1,11 +1,12 @@
-"""Open what ansible-vault has encrypted: formats 1.1 and 1.2, AES256.
+"""Decrypt ansible-vault texts: formats 1.1 and 1.2, AES256.
 
 The format is documented by Ansible: a header line, then hex of three hex texts (salt, HMAC,
 ciphertext); the keys come from the password by PBKDF2-HMAC-SHA256, the HMAC-SHA256 covers the
-ciphertext, which is AES-256 in counter mode with PKCS#7 padding. The one owner of cryptography.
+ciphertext, which is AES-256 in counter mode with PKCS#7 padding. Only this module imports
+cryptography.
 
-Promises that a password is asked for only when something has to be opened, that the HMAC is
-checked before anything is decrypted, and that no password and no plaintext is in an error.
+A password is fetched only when something must be decrypted, the HMAC is checked before decryption,
+and no error contains a password or a plaintext.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _ITERATIONS = 10_000
 _KEY, _IV = 32, 16  # bytes
 _BLOCK = 16  # bytes
 _PARTS = 3  # salt, HMAC, ciphertext
-_SECONDS = 30.0  # that a program may take to print a password
+_SECONDS = 30.0  # for a program to print a password
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Envelope:
         return cls(label[0] if version == "1.2" else "", salt, digest, ciphertext)
 
     def opened(self, password: Secret) -> bytes | None:
-        """Return the plaintext; None if the password is another one."""
+        """Return the plaintext; None if the password is wrong."""
         key, own, counter = _keys(password, self.salt)
         if not hmac.compare_digest(hmac.digest(own, self.ciphertext, "sha256"), self.digest):
             return None
@@ -79,7 +80,7 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a password comes from; `label` is the vault id, "" for any."""
+    """The source of a password; `label` is the vault id, "" for any."""
 
     label: str
     ask: Callable[[], Secret] = field(repr=False)
@@ -87,7 +88,7 @@ class Source:
 
 
 class Passwords:
-    """The vault passwords of a run, each fetched when something has to be opened."""
+    """The vault passwords of a run, each fetched when it is first needed."""
 
     def __init__(self, sources: Sequence[Source] = ()) -> None:
         self._sources = tuple(sources)
@@ -95,7 +96,7 @@ class Passwords:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The passwords that lie in files, as of ansible's --vault-id."""
+        """The passwords that are in files, in the form of ansible's --vault-id."""
         return tuple(
             f"{source.label or 'default'}@{source.file}" for source in self._sources if source.file
         )
@@ -104,7 +105,7 @@ class Passwords:
         return bool(self._sources)
 
     def open(self, text: str, place: Place) -> str:
-        """Decrypt a text; the password of its own vault id is tried first.
+        """Decrypt a text; the password of its vault id is tried first.
 
         Raises:
             InputError: vault-damaged, vault-locked, vault-password, or what a source raises.
@@ -126,10 +127,10 @@ class Passwords:
         raise InputError(Mistake("vault-password", what, place, WAYS))
 
     def seal(self, secret: Secret) -> str:
-        """Encrypt what one of these passwords has opened, with that password.
+        """Encrypt a decrypted secret again, with the password that was used.
 
         Raises:
-            LookupError: nothing has been opened.
+            LookupError: nothing has been decrypted.
         """
         index = min(self._known)
         return sealed(secret, self._known[index])
@@ -145,7 +146,7 @@ NONE = Passwords()
 
 @dataclass(frozen=True)
 class Vaulted:
-    """An encrypted value: opened only when it is used."""
+    """An encrypted value, decrypted when it is used."""
 
     text: str = field(repr=False)
     place: Place
@@ -180,7 +181,7 @@ def _keys(password: Secret, salt: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def sources_of(files: Sequence[tuple[str, Path]]) -> tuple[Source, ...]:
-    """Return the sources of passwords that lie in files, each with its vault id."""
+    """Return the sources of passwords in files, each with its vault id."""
     return tuple(Source(label, partial(password_of, file, label), file) for label, file in files)
 
 
@@ -198,12 +199,12 @@ def _text(plain: bytes, place: Place) -> str:
 
 
 def password_of(file: Path, label: str = "") -> Secret:
-    """Read a password from a file, or from what an executable prints.
+    """Read a password from a file, or from the output of an executable.
 
-    A program whose name ends in `-client` is asked with `--vault-id LABEL`, as by Ansible.
+    A program whose name ends in `-client` gets `--vault-id LABEL`, as from Ansible.
 
     Raises:
-        InputError: vault-password-file; what the program printed is not shown.
+        InputError: vault-password-file; never shows the program's output.
     """
     try:
         is_program = file.is_file() and os.access(file, os.X_OK)
@@ -237,5 +238,5 @@ def _printed(program: Path, label: str) -> bytes:
 
 def _no_password(file: Path, what: str) -> InputError:
     hint = "run it by hand to see why, or give another --vault-password-file"
-    told = f"there is no vault password in {file}: {what}"
-    return InputError(Mistake("vault-password-file", told, hint=hint))
+    message = f"there is no vault password in {file}: {what}"
+    return InputError(Mistake("vault-password-file", message, hint=hint))

@@ -1,11 +1,11 @@
-"""Read one YAML file into plain values, and remember where each of them stands.
+"""Read one YAML file into plain values, and remember the place of each.
 
-Promises: YAML 1.1 as Ansible reads it (a file that is JSON is read as JSON), safe types only, and
-every mistake told with file:line:column, all of those that can be found at once. It does not know
-what a value means: that is for the modules that call it.
+YAML 1.1 as Ansible reads it (a JSON file is read as JSON), safe types only. Every mistake has
+file:line:column, and as many as possible are reported together. The meaning of a value is up to the
+caller.
 
-Stricter than Ansible, which only warns: a key given twice in one mapping is refused. So are a value
-that contains itself, and aliases that unfold to more than a person can have meant.
+Stricter than Ansible, which only warns: a duplicate key in a mapping is rejected. So are a value
+that contains itself, and aliases that expand to an unreasonable size.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SAFE_TYPES = (
 )
 _SAFE_TAGS = frozenset(_TAG + name for name in _SAFE_TYPES)
 _MERGE = f"{_TAG}merge"
-_NOT_CONSTRUCTED = (ValueError, LookupError, AttributeError, yaml.YAMLError)  # what pyyaml lets out
+_NOT_CONSTRUCTED = (ValueError, LookupError, AttributeError, yaml.YAMLError)  # what pyyaml raises
 _TAB = re.compile(r" *\t")
 _BARE_TEMPLATE = re.compile(r"""[:-] +[^'"#]*\{\{""")
 _MAX_DEPTH = 100
@@ -54,7 +54,7 @@ class Document:
     """A YAML file's value, in plain Python types, and the places of its parts.
 
     Attributes:
-        path: the file, as it was asked for.
+        path: the file, as given.
         value: dict, list, str, int, float, bool, None, date or datetime; None for an empty file.
             Also Vaulted for `!vault` and Raw for `!unsafe`; of a file that is encrypted as a whole,
             every text is a Secret.
@@ -67,7 +67,7 @@ class Document:
     def place(self, loc: Sequence[str | int] = ()) -> Place:
         """Return where the value at a path of keys and indices starts.
 
-        Where the path leads to nothing, it is the place of the nearest part above it that exists.
+        If there is no such value, return the place of the nearest existing part above it.
         """
         node = self.root
         for step in loc:
@@ -78,7 +78,7 @@ class Document:
         return _place(self.path, node)
 
     def key_place(self, loc: Sequence[str | int]) -> Place:
-        """Return where the key of a mapping's entry stands; of anything else, the value's place."""
+        """Return the place of the key of a mapping's entry; of anything else, of the value."""
         node = self.root
         for step in loc[:-1]:
             found = _child(node, step)
@@ -90,11 +90,11 @@ class Document:
 
 
 def read(path: Path, passwords: vault.Passwords = vault.NONE) -> Document:
-    """Read a YAML or JSON file, also one that ansible-vault has encrypted.
+    """Read a YAML or JSON file, which may be encrypted by ansible-vault.
 
     Raises:
-        InputError: with the code file-missing, file-unreadable, yaml-syntax, yaml-duplicate-key,
-            yaml-tag or those of vault.
+        InputError: file-missing, file-unreadable, yaml-syntax, yaml-duplicate-key, yaml-tag, or
+            those of `vault`.
     """
     return parse(path, text_of(path), passwords)
 
@@ -103,7 +103,7 @@ def parse(path: Path, text: str, passwords: vault.Passwords = vault.NONE) -> Doc
     """Read YAML or JSON from a text; the path is only for the places in errors.
 
     Raises:
-        InputError: as of read, less those of the file itself.
+        InputError: those of `read`, except for the file's own.
     """
     if vault.is_encrypted(text):
         plain = passwords.open(text, Place(str(path), 1, 1))
@@ -111,7 +111,7 @@ def parse(path: Path, text: str, passwords: vault.Passwords = vault.NONE) -> Doc
         return replace(opened, value=yaml_tags.mapped(opened.value, Secret))
     try:
         value = json.loads(text, object_hook=yaml_tags.in_json(Place(str(path)), passwords))
-    except ValueError:  # most files are YAML; its parser tells what is wrong
+    except ValueError:  # most files are YAML; its parser explains the mistake
         return _parse_yaml(path, text, passwords)
     except RecursionError as error:
         raise _too_deep(path) from error
@@ -119,7 +119,7 @@ def parse(path: Path, text: str, passwords: vault.Passwords = vault.NONE) -> Doc
 
 
 def base_60(document: Document) -> Iterator[tuple[Place, str, int]]:
-    """Yield where a text such as 22:22 was read as a number, with both: YAML 1.1 has it so."""
+    """Yield the texts such as 22:22 that YAML 1.1 reads as a number: place, text, number."""
     for node in _nodes(document.root) if document.root else ():
         if isinstance(node, ScalarNode) and node.tag == f"{_TAG}int" and ":" in node.value:
             number = _scalar(node)
@@ -128,7 +128,7 @@ def base_60(document: Document) -> Iterator[tuple[Place, str, int]]:
 
 
 def _with_places(path: Path, text: str, value: object) -> Document:
-    """Find the places in a JSON text. Few JSON texts are no YAML: those are told by file only."""
+    """Find the places in a JSON text; the few that are not YAML have the file's place only."""
     try:
         root = _compose(path, text)
     except InputError:
@@ -171,7 +171,7 @@ def text_of(path: Path) -> str:
 
 
 def _compose(path: Path, text: str) -> Node | None:
-    """Make the tree of nodes.
+    """Parse the text into a tree of nodes.
 
     Raises:
         InputError: with the code yaml-syntax.
@@ -234,10 +234,10 @@ def _refuse_faults(path: Path, root: Node) -> None:
 def _unfold(
     path: Path, node: Node, above: tuple[int, ...], known: dict[int, tuple[int, int]]
 ) -> tuple[int, int]:
-    """Return the depth and the number of a node's values, with its aliases written out.
+    """Return the depth of a node and the number of its values, with aliases expanded.
 
     Raises:
-        InputError: where a node contains itself, or there is too much of either.
+        InputError: a node contains itself, is nested too deeply, or expands to too many values.
     """
     if id(node) in known:
         return known[id(node)]
@@ -257,7 +257,7 @@ def _unfold(
 
 
 def _nodes(root: Node) -> Iterator[Node]:
-    """Give each node once, however many aliases lead to it."""
+    """Yield each node once, however many aliases refer to it."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -289,7 +289,7 @@ def _faults(path: Path, node: Node) -> Iterator[Mistake]:
 
 
 def _bad_scalar(path: Path, node: ScalarNode) -> Iterator[Mistake]:
-    """Find what has the form of a date or a number and is none, such as 2024-13-45."""
+    """Yield a mistake for an invalid date or number, such as 2024-13-45."""
     try:
         _scalar(node)
     except _NOT_CONSTRUCTED:
@@ -305,7 +305,7 @@ def _duplicates(path: Path, node: MappingNode) -> Iterator[Mistake]:
             continue
         try:
             key = _scalar(key_node)
-        except _NOT_CONSTRUCTED:  # told as a bad scalar
+        except _NOT_CONSTRUCTED:  # reported as a bad scalar
             continue
         if key in first:
             what = f"the key '{key_node.value}' is given twice: first in line {_line(first[key])}"
@@ -328,7 +328,7 @@ def _child(node: Node | None, step: str | int) -> tuple[Node, Node] | None:
         inside = isinstance(step, int) and 0 <= step < len(node.value)
         return (node.value[step], node.value[step]) if inside else None
     if isinstance(node, MappingNode):
-        # From the end: a merge (<<) puts what it brings in front, and the last one counts.
+        # From the end: a merge (<<) inserts its entries at the front, and the last one counts.
         for key, value in reversed(node.value):
             if isinstance(key, ScalarNode) and step in (_scalar(key), key.value):
                 return key, value

@@ -27,7 +27,7 @@ class Raw(str):
 
 
 class Constructor(SafeConstructor):
-    """Makes plain values, and ours of Ansible's tags."""
+    """Constructs plain values, and Vaulted and Raw for Ansible's tags."""
 
     def __init__(self, passwords: Passwords, place_of: Callable[[Node], Place]) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ Constructor.add_constructor(UNSAFE_TAG, Constructor.unsafe)  # type: ignore[type
 
 
 def in_json(place: Place, passwords: Passwords) -> Callable[[dict[str, object]], object]:
-    """Return what makes of Ansible's words for the tags in JSON what they mean."""
+    """Return an object_hook that constructs Ansible's tagged values in JSON."""
 
     def change(value: dict[str, object]) -> object:
         match value:
@@ -63,7 +63,7 @@ def in_json(place: Place, passwords: Passwords) -> Callable[[dict[str, object]],
 
 
 def mapped(value: object, change: Callable[[str], object]) -> object:
-    """Return a value with all texts in it changed; keys are left alone."""
+    """Return a value with all texts in it changed; keys are unchanged."""
     if isinstance(value, dict):
         return {key: mapped(item, change) for key, item in value.items()}
     if isinstance(value, list):

@@ -93,7 +93,7 @@ def forged(text: str) -> str:
 # --- the format -------------------------------------------------------------------------------
 
 
-def test_both_versions_of_the_format_are_opened(sealed: dict[str, str]) -> None:
+def test_both_versions_of_the_format_are_decrypted(sealed: dict[str, str]) -> None:
     assert [sealed[name].split()[0] for name in ("plain", "prod")] == [
         "$ANSIBLE_VAULT;1.1;AES256",
         "$ANSIBLE_VAULT;1.2;AES256;prod",
@@ -142,7 +142,7 @@ def test_a_damaged_or_forged_text_is_refused_with_its_place(
     assert str(caught.value).startswith("group_vars/all.yml:3: ")
 
 
-def test_no_password_and_a_wrong_one_are_reported_apart_with_what_to_do(
+def test_a_missing_and_a_wrong_password_have_their_own_codes_and_hints(
     sealed: dict[str, str],
 ) -> None:
     for passwords, code in ((Passwords(), "vault-locked"), (knows("wrong"), "vault-password")):
@@ -154,12 +154,12 @@ def test_no_password_and_a_wrong_one_are_reported_apart_with_what_to_do(
         assert "wrong" not in str(caught.value)
 
 
-def test_the_envelope_shows_nothing_of_its_inside(sealed: dict[str, str]) -> None:
+def test_the_envelope_does_not_show_its_content(sealed: dict[str, str]) -> None:
     assert "ciphertext" not in repr(Envelope.parse(sealed["plain"]))
     assert PASSWORD not in repr(vaulted(sealed, PASSWORD))
 
 
-def test_what_is_sealed_here_the_real_program_opens(folder: Path) -> None:
+def test_ansible_vault_decrypts_what_shipit_encrypts(folder: Path) -> None:
     (folder / "password").write_text(PASSWORD)
     (folder / "text").write_text(sealed_by_us(Secret(SENTINEL * 5), Secret(PASSWORD)))
     command = [str(TOOL), "view", "--vault-password-file", "password", "text"]
@@ -188,9 +188,7 @@ def test_a_password_is_read_from_a_file_or_from_what_a_program_prints(folder: Pa
 @pytest.mark.parametrize(
     "script", ["#!/bin/sh\necho s3ntinel; exit 1\n", "#!/bin/sh\n", "#!/none\n"]
 )
-def test_a_program_without_a_password_is_named_and_what_it_printed_is_not(
-    folder: Path, script: str
-) -> None:
+def test_a_failing_password_program_is_named_without_its_output(folder: Path, script: str) -> None:
     program = folder / "ask"
     program.write_text(script)
     program.chmod(0o755)
@@ -226,9 +224,7 @@ def tagged(text: str, by: int) -> str:
     return "!vault |\n" + "".join(f"{' ' * by}{line}\n" for line in text.splitlines())
 
 
-def test_a_vaulted_value_that_nothing_uses_blocks_nothing(
-    folder: Path, sealed: dict[str, str]
-) -> None:
+def test_an_unused_vaulted_value_needs_no_password(folder: Path, sealed: dict[str, str]) -> None:
     token = tagged(sealed["plain"], 4)
     (folder / "hosts.yml").write_text(
         f"all:\n hosts: {{w1: }}\n vars:\n  port: 80\n  token: {token}"
@@ -279,7 +275,7 @@ def test_every_text_of_a_file_that_was_encrypted_is_secret(sealed: dict[str, str
     assert mapped({"a": ["x", 1]}, Secret) == {"a": [Secret("x"), 1]}
 
 
-def test_what_a_text_makes_of_a_secret_is_a_secret(sealed: dict[str, str]) -> None:
+def test_a_text_that_uses_a_secret_is_a_secret(sealed: dict[str, str]) -> None:
     variables = Variables(
         {"pw": vaulted(sealed, PASSWORD), "url": "db://u:{{ pw }}@h", "db": {"pw": Secret("x")}}
     )
@@ -317,9 +313,7 @@ def test_secrets_of_a_playbook_take_vaulted_variables_and_nothing_else_does(
         assert "write `secrets:" in str(caught.value)
 
 
-def test_a_rollback_and_a_look_need_no_password_and_a_deploy_does(
-    folder: Path, sealed: dict[str, str]
-) -> None:
+def test_only_a_deploy_needs_a_password(folder: Path, sealed: dict[str, str]) -> None:
     book = 'secrets: {A: "{{ a }}", B: "{{ in_the_file }}", C: env:SHIPIT_TEST_C}\n'
     (folder / "book.yaml").write_text(BOOK + book)
     (folder / "hosts.yml").write_text(
@@ -362,7 +356,7 @@ def test_a_vaulted_value_of_the_playbook_and_of_extra_variables_is_opened(
     assert Variables(found).fill("{{ a }}") == Secret(SENTINEL)
 
 
-def test_json_has_its_own_words_for_vaults_and_raw_texts(sealed: dict[str, str]) -> None:
+def test_json_has_its_own_keys_for_vaulted_and_raw_texts(sealed: dict[str, str]) -> None:
     text = json.dumps(
         {"pw": {"__ansible_vault": sealed["plain"]}, "raw": {"__ansible_unsafe": "{{ x }}"}}
     )

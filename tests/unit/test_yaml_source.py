@@ -112,7 +112,7 @@ def test_all_mistakes_are_reported_together_and_name_both_lines() -> None:
     assert "play.yaml:3:1: the key 'a' is given twice: first in line 1" in told
 
 
-def test_a_key_that_a_merge_brings_too_is_no_duplicate() -> None:
+def test_a_key_that_overrides_a_merged_one_is_no_duplicate() -> None:
     more = parse(FILE, TEXT).value
     assert isinstance(more, dict)
     assert more["more"] == {"port": 81, "host": "h"}

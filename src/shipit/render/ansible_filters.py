@@ -1,4 +1,4 @@
-"""The filters, the lookup and the `omit` of Ansible that templates may use."""
+"""Ansible's filters, lookup and `omit` that templates may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ENV = ("env", "ansible.builtin.env")
 
 
 class _Omit:
-    """Stands for a key that is left out: `"{{ port | default(omit) }}"`."""
+    """The value of a key that is left out: `"{{ port | default(omit) }}"`."""
 
     def __str__(self) -> str:
         raise ValueError("omit is the whole value of a key, and nothing else beside it")
@@ -25,7 +25,7 @@ OMIT = _Omit()
 
 
 def without_omitted(values: Mapping[object, object]) -> dict[object, object]:
-    """Return a mapping less the keys whose value is `omit`."""
+    """Return a mapping without the keys whose value is `omit`."""
     return {key: value for key, value in values.items() if value is not OMIT}
 
 
@@ -57,7 +57,7 @@ def _combine(
 
 
 def _flat(values: list[object]) -> list[object]:
-    """Return the parts of lists in place of these; `combine` takes lists of mappings, too."""
+    """Flatten nested lists; `combine` takes lists of mappings, too."""
     return [
         item for value in values for item in (_flat(value) if isinstance(value, list) else [value])
     ]
@@ -105,7 +105,7 @@ def _quote(value: object) -> str:
 
 
 def _extract(key: object, container: Any, *more: object) -> object:  # noqa: ANN401 - any mapping
-    """Return an entry, and of it those below: `map('extract', hostvars, 'ansible_host')`."""
+    """Return an entry or a nested one: `map('extract', hostvars, 'ansible_host')`."""
     below = [step for part in more for step in (part if isinstance(part, list) else [part])]
     return reduce(lambda found, step: found[step], [key, *below], container)
 

@@ -1,8 +1,8 @@
-"""Read dotenv files with python-dotenv's parser, and refuse what that would skip or guess.
+"""Read dotenv files with python-dotenv's parser, and reject what it would skip or guess.
 
-Promises that a variable's value is what stands in the file: nothing is expanded, neither from this
-machine's environment nor from the file, and a `$` stays a `$`. The mistakes of a file are told at
-once, by line; no text of the file but the names of its variables is ever shown.
+A variable has the value that is written in the file: nothing is expanded, neither from this
+machine's environment nor from the file, and a `$` stays a `$`. All mistakes of a file are reported
+together, by line; they show the names of its variables and nothing else of its text.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from dotenv.parser import Binding
 
 LARGEST = 256 * 1024  # bytes; twice what Linux passes on in one variable
-MOST_TOLD = 20  # mistakes of one file: what has more is no file of variables
+MOST_REPORTED = 20  # mistakes of one file: with more it is no dotenv file
 _REFERENCE = re.compile(r"\$\{[A-Za-z_]")
 _IN_SINGLE_QUOTES = re.compile(r"\s*[^=]*=\s*'")
 _LEADING = re.compile(r"\s*")
 
 
 def read(path: Path, public: Collection[str] = ()) -> dict[str, str | Secret]:
-    """Return the variables of a dotenv file; all that are not named as public are secrets.
+    """Return the variables of a dotenv file; all but the public ones are secrets.
 
     Raises:
-        InputError: with the code file-missing, file-unreadable, or env-file for what is in it.
+        InputError: file-missing, file-unreadable, or env-file for its content.
     """
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
@@ -45,7 +45,7 @@ def read(path: Path, public: Collection[str] = ()) -> dict[str, str | Secret]:
         line = _line(binding)
         if fault := next(_faults(binding, lines), None):
             mistakes.append(Mistake("env-file", fault[0], Place(str(path), line), fault[1]))
-            if len(mistakes) == MOST_TOLD:
+            if len(mistakes) == MOST_REPORTED:
                 break
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
@@ -75,7 +75,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         what = f"byte 0x{raw[error.start]:02x} is not UTF-8"
         place = Place(str(path), raw[: error.start].count(b"\n") + 1)
-        # `from None`: the cause holds the file.
+        # `from None`: the cause contains the file's text.
         raise InputError(Mistake("env-file", what, place, "save the file as UTF-8")) from None
     if vault.is_encrypted(text):
         hint = 'decrypt it; or use variables of the vault: `secrets: {NAME: "{{ variable }}"}`'
@@ -84,15 +84,15 @@ def _text(path: Path) -> str:
 
 
 def _line(binding: Binding) -> int:
-    """Return the line of a statement; the parser's is that of the empty lines before it."""
+    """Return the line of a statement; the parser's counts from the empty lines before it."""
     leading = _LEADING.match(binding.original.string)
     return binding.original.line + (leading.group().count("\n") if leading else 0)
 
 
 def _faults(binding: Binding, lines: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a statement, and what to do.
+    """Yield what is wrong with a statement, and a hint.
 
-    Of a line that is no assignment nothing is shown: it may be a secret, or a part of one.
+    A line that is not an assignment is not shown: it may be a secret, or a part of one.
     """
     name, value = binding.key, binding.value
     if binding.error:

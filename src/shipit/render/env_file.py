@@ -1,15 +1,15 @@
 r"""Write the env files that systemd reads (EnvironmentFile= of systemd.exec(5)).
 
-Promises that what systemd hands to the service is what was given, byte by byte, or else an error
-that names the variable. The grammar written here is a part of systemd's (src/basic/env-file.c):
+The service gets exactly the given values, or there is an error that names the variable. The grammar
+written here is a subset of systemd's (src/basic/env-file.c):
 
     file  = *( key "=" DQUOTE *( plain / escape ) DQUOTE LF )
     escape = "\" ( DQUOTE / "\" / "$" / "`" )
     plain = any other character; a newline or tab stands for itself
 
-systemd expands nothing in such a file. It refuses a whole file for one character that is no valid
-Unicode scalar, and versions before 247 drop a variable that holds a control character: both are
-refused here, and so is what the kernel can't pass on.
+systemd expands nothing in such a file. It rejects the whole file for one character that is not a
+valid Unicode scalar, and versions before 247 drop a variable with a control character: both are
+rejected here, as are values that the kernel can't pass on.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _NONCHARACTERS = range(0xFDD0, 0xFDF0)  # and the last two of each plane: Unicod
 
 
 def env_file(values: Mapping[str, str | Secret]) -> str:
-    """Return the text of an env file; it holds the secrets in the open.
+    """Return the text of an env file; it contains the secrets unmasked.
 
     Raises:
-        InputError: with the code env-value, for every variable that systemd can't hold.
+        InputError: env-value, for every variable that systemd can't pass on.
     """
     plain = {key: revealed(value) for key, value in values.items()}
     mistakes = [
@@ -59,7 +59,7 @@ def revealed(value: str | Secret) -> str:
 
 
 def faults(key: str, value: str) -> list[tuple[str, str]]:
-    """Return what is wrong with a variable, and what to do; never shows the value."""
+    """Return what is wrong with a variable, and a hint; never shows the value."""
     if not _KEY.fullmatch(key):
         return [("has a name that isn't letters, digits and _", "")]
     for position, character in enumerate(value, start=1):

@@ -1,4 +1,4 @@
-"""What templates know of other hosts and of the run: Ansible's magic variables, without facts."""
+"""Ansible's magic variables for templates: other hosts, groups and the run; no facts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 class HostVars(Mapping[str, object]):
-    """The variables of every host, rendered for that host when they are asked for."""
+    """The variables of every host, rendered for that host on access."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._known: dict[str, _OfOne] = {}
-        self._asking = Variables({})
+        self._user = Variables({})
 
-    def bind(self, asking: Variables) -> None:
-        """Say whose templates ask: what they make of a secret is one."""
-        self._asking = asking
+    def bind(self, user: Variables) -> None:
+        """Set the variables of the templates that use this: what uses a secret becomes one."""
+        self._user = user
 
     def __getitem__(self, name: str) -> object:
         if name not in self._known:
             values = {**self._host.magic, **self._host.peers[name]}
-            self._known[name] = _OfOne(values, self._asking)
+            self._known[name] = _OfOne(values, self._user)
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -37,15 +37,15 @@ class HostVars(Mapping[str, object]):
 
 
 class _OfOne(Mapping[str, object]):
-    """One host's variables; a secret among them makes a secret of what uses it."""
+    """One host's variables; a text that uses a secret among them becomes a secret."""
 
-    def __init__(self, values: Mapping[str, object], asking: Variables) -> None:
-        self._values, self._variables, self._asking = values, Variables(values), asking
+    def __init__(self, values: Mapping[str, object], user: Variables) -> None:
+        self._values, self._variables, self._user = values, Variables(values), user
 
     def __getitem__(self, name: str) -> object:
         if name not in self._values:
             raise KeyError(name)
-        return self._asking.revealed(self._variables[name])
+        return self._user.revealed(self._variables[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -58,9 +58,9 @@ def scope(host: Host, values: Mapping[str, object], secrets: Collection[str] = (
     """Return the variables for a host's templates.
 
     Args:
-        host: its variables, and below them the magic ones.
-        values: these win over the host's.
-        secrets: names that no template may see the values of.
+        host: its variables, which override the magic ones.
+        values: override the host's.
+        secrets: names whose values no template may see.
     """
     peers = HostVars(host)
     variables = Variables({**host.magic, "hostvars": peers, **host.vars, **values}, secrets)

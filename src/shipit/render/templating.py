@@ -1,13 +1,13 @@
-"""Fill templates in, strictly and in a sandbox. This module alone knows jinja2.
+"""Render templates, strictly and in a sandbox. Only this module imports jinja2.
 
-Promises that an undefined variable is an error that names it; that variables may refer to each
-other, are rendered only when they are used, and a circle is told; that a value which is one
-expression and nothing else (`"{{ port }}"`) keeps the type it has; and that a template can neither
-reach Python's insides nor change what it is given. Knows nothing of playbooks.
+An undefined variable is an error that names it. Variables may refer to each other and are rendered
+when they are first used; a circle is an error. A value that is a single expression
+(`"{{ port }}"`) keeps its type. A template can neither reach Python's internals nor change what it
+is given. Knows nothing about playbooks.
 
-What a text makes of a secret (a variable that ansible-vault had encrypted) is a Secret as a whole.
+A text that uses a secret (a variable encrypted by ansible-vault) becomes a Secret as a whole.
 
-Of Ansible's filters there are those that jinja2 has and those of `ansiblefilters`.
+Filters are those of jinja2 and those of `ansible_filters`.
 """
 
 from __future__ import annotations
@@ -53,26 +53,26 @@ if TYPE_CHECKING:
 _SECRET = "secret-in-template"  # noqa: S105 - a code
 _SECRET_WHAT = "this uses a variable that ansible-vault had encrypted"  # noqa: S105 - a sentence
 _SECRET_WAY = 'secrets get into the environment alone: write `secrets: {NAME: "{{ variable }}"}`'  # noqa: S105
-OWN = "shipit"  # the folder that our own templates are in, as seen from templates
+OWN = "shipit"  # the folder of our own templates, as templates see it
 _DEEPEST = 50  # variables that refer to each other in a row
-_ASKED = "_variables"  # the key of a context that leads to the lazy variables
+_VARIABLES = "_variables"  # the context's key for the lazy variables
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _BARE = re.compile(r"\{\{[-+]?(.*?)[-+]?\}\}", re.DOTALL)
 _NO_FILTER = re.compile(r"No (filter|test) named '(\w+)'")
-# What an expression in a template may do wrong, besides what jinja2 itself tells.
+# Errors that an expression in a template may raise, besides those of jinja2.
 _WRONG = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 @dataclass
 class TemplateFaultError(Exception):
-    """A template can't be filled in.
+    """A template can't be rendered.
 
     Attributes:
         code: template-undefined, template-syntax, template-failed, template-circle or
             secret-in-template.
-        variable: the variable whose own value is at fault; "" where it is the template itself.
-        line: in a template that is a file, from 1; 0 for unknown.
-        file: of a template that is a file; it may be one that was included.
+        variable: the variable whose value is wrong; "" if it is the template itself.
+        line: of a template file, from 1; 0 if unknown.
+        file: the template file; it may be an included one.
     """
 
     code: str
@@ -90,14 +90,14 @@ _OF_INVENTORIES = ("ansible_", "inventory_", "group_names")
 
 
 class Variables:
-    """The variables that templates may use; each is rendered when it is first asked for."""
+    """The variables that templates may use; each is rendered when it is first used."""
 
     def __init__(self, values: Mapping[str, object], secrets: Collection[str] = ()) -> None:
-        """Args: values: may hold templates, which may use each other; secrets: names alone."""
+        """Args: values: may contain templates that use each other; secrets: names only."""
         self._values = {**{name: _Hidden(name) for name in secrets}, **values}
         self._rendered: dict[str, object] = {}
         self._open: list[str] = []
-        self._has_secret = False  # what is being filled in has asked for a secret
+        self._has_secret = False  # the current template has used a secret
 
     def __contains__(self, name: object) -> bool:
         return name in self._values
@@ -111,7 +111,7 @@ class Variables:
         if name in self._rendered:
             return self._rendered[name]
         if isinstance(self._values[name], _Hidden):
-            raise _secret_asked_for(name)
+            raise _secret_used(name)
         if name in self._open or len(self._open) >= _DEEPEST:
             circle = " -> ".join([*self._open, name])
             what = f"variables refer to each other in a circle, or too deep: {circle}"
@@ -127,7 +127,7 @@ class Variables:
         return self._rendered[name]
 
     def fill(self, value: object) -> object:
-        """Return a value with all templates in it rendered, however deep; keys are left alone.
+        """Return a value with all templates in it rendered, at any depth; keys are unchanged.
 
         Raises:
             TemplateFaultError: for the first one that can't be rendered.
@@ -143,7 +143,7 @@ class Variables:
         return opened(value)
 
     def revealed(self, value: object) -> object:
-        """Return a value for a template to use; whatever it makes of a secret is one, too."""
+        """Return a value for a template to use, and note whether it contains a secret."""
         if isinstance(value, Secret):
             self._has_secret = True
             return value.reveal()
@@ -152,7 +152,7 @@ class Variables:
         return [self.revealed(item) for item in value] if isinstance(value, list) else value
 
     def fill_text(self, text: str) -> object:
-        """Return a text rendered; where it is one expression, what that evaluates to."""
+        """Return the rendered text; of a single expression, its value."""
         if "{" not in text:
             return text
         outer, self._has_secret = self._has_secret, False
@@ -167,11 +167,11 @@ class Variables:
     def _filled(self, text: str) -> object:
         compiled = _compiled(text)
         if isinstance(compiled, _Expression):
-            return _plain(compiled.evaluate({_ASKED: self}))
-        return compiled.render({_ASKED: self})
+            return _plain(compiled.evaluate({_VARIABLES: self}))
+        return compiled.render({_VARIABLES: self})
 
     def fill_file(self, path: Path, extra: Mapping[str, object]) -> str:
-        """Return a template file rendered, with some variables more.
+        """Return the rendered template file; `extra` adds variables.
 
         Raises:
             TemplateFaultError: with `file` and `line`.
@@ -179,20 +179,20 @@ class Variables:
         try:
             template = _environment(path.parent).get_template(path.name)
             self._has_secret = False
-            found = template.render({_ASKED: self, **extra})
+            found = template.render({_VARIABLES: self, **extra})
             refuse_secret(Secret("") if self._has_secret else None)
             return found  # noqa: TRY300 - the check belongs to the rendering
         except TemplateFaultError as fault:
             fault.file, fault.line = _spot(fault, path)
             raise
         except (TemplateError, OSError, *_WRONG) as error:
-            told = _fault(error, {**self._values, **extra})
-            told.file, told.line = _spot(error, path)
-            raise told from error
+            failure = _fault(error, {**self._values, **extra})
+            failure.file, failure.line = _spot(error, path)
+            raise failure from error
 
 
 def refuse_secret(value: object) -> None:
-    """Make sure that a rendered value shows no secret.
+    """Check that a rendered value contains no secret.
 
     Raises:
         TemplateFaultError: secret-in-template.
@@ -205,7 +205,7 @@ def refuse_secret(value: object) -> None:
 
 
 def opened(value: object) -> object:
-    """Return a value out of its vault, as a Secret.
+    """Return a vaulted value decrypted, as a Secret; others unchanged.
 
     Raises:
         TemplateFaultError: with the code of the vault.
@@ -224,12 +224,12 @@ def opened(value: object) -> object:
 
 @dataclass(frozen=True)
 class _Hidden:
-    """Stands for a secret: its name is known, so that nobody is told to set it in `vars:`."""
+    """A placeholder for a secret: known by name, so that no hint says to set it in `vars:`."""
 
     name: str
 
 
-def _secret_asked_for(name: str) -> TemplateFaultError:
+def _secret_used(name: str) -> TemplateFaultError:
     what = f"'{name}' is one of `secrets:`: no template sees its value"
     hint = f"the services have it in their environment: read {name} there, or write ${name} in a"
     return TemplateFaultError("secret-in-template", what, f"{hint} service's `command:`")
@@ -240,23 +240,23 @@ def _fault(error: Exception, known: Mapping[str, object]) -> TemplateFaultError:
         case UndefinedError():
             return _undefined(str(error), known)
         case TemplateNotFound():
-            said = f"there is no template {error.name!r}"
+            message = f"there is no template {error.name!r}"
         case TemplateSyntaxError():
             what = f"the template is wrong: {error.message}"
             return TemplateFaultError("template-syntax", what, _guess(str(error.message)))
         case UnicodeDecodeError():
-            said = "the template is not UTF-8 text"
+            message = "the template is not UTF-8 text"
         case SecurityError():
-            said = f"templates may not do this: {error}"
+            message = f"templates may not do this: {error}"
         case _:
-            said = f"the template fails: {error}"
-    return TemplateFaultError("template-failed", said)
+            message = f"the template fails: {error}"
+    return TemplateFaultError("template-failed", message)
 
 
-def _undefined(said: str, known: Mapping[str, object]) -> TemplateFaultError:
-    found = _UNDEFINED.search(said)
+def _undefined(message: str, known: Mapping[str, object]) -> TemplateFaultError:
+    found = _UNDEFINED.search(message)
     if not found:
-        return TemplateFaultError("template-undefined", said)
+        return TemplateFaultError("template-undefined", message)
     own = [name for name in known if not name.startswith(_OF_INVENTORIES)]
     hint = (
         nearest(found[1], own)
@@ -269,7 +269,7 @@ def _undefined(said: str, known: Mapping[str, object]) -> TemplateFaultError:
 
 @dataclass(frozen=True)
 class _Expression:
-    """A text that is one expression and nothing else."""
+    """A text that is a single expression."""
 
     compiled: TemplateExpression
 
@@ -278,13 +278,13 @@ class _Expression:
 
 
 class _LazyContext(Context):
-    """Asks the lazy variables for what it doesn't know itself."""
+    """Falls back to the lazy variables for unknown names."""
 
     def resolve_or_missing(self, key: str) -> Any:  # noqa: ANN401 - as jinja2 has it
         found = super().resolve_or_missing(key)
         if found is not missing and key not in self.globals_keys:
             return found
-        variables = super().resolve_or_missing(_ASKED)
+        variables = super().resolve_or_missing(_VARIABLES)
         if isinstance(variables, Variables) and key in variables:
             return variables.revealed(variables[key])
         return found
@@ -294,7 +294,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     context_class = _LazyContext
 
 
-# Compiling is pure and costs far more than rendering; the same texts are rendered for every host.
+# Compiling is pure and costs far more than rendering; every host renders the same texts.
 @lru_cache(maxsize=128)
 def _environment(folder: Path | None) -> _Environment:
     own = PrefixLoader({OWN: FileSystemLoader(own_templates())})
@@ -323,7 +323,7 @@ def _compiled(text: str) -> _Expression | Template:
 
 
 def page(template: str, **names: object) -> str:
-    """Return one of our own templates of HTML, filled in; whatever is put into it is escaped."""
+    """Render one of our own HTML templates; all values are escaped."""
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -335,23 +335,23 @@ def page(template: str, **names: object) -> str:
 
 
 def own_templates() -> Path:
-    """Return the folder of our own templates: in the wheel, or at the top of the source tree."""
+    """Return the folder of our own templates: in the wheel or at the top of the source tree."""
     package = Path(__file__).resolve().parents[1]
     packaged = package / "templates"
     return packaged if packaged.is_dir() else package.parents[1] / "templates"
 
 
 def mistake(fault: TemplateFaultError, place: Place | None) -> Mistake:
-    """Return a fault as a mistake; its own file is the better place, where it has one."""
+    """Return a fault as a mistake, placed in its own file if it has one."""
     spot = Place(fault.file, fault.line) if fault.file else place
     via = f" (in the variable '{fault.variable}')" if fault.variable else ""
     return Mistake(fault.code, fault.what + via, spot, fault.hint)
 
 
 def _plain(value: object) -> object:
-    """Return what an expression gave as plain values, and make sure that it is defined."""
+    """Return the value of an expression as plain types; raise if it is undefined."""
     if isinstance(value, Undefined):
-        return str(value)  # a strict one raises, and says what is undefined
+        return str(value)  # StrictUndefined raises and names it
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, GeneratorType, range)):
@@ -359,8 +359,8 @@ def _plain(value: object) -> object:
     return value
 
 
-def _guess(said: str) -> str:
-    found = _NO_FILTER.search(said)
+def _guess(message: str) -> str:
+    found = _NO_FILTER.search(message)
     if not found:
         return ""
     environment = _environment(None)
@@ -388,7 +388,7 @@ def _to_json(value: object) -> str:
 
 
 def _to_bool(value: object) -> bool:
-    """Ansible's `bool`, but for what it silently takes for false."""
+    """Ansible's `bool`, but an unknown word is an error instead of false."""
     text = str(value).lower()
     if text in ("true", "yes", "on", "1", "t", "y"):
         return True

@@ -1,7 +1,7 @@
-"""Which units a service has: their names, and what a unit's template knows of each. Pure.
+"""The units of a service: their names, and the variables of their templates. Pure.
 
-A service that hands over by overlapping has units of its own in each release, so that two releases
-run beside each other: app-web@<release>.service. Its socket has one name for all of them.
+A service with an overlapping handover has separate units for each release, so that two releases run
+side by side: app-web@<release>.service. Its socket has one name for all releases.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from shipit.playbook.reader import Deployment, Service
 
-_QUICK = 10.0  # seconds that stopping a socket or a timer may take; both are systemd's own work
+_QUICK = 10.0  # seconds for systemd to stop a socket or a timer
 
 
 @dataclass(frozen=True)
 class Named:
-    """A service of a deployment, and how its units are called in one release.
+    """A service of a deployment with the names of its units in one release.
 
     Attributes:
-        units: of its processes, one for each instance.
-        trial: of the process that proves it on a private socket; "" where it can't be.
+        units: one for each instance.
+        trial: the unit that tries the release on a private socket; "" if it has no trial.
         patience: seconds that it may take to become ready.
     """
 
@@ -47,7 +47,7 @@ class Named:
 
 
 def named(deployment: Deployment, release: str) -> Iterator[Named]:
-    """Yield the services with the names that their units have in a release."""
+    """Yield the services with the names of their units in a release."""
     for name, service in deployment.services.items():
         base, overlaps = f"{deployment.app}-{name}", service.handover == OVERLAP
         numbers = [str(n + 1) for n in range(service.instances)] if service.instances > 1 else [""]
@@ -58,13 +58,13 @@ def named(deployment: Deployment, release: str) -> Iterator[Named]:
 
 
 def about_trial(of: Named, release_path: str) -> dict[str, object]:
-    """Return what the template knows of the unit that proves a service: it gets one chance."""
+    """Return the template's `service` for the trial unit, which is never restarted."""
     private = of.trial.replace(".service", ".socket")
     return {**about(of, of.trial, private, release_path), "restart": "no"}
 
 
 def about(of: Named, unit: str, socket: str, release_path: str) -> dict[str, object]:
-    """Return what the template of one of a service's units knows as `service`."""
+    """Return the template's `service` for one of a service's units."""
     service = of.service
     root = release_path.partition("/releases/")[0]
     workdir = service.workdir or f"{release_path}/files"
@@ -94,7 +94,7 @@ def about(of: Named, unit: str, socket: str, release_path: str) -> dict[str, obj
 
 
 def units(deployment: Deployment, release: str) -> tuple[manifest.Unit, ...]:
-    """Return the units in the order they are started: sockets, services, timers."""
+    """Return the units in the order of their start: sockets, services, timers."""
     kinds: tuple[list[manifest.Unit], ...] = ([], [], [])
     sockets, services, timers = kinds
     for of in named(deployment, release):

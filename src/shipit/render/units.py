@@ -1,12 +1,12 @@
-"""Write out what a playbook means on one host: its values, units, files and environment.
+"""Render a playbook for one host: its values, units, files and environment.
 
-Promises that every template is filled in strictly (see `templating`), that all mistakes of a host
-are told at once, each with the place where it was written, and that secrets get into the
-environment alone: no template can see them. Rendering touches no host and asks none.
+Every template is rendered strictly (see `templating`). All mistakes of a host are reported
+together, each with its place. Secrets get into the environment only: no template can see them.
+Rendering contacts no host.
 
-Variables, the later overriding the earlier: those of the inventory, the playbook's `vars`, those of
-the command line (-e). Always there: app, root, user, release.id, release.version, release.path,
-inventory_hostname, group_names; a unit's template has `service` as well.
+Variables, later ones override earlier ones: the inventory's, the playbook's `vars`, the command
+line's (-e). Always defined: app, root, user, release.id, release.version, release.path,
+inventory_hostname, group_names; a unit's template also has `service`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 Values = Mapping[str, "str | Secret"]  # of environment variables, by name
 NO_FILES: Mapping[str, Values] = {}
 _UNIT_MODE = 0o644
-_DEFAULTS = {"root": "/opt/{{ app }}", "user": "{{ app }}"}  # as spec has them
+_DEFAULTS = {"root": "/opt/{{ app }}", "user": "{{ app }}"}  # as in playbook.models
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class ReleaseTexts:
 def deployment(
     draft: Draft, host: Host, extra_vars: Mapping[str, object], release: ReleaseNames
 ) -> Deployment:
-    """Return a deployment as it reads for one host.
+    """Return a deployment rendered for one host.
 
-    Its `vars` are those of the playbook and of the command line together, not rendered.
+    Its `vars` are those of the playbook and of the command line, not rendered.
 
     Raises:
-        InputError: with everything that is wrong in it.
+        InputError: with all mistakes in it.
     """
     _refuse_reserved(extra_vars)
     own = draft.values.get("vars")
@@ -116,7 +116,7 @@ def deployment(
 
 
 class _Filling:
-    """Renders the tree of a draft's values and gathers what is wrong in it."""
+    """Renders the values of a draft and collects the mistakes."""
 
     def __init__(self, draft: Draft, host: Host, scope: Variables) -> None:
         self._draft, self._host, self._scope = draft, host, scope
@@ -134,25 +134,25 @@ class _Filling:
                 templating.refuse_secret(found)
             return found  # noqa: TRY300 - the check belongs to the filling
         except TemplateFaultError as fault:
-            told = _told(fault, self._host, self._place(fault, loc))
+            found = _mistake(fault, self._host, self._place(fault, loc))
             if loc[:1] == ("secrets",) and self._is_locked(fault):
-                return Unopened(told)
-            self.mistakes.append(told)
+                return Unopened(found)
+            self.mistakes.append(found)
             return value
 
     def _is_locked(self, fault: TemplateFaultError) -> bool:
-        """Whether a value may lie in a vault that no password opens; a rollback needs none."""
+        """Whether a value may be in a vault that no password opens; a rollback needs none."""
         may_be_there = fault.code == "template-undefined" and bool(self._host.locked)
         return fault.code in LOCKED or may_be_there
 
     def _place(self, fault: TemplateFaultError, loc: tuple[str | int, ...]) -> Place:
-        """Return where the template is: the playbook's variable that is at fault, or the value."""
+        """Return the place of the template: the faulty variable of the playbook, or the value."""
         own = self._draft.values.get("vars")
         in_playbook = isinstance(own, dict) and fault.variable in own
         return self._draft.place(("vars", fault.variable) if in_playbook else loc)
 
 
-def _told(fault: TemplateFaultError, host: Host, place: Place | None) -> Mistake:
+def _mistake(fault: TemplateFaultError, host: Host, place: Place | None) -> Mistake:
     found = templating.mistake(fault, place)
     if fault.code == "template-undefined" and host.locked:
         files = ", ".join(str(mistake.place) for mistake in host.locked)
@@ -161,15 +161,15 @@ def _told(fault: TemplateFaultError, host: Host, place: Place | None) -> Mistake
 
 
 def value(written: object, host: Host, extra_vars: Mapping[str, object]) -> object:
-    """Return one of a host's own variables with the templates in it filled in.
+    """Return one of a host's own variables, rendered.
 
     Raises:
-        InputError: a template in it can't be filled.
+        InputError: a template in it can't be rendered.
     """
     try:
         return host_vars.scope(host, extra_vars).fill(written)
     except TemplateFaultError as fault:
-        raise InputError(_told(fault, host, None)) from fault
+        raise InputError(_mistake(fault, host, None)) from fault
 
 
 def _refuse_reserved(extra_vars: Mapping[str, object]) -> None:
@@ -199,7 +199,7 @@ def release_texts(
         from_files: what the env files give each service.
 
     Raises:
-        InputError: with everything that is wrong in templates, files and environment.
+        InputError: with all mistakes in templates, files and environment.
     """
     names = {"app": deployment.app, "root": deployment.root, "user": deployment.user}
     values = {**deployment.vars, **names, "release": asdict(release)}
@@ -223,7 +223,7 @@ def release_texts(
 
 
 class _Writer:
-    """Renders templates to texts and gathers what is wrong in them."""
+    """Renders templates to texts and collects the mistakes."""
 
     def __init__(self, host: Host, scope: Variables) -> None:
         self._host, self._scope = host, scope
@@ -246,7 +246,7 @@ class _Writer:
             self._shares(of, template, str(about["socket_unit"]))
 
     def _shares(self, of: Named, template: Path, socket: str) -> None:
-        """Find out whether a unit of one's own takes the socket that it is given."""
+        """Check that a custom unit takes the socket that it is given."""
         text = self.texts.get(f"trial/{of.trial}", f"Sockets={socket}")
         if f"Sockets={socket}" not in text.split():
             what = f"services.{of.name} overlaps, but its unit does not share the socket"
@@ -268,7 +268,7 @@ class _Writer:
             self.mistakes.append(Mistake("file-unreadable", what, Place(str(file.src))))
 
     def gather_env(self, values: Values) -> None:
-        """Find out early whether systemd can hold these variables."""
+        """Check early that systemd can pass on these variables."""
         try:
             env_file(values)
         except InputError as error:
@@ -278,7 +278,7 @@ class _Writer:
         try:
             self.texts[path] = self._scope.fill_file(template, extra)
         except TemplateFaultError as fault:
-            self.mistakes.append(_told(fault, self._host, None))
+            self.mistakes.append(_mistake(fault, self._host, None))
 
 
 def _env(deployment: Deployment, service: str, secrets: Mapping[str, Secret]) -> Values:
@@ -290,9 +290,9 @@ def _env(deployment: Deployment, service: str, secrets: Mapping[str, Secret]) ->
 
 
 def gate(deployment: Deployment) -> manifest.Gate:
-    """Return when a release counts as healthy, in the words that the agent takes.
+    """Return the agent's gate: when a release counts as healthy.
 
-    A check of the kind `unit` is not among them: the agent watches every long-running unit anyway.
+    Checks of the kind `unit` are left out: the agent watches every long-running unit anyway.
     """
     health = deployment.health
     checks = tuple(_check(check) for check in health.checks if check.kind != "unit")
@@ -313,5 +313,5 @@ def _check(check: Check) -> manifest.Check:
 
 
 def smoke(deployment: Deployment) -> tuple[str, ...]:
-    """Return the words of the smoke command; none where there is none."""
+    """Return the smoke command as argv; empty if there is none."""
     return tuple(shlex.split(deployment.smoke))

@@ -8,7 +8,7 @@ import pytest
 
 from shipit.errors import InputError
 from shipit.render import units
-from shipit.render.dotenv_file import LARGEST, MOST_TOLD
+from shipit.render.dotenv_file import LARGEST, MOST_REPORTED
 from shipit.secrets import Secret
 
 if TYPE_CHECKING:
@@ -99,14 +99,14 @@ NO_ASSIGNMENT = (
     ],
 )
 @pytest.mark.parametrize("before", ["", "\n", "B=1\n\n  \n# comment\n\n\n"])
-def test_a_line_that_cannot_be_read_is_reported_and_not_passed_over(
+def test_an_invalid_line_is_reported_and_not_skipped(
     tmp_path: Path, line: str, before: str
 ) -> None:
     number = before.count("\n") + 1
     assert refused(tmp_path, f"{before}{line}\nC=1\n") == [f"prod.env:{number}: {NO_ASSIGNMENT}"]
 
 
-def test_a_line_without_a_value_is_refused_and_not_taken_from_here(
+def test_a_line_without_a_value_is_refused_and_not_inherited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A", SENTINEL)
@@ -121,20 +121,20 @@ def test_a_line_without_a_value_is_refused_and_not_taken_from_here(
     assert refused(tmp_path, f"{SENTINEL}\n") == [f"prod.env:1: {said[0]}"]
 
 
-def test_a_name_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_name_is_refused(tmp_path: Path) -> None:
     said = "prod.env:4: A is given twice: first in line 2 [env-file]\n  keep one of the two"
     assert refused(tmp_path, '\nA=1\nB=2\nexport A="1"\n') == [said]
 
 
 @pytest.mark.parametrize("name", ["A-B", "a.b", "1A", "Ä", "'A B'", "A\0"])
-def test_a_name_that_no_process_takes_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
     (said,) = refused(tmp_path, f"{name}={SENTINEL}\n")
     assert said.startswith("prod.env:1: the name before = is not one of letters, digits and _")
     assert SENTINEL not in said
 
 
 @pytest.mark.parametrize("text", ["\0", "\x1b[31m", "\x7f", "\ufdd0", "x" * 2**17])
-def test_a_value_that_systemd_does_not_pass_on_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_value_that_systemd_rejects_is_refused(tmp_path: Path, text: str) -> None:
     (said,) = refused(tmp_path, f"B=1\nA={SENTINEL}{text}\n")
     assert said.startswith("prod.env:2: the variable A h")
     assert SENTINEL not in said
@@ -148,7 +148,7 @@ def test_a_value_that_systemd_does_not_pass_on_is_refused(tmp_path: Path, text: 
         (b"\x89PNG\r\n\x1a\n\0\0", 1),
     ],
 )
-def test_what_is_not_utf_8_is_refused(tmp_path: Path, content: bytes, line: int) -> None:
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path, content: bytes, line: int) -> None:
     (said,) = refused(tmp_path, content)
     assert said.startswith(f"prod.env:{line}: byte 0x")
     assert said.endswith("is not UTF-8 [env-file]\n  save the file as UTF-8")
@@ -162,7 +162,7 @@ def test_a_file_larger_than_any_environment_is_refused(tmp_path: Path) -> None:
     assert "larger than 256 KiB" in said
 
 
-def test_a_file_that_is_not_there_or_cannot_be_read_is_reported(tmp_path: Path) -> None:
+def test_a_missing_or_unreadable_file_is_reported(tmp_path: Path) -> None:
     for path, code in ((tmp_path / "x.env", "file-missing"), (tmp_path, "file-unreadable")):
         with pytest.raises(InputError) as caught:
             units.dotenv(path)
@@ -170,7 +170,7 @@ def test_a_file_that_is_not_there_or_cannot_be_read_is_reported(tmp_path: Path) 
         assert (mistake.code, str(mistake.place)) == (code, str(path))
 
 
-def test_a_file_of_ansible_vault_is_reported_as_that(tmp_path: Path) -> None:
+def test_an_encrypted_file_has_its_own_hint(tmp_path: Path) -> None:
     (said,) = refused(tmp_path, "$ANSIBLE_VAULT;1.1;AES256\n3162\n")
     assert "ansible-vault has encrypted this file" in said
 
@@ -180,20 +180,20 @@ def test_all_mistakes_of_a_file_are_reported_together(tmp_path: Path) -> None:
     assert [line.split(": ")[0] for line in said] == [f"prod.env:{n}" for n in (1, 2, 5, 6)]
 
 
-def test_of_a_file_that_holds_no_variables_only_the_first_lines_are_reported(
+def test_only_the_first_mistakes_of_a_file_are_reported(
     tmp_path: Path,
 ) -> None:
-    assert len(refused(tmp_path, "a line of prose\n" * 10_000)) == MOST_TOLD
+    assert len(refused(tmp_path, "a line of prose\n" * 10_000)) == MOST_REPORTED
 
 
-def test_all_values_are_secrets_but_for_the_public_ones(tmp_path: Path) -> None:
+def test_all_values_but_public_ones_are_secrets(tmp_path: Path) -> None:
     (tmp_path / "prod.env").write_text(f"PASSWORD={SENTINEL}\nPORT=8000\n")
     found = units.dotenv(tmp_path / "prod.env", ["PORT"])
     assert found == {"PASSWORD": Secret(SENTINEL), "PORT": "8000"}
     assert SENTINEL not in repr(found)
 
 
-def test_a_public_name_that_the_file_does_not_have_is_reported(tmp_path: Path) -> None:
+def test_a_public_name_missing_from_the_file_is_reported(tmp_path: Path) -> None:
     assert refused(tmp_path, "LOG_LEVEL=info\n", "LOG_LEVLE", "X") == [
         (
             "prod.env: `public:` in the playbook names LOG_LEVLE, which this file does not have"

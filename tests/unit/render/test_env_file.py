@@ -23,7 +23,7 @@ def test_special_characters_are_escaped_and_newlines_stand_for_themselves() -> N
     assert text == 'A="it\'s \\"x\\" \\\\ \\$HOME \\`id\\`\n#;%n "\nB=""\n'
 
 
-def test_a_secret_is_written_in_the_open() -> None:
+def test_a_secret_is_written_unmasked() -> None:
     assert env_file({"TOKEN": Secret("word")}) == 'TOKEN="word"\n'
 
 
@@ -45,9 +45,7 @@ def test_the_agent_reads_back_what_was_written(values: dict[str, str]) -> None:
         ("\U0010fffe", "holds a noncharacter (U+10FFFE, character 1)"),
     ],
 )
-def test_what_systemd_cannot_hold_is_refused_by_name_without_the_value(
-    value: str, said: str
-) -> None:
+def test_a_value_that_systemd_rejects_is_reported_by_name_only(value: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
         env_file({"GOOD": "x", "BAD": Secret(f"{value}s3ntinel")})
     assert str(caught.value).startswith(f"the environment variable BAD {said}")

@@ -68,7 +68,7 @@ def fault(text: object) -> TemplateFaultError:
         (["{{ port }}", {"k{{ port }}": "{{ port }}"}, 1], [8000, {"k{{ port }}": 8000}, 1]),
     ],
 )
-def test_templates_are_filled_in_and_lone_expressions_keep_their_type(
+def test_templates_are_rendered_and_single_expressions_keep_their_type(
     template: object, value: object
 ) -> None:
     found = fill(template)
@@ -99,7 +99,7 @@ def test_templates_are_filled_in_and_lone_expressions_keep_their_type(
         ("{% include 'x' %}", "template-failed", "no template 'x'", ""),
     ],
 )
-def test_what_cannot_be_filled_in_is_reported(
+def test_a_template_that_cannot_be_rendered_is_reported(
     template: str, code: str, what: str, variable: str
 ) -> None:
     found = fault(template)
@@ -115,11 +115,11 @@ def test_what_cannot_be_filled_in_is_reported(
         ("{{ port | to_jsn }}", "did you mean 'to_json'?"),
     ],
 )
-def test_the_nearest_name_is_reported(template: str, hint: str) -> None:
+def test_the_nearest_name_is_suggested(template: str, hint: str) -> None:
     assert fault(template).hint == hint
 
 
-def test_variables_nobody_uses_are_never_rendered() -> None:
+def test_unused_variables_are_never_rendered() -> None:
     # An inventory may be full of variables for Ansible's own plugins.
     assert fill("{{ port }}") == 8000
 
@@ -130,7 +130,7 @@ def test_a_long_chain_of_variables_is_refused_and_not_a_crash() -> None:
         Variables(values).fill("{{ v0 }}")
 
 
-def test_a_variable_wins_over_what_jinja_calls_so() -> None:
+def test_a_variable_overrides_a_global_of_jinja() -> None:
     assert Variables({"range": "mine"}).fill("{{ range }}") == "mine"
 
 
@@ -214,7 +214,7 @@ def test_filters_and_lookups_mean_what_they_mean_to_ansible(
         ("a {{ omit }}", "omit is the whole value"),
     ],
 )
-def test_what_ansible_has_and_templates_here_do_not_is_reported(template: str, told: str) -> None:
+def test_unsupported_features_of_ansible_are_reported(template: str, told: str) -> None:
     with pytest.raises(TemplateFaultError, match=re.escape(told)):
         Variables({}).fill(template)
 
@@ -224,5 +224,5 @@ def test_a_key_that_is_omitted_is_left_out() -> None:
     assert Variables({}).fill(given) == {"b": {"d": 1}}
 
 
-def test_an_unsafe_text_is_no_template() -> None:
+def test_an_unsafe_text_is_not_a_template() -> None:
     assert Variables({"x": Raw("{{ y }}")}).fill("{{ x }}") == "{{ y }}"

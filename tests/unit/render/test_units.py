@@ -84,7 +84,9 @@ def refused(folder: Path, text: str, where: Host | None = None, **extra: object)
 # --- values ------------------------------------------------------------------------------------
 
 
-def test_the_command_line_overrides_the_playbook_and_that_the_inventory(folder: Path) -> None:
+def test_variables_of_the_command_line_playbook_and_inventory_have_this_precedence(
+    folder: Path,
+) -> None:
     text = BASE + 'vars: {b: vars, c: vars}\nenv: {A: "{{ a }}", B: "{{ b }}", C: "{{ c }}"}\n'
     found = rendered(folder, text, host(a="inventory", b="inventory", c="inventory"), c="extra")
     assert found.env == {"A": "inventory", "B": "vars", "C": "extra"}
@@ -98,7 +100,7 @@ def test_templates_know_the_host_the_app_and_the_release(folder: Path) -> None:
     assert found.env["B"] == f"{RELEASE.id} {RELEASE.path}"
 
 
-def test_a_lone_expression_keeps_its_type(folder: Path) -> None:
+def test_a_single_expression_keeps_its_type(folder: Path) -> None:
     text = (
         BASE
         + 'vars: {keep: 7, sizes: [1, "50%"], v: "1.10"}\nkeep_releases: "{{ keep }}"\n'
@@ -165,7 +167,7 @@ def test_a_circle_of_variables_is_reported(folder: Path) -> None:
     assert "a -> b -> a" in said
 
 
-def test_names_with_a_meaning_of_their_own_cannot_be_set_by_the_command_line(folder: Path) -> None:
+def test_reserved_names_cannot_be_set_by_the_command_line(folder: Path) -> None:
     (said,) = refused(folder, BASE, release="x")
     assert "-e can't set release" in said
 
@@ -174,7 +176,7 @@ def test_names_with_a_meaning_of_their_own_cannot_be_set_by_the_command_line(fol
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.iterdir()))
-def test_a_unit_reads_as_it_always_did(folder: Path, name: str) -> None:
+def test_units_equal_their_golden_texts(folder: Path, name: str) -> None:
     path = f"trial/{name}" if "@trial" in name else f"units/{name}"
     assert texts(folder, FULL).texts[path] == (GOLDEN / name).read_text()
 
@@ -236,7 +238,7 @@ def test_only_the_services_change_from_release_to_release(folder: Path) -> None:
     assert all(before[path] != after.get(path) for path in processes)
 
 
-def test_a_command_that_says_when_it_is_ready_has_the_deadline_for_it(folder: Path) -> None:
+def test_a_notify_command_gets_the_deadline_as_start_timeout(folder: Path) -> None:
     service = "services: {web: {command: x, notify: true}}\n"
     told = texts(folder, HEAD + service + "health: {deadline: 5m}\n")
     silent = texts(folder, HEAD + service.replace("true", "false"))
@@ -275,7 +277,7 @@ def test_a_socket_unit_fits_its_kind_of_address(folder: Path, address: str, line
     assert unit.count("FreeBind") + unit.count("RemoveOnStop") == bool(line)
 
 
-def test_a_unit_of_ones_own_replaces_the_default(folder: Path) -> None:
+def test_a_custom_unit_replaces_the_default(folder: Path) -> None:
     (folder / "own.j2").write_text("[Service]\nExecStart={{ service.exec_start }}\nX={{ port }}\n")
     text = HEAD + "vars: {port: 1}\nservices: {web: {command: serve --now, unit: own.j2}}\n"
     assert texts(folder, text).texts["units/demoapp-web.service"] == (
@@ -283,7 +285,7 @@ def test_a_unit_of_ones_own_replaces_the_default(folder: Path) -> None:
     )
 
 
-def test_a_unit_of_ones_own_may_change_a_part_of_the_default(folder: Path) -> None:
+def test_a_custom_unit_may_override_a_part_of_the_default(folder: Path) -> None:
     (folder / "own.j2").write_text(
         '{% extends "shipit/service.j2" %}\n'
         "{% block service %}\n{{ super() -}}\nLimitNOFILE=9\n{% endblock %}\n"
@@ -325,13 +327,13 @@ def test_only_files_that_end_in_j2_are_templates(folder: Path) -> None:
     }
 
 
-def test_a_file_that_is_no_text_is_refused(folder: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(folder: Path) -> None:
     (folder / "logo.png").write_bytes(b"\x89PNG\xff")
     (said,) = refused(folder, BASE + "files: [{src: logo.png, dest: logo.png}]\n")
     assert said == "logo.png: the file cannot be used: it is not UTF-8 text [file-unreadable]"
 
 
-def test_each_service_gets_the_common_the_secret_and_its_own_environment(folder: Path) -> None:
+def test_each_service_gets_common_variables_secrets_and_its_own(folder: Path) -> None:
     env = texts(folder, FULL).env
     assert env["web"] == {"PORT": "8000", "TOKEN": Secret(SENTINEL)}
     assert env["worker"] == {"PORT": "0", "TOKEN": Secret(SENTINEL)}
