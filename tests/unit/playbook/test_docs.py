@@ -17,7 +17,7 @@ DOCUMENT = TOP / "docs/playbook.md"
 
 
 def test_the_document_is_current() -> None:
-    hint = "run: python -m shipit.spec.reference > docs/playbook.md"
+    hint = "run: python -m shipit.playbook.docs > docs/playbook.md"
     assert DOCUMENT.read_text(encoding="utf-8") == docs.markdown(), hint
 
 
