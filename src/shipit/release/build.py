@@ -1,7 +1,7 @@
-"""Put together the release that one host should get, from a wish and what the host says of itself.
+"""Build the release that one host should get, from the resolved input and the host's facts.
 
-The order is: the newest Python that fits, the wheels for it, an id from all contents (another
-generation of it, where the host's own has drifted), then every text rendered once more with that.
+The order is: the newest Python that fits, the wheels for it, an id from all contents (a new
+generation of it, if the host's own has drifted), then every text rendered again with that id.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class ReleaseFiles:
-    """A release, ready to be staged."""
+    """A release that is ready to be staged."""
 
     manifest: manifests.Manifest
     texts: Mapping[str, str]
@@ -53,7 +53,7 @@ class ReleaseFiles:
 
 @dataclass(frozen=True)
 class BuiltRelease:
-    """A release as it should be on one host: to compare, and to send."""
+    """A release for one host: to compare, and to send."""
 
     wanted: Wanted
     files: ReleaseFiles = field(repr=False)
@@ -95,7 +95,7 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
 
     Raises:
         HostError: the host has no Python that the playbook accepts (no-python-fits).
-        InputError: no fitting Python has all wheels; tells what the newest one lacks.
+        InputError: no fitting Python has all wheels; names what the newest one lacks.
     """
     wanted = resolved.target.deployment
     fitting = [i for i in facts.interpreters if _target(facts, i).fits(wanted.python)]
@@ -143,7 +143,7 @@ def _target(facts: messages.Facts, interpreter: messages.Interpreter) -> Target:
 def _parts(
     resolved: ResolvedInput, names: ReleaseNames, chosen: Bundle, interpreter: messages.Interpreter
 ) -> tuple[Parts, Mapping[str, Mapping[str, str]]]:
-    """Return the release's parts rendered with these names, and the env values in the open."""
+    """Return the release's parts rendered with these names, and the revealed env values."""
     deployment = resolved.target.rendered(names)
     texts = units.release_texts(
         deployment, resolved.target.host, resolved.secrets, names, resolved.from_files

@@ -1,6 +1,6 @@
-"""Work out what every host should get, as far as that is known without asking a host.
+"""Resolve what every host should get, as far as the input alone determines it.
 
-Everything a person wrote is checked here, all of it at once and before any host is touched.
+All input is checked here, all mistakes are reported at once, and no host is contacted before.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the command line says. Times are in seconds."""
+    """The options of the command line. Times are in seconds."""
 
     playbook: Path
     inventory: tuple[Path, ...] = ()
@@ -55,7 +55,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class HostInput:
-    """A host and the app it is about: enough for status, logs and rollback."""
+    """A host and the deployment rendered for it: enough for status, logs and rollback."""
 
     draft: Draft
     host: Host
@@ -67,17 +67,17 @@ class HostInput:
         return self.host.name
 
     def filled(self, value: object) -> object:
-        """Return a variable of the host with the templates in it filled in."""
+        """Return a variable of the host with its templates rendered."""
         return units.value(value, self.host, self.extra_vars)
 
     def rendered(self, names: ReleaseNames) -> Deployment:
-        """Return the deployment as it reads for this host and a release of that name."""
+        """Return the deployment rendered for this host and a release with these names."""
         return units.deployment(self.draft, self.host, self.extra_vars, names)
 
 
 @dataclass(frozen=True)
 class ResolvedInput:
-    """What a host should get; which of the wheels depends on what the host says of itself."""
+    """What a host should get; the selection of wheels depends on the host's facts."""
 
     target: HostInput
     sources: Sources
@@ -104,12 +104,12 @@ def targets(run: RunOptions, *, must_exist: bool = False) -> list[list[HostInput
     """Return the hosts of each deployment of the playbook, in order.
 
     Args:
-        run: what the command line says.
-        must_exist: whether the files that the playbook names have to be there: a deploy needs
-            them, a rollback does not.
+        run: the options of the command line.
+        must_exist: whether the files that the playbook names must exist: a deploy needs them, a
+            rollback does not.
 
     Raises:
-        InputError: with everything that is wrong in the inventory and the playbook.
+        InputError: with all mistakes in the inventory and the playbook.
     """
     drafts = reader.read(run.playbook, run.passwords, must_exist=must_exist)
     known = inventory_of(run)
@@ -121,10 +121,10 @@ def targets(run: RunOptions, *, must_exist: bool = False) -> list[list[HostInput
 
 
 def inventory_of(run: RunOptions) -> model.Inventory:
-    """Read the inventory as this run means it.
+    """Read the inventory of this run.
 
     Raises:
-        InputError: with everything that is wrong in it.
+        InputError: with all mistakes in it.
     """
     reading = model.Reading(
         run.passwords,
@@ -136,7 +136,7 @@ def inventory_of(run: RunOptions) -> model.Inventory:
 
 
 def roots_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
-    """Yield what is wrong where two deployments lie in one root on a host, or in each other's."""
+    """Yield a mistake where the roots of two deployments on one host are equal or nested."""
     for (_, ones), (number, others) in combinations(enumerate(found, 1), 2):
         by_name = {target.name: target for target in ones}
         for other in others:
@@ -144,23 +144,23 @@ def roots_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
             if one and _meet(one.deployment.root, other.deployment.root):
                 mine, its = other.deployment, one.deployment
                 what = (
-                    f"the root {mine.root} of {mine.app} (deployment {number}) meets"
-                    f" {its.root} of {its.app} on a host of both: each would remove the other"
+                    f"the root {mine.root} of {mine.app} (deployment {number}) overlaps with"
+                    f" {its.root} of {its.app} on the same host: each would remove the other"
                 )
                 key = "root" if "root" in other.draft.values else "app"
-                hint = "give each deployment a `root:` of its own, none inside another"
+                hint = "give each deployment its own `root:`, none inside another"
                 place = other.draft.place((key,))
                 yield Mistake("roots-meet", what, place, hint, (other.name,))
 
 
 def units_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
-    """Yield where services of two deployments have one unit: app a-b's c is app a's b-c."""
+    """Yield a mistake where two deployments have the same unit: a-b and c, a and b-c."""
     for (number, ones), (_, others) in combinations(enumerate(found, 1), 2):
         by_name = {target.name: target for target in ones}
         for other in others:
             one = by_name.get(other.name)
             if one is None or _meet(one.deployment.root, other.deployment.root):
-                continue  # where roots meet, that is told
+                continue  # reported as overlapping roots
             theirs = _units_of(one)
             for unit, service in _units_of(other).items():
                 if unit in theirs:
@@ -170,7 +170,7 @@ def units_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
 
 
 def _units_of(target: HostInput) -> dict[str, str]:
-    """Return the services by the names of their units."""
+    """Return the services by unit name."""
     app = target.deployment.app
     return {f"{app}-{name}.service": name for name in target.deployment.services}
 
@@ -181,7 +181,7 @@ def _meet(one: str, other: str) -> bool:
 
 def _targets_of(draft: Draft, known: model.Inventory, run: RunOptions) -> list[HostInput]:
     def target(host: Host) -> HostInput:
-        if run.passwords and host.locked:  # the passwords that were given are wrong for it
+        if run.passwords and host.locked:  # none of the given passwords opens its files
             raise InputError(*host.locked)
         deployment = units.deployment(draft, host, run.extra_vars, PLACEHOLDER)
         return HostInput(draft, host, deployment, run.extra_vars)
@@ -196,10 +196,10 @@ def _targets_of(draft: Draft, known: model.Inventory, run: RunOptions) -> list[H
 
 
 def resolve(found: Sequence[HostInput]) -> list[ResolvedInput]:
-    """Return what each host should get: wheels read and hashed, secrets fetched, templates tried.
+    """Return what each host should get; read wheels, fetch secrets and try the templates.
 
     Raises:
-        InputError: with everything that is wrong in lock, wheels, templates and secrets.
+        InputError: with all mistakes in lock, wheels, templates and secrets.
     """
     sources = Memoized(select.load)
     resolved, dotenv = Memoized(secrets.resolve), Memoized(units.dotenv)
@@ -211,25 +211,25 @@ def resolve(found: Sequence[HostInput]) -> list[ResolvedInput]:
         fetched = collect(lambda kv: resolved(kv[1], folder, place(("secrets", kv[0]))), found)
         return dict(zip(target.deployment.secrets, fetched, strict=True))
 
-    def wish(target: HostInput) -> ResolvedInput:
-        wanted, trial = target.deployment, _Trial()
-        own = trial.of(lambda: sources(wanted.wheel, wanted.lock, wanted.wheelhouse))
+    def resolve_host(target: HostInput) -> ResolvedInput:
+        wanted, errors = target.deployment, _ErrorCollector()
+        own = errors.attempt(lambda: sources(wanted.wheel, wanted.lock, wanted.wheelhouse))
         if own:
-            trial.of(lambda: _refuse_unknown_programs(target, own))
-        known = trial.of(lambda: secrets_of(target))
-        from_files = trial.of(lambda: _from_files(target, dotenv)) or {}
-        # Templates are tried also where wheels or secrets are wrong: with names that stand in.
+            errors.attempt(lambda: _refuse_unknown_programs(target, own))
+        known = errors.attempt(lambda: secrets_of(target))
+        from_files = errors.attempt(lambda: _from_files(target, dotenv)) or {}
+        # Templates are tried even if wheels or secrets are wrong: with placeholders.
         unknown = dict.fromkeys(wanted.secrets, Secret(PLACEHOLDER.id))
         made = ResolvedInput(target, own, known or {}, from_files) if own else None
         names = made.names(PLACEHOLDER.id) if made else PLACEHOLDER
-        trial.of(lambda: _try_texts(target, unknown if known is None else known, names))
-        return trial.end(made)
+        errors.attempt(lambda: _try_texts(target, unknown if known is None else known, names))
+        return errors.result(made)
 
-    return collect(wish, found)
+    return collect(resolve_host, found)
 
 
 def _from_files(target: HostInput, read: Memoized[dict[str, str | Secret]]) -> dict[str, Values]:
-    """Return what env files give each service: its own win over the app's, later over earlier."""
+    """Return each service's variables of env files: its own override the app's, later earlier."""
     wanted = target.deployment
 
     def of(service: str) -> Values:
@@ -253,10 +253,10 @@ def env_files(found: Iterable[HostInput]) -> set[EnvFile]:
 
 
 def secrets_at_hand(found: Sequence[HostInput], *, run_commands: bool) -> frozenset[Secret]:
-    """Return the secrets that can be had now, so that what a service logs of them can be hidden.
+    """Return the secrets that are available now, so that they can be hidden in logs.
 
-    A look at the logs or a rollback needs none: one that can't be had is left out. A rollback runs
-    no commands for them, which may ask a person or take their time.
+    Logs and rollbacks need no secrets: an unavailable one is left out. A rollback runs no commands
+    for them, because these may prompt or take long.
     """
     references = {
         (reference, target.draft.folder)
@@ -283,22 +283,22 @@ def _refuse_unknown_programs(target: HostInput, sources: Sources) -> None:
         raise InputError(*mistakes)
 
 
-class _Trial:
-    """Goes on after a mistake, so that those of what follows are told with it."""
+class _ErrorCollector:
+    """Collects the mistakes of several steps, so that they are reported together."""
 
     def __init__(self) -> None:
         self._mistakes: list[Mistake] = []
 
-    def of(self, make: Callable[[], T]) -> T | None:
-        """Return what is made, or None where something is wrong with it."""
+    def attempt(self, make: Callable[[], T]) -> T | None:
+        """Return what `make` returns, or None after a mistake."""
         try:
             return make()
         except InputError as error:
             self._mistakes += error.mistakes
             return None
 
-    def end(self, made: T | None) -> T:
-        """Return what was made if nothing was wrong.
+    def result(self, made: T | None) -> T:
+        """Return `made` if there was no mistake.
 
         Raises:
             InputError: with all mistakes.
@@ -309,10 +309,10 @@ class _Trial:
 
 
 def collect(make: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """Return `make` of every item; the mistakes of all of them are told together, each once.
+    """Return `make` of every item.
 
     Raises:
-        InputError: with the mistakes of all items.
+        InputError: with the mistakes of all items, each once.
     """
     made: list[U] = []
     mistakes: list[Mistake] = []
@@ -327,7 +327,7 @@ def collect(make: Callable[[T], U], items: Iterable[T]) -> list[U]:
 
 
 class Memoized(Generic[U]):
-    """Calls a function once for each set of arguments; a mistake is told again, not made again."""
+    """Calls a function once per set of arguments; remembers its result or mistake."""
 
     def __init__(self, make: Callable[..., U]) -> None:
         self._make = make

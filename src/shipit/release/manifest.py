@@ -1,8 +1,8 @@
-"""Decide what a release is on one host: its manifest, and its id, which is made of its contents.
+"""Build the manifest of a release on one host, and its id, which is derived from its contents.
 
-Pure. The id covers everything that a person would call "the release": every wheel, the Python it
-runs on, units, files, env and the gate; not who built it or when. Equal contents have equal ids on
-every host, so a deploy of what already runs is known to be one before anything is sent.
+Pure. The id covers everything that makes up the release: every wheel, the Python it runs on, units,
+files, env and the gate; not who built it or when. Equal contents have equal ids on every host, so a
+deploy of the running release is recognized before anything is sent.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from shipit.playbook.reader import Deployment
     from shipit.render.units import ReleaseTexts
 
-DIGITS = 8  # of the digest in an id: enough within one app, short enough to be said aloud
+DIGITS = 8  # of the digest in an id: enough within one app, short enough to read aloud
 SCRYPT = {"n": 2**14, "r": 8, "p": 1}  # RFC 7914; about 50 ms, so that guessing a secret is slow
 
 
 class SlowDigests:
-    """Digests of texts that hold secrets, made slowly (scrypt) and each only once."""
+    """Slow digests (scrypt) of texts that hold secrets, each computed only once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], str] = {}
@@ -44,7 +44,7 @@ class SlowDigests:
 
 @dataclass(frozen=True)
 class Origin:
-    """Who makes a release, and when: in the manifest, but no part of the id."""
+    """Who built a release, and when: in the manifest, but not part of the id."""
 
     who: str
     when: str  # ISO 8601, UTC
@@ -52,7 +52,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a release consists of on one host, before it has a name.
+    """The contents of a release on one host, before it has a name.
 
     Attributes:
         env: the text of each service's env file; holds secrets.
@@ -72,7 +72,7 @@ class Parts:
 
 
 def release_id(unnamed: Parts, digests: SlowDigests) -> str:
-    """Return `<version>-<digest>` for parts that were rendered with a stand-in for the id."""
+    """Return `<version>-<digest>` for parts that were rendered with a placeholder for the id."""
     deployment = unnamed.deployment
     contents = {
         "bundle": unnamed.bundle.digest,
@@ -95,7 +95,7 @@ def release_id(unnamed: Parts, digests: SlowDigests) -> str:
 
 
 def _file_safe(version: str) -> str:
-    """Return a version that is a plain file name: PEP 440 allows `!` and `+` in one."""
+    """Return the version as a plain file name: PEP 440 allows `!` and `+` in one."""
     return re.sub(r"[^A-Za-z0-9.]", "-", version)
 
 

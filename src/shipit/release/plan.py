@@ -1,6 +1,6 @@
-"""Compare what is wanted on a host with what it says of itself, and say what would change. Pure.
+"""Compare the wanted release with a host's facts, and return what would change. Pure.
 
-`shipit plan` prints exactly this value and `shipit deploy` acts on it: they cannot differ.
+`shipit plan` prints this value and `shipit deploy` acts on it, so they cannot differ.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Action(Enum):
     """What a deploy does on a host."""
 
     DEPLOY = "deploy"  # stage the release and switch to it
-    SWITCH = "switch"  # it lies on the host already: prove it whole and switch to it
-    NOTHING = "nothing"  # it runs already
+    SWITCH = "switch"  # the host has it already: verify it and switch to it
+    NOTHING = "nothing"  # it already runs
 
 
 @dataclass(frozen=True)
 class PackageChange:
-    """A package of the venv; an empty version means it isn't there."""
+    """A package of the venv; an empty version means that it is missing."""
 
     name: str
     old: str
@@ -54,7 +54,7 @@ class PackageChange:
 
 @dataclass(frozen=True)
 class TextChange:
-    """A unit or file; the diff is unified, and empty where the old text isn't known."""
+    """A unit or file; the diff is unified, and empty if the old text is unknown."""
 
     path: str
     kind: Kind
@@ -72,7 +72,7 @@ class EnvChange:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What would change on one host; `problems` would keep it from being staged."""
+    """What would change on one host; `problems` would prevent its staging."""
 
     host: str
     action: Action
@@ -83,7 +83,7 @@ class HostPlan:
     packages: tuple[PackageChange, ...] = ()
     texts: tuple[TextChange, ...] = ()
     env: tuple[EnvChange, ...] = ()
-    repairs: tuple[Drift, ...] = ()  # what is put right of the same release
+    repairs: tuple[Drift, ...] = ()  # drift of the same release that is repaired
     restarts: tuple[str, ...] = ()
     handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
     missing: tuple[str, ...] = ()  # file names of the wheels that would be sent
@@ -107,7 +107,7 @@ class Wanted:
 
 
 def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
-    """Return what a deploy of `wanted` would do on the host that says `facts` of itself."""
+    """Return what a deploy of `wanted` would do on a host with these facts."""
     new, old = wanted.manifest, _own_release(facts)
     plan = HostPlan(
         host=host,
@@ -135,18 +135,18 @@ def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
 
 
 def _own_release(facts: Facts) -> Manifest | None:
-    """Return the release that runs, unless it is what another tool has deployed."""
+    """Return the running release, unless another tool has deployed it."""
     return facts.current if facts.current and facts.current.adopted is None else None
 
 
 def _is_repair(new: Manifest, facts: Facts) -> bool:
-    """Whether the running release has the same contents, in another generation perhaps."""
+    """Whether the running release has the same contents, perhaps in another generation."""
     running = next((line.id for line in facts.releases if line.running), "")
     return generations.contents(running) == generations.contents(new.id)
 
 
 def refuse_if_it_does_not_fit(plan: HostPlan, facts: Facts) -> None:
-    """Refuse what would fill the host's disk on its way in; the host itself looks more closely.
+    """Refuse wheels that would fill the host's disk; the host itself checks more precisely.
 
     Raises:
         HostError: disk-too-small.
@@ -174,8 +174,8 @@ def refuse_if_older(plan: HostPlan) -> None:
             f"{plan.version} is older than {plan.current_version}, which runs here",
             host=plan.host,
             step="hello",
-            hint=f"shipit rollback --to {plan.version} where it was deployed before;"
-            " --allow-older deploys it all the same",
+            hint=f"shipit rollback --to {plan.version} if it was deployed before;"
+            " --allow-older deploys it anyway",
         )
 
 
@@ -225,7 +225,7 @@ def _unit_changes(wanted: Wanted, facts: Facts) -> Iterator[TextChange]:
 
 
 def _with_stable_names(texts: Mapping[str, str], release: str) -> dict[str, str]:
-    """Return units by names that do not change with each release: `app-web@*.service`."""
+    """Return units by names that are the same in each release: `app-web@*.service`."""
     return {_stable_name(name, release): text for name, text in texts.items()}
 
 
@@ -266,7 +266,7 @@ def _env_changes(
 
 
 def _kinds(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[tuple[str, Kind]]:
-    """Yield the names whose values differ, in order, with how they differ."""
+    """Yield the names whose values differ, in order, with the kind of change."""
     for name in sorted({*before, *after}):
         if name not in before:
             yield name, "added"
@@ -277,7 +277,7 @@ def _kinds(before: Mapping[str, object], after: Mapping[str, object]) -> Iterato
 
 
 def _started_units(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]:
-    """Yield the units that will be started anew: processes always, the rest where it changed."""
+    """Yield the units that will be started again: processes always, others if changed."""
     after = _unit_texts(wanted)
     for unit in wanted.manifest.units:
         before = lasting(unit.name, facts.units.get(unit.name, ""))
@@ -287,7 +287,7 @@ def _started_units(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]
 
 
 def _gaps(wanted: Wanted) -> Iterator[str]:
-    """Say which services cannot be handed over without a lost request, and what happens instead."""
+    """Yield a note for each service that loses requests in a handover, and why."""
     texts, units = _unit_texts(wanted), wanted.manifest.units
     sockets = {unit.service: texts[unit.name] for unit in units if unit.name.endswith(".socket")}
     gaps = {}
@@ -301,11 +301,11 @@ def _gaps(wanted: Wanted) -> Iterator[str]:
             yield f"{service}: {text}"
     yield from (f"{service}: {text}" for service, text in gaps.items() if text)
     unknown = [service for service, text in gaps.items() if not text and service not in sockets]
-    who = " or ".join(unknown)
-    if who:
+    suspects = " or ".join(unknown)
+    if suspects:
         for port in ports_without_socket(wanted.manifest.gate.checks, sockets.values()):
             yield (
-                f"port {port}, which a health check asks, has no `socket`: if {who} listens there,"
+                f"port {port} of a health check has no `socket`: if {suspects} listens there,"
                 " connections are refused while it restarts"
             )
 
@@ -314,12 +314,12 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
     if facts.recovered:
         yield facts.recovered
     if facts.current and facts.current.gate != new.gate:
-        yield "what a release needs to count as healthy (`health:`) changes"
+        yield "the health checks (`health:`) change"
     old = _own_release(facts)
     if old and old.user != new.user:
         yield (
             f"the services' user changes from {old.user} to {new.user}: their directories and"
-            " shared/ are handed over in the switch (docs/handover.md), and a trial has empty ones"
+            " shared/ change owner in the switch (docs/handover.md); a trial has empty ones"
         )
     if facts.current and facts.current.adopted is not None:
         yield f"first release on this host: a failure leaves `current` at {facts.current.adopted}"
@@ -327,11 +327,11 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
         yield "first release on this host: a failure leaves it clean"
     elif facts.current and facts.current.id == new.id and not facts.healthy:
         yield (
-            "this release is installed, but it is damaged or not all of its units run: it is put"
-            " right, and they are started again"
+            "this release is installed, but it is damaged or not all of its units run: it is"
+            " repaired, and they are started again"
         )
 
 
 def keyed(nonce: str, value: str) -> str:
-    """Return the digest under which controller and host compare a value without telling it."""
+    """Return the digest by which controller and host compare a value without revealing it."""
     return hmac.new(bytes.fromhex(nonce), value.encode(), hashlib.sha256).hexdigest()

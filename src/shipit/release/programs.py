@@ -1,4 +1,4 @@
-"""Find the services of a playbook whose program no locked wheel brings. Pure."""
+"""Find the services of a playbook whose program is in no locked wheel. Pure."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def unknown(draft: Draft, wanted: Deployment, sources: Sources) -> Iterator[Mist
     for loc, program in _programs(wanted):
         if "/" in program or program in brought or _OF_A_VENV.fullmatch(program):
             continue
-        what = f"no locked wheel brings the program {program!r}"
+        what = f"no locked wheel has the program {program!r}"
         hint = nearest(program, sorted(brought)) or "lock the package that has it"
         hint += "; a program of the host itself needs its absolute path"
         yield Mistake("unknown-program", what, draft.place(loc), hint)
 
 
 def _programs(wanted: Deployment) -> Iterator[tuple[Loc, str]]:
-    """Yield the programs of services; those of checks and `smoke` may be the host's by name."""
+    """Yield the programs of services; those of checks and `smoke` may be the host's own."""
     for name, service in wanted.services.items():
-        if service.command and service.unit is None:  # a template of one's own may do anything
+        if service.command and service.unit is None:  # a custom template may do anything
             yield ("services", name, "command"), service.command.split(maxsplit=1)[0]

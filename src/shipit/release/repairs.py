@@ -1,6 +1,6 @@
-"""What puts drift right: the way out of each kind, and the name of a release that is made anew.
+"""How to fix drift: the fix for each kind, and the name of a release that is rebuilt.
 
-Pure. The agent says what differs; what a deploy does about it, or leaves to a person, is here.
+Pure. The agent reports what differs; this module knows what a deploy or an operator does about it.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 DEPLOY = "shipit deploy PLAYBOOK"
 FIXES: Mapping[str, str] = {
-    **dict.fromkeys(REBUILT, f"{DEPLOY}: it builds the release anew beside this one"),
-    **dict.fromkeys(SWITCHED, f"{DEPLOY}: it puts this right and starts the units again"),
+    **dict.fromkeys(REBUILT, f"{DEPLOY}: it rebuilds the release beside this one"),
+    **dict.fromkeys(SWITCHED, f"{DEPLOY}: it repairs this and restarts the units"),
     "adopted-moved": f"point it back by hand, or take the next step: {DEPLOY}",
     "drop-in": "a deploy leaves it: rm {path} and systemctl daemon-reload on the host, then restart"
-    " the unit; what it is for belongs into a template of the unit (`unit:`)",
+    " the unit; its settings belong in a template of the unit (`unit:`)",
     "unit-not-reloaded": "systemctl daemon-reload on the host",
 }
-UNKNOWN_FIX = f"{DEPLOY}, or take the change back"
+UNKNOWN_FIX = f"{DEPLOY}, or undo the change"
 
 
 def fix_for(drift: Drift) -> str:
-    """Return what a person has to run or do."""
+    """Return what the operator must run or do."""
     return FIXES.get(drift.code, UNKNOWN_FIX).format(path=drift.path)
 
 
 def name_of(release: str, facts: Facts) -> str:
-    """Return what a release of these contents is called on the host that says `facts` of itself.
+    """Return the name of a release with these contents on a host with these facts.
 
-    That of its last generation there; a new one where that runs and has to be built anew: it is
-    staged, tried and switched to like any other release, and a failure goes back to what runs.
+    It is the name of the last generation there, or a new one if that generation runs and must be
+    rebuilt: a new generation is staged, tried and switched to like any other release.
     """
     running = next((line.id for line in facts.releases if line.running), "")
     if generations.contents(running) == release:

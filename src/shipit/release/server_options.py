@@ -1,4 +1,4 @@
-"""Find options of a command that get in the way of a hand-over, and what to write instead. Pure."""
+"""Find options of a command that prevent a clean handover, and what to write instead. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHORT_PID = {"gunicorn": ("-p",), "hypercorn": ("-p",)}
 _CONTROL = ("--master-fifo", "--unix-control", "--rpc-socket")
 _LISTEN: Mapping[str, tuple[tuple[str, ...], str]] = {  # options, what to write instead
     "uvicorn": (("--port", "--host", "--uds"), "write --fd 3"),
-    "gunicorn": (("--bind", "-b"), "leave it out: gunicorn finds the socket by itself"),
+    "gunicorn": (("--bind", "-b"), "leave it out: gunicorn finds the socket itself"),
     "hypercorn": (("--bind", "-b", "--insecure-bind"), "write --bind fd://3"),
     "daphne": (("--port", "-p", "--bind", "-b", "--unix-socket", "-u"), "write --fd 3"),
     "uwsgi": (("--http", "--http-socket", "--socket"), "leave it out: uWSGI finds the socket"),
@@ -27,10 +27,10 @@ _FROM_SYSTEMD = ("fd://", "fd=", "fileno=")
 def remarks(
     command: str, versions: Mapping[str, str], *, socket: bool, overlap: bool
 ) -> Iterator[str]:
-    """Yield what is wrong with the options of a command.
+    """Yield the problems of a command's options.
 
     Args:
-        command: its program first, or `python -m` and a module.
+        command: begins with its program, or `python -m` and a module.
         versions: of the packages in the venv, by name.
         socket: whether systemd listens for it.
         overlap: whether two releases of it run at the same time.
@@ -46,7 +46,7 @@ def remarks(
     for option in options if socket else ():
         if option in given and not given[option].startswith(_FROM_SYSTEMD):
             yield (
-                f"{option} makes {program} listen by itself, beside the `socket` that systemd has:"
+                f"{option} makes {program} listen itself, besides systemd on the `socket`:"
                 f" {instead}"
             )
 
@@ -67,7 +67,7 @@ def _shared_files(program: str, given: Mapping[str, str]) -> Iterator[str]:
         if option in given:
             yield (
                 "two releases run at the same time, and the second finds the pid file of the first:"
-                f" leave {option} out, systemd knows the process"
+                f" leave {option} out, systemd tracks the process"
             )
     for option in _CONTROL:
         if option in given:
@@ -86,6 +86,6 @@ def _of_gunicorn(given: Mapping[str, str], version: str, *, overlap: bool) -> It
         )
     if number and number < PATIENT_GUNICORN:
         yield (
-            f"gunicorn {version}, told to stop, may drop connections that it has accepted: lock"
+            f"gunicorn {version} may drop accepted connections when it stops: lock"
             f" gunicorn {PATIENT_GUNICORN[0]} or later, which answers them first"
         )

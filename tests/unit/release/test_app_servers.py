@@ -11,11 +11,11 @@ BIN = "/opt/demo/releases/x/venv/bin"
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("uvicorn demo:app --fd 3", "closes connections"),
-        ("uvicorn demo:app --fd 3 --http h11", "closes connections"),
+        ("uvicorn demo:app --fd 3", "closes accepted connections"),
+        ("uvicorn demo:app --fd 3 --http h11", "closes accepted connections"),
         ("uvicorn demo:app --fd 3 --http demo.patience:Patient", ""),
         ("gunicorn demo:app", ""),
-        ("hypercorn demo:app --bind fd://3", "drops connections"),
+        ("hypercorn demo:app --bind fd://3", "drops accepted connections"),
         ("granian demo:app", "docs/recipes.md"),
         ("python3.12 -m hypercorn demo:app --bind fd://3", "hypercorn"),
         ("python -m demo.server", ""),
