@@ -44,7 +44,7 @@ def test_an_agent_that_hangs_is_left_out_within_its_silence(
     with pytest.raises(Unreachable, match="the host did not answer in time") as error:
         session.hello(ASK)
     assert error.value.code == "no-answer"
-    assert "settling what was left open" in error.value.what
+    assert "settling an open transaction" in error.value.what
 
 
 def test_an_agent_with_nothing_to_do_is_heard_all_the_same(session: HostSession) -> None:

@@ -290,8 +290,9 @@ def test_an_option_that_gets_in_the_way_of_a_handover_is_told_by_service() -> No
     texts[f"units/{SOCKET}"] = "[Socket]\nListenStream=80\n"
     wanted = Wanted(replace(made, wheels=(gunicorn,)), texts, {})
     notes = compare("web1", wanted, facts(made)).notes
+    drops = "may drop accepted connections when it stops: lock gunicorn 27 or later"
     assert [note.partition(",")[0] for note in notes] == [
-        "web: gunicorn 20.1.0 may drop accepted connections when it stops: lock gunicorn 27 or later",
+        f"web: gunicorn 20.1.0 {drops}",
         "web: --bind makes gunicorn listen itself",
     ]
 
