@@ -1,4 +1,4 @@
-"""Runs as they were told once, for the tests of the faces."""
+"""Recorded runs, for the tests of the outputs."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_the_modules_and_packages_of_a_folder_import_each_other_one_way(folder: 
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_a_folder_can_be_taken_in_at_a_glance(folder: Path) -> None:
+def test_a_folder_has_few_files(folder: Path) -> None:
     assert len(list(folder.glob("*.py"))) - 1 <= FILES_OF_A_FOLDER
 
 

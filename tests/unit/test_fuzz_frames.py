@@ -91,11 +91,11 @@ def test_whatever_a_host_says_is_read_shown_and_decided_on_or_is_its_error() -> 
 
 
 def use(message: Any) -> None:  # noqa: ANN401 - any word of protocol
-    """Do with a host's word all that a run does with it."""
-    board, reported = Progress(), list[str]()
+    """Handle a host's message in every way that a run does."""
+    progress, reported = Progress(), list[str]()
 
     def emit(event: Any) -> None:  # noqa: ANN401
-        board.take(event, 0.0)
+        progress.take(event, 0.0)
         reported.append(output_messages.line(event, 8))
         json.dumps(reports.plain_data(event))
 
@@ -107,7 +107,7 @@ def use(message: Any) -> None:  # noqa: ANN401 - any word of protocol
         with suppress(*ANSWERED):
             handle(message)
     json.dumps(asdict(message), allow_nan=False).encode()
-    board.view(10)
+    progress.view(10)
 
 
 def lines(parts: Any) -> list[str]:  # noqa: ANN401

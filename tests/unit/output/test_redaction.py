@@ -23,7 +23,7 @@ def test_events_pass_on_masked() -> None:
     assert reported == [Noted("key=***", "web1")]
 
 
-def test_a_veil_hides_what_it_has_learnt_so_far() -> None:
+def test_a_redactor_masks_the_secrets_that_it_knows_so_far() -> None:
     redactor = Redactor()
     assert redactor(f"{SECRET} and other") == f"{SECRET} and other"
     redactor.learn(hide)

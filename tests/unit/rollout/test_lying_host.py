@@ -165,7 +165,7 @@ def shipped(run: RunOptions, emit: Callable[[Event], None]) -> int:
 
 
 class Outputs:
-    """Both faces, and the end of the run."""
+    """Both outputs, and the end of the run."""
 
     def __init__(self) -> None:
         self.out, self.err, self.json = io.StringIO(), io.StringIO(), io.StringIO()

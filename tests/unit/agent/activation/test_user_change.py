@@ -175,7 +175,7 @@ def mistaken(story: Story) -> str:
     return "" if is_right else f"{story.outcomes} {story.machine.owners} {story.machine.taken}"
 
 
-def test_what_a_stuck_release_could_not_give_back_is_gathered_by_the_next_one(
+def test_what_a_stuck_release_could_not_give_back_is_handed_over_by_the_next_one(
     story: Story,
 ) -> None:
     machine = story.machine

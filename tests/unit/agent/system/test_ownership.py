@@ -52,6 +52,6 @@ def test_what_was_begun_and_is_not_wanted_goes_back_to_whom_it_belonged_to() -> 
     assert due({}, [], {}, begun) == (Move(STATE, (NEW,), OLD),)
 
 
-def test_what_a_stuck_switch_has_mixed_up_is_gathered_for_a_third_user() -> None:
+def test_what_a_stuck_switch_has_mixed_up_is_handed_over_to_a_third_user() -> None:
     begun = (Move(STATE, (OLD,), NEW),)
     assert due({STATE: THIRD}, [], {STATE: NEW}, begun) == (Move(STATE, (OLD, NEW), THIRD),)
