@@ -1,8 +1,8 @@
 """Pack the agent: the package shipit.agent as one zip file that a host's Python runs.
 
-Promises the same bytes for the same sources on every machine and Python: names sorted, dates fixed,
-and stored, not deflated, because zlib's output differs between its versions (it is compressed on
-its way). Works from a checkout and from an installed wheel. It does not send or run anything.
+The same sources give the same bytes on every machine and Python: names are sorted, dates fixed, and
+files stored, not deflated, because zlib's output differs between versions (the zip is compressed
+for transport). Works from a checkout and from an installed wheel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "shipit.agent"
 NAME = "shipit_agent"  # the package's name inside the zip: relative imports work under any name
-_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip
 _MAIN = f"""\
 import sys
 
@@ -32,12 +32,12 @@ sys.exit(main(sys.argv[1:]))
 
 @dataclass(frozen=True)
 class AgentZip:
-    """The agent as it travels and lies on hosts.
+    """The agent as it is sent to hosts and stored there.
 
     Attributes:
-        content: the zip, whole; run with a role, as agent/__main__.py lists them.
+        content: the zip; agent/__main__.py lists the roles that it is run with.
         sha256: hex digest of content; the file's name on a host.
-        boot: the source of agent/boot.py, which runs on the host before the zip is there.
+        boot: the source of agent/boot.py, which runs on the host before the zip arrives.
     """
 
     content: bytes = field(repr=False)
@@ -69,7 +69,7 @@ def pack(sources: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(members):
             info = zipfile.ZipInfo(path, _DATE)
-            info.create_system = 3  # Unix, whatever the machine that packs
+            info.create_system = 3  # Unix, on every machine
             info.external_attr = 0o644 << 16
             archive.writestr(info, members[path])
     return packed.getvalue()

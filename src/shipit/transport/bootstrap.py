@@ -1,7 +1,7 @@
-"""Start the agent on a host: the command line, the first bytes, and what their failure means.
+"""Start the agent on a host: the command line, the first bytes, and the errors of a failed start.
 
-Pure: it makes texts and judges texts; `wire` carries them. The command is constant but for words
-that are quoted; no secret is in it: sudo's password is the first line of stdin.
+Pure: it makes and parses texts; `channel` sends them. The command is constant except for quoted
+words and contains no secret: sudo's password is the first line of stdin.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 AGENTS = "/var/lib/shipit/agent"
 READY = b"shipit-ready"
 BOOT = b'{"boot": '  # how every line of agent/boot.py begins
-NOISE_LIMIT = 256 * 1024  # bytes that a login shell may say before the agent does
+NOISE_LIMIT = 256 * 1024  # bytes that a login shell may print before the agent does
 NOISE_KEPT = 4000  # bytes of them, for the error
 _OLDEST = (3, 8)
-# Versions first: where `python3` is too old (RHEL 8), a newer one often lies beside it.
+# Versions first: where `python3` is too old (RHEL 8), a newer one is often installed beside it.
 _VERSIONS = (f"python3.{minor}" for minor in range(15, 7, -1))
 _NAMES = " ".join([*_VERSIONS, "python3", "/usr/libexec/platform-python"])
 # No single quote, newline, backslash or exclamation mark in either text: it passes through the
-# user's login shell, which may be fish or csh. exec leaves no shell behind. Root runs what the
-# login's PATH leads to only where the system itself has no Python that will do. What is found
-# outside of /usr/bin is tried (8 ms): a pyenv shim may be there for a version that is not.
+# user's login shell, which may be fish or csh. exec leaves no shell behind. Root runs a Python from
+# the login's PATH only if the system has none that is new enough. One outside of /usr/bin is run
+# first to check it (8 ms): it may be a pyenv shim for a version that is not installed.
 _SCRIPT = (
     "LC_ALL=C;export LC_ALL;PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH;p=;"
     'for d in /usr/bin/ "";do for n in $2;do q=$(command -v "$d$n")||continue;p=$q;'
@@ -57,9 +57,9 @@ _TOO_OLD = "shipit: Python is too old: "
 
 
 class Root(Enum):
-    """How the agent becomes root; the value is the script's third word."""
+    """How the agent becomes root; the value is the script's third argument."""
 
-    LOGIN = "none"  # it must be already
+    LOGIN = "none"  # the login is root
     SUDO = "sudo"  # without a password
     PASSWORD = "password"  # noqa: S105 - the word, not one
 
@@ -79,9 +79,9 @@ class Launch:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The command as words; for a shell: `command`."""
-        # With a password the rest is held back until the loader says it runs: sudo would take each
-        # line for another attempt, and three of them lock an account.
+        """The command as argv; `command` is the same for a shell."""
+        # With a password the rest is held back until the loader reports that it runs: sudo would
+        # read each line as another attempt, and three of them lock an account.
         ready = 'print("shipit-ready",flush=True);' if self.root is Root.PASSWORD else ""
         loader = _LOADER % {"old": f'"{_TOO_OLD}"', "ready": ready}
         names = self.python or _NAMES
@@ -100,14 +100,14 @@ def greeting(agent: AgentZip, role: str, size: int, directory: str = AGENTS) -> 
 
 @dataclass(frozen=True)
 class StartFailure:
-    """What a start that failed has left: enough to say why."""
+    """The traces of a failed start: enough to explain it."""
 
-    status: int | None  # of the command; None when it still runs or did not say
+    status: int | None  # of the command; None while it runs or if it is unknown
     stdout: bytes
     stderr: str
 
 
-_SUDO_TOLD = (  # what sudo says in the C locale -> code
+_SUDO_ERRORS = (  # sudo's message in the C locale -> code
     ("a password is required", "sudo-password-needed"),
     ("Sorry, try again", "sudo-password-wrong"),
     ("incorrect password attempt", "sudo-password-wrong"),
@@ -149,12 +149,12 @@ _EXPLANATIONS = {  # code -> what, hint
         "install a newer one beside it, or set ansible_python_interpreter to its path",
     ),
     "login-shell-noise": (
-        "the login shell of {user} says so much that the agent was not heard",
-        "let its start-up files be silent without a terminal; what it said is below",
+        "the login shell of {user} prints so much that the agent's answer was not found",
+        "make its start-up files silent without a terminal; its output is below",
     ),
     "agent-not-started": (
         "the agent did not start{status}",
-        "see what the host said; does a login work? try: ssh {address} true",
+        "see the host's output; does a login work? try: ssh {address} true",
     ),
 }
 _INSTALL_HINTS = {
@@ -165,15 +165,15 @@ _STATUSES: Mapping[int | None, str] = {84: "sudo-missing", 86: "python-missing",
 
 
 def refused_password(stderr: str) -> bool:
-    """Whether sudo has refused a password and asks for another."""
+    """Whether sudo has rejected a password and waits for another."""
     return "Sorry, try again" in stderr
 
 
-def diagnose(endpoint: Endpoint, remains: StartFailure) -> Unreachable:
-    """Return the error that says why the agent did not start."""
-    code = _code(remains)
-    what, hint = _explain(endpoint, code, remains)
-    output = "\n".join(filter(None, [remains.stdout.decode(errors="replace"), remains.stderr]))
+def diagnose(endpoint: Endpoint, failure: StartFailure) -> Unreachable:
+    """Return the error that explains why the agent did not start."""
+    code = _code(failure)
+    what, hint = _explain(endpoint, code, failure)
+    output = "\n".join(filter(None, [failure.stdout.decode(errors="replace"), failure.stderr]))
     return Unreachable(
         code, what, host=endpoint.name, step="connect", hint=hint, evidence=output[-4000:].strip()
     )
@@ -186,29 +186,29 @@ def not_installed(endpoint: Endpoint, reply: Mapping[str, object]) -> Unreachabl
     return Unreachable("agent-not-installed", what, host=endpoint.name, step="connect", hint=hint)
 
 
-def _code(remains: StartFailure) -> str:
-    if "sudo" in remains.stderr:
-        for text, code in _SUDO_TOLD:
-            if text in remains.stderr:
+def _code(failure: StartFailure) -> str:
+    if "sudo" in failure.stderr:
+        for text, code in _SUDO_ERRORS:
+            if text in failure.stderr:
                 return code
-    if refused_password(remains.stderr):
+    if refused_password(failure.stderr):
         return "sudo-password-wrong"
-    # Python 2 and 3.3 do not know -I; the others say it themselves.
-    if _TOO_OLD in remains.stderr or "nknown option: -I" in remains.stderr:
+    # Python 2 and 3.3 do not know -I; later ones report their version by the loader.
+    if _TOO_OLD in failure.stderr or "nknown option: -I" in failure.stderr:
         return "python-too-old"
-    if remains.status in _STATUSES:
-        return _STATUSES[remains.status]
-    return "login-shell-noise" if len(remains.stdout) >= NOISE_KEPT else "agent-not-started"
+    if failure.status in _STATUSES:
+        return _STATUSES[failure.status]
+    return "login-shell-noise" if len(failure.stdout) >= NOISE_KEPT else "agent-not-started"
 
 
-def _explain(endpoint: Endpoint, code: str, remains: StartFailure) -> tuple[str, str]:
+def _explain(endpoint: Endpoint, code: str, failure: StartFailure) -> tuple[str, str]:
     what, hint = _EXPLANATIONS[code]
     words = {
         "user": endpoint.user or "the login user",
         "python": endpoint.python or "python3",
         "address": endpoint.address,
         "oldest": ".".join(map(str, _OLDEST)),
-        "found": remains.stderr.partition(_TOO_OLD)[2].partition("\n")[0] or "2",
-        "status": "" if remains.status is None else f" (exit status {remains.status})",
+        "found": failure.stderr.partition(_TOO_OLD)[2].partition("\n")[0] or "2",
+        "status": "" if failure.status is None else f" (exit status {failure.status})",
     }
     return what.format(**words), hint.format(**words)

@@ -1,8 +1,8 @@
-"""Carry frames over a byte stream to an agent, once it is started.
+"""Start an agent over a byte stream, and exchange frames with it.
 
-Promises that a wait ends at its timeout with a HostError that says what was waited for, that frames
-of several senders do not mix, and that a broken link and an agent that ended are told apart. Where
-the bytes go is the stream's: `transport` has those of ssh and of a local process.
+Each wait ends at its timeout with a HostError that names what was awaited. Frames of several
+senders do not mix. A broken link and an agent that ended are different errors. `connect` has the
+streams for ssh and for a local process.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ INSTALL_TIMEOUT = 120.0  # seconds to write the agent on a slow disk
 
 @dataclass(frozen=True)
 class StartRequest:
-    """What to start: the agent's role, and where it lies on the host."""
+    """What to start: the agent's role, and its directory on the host."""
 
     role: str = "serve"
     directory: str = bootstrap.AGENTS
 
 
 class Stream(Protocol):
-    """Two directions of bytes and what the other process says on the side."""
+    """Bytes in both directions, and the stderr of the other process."""
 
     def read(self, timeout: float) -> bytes | None:
-        """Return what came; b"" at the end; None when only stderr moved or nothing came in time."""
+        """Return the next bytes; b"" at the end; None if there are none before the timeout."""
 
     def write(self, content: bytes) -> None:
-        """Send all of it; OSError when the link is gone or does not move for minutes."""
+        """Send all bytes; raise OSError if the link is lost or stuck for minutes."""
 
     def close_send(self) -> None: ...
     def close(self) -> None: ...
     def stderr(self) -> str:
-        """Return the end of what the other process has said on stderr."""
+        """Return the end of the other process's stderr."""
 
     def status(self) -> int | None:
-        """Return its exit status once it has ended; waits for it a moment at the end."""
+        """Return its exit status once it has ended; waits a moment for it at the end."""
 
     def is_up(self) -> bool:
-        """Whether the link itself still stands."""
+        """Whether the link itself is still up."""
 
 
 class Wire(Protocol):
@@ -87,7 +87,7 @@ class Link(Protocol):
         """Start an agent in this role: `serve` for the control channel, `receive` for bulk data.
 
         Raises:
-            Unreachable: with the codes of launch.diagnose, channel-refused, agent-not-installed.
+            Unreachable: the codes of bootstrap.diagnose, channel-refused, agent-not-installed.
         """
 
     def close(self) -> None: ...
@@ -97,8 +97,8 @@ class FrameWire:
     """Frames to and from one agent. `receive` is for one thread, `send` for any.
 
     Attributes:
-        sent, received: bytes of both directions, those of the start included.
-        noise: the end of what a login shell said before the agent did.
+        sent, received: bytes in each direction, including those of the start.
+        noise: the end of the login shell's output before the agent's.
     """
 
     def __init__(self, name: str, stream: Stream) -> None:
@@ -111,7 +111,7 @@ class FrameWire:
 
     @property
     def stderr(self) -> str:
-        """The end of what the agent has said on stderr: tracebacks of our own bugs."""
+        """The end of the agent's stderr: tracebacks of our own bugs."""
         return self._stream.stderr()
 
     def send(self, message: Any, body: bytes = b"") -> None:  # noqa: ANN401 - any word of protocol
@@ -123,7 +123,7 @@ class FrameWire:
         self.write(messages.pack(message, len(body)) + body)
 
     def write(self, content: bytes) -> None:
-        """Send raw bytes: for what precedes the frames."""
+        """Send raw bytes, before the first frame."""
         try:
             with self._sending:
                 self._stream.write(content)
@@ -132,11 +132,11 @@ class FrameWire:
             raise self._lost(f"sending failed: {error}") from error
 
     def receive(self, timeout: float, awaited: str = "an answer") -> messages.Frame | None:
-        """Return the next frame; None when the agent has ended.
+        """Return the next frame; None if the agent has ended.
 
         Args:
             timeout: seconds.
-            awaited: what for, for the error.
+            awaited: what is awaited, for the error.
 
         Raises:
             HostError: no-answer (timeout), link-lost, agent-died, not-a-frame.
@@ -158,9 +158,9 @@ class FrameWire:
         return messages.Frame(message, self._take(size))
 
     def find(self, start: bytes, timeout: float) -> bytes | None:
-        """Return the first line that begins so, passing over others.
+        """Return the first line that begins with `start`, skipping others.
 
-        None at the end of the stream, when sudo has refused a password (it would wait for another)
+        None at the end of the stream, if sudo has rejected a password (it would wait for another),
         or after too much noise; `noise` then has its end.
 
         Raises:
@@ -181,7 +181,7 @@ class FrameWire:
         return None
 
     def close_send(self) -> None:
-        """Say that no more frames come; answers may still."""
+        """Announce that no more frames will be sent; answers may still arrive."""
         try:
             self._stream.close_send()
         except OSError as error:
@@ -190,8 +190,8 @@ class FrameWire:
     def close(self) -> None:
         self._stream.close()
 
-    def remains(self) -> bootstrap.StartFailure:
-        """Return what an agent that did not start has left."""
+    def start_failure(self) -> bootstrap.StartFailure:
+        """Return the traces of an agent that did not start."""
         return bootstrap.StartFailure(self._stream.status(), self.noise, self.stderr)
 
     def _line(self, deadline: float, awaited: str) -> bytes | None:
@@ -212,7 +212,7 @@ class FrameWire:
         return taken
 
     def _pump(self, deadline: float, awaited: str) -> bool:
-        """Read once; False at the end of the stream, True even when nothing came."""
+        """Read once; False at the end of the stream, True even if nothing arrived."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise self.error(
@@ -237,24 +237,24 @@ class FrameWire:
             raise self.error("agent-died", f"the agent ended with exit status {status}")
 
     def _lost(self, what: str) -> HostError:
-        hint = "run the same command again: the host first settles what was left open"
+        hint = "run the command again: the host first settles the open transaction"
         return self.error("link-lost", what, hint=hint)
 
     def error(self, code: str, what: str, *, hint: str = "") -> HostError:
-        """Return an error of this wire, with what the agent said on stderr."""
+        """Return an error of this wire, with the agent's stderr as evidence."""
         return HostError(code, what, host=self.name, hint=hint, evidence=self.stderr)
 
 
-def start(stream: Stream, endpoint: Endpoint, agent: AgentZip, order: StartRequest) -> FrameWire:
+def start(stream: Stream, endpoint: Endpoint, agent: AgentZip, request: StartRequest) -> FrameWire:
     """Start the agent at the other end of a stream on which `Launch.command` was just run.
 
     Raises:
-        Unreachable: with the codes of launch.diagnose, agent-not-installed, no-answer, link-lost;
-            the stream is closed then.
+        Unreachable: the codes of bootstrap.diagnose, agent-not-installed, no-answer, link-lost; the
+            stream is closed then.
     """
     wire = FrameWire(endpoint.name, stream)
     try:
-        _start(wire, endpoint, agent, order)
+        _start(wire, endpoint, agent, request)
     except Unreachable:
         wire.close()
         raise
@@ -274,14 +274,14 @@ def start(stream: Stream, endpoint: Endpoint, agent: AgentZip, order: StartReque
     return wire
 
 
-def _start(wire: FrameWire, endpoint: Endpoint, agent: AgentZip, order: StartRequest) -> None:
+def _start(wire: FrameWire, endpoint: Endpoint, agent: AgentZip, request: StartRequest) -> None:
     packed = zlib.compress(agent.content, 9)
     if endpoint.become and (password := endpoint.become_password):
         wire.write(password.reveal().encode() + b"\n")
         if wire.find(bootstrap.READY, START_TIMEOUT) is None:
-            raise bootstrap.diagnose(endpoint, wire.remains())
-    with suppress(HostError):  # it may have ended already; what it said then tells more
-        wire.write(bootstrap.greeting(agent, order.role, len(packed), order.directory))
+            raise bootstrap.diagnose(endpoint, wire.start_failure())
+    with suppress(HostError):  # it may have ended already; its output explains more
+        wire.write(bootstrap.greeting(agent, request.role, len(packed), request.directory))
     reply = _reply(wire, endpoint, START_TIMEOUT)
     if reply["boot"] == "need":
         wire.write(packed)
@@ -293,7 +293,7 @@ def _start(wire: FrameWire, endpoint: Endpoint, agent: AgentZip, order: StartReq
 def _reply(wire: FrameWire, endpoint: Endpoint, timeout: float) -> dict[str, Any]:
     line = wire.find(bootstrap.BOOT, timeout)
     if line is None:
-        raise bootstrap.diagnose(endpoint, wire.remains())
+        raise bootstrap.diagnose(endpoint, wire.start_failure())
     try:
         reply = json.loads(line)
     except (ValueError, RecursionError):

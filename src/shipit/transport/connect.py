@@ -1,15 +1,15 @@
 """Reach a host and talk to its agent: over ssh, or on this machine.
 
     with Network() as network:
-        link = connect(endpoint(host), agentzip.build(), network)
+        link = connect(endpoint(host), agent_zip.build(), network)
         wire = link.open()
-        wire.send(protocol.Hello(...))
+        wire.send(messages.Hello(...))
         frame = wire.receive(30.0, "the host's facts")
 
-Promises one connection and one control channel a host; that each failure is an Unreachable or
-HostError with a code, what was found and what to do; and that `close` leaves no thread, process or
-descriptor. What the frames mean is not known here. The parts: `endpoint` reads the inventory,
-`ssh` connects, `launch` starts the agent, `wire` carries frames, `bulk` carries blobs.
+One connection and one control channel per host. Each failure is an Unreachable or HostError with a
+code, a description and a hint. `close` leaves no thread, process or descriptor. The meaning of
+frames is not known here. The parts: `endpoint` reads the inventory, `ssh` connects, `bootstrap`
+starts the agent, `channel` exchanges frames, `upload` sends blobs.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ __all__ = [
     "ship",
 ]
 
-_SEND_TIMEOUT = 180.0  # seconds that a host may take no byte: it may be syncing a slow disk
+_SEND_TIMEOUT = 180.0  # seconds without progress: the host may be syncing a slow disk
 _CHUNK = 256 * 1024  # bytes
 _STDERR_KEPT = 8000  # bytes
 _STATUS_WAIT = 2.0  # seconds between the end of the output and the exit status
-_STOP_WAIT = 5.0  # seconds a local agent has to end once its input has
+_STOP_WAIT = 5.0  # seconds for a local agent to end after its input has
 
 
 def connect(
     endpoint: Endpoint, agent: AgentZip, network: Network, *, directory: str = bootstrap.AGENTS
 ) -> Link:
-    """Connect to a host; `directory` is where the agent lies there.
+    """Connect to a host; `directory` is that of the agent there.
 
     Raises:
-        Unreachable: as of ssh.Network.connect; a local host never is.
+        Unreachable: as in Network.connect; never for a local host.
         InputError: known_hosts or ~/.ssh/config cannot be read.
     """
     if endpoint.connection == "local":
@@ -113,7 +113,7 @@ class _SshLink:
             what = f"logged in, but the host opened no session within {self._patience:g} s"
             hint = "PAM or logind may wait for something: see its journal (ssh, systemd-logind)"
             return Unreachable("session-timeout", what, host=self.name, step="connect", hint=hint)
-        code, hint = "link-lost", "run the same command again"
+        code, hint = "link-lost", "run the command again"
         # Of several refused at once paramiko calls only one a ChannelException.
         if self._connection.transport.is_active():
             code = "channel-refused"
@@ -128,12 +128,12 @@ class _SshLink:
 
 
 class _ChannelStream:
-    """The bytes of an ssh channel, as a wire.Stream."""
+    """The bytes of an ssh channel as a Stream."""
 
     def __init__(self, channel: paramiko.Channel, transport: paramiko.Transport) -> None:
         self._channel, self._transport = channel, transport
-        self._said = b""
-        channel.settimeout(_SEND_TIMEOUT)  # reads are polled for, so it is that of writes
+        self._stderr = b""
+        channel.settimeout(_SEND_TIMEOUT)  # of writes only: reads are polled
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
 
@@ -141,15 +141,17 @@ class _ChannelStream:
         if not self._poll.poll(timeout * 1000):
             return None
         channel = self._channel
-        ended = channel.eof_received or channel.closed  # before looking: then all has arrived
+        ended = (
+            channel.eof_received or channel.closed
+        )  # checked before reading: then everything has arrived
         while channel.recv_stderr_ready():
-            self._said = (self._said + channel.recv_stderr(_CHUNK))[-_STDERR_KEPT:]
+            self._stderr = (self._stderr + channel.recv_stderr(_CHUNK))[-_STDERR_KEPT:]
         if channel.recv_ready():
             return channel.recv(_CHUNK)
         return b"" if ended else None
 
     def write(self, content: bytes) -> None:
-        # A view: sendall slices off each packet, which copies the rest of bytes every time.
+        # A view: sendall slices off each packet, which would copy the remaining bytes every time.
         with _lost_as_os_error():
             self._channel.sendall(memoryview(content))  # type: ignore[arg-type]
 
@@ -162,7 +164,7 @@ class _ChannelStream:
             self._channel.close()
 
     def stderr(self) -> str:
-        return self._said.decode(errors="replace")
+        return self._stderr.decode(errors="replace")
 
     def status(self) -> int | None:
         if self._channel.eof_received or self._channel.closed:
@@ -176,7 +178,7 @@ class _ChannelStream:
 
 @contextmanager
 def _lost_as_os_error() -> Iterator[None]:
-    """Say in the words of a stream what paramiko has its own for: the connection has ended."""
+    """Raise paramiko's errors of a lost connection as the OSError of a stream."""
     try:
         yield
     except (EOFError, paramiko.SSHException) as error:
@@ -186,7 +188,7 @@ def _lost_as_os_error() -> Iterator[None]:
 class _LocalLink:
     def __init__(self, endpoint: Endpoint, agent: AgentZip, directory: str) -> None:
         self.name, self.rtt = endpoint.name, 0.0
-        # As Ansible: ours, and not the first on the PATH; the one behind a venv, which may go.
+        # As Ansible: our own Python, not the first on the PATH; not a venv's, which may be deleted.
         python = endpoint.python or os.path.realpath(sys.executable)
         self._endpoint = replace(endpoint, python=python)
         self._agent, self._directory = agent, directory
@@ -203,7 +205,7 @@ class _LocalLink:
 
 
 class _LocalStream:
-    """The stdin, stdout and stderr of a process on this machine, as a wire.Stream."""
+    """The stdin, stdout and stderr of a process on this machine as a Stream."""
 
     def __init__(self, argv: tuple[str, ...]) -> None:
         self._socket, theirs = socket.socketpair()
@@ -216,9 +218,9 @@ class _LocalStream:
                 bufsize=0,
             )
         self._socket.settimeout(_SEND_TIMEOUT)
-        self._said = b""
+        self._stderr = b""
         self._errors = self._process.stderr.fileno() if self._process.stderr else -1
-        self._listening = True
+        self._stderr_open = True
         self._poll, self._errors_poll = select.poll(), select.poll()
         self._poll.register(self._socket, select.POLLIN)
         for poll in (self._poll, self._errors_poll):
@@ -227,24 +229,24 @@ class _LocalStream:
     def read(self, timeout: float) -> bytes | None:
         ready = [descriptor for descriptor, _ in self._poll.poll(timeout * 1000)]
         if self._errors in ready:
-            self._hear()
+            self._read_stderr()
         if self._socket.fileno() not in ready:
             return None
         try:
             content = self._socket.recv(_CHUNK)
-        except ConnectionResetError:  # it ended without reading all; what it said comes next
+        except ConnectionResetError:  # it ended without reading everything; its output comes next
             return None
         if not content:
-            self._hear()  # the last words
+            self._read_stderr()  # the last lines
         return content
 
-    def _hear(self) -> None:
-        while self._listening and self._errors_poll.poll(0):
+    def _read_stderr(self) -> None:
+        while self._stderr_open and self._errors_poll.poll(0):
             content = os.read(self._errors, _CHUNK)
-            self._said = (self._said + content)[-_STDERR_KEPT:]
+            self._stderr = (self._stderr + content)[-_STDERR_KEPT:]
             if not content:
                 self._poll.unregister(self._errors)
-                self._listening = False
+                self._stderr_open = False
 
     def write(self, content: bytes) -> None:
         self._socket.sendall(content)
@@ -263,7 +265,7 @@ class _LocalStream:
             self._process.stderr.close()
 
     def stderr(self) -> str:
-        return self._said.decode(errors="replace")
+        return self._stderr.decode(errors="replace")
 
     def status(self) -> int | None:
         with suppress(subprocess.TimeoutExpired):

@@ -1,8 +1,7 @@
-"""Know how to reach a host: Ansible's connection variables as one frozen value.
+"""How to reach a host: Ansible's connection variables as one frozen value.
 
-Promises that every mistake in a host's variables is found at once and named with the variable. What
-~/.ssh/config says is left to the transport: a field that is None or empty here is decided there.
-It connects to nothing.
+All mistakes in a host's variables are reported together, each with the variable. A field that is
+None or empty here is decided by ~/.ssh/config when the host is connected. Connects to nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +29,10 @@ _LOCAL_NAMES = {"local", "ansible.builtin.local"}
 _YES, _NO = {"1", "true", "yes", "on", "y", "t"}, {"0", "false", "no", "off", "n", "f", ""}
 _AUTO_PYTHON = re.compile(r"auto(_legacy)?(_silent)?")
 _SUDO_NAMES = {"sudo", "ansible.builtin.sudo"}
-_ENV_PYTHON = re.compile(r"/usr/bin/env\s+(python[0-9.]*)")  # what it finds, the agent's start does
-# As OpenSSH refuses them: they may stand in a ProxyCommand, or be taken for an option of a program.
+_ENV_PYTHON = re.compile(
+    r"/usr/bin/env\s+(python[0-9.]*)"
+)  # the start of the agent looks it up the same way
+# As in OpenSSH: they may be used in a ProxyCommand, or be read as an option of a program.
 _UNSAFE_ADDRESS = re.compile(r"""^-|[\x00-\x20\x7f'`"$\\;&<>|(){},]""")
 _UNSAFE_USER = re.compile(r"""^-|[\x00-\x1f\x7f'`";&<>|(){}]|\s-|\\$""")
 _HOP = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?P<address>[^@]*?)(?::\d+)?")
@@ -40,19 +41,19 @@ _MOST_PORTS = 65535
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How one host is reached, and who we are there.
+    """How one host is reached, and as which user.
 
     Attributes:
-        name: the inventory's name of the host, used in everything that is said.
-        port: None is what ~/.ssh/config says, or 22.
-        user: None is what ~/.ssh/config says, or the user who runs shipit.
+        name: the host's name in the inventory and in all messages.
+        port: None for that of ~/.ssh/config, or 22.
+        user: None for that of ~/.ssh/config, or the user who runs shipit.
         key_files: private keys to try first.
-        proxy_jump: hops as of ssh -J, `user@host:port,...`; "none" overrides ~/.ssh/config.
-        proxy_command: as of ssh -o ProxyCommand=.
-        host_key: the one key to accept, `type base64`; None is what known_hosts says.
-        become: run as root by sudo unless already root.
-        python: the path of the interpreter for the agent; None finds one.
-        connect_timeout: seconds, for each of connecting, greeting, authentication.
+        proxy_jump: hops as for ssh -J, `user@host:port,...`; "none" overrides ~/.ssh/config.
+        proxy_command: as for ssh -o ProxyCommand=.
+        host_key: the only key to accept, `type base64`; None for those of known_hosts.
+        become: become root by sudo unless already root.
+        python: the path of the agent's interpreter; None to find one.
+        connect_timeout: seconds, for each of connecting, greeting and authentication.
     """
 
     name: str
@@ -82,7 +83,7 @@ def endpoint(
     Args:
         host: the inventory's.
         become_password: for hosts whose variables give none.
-        render: makes a value of a template, for variables that contain {{ }}.
+        render: renders variables that contain {{ }}.
 
     Raises:
         InputError: with all mistakes (host-variable) of this host.
@@ -118,7 +119,7 @@ def endpoint(
 
 @dataclass
 class _Variables:
-    """A host's variables; of several names the last one that is set counts, as with Ansible.
+    """A host's variables; of several names the last one that is set counts, as in Ansible.
 
     Mistakes are collected.
     """
@@ -148,7 +149,7 @@ class _Variables:
         return None
 
     def optional(self, *names: str) -> str | None:
-        """Return a text; an empty one is as good as none."""
+        """Return a text; None if it is empty."""
         name, value = self._last(names)
         return None if value == "" else self.text(name)
 
@@ -167,7 +168,7 @@ class _Variables:
         return found
 
     def jump(self, args: _Arguments) -> str | None:
-        """Return the hops; what ssh would take for an option of its own is refused."""
+        """Return the hops; reject what ssh would read as an option."""
         found = args.first("proxyjump")
         for hop in (found or "").split(",") if found else ():
             parts = _HOP.fullmatch(hop.strip())
@@ -261,7 +262,7 @@ class _Variables:
         return " ".join(parts)
 
     def ssh_arguments(self) -> _Arguments:
-        """Read the three variables in the order in which Ansible hands them to ssh."""
+        """Read the three variables in the order in which Ansible passes them to ssh."""
         names = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
         before, *after = (self._parsed(name) for name in names)
         common, extra = after
@@ -288,19 +289,19 @@ class _Variables:
 
 
 def _opened(value: object) -> object:
-    """Return what a variable says that ansible-vault had encrypted: it may be an address."""
+    """Return a variable's value; one from a vault is revealed, as it may be an address."""
     return value.reveal() if isinstance(value, Secret) else value
 
 
 @dataclass(frozen=True)
 class _Arguments:
-    """The ssh arguments before Ansible's own of port, key and user, and those after them."""
+    """The ssh arguments before and after Ansible's own for port, key and user."""
 
     before: SshArguments
     after: SshArguments
 
     def first(self, option: str) -> str | None:
-        """Return ProxyJump or ProxyCommand, unless the other one is given earlier."""
+        """Return ProxyJump or ProxyCommand, unless the other one comes first."""
         rivals = {"proxyjump", "proxycommand"} & self.before.options.keys()
         part = self.before if rivals else self.after
         return part.options.get(option)
@@ -311,17 +312,17 @@ class _Arguments:
 
 
 def is_safe_address(text: str) -> bool:
-    """Whether a host's name or address can be nothing but that to a program or a shell."""
+    """Whether a program or a shell can read it as nothing but a host's name or address."""
     return bool(text) and not _UNSAFE_ADDRESS.search(text)
 
 
 def is_safe_user(text: str) -> bool:
-    """Whether a user's name can be nothing but that to a program or a shell."""
+    """Whether a program or a shell can read it as nothing but a user's name."""
     return bool(text) and not _UNSAFE_USER.search(text)
 
 
 def is_public_key(kind: str, text: str) -> bool:
-    """Whether `text` is a public key of this type, in base64 as of OpenSSH."""
+    """Whether `text` is a public key of this type, in OpenSSH's base64."""
     try:
         blob = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -1,7 +1,7 @@
-"""Read the ssh arguments of Ansible's variables: what ssh itself would take them for.
+"""Parse the ssh arguments of Ansible's variables as ssh does.
 
-Promises ssh's own rule, that of an option given several times the first one counts (keys add up),
-and that an argument that means something shipit cannot do is reported with a sentence about it.
+As in ssh, the first of several values of an option counts (keys add up). An argument that shipit
+can't follow is reported with a hint.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _FOLLOWED = {"proxyjump", "proxycommand", "port", "user", "identityfile"}
 _LETTERS = {"J": "proxyjump", "p": "port", "l": "user", "i": "identityfile"}
-# Forwarding, terminals, verbosity, and how ssh shares or keeps its connections: there is one
-# connection a host, kept alive, and nothing on the host asks for an agent or a display.
+# Forwarding, terminals, verbosity, and connection sharing: shipit has one connection per host, kept
+# alive, and nothing on the host needs an agent or a display.
 _WITHOUT_MEANING = {
     *("controlmaster", "controlpersist", "controlpath", "compression", "forwardagent", "batchmode"),
     *("serveraliveinterval", "serveralivecountmax", "tcpkeepalive", "loglevel", "requesttty"),
@@ -25,7 +25,7 @@ _WITHOUT_MEANING = {
     *("forwardx11", "updatehostkeys", "checkhostip", "hashknownhosts"),
 }
 _FLAGS_WITHOUT_MEANING = "CqvtTxXYaAnkK"
-_OTHER_ARGUMENTS = "BbcDEeIFLmOQRSWw"  # letters that ssh takes a word after
+_OTHER_ARGUMENTS = "BbcDEeIFLmOQRSWw"  # letters that take a value
 _CONFIG = "write it to ~/.ssh/config for this host, which shipit reads"
 _HINTS = {
     "stricthostkeychecking": (
@@ -40,12 +40,12 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class SshArguments:
-    """What some ssh arguments say.
+    """Parsed ssh arguments.
 
     Attributes:
         options: by name in lower case; of ProxyJump and ProxyCommand the first one given.
         keys: files of private keys, in order.
-        refused: options that shipit cannot follow, each with what to do instead.
+        refused: options that shipit can't follow, each with a hint.
     """
 
     options: dict[str, str] = field(default_factory=dict)
@@ -73,15 +73,15 @@ def parse(text: str) -> SshArguments:
 
 
 def _take(options: dict[str, str], option: str, value: str) -> None:
-    """Keep the first value; of the two ways through another host, too, the first one counts."""
-    ways = {"proxyjump", "proxycommand"}
-    rivals = ways if option in ways else {option}
+    """Keep the first value; ProxyJump and ProxyCommand count as one option."""
+    jumps = {"proxyjump", "proxycommand"}
+    rivals = jumps if option in jumps else {option}
     if not rivals & options.keys():
         options[option] = value
 
 
 def _pairs(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Give options in lower case, with their values; of what is no option, the word itself."""
+    """Yield options in lower case with their values; a word that is no option as it is."""
     waiting = iter(words)
     for word in waiting:
         if not re.match(r"-[A-Za-z0-9]", word):
@@ -91,7 +91,7 @@ def _pairs(words: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _letters(letters: str, waiting: Iterator[str]) -> Iterator[tuple[str, str]]:
-    """Give what the letters of one word say; the last may take the rest, or the next word."""
+    """Yield the options of one word; the last may take its rest or the next word as value."""
     for index, letter in enumerate(letters, 1):
         if letter in _FLAGS_WITHOUT_MEANING:
             continue

@@ -1,8 +1,8 @@
-"""Send blobs to a host, over several channels of the same connection where that is quicker.
+"""Send blobs to a host, over several channels of the same connection where that is faster.
 
-sshd takes at most 2 MiB per round trip on a channel, so on a long way one channel is slow and
-several are several times as fast (40 MiB at 100 ms: 17 MiB/s on one, 69 on eight). Files are read
-as a stream, a part at a time. What arrived is proven by the host when it is staged, not here.
+sshd takes at most 2 MiB per round trip on a channel, so with a high latency one channel is slow and
+several are several times as fast (40 MiB at 100 ms: 17 MiB/s on one, 69 on eight). Files are
+streamed, a part at a time. The host verifies the blobs when it stages them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ PATIENCE = 300.0  # seconds for a host to write what was sent
 WINDOW = 2 * 1024 * 1024  # bytes that sshd takes per round trip on a channel
 _CAP = 160.0 * 1024 * 1024  # bytes a second that no number of channels exceeds
 _START_TRIPS = 4  # round trips to open a channel and start its agent
-_START_WORK = 0.03  # seconds of the host for each agent (measured: sudo and Python on 2 cores)
-_GAIN = 0.85  # more channels must be at least this much quicker
+_START_WORK = 0.03  # seconds to start an agent (measured: sudo and Python on 2 cores)
+_GAIN = 0.85  # more channels must reduce the time to this fraction
 
 
 class Blob(Protocol):
@@ -45,7 +45,7 @@ class Blob(Protocol):
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a file, not read yet."""
+    """A part of a file that has not been read yet."""
 
     path: Path
     part: Part
@@ -53,7 +53,7 @@ class Piece:
 
 
 def channels(rtt: float, total: int) -> int:
-    """Return how many extra channels to send `total` bytes over; 0: the control channel will do."""
+    """Return the number of extra channels for `total` bytes; 0 for the control channel alone."""
     best, quickest = 0, total / _rate(1, rtt)
     for count in range(2, MOST_CHANNELS + 1):
         seconds = _START_TRIPS * rtt + count * _START_WORK + total / _rate(count, rtt)
@@ -75,10 +75,10 @@ def cut(blobs: Iterable[Blob]) -> Iterator[Piece]:
 
 
 def ship(link: Link, wire: Wire, blobs: Iterable[Blob], progress: Callable[[int], None]) -> int:
-    """Send blobs; `progress` is told the bytes done so far, from several threads in turn.
+    """Send blobs; `progress` gets the bytes sent so far, from several threads in turn.
 
-    Parts that no extra channel took go over `wire`, and may still be under way on return: what is
-    sent on `wire` afterwards, a Stage, finds them there.
+    Parts that no extra channel took are sent over `wire`, and may still be in transit on return: a
+    Stage that is sent on `wire` afterwards arrives after them.
 
     Returns:
         The number of Part frames that went over `wire`.
@@ -103,7 +103,9 @@ def _lane(link: Link, queue: _Queue) -> None:
     try:
         wire = link.open("receive")
     except HostError as error:
-        if error.code in NO_CHANNEL:  # a low MaxSessions, a slow login: the others carry all
+        if (
+            error.code in NO_CHANNEL
+        ):  # a low MaxSessions or a slow login: other channels send the rest
             return
         queue.stop()
         raise
@@ -112,7 +114,7 @@ def _lane(link: Link, queue: _Queue) -> None:
             _drain(wire, queue, link.name)
             wire.close_send()
         except HostError as error:
-            if error.code == "link-lost":  # or the agent gave up: then it has said why
+            if error.code == "link-lost":  # if the agent gave up, it has sent the reason
                 _confirm(wire, link.name)
             raise
         _confirm(wire, link.name)
@@ -125,12 +127,12 @@ def _lane(link: Link, queue: _Queue) -> None:
 
 def _confirm(wire: Wire, name: str) -> None:
     frame = wire.receive(PATIENCE, "the host to have written what was sent")
-    word = frame.message if frame else None
-    if isinstance(word, Failure):
+    reply = frame.message if frame else None
+    if isinstance(reply, Failure):
         raise HostError(
-            word.code, word.what, host=name, step="send", hint=word.hint, evidence=word.evidence
+            reply.code, reply.what, host=name, step="send", hint=reply.hint, evidence=reply.evidence
         )
-    if not isinstance(word, End):
+    if not isinstance(reply, End):
         raise HostError("link-lost", "a channel ended before all was sent", host=name, step="send")
 
 
@@ -154,7 +156,7 @@ def _content(piece: Piece, name: str) -> bytes:
 
 
 class _Queue:
-    """The pieces that nobody has sent yet, shared by the channels."""
+    """The pieces that are still to be sent, shared by the channels."""
 
     def __init__(self, blobs: Iterable[Blob], progress: Callable[[int], None]) -> None:
         blobs = tuple(blobs)
@@ -175,6 +177,6 @@ class _Queue:
             self._progress(self._done)
 
     def stop(self) -> None:
-        """Give no more pieces: a channel failed, and so has the whole."""
+        """Return no more pieces: a channel failed, and so did the upload."""
         with self._lock:
             self._stopped = True

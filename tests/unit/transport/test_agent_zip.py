@@ -32,7 +32,7 @@ def test_the_same_sources_give_the_same_bytes() -> None:
     assert agent_zip.build() == agent_zip.build()
 
 
-def test_every_module_but_the_boot_is_packed_sorted_and_dated_alike() -> None:
+def test_every_module_but_the_boot_is_packed_sorted_with_a_fixed_date() -> None:
     agent = agent_zip.build()
     with zipfile.ZipFile(io.BytesIO(agent.content)) as archive:
         members = archive.infolist()

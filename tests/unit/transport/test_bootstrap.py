@@ -36,9 +36,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root al
         (None, "", "agent-not-started"),
     ],
 )
-def test_each_way_to_fail_has_its_code_and_what_to_do(
-    status: int | None, stderr: str, code: str
-) -> None:
+def test_each_failure_has_its_code_and_hint(status: int | None, stderr: str, code: str) -> None:
     error = diagnose(PLACE, StartFailure(status, b"", stderr))
     assert error.code == code
     assert error.host == "web1"
@@ -47,19 +45,19 @@ def test_each_way_to_fail_has_its_code_and_what_to_do(
     assert error.evidence == stderr.strip()
 
 
-def test_what_the_login_shell_said_is_evidence() -> None:
+def test_the_output_of_the_login_shell_is_evidence() -> None:
     assert diagnose(PLACE, StartFailure(1, b"welcome", "oops")).evidence == "welcome\noops"
     assert diagnose(PLACE, StartFailure(None, b"x" * 4000, "")).code == "login-shell-noise"
 
 
-def test_an_agent_that_was_not_written_says_what_to_do() -> None:
+def test_an_agent_that_could_not_be_written_has_a_hint() -> None:
     error = not_installed(PLACE, {"boot": "failed", "what": "No space left", "errno": 28})
     assert error.code == "agent-not-installed"
     assert "No space left" in error.what
     assert "df -h" in error.hint
 
 
-def test_sudo_is_used_when_asked_for_and_the_password_stays_out_of_the_command() -> None:
+def test_sudo_is_used_if_requested_and_the_password_is_not_in_the_command() -> None:
     assert Launch.of(Endpoint("a", "a")).root is Root.LOGIN
     assert Launch.of(PLACE).root is Root.SUDO
     secret = Endpoint("a", "a", become=True, become_password=Secret("sentinel"))
@@ -98,7 +96,7 @@ def test_a_real_python_that_is_too_old_is_named(version: str) -> None:
 
 
 @as_root
-def test_a_broken_python_on_the_path_is_passed_over(tmp_path: Path) -> None:
+def test_a_broken_python_on_the_path_is_skipped(tmp_path: Path) -> None:
     names = ("python3.98", "python3.97")  # no system has them
     for name, code in zip(names, ("exit 127", f'exec {sys.executable} "$@"'), strict=True):
         put(tmp_path / name, code)
@@ -109,7 +107,7 @@ def test_a_broken_python_on_the_path_is_passed_over(tmp_path: Path) -> None:
 
 @as_root
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python in /usr/bin")
-def test_what_the_logins_path_leads_to_is_not_run_where_the_system_has_a_python(
+def test_a_python_of_the_logins_path_is_not_run_if_the_system_has_one(
     tmp_path: Path,
 ) -> None:
     for name in ("python3.15", "python3.14", "python3", "id"):
@@ -124,7 +122,7 @@ def put(path: Path, code: str) -> None:
 
 
 @as_root
-def test_lines_before_the_boot_are_passed_over() -> None:
+def test_lines_before_the_boot_are_skipped() -> None:
     done = run(Launch(Root.LOGIN, sys.executable), b"a password\n\nshipit-boot 8\nprint(7)rest")
     assert done.stdout == b"7\n"
     done = run(Launch(Root.LOGIN, sys.executable), b"a password\n")
@@ -132,7 +130,7 @@ def test_lines_before_the_boot_are_passed_over() -> None:
     assert b"nothing came to run" in done.stderr
 
 
-def test_the_greeting_has_no_more_than_the_boot_and_one_line() -> None:
+def test_the_greeting_is_the_boot_and_one_line() -> None:
     agent = echo_agent.build()
     head, _, rest = greeting(agent, "serve", 7).partition(b"\n")
     assert head == b"shipit-boot %d" % len(agent.boot)

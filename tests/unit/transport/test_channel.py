@@ -58,7 +58,7 @@ def frame(text: str, body: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("step", [1, 2, 7, 1000])
-def test_frames_are_put_together_from_any_pieces(step: int) -> None:
+def test_frames_are_assembled_from_any_pieces(step: int) -> None:
     sent = frame("one", b"\nbody\n") + frame("two") + frame("three", b"x" * 99)
     wire = FrameWire("web1", Script(*(sent[i : i + step] for i in range(0, len(sent), step))))
     frames = [wire.receive(PATIENCE) for _ in range(3)]
@@ -71,7 +71,7 @@ def test_frames_are_put_together_from_any_pieces(step: int) -> None:
     assert wire.received == len(sent)
 
 
-def test_a_wait_ends_in_time_and_says_for_what() -> None:
+def test_a_timeout_names_what_was_awaited() -> None:
     class Never(Script):
         def read(self, timeout: float) -> bytes | None:
             return None
@@ -91,7 +91,7 @@ def test_a_wait_ends_in_time_and_says_for_what() -> None:
         (Script(status=1, stderr="oops"), "agent-died"),
     ],
 )
-def test_an_end_that_is_none_is_reported_apart(stream: Script, code: str) -> None:
+def test_each_abnormal_end_has_its_code(stream: Script, code: str) -> None:
     with pytest.raises(HostError) as caught:
         FrameWire("web1", stream).receive(PATIENCE)
     assert caught.value.code == code
@@ -133,7 +133,7 @@ def test_frames_of_several_senders_do_not_mix() -> None:
 # --- the start ---------------------------------------------------------------------------------
 
 
-def test_an_agent_that_is_there_is_not_sent() -> None:
+def test_an_installed_agent_is_not_sent_again() -> None:
     stream = Script(b"Welcome!\nno newline", HAVE + frame("hello"))
     wire = start(stream, PLACE, AGENT, StartRequest("receive", "/tmp/x"))
     size = len(zlib.compress(AGENT.content, 9))
@@ -143,13 +143,13 @@ def test_an_agent_that_is_there_is_not_sent() -> None:
     assert first.message.text == "hello"
 
 
-def test_an_agent_that_is_needed_is_sent() -> None:
+def test_a_missing_agent_is_sent() -> None:
     stream = Script(NEED, HAVE)
     start(stream, PLACE, AGENT, StartRequest())
     assert stream.written.endswith(zlib.compress(AGENT.content, 9))
 
 
-def test_the_password_goes_first_and_the_rest_waits_for_the_loader() -> None:
+def test_the_password_is_sent_first_and_the_rest_after_the_loader_is_ready() -> None:
     class Waiting(Script):
         def read(self, timeout: float) -> bytes | None:
             if len(self.says) == 2:
@@ -162,7 +162,7 @@ def test_the_password_goes_first_and_the_rest_waits_for_the_loader() -> None:
     assert stream.written.startswith(b"sentinel\nshipit-boot ")
 
 
-def test_a_refused_password_is_not_followed_by_anything() -> None:
+def test_nothing_is_sent_after_a_refused_password() -> None:
     place = Endpoint("web1", "web1", become=True, become_password=Secret("sentinel"))
     stream = Script(None, stderr="Sorry, try again.\n", status=None)
     with pytest.raises(Unreachable) as caught:

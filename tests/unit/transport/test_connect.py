@@ -43,7 +43,7 @@ def count_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_local_host_is_talked_to_without_ssh(link: Link) -> None:
+def test_a_local_host_is_reached_without_ssh(link: Link) -> None:
     wire = link.open("serve")
     wire.send(messages.Hello("demo", "/opt/demo"))
     frame = wire.receive(PATIENCE)
@@ -57,7 +57,7 @@ def test_a_local_host_is_talked_to_without_ssh(link: Link) -> None:
     assert wire.receive(PATIENCE) is None
 
 
-def test_bodies_of_any_size_cross(link: Link, tmp_path: Path) -> None:
+def test_bodies_of_any_size_are_transferred(link: Link, tmp_path: Path) -> None:
     wire = link.open("receive")
     body = os.urandom(5_000_000)
     name = f"{tmp_path.name}-{os.getpid()}"
@@ -71,7 +71,7 @@ def test_bodies_of_any_size_cross(link: Link, tmp_path: Path) -> None:
     landed.unlink()
 
 
-def test_a_local_agent_that_ends_with_an_error_is_quoted(link: Link) -> None:
+def test_the_stderr_of_a_failed_local_agent_is_shown(link: Link) -> None:
     wire = link.open()
     wire.send(messages.AskStatus())
     with pytest.raises(HostError, match="exit status 1") as caught:
@@ -108,7 +108,7 @@ class _EndedChannel:
 
 
 @pytest.mark.parametrize("error", [EOFError(), paramiko.SSHException("Channel is not open")])
-def test_a_connection_that_ends_while_sending_is_a_lost_link_and_no_bug(error: Exception) -> None:
+def test_a_connection_that_ends_while_sending_is_a_lost_link(error: Exception) -> None:
     channel = cast("paramiko.Channel", _EndedChannel(error))
     wire = FrameWire("web1", _ChannelStream(channel, cast("paramiko.Transport", None)))
     with pytest.raises(HostError, match=r"web1: .*the connection has ended.*\[link-lost\]"):

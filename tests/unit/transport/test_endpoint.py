@@ -75,7 +75,7 @@ def test_ansibles_variables_are_understood() -> None:
         ("", None, None),
     ],
 )
-def test_the_way_is_read_from_the_ssh_arguments(
+def test_jump_hosts_are_read_from_the_ssh_arguments(
     arguments: str, jump: str | None, command: str | None
 ) -> None:
     for name in ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"):
@@ -129,7 +129,7 @@ def test_a_port_is_a_number_from_1_to_65535(port: object) -> None:
     assert "ansible_port" in mistakes(ansible_port=port)[0]
 
 
-def test_the_hosts_own_sudo_password_wins_over_the_general_one() -> None:
+def test_the_hosts_own_sudo_password_overrides_the_general_one() -> None:
     general = Secret("general")
     plain, own = Host("a", (), {}), Host("b", (), {"ansible_sudo_pass": "own"})
     assert endpoint(plain, become_password=general).become_password == general
@@ -137,7 +137,7 @@ def test_the_hosts_own_sudo_password_wins_over_the_general_one() -> None:
 
 
 @pytest.mark.parametrize("word", ["auto", "auto_silent", "auto_legacy", "auto_legacy_silent"])
-def test_an_automatic_interpreter_is_left_to_the_host(word: str) -> None:
+def test_an_automatic_interpreter_is_found_on_the_host(word: str) -> None:
     assert read(ansible_python_interpreter=word).python is None
 
 
@@ -154,7 +154,7 @@ def test_templates_in_variables_are_rendered() -> None:
     assert (found.address, found.port) == ("10.0.0.9", 2200)
 
 
-def test_of_a_variables_names_ansibles_winner_counts() -> None:
+def test_of_several_names_of_a_variable_the_one_that_ansible_takes_counts() -> None:
     found = read(
         ansible_host="new",
         ansible_ssh_host="old",
@@ -169,7 +169,7 @@ def test_of_a_variables_names_ansibles_winner_counts() -> None:
     assert found.key_files == ("/old",)
 
 
-def test_user_port_and_keys_of_ssh_arguments_stand_where_ansible_puts_them() -> None:
+def test_user_port_and_keys_of_ssh_arguments_have_ansibles_precedence() -> None:
     own = {"ansible_user": "var", "ansible_port": 22, "ansible_private_key_file": "/var"}
     words = "-p 2200 -o User=args -i /args"
     before = read(ansible_ssh_args=words, **own)
@@ -180,14 +180,14 @@ def test_user_port_and_keys_of_ssh_arguments_stand_where_ansible_puts_them() -> 
     assert (alone.user, alone.port) == ("args", 2200)
 
 
-def test_the_ways_of_several_variables_are_those_of_sshs_command_line() -> None:
+def test_jump_hosts_of_several_variables_have_the_precedence_of_ssh() -> None:
     found = read(ansible_ssh_args="-J a", ansible_ssh_common_args="-o ProxyCommand=nc")
     assert (found.proxy_jump, found.proxy_command) == ("a", None)
     found = read(ansible_ssh_extra_args="-J a", ansible_ssh_common_args="-o ProxyCommand=nc")
     assert (found.proxy_jump, found.proxy_command) == (None, "nc")
 
 
-def test_what_is_empty_is_not_set() -> None:
+def test_an_empty_variable_is_not_set() -> None:
     found = read(
         ansible_user="",
         ansible_ssh_private_key_file="",
@@ -201,7 +201,7 @@ def test_what_is_empty_is_not_set() -> None:
     ("word", "python"),
     [("/usr/bin/env python3", "python3"), ("/usr/bin/env python3.11", "python3.11")],
 )
-def test_an_interpreter_found_by_env_is_asked_for_by_name(word: str, python: str) -> None:
+def test_an_interpreter_found_by_env_is_looked_up_by_name(word: str, python: str) -> None:
     assert read(ansible_python_interpreter=word).python == python
 
 
@@ -231,11 +231,11 @@ def test_sudo_is_known_by_both_names(method: str) -> None:
         ("ansible_ssh_args", "-p '-oProxyCommand=id'"),
     ],
 )
-def test_what_a_program_or_a_shell_would_act_on_is_refused(name: str, value: str) -> None:
+def test_options_and_shell_characters_are_refused(name: str, value: str) -> None:
     assert mistakes(**{name: value})
 
 
-def test_a_hosts_own_name_is_no_option_either() -> None:
+def test_a_host_name_cannot_be_read_as_an_option() -> None:
     with pytest.raises(InputError, match="host-variable"):
         endpoint(Host("-oProxyCommand=id", (), {}))
 
@@ -243,5 +243,5 @@ def test_a_hosts_own_name_is_no_option_either() -> None:
 @pytest.mark.parametrize(
     "address", ["10.0.0.1", "::1", "fe80::1%eth0", "web_1.example.com", "bücher.de"]
 )
-def test_addresses_and_names_of_every_kind_are_taken(address: str) -> None:
+def test_valid_addresses_and_names_are_accepted(address: str) -> None:
     assert read(ansible_host=address, ansible_user="DOM\\user").address == address

@@ -30,7 +30,9 @@ MIB = 1024 * 1024
         (0.2, 500 * MIB, 5),
     ],
 )
-def test_channels_are_opened_where_they_pay(rtt: float, total: int, expected: int) -> None:
+def test_extra_channels_are_opened_only_if_they_are_faster(
+    rtt: float, total: int, expected: int
+) -> None:
     assert upload.channels(rtt, total) == expected
 
 
@@ -97,7 +99,7 @@ def shipped(
     return upload.ship(host, wire, files, progress), wire
 
 
-def test_little_goes_over_the_control_channel_in_parts(tmp_path: Path) -> None:
+def test_a_small_upload_uses_the_control_channel(tmp_path: Path) -> None:
     contents = [b"", b"a" * MIB, b"b" * (MIB + 1)]
     files = [file_of(tmp_path / str(i), content) for i, content in enumerate(contents)]
     host, done = Host(), list[int]()
@@ -107,7 +109,7 @@ def test_little_goes_over_the_control_channel_in_parts(tmp_path: Path) -> None:
     assert done[-1] == 2 * MIB + 1
 
 
-def test_much_on_a_long_way_goes_over_several_channels(tmp_path: Path) -> None:
+def test_a_large_upload_with_high_latency_uses_several_channels(tmp_path: Path) -> None:
     content = bytes(range(256)) * 4096 * 40
     host = Host(rtt=0.1)
     count, wire = shipped(host, [file_of(tmp_path / "a", content)])
@@ -118,16 +120,14 @@ def test_much_on_a_long_way_goes_over_several_channels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("allowed", [0, 1])
-def test_channels_that_are_refused_leave_their_share_to_the_others(
-    tmp_path: Path, allowed: int
-) -> None:
+def test_the_share_of_a_refused_channel_is_sent_by_the_others(tmp_path: Path, allowed: int) -> None:
     host = Host(rtt=0.1, channels=allowed)
     count, _ = shipped(host, [file_of(tmp_path / "a", b"x" * 40 * MIB)])
     assert count == (0 if allowed else 40 * MIB // upload.PART)
     assert len(host.content("a")) == 40 * MIB
 
 
-def test_a_host_that_cannot_write_says_so(tmp_path: Path) -> None:
+def test_a_write_error_on_the_host_is_reported(tmp_path: Path) -> None:
     host = Host(rtt=0.1)
     host.answer = messages.Failure("disk-full", "no room", "receive", hint="make room")
     with pytest.raises(HostError, match="no room") as caught:
@@ -136,7 +136,7 @@ def test_a_host_that_cannot_write_says_so(tmp_path: Path) -> None:
     assert caught.value.hint == "make room"
 
 
-def test_a_host_that_gave_up_while_we_sent_is_asked_why(tmp_path: Path) -> None:
+def test_the_reason_of_a_host_that_gave_up_is_reported(tmp_path: Path) -> None:
     class Deaf(Wire):
         def send(self, message: object, body: bytes = b"") -> None:
             raise HostError("link-lost", "sending failed", host="web1")
@@ -151,7 +151,7 @@ def test_a_host_that_gave_up_while_we_sent_is_asked_why(tmp_path: Path) -> None:
         shipped(host, [file_of(tmp_path / "a", b"x" * 40 * MIB)])
 
 
-def test_a_file_that_shrank_is_named(tmp_path: Path) -> None:
+def test_a_file_that_became_shorter_is_reported(tmp_path: Path) -> None:
     file = file_of(tmp_path / "a", b"short")
     with pytest.raises(HostError, match="became shorter") as caught:
         shipped(Host(), [File(file.sha256, file.path, 99)])

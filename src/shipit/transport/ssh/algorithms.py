@@ -1,7 +1,7 @@
-"""Choose the algorithms of an ssh connection: ours by default, or what ssh_config asks for.
+"""Choose the algorithms of an ssh connection: ours by default, or those of ssh_config.
 
-Promises that nothing rests on SHA-1, MD5, 3DES or CBC unless ssh_config names it for that host, and
-that a host with which nothing is shared is described by what it offers. Pure.
+SHA-1, MD5, 3DES and CBC are used only if ssh_config names them for that host. If host and shipit
+share no algorithm, the error lists what the host offers. Pure.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _ALIASES = {"curve25519-sha256": "curve25519-sha256@libssh.org"}  # the same met
 
 @dataclass(frozen=True)
 class Kind:
-    """One list of algorithms that both sides of a connection have.
+    """One kind of algorithm that both sides of a connection negotiate.
 
     Attributes:
-        word: in messages.
-        options: of ssh_config that set it, in lower case.
-        offer: the keys of paramiko's parsed KEXINIT that hold the host's list.
+        word: its name in messages.
+        options: the options of ssh_config that set it, in lower case.
+        offer: the keys of paramiko's parsed KEXINIT with the host's list.
     """
 
     word: str
@@ -56,44 +56,44 @@ def chosen(kind: Kind, supported: Sequence[str], settings: Mapping[str, object])
 
     Args:
         kind: which list.
-        supported: what the library can do, in its order.
-        settings: of ssh_config for this host, by options in lower case.
+        supported: what the library supports, in its order.
+        settings: the values of ssh_config for this host, by option in lower case.
 
     Raises:
-        InputError: ssh-config-algorithms, where ssh_config leaves none that is supported.
+        InputError: ssh-config-algorithms, if ssh_config leaves none that is supported.
     """
     usable = [name for name in supported if not fnmatchcase(name, _CERTIFICATES)]
-    option, wish = _wish(kind, settings)
-    found = _applied(wish, usable)
+    option, setting = _setting(kind, settings)
+    found = _applied(setting, usable)
     if not found:
-        what = f"{_SPELLED[option]} {wish} of ssh_config leaves no {kind.word} that shipit knows"
+        what = f"{_SPELLED[option]} {setting} of ssh_config leaves no {kind.word} that shipit knows"
         hint = f"add one of these for shipit: {', '.join(usable)}"
         raise InputError(Mistake("ssh-config-algorithms", what, hint=hint))
     return found
 
 
 def is_ordered(kind: Kind, settings: Mapping[str, object]) -> bool:
-    """Whether ssh_config gives the order as well: by a list of its own, or by `^`."""
-    wish = _wish(kind, settings)[1]
-    return bool(wish) and wish[0] not in "+-"
+    """Whether ssh_config sets the order as well: by a full list or by `^`."""
+    setting = _setting(kind, settings)[1]
+    return bool(setting) and setting[0] not in "+-"
 
 
-def _wish(kind: Kind, settings: Mapping[str, object]) -> tuple[str, str]:
+def _setting(kind: Kind, settings: Mapping[str, object]) -> tuple[str, str]:
     set_ones = ((option, str(settings[option])) for option in kind.options if option in settings)
     return next(set_ones, (kind.options[0], ""))
 
 
-def _applied(wish: str, usable: Sequence[str]) -> tuple[str, ...]:
-    """Return what a value of ssh_config makes of the default; "" is the default."""
+def _applied(setting: str, usable: Sequence[str]) -> tuple[str, ...]:
+    """Apply a value of ssh_config to the default; "" is the default itself."""
     default = [name for name in usable if not _is_like(name, _WEAK)]
-    how, listed = (wish[:1], wish[1:]) if wish[:1] in ("+", "-", "^") else ("", wish)
+    how, listed = (setting[:1], setting[1:]) if setting[:1] in ("+", "-", "^") else ("", setting)
     patterns = [_ALIASES.get(part, part) for part in listed.split(",") if part.strip()]
     named = [name for pattern in patterns for name in usable if fnmatchcase(name, pattern)]
     by_prefix = {
         "+": [*default, *named],
         "-": [name for name in default if name not in named],
         "^": [*named, *default],
-        "": named if wish else default,
+        "": named if setting else default,
     }
     return tuple(dict.fromkeys(by_prefix[how]))
 
@@ -119,7 +119,7 @@ class Mismatch:
         )
 
     def hint(self, supported: Sequence[str]) -> str:
-        """Say what to do, given what the library could do if it were asked to."""
+        """Return a hint, given what the library supports."""
         option = _SPELLED[self.kind.options[0]]
         possible = next((name for name in self.theirs if name in supported), None)
         renew = f"allow one of shipit's in the host's sshd_config ({option}), or upgrade its sshd"
@@ -131,7 +131,7 @@ class Mismatch:
 def mismatch(
     offered: Mapping[str, Sequence[str]], ours: Mapping[Kind, Sequence[str]]
 ) -> Mismatch | None:
-    """Return the first list of a host's offer in which there is nothing of ours."""
+    """Return the first kind of algorithm in which the host offers none of ours."""
     for kind, mine in ours.items():
         for key in kind.offer:
             theirs = offered.get(key, ())

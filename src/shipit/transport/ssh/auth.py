@@ -1,9 +1,8 @@
-"""Prove who the host is, and who we are: host keys and authentication of an ssh connection.
+"""Authenticate both sides of an ssh connection: the host by its key, and us by ours.
 
-Promises that an unknown, changed or revoked host key ends the connection before a key or password
-of ours is offered, with the fingerprints and the command that mends it; and that a refused login
-names every key that was tried and what became of it. Asks nobody anything: an encrypted key must be
-in the agent.
+An unknown, changed or revoked host key ends the connection before a key or password of ours is
+offered; the error has the fingerprints and the command that fixes it. A refused login lists every
+key that was tried with its result. There are no prompts: an encrypted key must be in the ssh agent.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ if TYPE_CHECKING:
     from shipit.errors import Place
     from shipit.transport.endpoint import Endpoint
 
-# Seconds for each answer to a login: PAM and name services may take 20 and more.
+# Seconds for each answer during a login: PAM and name services may take 20 and more.
 AUTH_TIMEOUT = 60.0
-# Seconds from there to a session: PAM's own modules wait 25 for logind. It ends before the Watch of
-# `ssh` takes the silence for a dead peer.
+# Seconds from there to a session: PAM's own modules wait 25 for logind. It ends before the Keepalive
+# takes the silence for a dead peer.
 SESSION_TIMEOUT = 40.0
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _CERTIFICATE = "-cert-v01@openssh.com"
@@ -54,13 +53,13 @@ _RSA = ("rsa-sha2-512", "rsa-sha2-256")  # the signatures that an ssh-rsa key ma
 
 @dataclass(frozen=True)
 class HostKeyPolicy:
-    """What makes a host's key good: the pinned key or else known_hosts, by this name and port.
+    """Which host keys are accepted: the pinned key, or else those of known_hosts.
 
     Attributes:
         host: HostKeyAlias, or the host as known_hosts writes it.
-        port: 22 for a HostKeyAlias, which stands without a port there.
-        revoked: RevokedHostKeys: keys that are never good, with their places.
-        rsa_bits: RequiredRSASize: the fewest that an RSA key may have.
+        port: 22 for a HostKeyAlias, which has no port there.
+        revoked: RevokedHostKeys: keys that are never accepted, with their places.
+        rsa_bits: RequiredRSASize: the minimum size of an RSA key.
     """
 
     endpoint: Endpoint
@@ -69,10 +68,10 @@ class HostKeyPolicy:
     known: Sequence[KnownKey]
     revoked: Mapping[bytes, Place] = field(default_factory=dict)
     rsa_bits: int = 0
-    is_alias: bool = False  # `host` is a HostKeyAlias, which no one can scan
+    is_alias: bool = False  # `host` is a HostKeyAlias, which ssh-keyscan can't reach
 
     def preferred(self, supported: Sequence[str]) -> tuple[str, ...]:
-        """Return the signature algorithms to ask for, those of known keys first."""
+        """Return the signature algorithms to request, those of known keys first."""
         pinned = self.endpoint.host_key
         types = [pinned.split()[0]] if pinned else kinds(self.known, self.host, self.port)
         first = [a for kind in types for a in (_RSA if kind == "ssh-rsa" else (kind,))]
@@ -80,7 +79,7 @@ class HostKeyPolicy:
         return (*chosen, *(a for a in supported if a not in chosen))
 
     def check(self, key: HostKey) -> None:
-        """Accept the key that the host has proven to own.
+        """Check the key that the host has proven to own.
 
         Raises:
             Unreachable: host-key-unknown, host-key-changed, host-key-revoked.
@@ -91,15 +90,15 @@ class HostKeyPolicy:
             if pinned.blob != key.blob:
                 raise self._changed(key, [f"pinned by shipit_host_key: {pinned.fingerprint}"])
             return
-        judgement = check(self.known, self.host, self.port, key)
-        where = [f"{line.place}: {line.key.fingerprint}" for line in judgement.lines]
-        match judgement.verdict:
+        checked = check(self.known, self.host, self.port, key)
+        where = [f"{line.place}: {line.key.fingerprint}" for line in checked.lines]
+        match checked.verdict:
             case Verdict.UNKNOWN:
-                raise self._unknown(key, has_authority=judgement.has_authority)
+                raise self._unknown(key, has_authority=checked.has_authority)
             case Verdict.CHANGED:
                 raise self._changed(key, where)
             case Verdict.REVOKED:
-                what = f"the host's key {key.fingerprint} is revoked by {judgement.lines[0].place}"
+                what = f"the host's key {key.fingerprint} is revoked by {checked.lines[0].place}"
                 raise self._refusal("host-key-revoked", what, "give the host a new key")
             case Verdict.TRUSTED:
                 pass
@@ -122,7 +121,7 @@ class HostKeyPolicy:
             "compare it with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub), then: "
             f"{add}; or set shipit_host_key in the inventory"
         )
-        also = "; a @cert-authority line speaks of it, which shipit can't use" * has_authority
+        also = "; a @cert-authority line covers it, which shipit can't use" * has_authority
         what = f"the host's key is not known: {key.kind} {key.fingerprint}{also}"
         return self._refusal("host-key-unknown", what, accept)
 
@@ -132,10 +131,10 @@ class HostKeyPolicy:
         if self.endpoint.host_key:
             forget = "change shipit_host_key in the inventory"
         what = (
-            f"the host's key is another than the known one: it offers {key.kind} {key.fingerprint};"
-            f" known is {', '.join(others)}"
+            f"the host key has changed: the host offers {key.kind} {key.fingerprint};"
+            f" expected {', '.join(others)}"
         )
-        hint = f"this may be an attack. Where the host was really made anew: {forget}"
+        hint = f"this may be an attack. If the host was really reinstalled: {forget}"
         return self._refusal("host-key-changed", what, hint)
 
     def _refusal(self, code: str, what: str, hint: str) -> Unreachable:
@@ -143,17 +142,17 @@ class HostKeyPolicy:
 
 
 class KnownHostsOnly(paramiko.MissingHostKeyPolicy):
-    """Hands each key to `Trust`: paramiko, which knows no keys here, asks for all of them."""
+    """Checks every key by the policy: paramiko itself knows none here, so it asks for each."""
 
-    def __init__(self, trust: HostKeyPolicy) -> None:
-        self._trust = trust
+    def __init__(self, policy: HostKeyPolicy) -> None:
+        self._policy = policy
 
     def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002 - paramiko's signature
-        self._trust.check(HostKey(key.get_name(), key.asbytes()))
+        self._policy.check(HostKey(key.get_name(), key.asbytes()))
 
 
 class KeyFile(AuthSource):
-    """A private key in a file, loaded when its turn comes, and a certificate for it if there is."""
+    """A private key in a file, loaded when it is tried, with its certificate if there is one."""
 
     def __init__(self, username: str, path: Path, certificates: Sequence[Path] = ()) -> None:
         super().__init__(username)
@@ -166,14 +165,14 @@ class KeyFile(AuthSource):
 
 
 def _load_certificate(key: paramiko.PKey, certificates: Sequence[Path]) -> None:
-    """Give a key the certificate that speaks of it; ssh passes over files that are not there."""
+    """Load the certificate of a key; as in ssh, missing files are skipped."""
     for certificate in certificates:
         if certified_key(certificate) == key.asbytes():
             key.load_certificate(str(certificate))
 
 
 def certified_key(certificate: Path) -> bytes | None:
-    """Return the key that a certificate in a file speaks of, as on the wire; None without one."""
+    """Return the key that a certificate file certifies, in wire format; None if there is none."""
     try:
         words = certificate.read_bytes().split()
         message = paramiko.Message(base64.b64decode(words[1], validate=True))
@@ -193,7 +192,7 @@ def certified_key(certificate: Path) -> bytes | None:
 
 @dataclass(frozen=True)
 class Keys:
-    """What there is to prove ourselves with."""
+    """The keys and certificates to try."""
 
     user: str
     named: tuple[Path, ...]  # by the inventory
@@ -204,7 +203,7 @@ class Keys:
 
 
 class Login(AuthStrategy):
-    """Tries the keys named, the agent's, the configured and default ones, and the password."""
+    """Tries the named keys, the ssh agent's, the configured and default ones, and the password."""
 
     def __init__(self, endpoint: Endpoint, keys: Keys) -> None:
         super().__init__(ssh_config=paramiko.SSHConfig())
@@ -224,7 +223,7 @@ class Login(AuthStrategy):
         return result
 
     def get_sources(self) -> Generator[AuthSource, None, None]:
-        """Give what there is to try, in order."""
+        """Yield what to try, in order."""
         agent = paramiko.Agent()
         try:
             yield from self._sources(agent)
@@ -234,12 +233,12 @@ class Login(AuthStrategy):
     def _try_all(self, transport: paramiko.Transport, sources: Iterable[AuthSource]) -> AuthResult:
         result = AuthResult(strategy=self)
         for source in sources:
-            if not transport.is_active():  # the server has had enough of us
+            if not transport.is_active():  # the server has closed the connection
                 break
             try:
                 result.append(SourceResult(source, source.authenticate(transport)))
             except (paramiko.SSHException, OSError, ValueError, TypeError) as error:
-                # TypeError: how the library of keys says that one is encrypted
+                # TypeError: the library's error for an encrypted key
                 result.append(SourceResult(source, error))
             if transport.is_authenticated() or _is_timeout(result[-1].result):
                 break
@@ -263,7 +262,7 @@ class Login(AuthStrategy):
             yield Password(keys.user, password.reveal)
 
     def _failure(self, transport: paramiko.Transport, result: AuthResult) -> Unreachable:
-        """Return why nobody is logged in: only a host that answers no has refused the keys."""
+        """Return why the login failed: a timeout, a closed login, or refused keys."""
         if result and _is_timeout(result[-1].result):
             what = (
                 f"no answer to the login of {self._keys.user} within {transport.auth_timeout:g} s"
@@ -272,9 +271,9 @@ class Login(AuthStrategy):
                 "PAM or a name service there may wait for something: see its journal (ssh, logind)"
             )
             return self._unreachable("login-timeout", what, hint)
-        said = _banner(transport)
-        if said and not transport.is_active():
-            what = f"the host closed the login of {self._keys.user} and said: {said}"
+        banner = _banner(transport)
+        if banner and not transport.is_active():
+            what = f"the host closed the login of {self._keys.user} with the message: {banner}"
             hint = (
                 "while it boots or shuts down, or while /run/nologin or /etc/nologin exists, only"
                 " root may log in: try again later, or read that file"
@@ -286,7 +285,7 @@ class Login(AuthStrategy):
         return Unreachable(code, what, host=self._endpoint.name, step="connect", hint=hint)
 
     def _refusal(self, result: AuthResult) -> Unreachable:
-        tried = "; ".join(f"{_name_of(each.source)}: {_fate(each.result)}" for each in result)
+        tried = "; ".join(f"{_name_of(each.source)}: {_describe(each.result)}" for each in result)
         key = self._endpoint.key_files or ("~/.ssh/id_ed25519",)
         login = f"{self._keys.user}@{self._endpoint.address}"
         return self._unreachable(
@@ -302,9 +301,9 @@ def _is_timeout(result: object) -> bool:
 
 
 def _banner(transport: paramiko.Transport) -> str:
-    """Return what the host said before it decided; paramiko's own getter forgets it at the end."""
-    said = getattr(transport.auth_handler, "banner", None) or b""
-    text: str = said.decode(errors="replace").strip()
+    """Return the host's banner; paramiko's own getter loses it when the connection ends."""
+    banner = getattr(transport.auth_handler, "banner", None) or b""
+    text: str = banner.decode(errors="replace").strip()
     return text
 
 
@@ -323,7 +322,7 @@ def _name_of(source: AuthSource) -> str:
     return "password"
 
 
-def _fate(result: Any) -> str:  # noqa: ANN401 - paramiko: a list of methods, or an exception
+def _describe(result: Any) -> str:  # noqa: ANN401 - paramiko: a list of methods, or an exception
     match result:
         case FileNotFoundError():
             return "no such file"

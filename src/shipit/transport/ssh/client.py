@@ -1,9 +1,8 @@
-"""Connect to hosts by ssh, through jump hosts where there are any.
+"""Connect to hosts by ssh, also through jump hosts.
 
-Promises that every wait has a limit; that a dead peer is noticed within `Limits.interval` +
-`Limits.silence` seconds, also behind a jump host; that a jump host's connection is made once for
-all hosts behind it; and that nothing, thread or descriptor, is left by `close`. The one owner of
-fabric; with `login`, `refusals` and `watch`, of paramiko. Does not know what is said over one.
+Every wait has a timeout. A dead peer is detected within `Limits.interval` + `Limits.silence`
+seconds, also behind a jump host. A jump host is connected once for all hosts behind it. `close`
+leaves no thread or descriptor. Only this module imports fabric.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import paramiko
 
 from shipit.errors import InputError, Mistake, Place, Unreachable
 from shipit.transport.endpoint import Endpoint, is_safe_address, is_safe_user
-from shipit.transport.keepalive import Hearing, Keepalive
+from shipit.transport.keepalive import Keepalive, RecordingPacketizer
 from shipit.transport.ssh import config, host_keys
 from shipit.transport.ssh.auth import DEFAULT_KEYS, HostKeyPolicy, Keys, KnownHostsOnly, Login
 from shipit.transport.ssh.errors import DroppedError, failure, refusal
@@ -41,13 +40,13 @@ _HOP = re.compile(r"(?:([^@]+)@)?(?:\[([^]]+)\]|([^:\[\]]+))(?::(\d+))?")
 
 @dataclass(frozen=True)
 class Limits:
-    """How much at once, how often, how long."""
+    """Limits of connections: how many, how often, how long."""
 
     at_once: int = 30  # handshakes
     behind_a_jump: int = 8  # handshakes; sshd drops some from 10 on (MaxStartups)
-    tries: int = 3  # of a handshake that the host dropped
-    interval: float = 15.0  # seconds between signs of life
-    silence: float = 30.0  # seconds without a word after being asked for one: a peer is dead
+    tries: int = 3  # handshakes, if the host drops one
+    interval: float = 15.0  # seconds between keepalive requests
+    silence: float = 30.0  # seconds without a packet after a request: the peer is dead
 
 
 class Network:
@@ -67,7 +66,7 @@ class Network:
         self._at_once = threading.BoundedSemaphore(self.limits.at_once)
         self._jumps: dict[tuple[object, ...], _Jump] = {}
         self._lock = threading.Lock()
-        # Its tracebacks of lost connections would land on the user's screen; we report them.
+        # It would print tracebacks of lost connections to the terminal; we report them ourselves.
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
     def __enter__(self) -> Self:
@@ -85,7 +84,7 @@ class Network:
 
     @cached_property
     def config(self) -> paramiko.SSHConfig:
-        """What ~/.ssh/config and the system's say."""
+        """The user's ssh_config and the system's."""
         texts = [config.text_of(f) for f in (self._ssh / "config", _ETC / "ssh_config")]
         try:
             return paramiko.SSHConfig.from_text("\nHost *\n".join(texts))
@@ -94,11 +93,11 @@ class Network:
             raise InputError(Mistake("ssh-config", f"not understood: {error}", place)) from error
 
     def lookup(self, address: str) -> dict[str, Any]:
-        with self._lock:  # paramiko's lookup is not known to be safe
+        with self._lock:  # paramiko's lookup may not be thread-safe
             return dict(self.config.lookup(address))
 
     def settings(self, endpoint: Endpoint, found: fabric.Connection) -> Settings:
-        """Return what ssh_config settles for a host, whose name, port and user fabric found."""
+        """Return the settings of ssh_config for a host, after fabric found name, port and user."""
         values = self.lookup(endpoint.address)
         own = {
             "%n": endpoint.address,
@@ -108,7 +107,7 @@ class Network:
         return Settings(values, {**tokens_of(found.host, found.port, found.user), **own})
 
     def known_keys(self, settings: Settings) -> tuple[host_keys.KnownKey, ...]:
-        """Return what the files say that ssh would ask for this host."""
+        """Return the keys from the known_hosts files that ssh would read for this host."""
         files = settings.known_hosts(
             [str(self._ssh / name) for name in ("known_hosts", "known_hosts2")],
             [str(_ETC / name) for name in ("ssh_known_hosts", "ssh_known_hosts2")],
@@ -118,8 +117,8 @@ class Network:
                 self._known[files] = host_keys.read(files)
             return self._known[files]
 
-    def tell_unfollowed(self, settings: Settings) -> None:
-        """Note, once a run, the options of ssh_config that shipit does not follow."""
+    def note_unfollowed(self, settings: Settings) -> None:
+        """Note once per run the options of ssh_config that shipit does not follow."""
         for option, value in config.unfollowed(settings.values):
             text = f"ssh_config: {option} {value} is not followed; see docs/inventory.md"
             with self._lock:
@@ -136,10 +135,10 @@ class Network:
         return tuple(self._ssh / name for name in DEFAULT_KEYS)
 
     def connect(self, endpoint: Endpoint) -> Connection:
-        """Open a connection, waiting for a turn where many are opened.
+        """Open a connection; waits while too many are being opened.
 
         Raises:
-            Unreachable: with the codes of `refusals` and `login`.
+            Unreachable: with the codes of `errors` and `auth`.
             InputError: ~/.ssh/config or known_hosts cannot be read.
         """
         for attempt in range(1, self.limits.tries + 1):
@@ -148,7 +147,7 @@ class Network:
             except DroppedError as error:
                 if attempt == self.limits.tries:
                     raise failure(endpoint, "ssh-failed", str(error)) from error
-                # Jitter, so that hosts that were dropped together don't come back together.
+                # Jitter, so that hosts that were dropped together don't retry together.
                 time.sleep(random.uniform(0.1, 0.5) * 2**attempt)  # noqa: S311 - no secret
         raise AssertionError(self.limits.tries)
 
@@ -164,7 +163,7 @@ class Network:
         return connection
 
     def _route(self, endpoint: Endpoint, settings: dict[str, Any]) -> _Route:
-        """Return what lies between us and the host; the inventory wins over ~/.ssh/config."""
+        """Return the jump host or proxy command; the inventory overrides ~/.ssh/config."""
         if endpoint.proxy_jump or endpoint.proxy_command:
             jump, command = endpoint.proxy_jump, endpoint.proxy_command
         else:
@@ -177,7 +176,7 @@ class Network:
         before, _, last = hops.rpartition(",")
         hop = _parse_hop(endpoint, last.strip(), before)
         if (hop.address, hop.port or 22) == (endpoint.address, endpoint.port or 22):
-            return None  # a wildcard in ~/.ssh/config that means the jump host itself, too
+            return None  # a wildcard in ~/.ssh/config that matches the jump host itself, too
         key = (hop.address, hop.port, hop.user, before)
         with self._lock:
             return self._jumps.setdefault(key, _Jump(hop, self))
@@ -193,29 +192,29 @@ class Connection:
             user=endpoint.user,
             port=endpoint.port,
             config=fabric.Config(ssh_config=network.config, lazy=True),
-            gateway=False,  # ours check the jump host's key
+            gateway=False,  # _Jump checks the jump host's key
             forward_agent=False,
             connect_timeout=max(1, round(endpoint.connect_timeout)),
         )
         self._settings = network.settings(endpoint, self._ssh)
         self._transports: list[Negotiator] = []
         self._proxy: ProxyCommand | None = None
-        self._watch: Keepalive | None = None
+        self._keepalive: Keepalive | None = None
 
     @property
     def transport(self) -> Negotiator:
         return self._transports[-1]
 
     def open(self, route: _Route) -> None:
-        """Connect, check the host's key, log in, and watch from now on whether the peer lives."""
+        """Connect, check the host's key, log in, and start the keepalive."""
         endpoint = self._endpoint
-        self._network.tell_unfollowed(self._settings)
-        trust = self._trust()
-        self._ssh.client.set_missing_host_key_policy(KnownHostsOnly(trust))
+        self._network.note_unfollowed(self._settings)
+        policy = self._host_key_policy()
+        self._ssh.client.set_missing_host_key_policy(KnownHostsOnly(policy))
         try:
             self._ssh.connect_kwargs = {
                 "sock": self._socket(route),
-                "transport_factory": partial(self._make_transport, trust),
+                "transport_factory": partial(self._make_transport, policy),
                 "auth_strategy": Login(self._allowed(), self._keys()),
                 "banner_timeout": endpoint.connect_timeout,
                 "auth_timeout": endpoint.connect_timeout,
@@ -230,7 +229,7 @@ class Connection:
                 raise refusal(endpoint, error) from error
             raise
         limits = self._network.limits
-        self._watch = Keepalive(self.transport, limits.interval, limits.silence)
+        self._keepalive = Keepalive(self.transport, limits.interval, limits.silence)
 
     def close(self) -> None:
         self._ssh.client.close()
@@ -242,10 +241,10 @@ class Connection:
                 transport.join(2.0)
         if self._proxy is not None:
             self._proxy.close()
-        if self._watch is not None:
-            self._watch.end()
+        if self._keepalive is not None:
+            self._keepalive.end()
 
-    def _trust(self) -> HostKeyPolicy:
+    def _host_key_policy(self) -> HostKeyPolicy:
         settings = self._settings
         host, port = settings.known_as(self._ssh.host, self._ssh.port)
         return HostKeyPolicy(
@@ -259,8 +258,8 @@ class Connection:
         )
 
     def _allowed(self) -> Endpoint:
-        """Return the endpoint without a password where ssh_config forbids to offer one."""
-        forbidden = self._settings.says("passwordauthentication", "no")
+        """Return the endpoint without its password if ssh_config forbids passwords."""
+        forbidden = self._settings.has_value("passwordauthentication", "no")
         return replace(self._endpoint, password=None) if forbidden else self._endpoint
 
     def _keys(self) -> Keys:
@@ -269,12 +268,12 @@ class Connection:
             named=tuple(Path(f).expanduser() for f in self._endpoint.key_files),
             configured=self._settings.identities(),
             default=self._network.default_keys(),
-            only_these=self._settings.says("identitiesonly", "yes"),
+            only_these=self._settings.has_value("identitiesonly", "yes"),
             certificates=self._settings.certificates(),
         )
 
     def _incompatible(self, error: paramiko.ssh_exception.IncompatiblePeer) -> Unreachable:
-        """Name the algorithms that the host offers, where nothing is shared."""
+        """Return the error with the algorithms that the host offers, if none is shared."""
         found = self.transport.mismatch()
         if found is None:
             return failure(self._endpoint, "ssh-failed", f"ssh failed: {error}")
@@ -290,13 +289,13 @@ class Connection:
             return self._proxy.socket
         return None
 
-    def _make_transport(self, trust: HostKeyPolicy, sock: Any, **options: Any) -> Negotiator:  # noqa: ANN401 - paramiko's
+    def _make_transport(self, policy: HostKeyPolicy, sock: Any, **options: Any) -> Negotiator:  # noqa: ANN401 - paramiko's
         if getattr(sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
             _tune(sock, self._network.limits)
-        transport = Negotiator(sock, packetizer_class=Hearing, **options)
+        transport = Negotiator(sock, packetizer_class=RecordingPacketizer, **options)
         transport.handshake_timeout = self._endpoint.connect_timeout
         self._transports.append(transport)
-        transport.choose(self._settings.values, trust)
+        transport.choose(self._settings.values, policy)
         return transport
 
 
@@ -311,10 +310,10 @@ class _Jump:
         self._refusal: Unreachable | None = None
 
     def reach(self, endpoint: Endpoint) -> None:
-        """Connect unless connected; a failure is kept, so that it is waited for once.
+        """Connect unless connected; a failure is kept, so that only one host waits for it.
 
         Raises:
-            Unreachable: jump-failed, or login's codes, for the host behind it.
+            Unreachable: jump-failed, or the codes of `auth`, for the host behind it.
         """
         with self._lock:
             alive = self._connection is not None and self._connection.transport.is_active()
@@ -351,11 +350,11 @@ class _Jump:
                 self._connection.close()
 
 
-_Route = _Jump | str | None  # a jump host, a proxy command, or straight
+_Route = _Jump | str | None  # a jump host, a proxy command, or a direct connection
 
 
 def _parse_hop(behind: Endpoint, text: str, before: str) -> Endpoint:
-    """Read one hop of ProxyJump, `[user@]host[:port]`; the ones before it are its own jumps."""
+    """Parse one hop of ProxyJump, `[user@]host[:port]`; earlier ones are its own jump hosts."""
     found = _HOP.fullmatch(text.removeprefix("ssh://"))
     if found is None:
         raise failure(behind, "jump-failed", f"{text!r} is no jump host; expected user@host:port")
@@ -374,7 +373,7 @@ def _parse_hop(behind: Endpoint, text: str, before: str) -> Endpoint:
 
 
 def _tune(sock: socket.socket, limits: Limits) -> None:
-    """Send at once, and let the kernel notice a dead peer, too."""
+    """Disable Nagle's algorithm, and let the kernel detect a dead peer, too."""
     seconds = limits.interval + limits.silence
     options = {
         "TCP_NODELAY": 1,

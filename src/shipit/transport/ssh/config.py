@@ -1,8 +1,8 @@
-"""Read ~/.ssh/config and what it includes, as one text for the library that understands it.
+"""Read ~/.ssh/config and its includes as one text, which paramiko parses.
 
-Include is expanded here because paramiko passes over it. As in ssh_config(5), what follows an
-Include belongs to the Host or Match block before it. One difference: an Include inside a block that
-does not match still counts.
+Include is expanded here because paramiko ignores it. As in ssh_config(5), lines after an Include
+belong to the Host or Match block before it. One difference: an Include inside a block that does not
+match is still read.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ FOLLOWED = frozenset(
     passwordauthentication
     """.split()  # noqa: SIM905 - a list of this length is read as a text
 )
-# What cannot matter here: forwarding, terminals, logs, sharing and keeping connections, questions
-# to a person, host certificates, and what only writes to known_hosts.
+# Options without effect here: forwarding, terminals, logs, connection sharing, prompts, host
+# certificates, and what only writes to known_hosts.
 WITHOUT_MEANING = frozenset(
     """
     addkeystoagent batchmode casignaturealgorithms challengeresponseauthentication checkhostip
@@ -41,7 +41,7 @@ WITHOUT_MEANING = frozenset(
     tcpkeepalive tunnel tunneldevice updatehostkeys usekeychain visualhostkey xauthlocation
     """.split()  # noqa: SIM905 - a list of this length is read as a text
 )
-_DEFAULTS = {  # of options that we do not follow: these values ask for what we do anyway
+_DEFAULTS = {  # values of options that are not followed, but match what shipit does
     "addressfamily": {"any"},
     "canonicalizehostname": {"no"},
     "identityagent": {"ssh_auth_sock"},
@@ -80,7 +80,7 @@ def text_of(file: Path, depth: int = 0) -> str:
 
 
 def unfollowed(settings: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return the options set for a host that change nothing here although they might be meant to.
+    """Return the options set for a host that shipit does not follow.
 
     Each comes with its value; the names are in lower case, as in `settings`.
     """

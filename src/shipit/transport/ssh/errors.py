@@ -1,6 +1,6 @@
-"""Say in our words why a connection failed, given the error of the socket or of paramiko.
+"""Turn an error of the socket or of paramiko into one with a code, a description and a hint.
 
-Pure. Tells failures that another try may mend (DroppedError) from those that need a person.
+Pure. A DroppedError may go away with another try; the others need an operator.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class DroppedError(Exception):
-    """The host closed the connection while shaking hands: it may have too many at once."""
+    """The host closed the connection during the handshake: it may have too many at once."""
 
 
 _UP = "is the host up, the address right, a firewall between? try: ssh {address}"
-_TOLD: tuple[tuple[type[Exception], str, str, str], ...] = (  # the first that fits
+_EXPLANATIONS: tuple[tuple[type[Exception], str, str, str], ...] = (  # the first that matches
     (
         socket.gaierror,
         "name-unknown",
@@ -65,9 +65,11 @@ def refusal(endpoint: Endpoint, error: Exception) -> Unreachable | DroppedError:
     if isinstance(cause, (EOFError, ConnectionResetError, BrokenPipeError)):
         return DroppedError(f"{where} closed the connection while greeting")
     if isinstance(cause, TimeoutError) or "No existing session" in str(error):
-        # The last: how paramiko says that the handshake did not end in time.
+        # The text: paramiko's error for a handshake that timed out.
         error = TimeoutError()
-    code, what, hint = next(told[1:] for told in _TOLD if isinstance(error, told[0]))
+    code, what, hint = next(
+        explanation[1:] for explanation in _EXPLANATIONS if isinstance(error, explanation[0])
+    )
     words = {
         "address": endpoint.address,
         "where": where,

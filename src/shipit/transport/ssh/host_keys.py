@@ -1,9 +1,8 @@
-"""Judge a host's key as OpenSSH does: by known_hosts, or by the key pinned in the inventory.
+"""Check a host's key against known_hosts, as OpenSSH does.
 
-Promises that a key is accepted only when it is known for this host or is the pinned one; that a
-revoked key never is; and that what is said of a refused key names file and line. Knows hashed
-names, `[host]:port`, wildcards and negations as in sshd(8). Host certificates (@cert-authority)
-are not supported: such lines trust nothing here. It writes to no file.
+A key is accepted only if it is known for this host; a revoked key never is. Errors name file and
+line. Supports hashed names, `[host]:port`, wildcards and negations as in sshd(8). Host certificates
+(@cert-authority) are not supported: such lines accept nothing here. Writes no file.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _LENGTH = 4  # bytes of a length on the wire
 
 @dataclass(frozen=True)
 class HostKey:
-    """A public key, as it is on the wire."""
+    """A public key in wire format."""
 
     kind: str  # ssh-ed25519, ssh-rsa, ...
     blob: bytes
@@ -61,7 +60,7 @@ class HostKey:
 
     @classmethod
     def parse(cls, text: str) -> HostKey:
-        """Read `type base64`; ValueError when it is not that."""
+        """Parse `type base64`; raise ValueError for anything else."""
         kind, _, rest = text.partition(" ")
         try:
             return cls(kind, base64.b64decode(rest.split()[0], validate=True))
@@ -97,12 +96,12 @@ def _is_hash_of(hashed: str, name: str) -> bool:
 
 
 def _is_like(name: str, pattern: str) -> bool:
-    # In known_hosts the brackets of [host]:port are meant literally; only * and ? are wild.
+    # In known_hosts the brackets of [host]:port are literal; only * and ? are wildcards.
     return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 class Verdict(Enum):
-    """What is known of a key that a host offers."""
+    """The result of checking a key that a host offers."""
 
     TRUSTED = "trusted"
     UNKNOWN = "unknown"
@@ -112,15 +111,15 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class KeyCheck:
-    """A verdict and the lines it rests on: for CHANGED, those with the other keys."""
+    """A verdict and its lines of known_hosts: for CHANGED, those with the other keys."""
 
     verdict: Verdict
     lines: tuple[KnownKey, ...] = ()
-    has_authority: bool = False  # a @cert-authority line speaks of this host
+    has_authority: bool = False  # a @cert-authority line covers this host
 
 
 def parse(text: str, file: str) -> Iterator[KnownKey]:
-    """Give the keys of a known_hosts file; lines that are none are left out, as ssh does."""
+    """Yield the keys of a known_hosts file; invalid lines are skipped, as in ssh."""
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         marker = words.pop(0) if words and words[0] in _MARKERS else ""
@@ -134,7 +133,7 @@ def parse(text: str, file: str) -> Iterator[KnownKey]:
 
 
 def read(files: Iterable[Path]) -> tuple[KnownKey, ...]:
-    """Read known_hosts files; missing ones hold nothing.
+    """Read known_hosts files; missing ones are empty.
 
     Raises:
         InputError: known-hosts-unreadable.
@@ -160,23 +159,23 @@ def name_of(host: str, port: int) -> str:
 
 
 def check(known: Sequence[KnownKey], host: str, port: int, key: HostKey) -> KeyCheck:
-    """Judge the key that `host` offers at `port`, as ssh does.
+    """Check the key that `host` offers at `port`, as ssh does.
 
-    A line for `[host]:port` decides. Only where there is none, a line for the bare host with this
-    very key is good as well.
+    A line for `[host]:port` decides. If there is none, a line for the bare host with this key is
+    accepted as well.
     """
     name, bare = name_of(host, port), host.lower()
-    judgement = _judge(known, name, key)
-    if name == bare or judgement.verdict is Verdict.REVOKED:
-        return judgement
-    without_port = _judge(known, bare, key)
+    checked = _check_name(known, name, key)
+    if name == bare or checked.verdict is Verdict.REVOKED:
+        return checked
+    without_port = _check_name(known, bare, key)
     if without_port.verdict is Verdict.REVOKED:
         return without_port
-    is_new = judgement.verdict is Verdict.UNKNOWN
-    return without_port if is_new and without_port.verdict is Verdict.TRUSTED else judgement
+    is_new = checked.verdict is Verdict.UNKNOWN
+    return without_port if is_new and without_port.verdict is Verdict.TRUSTED else checked
 
 
-def _judge(known: Sequence[KnownKey], name: str, key: HostKey) -> KeyCheck:
+def _check_name(known: Sequence[KnownKey], name: str, key: HostKey) -> KeyCheck:
     about = [line for line in known if line.is_for(name)]
     same = [line for line in about if line.key.blob == key.blob]
     revoked = tuple(line for line in same if line.marker == "@revoked")
@@ -192,9 +191,9 @@ def _judge(known: Sequence[KnownKey], name: str, key: HostKey) -> KeyCheck:
 
 
 def kinds(known: Sequence[KnownKey], host: str, port: int) -> tuple[str, ...]:
-    """Return the types of the keys known for a host, to ask it for one of these first.
+    """Return the types of the keys known for a host, to request these first.
 
-    Otherwise a host of which the ed25519 key is known, and which prefers RSA, seems changed.
+    Otherwise a host that prefers RSA, and whose ed25519 key is known, would seem to have changed.
     """
     for name in (name_of(host, port), host.lower()):
         found = (line.key.kind for line in known if not line.marker and line.is_for(name))
@@ -204,11 +203,11 @@ def kinds(known: Sequence[KnownKey], host: str, port: int) -> tuple[str, ...]:
 
 
 def read_revoked(file: Path) -> dict[bytes, Place]:
-    """Read RevokedHostKeys of ssh_config: a public key a line. Returns the keys and their places.
+    """Read the public keys of RevokedHostKeys, one per line; return them with their places.
 
     Raises:
-        InputError: revoked-keys, for a file that is missing, or that holds anything else. As with
-            ssh, no host is trusted then.
+        InputError: revoked-keys, for a file that is missing or has other content. As in ssh, no
+            host is accepted then.
     """
     try:
         content = file.read_bytes()

@@ -1,4 +1,4 @@
-"""Negotiate algorithms as ssh_config and `algorithms` say; remember what the host offered."""
+"""Negotiate the algorithms that `algorithms` chose; remember what the host offered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Negotiator(paramiko.Transport):
-    """A transport whose algorithms are chosen before it starts."""
+    """A transport whose algorithms are set before it starts."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - paramiko's
         super().__init__(*args, **options)
@@ -25,7 +25,7 @@ class Negotiator(paramiko.Transport):
         self._library: dict[Kind, tuple[str, ...]] = {}
         self._ours: dict[Kind, tuple[str, ...]] = {}
 
-    def choose(self, settings: Mapping[str, object], trust: HostKeyPolicy) -> None:
+    def choose(self, settings: Mapping[str, object], policy: HostKeyPolicy) -> None:
         """Set what to offer.
 
         Raises:
@@ -41,7 +41,7 @@ class Negotiator(paramiko.Transport):
         }
         ours = {kind: algorithms.chosen(kind, xs, settings) for kind, xs in self._library.items()}
         if not algorithms.is_ordered(HOST_KEYS, settings):
-            ours[HOST_KEYS] = trust.preferred(ours[HOST_KEYS])
+            ours[HOST_KEYS] = policy.preferred(ours[HOST_KEYS])
         security.kex, security.key_types = ours[KEX], ours[HOST_KEYS]
         security.ciphers, security.digests = ours[CIPHERS], ours[MACS]
         refused = set(self._library[PUBKEYS]) - set(ours[PUBKEYS])
@@ -49,7 +49,7 @@ class Negotiator(paramiko.Transport):
         self._ours = ours
 
     def mismatch(self) -> tuple[Mismatch, str] | None:
-        """Return where we and the host share nothing, and what to do about it."""
+        """Return the kind of algorithm that we and the host don't share, and a hint."""
         found = algorithms.mismatch(self._offered, self._ours)
         return (found, found.hint(self._library[found.kind])) if found else None
 

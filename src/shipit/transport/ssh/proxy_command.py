@@ -1,6 +1,6 @@
-"""Run a ProxyCommand whose stdin and stdout are the connection, as of ssh_config(5).
+"""Run a ProxyCommand whose stdin and stdout are the connection, as in ssh_config(5).
 
-There is no shell: the words are split, and %-tokens are filled in after that.
+There is no shell: the command is split into words, and then %-tokens are expanded.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import shlex
 import socket
 import subprocess
 
-_STOP = 5.0  # seconds it has to end
+_STOP = 5.0  # seconds for the command to end
 
 
 class ProxyCommand:
-    """A running command, and the socket that leads to it."""
+    """A running command and the socket connected to it."""
 
     def __init__(self, command: str, tokens: dict[str, str]) -> None:
         words = [expand(word, tokens) for word in shlex.split(command)]
@@ -34,10 +34,10 @@ class ProxyCommand:
 
 
 def tokens_of(host: str, port: int, user: str) -> dict[str, str]:
-    """Return the tokens that every option of ssh_config knows."""
+    """Return the tokens that every option of ssh_config supports."""
     return {"%h": host, "%n": host, "%p": str(port), "%r": user, "%%": "%"}
 
 
 def expand(word: str, tokens: dict[str, str]) -> str:
-    """Fill tokens in; unknown ones are left as they are."""
+    """Expand tokens; unknown ones are unchanged."""
     return re.sub("%.", lambda found: tokens.get(found[0], found[0]), word)

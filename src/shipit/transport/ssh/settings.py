@@ -1,6 +1,6 @@
-"""Say what ssh_config settles for one host: known_hosts files, keys, jump, algorithms.
+"""The settings of ssh_config for one host: known_hosts files, keys, algorithms.
 
-Pure but for the files of revoked keys. `sshconfig` reads the text, paramiko picks the options.
+Pure except for the file of revoked keys. `config` reads the text, paramiko selects the options.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ class Settings:
     """The options of ssh_config for one host.
 
     Attributes:
-        values: by options in lower case.
-        tokens: what %h and the like stand for.
+        values: by option in lower case.
+        tokens: the values of %h and the like.
     """
 
     values: Mapping[str, object]
     tokens: Mapping[str, str]
 
     def known_as(self, host: str, port: int) -> tuple[str, int]:
-        """Return name and port for known_hosts; a HostKeyAlias stands there without a port."""
+        """Return name and port for known_hosts; a HostKeyAlias has no port there."""
         alias = self.text("hostkeyalias")
         return (alias, SSH_PORT) if alias else (host, port)
 
     def known_hosts(self, ours: list[str], system: list[str]) -> tuple[Path, ...]:
-        """Return the files to look into, given those that are read by default."""
+        """Return the known_hosts files to read, given the defaults."""
         files = [
             *self._words("userknownhostsfile", ours),
             *self._words("globalknownhostsfile", system),
@@ -50,7 +50,7 @@ class Settings:
         """Read RevokedHostKeys.
 
         Raises:
-            InputError: as of hostkeys.read_revoked.
+            InputError: as in host_keys.read_revoked.
         """
         file = self._file("revokedhostkeys")
         return host_keys.read_revoked(file) if file else {}
@@ -68,7 +68,7 @@ class Settings:
         text = self.text("requiredrsasize") or "0"
         return int(text) if text.isdecimal() else 0
 
-    def says(self, option: str, word: str) -> bool:
+    def has_value(self, option: str, word: str) -> bool:
         """Whether an option has this value."""
         return (self.text(option) or "").lower() == word
 

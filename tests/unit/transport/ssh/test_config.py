@@ -22,7 +22,7 @@ def test_a_missing_file_is_empty(ssh: Path) -> None:
     assert text_of(ssh / "config") == ""
 
 
-def test_included_files_take_the_place_of_the_line(ssh: Path) -> None:
+def test_an_include_is_replaced_by_the_files(ssh: Path) -> None:
     (ssh / "conf.d" / "2").write_text("Host two\n Port 2")
     (ssh / "conf.d" / "1").write_text("Host one\n Port 1")
     (ssh / "config").write_text("Host a\n Port 9\nInclude conf.d/*\n User x")
@@ -39,7 +39,7 @@ def test_included_files_take_the_place_of_the_line(ssh: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["include ~/.ssh/x", "INCLUDE=~/.ssh/x", 'Include "~/.ssh/x" y'])
-def test_include_is_understood_as_ssh_does(ssh: Path, line: str) -> None:
+def test_include_means_what_it_means_to_ssh(ssh: Path, line: str) -> None:
     (ssh / "x").write_text("User deploy")
     (ssh / "config").write_text(line)
     assert "User deploy" in text_of(ssh / "config")

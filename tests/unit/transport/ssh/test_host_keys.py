@@ -82,19 +82,19 @@ def test_any_other_key_is_unknown(text: str, host: str, port: int) -> None:
     assert verdict(text, A, host, port) is Verdict.UNKNOWN
 
 
-def test_another_key_than_the_known_one_is_a_change_and_names_the_lines() -> None:
+def test_a_changed_key_is_reported_with_the_known_lines() -> None:
     text = "\n".join(["# mine", line("web1", B), line("web1", RSA)])
-    judgement = check(tuple(parse(text, "/known")), "web1", 22, A)
-    assert judgement.verdict is Verdict.CHANGED
-    assert [str(x.place) for x in judgement.lines] == ["/known:2", "/known:3"]
+    checked = check(tuple(parse(text, "/known")), "web1", 22, A)
+    assert checked.verdict is Verdict.CHANGED
+    assert [str(x.place) for x in checked.lines] == ["/known:2", "/known:3"]
 
 
-def test_any_of_several_known_keys_is_good() -> None:
+def test_any_of_several_known_keys_is_accepted() -> None:
     text = "\n".join([line("web1", B), line("web1", A)])
     assert verdict(text, A) is Verdict.TRUSTED
 
 
-def test_a_revoked_key_is_refused_though_another_line_knows_it() -> None:
+def test_a_revoked_key_is_refused_even_if_another_line_has_it() -> None:
     text = "\n".join([line("web1", A), "@revoked " + line("*", A)])
     assert verdict(text, A) is Verdict.REVOKED
     assert verdict(text, B) is Verdict.CHANGED
@@ -106,7 +106,7 @@ def test_a_certificate_authority_is_mentioned() -> None:
     assert not check(known, "b.example.org", 22, B).has_authority
 
 
-def test_the_types_to_ask_for_are_those_that_are_known() -> None:
+def test_the_requested_types_are_those_of_known_keys() -> None:
     text = "\n".join([line("web1", RSA), line("web1", A), line("other", key("x", "ecdsa"))])
     assert kinds(tuple(parse(text, "f")), "web1", 22) == ("ssh-rsa", "ssh-ed25519")
 
@@ -134,7 +134,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
-def test_names_are_written_as_known_hosts_has_them() -> None:
+def test_names_have_the_format_of_known_hosts() -> None:
     assert name_of("Web1", 22) == "web1"
     assert name_of("Web1", 2222) == "[web1]:2222"
 
@@ -146,12 +146,12 @@ def test_a_line_with_the_port_decides_against_one_without_it() -> None:
     assert verdict(text, A) is Verdict.TRUSTED
 
 
-def test_a_key_revoked_for_the_bare_host_is_so_at_every_port() -> None:
+def test_a_key_revoked_for_the_bare_host_is_revoked_at_every_port() -> None:
     text = "\n".join([line("[web1]:2222", A), "@revoked " + line("web1", A)])
     assert verdict(text, A, port=2222) is Verdict.REVOKED
 
 
-def test_the_types_known_for_the_port_are_asked_for_before_those_of_the_bare_host() -> None:
+def test_the_types_known_for_the_port_come_before_those_of_the_bare_host() -> None:
     text = "\n".join([line("web1", RSA), line("[web1]:2222", A)])
     assert kinds(tuple(parse(text, "f")), "web1", 2222) == ("ssh-ed25519",)
     assert kinds(tuple(parse(text, "f")), "web1", 2223) == ("ssh-rsa",)
@@ -181,7 +181,7 @@ def test_revoked_keys_are_read_with_their_places(tmp_path: Path) -> None:
         (b"sha256: abc", "no public key"),
     ],
 )
-def test_a_file_of_revoked_keys_that_cannot_be_read_lets_nobody_in(
+def test_with_an_unreadable_file_of_revoked_keys_no_host_is_accepted(
     tmp_path: Path, content: bytes | None, told: str
 ) -> None:
     file = tmp_path / "revoked"

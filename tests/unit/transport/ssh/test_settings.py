@@ -223,7 +223,7 @@ def ssh_lets_in(home: Path, server: Server, *options: str) -> bool:
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh to compare with")
 @pytest.mark.parametrize("alias", ["", "web1"])
 @pytest.mark.parametrize("spoken", LINES.values(), ids=LINES)
-def test_a_host_key_is_good_exactly_where_ssh_finds_it_so(
+def test_a_host_key_is_accepted_exactly_if_ssh_accepts_it(
     home: Path, keys: dict[str, paramiko.PKey], spoken: list[str], alias: str
 ) -> None:
     configure(home, f"Host *\n  HostKeyAlias {alias}\n" if alias else "")
@@ -235,7 +235,7 @@ def test_a_host_key_is_good_exactly_where_ssh_finds_it_so(
         assert ours in {"", "host-key-unknown", "host-key-changed", "host-key-revoked"}
 
 
-def test_an_unknown_key_of_an_alias_is_reported_with_the_line_that_makes_it_known(
+def test_an_unknown_key_of_an_alias_is_reported_with_the_line_to_add(
     home: Path, keys: dict[str, paramiko.PKey]
 ) -> None:
     configure(home, "HostKeyAlias web1\n")
@@ -259,7 +259,7 @@ def test_known_hosts_are_read_from_where_ssh_config_says(
         assert outcome(home, server) == "host-key-unknown"
 
 
-def test_a_host_with_a_new_type_of_key_is_asked_for_the_known_one(
+def test_the_known_type_of_key_is_requested_first(
     home: Path, keys: dict[str, paramiko.PKey]
 ) -> None:
     with serving(Server([keys["ed"], keys["ec"], keys["rsa"]])) as server:
@@ -307,7 +307,7 @@ def test_an_rsa_key_shorter_than_required_is_refused(
         ({"ciphers": ("aes128-cbc",)}, "aes128-cbc", "Ciphers +aes128-cbc"),
     ],
 )
-def test_weak_algorithms_are_off_named_and_on_where_ssh_config_asks(
+def test_weak_algorithms_are_used_only_if_ssh_config_names_them(
     home: Path,
     keys: dict[str, paramiko.PKey],
     security: dict[str, tuple[str, ...]],
@@ -336,7 +336,7 @@ def test_weak_algorithms_are_off_named_and_on_where_ssh_config_asks(
         ("HostKeyAlgorithms", "^rsa-sha2-512"),
     ],
 )
-def test_the_algorithms_of_ssh_config_are_the_ones_that_are_used(
+def test_the_algorithms_of_ssh_config_are_used(
     home: Path, keys: dict[str, paramiko.PKey], option: str, own: str
 ) -> None:
     configure(home, f"{option} {own}\n")
@@ -361,7 +361,7 @@ def test_the_algorithms_of_ssh_config_are_the_ones_that_are_used(
             assert option != "HostKeyAlgorithms" or host_key == wanted
 
 
-def test_ssh_config_that_leaves_no_algorithm_is_named(
+def test_an_ssh_config_that_leaves_no_algorithm_is_reported(
     home: Path, keys: dict[str, paramiko.PKey]
 ) -> None:
     configure(home, "Ciphers chacha20-poly1305@openssh.com\n")
@@ -418,7 +418,7 @@ def test_the_certificate_of_ssh_config_is_offered_with_its_key(
     assert offered == ["ssh-ed25519", "ssh-ed25519-cert-v01@openssh.com"]
 
 
-def test_no_password_is_offered_where_ssh_config_forbids_it(
+def test_no_password_is_offered_if_ssh_config_forbids_it(
     home: Path, keys: dict[str, paramiko.PKey]
 ) -> None:
     (home / ".ssh/id_ed25519").unlink()
@@ -456,7 +456,7 @@ def test_the_page_of_docs_lists_every_option() -> None:
     assert {*FOLLOWED, *WITHOUT_MEANING} - {"pubkeyacceptedkeytypes"} <= words
 
 
-def test_a_jump_host_of_ssh_config_is_no_option_of_a_program(
+def test_a_jump_host_of_ssh_config_cannot_be_read_as_an_option(
     home: Path, keys: dict[str, paramiko.PKey]
 ) -> None:
     configure(home, "Host 127.0.0.1\n  ProxyJump -oProxyCommand=id\n")
