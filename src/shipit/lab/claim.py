@@ -1,9 +1,9 @@
-"""Claim a lab's names on this machine (prefix, subnet, folder), and clear all that goes by them.
+"""Claim a lab's names on this machine (prefix, subnet, folder), and remove everything with them.
 
-Everything a lab makes outside its folder carries the claim's prefix: network namespaces, bridge,
-cables, control groups, machine names. So what a killed owner left can be found and cleared by
-anybody who knows the prefix, and the claim's record, written first and removed last, tells it.
-Promises to clear only what a claim's prefix or folder names. Does not boot anything.
+Everything a lab makes outside its folder has the claim's prefix in its name: network namespaces,
+bridge, cables, control groups, machines. The claim's record is written first and removed last, so
+that any process can find and remove what a killed owner left. Removes only what has the claim's
+prefix or is in its folder. Does not boot anything.
 """
 
 from __future__ import annotations
@@ -31,24 +31,22 @@ _SLOTS = 200
 _BROAD = 16  # a route wider than this (a VPN's 10.0.0.0/8) may be shadowed by a lab's /24
 _CLEAR_SECONDS = 60.0
 _GRACE_SECONDS = 2.0
-_SYNC_SECONDS = 300.0  # a disk that goes is written back, others' pages with it
+_SYNC_SECONDS = 300.0  # an unmounted disk is written back, with pages of other disks
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The names that one lab has for itself until it is cleared."""
+    """The names that one lab owns until it is cleared."""
 
     slot: int
     folder: Path
     owner: int
-    owner_started: (
-        int  # in clock ticks since boot: a process id alone may be somebody else's by now
-    )
+    owner_started: int  # in clock ticks since boot: the process id may be reused
 
     @property
     def prefix(self) -> str:
-        return f"shipit{self.slot}"  # with `-NN` still within the 15 characters of a link's name
+        return f"shipit{self.slot}"  # with `-NN` within the 15 characters of a link's name
 
     @property
     def network(self) -> IPv4Network:
@@ -75,15 +73,15 @@ class Claim:
 
 
 def claim(directory: Path) -> Claim:
-    """Clear what dead owners left, then take a free prefix and subnet for this process.
+    """Clear what dead owners left, then claim a free prefix and subnet for this process.
 
     Raises:
-        LabError: no free one, or the register stays locked by others.
+        LabError: there is no free one, or the register stays locked.
     """
     REGISTER.mkdir(mode=0o700, parents=True, exist_ok=True)
     with held(REGISTER / "lock", timeout=60):
         for orphan in [other for other in _claims() if other.is_orphaned]:
-            with suppress(LabError):  # what won't go keeps its slot; it is no reason to stop here
+            with suppress(LabError):  # one that can't be cleared keeps its slot
                 clear(orphan)
         slot = free_slot({other.slot for other in _claims()}, _routes())
         folder = directory.resolve() / f"shipit{slot}-{secrets.token_hex(3)}"
@@ -94,7 +92,7 @@ def claim(directory: Path) -> Claim:
 
 
 def free_slot(taken: Iterable[int], routes: Sequence[IPv4Network]) -> int:
-    """Choose the first slot that nobody holds and whose subnet no narrow route covers.
+    """Choose the first free slot whose subnet no narrow route covers.
 
     Raises:
         LabError: all are taken.
@@ -132,13 +130,13 @@ def clear(claim: Claim) -> None:
     """Remove machines, mounts, network and folder of a claim, and the claim itself.
 
     Raises:
-        LabError: a process or a mount would not go.
+        LabError: a process or a mount can't be removed.
     """
     _kill_machines(claim)
     unmount_below(claim.folder)
     links = sorted(link for link in _names_in(Path("/sys/class/net")) if _is_of(claim, link))
     for link in reversed(links):  # cables before the bridge, which sorts first
-        with suppress(LabError):  # a cable goes with its other end
+        with suppress(LabError):  # a cable is deleted with its other end
             call("ip", "link", "delete", link)
     for namespace in _namespaces(claim):
         call("ip", "netns", "delete", namespace)
@@ -153,7 +151,7 @@ def clear(claim: Claim) -> None:
 
 
 def started_at(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; -1 if there is none (proc(5))."""
+    """Return when a process started, in clock ticks since boot (proc(5)); -1 if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -163,7 +161,7 @@ def started_at(pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """Return the ids of a process's children; none if it is gone."""
+    """Return the ids of a process's children; none if it has ended."""
     found: list[int] = []
     for listing in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -172,8 +170,8 @@ def children(pid: int) -> list[int]:
 
 
 def kill(pid: int) -> None:
-    """Kill one process, if it is still there."""
-    if pid <= 1:  # to kill(2) those mean whole groups, or the machine's init
+    """Kill one process, if it still runs."""
+    if pid <= 1:  # kill(2) takes these as groups, or as the machine's init
         raise ValueError(f"{pid} is not one process")
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -184,12 +182,12 @@ def unmount_below(folder: Path) -> None:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for mount in reversed([re.sub(r"\\([0-7]{3})", _octal, spot) for spot in mounts]):
         if Path(mount).is_relative_to(folder):
-            # lazily: a dying machine's own mounts may hold it some milliseconds longer
+            # lazily: a dying machine's own mounts may keep it busy for some milliseconds
             call("umount", "--lazy", mount, timeout=_SYNC_SECONDS)
 
 
 def cgroups_of(machine: str) -> list[Path]:
-    """Name a machine's control group in each hierarchy that systemd would manage in it."""
+    """Return a machine's control group in each hierarchy that its systemd would manage."""
     if (_CGROUPS / "cgroup.procs").exists():
         return [_CGROUPS / machine]
     roots = (_CGROUPS / "unified", _CGROUPS / "systemd")
@@ -197,9 +195,9 @@ def cgroups_of(machine: str) -> list[Path]:
 
 
 def discard_cgroup(top: Path) -> None:
-    """Remove a control group and all below it, as far as no process is in them."""
+    """Remove a control group and all below it, except for those with processes."""
     for inner, _, _ in os.walk(top, topdown=False):
-        with suppress(OSError):  # busy for a moment more, or systemd took it first
+        with suppress(OSError):  # still busy, or systemd removed it first
             Path(inner).rmdir()
 
 
@@ -219,7 +217,7 @@ def _claims() -> Iterator[Claim]:
     for record in sorted(REGISTER.glob("shipit*.json")):
         try:
             fields = json.loads(record.read_text())
-        except FileNotFoundError:  # its lab has just gone down
+        except FileNotFoundError:  # its lab has just been removed
             continue
         yield Claim(**{**fields, "folder": Path(fields["folder"])})
 
@@ -227,7 +225,7 @@ def _claims() -> Iterator[Claim]:
 def _write(claim: Claim) -> None:
     part = claim.record.with_suffix(".part")
     part.write_text(json.dumps(asdict(claim), default=str))
-    part.rename(claim.record)  # /run forgets with the machine: nothing to fsync
+    part.rename(claim.record)  # /run does not survive a reboot: no fsync
 
 
 def _routes() -> list[IPv4Network]:
@@ -245,7 +243,7 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def _kill_machines(claim: Claim) -> None:
-    """Kill what runs in the claim's machines; their supervisors then tidy up and end themselves."""
+    """Kill what runs in the claim's machines; their supervisors then clean up and end."""
     begin = time.monotonic()
     while True:
         inside = [pid for name in _namespaces(claim) for pid in _inside(name)]

@@ -1,8 +1,8 @@
 """Build the root file system that every lab machine starts from, once per recipe.
 
-Promises a complete image or none: it is built beside its place and renamed there, under a lock, so
-that several runs may ask at once. Does not boot anything, and never deletes an older recipe's image
-(a lab that runs may still stand on it).
+The image is complete or absent: it is built beside its place and renamed, under a lock, so that
+several runs may ask for it at the same time. Does not boot anything, and never deletes an older
+recipe's image (a running lab may still use it).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
 CACHE = Path("/var/cache/shipit-lab")
-SUDO_PASSWORD = "lab-sudo-password"  # noqa: S105 - known to all, and only good on a disposable machine
-USERS = ("deploy", "pwsudo", "nosudo")  # sudo without a password, with SUDO_PASSWORD, not at all
+SUDO_PASSWORD = "lab-sudo-password"  # noqa: S105 - public, and only for disposable machines
+USERS = ("deploy", "pwsudo", "nosudo")  # sudo without a password, with SUDO_PASSWORD, no sudo
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _UBUNTU = "http://archive.ubuntu.com/ubuntu"
@@ -36,12 +36,12 @@ _UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 
 @dataclass(frozen=True)
 class Suite:
-    """A distribution that hosts may run, by the name that its archive has."""
+    """A distribution that hosts may run, by its name in the archive."""
 
     name: str
     title: str
-    extra: tuple[str, ...] = ()  # packages that shipit asks for there
-    mirror: str = ""  # "" for the one that mmdebstrap knows
+    extra: tuple[str, ...] = ()  # packages that shipit needs there
+    mirror: str = ""  # "" for mmdebstrap's default
     keyring: Path = _KEYRING
 
 
@@ -59,7 +59,7 @@ USUAL = "bookworm"
 
 
 def title(suite: str) -> str:
-    """Return what people call a suite.
+    """Return the common name of a suite.
 
     Raises:
         LabError: it is not one of SUITES.
@@ -75,15 +75,15 @@ _PACKAGES = (
     *("python3", "iproute2", "sudo", "procps"),
 )
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
-# Background work of a machine that lives for a minute; console-getty has no console to sit on.
+# Background work is useless on a machine that lives for a minute; console-getty has no console.
 _MASKED = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"),
     *("e2scrub_all.timer", "fstrim.timer", "console-getty.service"),
 )
-_EDITION = 1  # raise it when the steps of _settle change, so that images are built anew
+_EDITION = 1  # increase it when _settle changes, so that images are rebuilt
 _BUILD_SECONDS = 900.0
 
-_COMMANDS = {  # command -> the Debian package that has it
+_COMMANDS = {  # command -> its Debian package
     "mmdebstrap": "mmdebstrap",
     "systemd-nspawn": "systemd-container",
     "ip": "iproute2",
@@ -96,11 +96,11 @@ _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # bits, as in linux/
 
 
 class LabError(ShipitError):
-    """The lab could not be built, booted or reached; no real host is concerned.
+    """The lab could not be built, booted or reached; no real host is affected.
 
     Attributes:
         code: kebab-case and stable.
-        what: what happened, with the command's or console's own words.
+        what: what happened, with the output of the command or console.
         hint: what to do about it.
     """
 
@@ -110,7 +110,7 @@ class LabError(ShipitError):
 
 
 def obstacles() -> list[str]:
-    """Say why this machine can't boot a lab, one short line per reason; nothing if it can."""
+    """Return why this machine can't boot a lab, one short line per reason; empty if it can."""
     system = platform.system()
     if system != "Linux":
         return [f"a lab needs Linux, this is {system}"]
@@ -126,7 +126,7 @@ def obstacles() -> list[str]:
 def obstacles_of(
     *, is_root: bool, capabilities: int, missing: Collection[str], has_keyring: bool
 ) -> list[str]:
-    """Name the obstacles of a Linux machine with these properties."""
+    """Return the obstacles of a Linux machine with these properties."""
     reasons = []
     if not is_root:
         reasons.append("a lab needs root: run it with sudo")
@@ -147,11 +147,11 @@ def obstacles_of(
 def base_image(
     cache: Path = CACHE, emit: Callable[[str], None] = lambda _: None, suite: str = USUAL
 ) -> Path:
-    """Return the base root file system, built first if this recipe has none yet (20-40 s).
+    """Return the base root file system; build it first if this recipe has none yet (20-40 s).
 
     Raises:
-        LabError: no such suite, the packages could not be had, or another build holds the lock for
-            15 minutes.
+        LabError: there is no such suite, the packages can't be fetched, or another build holds the
+            lock for 15 minutes.
     """
     about = title(suite)
     base = cache / _digest(suite)
@@ -167,10 +167,10 @@ def base_image(
 
 @contextmanager
 def held(lock: Path, *, timeout: float) -> Iterator[None]:
-    """Hold the kernel's lock on a file; it dies with its holder.
+    """Hold the kernel's lock on a file; it is released when its owner ends.
 
     Raises:
-        LabError: somebody else still has it after `timeout` seconds.
+        LabError: another process still holds it after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     with lock.open("w") as file:
@@ -193,7 +193,7 @@ def call(*argv: str, given: str = "", timeout: float = 30.0) -> str:
     """Run a command of this machine and return its output.
 
     Raises:
-        LabError: it failed, or ran longer than `timeout` seconds; carries its own words.
+        LabError: it failed, with its output, or ran longer than `timeout` seconds.
     """
     done = finish(argv, given=given.encode(), timeout=timeout)
     if done.returncode:
@@ -212,10 +212,10 @@ def finish(
     timeout: float,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command to its end; whatever stops the waiting also ends the command's whole group.
+    """Run a command to its end; if the wait is interrupted, kill the command's process group.
 
     Raises:
-        LabError: it ran longer than so many timeout, or there is no such command.
+        LabError: it ran longer than `timeout` seconds, or there is no such command.
     """
     pipe = subprocess.PIPE
     try:
@@ -228,7 +228,7 @@ def finish(
         try:
             out, err = process.communicate(given, timeout=timeout)
         except subprocess.TimeoutExpired:
-            words = f"{' '.join(argv)} was not done after {timeout:.0f} s"
+            words = f"{' '.join(argv)} did not finish within {timeout:.0f} s"
             raise LabError("lab-command-timeout", words) from None
         finally:
             if process.returncode is None:
@@ -257,10 +257,12 @@ def _digest(suite: str) -> str:
 
 def _build(base: Path, suite: str) -> None:
     part, about = base.with_suffix(".part"), SUITES[suite]
-    shutil.rmtree(part, ignore_errors=True)  # of a build that was killed: we hold the lock
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed build: we hold the lock
     if not about.keyring.exists():
         what = f"no archive keys of {about.title} ({about.keyring})"
-        raise LabError("lab-no-keys", what, hint="its distribution has them: docs/support.md")
+        raise LabError(
+            "lab-no-keys", what, hint="they are a package of the distribution: docs/support.md"
+        )
     argv = (
         *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"),
         f"--keyring={about.keyring}",
@@ -280,7 +282,7 @@ def _build(base: Path, suite: str) -> None:
 
 
 def _settle(root: Path) -> None:
-    """Turn freshly installed packages into an image that every machine can start from."""
+    """Configure the freshly installed packages as an image that every machine can start from."""
     for user in USERS:
         call("chroot", str(root), "useradd", "--create-home", "--shell", "/bin/bash", user)
     call("chroot", str(root), "usermod", "--append", "--groups", "sudo", "pwsudo")
@@ -292,7 +294,10 @@ def _settle(root: Path) -> None:
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()  # each machine gets its own
-    for empty in ("etc/machine-id", "etc/resolv.conf"):  # no nameserver, or each sudo waits 20 s
+    for empty in (
+        "etc/machine-id",
+        "etc/resolv.conf",
+    ):  # with a nameserver each sudo would wait 20 s
         (root / empty).unlink(missing_ok=True)
         (root / empty).touch(mode=0o644)
     (root / "var/log/journal").mkdir(exist_ok=True)  # the log survives a power cut

@@ -1,14 +1,14 @@
-"""A lab of disposable real hosts: each a systemd and an sshd of its own, ready in half a second.
+"""A lab of disposable real hosts: each has its own systemd and sshd, ready in half a second.
 
     with Lab.up(["web1", "web2"], directory) as lab:
         lab.run("web1", "systemctl", "is-active", "ssh")
         lab.power_cut("web1")
         lab.boot("web1")
 
-Promises that leaving the block, or SIGTERM, leaves nothing: no machine, mount, network or file.
-What a killed owner left is cleared by the next `up`. A power cut keeps the page cache, so a missing
-fsync does not show. The machines share this machine's kernel and reach no network but the lab's own
-and this machine. Needs root on Linux: ask `obstacles()` first.
+At the end of the block, or on SIGTERM, every machine, mount, network and file is removed. What a
+killed owner left is cleared by the next `up`. A power cut keeps the page cache, so a missing fsync
+has no effect. The machines share this machine's kernel and reach only the lab's network and this
+machine. Needs root on Linux: call `obstacles()` first.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ _UNMOUNTABLE = set(',:\\"')
 
 @dataclass(frozen=True)
 class LabHost:
-    """What others need to know to use a machine; `pid` is of the last boot."""
+    """How to use a machine; `pid` is that of the last boot."""
 
     name: str
     address: str
     key: Path  # private key of every user
     host_key: str  # `ssh-ed25519 AAAA...`
-    root: Path  # the merged file system; absolute links in it lead astray: see Lab.read
+    root: Path  # the merged file system; don't follow absolute links in it: see Lab.read
     upper: Path  # the disk: what differs from the base image
     pid: int  # the machine's PID 1, as seen from outside
-    user: str = "deploy"  # `pwsudo` and `nosudo` are there as well
+    user: str = "deploy"  # `pwsudo` and `nosudo` exist as well
     port: int = 22
 
 
 class Lab:
-    """Hosts that live as long as this object; every operation may be called from any thread."""
+    """Hosts that live as long as this object; every method may be called from any thread."""
 
     def __init__(self, claim: Claim, names: Sequence[str], base: Path) -> None:
         """Prepare; use `Lab.up`."""
@@ -93,12 +93,12 @@ class Lab:
 
         Args:
             names: the hosts' names; they become their hostnames as well.
-            directory: where the lab makes its folder, on a file system that can carry an overlay.
+            directory: the lab makes its folder here, on a file system that supports an overlay.
             suite: what the hosts run, one of SUITES.
             disk: for some hosts a small disk: a size ("300M") or tmpfs options as in mount(8)
                 ("size=300M,nr_inodes=20000").
-            emit: is told what takes long.
-            timeout: the deadline of each host's boot.
+            emit: called with a text before something that takes long.
+            timeout: for each host's boot, in seconds.
 
         Raises:
             LabError: names that can't be hostnames, no base image, a host that does not boot.
@@ -128,17 +128,17 @@ class Lab:
 
     @property
     def hosts(self) -> dict[str, LabHost]:
-        """The hosts by name, as they are at this moment."""
+        """The hosts by name, in their current state."""
         return {name: _host(machine) for name, machine in self._machines.items()}
 
     @property
     def folder(self) -> Path:
-        """What lies here goes when the lab goes."""
+        """The lab's folder; it is removed with the lab."""
         return self._claim.folder
 
     @property
     def prefix(self) -> str:
-        """What the lab's namespaces, links, groups and machines are called on this machine."""
+        """The prefix of the lab's namespaces, links, groups and machines on this machine."""
         return self._claim.prefix
 
     def run(
@@ -148,7 +148,7 @@ class Lab:
         input: str | None = None,  # noqa: A002 - as subprocess.run calls it
         timeout: float = 30.0,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root inside a host, without ssh; a failing one is not an error here.
+        """Run a command as root inside a host, without ssh; its failure is not an error here.
 
         Raises:
             LabError: the host is off, or the command took longer than `timeout` seconds.
@@ -158,7 +158,7 @@ class Lab:
         return subprocess.CompletedProcess(list(argv), done.returncode, out, err)
 
     def read(self, name: str, path: str) -> bytes:
-        """Return a file of a host, whether it runs or is off.
+        """Return a file of a host, running or off.
 
         Raises:
             LabError: there is no such file.
@@ -166,7 +166,7 @@ class Lab:
         return self._machine(name).read(path)
 
     def inventory(self, groups: Mapping[str, Sequence[str]] | None = None) -> str:
-        """Return an inventory of these hosts, with their host keys pinned, as YAML text."""
+        """Return an inventory of these hosts as YAML text, with pinned host keys."""
         lines = ["all:", "  hosts:"]
         for host in self.hosts.values():
             lines.append(f"    {host.name}:")
@@ -178,7 +178,7 @@ class Lab:
         return "\n".join(lines) + "\n"
 
     def power_cut(self, name: str) -> None:
-        """Kill a host's PID 1, and with it all that runs there at once; its disk stays.
+        """Kill a host's PID 1, and thereby all its processes at once; its disk stays.
 
         Raises:
             LabError: it does not end.
@@ -186,7 +186,7 @@ class Lab:
         self._machine(name).cut_power()
 
     def boot(self, name: str, *, timeout: float = 60.0) -> None:
-        """Start a host that is off, again on its disk, and wait for a login.
+        """Start a host that is off, with its disk, and wait for a login.
 
         Raises:
             LabError: it is on, or accepts no login in time.
@@ -198,7 +198,7 @@ class Lab:
     def reboot(self, name: str, *, timeout: float = 60.0) -> None:
         """Shut a host down in order, start it again and wait for a login.
 
-        Asked from inside (`systemctl reboot`), it only goes off: `boot` it then.
+        A reboot from inside (`systemctl reboot`) only switches it off: `boot` it then.
 
         Raises:
             LabError: it does not shut down, or accepts no login in time.
@@ -208,7 +208,7 @@ class Lab:
         machine.wait_for_login(timeout)
 
     def reset(self, *names: str) -> None:
-        """Give hosts (all, if none is named) a clean disk; address and host key stay the same.
+        """Give hosts (all if none is named) a clean disk; address and host key stay the same.
 
         Raises:
             LabError: one does not boot again.
@@ -219,25 +219,25 @@ class Lab:
         self._on_all(_renew, chosen)
 
     def cut_cable(self, name: str) -> None:
-        """Take a host off the network: nothing arrives any more, and nobody is told."""
+        """Disconnect a host from the network without notice to its peers."""
         call("ip", "link", "set", self._machine(name).blueprint.label, "down")
 
     def repair_cable(self, name: str) -> None:
         call("ip", "link", "set", self._machine(name).blueprint.label, "up")
 
     def stay(self) -> str:
-        """Let the hosts outlive this process; says until when, in the words of a rehearsal."""
+        """Let the hosts outlive this process; return the rehearsal's message about it."""
         atexit.unregister(self.down)
         return (
-            "the machines stay until the next `shipit rehearse --provider nspawn` on this machine,"
-            " which removes them before it boots its own"
+            "the machines keep running until the next `shipit rehearse --provider nspawn` on this"
+            " machine, which removes them before it boots its own"
         )
 
     def down(self) -> None:
         """Remove every trace of the lab; a second call does nothing.
 
         Raises:
-            LabError: a process or a mount would not go.
+            LabError: a process or a mount can't be removed.
         """
         with self._going_down:
             if self._is_down:
@@ -286,10 +286,10 @@ class Lab:
             for done in [pool.submit(act, self._machine(name)) for name in names]:
                 done.result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # what still waits ends with its machine
+            pool.shutdown(wait=False, cancel_futures=True)  # pending boots end with their machines
 
     def _watch_for_the_end(self) -> None:
-        """Let the block's exit run when the process is asked to end, and `down` at its end."""
+        """Run the block's exit on SIGTERM and SIGHUP, and `down` at the end of the process."""
         atexit.register(self.down)
         if not _may_set_signals():
             return
@@ -299,7 +299,7 @@ class Lab:
                 self._signals[number] = signal.SIG_DFL
 
     def _leave_signals(self) -> None:
-        """Put the handlers back; from another thread they stay, and end the process as well."""
+        """Restore the signal handlers; from another thread they stay, and end the process, too."""
         if not _may_set_signals():
             return
         while self._signals:

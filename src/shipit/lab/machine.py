@@ -1,8 +1,8 @@
 """One disposable machine: its disk, its identity, its power switch and its console.
 
-A machine is a systemd of its own under systemd-nspawn, on an overlay over the base image, behind a
-cable of its own. Promises that `start` plus `wait_for_login` end in a login that works or in an
-error with the console's last lines. Does not lay its network, nor clear what is left of it.
+A machine is a systemd under systemd-nspawn, with an overlay over the base image and its own network
+cable. `start` and `wait_for_login` end in a working login or in an error with the console's last
+lines. `claim` sets up its network and removes its remains.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _ENVIRONMENT = {
     "HOME": "/root",
     "LANG": "C.UTF-8",
 }
-# Joins control groups, then becomes the command: only between fork and exec can this be done.
+# Joins control groups, then runs the command: this is only possible between fork and exec.
 _JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What a machine is made from; everything of it lies in its folder."""
+    """What a machine is made of; all its files are in its folder."""
 
-    name: str  # the host's name, as people know it
-    label: str  # the machine's, its network namespace's and its cable's name on this machine
+    name: str  # the host's name
+    label: str  # the name of machine, network namespace and cable on this machine
     address: str
     base: Path
     folder: Path
     key: Path
     hosts_file: str
-    disk: str | None = None  # options of a tmpfs for the disk, or a size alone
+    disk: str | None = None  # tmpfs options for the disk, or its size only
 
     @property
     def root(self) -> Path:
@@ -66,7 +66,7 @@ class Blueprint:
 
 
 class Machine:
-    """A machine that can be formatted, started, entered and cut off from its power."""
+    """A machine that can be formatted, started, entered and switched off."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
@@ -82,14 +82,14 @@ class Machine:
 
     @property
     def leader(self) -> int:
-        """The machine's own PID 1 as this machine sees it; 0 while it is off."""
+        """The process id of the machine's PID 1 on this machine; 0 while it is off."""
         supervisor = self._supervisor
         if supervisor is None or supervisor.poll() is not None:
             return 0
         return next((pid for pid in children(supervisor.pid) if _is_first(pid)), 0)
 
     def format(self) -> None:
-        """Give the machine, which must be off, an empty disk over the base image and its identity.
+        """Give the machine, which must be off, an empty disk and its identity.
 
         Raises:
             LabError: the disk can't be mounted here.
@@ -109,14 +109,14 @@ class Machine:
         self._sign()
 
     def start(self) -> None:
-        """Switch the power on; returns at once.
+        """Switch the power on; return at once.
 
         Raises:
-            LabError: it is on already, or its lab is going down.
+            LabError: it is on already, or its lab is being removed.
         """
         with self._switch:
             if self._is_retired or self.leader:
-                state = "on already" if self.leader else "going down with its lab"
+                state = "on already" if self.leader else "being removed with its lab"
                 raise LabError("machine-not-off", f"{self.blueprint.name} is {state}")
             with self.blueprint.console.open("wb") as console:
                 self._supervisor = subprocess.Popen(
@@ -130,10 +130,10 @@ class Machine:
                 )
 
     def wait_for_login(self, timeout: float = 60.0) -> None:
-        """Wait until somebody can really log in by ssh: the port alone is open too early.
+        """Wait until an ssh login works: the port alone is open too early.
 
         Raises:
-            LabError: the machine ended, or took longer; with the console's last lines.
+            LabError: the machine ended, or timed out; with the console's last lines.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -149,7 +149,7 @@ class Machine:
         """Kill the machine at once, as a power cut does; its disk stays.
 
         Raises:
-            LabError: it does not end within 10 s.
+            LabError: it does not end within 60 s.
         """
         with self._switch:
             supervisor = self._supervisor
@@ -157,7 +157,7 @@ class Machine:
             while supervisor is not None and supervisor.poll() is None:
                 if time.monotonic() > deadline:
                     raise self._failed("machine-not-off", "does not die")
-                if leader := self.leader:  # none for a moment while it starts
+                if leader := self.leader:  # 0 for a moment while it starts
                     kill(leader)  # its death ends the supervisor as well
                 time.sleep(_POLL_SECONDS / 4)
 
@@ -168,7 +168,9 @@ class Machine:
             LabError: it is off, or still on after 100 s (systemd waits 90 s for a service).
         """
         supervisor = self._supervisor
-        self.run(("systemctl", "reboot"), given=b"", timeout=30)  # may be cut off in its answer
+        self.run(
+            ("systemctl", "reboot"), given=b"", timeout=30
+        )  # the connection may break before the answer
         try:
             if supervisor is not None:
                 supervisor.wait(_SHUTDOWN_SECONDS)  # started with --keep-unit, it ends here as well
@@ -177,12 +179,12 @@ class Machine:
         self.start()
 
     def retire(self) -> None:
-        """Refuse to be started again."""
+        """Prevent another start."""
         with self._switch:
             self._is_retired = True
 
     def reap(self) -> None:
-        """Take note of the end of a machine that somebody else has killed."""
+        """Wait for the supervisor of a machine that was killed by others."""
         if self._supervisor is not None:
             self._supervisor.wait(_OFF_SECONDS)
 
@@ -190,7 +192,7 @@ class Machine:
         """Run a command as root inside the running machine, without ssh.
 
         Raises:
-            LabError: the machine is off, or the command took longer.
+            LabError: the machine is off, or the command timed out.
         """
         if not (leader := self.leader):
             raise LabError("machine-off", f"{self.blueprint.name} is off: boot it first")
@@ -206,7 +208,7 @@ class Machine:
         look = ("cat", "--", path)
         if self.leader:
             done = self.run(look, given=b"", timeout=30)
-        else:  # not from here by its path: a link in it would lead into this machine's own files
+        else:  # not by its path from here: a link would lead into this machine's own files
             argv = ("chroot", str(self.blueprint.root), *look)
             done = finish(argv, timeout=30, environment=_ENVIRONMENT)
         if done.returncode:
@@ -259,11 +261,11 @@ class Machine:
 
 
 def _boot_argv(plan: Blueprint) -> list[str]:
-    """Return what boots a machine in control groups of its own.
+    """Return the command that boots a machine in its own control groups.
 
-    Left in its starter's group, nspawn puts every machine into the same `payload` group: their
-    systemds then share one tree and mistake each other's processes for their own. Inside there is
-    cgroup v2 alone, as distributions boot, whatever this machine has.
+    In its parent's group, nspawn would put every machine into the same `payload` group: their
+    systemds would share one tree and mistake each other's processes for their own. Inside there is
+    only cgroup v2, as distributions boot, even if this machine has v1.
     """
     boot = [
         *("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"),
@@ -272,9 +274,9 @@ def _boot_argv(plan: Blueprint) -> list[str]:
         *(f"--network-namespace-path=/run/netns/{plan.label}", "--resolv-conf=off"),
         *("--link-journal=no", "--timezone=off", "--console=pipe"),
     ]
-    if Path("/run/systemd/system").is_dir():  # systemd owns the groups here: ask it for one
+    if Path("/run/systemd/system").is_dir():  # systemd manages the groups here: use a scope
         scope = ("systemd-run", "--scope", "--quiet", "--collect", "--property=Delegate=yes")
-        unit = f"--unit={plan.label}-{time.monotonic_ns()}"  # the last one may not be gone yet
+        unit = f"--unit={plan.label}-{time.monotonic_ns()}"  # the last one may still exist
         return [*scope, unit, "--", *boot]
     groups = cgroups_of(plan.label)
     for group in groups:
@@ -293,7 +295,7 @@ def _is_first(pid: int) -> bool:
 
 
 def _folder(path: Path) -> None:
-    """Make a folder that everybody inside may enter, whatever our umask is."""
+    """Make a folder that all users inside may enter, independent of our umask."""
     path.mkdir(exist_ok=True)
     path.chmod(0o755)
 

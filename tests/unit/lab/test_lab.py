@@ -26,11 +26,11 @@ def the_obstacles(
     )
 
 
-def test_nothing_stands_in_the_way_of_a_complete_machine() -> None:
+def test_a_complete_machine_has_no_obstacles() -> None:
     assert the_obstacles() == []
 
 
-def test_each_obstacle_says_what_to_do() -> None:
+def test_each_obstacle_has_a_hint() -> None:
     assert the_obstacles(is_root=False, capabilities=0, has_keyring=False) == [
         "a lab needs root: run it with sudo",
         "no Debian archive keys: apt-get install debian-archive-keyring",
@@ -51,19 +51,19 @@ def test_root_of_an_unprivileged_container_is_not_enough() -> None:
     ]
 
 
-def test_a_lab_takes_the_first_subnet_that_nobody_uses() -> None:
+def test_a_lab_takes_the_first_free_subnet() -> None:
     routes = [IPv4Network("10.213.1.0/24"), IPv4Network("192.0.2.0/24")]
     assert free_slot([], []) == 0
     assert free_slot([0], routes) == 2
 
 
-def test_a_wide_route_does_not_keep_labs_out() -> None:
+def test_a_wide_route_does_not_block_a_subnet() -> None:
     assert free_slot([], [IPv4Network("10.0.0.0/8")]) == 0
     with pytest.raises(LabError, match="lab-no-subnet"):
         free_slot([], [IPv4Network("10.213.0.0/16")])
 
 
-def test_a_claim_is_orphaned_when_its_owner_is_gone_or_somebody_else() -> None:
+def test_a_claim_is_orphaned_when_its_owner_has_ended() -> None:
     now = started_at(os.getpid())
     assert not Claim(0, Path("/x"), os.getpid(), now).is_orphaned
     assert Claim(0, Path("/x"), os.getpid(), now - 1).is_orphaned
@@ -101,12 +101,12 @@ def test_a_disk_for_an_unknown_host_is_refused(tmp_path: Path) -> None:
         Lab.up(["web1"], tmp_path, disk={"web2": "10M"})
 
 
-def test_a_directory_that_no_overlay_can_name_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_overlay_options_cannot_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="lab-bad-directory"):
         Lab.up(["web1"], tmp_path / "a,b")
 
 
-def test_a_lock_that_is_held_is_waited_for_only_so_long(tmp_path: Path) -> None:
+def test_the_wait_for_a_lock_has_a_timeout(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with held(lock, timeout=1), pytest.raises(LabError, match="lab-busy"), held(lock, timeout=0):
         pass
@@ -115,12 +115,12 @@ def test_a_lock_that_is_held_is_waited_for_only_so_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("many", [0, 1, -1])
-def test_a_kill_never_means_more_than_one_process(many: int) -> None:
+def test_only_one_process_can_be_killed(many: int) -> None:
     with pytest.raises(ValueError, match="not one process"):
         kill(many)
 
 
-def test_a_suite_whose_archive_has_no_keys_here_says_so_before_anything_is_fetched(
+def test_missing_archive_keys_are_reported_before_anything_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noble = replace(SUITES["noble"], keyring=tmp_path / "ubuntu.gpg")

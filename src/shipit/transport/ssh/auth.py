@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 # Seconds for each answer during a login: PAM and name services may take 20 and more.
 AUTH_TIMEOUT = 60.0
-# Seconds from there to a session: PAM's own modules wait 25 for logind. It ends before the Keepalive
-# takes the silence for a dead peer.
+# Seconds from there to a session: PAM's own modules wait 25 for logind. It must end before the
+# Keepalive takes the silence for a dead peer.
 SESSION_TIMEOUT = 40.0
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _CERTIFICATE = "-cert-v01@openssh.com"
