@@ -128,7 +128,7 @@ def test_an_agent_that_is_killed_leaves_it_running_only_for_a_while(victim: Vict
     until(lambda: not victim.sh(listed), lambda: victim.sh(listed), PATIENCE)
 
 
-def test_a_call_back_ends_it_at_once(victim: Victim) -> None:
+def test_a_rollback_ends_it_at_once(victim: Victim) -> None:
     code = f"""
 import os, sys
 sys.path.insert(0, "/root/lib")

@@ -75,7 +75,7 @@ def test_a_stuck_host_needs_a_person() -> None:
     assert (phases(stuck, take_over=False)["a"], problem.hint) == (Phase.STUCK, "do this")
 
 
-def test_a_host_that_has_gone_back_already_brings_back_the_others() -> None:
+def test_a_host_that_has_already_rolled_back_rolls_back_the_others() -> None:
     one_back = Replies({"a": facts(), "b": ended("reverted")}, {"a": attached()})
     assert phases(one_back, take_over=True) == {"a": Phase.STAGED, "b": Phase.RETURNED}
 
@@ -150,7 +150,7 @@ def test_who_leads_renews_the_lease_and_gives_the_verdict() -> None:
     assert messages.Settle("t1", "commit") in wire.sent
 
 
-def test_who_leads_brings_back_what_it_has_not_yet_heard_of() -> None:
+def test_taking_over_rolls_back_hosts_that_have_not_reported_yet() -> None:
     talk, wire = scripted(HEALTHY, settled("reverted"))
     leader = Leader(talk, Job(ATTEMPT, NEW, None, 3600.0))
     assert leader.roll_back().phase is Phase.RETURNED

@@ -141,7 +141,7 @@ def test_an_unreachable_host_before_the_switch_stops_the_rollout() -> None:
     assert exit_status(made.results()) == 3
 
 
-def test_a_batch_that_fails_its_gate_brings_back_hosts_that_had_already_succeeded() -> None:
+def test_a_batch_that_fails_its_gate_rolls_back_hosts_that_had_already_succeeded() -> None:
     made, hosts, diary, _ = run("a b c", {"b": {"switch": Phase.RETURNED}}, Policy((1,)))
     assert ("a", "go back") in diary
     assert ("c", "switch") not in diary

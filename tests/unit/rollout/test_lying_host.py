@@ -214,7 +214,7 @@ def test_one_lying_host_among_four_changes_nothing_for_the_others(
 
 @pytest.mark.parametrize("act", [rolled_back, shipped])
 @pytest.mark.parametrize("lie", [lie for lie in LIES if lie.startswith(("Healthy", "Facts"))])
-def test_where_no_host_may_fail_the_others_are_left_or_brought_back(
+def test_where_no_host_may_fail_the_others_are_left_or_rolled_back(
     act: Act, lie: str, run: RunOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs = play(act, run, {"web3": Liar(*LIES[lie])}, monkeypatch)

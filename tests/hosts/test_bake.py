@@ -22,7 +22,7 @@ HEALTH = {
 def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """Give hosts that serve 1.0.0; each test here leaves them so."""
     lab.reset()
-    scene = Scene.set(tmp_path_factory.mktemp("soak"), lab)
+    scene = Scene.set(tmp_path_factory.mktemp("bake"), lab)
     scene.handover = "overlap"
     done = scene.deploy("1.0.0")
     assert done.status == 0, done.said
