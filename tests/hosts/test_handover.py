@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hosts.load import Demand
-from load.story import BROKEN, GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, Act, App, Stage
+from load.deploys import BROKEN, GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, App, DeployedApp, Step
 from patience import until
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ HOST = "web1"
 # With `restart`, customers meet a broken release that answers; the other two never do.
 MET_BY_NOBODY = {"restart": slice(1, None), "overlap": slice(None)}
 # Few, as other tests are at work beside: `make load` is the one that measures.
-CUSTOMERS = Demand(rate=100, kept=5, fresh=5, long=1, long_page="/slow?seconds=3")
+CLIENTS = Demand(rate=100, kept=5, fresh=5, long=1, long_page="/slow?seconds=3")
 SERVICE_RESTARTS = 1012  # what a websocket is told: IANA's registry of close codes
 
 
@@ -38,12 +38,12 @@ def test_no_request_is_lost_by_deploys_broken_releases_and_a_rollback(
     lab: Lab, tmp_path: Path, app: App, handover: str
 ) -> None:
     lab.reset(HOST)
-    stage = Stage.set(tmp_path, lab, HOST, app, handover)
-    broken = [Act(BROKEN, fault) for fault in app.faults[MET_BY_NOBODY[handover]]]
-    with stage.customers(replace(CUSTOMERS, websocket=app.websocket)) as load:
+    deployed = DeployedApp.set(tmp_path, lab, HOST, app, handover)
+    broken = [Step(BROKEN, fault) for fault in app.faults[MET_BY_NOBODY[handover]]]
+    with deployed.clients(replace(CLIENTS, websocket=app.websocket)) as load:
         until(lambda: load.tally.get("requests"), lambda: "no customer came", PATIENCE)
-        for act in (Act(GOOD), *broken, Act(ROLLBACK)):
-            stage.play(act)
+        for step in (Step(GOOD), *broken, Step(ROLLBACK)):
+            deployed.run_step(step)
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.1", "1.0.2"}
     # At the deploy and at the rollback: within stop_timeout, after which nothing would be told.

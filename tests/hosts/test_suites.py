@@ -18,7 +18,7 @@ from hosts import faults
 from hosts.load import Demand
 from hosts.scene import PORT, Scene, all_in, heard, stopped
 from hosts.site import at_rest
-from load.story import GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, Act, App, Stage
+from load.deploys import GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, App, DeployedApp, Step
 from patience import until
 from shipit.agent.records.states import State
 from shipit.lab.lab import SUITES, Lab
@@ -35,7 +35,7 @@ IMPATIENT = {"checks": CHECKS, "deadline": "4s", "min_healthy": "300ms"}
 PATIENT = {"checks": CHECKS, "min_healthy": "30s"}
 BAKED = {"checks": CHECKS, "min_healthy": "300ms", "bake": "30s"}
 PATIENCE = 60.0  # seconds
-CUSTOMERS = Demand(rate=50, kept=5, fresh=5, long=1, long_page="/slow?seconds=2")
+CLIENTS = Demand(rate=50, kept=5, fresh=5, long=1, long_page="/slow?seconds=2")
 SERVERS = {"uvicorn": UVICORN, "gunicorn": GUNICORN}
 GUNICORN_HAS_CONTROL_SOCKET = (3, 10)  # the oldest Python for which the locked one has it
 CI = ("bullseye", "trixie")
@@ -165,13 +165,13 @@ def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(story: Scene
 def handed_over(booted: Booted, folder: Path, app: App) -> tuple[Scene, Result]:
     """Deploy and roll back under load; return what its customers noticed."""
     booted.lab.reset(HOST)
-    stage = Stage.set(folder, booted.lab, HOST, app, "overlap", python=booted.said.python)
-    with stage.customers(replace(CUSTOMERS, websocket=app.websocket)) as load:
+    deployed = DeployedApp.set(folder, booted.lab, HOST, app, "overlap", python=booted.said.python)
+    with deployed.clients(replace(CLIENTS, websocket=app.websocket)) as load:
         until(lambda: load.tally.get("requests"), lambda: "no customer came", PATIENCE)
-        for act in (Act(GOOD), Act(ROLLBACK)):
-            stage.play(act)
+        for step in (Step(GOOD), Step(ROLLBACK)):
+            deployed.run_step(step)
     assert set(load.result.versions) == {"1.0.1", "1.0.2"}
-    return stage.scene, load.result
+    return deployed.scene, load.result
 
 
 def lost(result: Result) -> str:

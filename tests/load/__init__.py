@@ -1,1 +1,1 @@
-"""Deploys under load: what `make load` plays."""
+"""Deploys under load, for `make load`."""

@@ -1,9 +1,9 @@
-"""Deploys in turn, good ones, broken ones and rollbacks, of a service that has customers meanwhile.
+"""Good deploys, broken ones and rollbacks in turn, of a service under load.
 
-stage = Stage.set(folder, lab, "web1", UVICORN, handover="restart")
-with stage.customers(Demand(rate=100)) as load:
-    for act in acts(4):
-        stage.play(act)
+deployed = DeployedApp.set(folder, lab, "web1", UVICORN, handover="restart")
+with deployed.clients(Demand(rate=100)) as load:
+    for step in steps(4, UVICORN.faults):
+        deployed.run_step(step)
 load.result
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shipit.lab.lab import Lab
 
 GOOD, BROKEN, ROLLBACK = "good deploy", "broken release", "rollback"
-# A broken release may be found out before or after the switch: 3 or 4.
+# A broken release may be detected before or after the switch: 3 or 4.
 ENDS = {GOOD: (0,), BROKEN: (3, 4), ROLLBACK: (0,)}
 STARTUP = 1.0  # seconds that the service takes at least
 TIME_TO_BE_WELL, TIME_TO_BE_FOUND_OUT = "60s", "3s"
@@ -36,7 +36,7 @@ TIME_TO_BE_WELL, TIME_TO_BE_FOUND_OUT = "60s", "3s"
 
 @dataclass(frozen=True)
 class App:
-    """What is deployed."""
+    """The app to deploy."""
 
     name: str
     command: str
@@ -64,7 +64,7 @@ UVICORN = App(
 )
 GUNICORN = App(
     "loadapp",
-    # No --bind: it takes systemd's socket by itself, and fails if it is told of it as well.
+    # No --bind: it takes systemd's socket by itself, and fails if --bind names it as well.
     "gunicorn loadapp:wsgi --workers 2 --threads 8 --graceful-timeout 25 --no-control-socket",
     wheels.loadapp_wheel,
     LOADAPP_FAULTS,
@@ -72,7 +72,7 @@ GUNICORN = App(
 
 
 @dataclass(frozen=True)
-class Act:
+class Step:
     kind: str
     fault: str = ""
 
@@ -80,30 +80,30 @@ class Act:
         return f"{self.kind} ({self.fault})" if self.fault else self.kind
 
 
-def acts(number: int, faults: Sequence[str]) -> Iterable[Act]:
-    """Return acts in turn, each broken release broken in another way than the one before."""
+def steps(number: int, faults: Sequence[str]) -> Iterable[Step]:
+    """Return steps in turn; each broken release has another fault than the one before."""
     rounds = (
-        act
+        step
         for fault in cycle(faults)
-        for act in (Act(GOOD), Act(BROKEN, fault), Act(GOOD), Act(ROLLBACK))
+        for step in (Step(GOOD), Step(BROKEN, fault), Step(GOOD), Step(ROLLBACK))
     )
     return islice(rounds, number)
 
 
-class NotAsTold(Exception):
-    """An act did not end as it should."""
+class UnexpectedEnd(Exception):
+    """A step did not end as expected."""
 
 
 @dataclass(frozen=True)
-class Played:
-    act: Act
+class StepTime:
+    step: Step
     began: float  # seconds since the epoch
     ended: float
 
 
 @dataclass
-class Stage:
-    """One host that serves a release of an app, and is deployed to."""
+class DeployedApp:
+    """An app that is deployed to one host."""
 
     scene: Scene
     host: str
@@ -111,9 +111,9 @@ class Stage:
     handover: str
     number: int = 0  # of versions so far
     runs: str = ""
-    ran_before: str = ""
+    previous: str = ""
     broken: set[str] = field(default_factory=set)
-    played: list[Played] = field(default_factory=list)
+    times: list[StepTime] = field(default_factory=list)
 
     @classmethod
     def set(
@@ -131,49 +131,53 @@ class Stage:
         if app.needs_index:
             wheels.provide(scene.wheels, python)
             shutil.copy(wheels.LOCK, folder / "requirements.lock")
-        stage = cls(scene, host, app, handover)
-        stage.play(Act(GOOD))
-        stage.played.clear()
-        return stage
+        deployed = cls(scene, host, app, handover)
+        deployed.run_step(Step(GOOD))
+        deployed.times.clear()
+        return deployed
 
-    def customers(self, demand: Demand) -> Load:
+    def clients(self, demand: Demand) -> Load:
         return Load(f"http://{self.scene.lab.hosts[self.host].address}:{PORT}/", demand)
 
-    def play(self, act: Act) -> None:
-        """Do it as a person does; raises NotAsTold."""
+    def run_step(self, step: Step) -> None:
+        """Run the step with the command line; raise UnexpectedEnd."""
         began = time.time()
-        done = self.scene.shipit("rollback") if act.kind == ROLLBACK else self._deploy(act)
-        self.played.append(Played(act, began, time.time()))
-        if done.status not in ENDS[act.kind]:
-            raise NotAsTold(f"{act}: exit status {done.status}, not {ENDS[act.kind]}\n{done.said}")
-        if act.kind == ROLLBACK:
-            self.runs, self.ran_before = self.ran_before, ""
-        elif act.kind == GOOD:
-            self.runs, self.ran_before = self._newest, self.runs
+        done = self.scene.shipit("rollback") if step.kind == ROLLBACK else self._deploy(step)
+        self.times.append(StepTime(step, began, time.time()))
+        if done.status not in ENDS[step.kind]:
+            raise UnexpectedEnd(
+                f"{step}: exit status {done.status}, not {ENDS[step.kind]}\n{done.said}"
+            )
+        if step.kind == ROLLBACK:
+            self.runs, self.previous = self.previous, ""
+        elif step.kind == GOOD:
+            self.runs, self.previous = self._newest, self.runs
         answer = self.scene.serves(self.host, "/")
         if answer.get("version") != self.runs:
-            raise NotAsTold(f"{act}: expected {self.runs} to answer, got {answer}\n{done.said}")
+            raise UnexpectedEnd(
+                f"{step}: expected {self.runs} to answer, got {answer}\n{done.said}"
+            )
 
     @property
     def _newest(self) -> str:
         return f"1.0.{self.number}"
 
-    def _deploy(self, act: Act) -> Done:
+    def _deploy(self, step: Step) -> Done:
         self.number += 1
-        if act.fault:
+        if step.fault:
             self.broken.add(self._newest)
-        self.app.build(self.scene.folder, self._newest, act.fault)
-        self.scene.playbook(self._newest, **self._playbook(act))
+        self.app.build(self.scene.folder, self._newest, step.fault)
+        self.scene.playbook(self._newest, **self._playbook(step))
         return self.scene.shipit("deploy")
 
-    def _playbook(self, act: Act) -> dict[str, Any]:
+    def _playbook(self, step: Step) -> dict[str, Any]:
         checks = [
             {
                 "http": f"http://127.0.0.1:{PORT}/healthz",
                 "json": {"version": "{{ release.version }}"},
             }
         ]
-        deadline = TIME_TO_BE_FOUND_OUT if act.fault else TIME_TO_BE_WELL
+        deadline = TIME_TO_BE_FOUND_OUT if step.fault else TIME_TO_BE_WELL
         web = {"command": self.app.command, "socket": PORT, "handover": self.handover}
         return {
             "app": self.app.name,
@@ -190,11 +194,11 @@ class Stage:
             "keep_releases": 3,
         }
 
-    def act_at(self, moment: float) -> str:
-        """Say during which act that was, or after which."""
-        begun = [(i, each) for i, each in enumerate(self.played, 1) if each.began <= moment]
+    def step_at(self, moment: float) -> str:
+        """Return the step during or after which a moment was."""
+        begun = [(i, each) for i, each in enumerate(self.times, 1) if each.began <= moment]
         if not begun:
-            return "before the first act"
+            return "before the first step"
         number, last = begun[-1]
-        where = f"act {number}, {last.act}"
+        where = f"step {number}, {last.step}"
         return where if moment <= last.ended else f"after {where}"
