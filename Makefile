@@ -51,7 +51,7 @@ fuzz: $(READY) ## read FUZZ=100000 broken frames in each direction, and broken f
 
 load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count lost requests
 	PYTHONPATH=tests $(BIN)/python -m load.wheels
-	tests/as-root env PYTHONPATH=tests $(BIN)/python -m load.run --deploys $(LOAD_DEPLOYS) \
+	tests/as-root env PYTHONPATH=tests:tests/support $(BIN)/python -m load.run --deploys $(LOAD_DEPLOYS) \
 	  --rate $(LOAD_RATE) --servers "$(LOAD_SERVERS)" --long $(LOAD_LONG) --handover $(LOAD_HANDOVER)
 
 recipes: $(READY) ## test every recipe of docs/recipes.md under load on a real host
