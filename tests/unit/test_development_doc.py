@@ -31,8 +31,8 @@ def test_the_layers_are_the_packages_and_modules_of_the_controller_and_the_agent
 
 
 def test_the_names_in_the_table_of_new_things_are_in_the_files_beside_them() -> None:
-    table = PAGE[PAGE.index("## Where does") : PAGE.index("Two pages are written")]
-    for names, file in re.findall(r"((?:`\w+`(?: and )?)+) (?:in|of) `([\w/]+\.py)`", table):
+    table = PAGE[PAGE.index("## Where does") : PAGE.index("Two pages are generated")]
+    for names, file in re.findall(r"((?:`\w+`(?: and | or )?)+) (?:in|of) `([\w/]+\.py)`", table):
         path = next(at for at in (SOURCE / file, TOP / file) if at.is_file())
         for name in re.findall(r"`(\w+)`", names):
             assert re.search(rf"\b{name}\b", path.read_text()), f"{name} is not in {file}"
