@@ -1,6 +1,6 @@
-"""Read when a job runs: systemd's OnCalendar (systemd.time(7)), as far as it can be judged here.
+"""Check when a job runs: systemd's OnCalendar (systemd.time(7)), as far as possible here.
 
-Pure. The host's own systemd has the last word. A line of cron is told with what it is there.
+Pure. The host's own systemd decides. The error for a cron line has its translation.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def calendar(value: object) -> str:
     """When a job runs.
 
     Raises:
-        UnfitError: with the translation, where it is a line of cron.
+        InvalidValueError: with the translation, if it is a cron line.
     """
     text = line(value)
     if text.lower() in _CRON_WORDS:
         raise InvalidValueError(
-            f"systemd's word for this word of cron: {_CRON_WORDS[text.lower()]}", value
+            f"systemd's word for this cron word: {_CRON_WORDS[text.lower()]}", value
         )
     fields = text.split()
     if len(fields) == 5 and all(map(_CRON_FIELD.fullmatch, fields)):  # noqa: PLR2004 - of cron
@@ -106,7 +106,7 @@ def _is_time(text: str) -> bool:
 
 
 def _are_parts(text: str, name: str = "") -> bool:
-    """Whether a component is a list of numbers, ranges and repetitions within its bounds."""
+    """Whether a component is a list of numbers, ranges and repetitions within its limits."""
     least, most = _RANGES.get(name, (0, 99999))
     for part in text.split(","):
         if not _PART.fullmatch(part):
@@ -125,16 +125,16 @@ def _instead_of_cron(fields: list[str]) -> str:
     if day != "*" and weekday != "*":  # cron runs on either, systemd where both hold
         return "systemd's OnCalendar instead of a cron line (a day of the month or of the week)"
     days = "" if weekday == "*" else _weekdays(weekday) + " "
-    date = f"*-{_moved(month, 1)}-{_moved(day, 1)}"
-    time = _SINGLE.sub(r"0\1", f"{_moved(hour, 0)}:{_moved(minute, 0)}")
-    told = f"{days}{date} {time}:00"
-    if not _is_calendar(told):
+    date = f"*-{_to_systemd(month, 1)}-{_to_systemd(day, 1)}"
+    time = _SINGLE.sub(r"0\1", f"{_to_systemd(hour, 0)}:{_to_systemd(minute, 0)}")
+    expression = f"{days}{date} {time}:00"
+    if not _is_calendar(expression):
         return "systemd's OnCalendar instead of a cron line"
-    return f'systemd\'s OnCalendar instead of a cron line: "{told}"'
+    return f'systemd\'s OnCalendar instead of a cron line: "{expression}"'
 
 
-def _moved(field: str, first: int) -> str:
-    """Return a field of cron as systemd has it: 1-5 is 1..5, */5 is 0/5."""
+def _to_systemd(field: str, first: int) -> str:
+    """Translate a cron field to systemd's syntax: 1-5 is 1..5, */5 is 0/5."""
     found = field.replace("-", "..")
     return re.sub(r"\*/", f"{first}/", found)
 

@@ -1,7 +1,7 @@
-"""Turn what is wrong in a playbook into mistakes that a person can act on.
+"""Turn validation errors of a playbook into mistakes that the user can act on.
 
-Each says where (file:line:column), what, what was expected, and what the key means with an example.
-A value below `secrets` is never repeated: it may be a secret that was put there by mistake.
+Each has its place (file:line:column), what is wrong, what was expected, and the key's meaning with
+an example. A value below `secrets` is never shown: it may be a secret written there by mistake.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _EXPECTED = {
     "tuple_type": "a list (`- item` a line)",
     "too_short": "at least one entry",
 }
-_FOLLOWS = "default_factory_not_called"  # another mistake has been told already
+_FOLLOWS = "default_factory_not_called"  # a consequence of another mistake
 _SHORT_EXAMPLE = (str, int, float)
 
 
 class ErrorFormatter:
-    """Knows the positions in one deployment's part of a playbook.
+    """Formats the errors of one deployment of a playbook, with their places.
 
-    `values` is what was written there, `rendered` what became of it.
+    `values` is what was written there, `rendered` the same after rendering.
     """
 
     def __init__(self, document: Document, loc: Loc, values: object, rendered: object) -> None:
         self._document, self._loc, self._values, self._rendered = document, loc, values, rendered
 
     def of_values(self, found: Iterable[Mapping[str, Any]], *, is_rendered: bool) -> list[Mistake]:
-        """Return the mistakes in pydantic's account; a template not yet rendered is none."""
+        """Return the mistakes among pydantic's errors; a template not yet rendered is none."""
         return [
             self._mistake(error)
             for error in found
@@ -58,25 +58,28 @@ class ErrorFormatter:
         ]
 
     def place(self, loc: Loc, *, of_key: bool = False) -> Place:
-        """Return where a value (or its key) stands, or the nearest one above it that exists."""
-        path = (*self._loc, *self._written(loc))
+        """Return the place of a value (or its key), or of the nearest existing one above it."""
+        path = (*self._loc, *self._in_playbook(loc))
         return self._document.key_place(path) if of_key else self._document.place(path)
 
     def _named(self, loc: Loc) -> str:
-        """Return a place as people write it: services.web.socket, files[0].mode."""
-        parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in self._spelt(loc)]
+        """Return a path in its usual notation: services.web.socket, files[0].mode."""
+        parts = [
+            f"[{step}]" if isinstance(step, int) else f".{step}"
+            for step in self._visible_steps(loc)
+        ]
         return "".join(parts).removeprefix(".")
 
-    def _spelt(self, loc: Loc) -> Iterator[str | int]:
-        """Yield the steps of a path, less those that a short form leaves out."""
+    def _visible_steps(self, loc: Loc) -> Iterator[str | int]:
+        """Yield the steps of a path, without those that a short form omits."""
         value = self._rendered
         for step in loc:
             if isinstance(value, Mapping if isinstance(step, str) else list) or _has(value, step):
                 yield step
                 value = _part(value, step)
 
-    def _written(self, loc: Loc) -> Loc:
-        """Return the path as the person wrote it: less steps that only our models have."""
+    def _in_playbook(self, loc: Loc) -> Loc:
+        """Return the path in the playbook, without steps that only the models have."""
         value, path = self._values, ()  # type: object, Loc
         for step in loc:
             if _has(value, step):
@@ -123,7 +126,7 @@ class ErrorFormatter:
 
 
 def _offender(error: Mapping[str, Any]) -> object:
-    """Return the value that is wrong: of a list it may be one item."""
+    """Return the wrong value: of a list, it may be one item."""
     cause = error.get("ctx", {}).get("error")
     return cause.value if isinstance(cause, InvalidValueError) else error.get("input")
 
@@ -158,7 +161,7 @@ _MODELS: dict[Loc, type[Model]] = {
 
 
 def _model_at(loc: Loc) -> type[Model] | None:
-    """Return the model whose keys stand at a place; `*` is any item, and any service."""
+    """Return the model of the keys at a path; `*` is any item, and any service."""
     of_any = tuple(
         "*" if isinstance(step, int) or loc[:index] == ("services",) else step
         for index, step in enumerate(loc)
@@ -167,7 +170,7 @@ def _model_at(loc: Loc) -> type[Model] | None:
 
 
 def _keys(loc: Loc) -> dict[str, str]:
-    """Return the keys that may stand at a place, each with its meaning."""
+    """Return the keys that are allowed at a path, each with its meaning."""
     model = _model_at(loc)
     fields = model.model_fields if model else {}
     meanings = {}
@@ -180,7 +183,7 @@ def _keys(loc: Loc) -> dict[str, str]:
 
 
 def _meaning(loc: Loc) -> str:
-    """Return what the key says that a place belongs to."""
+    """Return the meaning of the key that a path belongs to."""
     for end in range(len(loc), 0, -1):
         known = _keys(loc[: end - 1])
         if str(loc[end - 1]) in known:

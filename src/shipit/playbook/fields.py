@@ -1,4 +1,4 @@
-"""The types of a playbook's values: how each is read, and what the JSON Schema says of it."""
+"""The types of a playbook's values: how each is parsed, and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shipit.secrets import Secret, Unopened
 
 @dataclass(frozen=True)
 class ReadContext:
-    """Where a playbook lies, and whether the files that it names must be there."""
+    """A playbook's folder, and whether the files that it names must exist."""
 
     folder: Path
     must_exist: bool
@@ -38,7 +38,7 @@ def _directory(value: object, info: ValidationInfo) -> Path:
 
 @dataclass(frozen=True, eq=False)  # pydantic needs its hash, and a schema has none
 class FieldType:
-    """How a value is read, and what the JSON Schema says of what people write."""
+    """How a value is parsed, and the JSON Schema of its input."""
 
     read: Callable[..., object]
     schema: dict[str, Any]
@@ -107,6 +107,6 @@ Installer = Annotated[Literal["uv", "pip"], FieldType(parsers.installer, {"enum"
 
 
 class Model(BaseModel):
-    """What all mappings of a playbook have in common: they are frozen, and know all their keys."""
+    """The base of all mappings of a playbook: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -1,4 +1,4 @@
-"""Know files and keys of other tools by their shape, and say what to write here instead. Pure."""
+"""Recognize files and keys of other tools, and suggest what to write instead. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 _NOTHING = "nothing: "
-# Keys of other tools (systemd, Compose, Kamal, Ansible, supervisord, cron), in small letters and
-# without separators, with what to write in a playbook of shipit.
+# Keys of other tools (systemd, Compose, Kamal, Ansible, supervisord, cron), in lower case and
+# without separators, with what to write in a shipit playbook.
 _ENV = "`env: {NAME: value}`, and `secrets:` for what nobody may see"
 _ENV_FILE = "`env_file:`, a dotenv file on this machine, or a list of these"
 _SERVICE_COMMAND = "`command:` of a service"
@@ -130,7 +130,7 @@ KEYS = {
 
 
 def advice(key: object) -> str:
-    """Return what to write instead of a key that another tool has, "" for any other."""
+    """Return what to write instead of another tool's key, or "" for an unknown one."""
     found = KEYS.get(re.sub(r"[^a-z]", "", str(key).lower()), "")
     if found.startswith(_NOTHING):
         return f"there is no such key: {found.removeprefix(_NOTHING)}"
@@ -139,7 +139,7 @@ def advice(key: object) -> str:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A file of another tool: how its value shows that it is one, and what to do."""
+    """A file of another tool: how to recognize it, and what to do."""
 
     is_one: Callable[[object], bool]
     what: str
@@ -164,7 +164,7 @@ _MODULE = re.compile(
 
 
 def text_is(text: str) -> tuple[str, str] | None:
-    """Return what a text is that is no YAML of ours, and what to do; None where it may be."""
+    """Return what a text is if it is no playbook, and what to do; None if it may be one."""
     found = _SECTION.match(text)
     if found is None:
         return None
@@ -183,7 +183,7 @@ def text_is(text: str) -> tuple[str, str] | None:
 
 
 def value_is(value: object) -> tuple[str, str] | None:
-    """Return what a YAML value is that is a file of another tool, and what to do."""
+    """Return what a YAML value is if it is another tool's file, and what to do; else None."""
     return next(((kind.what, kind.hint) for kind in _KINDS if kind.is_one(value)), None)
 
 

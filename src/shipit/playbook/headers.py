@@ -1,4 +1,4 @@
-"""Read the headers that a health check sends. Pure. Raises `words.UnfitError`."""
+"""Parse the headers that a health check sends. Pure. Raises `parsers.InvalidValueError`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_THE_CLIENT = ("connection", "content-length", "expect", "te", "transfer-enco
 
 
 def name(value: object) -> str:
-    """The name of a header that holds no credentials and does not frame the request."""
+    """The name of a header that carries no credentials and does not frame the request."""
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise InvalidValueError("the name of an HTTP header, such as X-Forwarded-Proto", value)
     if _CREDENTIALS.fullmatch(value):
@@ -42,7 +42,7 @@ def value(value: object) -> str:
 
 
 def host(value: object) -> str:
-    """A name as browsers and proxies send it: without a scheme or a path."""
+    """A host name as browsers and proxies send it: without a scheme or a path."""
     if not isinstance(value, str) or not _HOST.fullmatch(value):
         raise InvalidValueError(
             "a host name such as www.example.com, with a port if need be", value

@@ -1,4 +1,4 @@
-"""What a playbook says of a release's health, as frozen models."""
+"""The health settings of a playbook, as frozen models."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from shipit.playbook.fields import (
 
 
 def as_health(value: object) -> object:
-    """A list of checks is short for a mapping that has nothing else."""
+    """Expand a list of checks, which is short for a mapping with `checks` only."""
     return {"checks": value} if isinstance(value, (list, tuple)) else value
 
 
 class Check(Model):
-    """One health check, made on the host. Exactly one of http, tcp, unix, command, unit."""
+    """One health check, run on the host. Exactly one of http, tcp, unix, command, unit."""
 
     http: Url = Field(
         default="",
@@ -45,8 +45,8 @@ class Check(Model):
     )
     unix: UnixAddress = Field(
         default="",
-        description="A unix socket that must accept a connection; with `:/page` after its path, the"
-        " page must answer there, as with http.",
+        description="A unix socket that must accept a connection; with `:/page` after its path,"
+        " that page must answer, as with http.",
         examples=["/run/demoapp.sock", "/run/demoapp.sock:/healthz"],
     )
     command: Words = Field(
@@ -58,17 +58,17 @@ class Check(Model):
     unit: Name = Field(
         default="",
         description="A service of this playbook that must run steadily. All long-running services"
-        " are watched anyway: this only says so.",
+        " are watched anyway: this only makes it explicit.",
         examples=["worker"],
     )
     status: HttpStatus = Field(
-        default=200, description="http: the status of the answer.", examples=[204]
+        default=200, description="http: the expected status of the answer.", examples=[204]
     )
     json_fields: JsonFields | None = Field(
         default=None,
         alias="json",
-        description="http: fields that must be in the answer, with these values; others may be"
-        " there as well.",
+        description="http: JSON fields that the answer must have, with these values; it may have"
+        " others as well.",
         examples=[{"version": "{{ release.version }}"}],
     )
     body: Text = Field(
@@ -76,14 +76,14 @@ class Check(Model):
     )
     host: HostName = Field(
         default="",
-        description="http: the name that the request asks for, as its Host header and for TLS; the"
-        " connection still goes where the URL says.",
+        description="http: the host name of the request, for its Host header and for TLS; the"
+        " connection still goes to the URL's host.",
         examples=["www.example.com"],
     )
     headers: Mapping[Header, HeaderValue] = Field(
         default={},
-        description="http: headers of the request, such as a proxy in front adds. No credentials:"
-        " they would be readable in the release's manifest.",
+        description="http: headers of the request, such as those that a proxy in front adds. No"
+        " credentials: they would be readable in the release's manifest.",
         examples=[{"X-Forwarded-Proto": "https"}],
     )
     timeout: Duration = Field(
@@ -92,7 +92,7 @@ class Check(Model):
 
     @property
     def sent(self) -> dict[str, str]:
-        """The headers that a request has besides the client's own."""
+        """The headers of a request besides the client's own."""
         return {**self.headers, **({"Host": self.host} if self.host else {})}
 
     @property
@@ -111,22 +111,23 @@ class Health(Model):
     )
     interval: Duration = Field(
         default=0.25,
-        description="The pause between two looks; shorter at first, so that a fast start is a fast"
-        " deploy.",
+        description="The pause between two attempts; shorter at first, so that a fast start is a"
+        " fast deploy.",
         examples=["250ms"],
     )
     deadline: Duration = Field(
-        default=60.0, description="When to give up and go back.", examples=["60s"]
+        default=60.0, description="When to give up and roll back.", examples=["60s"]
     )
     min_healthy: DurationOrZero = Field(
         default=1.0,
-        description="How long everything must be good without a break.",
+        description="How long all checks must succeed without interruption.",
         examples=["5s"],
     )
     bake: DurationOrZero = Field(
         default=0.0,
-        description="How long a release that is healthy is watched among its customers before it"
-        " counts: one that restarts, needs twice the memory of the release before (and 64 MiB more)"
-        " or logs three times its errors (and 5 more) goes back. A rollback has no such window.",
+        description="How long a healthy release is observed under live traffic before it is"
+        " committed: one that restarts, needs twice the memory of the previous release (and 64 MiB"
+        " more) or logs three times its errors (and 5 more) is rolled back. A rollback does not"
+        " bake.",
         examples=["2m"],
     )

@@ -1,7 +1,7 @@
-"""What a playbook says, as frozen models; the types of their values are in `values`.
+"""A playbook as frozen models; the types of their values are in `fields`.
 
-Each field's description and examples are what errors, the JSON Schema and docs/playbook.md say.
-A model takes rendered values; what several keys say together is checked in `rules`.
+Each field's description and examples appear in errors, the JSON Schema and docs/playbook.md.
+A model takes rendered values; `rules` checks combinations of keys.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ from shipit.playbook.health import Health, as_health
 
 
 def _usual_handover(service: Mapping[str, object]) -> str:
-    """Return how a service hands over that does not say it: as gently as it can."""
+    """Return the default handover of a service: the one that loses the fewest requests."""
     can_share = service.get("socket") and not service.get("timer") and not service.get("unit")
     return OVERLAP if can_share else RESTART
 
 
 def as_env_files(value: object) -> object:
-    """One file is short for a list of one, and its path for a mapping that has nothing else."""
+    """Expand a single file to a list, and a path to a mapping with `path` only."""
     items = value if isinstance(value, (list, tuple)) else [value]
     return [item if isinstance(item, Mapping) else {"path": item} for item in items]
 
 
 class EnvFile(Model):
-    """A dotenv file on this machine; where nothing is `public`, its path alone will do."""
+    """A dotenv file on this machine; without `public`, its path alone is enough."""
 
     path: File = Field(
         description="The file, relative to the playbook.",
@@ -73,7 +73,7 @@ class EnvFile(Model):
     )
     public: tuple[Variable, ...] = Field(
         default=(),
-        description="The variables in it that are no secrets; the others are masked in all output.",
+        description="The variables in it that are not secret; the others are masked in all output.",
         examples=[["LOG_LEVEL", "PORT"]],
     )
 
@@ -108,8 +108,8 @@ class Service(Model):
 
     command: Command = Field(
         default="",
-        description="What to run, in the syntax of systemd's ExecStart (quotes, $VARIABLES and %-"
-        " specifiers are systemd's; write %% for a percent sign). The first word is looked up in"
+        description="What to run, in the syntax of systemd's ExecStart (quotes, $VARIABLES and"
+        " %-specifiers as in systemd; write %% for a percent sign). The first word is looked up in"
         " the release's venv/bin unless it is an absolute path. Required unless `unit` is given.",
         examples=["uvicorn demoapp.main:app --fd 3"],
     )
@@ -138,23 +138,23 @@ class Service(Model):
     timer: Calendar = Field(
         default="",
         description="When to run the job, in the syntax of systemd's OnCalendar. A run missed while"
-        " the machine was off is made up for.",
+        " the machine was off is run later.",
         examples=["*-*-* 03:00:00", "hourly"],
     )
     unit: File | None = Field(
         default=None,
-        description="A template of one's own for the service's unit, instead of the default; it may"
-        ' begin with {% extends "shipit/service.j2" %}.',
+        description="A custom template for the service's unit, instead of the default; it may begin"
+        ' with {% extends "shipit/service.j2" %}.',
         examples=["templates/web.service.j2"],
     )
     handover: Handover = Field(
         default_factory=_usual_handover,
-        description="How a new release takes over. `overlap`: it is proven on a private socket,"
-        " then started beside the old one on the shared `socket`; once it takes connections the old"
-        " one is told to stop, and ends what it has begun. Without a socket the new one has to run"
+        description="How a new release takes over. `overlap`: it is verified on a private socket,"
+        " then started beside the old one on the shared `socket`; once it accepts connections, the"
+        " old one is stopped and finishes its requests. Without a socket the new one must run"
         " steadily first. `restart`: the old one stops, then the new one starts; connections to a"
         " `socket` wait in the kernel meanwhile. Default: overlap for a service with a `socket`;"
-        " restart for one without, and for one with a `unit` of its own.",
+        " restart for one without, and for one with its own `unit`.",
         examples=["overlap", "restart"],
     )
     instances: Instances = Field(
@@ -181,8 +181,8 @@ class Service(Model):
     workdir: WorkDirectory = Field(
         default="",
         description="The directory that the service starts in: an absolute path on the host, or"
-        " `shared` or a path below it for the app's own, which the service can write to and which"
-        " survives releases. Default: the release's files/, where nothing can be written.",
+        " `shared` or a path below it, which the service can write to and which survives releases."
+        " Default: the release's files/, which is read-only.",
         examples=["shared", "/var/lib/demoapp"],
     )
     env: Mapping[Variable, EnvValue] = Field(
@@ -197,8 +197,8 @@ class Service(Model):
     )
     hardening: Mapping[Directive, DirectiveValue] = Field(
         default={},
-        description="Changes to how systemd confines the service: false leaves a directive out, a"
-        " text replaces its value.",
+        description="Changes to how systemd confines the service: false removes a directive, a text"
+        " replaces its value.",
         examples=[{"PrivateTmp": False, "UMask": "0022"}],
     )
 
@@ -211,38 +211,39 @@ class Deployment(Model):
     """One app on one group of hosts."""
 
     app: AppName = Field(
-        description="The app's name: of its units, its root and its folders.", examples=["demoapp"]
+        description="The app's name, used for its units, its root and its directories.",
+        examples=["demoapp"],
     )
     name: Line = Field(
         default_factory=lambda data: str(data.get("app", "")),
-        description="What this deployment is called in the output. Default: the app's name.",
+        description="The name of this deployment in the output. Default: the app's name.",
         examples=["Ship the demo service"],
     )
     hosts: Line = Field(
-        description="Which hosts of the inventory, as a pattern of Ansible's. No templates here.",
+        description="Which hosts of the inventory, as an Ansible pattern. No templates here.",
         examples=["web", "web:&eu:!web3"],
     )
     wheel: OneFile = Field(
-        description="The app's wheel; a pattern will do where exactly one file matches.",
+        description="The app's wheel, or a pattern that exactly one file matches.",
         examples=["dist/demoapp-1.4.0-py3-none-any.whl"],
     )
     lock: File = Field(
-        description="The versions and hashes of all that the app needs: uv.lock, requirements with"
+        description="The versions and hashes of all dependencies: uv.lock, requirements with"
         " hashes, pylock.toml, or the lock of Poetry 2, PDM or Pipenv.",
         examples=["uv.lock"],
     )
     wheelhouse: Directory = Field(
-        description="The folder with the wheels that the lock names, and uv's or pip's own.",
+        description="The folder with the wheels of the lock, and the wheel of uv or pip.",
         examples=["wheels/"],
     )
     python: Specifier = Field(
         default="",
-        description="Which Pythons of the host will do. Default: any that the app's wheel takes.",
+        description="Which Pythons of the host are accepted. Default: any that the wheel accepts.",
         examples=[">=3.11"],
     )
     installer: Installer | None = Field(
         default=None,
-        description="What makes the venv. Default: uv if the wheelhouse has it, else pip.",
+        description="What creates the venv. Default: uv if the wheelhouse has it, else pip.",
         examples=["uv"],
     )
     root: Root = Field(
@@ -252,12 +253,12 @@ class Deployment(Model):
     )
     user: UserName = Field(
         default_factory=lambda data: str(data.get("app", "")),
-        description="The system user that the services run as; made if missing. Default: the app's"
-        " name; an account of that name that was there before has to be named here.",
+        description="The system user that the services run as; created if missing. Default: the"
+        " app's name; to use an existing account of that name, set it here.",
         examples=["demoapp"],
     )
     keep_releases: Count = Field(
-        default=5, description="How many proven releases are kept to go back to.", examples=[5]
+        default=5, description="How many verified releases to keep for rollbacks.", examples=[5]
     )
     vars: Mapping[VarName, Any] = Field(
         default={},
@@ -273,13 +274,13 @@ class Deployment(Model):
     env_file: EnvFiles = Field(
         default=(),
         description="Dotenv files on this machine with environment variables of all services: a"
-        " path, or a list of these. Their values are secrets but for those that `public` names.",
+        " path, or a list of these. Their values are secret, except those listed in `public`.",
         examples=_ENV_FILES,
     )
     secrets: Mapping[Variable, Reference] = Field(
         default={},
-        description="Environment variables of all services that are never shown. The value says"
-        " where the secret is: env:NAME, file:PATH or command:ARGV.",
+        description="Environment variables of all services that are never shown. The value is a"
+        " reference to the secret: env:NAME, file:PATH or command:ARGV.",
         examples=[{"DATABASE_URL": "env:PROD_DATABASE_URL"}],
     )
     files: tuple[RenderedFile, ...] = Field(
@@ -288,7 +289,7 @@ class Deployment(Model):
         examples=[[{"src": "templates/logging.ini.j2", "dest": "logging.ini", "mode": "0640"}]],
     )
     services: Annotated[Mapping[Name, Service], Field(min_length=1)] = Field(
-        description="What runs, by name; at least one. Its unit is <app>-<name>.service.",
+        description="What runs, by name; at least one. The unit of each is <app>-<name>.service.",
         examples=[{"web": {"command": "uvicorn demoapp.main:app --fd 3", "socket": 8000}}],
     )
     smoke: Words = Field(
@@ -304,14 +305,14 @@ class Deployment(Model):
     )
     serial: Batches = Field(
         default=("100%",),
-        description="How many hosts are switched at a time: a number, a percentage, or a list of"
-        " these whose last one repeats.",
+        description="How many hosts to switch at a time: a number, a percentage, or a list of these"
+        " whose last one repeats.",
         examples=[[1, "25%", "100%"]],
     )
     max_fail_percentage: Percentage = Field(
         default=0.0,
-        description="How much of the fleet may fail before every host goes back; unreachable hosts"
-        " count apart.",
+        description="How much of the fleet may fail before every host is rolled back; unreachable"
+        " hosts are counted apart.",
         examples=[0, 10],
     )
     confirm: Confirm = Field(
@@ -321,7 +322,7 @@ class Deployment(Model):
     )
     confirm_timeout: Duration = Field(
         default=60.0,
-        description="How long a switched host waits for the controller before it goes back alone.",
+        description="How long a switched host waits for the controller before it rolls back.",
         examples=["60s"],
     )
 
@@ -330,15 +331,15 @@ class Deployment(Model):
         return (*self.env_file, *self.services[service].env_file)
 
 
-# --- reading them ------------------------------------------------------------------------------
+# --- validating --------------------------------------------------------------------------------
 
 
 def validate(
-    values: Mapping[str, object], surroundings: ReadContext
+    values: Mapping[str, object], context: ReadContext
 ) -> Deployment | list[dict[str, Any]]:
-    """Return the deployment, or pydantic's account of everything that is wrong."""
+    """Return the deployment, or all of pydantic's errors."""
     try:
-        return Deployment.model_validate(values, context=surroundings)
+        return Deployment.model_validate(values, context=context)
     except ValidationError as error:
         return [dict(found) for found in error.errors(include_url=False)]
 

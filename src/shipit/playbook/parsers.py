@@ -1,8 +1,7 @@
-"""Read the single values of a playbook: names, numbers, durations, commands.
+"""Parse single values of a playbook: names, numbers, durations, commands.
 
-Pure. Each function takes what YAML or a template gave and returns the typed value, or raises
-`UnfitError` with what was expected instead. Which key a value belongs to, and where it stands, is
-not known here.
+Pure. Each function takes a value from YAML or a template and returns the typed value, or raises
+`InvalidValueError` with what was expected instead. The caller knows its key and place.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from shipit.playbook.shell import NO_SHELL, shell_word
 from shipit.secrets import KINDS, Secret, Unopened
 
 UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # in seconds
-LONGEST = 24 * 3600.0  # seconds; a longer wait is a slip of the pen
+LONGEST = 24 * 3600.0  # seconds; a longer wait is a typing error
 RESTARTS = ("no", "on-success", "on-failure", "on-abnormal", "on-watchdog", "on-abort", "always")
 HANDOVERS = (OVERLAP, RESTART)
-OWN_UNITS = "shipit-"  # shipit-<app>.service drives a deploy of any app
-TAKEN_APPS = ("shipit", "systemd", "dbus")  # their names would meet units and folders of others
+OWN_UNITS = "shipit-"  # shipit-<app>.service runs the transactions of an app
+TAKEN_APPS = ("shipit", "systemd", "dbus")  # they would collide with units and folders of others
 RESERVED = ("app", "root", "user", "release", "inventory_hostname", "group_names")
 # What systemd.exec(5) lists under sandboxing and the like; the defaults are in templates/.
 HARDENING = (
@@ -57,8 +56,8 @@ class InvalidValueError(ValueError):
     """A value is not what its key takes.
 
     Attributes:
-        expected: what would be right, to be read after "expected".
-        value: what was there; of a list it is the item.
+        expected: what would be valid, to be read after "expected".
+        value: the wrong value; of a list, the wrong item.
     """
 
     def __init__(self, expected: str, value: object) -> None:
@@ -72,7 +71,7 @@ def is_template(value: object) -> bool:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error names it."""
+    """Return a value as it is shown in an error."""
     if isinstance(value, str):
         return repr(value if len(value) <= _CUT else value[: _CUT - 3] + "...")
     if isinstance(value, bool):
@@ -94,7 +93,7 @@ def _short(value: float) -> str:
 
 
 def written(value: object) -> str:
-    """Return a value as one writes it in YAML, on one line."""
+    """Return a value in YAML syntax, on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {written(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -111,7 +110,7 @@ def text(value: object) -> str:
 
 
 def line(value: object) -> str:
-    """One line that says something."""
+    """One line that is not empty."""
     if not isinstance(value, str) or not value.strip():
         raise InvalidValueError("text that isn't empty", value)
     if _breaks_a_line(value.strip()):
@@ -169,7 +168,7 @@ def env_value(value: object) -> str:
 def secret_reference(value: object) -> str | Secret | Unopened:
     if isinstance(
         value, (Secret, Unopened)
-    ):  # of a template: a variable that ansible-vault had encrypted
+    ):  # from a template: a variable that was encrypted with ansible-vault
         return value
     kind, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
     if kind not in KINDS or not rest.strip():
@@ -235,7 +234,7 @@ def percentage(value: object) -> float:
 
 
 def duration(value: object) -> float:
-    """Return seconds; above nothing and at most a day."""
+    """Return seconds; more than zero and at most a day."""
     seconds = duration_or_zero(value)
     if not seconds:
         raise InvalidValueError(
@@ -248,7 +247,7 @@ def duration_or_zero(value: object) -> float:
     """Return seconds; at most a day."""
     seconds: float | None = None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value) if -LONGEST <= value <= LONGEST else None  # an int may be endless
+        seconds = float(value) if -LONGEST <= value <= LONGEST else None  # an int may be huge
     elif isinstance(value, str):
         found = _DURATION.fullmatch(value.strip())
         seconds = float(found[1]) * UNITS_OF_TIME[found[2]] if found else None
@@ -284,7 +283,7 @@ def python_specifier(value: object) -> str:
 
 
 def restart(value: object) -> str:
-    if value is False:  # YAML 1.1 reads a bare `no` so
+    if value is False:  # YAML 1.1 reads a bare `no` as False
         return "no"
     if value not in RESTARTS:
         raise InvalidValueError(f"one of systemd's: {', '.join(RESTARTS)}", value)
@@ -310,7 +309,7 @@ def file_mode(value: object) -> int:
 
 
 def command(value: object) -> str:
-    """A service's command, on one line: its first word is a program, the rest is systemd's."""
+    """A service's command, on one line: the first word is a program, the rest systemd's syntax."""
     if not isinstance(value, str) or not value.strip():
         raise InvalidValueError("a command", value)
     joined = re.sub(r"\s*\n\s*", " ", value.strip())
@@ -318,7 +317,7 @@ def command(value: object) -> str:
     if _breaks_a_line(joined):
         raise InvalidValueError("no control characters, and no backslash at the end", value)
     if _ASSIGNMENT.match(program):
-        raise InvalidValueError("a program first; what it sets belongs into `env:`", value)
+        raise InvalidValueError("a program first; variables belong in `env:`", value)
     if shell := shell_word(joined):
         raise InvalidValueError(f"a command without {shell!r}: {NO_SHELL}", value)
     if not _PROGRAM.fullmatch(program):
@@ -331,7 +330,7 @@ def command(value: object) -> str:
 
 
 def words(value: object) -> str:
-    """A command that is started without a shell: shlex.split gives its words."""
+    """A command that is run without a shell: shlex.split returns its words."""
     try:
         found = shlex.split(value) if isinstance(value, str) else []
     except ValueError as error:
@@ -364,7 +363,7 @@ def _refuse_no_json(value: object) -> None:
 
 
 def directive(value: object) -> str:
-    """The name of one of systemd's directives that confine a service."""
+    """The name of a systemd directive that confines a service."""
     if value not in HARDENING:
         guess = nearest(str(value), HARDENING)
         expected = "a directive of systemd.exec(5) that confines a service"
@@ -377,7 +376,7 @@ def directive_value(value: object) -> bool | str:
         return value
     if not isinstance(value, str) or _breaks_a_line(value):
         raise InvalidValueError(
-            "true, false (leaves it out), or the directive's value in quotes", value
+            "true, false (removes it), or the directive's value in quotes", value
         )
     return value
 
@@ -387,5 +386,5 @@ def has_control(value: str) -> bool:
 
 
 def _breaks_a_line(value: str) -> bool:
-    """Whether a value would end its line of a unit, or go on in the next one."""
+    """Whether a value would end its line of a unit, or continue it on the next one."""
     return has_control(value) or value.endswith("\\")

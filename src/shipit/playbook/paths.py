@@ -1,6 +1,6 @@
-"""Read the places that a playbook names: paths here and on hosts, addresses and URLs.
+"""Parse paths (on this machine and on hosts), addresses and URLs of a playbook.
 
-Pure but for looking whether a local file is there. Raises `words.UnfitError`.
+Pure, except for checking whether local files exist. Raises `parsers.InvalidValueError`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ SYSTEM_DIRECTORIES = (
 SHARED = "shared"  # below an app's root: what survives releases
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*")  # means the same in units, shells and JSON
 _PATTERN = re.compile(r"[*?\[]")
-_TOLD = 4  # of the files that match a pattern
+_SHOWN = 4  # of the files that match a pattern
 _HIGHEST_PORT = 65535
 
 
 def root(value: object) -> str:
-    """An app's root: an absolute path of its own, in characters that need no quoting anywhere."""
+    """An app's root: its own absolute path, in characters that need no quoting anywhere."""
     if not isinstance(value, str) or not _PLAIN_PATH.fullmatch(value):
         raise InvalidValueError("an absolute path of letters, digits and . _ + - /", value)
     parts = PurePosixPath(value).parts[1:]
@@ -59,7 +59,7 @@ def destination(value: object) -> str:
 
 
 def work_directory(value: object) -> str:
-    """A directory on the host, or one that is relative to the app's root: shared, shared/web."""
+    """A directory on the host, or one relative to the app's root: shared, shared/web."""
     expected = "an absolute path on the host, `shared`, or a path below it such as shared/web"
     parts = value.split("/") if isinstance(value, str) else []
     if not isinstance(value, str) or not _PLAIN_PATH.fullmatch("/" + value) or ".." in parts:
@@ -78,7 +78,7 @@ def local_file(value: object, folder: Path, *, must_exist: bool) -> Path:
 
 
 def the_one_file(value: object, folder: Path, *, must_exist: bool) -> Path:
-    """A file on this machine; a pattern may stand for it where exactly one file matches."""
+    """A file on this machine, or a pattern that exactly one file matches."""
     path = _local(value, folder, "file")
     if not must_exist or not _PATTERN.search(path.name) or _is(path.is_file, value):
         return local_file(value, folder, must_exist=must_exist)
@@ -86,9 +86,9 @@ def the_one_file(value: object, folder: Path, *, must_exist: bool) -> Path:
     if len(found) == 1:
         return found[0]
     names = [each.name for each in found]
-    told = f"{len(found)} match: {', '.join(names[:_TOLD])}" if found else "none matches"
-    more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-    raise InvalidValueError(f"a pattern that exactly one file matches ({told}{more})", value)
+    found_names = f"{len(found)} match: {', '.join(names[:_SHOWN])}" if found else "none matches"
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    raise InvalidValueError(f"a pattern that exactly one file matches ({found_names}{more})", value)
 
 
 def local_folder(value: object, folder: Path, *, must_exist: bool) -> Path:
@@ -160,7 +160,7 @@ def tcp_address(value: object) -> str:
 
 
 def unix_address(value: object) -> str:
-    """What a check of a unix socket connects to, and which page it asks for there, if any."""
+    """What a check of a unix socket connects to, and which page it requests there, if any."""
     path, colon, page = value.partition(":") if isinstance(value, str) else ("", "", "")
     is_socket = _PLAIN_PATH.fullmatch(path) and not path.endswith("/")
     is_page = page.startswith("/") and " " not in page and not has_control(page)

@@ -1,8 +1,8 @@
-"""Read a playbook: what should run where, told in one YAML file.
+"""Read a playbook: what should run where, in one YAML file.
 
-Reading has two steps, because values may hold templates that only a host's variables fill: `read`
-checks all that needs no variables, `typed` the rest once everything is rendered. Both tell all
-mistakes at once, each with file:line:column. Rendering itself is `render`'s; nothing is touched.
+Reading has two steps, because templates in values need a host's variables: `read` checks all that
+needs no variables, `typed` the rest once everything is rendered. Both report all mistakes at once,
+each with file:line:column. `render` does the rendering.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Draft:
     """One deployment of a playbook, whose templates are not rendered yet.
 
     Attributes:
-        loc: where it stands in the document: () or (index,).
-        values: what was written.
-        must_exist: whether the files it names must be on this machine.
+        loc: its path in the document: () or (index,).
+        values: the values as written.
+        must_exist: whether the files it names must exist on this machine.
     """
 
     document: Document
@@ -72,14 +72,14 @@ class Draft:
         return self.document.path.parent
 
     def place(self, loc: Loc, *, of_key: bool = False) -> Place:
-        """Return where a value of this deployment stands in the file."""
-        return self.teller(self.values).place(loc, of_key=of_key)
+        """Return the place of a value of this deployment."""
+        return self.formatter(self.values).place(loc, of_key=of_key)
 
     @property
-    def surroundings(self) -> ReadContext:
+    def context(self) -> ReadContext:
         return ReadContext(self.folder, self.must_exist)
 
-    def teller(self, rendered: Mapping[str, object]) -> ErrorFormatter:
+    def formatter(self, rendered: Mapping[str, object]) -> ErrorFormatter:
         return ErrorFormatter(self.document, self.loc, self.values, rendered)
 
 
@@ -88,12 +88,12 @@ def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) ->
 
     Args:
         path: the playbook.
-        passwords: for what ansible-vault has encrypted in its `vars`.
-        must_exist: whether the wheel, lock, templates ... that it names must be there: a deploy
-            needs them, a rollback or status does not.
+        passwords: for values in its `vars` that are encrypted with ansible-vault.
+        must_exist: whether the wheel, lock, templates ... that it names must exist: a deploy needs
+            them, a rollback or status does not.
 
     Raises:
-        InputError: with all mistakes that show without variables.
+        InputError: with all mistakes that can be found without variables.
     """
     document = _ours(path, yaml_source.text_of(path), passwords)
     value = document.value
@@ -104,7 +104,7 @@ def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) ->
         if isinstance(part, dict):
             draft = Draft(document, loc, part, must_exist)
             drafts.append(draft)
-            mistakes += _judged(draft, part, is_rendered=False)[1]
+            mistakes += _check(draft, part, is_rendered=False)[1]
         else:
             mistakes.append(_no_deployment(document, loc, part))
     if not parts:
@@ -118,7 +118,7 @@ def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) ->
 
 
 def _ours(path: Path, text: str, passwords: Passwords) -> Document:
-    """Return the document, unless it is a file of another tool: that is told as what it is."""
+    """Return the document; the error for another tool's file names the tool."""
     found = foreign.text_is(text)
     document = Document(path, None) if found else yaml_source.parse(path, text, passwords)
     found = found or foreign.value_is(document.value)
@@ -126,39 +126,39 @@ def _ours(path: Path, text: str, passwords: Passwords) -> Document:
         what, hint = found
         place = Place(str(path), 1, 1)
         raise InputError(
-            Mistake("foreign-file", f"this is {what}, not a playbook of shipit", place, hint)
+            Mistake("foreign-file", f"this is {what}, not a shipit playbook", place, hint)
         )
     return document
 
 
 def _of_base_60(document: Document) -> Iterator[Mistake]:
     for place, text, number in yaml_source.base_60(document):
-        what = f"{text} is the number {number} in YAML 1.1, which counts it in base 60"
+        what = f"{text} is the number {number} in YAML 1.1, which reads it in base 60"
         yield Mistake("yaml-base-60", what, place, f'put it in quotes: "{text}"')
 
 
 def typed(draft: Draft, rendered: Mapping[str, object]) -> Deployment:
-    """Return the deployment that a draft's rendered values make.
+    """Return the deployment of a draft's rendered values.
 
     Raises:
-        InputError: with all mistakes, at the places where the draft has what was rendered.
+        InputError: with all mistakes, at the places of the values before rendering.
     """
-    deployment, mistakes = _judged(draft, rendered, is_rendered=True)
+    deployment, mistakes = _check(draft, rendered, is_rendered=True)
     if mistakes or deployment is None:
         raise InputError(*mistakes)
     return deployment
 
 
-def _judged(
+def _check(
     draft: Draft, values: Mapping[str, object], *, is_rendered: bool
 ) -> tuple[Deployment | None, list[Mistake]]:
-    """Return the deployment, if it is one, and what is wrong in these values, by place."""
-    teller = draft.teller(values)
-    mistakes = set(teller.of_rules(rules.findings(values)))
-    found = models.validate(values, draft.surroundings)
+    """Return the deployment, if it is valid, and the mistakes in these values, by place."""
+    formatter = draft.formatter(values)
+    mistakes = set(formatter.of_rules(rules.findings(values)))
+    found = models.validate(values, draft.context)
     if isinstance(found, Deployment):
         return found, sorted(mistakes, key=_order)
-    mistakes |= set(teller.of_values(found, is_rendered=is_rendered))
+    mistakes |= set(formatter.of_values(found, is_rendered=is_rendered))
     return None, sorted(mistakes, key=_order)
 
 
@@ -179,7 +179,7 @@ def schema() -> dict[str, Any]:
         _allow_templates(definition)
     return {
         "$schema": _DRAFT,
-        "title": "A playbook of shipit",
+        "title": "A shipit playbook",
         "anyOf": [
             _ref("Deployment"),
             {"type": "array", "items": _ref("Deployment"), "minItems": 1},
@@ -197,19 +197,23 @@ def _one_or_more(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_rule(found: dict[str, Any]) -> dict[str, Any]:
-    return {word: part for word, part in found.items() if word in _SAID}
+    return {word: part for word, part in found.items() if word in _ANNOTATIONS}
 
 
-_SAID = ("description", "examples", "default", "title")
+_ANNOTATIONS = ("description", "examples", "default", "title")
 
 
 def _allow_templates(definition: dict[str, Any]) -> None:
-    """Let a string with {{ or {% stand for any value of a definition's keys."""
+    """Allow a string with {{ or {% in place of any value of a definition's keys."""
     for key, found in definition["properties"].items():
-        said = {word: found[word] for word in _SAID if word in found and word != "title"}
-        rule = {word: part for word, part in found.items() if word not in _SAID}
+        annotations = {
+            word: found[word] for word in _ANNOTATIONS if word in found and word != "title"
+        }
+        rule = {word: part for word, part in found.items() if word not in _ANNOTATIONS}
         takes_any_text = rule == {"type": "string"}
-        definition["properties"][key] = said | (rule if takes_any_text else _or_template(rule))
+        definition["properties"][key] = annotations | (
+            rule if takes_any_text else _or_template(rule)
+        )
 
 
 def _or_template(rule: dict[str, Any]) -> dict[str, Any]:

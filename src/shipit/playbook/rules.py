@@ -1,7 +1,7 @@
-"""Check what the keys of a playbook say together. Pure.
+"""Check combinations of the keys of a playbook. Pure.
 
-Works on the values as they were written, so that it tells its findings beside those about single
-values; what is of a wrong type or a template not yet rendered is passed over here.
+Works on the values as written, so that its findings are reported together with those about single
+values; it skips values of a wrong type and templates that are not yet rendered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OF_HTTP = ("status", "json", "body", "host", "headers")
 
 @dataclass(frozen=True)
 class RuleViolation:
-    """A contradiction: where it shows, and what to do about it."""
+    """A contradiction: its path, and what to do about it."""
 
     loc: Loc
     what: str
@@ -39,7 +39,7 @@ def findings(values: Mapping[str, object]) -> Iterator[RuleViolation]:
 
 def _hosts(values: Mapping[str, object]) -> Iterator[RuleViolation]:
     if is_template(values.get("hosts")):
-        what = "`hosts` can't hold a template: variables are known only when the hosts are"
+        what = "`hosts` can't contain a template: variables are known only after the hosts"
         yield RuleViolation(("hosts",), what, "write a pattern, and narrow it with --limit")
 
 
@@ -65,8 +65,8 @@ def _files(values: Mapping[str, object]) -> Iterator[RuleViolation]:
         dest = str(dest)
         for other, first in seen.items():
             if dest == other or dest.startswith(f"{other}/") or other.startswith(f"{dest}/"):
-                what = f"dest {dest!r} meets {other!r} of files[{first}]"
-                hint = "each file needs a path of its own"
+                what = f"dest {dest!r} collides with {other!r} of files[{first}]"
+                hint = "each file needs its own path"
                 yield RuleViolation(("files", index, "dest"), what, hint)
         seen.setdefault(dest, index)
 
@@ -82,17 +82,17 @@ def _service(loc: Loc, service: Mapping[object, object]) -> Iterator[RuleViolati
     for key in ("handover", "instances") if service.get("timer") else ():
         if key in service:
             what = f"a job with a `timer` has no `{key}`: it is switched between two runs"
-            yield RuleViolation((*loc, key), what, "take it out")
+            yield RuleViolation((*loc, key), what, "remove it")
     address = service.get("socket")
     if not is_template(address) and not str(address or "").startswith("/"):
         for key in ("socket_mode", "socket_user", "socket_group"):
             if key in service:
                 what = f"`{key}` belongs to a unix socket, and this service has none"
-                yield RuleViolation((*loc, key), what, "take it out, or let `socket` be a path")
+                yield RuleViolation((*loc, key), what, "remove it, or make `socket` a path")
     restart = service.get("restart")
     if service.get("timer") and restart in ("always", "on-success"):
         what = f"a job with a `timer` can't have `restart: {restart}`: it would never end"
-        yield RuleViolation((*loc, "restart"), what, "take it out, or write on-failure")
+        yield RuleViolation((*loc, "restart"), what, "remove it, or write on-failure")
 
 
 def _sockets(values: Mapping[str, object]) -> Iterator[RuleViolation]:
@@ -102,7 +102,7 @@ def _sockets(values: Mapping[str, object]) -> Iterator[RuleViolation]:
         if not isinstance(address, (str, int)) or is_template(address) or not address:
             continue
         if str(address) in seen:
-            what = f"the service {seen[str(address)]} listens to {address} already"
+            what = f"the service {seen[str(address)]} already listens on {address}"
             yield RuleViolation(
                 ("services", name, "socket"), what, "give each service its own address"
             )
@@ -117,7 +117,7 @@ def _health(values: Mapping[str, object]) -> Iterator[RuleViolation]:
         if isinstance(check, Mapping):
             loc = ("health", "checks", index)
             yield from _check(loc, check)
-            yield from _watched(loc, check, values)
+            yield from _unit_check(loc, check, values)
     yield from _times(health)
 
 
@@ -132,22 +132,22 @@ def _check(loc: Loc, check: Mapping[object, object]) -> Iterator[RuleViolation]:
     if "host" in check:
         for key in _mapping(check.get("headers")):
             if str(key).lower() == "host":
-                what = "the Host of a request is in `host` and in `headers`"
+                what = "the Host header is set in both `host` and `headers`"
                 yield RuleViolation((*loc, "headers", str(key)), what, "keep one of the two")
-    if not _speaks_http(check):
+    if not _is_http(check):
         for key in _OF_HTTP:
             if key in check:
                 what = f"`{key}` belongs to an http check, this one is {kinds[0]}"
-                hint = "unix: PATH:/page asks for a page" if kinds == ["unix"] else "take it out"
+                hint = "unix: PATH:/page requests a page" if kinds == ["unix"] else "remove it"
                 yield RuleViolation((*loc, key), what, hint)
 
 
-def _speaks_http(check: Mapping[object, object]) -> bool:
+def _is_http(check: Mapping[object, object]) -> bool:
     unix = str(check.get("unix", ""))
     return "http" in check or ":" in unix or is_template(unix)
 
 
-def _watched(
+def _unit_check(
     loc: Loc, check: Mapping[object, object], values: Mapping[str, object]
 ) -> Iterator[RuleViolation]:
     unit, services = check.get("unit"), _services(values)
@@ -165,16 +165,16 @@ def _times(health: Mapping[object, object]) -> Iterator[RuleViolation]:
         return
     deadline, steady = (parsers.duration_or_zero(time) for time in times)
     if not deadline:
-        return  # that is a mistake of its own
+        return  # reported as its own mistake
     if steady >= deadline:
-        what = f"min_healthy ({steady:g} s) is no shorter than the deadline ({deadline:g} s)"
+        what = f"min_healthy ({steady:g} s) is not shorter than the deadline ({deadline:g} s)"
         key = "min_healthy" if "min_healthy" in health else "deadline"
         hint = "no release could ever become healthy: make the deadline longer"
         yield RuleViolation(("health", key), what, hint)
 
 
 def _is_fit(read: Callable[[object], object], value: object) -> bool:
-    """Whether a value is good in itself; if not, that is told as its own mistake."""
+    """Whether a value is valid by itself; otherwise that is reported as its own mistake."""
     try:
         read(value)
     except InvalidValueError:

@@ -1,4 +1,4 @@
-"""Find what only a shell understands in a command that is run without one. Pure."""
+"""Find shell syntax in a command that is run without a shell. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ NO_SHELL = "there is no shell: use /bin/sh -c '...'"
 
 
 def shell_word(command: str) -> str:
-    """Return the first word that only a shell gives a meaning to, "" for none.
-
-    A word in quotes means itself.
-    """
+    """Return the first word that has a meaning only in a shell, or ""; quoted words are literal."""
     try:
         words = shlex.split(command, posix=False)
-    except ValueError:  # a quote that is not closed is told as its own mistake
+    except ValueError:  # an unclosed quote is reported as its own mistake
         return ""
     plain = [word for word in words[1:] if not word.startswith(("'", '"'))]
     first = [word for word in words[:1] if _ENDS.fullmatch(word)]
