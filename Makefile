@@ -50,7 +50,7 @@ fuzz: $(READY) ## read FUZZ=100000 broken frames in each direction, and broken f
 	FUZZ=$(FUZZ) FUZZ_FILES=$(FUZZ_FILES) $(BIN)/pytest -q tests/unit/test_fuzz_frames.py tests/unit/test_fuzz_files.py
 
 load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count lost requests
-	PYTHONPATH=tests $(BIN)/python -m load.wheels
+	PYTHONPATH=tests:tests/support $(BIN)/python -m load.wheels
 	tests/as-root env PYTHONPATH=tests:tests/support $(BIN)/python -m load.run --deploys $(LOAD_DEPLOYS) \
 	  --rate $(LOAD_RATE) --servers "$(LOAD_SERVERS)" --long $(LOAD_LONG) --handover $(LOAD_HANDOVER)
 
