@@ -1,4 +1,4 @@
-"""What customers of a service note, and what comes of it; durations are in seconds."""
+"""What clients of a service record, and the result; durations are in seconds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Close:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it; durations are in seconds."""
+    """The result of a run under load; durations are in seconds."""
 
     seconds: float
     requests: int
@@ -60,7 +60,7 @@ def percentiles(latencies: array[float]) -> dict[str, float]:
 
 @dataclass
 class Book:
-    """What has been noted so far."""
+    """What has been recorded so far."""
 
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0

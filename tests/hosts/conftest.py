@@ -25,7 +25,7 @@ _LAB_FIXTURES = {"lab_machine", "lab", "fresh", "fresh_web1"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark lab tests before `-m` is looked at."""
+    """Mark lab tests before `-m` is evaluated."""
     for item in items:
         if _LAB_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.lab)
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note for docs/support.md what a test that has passed has played (see support_matrix)."""
+    """Record for docs/support.md what a passed test covers (see support_matrix)."""
     report = yield
     record, plays = os.environ.get("SUPPORT"), item.get_closest_marker("plays")
     if record and plays and report.when == "call" and report.passed:
@@ -49,7 +49,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def lab_machine() -> None:
-    """Ask for a machine that can boot labs; for tests that bring up their own."""
+    """Require a machine that can boot labs; for tests that make their own."""
     if reasons := obstacles():
         why = f"no lab here: {'; '.join(reasons)}"
         if os.environ.get("CI") == "true":
@@ -89,7 +89,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture
 def site(deployed: Site) -> Iterator[Site]:
-    """Give the same; whatever a test does to them is put right, and the next deploy works."""
+    """Give the same hosts, repaired after each test, so that the next deploy works."""
     yield deployed
     deployed.mend()
     deployed.accepts()

@@ -100,7 +100,7 @@ class Case:
 
 
 def single(kind: str) -> Iterator[Case]:
-    """Give a kind of fault at every state of the table, before it and after it."""
+    """Yield a kind of fault at every state of the table, before and after it."""
     # For these two, after a state is the same moment as before the next one.
     moments = MOMENTS[:1] if kind in SILENCES else MOMENTS
     for state, when in itertools.product(ON_OK, moments):
@@ -123,7 +123,7 @@ def sample(kind: str) -> list[Case]:
 
 
 def way_to(state: State) -> tuple[Fault, ...]:
-    """Return the errors that lead to a state off the good path, from as late as can be."""
+    """Return the errors that lead to a state outside the good path, as late as possible."""
     path, good = State.RECEIVE, [State.RECEIVE]
     while not ON_OK[path].is_end:
         path = ON_OK[path]
@@ -142,7 +142,7 @@ def pair(seed: int) -> Case:
 
 
 def saboteur(folder: Path) -> Path:
-    """Make a copy of the package whose agent carries the faults; returns what PYTHONPATH needs."""
+    """Copy the package with an agent that injects faults; return the entry for PYTHONPATH."""
     package = Path(shipit.__file__).parent
     copy = folder / "src" / "shipit"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -155,7 +155,7 @@ def saboteur(folder: Path) -> Path:
 
 @dataclass
 class Load:
-    """Somebody who asks the service all the time, and remembers who answered."""
+    """Sends requests to the service all the time, and records which release answered."""
 
     address: str
     versions: set[str] = field(default_factory=set)
@@ -183,7 +183,7 @@ class Load:
 
 @dataclass
 class Site:
-    """One host that serves a release, and is deployed to under faults."""
+    """One host that serves a release and gets deploys with faults."""
 
     scene: Scene
     host: str

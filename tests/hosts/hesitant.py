@@ -1,4 +1,4 @@
-"""Customers who connect, and take a moment before they ask.
+"""Clients that connect, and wait a moment before they send a request.
 
 A server that is told to stop meanwhile has their connection, and no request on it: some close it.
 """
@@ -17,11 +17,11 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class Hesitant:
-    """So many of them, one visit after the other, for as long as the block lasts.
+    """So many clients, one visit after the other, while the block is entered.
 
-    with Hesitant(address, port, 4) as customers:
+    with Hesitant(address, port, 4) as clients:
         ...
-    customers.answers  # how often which status line came; "" for none
+    clients.answers  # the number of each status line; "" for no answer
     """
 
     def __init__(self, address: str, port: int, number: int) -> None:
@@ -53,7 +53,7 @@ class Hesitant:
 
     def _answer(self) -> str:
         with socket.create_connection(self._place, PATIENCE) as sock:
-            time.sleep(MOMENT)  # what these customers are: it is in here that servers lose them
+            time.sleep(MOMENT)  # the moment in which servers lose these clients
             sock.sendall(REQUEST)
             with sock.makefile("rb") as answer:
                 first = answer.readline().decode("latin-1").strip()

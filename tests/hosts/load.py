@@ -1,16 +1,16 @@
-"""Customers of a service, many at once, who notice every request that a hand-over loses.
+"""Many clients of a service that record every request that a hand-over loses.
 
     PYTHONPATH=tests python -m hosts.load http://10.0.0.2:8000/ --rate 500 --websocket /ws
 
-Runs until its standard input ends. Prints a tally each second, and at last the result, as JSON;
-tests run it by `Load`, in a process of its own, so that neither slows the other down.
+Runs until its standard input ends. Prints a tally each second, and at the end the result, as JSON;
+tests run it by `Load`, in a separate process, so that neither slows the other down.
 
-Latency counts from the moment a request was due, not from when its client got round to it, so that
-a pause is felt by all who would have come meanwhile. A kept connection that the server closes
-between two requests is opened anew, as every client does. One that is closed without a byte of
-answer to a request may have been closed just before it came: HTTP lets a GET be sent again then, on
-a new connection (RFC 9112, 9.3.1); these are counted apart. All else without a good answer, which
-is JSON with a `version`, is a failure.
+Latency counts from the moment a request was due, not from when its client sent it, so that a pause
+counts for every request that was due in it. A kept connection that the server closes between two
+requests is opened again, as every client does. One that is closed without a byte of answer to a
+request may have been closed just before it arrived: HTTP allows to retry a GET then, on a new
+connection (RFC 9112, 9.3.1); these are counted separately. Everything else without a good answer,
+which is JSON with a `version`, is a failure.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from hosts.wire import CLOSE_FRAME, NO_CLOSE, NO_CODE, TEXT_FRAME, Answer, Lost,
 
 KEPT, FRESH, LONG, WEBSOCKET = "kept", "fresh", "long", "websocket"
 TALLY_EVERY = 1.0  # seconds
-LEAVING = 30.0  # seconds, beyond the patience of who waits for an answer
-BEFORE_AGAIN = 0.1  # seconds; so that who is refused at once does not spin
+LEAVING = 30.0  # seconds, beyond the timeout of pending requests
+BEFORE_AGAIN = 0.1  # seconds; so that a refused client does not spin
 OK = 200
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Who comes, and how often."""
+    """The clients and their rate of requests."""
 
     rate: float = 500.0  # requests a second, of those that keep connections and those that do not
     kept: int = 20
@@ -59,7 +59,7 @@ def kind_of(error: Lost | TimeoutError) -> str:
 
 
 class Client:
-    """Asks for a page again and again, and keeps its connection, or does not."""
+    """Requests a page repeatedly, on one connection or on a new one each time."""
 
     def __init__(self, crowd: Crowd, page: str, kind: str) -> None:
         self._crowd, self._book, self._kind = crowd, crowd.book, kind
@@ -68,7 +68,7 @@ class Client:
         self._wire: Wire | None = None
 
     async def ask(self, due: float) -> bool:
-        """Ask once; returns whether there was a good answer."""
+        """Send one request; return whether the answer was good."""
         self._book.requests += 1
         try:
             async with asyncio.timeout(self._crowd.demand.patience):
@@ -111,7 +111,7 @@ class Client:
 
 
 class Websocket:
-    """Stays connected, and notes how the server ends it."""
+    """Stays connected, and records how the server ends the connection."""
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd, self._book = crowd, crowd.book
@@ -148,7 +148,7 @@ class Websocket:
 
 
 class Crowd:
-    """All customers of one service."""
+    """All clients of one service."""
 
     def __init__(self, url: str, demand: Demand) -> None:
         parts = urlsplit(url)
@@ -161,7 +161,7 @@ class Crowd:
         return await Wire.to(self.host, self._port)
 
     async def come(self) -> Result:
-        """Ask until `leave`, and let what is under way then come to its end."""
+        """Send requests until `leave`, and wait for the pending ones."""
         demand = self.demand
         kinds = [KEPT] * demand.kept + [FRESH] * demand.fresh
         async with asyncio.TaskGroup() as group:
@@ -182,7 +182,7 @@ class Crowd:
         self._over.set()
 
     async def _on_time(self, client: Client, place: int, of: int) -> None:
-        """Let a client ask at its moments; one that is late catches up."""
+        """Send a client's requests when they are due; late ones as soon as possible."""
         book, interval = self.book, of / self.demand.rate
         for turn in count():
             due = book.began + (turn + place / of) * interval
@@ -212,7 +212,7 @@ class Crowd:
 
 
 class Load:
-    """A crowd in a process of its own, which comes when the block is entered and leaves with it.
+    """Clients in a separate process that run while the block is entered.
 
     with Load(url, Demand(rate=100)) as load:
         ...                     # load.tally
@@ -252,7 +252,7 @@ class Load:
 
     @property
     def tally(self) -> dict[str, int]:
-        """How many requests, failures ... there have been a moment ago."""
+        """The latest numbers of requests, failures and so on."""
         assert self._process.poll() is None, "the load has died: see above"
         tally: dict[str, int] = json.loads(self._last)
         return tally
@@ -274,7 +274,7 @@ def say(what: dict[str, Any]) -> None:
 
 
 async def come(url: str, demand: Demand) -> Result:
-    """Be the crowd until standard input ends, or a signal says so."""
+    """Run the clients until standard input ends, or a signal arrives."""
     loop, crowd = asyncio.get_running_loop(), Crowd(url, demand)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, crowd.leave)

@@ -1,4 +1,4 @@
-"""A person at work: a folder with a playbook, wheels and an inventory, and the command line.
+"""A project of an operator: a folder with playbook, wheels and inventory, and the command line.
 
 scene = Scene.set(folder, lab)
 scene.wheel("1.0.0"); scene.playbook(version="1.0.0")
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from shipit.lab.lab import Lab
 
-SECRET = "s3ntinel-Zq8wV5xK"  # a person's password: it may lie in its own env file alone
+SECRET = "s3ntinel-Zq8wV5xK"  # a password that may be in its own env file only
 PORT = 8000
 PATIENCE = 300.0  # seconds; a command that takes longer hangs
 ANSWER = 30  # seconds for a page
@@ -55,7 +55,7 @@ class Done:
         return self.lines[-1]
 
     def told(self, event: str, **fields: object) -> list[dict[str, Any]]:
-        """Return the events of a kind, those alone that have these fields."""
+        """Return the events of a kind that have these fields."""
         return [
             line for line in self.lines if line["event"] == event and fields.items() <= line.items()
         ]
@@ -63,7 +63,7 @@ class Done:
 
 @contextmanager
 def alarm(process: subprocess.Popen[str], seconds: float = PATIENCE) -> Iterator[None]:
-    """Kill a command that says nothing more, so that who reads what it says comes to an end."""
+    """Kill a command that hangs, so that reading its output ends."""
     clock = threading.Timer(seconds, process.kill)
     clock.start()
     try:
@@ -73,7 +73,7 @@ def alarm(process: subprocess.Popen[str], seconds: float = PATIENCE) -> Iterator
 
 
 def heard(process: subprocess.Popen[str], awaited: Callable[[dict[str, Any]], bool]) -> list[str]:
-    """Read what a `--json` command tells, up to the awaited event."""
+    """Read the output of a `--json` command up to the awaited event."""
     assert process.stdout is not None
     lines = []
     with alarm(process):
@@ -85,7 +85,7 @@ def heard(process: subprocess.Popen[str], awaited: Callable[[dict[str, Any]], bo
 
 
 def all_in(step: str, hosts: Sequence[str]) -> Callable[[dict[str, Any]], bool]:
-    """Await that each of these hosts has begun with a step."""
+    """Return a condition: each of these hosts has begun a step."""
     missing = set(hosts)
 
     def seen(event: dict[str, Any]) -> bool:
@@ -97,14 +97,14 @@ def all_in(step: str, hosts: Sequence[str]) -> Callable[[dict[str, Any]], bool]:
 
 
 def stopped(process: subprocess.Popen[str]) -> None:
-    """Kill a command, and wait until it is gone; one that has ended does not mind."""
+    """Kill a command and wait for its end; it may have ended already."""
     process.kill()
     process.communicate()
 
 
 @dataclass
 class Scene:
-    """A folder with all that a deploy needs."""
+    """A folder with everything that a deploy needs."""
 
     folder: Path
     lab: Lab
@@ -131,7 +131,7 @@ class Scene:
         (self.folder / "inventory.yaml").write_text(made)
 
     def variables(self, **of_hosts: Mapping[str, object]) -> None:
-        """Write an inventory in which these hosts have these variables, too."""
+        """Write an inventory with these additional variables of hosts."""
         made = yaml.safe_load(self.lab.inventory({"web": list(self.lab.hosts)}))
         for name, values in of_hosts.items():
             made["all"]["hosts"][name].update(values)
@@ -145,7 +145,7 @@ class Scene:
         return wheelhouse.tinyapp_wheel(self.folder, version, fault, tuple(requires))
 
     def playbook(self, version: str = "1.0.0", **changes: object) -> Path:
-        """Write the playbook; a change of None takes the key out."""
+        """Write the playbook; a change of None removes the key."""
         values: dict[str, Any] = {
             "name": "Ship tinyapp",
             "hosts": "web",
@@ -191,7 +191,7 @@ class Scene:
     def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start `shipit WORDS...`; the playbook is put after the first word."""
         verb, *rest = words
-        # Whose suite runs in the background has been told by its shell to ignore Ctrl-C.
+        # A shell makes its background processes ignore Ctrl-C.
         hears = ("env", "--default-signal=INT")
         return subprocess.Popen(
             [*hears, sys.executable, "-m", "shipit", verb, "playbook.yaml", *rest],
@@ -204,7 +204,7 @@ class Scene:
         )
 
     def shipit(self, *words: str, env: Mapping[str, str] | None = None) -> Done:
-        """Run it to its end, which must come in time."""
+        """Run a command; fail if it hangs."""
         verb, *rest = words
         environment = {**self.surroundings(), **(env or {})}
         try:
@@ -220,7 +220,7 @@ class Scene:
         return self.shipit("deploy", *words)
 
     def asked(self, verb: str, *words: str) -> dict[str, dict[str, Any]]:
-        """Return what a question (status, releases, plan) is answered for each host."""
+        """Return the answer of status, releases or plan for each host."""
         answer = self.shipit(verb, "--json", *words).result
         hosts: dict[str, dict[str, Any]] = answer["deployments"][0]["hosts"]
         return hosts
@@ -228,9 +228,9 @@ class Scene:
     # --- from outside ---------------------------------------------------------------------------
 
     def serves(self, name: str, page: str = "/healthz", port: int = PORT) -> dict[str, Any]:
-        """Return what the service of a host answers; an error in `error`.
+        """Return the answer of a host's service; an error in `error`.
 
-        A host that has lost its power meanwhile is noticed by the signs of life.
+        TCP keepalive detects a host that loses its power meanwhile.
         """
         url = f"http://{self.lab.hosts[name].address}:{port}{page}"
         limits = ("--connect-timeout", "10", "--keepalive-time", "2", "-m", str(ANSWER))

@@ -1,4 +1,4 @@
-"""What a controller asks of hosts: every SSH request and every frame, in order.
+"""What a controller sends to hosts: every SSH request and every frame, in order.
 
     with tally() as asked:
         ...                       # ["kexinit", "kex", "service", "login", "channel", "exec", ...]
@@ -41,7 +41,7 @@ LOGGED_IN = ["kexinit", "kex", "service", "login"]
 
 @contextmanager
 def tally() -> Iterator[list[str]]:
-    """Give a list that grows with what this process asks."""
+    """Yield a list that grows with the requests of this process."""
     asked: list[str] = []
     send, write = Packetizer.send_message, FrameWire.write
 
@@ -58,7 +58,7 @@ def tally() -> Iterator[list[str]]:
 
 
 def request(packet: bytes) -> list[str]:
-    """Name a packet that waits for an answer."""
+    """Return the name of a packet that needs an answer."""
     number = packet[0]
     if number == common.cMSG_CHANNEL_REQUEST[0]:
         content = Message(packet[1:])
@@ -68,7 +68,7 @@ def request(packet: bytes) -> list[str]:
 
 
 def frame(content: bytes) -> str:
-    """Name what is written to an agent, or to what starts it."""
+    """Return the name of what is written to an agent or its loader."""
     if content.startswith(b"{"):
         return str(json.loads(content.partition(b"\n")[0])["kind"])
     return "boot" if content.startswith(b"shipit-boot ") else "bytes"

@@ -90,7 +90,7 @@ def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None
     assert site.scene.versions() == dict.fromkeys(HOSTS, version)
 
 
-def test_who_only_follows_lets_the_lease_decide(site: Site) -> None:
+def test_following_alone_leaves_the_decision_to_the_lease(site: Site) -> None:
     stopped(in_the_gate(site))
     done = attached(site, then=time_is_up)
     assert done.status == 4, done.said
@@ -98,7 +98,7 @@ def test_who_only_follows_lets_the_lease_decide(site: Site) -> None:
     assert site.scene.versions() == dict.fromkeys(HOSTS, site.runs)
 
 
-def test_a_deploy_without_a_controller_is_led_to_its_end(site: Site) -> None:
+def test_a_deploy_without_a_controller_is_taken_over_and_finished(site: Site) -> None:
     stopped(in_the_gate(site))
     version = f"1.0.{site.number}"
     done = attached(site, "--take-over", then=let_go)
@@ -122,7 +122,7 @@ def test_a_host_that_confirms_by_itself_needs_no_controller(site: Site) -> None:
     site.runs = version
 
 
-def test_where_nothing_runs_it_is_said_what_is_committed(site: Site) -> None:
+def test_without_a_transaction_the_committed_release_is_reported(site: Site) -> None:
     done = site.scene.shipit("attach")
     assert done.status == 0, done.said
     assert done.out.count(f"nothing runs here; {site.runs} is committed since") == len(HOSTS)

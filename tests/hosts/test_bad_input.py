@@ -120,7 +120,7 @@ def test_a_refused_login_is_reported_with_what_was_tried(desk: Site) -> None:
         ),
     ],
 )
-def test_a_login_that_can_not_become_what_it_must_is_reported(
+def test_a_login_that_cannot_become_root_is_reported(
     desk: Site, variables: dict[str, object], code: str, says: list[str]
 ) -> None:
     desk.reach("web2", **variables)

@@ -1,4 +1,4 @@
-"""A release that does worse among its customers than the one before goes back by itself."""
+"""A release that does worse under live traffic than the previous one is rolled back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
         ("late:8", ["dying as told"]),
     ],
 )
-def test_a_release_that_does_worse_among_its_clients_goes_back(
+def test_a_release_that_does_worse_under_live_traffic_is_rolled_back(
     deployed: Scene, fault: str, words: list[str]
 ) -> None:
     # Each host is left to say why by itself, and not called back because of the other one.

@@ -48,7 +48,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
         ),
     ],
 )
-def test_a_broken_release_returns_by_itself_and_says_why(
+def test_a_broken_release_is_rolled_back_with_the_reason(
     deployed: Scene, fault: str, health: dict[str, object], code: str, words: list[str]
 ) -> None:
     before = deployed.asked("status")
@@ -69,7 +69,7 @@ def test_a_broken_release_returns_by_itself_and_says_why(
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
 
 
-def test_a_broken_worker_brings_the_web_service_back_too(deployed: Scene) -> None:
+def test_a_broken_worker_rolls_the_web_service_back_too(deployed: Scene) -> None:
     services = {
         "web": {"command": "tinyapp", "socket": PORT, "handover": "restart"},
         "worker": {"command": "/bin/false"},
@@ -83,7 +83,7 @@ def test_a_broken_worker_brings_the_web_service_back_too(deployed: Scene) -> Non
         assert active.split() == ["active", "active"]
 
 
-def test_what_failed_is_reported_to_people_with_what_was_done_and_what_to_do(
+def test_a_failure_is_reported_with_the_rollback_and_a_hint(
     deployed: Scene,
 ) -> None:
     done = deployed.deploy("2.2.0", fault="start", health={"checks": HTTP}, max_fail_percentage=100)
@@ -98,7 +98,7 @@ def test_what_failed_is_reported_to_people_with_what_was_done_and_what_to_do(
         assert words in done.said
 
 
-def test_the_failed_release_deployed_again_unbroken_is_fine(deployed: Scene) -> None:
+def test_a_fixed_release_can_be_deployed_after_it_failed(deployed: Scene) -> None:
     assert deployed.deploy("2.3.0", fault="start", health={"min_healthy": "20s"}).status == 4
     good = deployed.deploy("2.3.0")
     assert good.status == 0, good.said
@@ -107,7 +107,7 @@ def test_the_failed_release_deployed_again_unbroken_is_fine(deployed: Scene) -> 
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
 
 
-def test_a_host_whose_old_release_is_not_well_either_takes_a_release_that_is(
+def test_a_host_whose_old_release_is_unhealthy_takes_a_healthy_one(
     deployed: Scene,
 ) -> None:
     health = {"checks": [*HTTP, {"command": f"test ! -e {SICK}"}], "deadline": "15s"}

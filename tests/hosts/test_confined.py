@@ -67,7 +67,7 @@ def shell(script: str) -> tuple[str, str, str]:
 
 
 @WAYS
-def test_a_loader_that_the_env_directs_never_works_in_a_process_of_root(
+def test_loader_variables_of_the_env_have_no_effect_in_a_process_of_root(
     victim: Victim, way: str
 ) -> None:
     """The dynamic loader writes a file as whoever runs with such an environment."""

@@ -65,7 +65,7 @@ def on_both(disks: Sequence[SmallDisk], act: Callable[[SmallDisk], object]) -> N
             done.result()
 
 
-def test_however_little_room_is_left_one_release_serves_and_nothing_blocks(
+def test_with_any_free_space_one_release_serves_and_nothing_blocks(
     disks: Sequence[SmallDisk],
 ) -> None:
     def sweep(site: SmallDisk) -> None:
@@ -78,7 +78,7 @@ def test_however_little_room_is_left_one_release_serves_and_nothing_blocks(
     on_both(disks, sweep)
 
 
-def test_however_few_inodes_are_left_one_release_serves_and_nothing_blocks(
+def test_with_any_free_inodes_one_release_serves_and_nothing_blocks(
     disks: Sequence[SmallDisk],
 ) -> None:
     def sweep(site: SmallDisk) -> None:
@@ -92,7 +92,7 @@ def test_however_few_inodes_are_left_one_release_serves_and_nothing_blocks(
 
 
 @pytest.mark.parametrize("what", [FULL, READ_ONLY])
-def test_a_disk_that_gives_out_on_the_way_leaves_one_release_and_nothing_that_blocks(
+def test_a_disk_that_fails_meanwhile_leaves_one_release_and_nothing_blocks(
     disks: Sequence[SmallDisk], what: str
 ) -> None:
     cases = [Fault(state, when, what) for state, when in MOMENTS]
@@ -105,14 +105,14 @@ def test_a_disk_that_gives_out_on_the_way_leaves_one_release_and_nothing_that_bl
     on_both(disks, play)
 
 
-def test_the_way_back_needs_no_room(disks: Sequence[SmallDisk]) -> None:
+def test_a_rollback_needs_no_disk_space(disks: Sequence[SmallDisk]) -> None:
     on_both(disks, lambda site: site.meets(*GOING_BACK))
 
 
 # --- bytes that are not what they were ------------------------------------------------------------
 
 
-def test_bytes_that_were_damaged_on_the_way_are_refused_and_sent_again(
+def test_bytes_that_were_damaged_in_transit_are_refused_and_sent_again(
     disks: Sequence[SmallDisk],
 ) -> None:
     site = disks[0]

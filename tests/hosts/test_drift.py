@@ -106,13 +106,13 @@ def is_well(scene: Scene) -> bool:
     return True
 
 
-def test_every_kind_of_drift_that_a_deploy_mends_is_tried_here() -> None:
+def test_every_kind_of_drift_that_a_deploy_fixes_is_tested_here() -> None:
     assert {code for _, code in DRIFTS.values()} >= (REBUILT | SWITCHED) - {"package-missing"}
     assert {"drop-in", "unit-not-reloaded", "adopted-moved"} == OTHERS
 
 
 @pytest.mark.parametrize("name", DRIFTS)
-def test_what_status_says_of_drift_puts_it_right(scene: Scene, name: str) -> None:
+def test_the_hint_of_status_fixes_the_drift(scene: Scene, name: str) -> None:
     make, code = DRIFTS[name]
     assert is_well(scene)
     before = status(scene)["release"]
@@ -130,7 +130,7 @@ def test_what_status_says_of_drift_puts_it_right(scene: Scene, name: str) -> Non
     assert scene.sh(HOST, "systemctl list-units --no-legend 'tinyapp-web@*' | wc -l") == "1"
 
 
-def test_a_drop_in_is_left_by_a_deploy_and_gone_when_a_person_does_what_status_says(
+def test_a_drop_in_survives_a_deploy_and_is_removed_by_the_hint_of_status(
     scene: Scene,
 ) -> None:
     assert is_well(scene)
@@ -145,7 +145,7 @@ def test_a_drop_in_is_left_by_a_deploy_and_gone_when_a_person_does_what_status_s
     assert is_well(scene)
 
 
-def test_a_unit_that_systemd_has_not_read_again_is_read_as_status_says(scene: Scene) -> None:
+def test_a_unit_that_systemd_has_not_reloaded_is_fixed_by_the_hint_of_status(scene: Scene) -> None:
     assert is_well(scene)
     scene.sh(HOST, f"touch -d '+1 minute' {UNITS}/tinyapp-worker.service")
     (drift,) = status(scene)["drifts"]
@@ -157,7 +157,7 @@ def test_a_unit_that_systemd_has_not_read_again_is_read_as_status_says(scene: Sc
     assert is_well(scene)
 
 
-def test_a_repair_that_is_broken_off_leaves_what_runs_and_the_next_one_works(scene: Scene) -> None:
+def test_an_interrupted_repair_keeps_the_running_release_and_the_next_works(scene: Scene) -> None:
     before = status(scene)["release"]
     scene.sh(HOST, f"echo '# edited' >> {PACKAGE}")
     process = scene.start("deploy", "--json")
@@ -172,7 +172,7 @@ def test_a_repair_that_is_broken_off_leaves_what_runs_and_the_next_one_works(sce
     assert is_well(scene)
 
 
-def test_a_rollback_goes_to_the_release_before_all_that_was_made_anew(scene: Scene) -> None:
+def test_a_rollback_skips_the_rebuilt_releases(scene: Scene) -> None:
     kept = scene.sh(HOST, "ls /opt/tinyapp/releases").split()
     made = [name for name in kept if name.startswith("1.1.0-")]
     assert len(made) <= LEFT, kept
@@ -183,7 +183,7 @@ def test_a_rollback_goes_to_the_release_before_all_that_was_made_anew(scene: Sce
     assert is_well(scene)
 
 
-def test_a_rollback_to_what_has_drifted_is_refused_and_a_deploy_of_it_works(scene: Scene) -> None:
+def test_a_rollback_to_a_drifted_release_is_refused_and_a_deploy_of_it_works(scene: Scene) -> None:
     older = scene.sh(HOST, "ls -d /opt/tinyapp/releases/1.0.0-*")
     scene.sh(HOST, f"ln -sfn /nowhere {older}/venv/bin/python")
     done = scene.shipit("rollback", "--json")

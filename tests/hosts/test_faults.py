@@ -91,7 +91,7 @@ def test_after_a_pair_of_faults_one_release_serves_and_nothing_blocks(
     print(what)  # noqa: T201 - as above
 
 
-def test_after_the_controller_s_death_the_old_release_comes_back_by_itself(
+def test_after_the_controller_s_death_the_hosts_roll_back_by_themselves(
     sites: Sequence[Site],
 ) -> None:
     site = sites[0]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # seconds
 HOST = "web1"
-# With `restart`, customers meet a broken release that answers; the other two never do.
+# With `restart`, a broken release that answers reaches clients; the other two never do.
 MET_BY_NOBODY = {"restart": slice(1, None), "overlap": slice(None)}
 # Few, as other tests are at work beside: `make load` is the one that measures.
 CLIENTS = Demand(rate=100, kept=5, fresh=5, long=1, long_page="/slow?seconds=3")
@@ -41,7 +41,7 @@ def test_no_request_is_lost_by_deploys_broken_releases_and_a_rollback(
     deployed = DeployedApp.set(tmp_path, lab, HOST, app, handover)
     broken = [Step(BROKEN, fault) for fault in app.faults[MET_BY_NOBODY[handover]]]
     with deployed.clients(replace(CLIENTS, websocket=app.websocket)) as load:
-        until(lambda: load.tally.get("requests"), lambda: "no customer came", PATIENCE)
+        until(lambda: load.tally.get("requests"), lambda: "no request yet", PATIENCE)
         for step in (Step(GOOD), *broken, Step(ROLLBACK)):
             deployed.run_step(step)
     assert load.result.failures == []

@@ -243,7 +243,7 @@ def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_of_two_controllers_at_once_each_wins_whole_or_is_reported_who_is_in_its_way(
+def test_of_two_controllers_each_wins_completely_or_is_told_the_lock_owner(
     site: Site, rival: Scene, seed: int
 ) -> None:
     draw = random.Random(seed)  # noqa: S311 - the same offset again, not the same race

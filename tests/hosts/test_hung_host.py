@@ -47,7 +47,7 @@ def test_an_agent_that_hangs_is_left_out_within_its_silence(
     assert "settling an open transaction" in error.value.what
 
 
-def test_an_agent_with_nothing_to_do_is_heard_all_the_same(session: HostSession) -> None:
+def test_an_idle_agent_still_sends_signs_of_life(session: HostSession) -> None:
     session.hello(ASK)
     heard = list[object]()
 

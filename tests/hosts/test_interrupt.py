@@ -74,7 +74,9 @@ def test_while_staging_nothing_is_switched_and_nothing_is_left(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_in_the_gate_the_hosts_go_back(deployed: Scene, number: signal.Signals) -> None:
+def test_an_interrupt_in_the_gate_rolls_the_hosts_back(
+    deployed: Scene, number: signal.Signals
+) -> None:
     before = deployed.asked("status")
     deployed.wheel("2.1.0", fault=ASLEEP)
     deployed.playbook("2.1.0", health=PATIENT)
@@ -86,7 +88,7 @@ def test_in_the_gate_the_hosts_go_back(deployed: Scene, number: signal.Signals) 
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_while_a_host_waits_for_the_others_it_goes_back_too(
+def test_an_interrupt_while_a_host_waits_rolls_it_back_too(
     deployed: Scene, number: signal.Signals
 ) -> None:
     before = deployed.asked("status")
@@ -101,7 +103,7 @@ def test_while_a_host_waits_for_the_others_it_goes_back_too(
     check_that_nothing_happened(deployed, before)
 
 
-def test_people_are_reported_what_was_done_about_it(deployed: Scene) -> None:
+def test_the_interrupt_is_reported_with_its_rollback(deployed: Scene) -> None:
     before = deployed.asked("status")
     deployed.wheel("2.3.0", fault=ASLEEP)
     deployed.playbook("2.3.0", health=PATIENT)

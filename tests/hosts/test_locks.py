@@ -64,7 +64,7 @@ def ended(first: subprocess.Popen[str]) -> int:
 
 
 @pytest.mark.parametrize(("step", "slow"), [("smoke", IN_STAGING), ("check", IN_GATE)])
-def test_the_second_is_reported_whose_lock_it_is_and_changes_nothing(
+def test_the_second_deploy_reports_the_lock_owner_and_changes_nothing(
     site: Site, step: str, slow: dict[str, object]
 ) -> None:
     first = begun(site, step, "--reason", "the big one", **slow)
@@ -116,7 +116,7 @@ def test_a_rollback_that_waits_does_not_leave_a_release_it_has_not_seen(site: Si
     assert site.scene.versions() == dict.fromkeys(HOSTS, version)
 
 
-def test_waiting_ends_when_it_was_said_to(site: Site) -> None:
+def test_waiting_ends_at_its_timeout(site: Site) -> None:
     first = begun(site, "check", **IN_GATE)
     site.wants()
     began = time.monotonic()

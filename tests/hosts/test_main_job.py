@@ -139,7 +139,7 @@ def play(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Play:
         ("rollback to a failed one", 3, "untouched", "1.0.0"),
     ],
 )
-def test_every_act_ends_as_documented_and_status_tells_the_truth(
+def test_every_command_ends_as_documented_and_status_is_correct(
     play: Play, name: str, status: int, outcome: str, version: str
 ) -> None:
     act = play.acts[name]
@@ -170,7 +170,7 @@ def test_every_act_ends_as_documented_and_status_tells_the_truth(
         ("rollback to an id", "1.0.0"),
     ],
 )
-def test_a_way_back_restores_code_units_env_and_files_together(
+def test_a_rollback_restores_code_units_env_and_files_together(
     play: Play, name: str, version: str
 ) -> None:
     before = play.acts["first deploy" if version == "1.0.0" else "second deploy"]
@@ -221,7 +221,7 @@ def test_a_broken_release_is_reported_with_its_check_and_its_log(play: Play) -> 
         assert '"GET /healthz HTTP/1.1" 500' in problem["evidence"]  # the service's own log
 
 
-def test_a_release_that_failed_is_no_rollback_target_and_those_there_are_are_named(
+def test_a_failed_release_is_no_rollback_target_and_the_others_are_named(
     play: Play,
 ) -> None:
     refused = play.acts["rollback to a failed one"].done
@@ -233,7 +233,7 @@ def test_a_release_that_failed_is_no_rollback_target_and_those_there_are_are_nam
     assert play.acts["rollback to an id"].hosts == play.acts["rollback to a failed one"].hosts
 
 
-def test_neither_a_way_back_nor_a_deploy_needs_what_was_sent_before(play: Play) -> None:
+def test_neither_a_rollback_nor_a_deploy_needs_earlier_uploads(play: Play) -> None:
     """Changes the hosts: what was seen before is kept by the play."""
     for host in HOSTS:
         play.scene.sh(host, "rm -rf /var/lib/shipit/blobs /var/lib/shipit/uv-cache")

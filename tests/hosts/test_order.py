@@ -29,9 +29,7 @@ def test_an_older_version_is_refused_and_may_be_allowed(fresh: Lab, tmp_path: Pa
     assert set(scene.versions().values()) == {"1.8.0"}
 
 
-def test_a_deploy_to_one_host_is_taken_back_by_a_rollback_of_all(
-    fresh: Lab, tmp_path: Path
-) -> None:
+def test_a_deploy_to_one_host_is_rolled_back_with_all_hosts(fresh: Lab, tmp_path: Path) -> None:
     """Units that are rendered for each host give each its own ids."""
     scene = Scene.set(tmp_path, fresh)
     own = {"GREETING": "hello {{ inventory_hostname }}"}

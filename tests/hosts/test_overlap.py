@@ -19,7 +19,7 @@ HOST = "web1"
 HTTP = f"http://127.0.0.1:{PORT}/healthz"
 HEALTH = {"checks": [{"http": HTTP}], "min_healthy": "300ms", "deadline": "60s"}
 # Few, as other tests are at work beside.
-CUSTOMERS = Demand(rate=50, kept=3, fresh=3, long=1, long_page="/slow?seconds=3")
+CLIENTS = Demand(rate=50, kept=3, fresh=3, long=1, long_page="/slow?seconds=3")
 WEB: dict[str, Any] = {"command": "tinyapp", "socket": PORT, "stop_timeout": "20s"}
 WORKER: dict[str, Any] = {"command": "tinyapp-worker", "stop_timeout": "5s"}
 
@@ -53,8 +53,8 @@ def deploy(scene: Scene, version: str, fault: str = "", **changes: Any) -> Done:
     )
 
 
-def customers(scene: Scene) -> Load:
-    return Load(f"http://{scene.lab.hosts[HOST].address}:{PORT}/", CUSTOMERS)
+def clients(scene: Scene) -> Load:
+    return Load(f"http://{scene.lab.hosts[HOST].address}:{PORT}/", CLIENTS)
 
 
 def services(scene: Scene, state: str = "") -> set[str]:
@@ -80,7 +80,7 @@ def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switch
     scene: Scene, fault: str, code: str, deadline: str
 ) -> None:
     before = scene.serves(HOST)
-    with customers(scene) as load:
+    with clients(scene) as load:
         health = {**HEALTH, "deadline": deadline, "min_healthy": "1s"}
         done = deploy(scene, "2.0.0", fault, health=health)
     assert done.status == 3, done.said
@@ -96,11 +96,11 @@ def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switch
     assert services(scene) == {f"tinyapp-web@{release(scene)}.service", "tinyapp-worker.service"}
 
 
-def test_a_release_that_fails_after_its_trial_is_taken_back_without_a_lost_request(
+def test_a_release_that_fails_after_its_trial_is_rolled_back_without_a_lost_request(
     scene: Scene,
 ) -> None:
     health = {**HEALTH, "checks": [{"http": HTTP}, {"command": "/bin/false"}], "deadline": "15s"}
-    with customers(scene) as load:
+    with clients(scene) as load:
         done = deploy(scene, "2.0.0", health=health)
     assert done.status == 4, done.said
     assert load.result.failures == []
@@ -113,7 +113,7 @@ def test_instances_and_workers_are_replaced_one_at_a_time(scene: Scene) -> None:
         "web": {**WEB, "instances": 2},
         "worker": {**WORKER, "handover": "overlap", "instances": 2},
     }
-    with customers(scene) as load:
+    with clients(scene) as load:
         for version in ("2.0.0", "2.1.0"):
             done = deploy(scene, version, services=several)
             assert done.status == 0, done.said
@@ -128,7 +128,7 @@ def test_instances_and_workers_are_replaced_one_at_a_time(scene: Scene) -> None:
 
 
 def test_one_way_of_handing_over_follows_the_other_without_a_lost_request(scene: Scene) -> None:
-    with customers(scene) as load:
+    with clients(scene) as load:
         for version, handover in (("2.0.0", "restart"), ("2.1.0", "overlap")):
             web = {**WEB, "handover": handover}
             done = deploy(scene, version, services={"web": web, "worker": WORKER})
@@ -155,7 +155,7 @@ def test_a_unix_socket_and_a_command_that_says_when_it_is_ready_hand_over_too(
     assert done.status == 3, done.said
 
 
-def test_a_reboot_brings_the_release_back_that_overlapped(scene: Scene) -> None:
+def test_a_reboot_starts_the_overlapping_release_again(scene: Scene) -> None:
     assert deploy(scene, "2.0.0").status == 0
     scene.lab.power_cut(HOST)
     scene.lab.boot(HOST)

@@ -37,7 +37,7 @@ HOST = "web1"
 IS_WHOLE = os.environ.get("RECIPES") == "all"
 FAULTS = ("healthz", "start") if IS_WHOLE else ("healthz",)
 SECONDS = 10 if IS_WHOLE else 3
-CUSTOMERS = Demand(rate=100, kept=5, fresh=5, long=2, long_page=f"/slow?seconds={SECONDS}")
+CLIENTS = Demand(rate=100, kept=5, fresh=5, long=2, long_page=f"/slow?seconds={SECONDS}")
 HESITANT = 4
 NGINX = "user www-data;\ndaemon off;\nevents {}\nhttp {\n  access_log off;\n%s}\n"
 KILLED = "journalctl --no-pager | grep -e 'stop-sigterm.*timed out' -e SIGKILL || true"
@@ -189,7 +189,7 @@ def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
     first = kitchen.deploy("1.0.0")
     assert first.status == 0, first.said
     address = lab.hosts[HOST].address
-    load = Load(f"http://{address}:{PORT}/", CUSTOMERS)
+    load = Load(f"http://{address}:{PORT}/", CLIENTS)
     with load, Hesitant(address, PORT, HESITANT) as hesitant:
         second = kitchen.deploy("1.1.0")
         broken = [kitchen.deploy(f"1.2.{n}", fault) for n, fault in enumerate(FAULTS)]

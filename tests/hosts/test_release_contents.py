@@ -87,7 +87,7 @@ def test_units_that_a_release_drops_are_removed_and_come_back_with_it(scene: Sce
     ]
 
 
-def test_a_unit_template_of_ones_own_is_used(scene: Scene) -> None:
+def test_a_custom_unit_template_is_used(scene: Scene) -> None:
     (scene.folder / "web.service.j2").write_text(UNIT)
     services = {"web": {**WEB["web"], "unit": "web.service.j2"}}
     deployed(scene, "1.1.0", services=services)
@@ -108,7 +108,7 @@ def test_files_have_their_text_mode_and_owner(scene: Scene) -> None:
     assert shown.splitlines() == ["640 root tinyapp", "644 root tinyapp"]
 
 
-def test_what_is_shared_is_the_services_own_and_stays_as_a_person_makes_it(scene: Scene) -> None:
+def test_shared_files_belong_to_the_service_and_are_left_alone(scene: Scene) -> None:
     deployed(scene, "1.2.8")
     own = f"stat -c '%U:%G %a' {ROOT}/shared"
     assert sh(scene, own) == "tinyapp:tinyapp 755"

@@ -131,7 +131,7 @@ def test_a_driver_that_finds_the_transaction_held_is_started_again(site: Site) -
 
 
 @pytest.mark.parametrize("way", ["killed", "power cut"])
-def test_a_journal_that_is_lost_in_the_middle_leads_back(site: Site, way: str) -> None:
+def test_a_journal_that_is_lost_in_the_middle_is_rolled_back(site: Site, way: str) -> None:
     site.deploy("r1")
     site.session(what="deploy", release="r2", verdict="")
     site.sh(f"truncate -s 0 {TXN}/app.json; truncate -s 4096 {TXN}/app.json")

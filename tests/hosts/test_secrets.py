@@ -227,12 +227,12 @@ def test_on_the_hosts_disk_only_root_s_env_files_have_them(story: Story) -> None
         assert story.scene.sh(host.name, f"grep -rlaF{marks} /run /tmp /dev/shm || true") == ""
 
 
-def test_the_controller_s_folder_has_them_only_where_a_person_put_them(story: Story) -> None:
+def test_the_controller_s_folder_has_them_only_where_the_operator_put_them(story: Story) -> None:
     holding = {path.name for path in files_below(story.scene.folder) if holds(path)}
     assert holding == {"lines.secret", "odd.secret", "prod.env", "vault.password"}
 
 
-def test_a_plan_tells_that_a_secret_has_changed_and_not_what_it_is(story: Story) -> None:
+def test_a_plan_shows_that_a_secret_has_changed_but_not_its_value(story: Story) -> None:
     story.scene.playbook("1.0.0", **KEYS, health=HEALTH)
     changed = {"TINYAPP_PASSWORD": f"{SECRET}-changed"}
     done = story.scene.shipit("plan", "-D", env=changed)
@@ -241,7 +241,7 @@ def test_a_plan_tells_that_a_secret_has_changed_and_not_what_it_is(story: Story)
     assert not leaks(done.said)
 
 
-def test_a_plan_tells_that_a_variable_of_an_env_file_has_changed(story: Story) -> None:
+def test_a_plan_shows_that_a_variable_of_an_env_file_has_changed(story: Story) -> None:
     story.scene.playbook("1.0.0", **KEYS, health=HEALTH)
     path = story.scene.folder / "prod.env"
     assert "nothing to do" in story.scene.shipit("plan").out

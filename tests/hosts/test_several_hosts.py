@@ -100,7 +100,7 @@ def test_hosts_are_switched_in_batches_after_all_are_staged(scene: Scene) -> Non
     assert told[2:] == [("web1", "check"), ("web2", "arm"), ("web2", "check"), ("web1", "commit")]
 
 
-def test_a_second_batch_that_fails_brings_the_first_back(scene: Scene) -> None:
+def test_a_second_batch_that_fails_rolls_back_the_first(scene: Scene) -> None:
     before = scene.asked("status")
     scene.variables(web2=DEAD)
     done = scene.deploy("1.1.0", "--json", serial=1, env=FAULT)
@@ -116,7 +116,7 @@ def test_a_second_batch_that_fails_brings_the_first_back(scene: Scene) -> None:
         assert (newest["version"], newest["outcome"]) == ("1.1.0", "reverted")
 
 
-def test_a_failed_gate_calls_back_at_once_who_still_proves_itself(scene: Scene) -> None:
+def test_a_failed_gate_rolls_back_hosts_whose_gate_still_runs(scene: Scene) -> None:
     scene.variables(web2=DEAD)
     checks = [{"tcp": f"127.0.0.1:{PORT}"}]  # systemd answers it for web1: it would take an hour
     health = {"checks": checks, "min_healthy": "1h", "deadline": "2h"}

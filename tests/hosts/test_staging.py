@@ -169,7 +169,7 @@ def on_host(lab: Lab, command: str) -> str:
     return lab.run("web1", "sh", "-c", command).stdout.strip()
 
 
-def test_a_release_is_staged_switched_to_and_told_truly(
+def test_a_release_is_staged_activated_and_reported_correctly(
     talk: Talk, lab: Lab, tmp_path: Path
 ) -> None:
     first = release(tmp_path)

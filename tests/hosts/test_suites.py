@@ -163,11 +163,11 @@ def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(story: Scene
 
 
 def handed_over(booted: Booted, folder: Path, app: App) -> tuple[Scene, Result]:
-    """Deploy and roll back under load; return what its customers noticed."""
+    """Deploy and roll back under load; return what its clients noticed."""
     booted.lab.reset(HOST)
     deployed = DeployedApp.set(folder, booted.lab, HOST, app, "overlap", python=booted.said.python)
     with deployed.clients(replace(CLIENTS, websocket=app.websocket)) as load:
-        until(lambda: load.tally.get("requests"), lambda: "no customer came", PATIENCE)
+        until(lambda: load.tally.get("requests"), lambda: "no request yet", PATIENCE)
         for step in (Step(GOOD), Step(ROLLBACK)):
             deployed.run_step(step)
     assert set(load.result.versions) == {"1.0.1", "1.0.2"}

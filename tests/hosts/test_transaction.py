@@ -91,7 +91,7 @@ def test_a_failed_first_deploy_leaves_a_clean_host(site: Site) -> None:
     until(lambda: not site.sh(listed), lambda: site.sh(listed), PATIENCE)  # its own unit goes last
 
 
-def test_a_sick_or_crashing_release_is_taken_back(site: Site) -> None:
+def test_an_unhealthy_or_crashing_release_is_rolled_back(site: Site) -> None:
     site.deploy("r1")
     sick = site.deploy("r2", mode="sick")
     assert (sick["outcome"], sick["running"]) == ("reverted", "r1")
@@ -111,7 +111,7 @@ def test_a_changed_socket_is_changed_and_changed_back(site: Site) -> None:
     assert (site.serving(9000), site.serving(8000)) == ("r2", "")
 
 
-def test_an_unconfirmed_release_is_taken_back_when_its_lease_ends(site: Site) -> None:
+def test_an_unconfirmed_release_is_rolled_back_when_its_lease_expires(site: Site) -> None:
     site.deploy("r1")
     site.session(what="deploy", release="r2", verdict="")
     assert site.serving() == "r2"
@@ -121,7 +121,7 @@ def test_an_unconfirmed_release_is_taken_back_when_its_lease_ends(site: Site) ->
 
 
 @pytest.mark.parametrize("signal", ["KILL", "TERM"])
-def test_a_killed_driver_is_started_again_and_goes_back(site: Site, signal: str) -> None:
+def test_a_killed_driver_is_restarted_and_rolls_back(site: Site, signal: str) -> None:
     site.deploy("r1")
     site.session(what="deploy", release="r2", verdict="")
     site.sh(f"systemctl kill --signal={signal} --kill-who=main shipit-app.service")
@@ -129,7 +129,7 @@ def test_a_killed_driver_is_started_again_and_goes_back(site: Site, signal: str)
     site.assert_runs("r1")
 
 
-def test_a_stopped_driver_is_made_up_for_by_the_next_session(site: Site) -> None:
+def test_a_stopped_driver_is_settled_by_the_next_session(site: Site) -> None:
     site.deploy("r1")
     site.session(what="deploy", release="r2", verdict="")
     site.sh("systemctl stop shipit-app.service")
@@ -138,7 +138,7 @@ def test_a_stopped_driver_is_made_up_for_by_the_next_session(site: Site) -> None
 
 
 @pytest.mark.parametrize("way", ["power cut", "reboot"])
-def test_a_reboot_inside_the_window_goes_back(site: Site, way: str) -> None:
+def test_a_reboot_before_the_commit_rolls_back(site: Site, way: str) -> None:
     site.deploy("r1")
     site.session(what="deploy", release="r2", verdict="")
     if way == "reboot":
@@ -162,7 +162,7 @@ def test_a_reboot_inside_a_first_deploy_leaves_a_clean_host(site: Site) -> None:
     assert site.sh("systemctl is-active app-web.service app-web.socket") == "inactive\ninactive"
 
 
-def test_a_crash_after_the_gate_is_taken_back_without_waiting_for_the_lease(site: Site) -> None:
+def test_a_crash_after_the_gate_is_rolled_back_without_waiting_for_the_lease(site: Site) -> None:
     site.deploy("r1")
     site.session(what="deploy", release="r2", verdict="")
     site.sh("systemctl kill --signal=KILL app-web.service")

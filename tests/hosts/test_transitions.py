@@ -98,7 +98,7 @@ def test_every_step_leaves_exactly_its_own_units(scene: Scene) -> None:
 
 
 @pytest.mark.skipif(not WALK, reason="a long walk: make transitions")
-def test_a_random_walk_leaves_exactly_the_last_playbooks_units(scene: Scene) -> None:
+def test_random_changes_leave_exactly_the_last_playbooks_units(scene: Scene) -> None:
     (scene.folder / "rendered").mkdir(exist_ok=True)
     choice, before = random.Random(SEED), Book()  # noqa: S311 - no secret
     assert deploy(scene, before, "walk").status == 0
@@ -125,7 +125,7 @@ def test_a_changed_schedule_runs_no_job_for_times_that_have_passed(scene: Scene)
     assert scene.sh(HOST, f"cat {REPORT} || true") == ""
 
 
-def test_a_run_that_was_due_during_the_deploy_is_made_up_for_after_the_commit(scene: Scene) -> None:
+def test_a_timer_run_that_was_due_during_the_deploy_follows_after_the_commit(scene: Scene) -> None:
     job = Book("web", "job")
     assert deploy(scene, job, "due before").status == 0
     scene.sh(HOST, f"rm -f {REPORT}; touch -d '3 years ago' {STAMP}")

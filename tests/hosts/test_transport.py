@@ -172,7 +172,7 @@ def test_a_changed_key_is_refused_with_both_fingerprints_and_the_line(
     assert f"ssh-keygen -R {host.address}" in error.hint
 
 
-def test_another_key_than_the_pinned_is_refused_though_known_hosts_has_it(
+def test_another_key_than_the_pinned_one_is_refused_even_if_known_hosts_has_it(
     lab: Lab, network: Network, tmp_path: Path
 ) -> None:
     host, other = lab.hosts["web1"], lab.hosts["web2"]
@@ -182,7 +182,7 @@ def test_another_key_than_the_pinned_is_refused_though_known_hosts_has_it(
     assert "shipit_host_key" in error.what
 
 
-def test_a_host_with_weak_algorithms_alone_is_named_and_let_in_where_ssh_config_says_so(
+def test_a_host_with_only_weak_algorithms_needs_ssh_config(
     lab: Lab, network: Network, tmp_path: Path
 ) -> None:
     host = lab.hosts["web1"]
@@ -202,7 +202,7 @@ def test_a_host_with_weak_algorithms_alone_is_named_and_let_in_where_ssh_config_
         assert "uid 0" in said(wire)
 
 
-def test_a_key_known_for_another_port_alone_does_not_let_in_at_this_one(
+def test_a_key_known_for_another_port_only_is_refused(
     lab: Lab, network: Network, tmp_path: Path
 ) -> None:
     host, other = lab.hosts["web1"], lab.hosts["web2"]
@@ -232,7 +232,7 @@ def test_sudo_takes_the_password(lab: Lab, network: Network) -> None:
         assert "uid 0" in said(wire)
 
 
-def test_a_password_that_sudo_does_not_ask_for_is_swallowed(lab: Lab, network: Network) -> None:
+def test_a_password_that_sudo_does_not_ask_for_is_ignored(lab: Lab, network: Network) -> None:
     place = at(lab.hosts["web1"], become_password=Secret("sentinel-password"))
     with talking(network, place) as wire:
         assert "uid 0" in said(wire)
@@ -246,7 +246,7 @@ def test_a_password_that_sudo_does_not_ask_for_is_swallowed(lab: Lab, network: N
         ("nosudo", None, "sudo-password-needed"),
     ],
 )
-def test_sudo_that_refuses_is_reported_apart(
+def test_a_refusal_of_sudo_has_its_own_code(
     lab: Lab, network: Network, user: str, password: str | None, code: str
 ) -> None:
     secret = Secret(password) if password else None
@@ -263,7 +263,7 @@ def test_a_wrong_password_is_offered_once(fresh_web1: Lab, network: Network) -> 
     assert "3 incorrect" not in log
 
 
-def test_without_become_a_user_who_is_not_root_is_reported_so(lab: Lab, network: Network) -> None:
+def test_without_become_a_user_other_than_root_is_reported(lab: Lab, network: Network) -> None:
     error = refusal(network, at(lab.hosts["web1"], become=False))
     assert error.code == "not-root"
     assert "ansible_become" in error.hint
@@ -285,7 +285,7 @@ def test_a_missing_python_is_reported(fresh_web1: Lab, network: Network) -> None
     assert refusal(network, at(host)).code == "python-missing"
 
 
-def test_an_old_python_is_reported_unless_a_newer_one_lies_beside_it(
+def test_an_old_python_is_reported_unless_there_is_a_newer_one(
     fresh_web1: Lab, network: Network
 ) -> None:
     old = '#!/bin/sh\\nexec >&2\\necho "shipit: Python is too old: 3.6.9"\\nexit 1\\n'
@@ -299,7 +299,7 @@ def test_an_old_python_is_reported_unless_a_newer_one_lies_beside_it(
     assert "3.6.9" in error.what
 
 
-def test_a_talkative_login_shell_is_heard_out(fresh_web1: Lab, network: Network) -> None:
+def test_output_of_the_login_shell_is_skipped(fresh_web1: Lab, network: Network) -> None:
     host = fresh_web1.hosts["web1"]
     fresh_web1.run(
         "web1", "sh", "-c", "printf 'echo hello; printf no-newline\\n' > ~deploy/.bashrc"
@@ -317,7 +317,9 @@ def test_a_login_shell_that_lets_nobody_in_is_reported(fresh_web1: Lab, network:
     assert "not available" in error.evidence
 
 
-def test_an_agent_that_cannot_be_written_says_where(fresh_web1: Lab, network: Network) -> None:
+def test_an_agent_that_cannot_be_written_is_reported_with_its_place(
+    fresh_web1: Lab, network: Network
+) -> None:
     fresh_web1.run(
         "web1", "sh", "-c", "mkdir -p /var/lib/shipit; mount -t tmpfs -o ro x /var/lib/shipit"
     )
@@ -338,7 +340,7 @@ def test_a_damaged_agent_on_the_host_is_replaced(fresh_web1: Lab, network: Netwo
     assert fresh_web1.run("web1", "stat", "-c", "%a %U", path).stdout == "600 root\n"
 
 
-def test_an_agent_that_ends_with_an_error_is_quoted(lab: Lab, network: Network) -> None:
+def test_the_stderr_of_a_failed_agent_is_shown(lab: Lab, network: Network) -> None:
     with talking(network, at(lab.hosts["web1"])) as wire:
         wire.send(messages.AskStatus())
         with pytest.raises(HostError, match="exit status 1") as caught:
@@ -347,7 +349,7 @@ def test_an_agent_that_ends_with_an_error_is_quoted(lab: Lab, network: Network) 
     assert "the agent gave up" in caught.value.evidence
 
 
-def test_a_silent_agent_is_waited_for_no_longer_than_asked(lab: Lab, network: Network) -> None:
+def test_a_wait_for_a_silent_agent_ends_at_its_timeout(lab: Lab, network: Network) -> None:
     with talking(network, at(lab.hosts["web1"])) as wire:
         with pytest.raises(HostError, match="waited for the facts") as caught:
             wire.receive(0.2, "the facts")
@@ -398,7 +400,9 @@ def test_a_dropped_handshake_is_tried_again_a_few_times(network: Network) -> Non
     assert len(accepted) == 3
 
 
-def test_one_jump_host_carries_all_behind_it(lab: Lab, network: Network, tmp_path: Path) -> None:
+def test_one_connection_to_a_jump_host_serves_all_hosts_behind_it(
+    lab: Lab, network: Network, tmp_path: Path
+) -> None:
     jump, host = lab.hosts["web1"], lab.hosts["web2"]
     trust(tmp_path, f"[127.0.0.1]:* {jump.host_key}")
     with Relay(jump.address) as relay:
@@ -445,7 +449,7 @@ def test_ssh_config_names_the_user_key_and_jump_host(lab: Lab, tmp_path: Path) -
             assert "uid 0" in said(wire)
 
 
-def test_a_proxy_command_is_the_way(lab: Lab, network: Network) -> None:
+def test_a_proxy_command_is_used(lab: Lab, network: Network) -> None:
     host = lab.hosts["web1"]
     code = (
         "import socket,os,threading,sys;s=socket.create_connection((sys.argv[1],int(sys.argv[2])));"
@@ -489,7 +493,7 @@ def test_a_cut_cable_behind_a_jump_host_is_noticed(lab: Lab, tmp_path: Path) -> 
             lab.repair_cable("web2")
 
 
-def test_an_idle_connection_outlives_the_watch(lab: Lab, tmp_path: Path) -> None:
+def test_an_idle_connection_survives_the_keepalive(lab: Lab, tmp_path: Path) -> None:
     with (
         Network(tmp_path, QUICK) as network,
         talking(network, at(lab.hosts["web1"])) as wire,
@@ -499,7 +503,7 @@ def test_an_idle_connection_outlives_the_watch(lab: Lab, tmp_path: Path) -> None
         assert "uid 0" in said(wire)
 
 
-def test_a_slow_way_is_no_dead_peer(lab: Lab, tmp_path: Path) -> None:
+def test_a_slow_connection_is_not_a_dead_peer(lab: Lab, tmp_path: Path) -> None:
     """What is sent waits for longer than a peer may be silent, and its sign of life behind it."""
     host, files = lab.hosts["web1"], files_of(tmp_path, 2 * upload.WINDOW)
     with (
@@ -562,7 +566,7 @@ def arrived(wire: Wire) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("rtt", [0.0, 0.05])
-def test_bulk_arrives_whole_over_one_channel_and_several(
+def test_an_upload_arrives_completely_over_one_channel_and_several(
     fresh_web1: Lab, network: Network, tmp_path: Path, rtt: float
 ) -> None:
     host = fresh_web1.hosts["web1"]
@@ -601,7 +605,7 @@ def test_a_low_max_sessions_sends_all_over_the_control_channel(
             wire.close()
 
 
-def test_a_full_disk_ends_the_bulk_with_its_own_words(
+def test_a_full_disk_ends_the_upload_with_its_own_error(
     fresh_web1: Lab, network: Network, tmp_path: Path
 ) -> None:
     host = fresh_web1.hosts["web1"]
@@ -618,9 +622,7 @@ def test_a_full_disk_ends_the_bulk_with_its_own_words(
     assert caught.value.code == "disk-full"
 
 
-def test_more_connections_than_sshd_takes_at_once_all_come_through(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_more_connections_than_sshd_takes_at_once_all_succeed(lab: Lab, tmp_path: Path) -> None:
     jump, host = lab.hosts["web1"], lab.hosts["web2"]
     trust(tmp_path, f"{jump.address} {jump.host_key}")
     ways = [at(jump), at(host, proxy_jump=f"deploy@{jump.address}")] * 12

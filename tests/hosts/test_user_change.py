@@ -146,7 +146,7 @@ def test_another_group_is_handed_over_like_another_user(scene: Scene) -> None:
     runs_as(scene, "1.0.0", OLD)
 
 
-def test_an_agent_that_is_killed_while_it_hands_over_gives_everything_back(scene: Scene) -> None:
+def test_a_killed_handover_of_directories_is_undone(scene: Scene) -> None:
     scene.sh(HOST, FILL)
     scene.wheel("2.0.0")
     scene.playbook("2.0.0", services={"web": WEB, "worker": WORKER}, health=HEALTH, user=NEW)

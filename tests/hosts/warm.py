@@ -77,7 +77,7 @@ class Warm:
 
 
 def _awaited(answers: socket.socket, timeout: float) -> int | None:
-    """Return a command's exit status; None for one that was killed at its limit, and is gone."""
+    """Return a command's exit status; None if it was killed at its limit."""
     answers.settimeout(LOADING)
     pid = int(answers.recv(ANSWER))
     answers.settimeout(timeout)
@@ -112,7 +112,7 @@ def warm() -> Warm:
 
 
 def serve(control: socket.socket) -> None:
-    """Fork for each order; comes back in the fork that is to be the command."""
+    """Fork for each request; return in the fork that becomes the command."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for wardens
     while True:
         order, given, _, _ = socket.recv_fds(control, LONGEST, 3)
@@ -127,7 +127,7 @@ def serve(control: socket.socket) -> None:
 
 
 def become(order: dict[str, Any], out: int, err: int, answers: int) -> None:
-    """Fork once more: one is the command, the other waits for it and tells how it ended."""
+    """Fork again: one becomes the command, the other waits for it and reports its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if command := os.fork():
         with socket.socket(fileno=answers) as told:

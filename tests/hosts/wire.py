@@ -1,4 +1,4 @@
-"""A client's end of one connection: HTTP/1.1 and websockets, as much of them as a customer needs.
+"""A client's end of one connection: HTTP/1.1 and websockets, as much as the load needs.
 
 An answer has a Content-Length or ends with its connection (no chunks). Who asks has to know exactly
 how a request was lost, which the clients of the standard library do not tell.

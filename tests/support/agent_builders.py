@@ -1,4 +1,4 @@
-"""Matter for tests of the agent: wheels as blobs, a manifest of them, a request to stage it."""
+"""Builders for tests of the agent: wheels as blobs, their manifest, a request to stage it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def artifact(wheel: Path) -> manifests.Artifact:
 
 
 def receive(paths: Paths, wheels: Sequence[Path]) -> None:
-    """Bring wheels in as a channel does: in parts, not proven."""
+    """Receive wheels as a channel does: in parts, not verified."""
     blobs.prepare(paths)
     for wheel in wheels:
         content, item = wheel.read_bytes(), artifact(wheel)
@@ -151,7 +151,7 @@ def renamed(wanted: manifests.Manifest, release: str) -> manifests.Manifest:
 
 
 class NoSystemd(RealHost):
-    """This machine without its systemd: what would be asked of that is answered from here."""
+    """This machine without its systemd, which is faked."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Answer, as ansible-core does, what inventories mean: the reference that ours is compared with.
+"""Ask ansible-core what inventories mean: the reference for our own reader.
 
 Runs as a process of its own, so that Ansible's global state, plugins and warnings stay out of the
 tests; whoever starts it sets ANSIBLE_CONFIG. Each line on stdin is a request in JSON, its sources,
@@ -71,7 +71,7 @@ def main(requests: Iterable[str]) -> None:
     init_plugin_loader([])
     group.set = OrderedSet
     answers = sys.stdout
-    sys.stdout = sys.stderr  # Ansible's own words
+    sys.stdout = sys.stderr  # Ansible's own output
     for line in requests:
         answer = answered(json.loads(line))
         answers.write(json.dumps(answer, default=str) + "\n")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_COMPOUND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")  # in a table other words are no codes
+_COMPOUND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")  # other words in a table are no codes
 
 
 _Spot: TypeAlias = "tuple[ast.AST, _Module, ast.FunctionDef | None]"  # a node and where it stands
@@ -33,7 +33,7 @@ class Found:
 
 
 def scan(top: Path) -> Found:
-    """Look through all Python files below a folder."""
+    """Scan all Python files below a folder."""
     files = sorted(top.rglob("*.py"))
     modules = [_Module(str(file), ast.parse(file.read_text(encoding="utf-8"))) for file in files]
     takers = _takers(modules)

@@ -1,7 +1,7 @@
-"""A disk that runs full for tests: the `os` that `shipit.agent.files` sees, the one that writes.
+"""A full disk for tests: a replacement of the module `os` for `shipit.agent.system.files`.
 
-Counts what needs room or an inode, and refuses it from one such moment to another. What exists
-already may be opened, and what is there may be removed, as on a real full disk.
+Counts the calls that need space or an inode, and fails a range of them. As on a real full disk,
+existing files may be opened and removed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ NEEDING_ROOM = ("write", "fsync", "rename", "link", "symlink", "makedirs")
 
 
 class FullDisk:
-    """Stands for the module `os`."""
+    """Replaces the module `os`."""
 
     def __init__(
         self, full: range = range(0), meanwhile: Callable[[str], object] = lambda _what: None
     ) -> None:
-        """`meanwhile` is what others do before each of the changes."""
+        """`meanwhile` is called before each change, to act as another process."""
         self._full, self._meanwhile = full, meanwhile
         self.changes: list[str] = []
 
@@ -43,7 +43,7 @@ class FullDisk:
         return os.open(path, flags, mode)
 
     def free(self) -> None:
-        """Let everything be written from now on."""
+        """Let every write succeed from now on."""
         self._full = range(0)
 
     def _change(self, what: str, where: object) -> None:

@@ -1,9 +1,9 @@
-"""Hosts that answer a real controller with real frames, and one among them that does as it likes.
+"""Fake hosts that answer a real controller with real frames; some of them misbehave.
 
     fleet = Fleet(("web1", "web2"), {"web2": Liar(protocol.Healthy, lambda honest: [b"junk"])})
     monkeypatch.setattr(transport, "connect", fleet.connect)
 
-What is honest here is the order of the words alone; the transaction itself has tests of its own.
+An honest host sends the right messages in the right order; the transaction has its own tests.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from shipit.transport.endpoint import Endpoint
 
 OLD, NEW = manifest("1.0.0"), manifest("1.1.0")
-MORE = object()  # in the place of bytes: they come again, for ever
+MORE = object()  # instead of bytes: the ones before are repeated forever
 
 
 @dataclass
 class Honest:
-    """Answers as an agent does that goes from release 1.1.0 back to 1.0.0, or the other way."""
+    """Answers like an agent that switches between the releases 1.1.0 and 1.0.0."""
 
     running: str = NEW.id
 
@@ -63,7 +63,7 @@ class Honest:
 
 @dataclass(frozen=True)
 class Liar:
-    """Says something else in the place of one kind of answer; see `FakeStream` for what."""
+    """Replaces one kind of answer; see `FakeStream` for the replacements."""
 
     place: type[Any]
     says: Callable[[Any], Iterable[object]]
@@ -71,7 +71,7 @@ class Liar:
 
 @dataclass
 class FakeStream:
-    """The bytes of one host: b"" is the end, None is silence, MORE repeats what was before."""
+    """The bytes of one host: b"" is the end, None is silence, MORE repeats the item before."""
 
     liar: Liar | None
     host: Honest = field(default_factory=Honest)
@@ -93,7 +93,7 @@ class FakeStream:
         if not self._out:
             raise ConnectionError("the fake host has nothing more to say")
         now = self._out[0]
-        if now is None:  # it hangs; the test's patience is short
+        if now is None:  # it hangs; the test's timeout is short
             return None
         if len(self._out) > 1 and self._out[1] is MORE:
             assert isinstance(now, bytes)
@@ -135,7 +135,7 @@ class FakeLink:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Some hosts, a few of which lie."""
+    """Fake hosts; those in `liars` misbehave."""
 
     liars: Mapping[str, Liar]
 

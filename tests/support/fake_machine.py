@@ -71,17 +71,17 @@ _DISTINCT: Mapping[str, Sequence[Fault]] = {
 
 
 def distinct(call: str) -> Sequence[Fault]:
-    """Return the faults at a call that make stories of their own: each other one repeats one."""
+    """Return the faults at a call that differ from each other; the rest repeat one of them."""
     word = call.partition(": ")[2].partition(" ")[0]
     return _DISTINCT.get(word, tuple(Fault))
 
 
 class Killed(BaseException):
-    """SIGKILL, as the process that is hit sees it."""
+    """SIGKILL, as the killed process sees it."""
 
 
 class PowerCut(BaseException):
-    """The machine is gone."""
+    """The machine has lost its power."""
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Machine:
 
     paths: Paths
     faults: dict[int, Fault] = field(default_factory=dict)
-    jump: float = 0.0  # seconds by which somebody sets the wall clock,
+    jump: float = 0.0  # seconds by which the wall clock is changed,
     jump_at: int = 0  # after this call
     calls: list[str] = field(default_factory=list)
     sick: set[str] = field(default_factory=set)  # releases whose health check fails
@@ -124,7 +124,7 @@ class Machine:
     # --- faults ----------------------------------------------------------------------------------
 
     def _call(self, name: str, *, fallible: bool = True) -> Fault | None:
-        """Count a call; return the fault that is due after it, or raise the one before it."""
+        """Count a call; raise the fault before it, or return the one that is due after it."""
         self.clock += 0.001
         fault = self.faults.get(len(self.calls))
         self.calls.append(f"{self.label()}: {name}")
@@ -375,7 +375,7 @@ class Machine:
 
     @property
     def wall_time(self) -> float:
-        """Seconds since the epoch, as the machine believes."""
+        """Seconds since the epoch by the machine's clock."""
         jump = self.jump if len(self.calls) > self.jump_at else 0.0
         return 1_700_000_000.0 + self.clock + jump
 
@@ -390,7 +390,7 @@ class Machine:
             act()
         self._after(fault)
 
-    # --- what a test does with it ----------------------------------------------------------------
+    # --- for tests -------------------------------------------------------------------------------
 
     def release_in(self, text: str) -> str:
         """Return the release that a unit's text belongs to."""
@@ -398,7 +398,7 @@ class Machine:
         return rest.partition("/")[0] if found else ""
 
     def boot(self, settle: Callable[[], object]) -> None:
-        """Start again from what is on the disk; `settle` is what the boot-time unit does."""
+        """Boot from the state of the disk; `settle` is the boot unit's work."""
         self.boots += 1
         self.running, self.loaded, self.driver = {}, {}, []
         self.is_booting = True
@@ -423,7 +423,7 @@ class Machine:
         self.is_booting = False
 
     def running_releases(self) -> set[str]:
-        """Return the releases that serve, by what the long-running services were started from."""
+        """Return the releases that the long-running services were started from."""
         return {
             self.release_in(run.text)
             for name, run in self.running.items()
@@ -432,4 +432,4 @@ class Machine:
 
 
 def void(_result: object) -> None:
-    """Have no result."""
+    """Return nothing."""

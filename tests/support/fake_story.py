@@ -1,7 +1,7 @@
-"""A deploy on a fake machine, told to its end whatever fails on the way.
+"""A deploy on a fake machine that always runs to its end, whatever fails meanwhile.
 
-Plays the parts that are not the agent's transaction: the session that stages and launches, systemd
-that starts a dead driver again, the boot, the controller that gives the verdict, the next Hello.
+Simulates everything around the agent's transaction: the session that stages and launches, systemd
+that restarts a dead driver, the boot, the controller that sends the verdict, the next Hello.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LEASE = 6.0
-LIMIT = 60  # processes in one story; more is a loop
+LIMIT = 60  # processes in one story; more of them are an endless loop
 TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
 SOCKET = "[Socket]\nListenStream={port}\nService={wakes}\n[Install]\nWantedBy=sockets.target\n"
 SERVICE = "[Service]\nExecStart={top}/venv/bin/{name}\n[Install]\nWantedBy=multi-user.target\n"
@@ -40,7 +40,7 @@ RECORD = "uv-1.dist-info/RECORD"  # of the only wheel
 
 
 def units(*, worker: bool, overlaps: str) -> tuple[Unit, ...]:
-    """Return an app's units; `overlaps`: the release whose web has a unit of its own."""
+    """Return an app's units; `overlaps` is the release whose web has a separate unit."""
     found = [
         Unit("app-web.socket", "web", start=True, watched=False, stop_timeout=1.0),
         Unit("app-web.service", "web", start=True, watched=True, stop_timeout=1.0),
@@ -78,9 +78,9 @@ def manifest(
 def put(
     paths: Paths, wanted: Manifest, texts: Mapping[str, str] | None = None, *, port: int = 8000
 ) -> None:
-    """Lay a release's directory out, as staging does.
+    """Write a release's directory, as staging does.
 
-    `texts` of its units: by default a web on this port, and what else it has.
+    `texts` are those of its units, by default of a web service on this port.
     """
     release = paths.release(wanted.id)
     texts = unit_texts(paths, wanted, port) if texts is None else texts
@@ -108,7 +108,7 @@ def unit_texts(paths: Paths, wanted: Manifest, port: int) -> dict[str, str]:
 
 
 def put_venv(venv: str) -> None:
-    """Lay out what is looked at before a release is switched to once more."""
+    """Write the files that are checked before another switch to a release."""
     python, record = Path(venv, "bin/python"), Path(venv, f"{PACKAGES}/{RECORD}")
     for path in (python, record):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,11 +120,11 @@ def put_venv(venv: str) -> None:
 
 @dataclass
 class Story:
-    """One machine, and what people do with it."""
+    """One machine, and the commands that are run against it."""
 
     paths: Paths
     machine: Machine
-    verdict: str = "commit"  # the controller's, once it has heard Healthy; "" for never
+    verdict: str = "commit"  # the controller's after Healthy; "" for never
     lease: float = LEASE
     txns: int = 0
     processes: int = 0
@@ -141,18 +141,18 @@ class Story:
         return story
 
     def controller(self) -> None:
-        """Give the verdict, once a release is healthy."""
-        # Not journal.load: this is asked at every pause, thousands of times in a test.
+        """Send the verdict once a release is healthy."""
+        # Not journal.load: this runs at every pause, thousands of times in a test.
         open_ = files.read_json(self.paths.journal) if self.verdict else None
         if open_ and open_["healthy"]:
             client.settle(self.paths, open_["txn"], self.verdict)
 
-    # --- what happens ----------------------------------------------------------------------------
+    # --- actions ---------------------------------------------------------------------------------
 
     def deploy(
         self, wanted: Manifest, *, port: int = 8000, texts: Mapping[str, str] | None = None
     ) -> None:
-        """Stage and launch a release (see `put`), and let the machine come to rest."""
+        """Stage and launch a release (see `put`), and run until nothing is open."""
         self._lives(lambda: self._staged(wanted, port, texts))
         self._rest()
 
@@ -170,7 +170,7 @@ class Story:
         fresh = releases.manifest(self.paths, wanted.id) is None
         with files.lock(self.paths.session_lock, client.lock_note(attempt)):
             opened = client.begin(self.paths, attempt, wanted.id, fresh=fresh)
-            self.machine.now()  # a place to be killed in
+            self.machine.now()  # a point where it can be killed
             opened = client.advance(self.paths, opened, State.BUILD)
             self.machine.now()
             put(self.paths, wanted, texts, port=port)
@@ -188,13 +188,13 @@ class Story:
                 client.discard(self.paths, self.machine, opened, failure)
 
     def hello(self) -> str:
-        """Let the next session settle what is open, as often as it takes."""
+        """Let the next session settle what is open."""
         said: list[str] = []
         self._lives(lambda: said.append(client.recover(self.paths, self.machine)))
         return "".join(said)
 
     def _rest(self) -> None:
-        """Let systemd and the next Hello do what they do until nothing is open any more."""
+        """Run systemd and the next Hello until nothing is open any more."""
         while self.processes < LIMIT:
             if self.machine.driver:
                 self._lives(self._driven)
@@ -208,7 +208,7 @@ class Story:
         try:
             status = client.transact(self.paths, self.machine)
         except Killed:
-            return  # systemd starts it again
+            return  # systemd restarts it
         if status == 0:
             self.machine.driver = []
 
@@ -217,21 +217,21 @@ class Story:
         return open_ is not None and open_.state is not State.STUCK
 
     def _lives(self, act: Callable[[], object]) -> None:
-        """Run a process; a power cut is followed by a boot, however often it is cut again."""
+        """Run a process; each power cut is followed by a boot."""
         self.processes += 1
         try:
             act()
         except Killed:
             return
         except (Refused, OSError):
-            return  # said to the controller
+            return  # reported to the controller
         except PowerCut:
             self._lives(self._boot)
 
     def _boot(self) -> None:
         self.machine.boot(lambda: client.recover_at_boot(self.paths, self.machine))
 
-    # --- what is true ----------------------------------------------------------------------------
+    # --- observations ----------------------------------------------------------------------------
 
     @property
     def state(self) -> str:
@@ -258,7 +258,7 @@ class Story:
         return settled.failure
 
     def assert_serves(self, release: str) -> None:
-        """Invariant 1: code, units and processes are of one release; "" for a clean host."""
+        """Invariant 1: code, units and processes belong to one release; "" for a clean host."""
         paths, machine = self.paths, self.machine
         installed = sorted(path.name for path in Path(paths.units).glob("app-*"))
         assert list(Path(paths.runtime_units).iterdir()) == []  # nothing is left of a trial
@@ -274,7 +274,7 @@ class Story:
         assert texts == releases.unit_texts(paths, wanted)
 
     def assert_nothing_is_left(self) -> None:
-        """Invariant 3: nothing is open, armed or half there."""
+        """Invariant 3: nothing is open, armed or incomplete."""
         paths = self.paths
         assert journal.load(paths) is None
         assert not Path(paths.boot_unit).exists()

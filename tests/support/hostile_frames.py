@@ -1,4 +1,4 @@
-"""Frames as nobody of ours writes them: every kind of message, broken in every way at random.
+"""Random invalid frames of every kind of message, for fuzzing.
 
 mutator = Mutator(seed)
 mutator.frame(protocol.Facts)  # bytes: mostly wrong, sometimes a frame after all
@@ -40,7 +40,7 @@ MARK = '"@here@"'
 
 
 def sample(kind: type[Any]) -> dict[str, Any]:
-    """Return a message of this kind that is right, as plain data."""
+    """Return a valid message of this kind as plain data."""
     hints = get_type_hints(kind)
     return {
         each.name: _value(hints[each.name], each.metadata.get(CHECK, lambda _: True))
@@ -66,7 +66,7 @@ def _value(hint: Any, check: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - a 
 
 
 def places(value: object) -> Iterator[tuple[Any, Any]]:
-    """Give every spot of plain data as a container and a key of it."""
+    """Yield every position in plain data as a container and a key."""
     keys = value.keys() if isinstance(value, dict) else range(len(value))  # type: ignore[arg-type]
     for key in keys:
         yield value, key
@@ -96,7 +96,7 @@ class Mutator:
             return None
 
     def _token(self, line: bytes) -> bytes:
-        """Put something else in the place of a value."""
+        """Replace a value by another token."""
         data = self._parsed(line)
         if not isinstance(data, dict) or not data:
             return self._bytes(line)
@@ -105,7 +105,7 @@ class Mutator:
         return json.dumps(data).replace(MARK, self._random.choice(TOKENS)).encode() + b"\n"
 
     def _gone(self, line: bytes) -> bytes:
-        """Leave a value out."""
+        """Remove a value."""
         data = self._parsed(line)
         if not isinstance(data, dict) or not data:
             return self._bytes(line)
@@ -114,7 +114,7 @@ class Mutator:
         return json.dumps(data).encode() + b"\n"
 
     def _more(self, line: bytes) -> bytes:
-        """Say a value twice, or one that nobody knows."""
+        """Add a duplicate or unknown value."""
         return line.replace(b"{", b'{"size": 3, "new": [0], ', 1)
 
     def _bytes(self, line: bytes) -> bytes:

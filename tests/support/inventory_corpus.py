@@ -1,4 +1,4 @@
-"""Inventories as people write them, each in one file: its parts, and how it is asked for.
+"""Inventories as users write them, each in one file: its parts, and how it is used.
 
 A part begins with `-- PATH --`; what begins with #! can be run. The part `case` says what is not
 the usual: sources (default `hosts`), playbook (a folder), vault (a password), ansible (only Ansible

@@ -1,4 +1,4 @@
-"""Wait for what comes about by itself: look again and again, up to a deadline."""
+"""Poll a condition until a deadline."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-PAUSE = 0.02  # seconds between looks
+PAUSE = 0.02  # seconds between polls
 
 
-def until(is_true: Callable[[], T], told: Callable[[], object], seconds: float) -> T:
-    """Return the first true answer; where none comes in time, fail with what is `told` then."""
+def until(is_true: Callable[[], T], report: Callable[[], object], seconds: float) -> T:
+    """Return the first true answer; fail after `seconds` with the text of `report`."""
     deadline = time.monotonic() + seconds
     while not (answer := is_true()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {told()}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {report()}"
         time.sleep(PAUSE)
     return answer

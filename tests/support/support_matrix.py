@@ -1,4 +1,4 @@
-"""The table of docs/support.md: what was played on which distribution, as its tests noted it.
+"""The table of docs/support.md: what was tested on which distribution, as recorded by its tests.
 
 `make support` plays tests/hosts/test_suites.py with SUPPORT=FILE. Each test there that passes adds
 a line to the file: what it `plays`, and the versions that the host itself has told. Then
@@ -30,7 +30,7 @@ ENTRY = re.compile(r"(.+?)(?: \((.+)\))?")
 
 @dataclass(frozen=True)
 class Host:
-    """What a host says that it is."""
+    """What a host reports about itself."""
 
     suite: str
     distribution: str
@@ -40,7 +40,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Played:
-    """What a test has played, and what came of it, if that is a matter of numbers."""
+    """What a test covered, and its figures if there are any."""
 
     host: Host
     server: str
@@ -58,7 +58,7 @@ def note(record: Path, played: Played) -> None:
 
 
 def read(record: Path) -> list[Played]:
-    """Return what was noted, in the order in which it was played."""
+    """Return the recorded results in the order of the tests."""
     rows = [json.loads(line) for line in record.read_text().splitlines()]
     return [Played(**{**row, "host": Host(**row["host"])}) for row in rows]
 
@@ -90,7 +90,7 @@ def put(page: str, rows: str) -> str:
 
 
 def claims(page: str) -> dict[tuple[str, str], set[str]]:
-    """Return what a page says was played, by suite and app server, without versions and numbers."""
+    """Return what a page claims was tested, by suite and app server, without figures."""
     rows = page.partition(BEGIN)[2].partition(END)[0].removeprefix(HEAD)
     found = {}
     for row in rows.splitlines():

@@ -1,4 +1,4 @@
-"""A web service, a worker and a timer job made of the standard library alone.
+"""A web service, a worker and a timer job that need only the standard library.
 
 For fast host tests: `wheelhouse.tinyapp_wheel` packs this file into a wheel; no test imports it.
 It listens on systemd's socket (LISTEN_FDS) or on $HOST:$PORT, drains on SIGTERM, says READY=1, and
@@ -34,7 +34,7 @@ FIRST_SOCKET = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 
 
 def fault() -> tuple[str, float]:
-    """Return what is broken in this release or by its settings, and after how many seconds."""
+    """Return the fault of this release or its settings, and its delay in seconds."""
     packed = Path(__file__).with_suffix(".json")
     text = os.environ.get("TINYAPP_FAULT", "")
     if not text and packed.exists():
@@ -121,7 +121,7 @@ def die_after(seconds: float) -> None:
 
 
 def do_badly(kind: str, amount: float) -> None:
-    """Be worse than a release should be, beside what it serves."""
+    """Misbehave in another way than by wrong answers."""
     time.sleep(1.0)
     kept = bytearray(os.urandom(1024)) * int(amount * 1024) if kind == "leak" else b""
     while kept or kind == "noisy":
@@ -162,7 +162,7 @@ def state() -> Path:
 
 
 def worker() -> None:
-    """Beat into the state directory until told to stop."""
+    """Write a heartbeat into the state directory until stopped."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     tell_systemd("READY=1")
     while not signal.sigtimedwait([signal.SIGTERM], 0.2):

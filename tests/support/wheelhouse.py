@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 MIB = 1 << 20
 PROGRAM = re.compile(r"\.data/(scripts|data/bin)/")
-# What a lab host is.
+# The platform of a lab host.
 BOOKWORM = Target(
     python=(3, 11),
     implementation="cpython",
@@ -38,7 +38,7 @@ BOOKWORM = Target(
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is in a wheel; `scripts` maps a console script to `module:function`."""
+    """The content of a wheel; `scripts` maps a console script to `module:function`."""
 
     name: str
     version: str = "1.0.0"
@@ -145,7 +145,7 @@ def tinyapp_wheel(
 
 
 def installed_wheel(folder: Path, name: str) -> Path:
-    """Turn a distribution of this interpreter's environment (uv, pip) into a wheel again.
+    """Rebuild the wheel of an installed distribution (uv, pip).
 
     Uncompressed, so that it takes a moment: these are installers for host tests without an index.
     """

@@ -1,4 +1,4 @@
-"""Customers notice every way in which a request can be lost, and nothing else."""
+"""The load records every way in which a request can be lost, and nothing else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ONE_HELLO = bytes([0x81, len(BODY)]) + BODY
 
 
 def came(serve: Serve, enough: Callable[[Book], bool], demand: Demand) -> Result:
-    """Let customers come to a service until enough has happened."""
+    """Run clients against a service until enough has happened."""
     return asyncio.run(_came(serve, enough, demand))
 
 
