@@ -1,8 +1,8 @@
-"""Read ansible.cfg: the settings that say where the inventory is and how hosts are reached.
+"""Read ansible.cfg: the settings for the inventory and for connecting to hosts.
 
-Promises Ansible's own search (ANSIBLE_CONFIG, ./ansible.cfg, ~/.ansible.cfg, /etc/ansible), that an
-environment variable wins over the file, and that a setting which would change what a deploy does,
-and is not followed, is named. docs/inventory.md has the list.
+The search is Ansible's (ANSIBLE_CONFIG, ./ansible.cfg, ~/.ansible.cfg, /etc/ansible), and an
+environment variable overrides the file. A setting that would change a deploy and is not followed
+is noted. docs/inventory.md has the list.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _VARIABLES = (
     ("privilege_escalation", "become_method", "ANSIBLE_BECOME_METHOD", "ansible_become_method"),
     ("privilege_escalation", "become_user", "ANSIBLE_BECOME_USER", "ansible_become_user"),
 )
-# Settings that change what a deploy would do, and the values that ask for what we do anyway.
+# Settings that would change a deploy, and the values that match what shipit does anyway.
 _NOT_FOLLOWED: tuple[tuple[str, str, str, set[str]], ...] = (
     ("defaults", "host_key_checking", "ANSIBLE_HOST_KEY_CHECKING", _YES),
     ("ssh_connection", "host_key_checking", "ANSIBLE_SSH_HOST_KEY_CHECKING", _YES),
@@ -55,14 +55,14 @@ _NOT_FOLLOWED: tuple[tuple[str, str, str, set[str]], ...] = (
 
 @dataclass(frozen=True)
 class AnsibleConfig:
-    """What ansible.cfg and Ansible's environment variables say.
+    """The settings of ansible.cfg and of Ansible's environment variables.
 
     Attributes:
         inventory: the sources to read where none is named.
         variables: defaults of hosts' connection variables.
-        merges: hash_behaviour = merge: mappings of several places are merged, not replaced.
+        merges: hash_behaviour = merge: mappings of several sources are merged, not replaced.
         vaults: vault password files, each with its vault id ("" for any).
-        notes: a sentence for each setting that is not followed.
+        notes: one sentence for each setting that is not followed.
     """
 
     inventory: tuple[Path, ...] = ()
@@ -97,7 +97,7 @@ def _find(environment: Mapping[str, str], here: Path, home: Path) -> Path | None
         path = here / Path(named).expanduser()
         return path / "ansible.cfg" if path.is_dir() else path
     candidates = [home / ".ansible.cfg", _SYSTEM]
-    if not here.stat().st_mode & stat.S_IWOTH:  # as Ansible: anybody could have put it there
+    if not here.stat().st_mode & stat.S_IWOTH:  # as in Ansible: anybody could have written it
         candidates.insert(0, here / "ansible.cfg")
     return next((path for path in candidates if path.is_file()), None)
 
@@ -122,7 +122,7 @@ class _Settings:
     file: Path | None
 
     def text(self, section: str, key: str, variable: str) -> str:
-        """Return a setting, "" where it is not set; the environment wins."""
+        """Return a setting, or "" if it is not set; the environment overrides the file."""
         if variable in self.environment:
             return self.environment[variable].strip()
         value = self.parser.get(section, key, fallback="").strip()
@@ -130,12 +130,12 @@ class _Settings:
         return value[1:-1] if is_quoted else value
 
     def words(self, section: str, key: str, variable: str) -> list[str]:
-        """Return the parts of a list with commas."""
+        """Return the items of a comma-separated list."""
         parts = self.text(section, key, variable).split(",")
         return [part.strip() for part in parts if part.strip()]
 
     def path(self, text: str, variable: str) -> Path:
-        """Return a path; a relative one is seen from the file, or from here for a variable."""
+        """Return a path; relative to the file, or to the current folder for a variable."""
         in_file = variable not in self.environment and self.file is not None
         base = self.file.parent if in_file and self.file else Path()
         expanded = os.path.expandvars(text.replace("{{CWD}}", str(Path.cwd())))

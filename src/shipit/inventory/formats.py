@@ -1,13 +1,13 @@
 """Read one inventory source into a Grouping: YAML, JSON, INI, an executable, or a list of hosts.
 
-Promises to choose the format as Ansible does. An executable file that begins with #! or is a
-program is asked with --list (and, where its answer has no `_meta`, once a host with --host), within
-a time limit. A list of hosts is a source with a comma that is no file: `web1,web2`, `localhost,`.
-What ansible-vault has encrypted is opened first.
+The format is chosen as in Ansible. An executable file that begins with #! or is a program is run
+with --list (and, if its answer has no `_meta`, with --host once per host), within a time limit. A
+list of hosts is a source with a comma that is not a file: `web1,web2`, `localhost,`. Content
+encrypted with ansible-vault is decrypted first.
 
-Stricter than Ansible, which skips with a warning, or without: an unknown key under a group, a group
-that is no mapping, a source that is missing or fails. Inventory plugins (files with a `plugin:`
-key) and TOML are for `scripts.read_by_ansible`: ask `is_for_ansible`.
+Stricter than Ansible, which skips these with or without a warning: an unknown key under a group, a
+group that is not a mapping, a source that is missing or fails. `is_for_ansible` recognizes plugins
+(files with a `plugin:` key) and TOML, which `scripts.read_by_ansible` reads.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def is_for_ansible(source: Path) -> bool:
         return source.suffix in (".yml", ".yaml") and bool(
             _PLUGIN.search(yaml_source.text_of(source))
         )
-    except InputError:  # told by the reading that comes next
+    except InputError:  # reported when it is read next
         return False
 
 
@@ -58,10 +58,10 @@ def read(
     *,
     seconds: float = _SCRIPT_SECONDS,
 ) -> None:
-    """Add what one file, executable or list of hosts says; mistakes go to the grouping.
+    """Add one file, executable or list of hosts; mistakes are added to the grouping.
 
     Raises:
-        InputError: where the source can't be read at all.
+        InputError: the source can't be read at all.
     """
     name = str(source)
     if "," in name and not source.exists():
@@ -73,7 +73,7 @@ def read(
 
 
 def _read_text(grouping: Grouping, source: Path, passwords: vault.Passwords) -> None:
-    """Read a file of text; where it is a script that can't be run, say so instead of its lines."""
+    """Read a text file; report a script that is not executable as such, not line by line."""
     text = yaml_source.text_of(source)
     is_script = text.startswith("#!")
     grouping.is_secret = vault.is_encrypted(text)
@@ -122,7 +122,7 @@ def _read_yaml_or_ini(
 
 
 def _is_meant_as_yaml(source: Path, text: str) -> bool:
-    """Guess which format's mistakes to tell; Ansible tells those of both."""
+    """Guess which format's mistakes to report; Ansible reports those of both."""
     if source.suffix:
         return not ini.has_sections(text)
     lines = (line.strip() for line in text.splitlines())
@@ -133,7 +133,7 @@ def _is_meant_as_yaml(source: Path, text: str) -> bool:
 def _add_hosts(
     grouping: Grouping, entry: object, source: str, where: Where, *, group: Group
 ) -> list[str]:
-    """Add the hosts that an entry stands for, and return their names."""
+    """Add the hosts of an entry, and return their names."""
     if not isinstance(entry, str):
         what = f"a host's name must be text, not {entry!r}"
         grouping.wrong("inventory-host", what, where, "put it in quotes")
@@ -221,16 +221,16 @@ class _Yaml:
 
 def _section_hint(loc: Loc) -> str:
     if loc[0] in SECTIONS:
-        return f"'{loc[0]}' is taken for a group here: put it under `all:`"
+        return f"'{loc[0]}' is read as a group here: put it under `all:`"
     return nearest(str(loc[-1]), SECTIONS) or f"known are {', '.join(SECTIONS)}"
 
 
 def _is_program(source: Path) -> bool:
-    """Ask whether the file can be run; a mere data file on a foreign disk has the x bit too."""
+    """Whether the file can be run; a data file on a foreign disk may have the x bit as well."""
     if not (source.is_file() and os.access(source, os.X_OK)):
         return False
     try:
         with source.open("rb") as file:
             return file.read(4).startswith(_PROGRAM_STARTS)
-    except OSError:  # told by the reading that comes next
+    except OSError:  # reported when it is read next
         return False

@@ -1,12 +1,12 @@
-"""Gather hosts and groups while inventory sources are read, in the order and shape Ansible has.
+"""Collect hosts and groups while inventory sources are read, in Ansible's order and structure.
 
-Promises that groups form no circle, that every host is in `all` and, if in no other group, in
-`ungrouped`. Mistakes are collected, so that a person sees all of them at once; a Grouping is only
-good to use after `settle`. It reads no files and knows no format.
+Groups form no cycle; every host is in `all` and, if in no other group, in `ungrouped`. Mistakes are
+collected, so that all are reported at once; use a Grouping only after `settle`. It reads no files
+and knows no format.
 
-Stricter than Ansible, which only warns or says nothing: a host and a group may not share a name (a
-pattern would select the host alone), `ungrouped` may stand under no group but `all`, and a
-variable's name is text.
+Stricter than Ansible, which only warns or stays silent: a host and a group may not share a name (a
+pattern would select the host alone), `ungrouped` may be under no group but `all`, and a variable's
+name is text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shipit.yaml_tags import mapped
 
 ALL = "all"
 UNGROUPED = "ungrouped"
-Where = Callable[[], Place]  # called only when something is wrong: to find a place takes time
+Where = Callable[[], Place]  # called only for a mistake, because finding a place takes time
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Member:
 
 
 class Grouping:
-    """The groups and hosts of all sources, and what is wrong with them."""
+    """The groups and hosts of all sources, and the mistakes in them."""
 
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
@@ -62,7 +62,7 @@ class Grouping:
         self.mistakes.append(Mistake(code, what, where(), hint))
 
     def add_group(self, name: object, where: Where) -> Group | None:
-        """Return the group of this name, made if it is new; None if it can't be a name."""
+        """Return the group of this name, created if new; None if the name is invalid."""
         if not isinstance(name, str) or not name:
             what = f"a group's name must be text, not {name!r}"
             self.wrong("inventory-name", what, where, "put it in quotes")
@@ -72,7 +72,7 @@ class Grouping:
     def add_host(
         self, name: str, source: str, where: Where, *, group: Group | None, port: int | None = None
     ) -> Member:
-        """Return the host of this name, made if it is new. Only a new host takes the port."""
+        """Return the host of this name, created if new. Only a new host takes the port."""
         if name not in self.hosts:
             self.hosts[name] = Member(name, source, where)
             if port:
@@ -82,10 +82,10 @@ class Grouping:
         return self.hosts[name]
 
     def add_child(self, parent: str, child: str, where: Where) -> None:
-        """Put one known group under another, unless that would close a circle."""
+        """Put one known group under another, unless that would close a cycle."""
         if child in (parent, ALL) or child in self.above([parent]):
             what = f"the group '{child}' cannot be under '{parent}': it already contains it"
-            self.wrong("inventory-circle", what, where, "take one of the two out of `children`")
+            self.wrong("inventory-circle", what, where, "remove one of the two from `children`")
         elif child == UNGROUPED and parent != ALL:
             what = f"'{UNGROUPED}' cannot be under '{parent}': it is for hosts without a group"
             self.wrong("inventory-ungrouped", what, where, "put these hosts into a named group")
@@ -110,10 +110,10 @@ class Grouping:
             self.wrong("inventory-variable", what, where, "put it in quotes")
 
     def settle(self) -> None:
-        """Bring every group under `all` and every host into a group.
+        """Put every group under `all` and every host into a group.
 
         Raises:
-            InputError: with all mistakes that were found up to here.
+            InputError: with all mistakes found so far.
         """
         for name, group in self.groups.items():
             if name != ALL and not group.parents:
@@ -151,7 +151,7 @@ class Grouping:
         return found
 
     def groups_of_hosts(self) -> dict[str, tuple[str, ...]]:
-        """Return each host's groups but `all`, in order of precedence: the last one counts most."""
+        """Return each host's groups except `all`, by ascending precedence."""
         depths = self._depths()
 
         def rank(name: str) -> tuple[int, int, str]:
@@ -163,20 +163,20 @@ class Grouping:
         }
 
     def _depths(self) -> dict[str, int]:
-        """Return the length of the longest way from `all` to each group."""
+        """Return the length of the longest path from `all` to each group."""
         depths = {ALL: 0}
         level = [ALL]
         while level:
             below = {
                 child: depths[name] + 1 for name in level for child in self.groups[name].children
             }
-            # A group met again further down moves down, and all below it with it.
+            # A group found again at a deeper level moves down, with all groups below it.
             depths.update(below)
             level = list(below)
         return depths
 
     def _direct_groups(self) -> dict[str, list[str]]:
-        """Return the groups that name a host themselves, for each host."""
+        """Return for each host the groups that list it directly."""
         direct: dict[str, list[str]] = {name: [] for name in self.hosts}
         for group in self.groups.values():
             for host in group.hosts:

@@ -1,8 +1,7 @@
-"""Read what an inventory writes for hosts: a name, a range of names, a port behind either.
+"""Parse the host entries of an inventory: a name or a range of names, with an optional port.
 
-Promises the meaning Ansible gives it, and refuses what Ansible lets through by accident: ranges
-that are empty or mix letters and numbers, and names that no pattern could ever select. Pure; it
-does not ask whether a name resolves.
+The meaning is Ansible's, but it refuses what Ansible accepts by accident: ranges that are empty or
+mix letters and numbers, and names that no pattern could ever select. Pure; names are not resolved.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _MOST_NAMES = 100_000
 
 
 def address(text: str) -> tuple[str, int | None] | None:
-    """Split a host's name (ranges allowed) from the port behind it; None if it is neither."""
+    """Split a host's name (ranges allowed) from its port; None if it is neither."""
     name, port = text, None
     for form in (_BRACKETS_AND_PORT, _NAME_AND_PORT):
         found = form.fullmatch(text)
@@ -33,13 +32,13 @@ def address(text: str) -> tuple[str, int | None] | None:
 
 
 def expand(text: str) -> tuple[list[str], int | None]:
-    """Return the names that an inventory's host entry stands for, and their port.
+    """Return the names of an inventory's host entry, and their port.
 
     `web[01:03].example.com:2222` is three names with the port 2222. Ranges are `[1:9]`, `[01:20]`
     (zero padded), `[a:f]`, `[1:10:2]` (with a step); a name may have several.
 
     Raises:
-        ValueError: with the reason, for a person.
+        ValueError: with the reason, for the user.
     """
     found = address(text)
     if found is None and _SPECIAL.search(re.sub(r"\[[^\]]*(\]|$)", "", text)):
@@ -65,7 +64,7 @@ def is_ipv6(name: str) -> bool:
 
 
 def _spread(text: str) -> list[str]:
-    """Write out the ranges of a name, the leftmost as the slowest."""
+    """Expand the ranges of a name; the leftmost varies slowest."""
     head, bracket, rest = text.partition("[")
     if not bracket:
         return [text]

@@ -1,7 +1,7 @@
 """Read an inventory in Ansible's INI format into a Grouping.
 
-Promises what Ansible makes of it: host lines with key=value, [group:children], [group:vars], values
-that look like Python's literals (numbers, True, lists) become such. It reads no group_vars.
+The result is Ansible's: host lines with key=value, [group:children], [group:vars], and values that
+look like Python literals (numbers, True, lists) become these. It reads no group_vars.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KINDS = ("hosts", "children", "vars")
 
 
 def read(grouping: Grouping, source: str, text: str) -> None:
-    """Add what an INI inventory says; mistakes go to the grouping."""
+    """Add an INI inventory; mistakes are added to the grouping."""
     ini = _Ini(grouping, source)
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
@@ -35,22 +35,22 @@ def read(grouping: Grouping, source: str, text: str) -> None:
 
 
 def has_sections(text: str) -> bool:
-    """Ask whether any line is a section's head, which no line of a YAML inventory is."""
+    """Whether any line is a section header, which no line of a YAML inventory is."""
     return any(_SECTION.fullmatch(line.strip()) for line in text.splitlines())
 
 
 def value(text: str) -> object:
-    """Return what a variable's text stands for: a literal of Python's if it is one, else itself."""
+    """Return the value of a variable's text: a Python literal if it is one, else the text."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a backslash in a Windows path is no mistake
+            warnings.simplefilter("ignore")  # a backslash in a Windows path is not a mistake
             return _plain(ast.literal_eval(text))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
 def _plain(literal: object) -> object:
-    """Turn what YAML would not have into what it has."""
+    """Convert Python values that YAML lacks to those that it has."""
     if isinstance(literal, (list, tuple, set)):
         return [_plain(item) for item in literal]
     if isinstance(literal, dict):
@@ -63,7 +63,7 @@ def _plain(literal: object) -> object:
 
 
 class _Ini:
-    """Where we are in the file, and what it still owes us: groups named but not yet declared."""
+    """The state of reading a file: its current section, and groups named but not yet declared."""
 
     def __init__(self, grouping: Grouping, source: str) -> None:
         self._grouping = grouping
@@ -71,7 +71,7 @@ class _Ini:
         self._kind = "hosts"
         self._group = UNGROUPED
         self._declared = set(grouping.groups)
-        self._owed: dict[str, list[tuple[str, Where]]] = {}  # child -> its parents
+        self._undeclared: dict[str, list[tuple[str, Where]]] = {}  # child -> its parents
         self._vars_of: dict[str, Where] = {}
 
     def line(self, line: str, place: Place) -> None:
@@ -92,36 +92,36 @@ class _Ini:
             self._var(line, where)
 
     def close(self) -> None:
-        """Tell which groups were named and never declared."""
-        for child, parents in self._owed.items():
+        """Report the groups that were named and never declared."""
+        for child, parents in self._undeclared.items():
             parent, where = parents[-1]
-            what = f"[{parent}:children] names the group '{child}', which is nowhere declared"
-            self._undeclared(child, what, where)
+            what = f"[{parent}:children] names the group '{child}', which is not declared"
+            self._report_undeclared(child, what, where)
         for name, where in self._vars_of.items():
-            what = f"[{name}:vars] is for the group '{name}', which is nowhere declared"
-            self._undeclared(name, what, where)
+            what = f"[{name}:vars] is for the group '{name}', which is not declared"
+            self._report_undeclared(name, what, where)
 
-    def _undeclared(self, name: str, what: str, where: Where) -> None:
+    def _report_undeclared(self, name: str, what: str, where: Where) -> None:
         hint = nearest(name, self._declared) or f"add a section [{name}]"
         self._grouping.wrong("inventory-group-unknown", what, where, hint)
 
     def _begin(self, name: str, kind: str, where: Where) -> None:
         self._group, self._kind = name, kind
         if kind not in _KINDS:
-            what = f"[{name}:{kind}] is no kind of section"
+            what = f"[{name}:{kind}] is not a known kind of section"
             hint = nearest(kind, _KINDS) or f"known are {', '.join(_KINDS)}"
             self._grouping.wrong("inventory-section", what, where, hint)
             return
         self._grouping.add_group(name, where)
         if kind != "vars":
             self._declare(name)
-        elif name not in self._declared and name not in self._owed:
+        elif name not in self._declared and name not in self._undeclared:
             self._vars_of.setdefault(name, where)
 
     def _declare(self, name: str) -> None:
         self._declared.add(name)
         self._vars_of.pop(name, None)
-        for parent, where in self._owed.pop(name, []):
+        for parent, where in self._undeclared.pop(name, []):
             self._grouping.add_child(parent, name, where)
 
     def _host(self, line: str, where: Where) -> None:
@@ -166,4 +166,4 @@ class _Ini:
         elif found[1] in self._grouping.groups:
             self._grouping.add_child(self._group, found[1], where)
         else:
-            self._owed.setdefault(found[1], []).append((self._group, where))
+            self._undeclared.setdefault(found[1], []).append((self._group, where))

@@ -1,13 +1,13 @@
-"""Know the hosts: which there are, in which groups, with which variables.
+"""The hosts of an inventory, with their groups and variables.
 
-Promises that an inventory that Ansible accepts means the same here: the order of hosts, the
-groups, the merged variables and their precedence, group_vars/ and host_vars/ beside each source and
-beside the playbook, what ansible-vault has encrypted, the defaults of ansible.cfg.
-Values with {{ }} are kept as they are: rendering is somebody else's. It connects to nothing.
+An inventory that Ansible accepts means the same here: the order of hosts, the groups, the merged
+variables and their precedence, group_vars/ and host_vars/ beside each source and beside the
+playbook, content encrypted with ansible-vault, the defaults of ansible.cfg. Values with {{ }} are
+not rendered here. It connects to no host.
 
-Where Ansible warns and goes on, or takes a mistake for something else, this refuses: the modules
-grouping, hostnames, formats and patterns each list what they are stricter about. What only Ansible
-can read (plugins, TOML) is read by its program. docs/inventory.md has the whole of it.
+Where Ansible only warns or misreads a mistake, this refuses: the modules grouping, host_ranges,
+formats and patterns each list what they are stricter about. What only Ansible can read (plugins,
+TOML) is read by its program. docs/inventory.md has the details.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _NOT_INVENTORIES = re.compile(
 
 @dataclass(frozen=True)
 class Reading:
-    """What an inventory means depends on, besides its sources.
+    """What the meaning of an inventory depends on, besides its sources.
 
     Attributes:
-        passwords: for what ansible-vault has encrypted.
-        playbook_dir: where the playbook is.
-        beside_playbook: whether group_vars/ and host_vars/ there count, too.
-        config: what ansible.cfg says.
-        may_run: whether ansible-inventory may be started.
+        passwords: for content encrypted with ansible-vault.
+        playbook_dir: the folder of the playbook.
+        beside_playbook: whether group_vars/ and host_vars/ there are read as well.
+        config: the settings of ansible.cfg.
+        may_run: whether ansible-inventory may be run.
     """
 
     passwords: Passwords = NONE
@@ -66,15 +66,15 @@ class Host:
     """One host of the inventory.
 
     Attributes:
-        name: the inventory's name of it, which need not be its address.
-        groups: the names of its groups but `all`, sorted: Ansible's group_names.
-        vars: its variables, merged; inventory_hostname, inventory_hostname_short, group_names,
-            inventory_file and inventory_dir among them. May hold secrets: not shown by repr.
-        defaults: connection variables that ansible.cfg gives; the host's own win.
-        magic: what templates know besides: groups, playbook_dir, ansible_playbook_python.
+        name: its name in the inventory, which may differ from its address.
+        groups: the names of its groups except `all`, sorted: Ansible's group_names.
+        vars: its variables, merged; with inventory_hostname, inventory_hostname_short, group_names,
+            inventory_file and inventory_dir. May hold secrets: not shown by repr.
+        defaults: connection variables from ansible.cfg; the host's own override them.
+        magic: more variables for templates: groups, playbook_dir, ansible_playbook_python.
         peers: the variables of all hosts, by name: Ansible's hostvars.
-        locked: why files about it could not be opened; its variables lack what they say.
-        notes: what an operator should know of how it was read.
+        locked: why variable files for it could not be opened; their variables are missing.
+        notes: notes for the operator on how it was read.
     """
 
     name: str
@@ -95,10 +95,10 @@ class Inventory:
 
     Attributes:
         hosts: in Ansible's order.
-        groups: each group's hosts, those of the groups below it included; has `all`, `ungrouped`.
-        sources: what was read.
-        implicit: localhost by each of its names, for patterns that ask for it unnamed by a source.
-        read_order: the hosts' names in the order the sources first give them; globs go by it.
+        groups: each group's hosts, including those of groups below; has `all`, `ungrouped`.
+        sources: the sources that were read.
+        implicit: localhost by each of its names, for patterns that name it where no source does.
+        read_order: the hosts' names in the order of their first mention; globs use it.
     """
 
     hosts: tuple[Host, ...]
@@ -108,10 +108,10 @@ class Inventory:
     read_order: tuple[str, ...] = ()
 
     def select(self, pattern: str, limit: str | None = None) -> tuple[Host, ...]:
-        """Return the hosts that a pattern means, less those outside the limit.
+        """Return the hosts that match a pattern and the limit, at least one.
 
         Raises:
-            InputError: as of patterns.select; never returns nothing.
+            InputError: an error of patterns.select.
         """
         by_name = {host.name: host for host in (*self.implicit, *self.hosts)}
         order = self.read_order or tuple(host.name for host in self.hosts)
@@ -123,7 +123,7 @@ def load(sources: Sequence[Path], reading: Reading = Reading()) -> Inventory:
     """Read inventory sources, each adding to and overriding those before it.
 
     A source is a file (YAML, JSON, INI), an executable, a directory of these, or a list of hosts
-    with a comma in it (`localhost,`). If one of them is for Ansible alone, it reads all of them.
+    with a comma in it (`localhost,`). If only Ansible can read one of them, it reads all of them.
 
     Raises:
         InputError: with all mistakes found.
@@ -145,7 +145,7 @@ def load(sources: Sequence[Path], reading: Reading = Reading()) -> Inventory:
 
 
 def _read(grouping: Grouping, sources: Sequence[Path], reading: Reading) -> None:
-    """Add what the sources say; mistakes go to the grouping."""
+    """Add all sources; mistakes are added to the grouping."""
     try:
         parts = [part for source in sources for part in _files_of(source)]
         for_ansible = next(filter(formats.is_for_ansible, parts), None)
@@ -164,7 +164,7 @@ def _read(grouping: Grouping, sources: Sequence[Path], reading: Reading) -> None
 
 
 def _files_of(source: Path) -> Iterator[Path]:
-    """Give the files of a source: itself or, of a directory, all within that may be inventories."""
+    """Yield the files of a source: itself or, of a directory, all that may be inventories."""
     if not source.is_dir():
         yield source
         return
@@ -179,7 +179,7 @@ def _files_of(source: Path) -> Iterator[Path]:
 
 
 def _folder_of(source: Path) -> list[Path]:
-    """Return where a source's group_vars/ and host_vars/ are; a list of hosts has none."""
+    """Return the folder of a source's group_vars/ and host_vars/; a list of hosts has none."""
     if source.is_dir():
         return [source]
     return [source.parent] if source.exists() else []
@@ -187,7 +187,7 @@ def _folder_of(source: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Merging:
-    """Merges what is known of each host, in Ansible's order of precedence."""
+    """Merges the variables of each host, in Ansible's order of precedence."""
 
     grouping: Grouping
     beside: VarsFiles  # the sources
@@ -254,7 +254,7 @@ def _magic(reading: Reading) -> dict[str, object]:
 
 
 def _about(name: str, groups: tuple[str, ...]) -> dict[str, object]:
-    """Return the variables that every host has of itself."""
+    """Return the variables that Ansible defines for every host."""
     is_address = host_ranges.is_ipv4(name) or (host_ranges.is_ipv6(name) and "%" not in name)
     return {
         "inventory_hostname": name,

@@ -1,11 +1,11 @@
 """Select hosts by Ansible's patterns: `web:&eu:!web3`, `web*`, `~web[0-9]`, `web[0:2]`, `all`.
 
-Promises Ansible's selection and its order. Pure but for `--limit @file`, which reads that file.
+Selection and order are Ansible's. Pure, except that `--limit @file` reads that file.
 
 Stricter than Ansible, which only warns: a name, glob or regex that matches nothing is refused (a
-glob that excludes nothing is fine), and so are an empty pattern, an empty limit (Ansible takes both
-for all hosts) and a selection of no host at all. Not supported: `[x-y]` instead of `[x:y]`, which
-Ansible itself has removed.
+glob that excludes nothing is fine), and so are an empty pattern, an empty limit (both mean all
+hosts in Ansible) and a selection without any host. Not supported: `[x-y]` instead of `[x:y]`,
+which Ansible itself has removed.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _BETWEEN_COLONS = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 
 @dataclass(frozen=True)
 class Names:
-    """What there is to select from.
+    """The names to select from.
 
     Attributes:
-        hosts: every host's name, in the order the inventory first names them.
-        groups: each group's hosts, those of the groups below it included.
+        hosts: every host's name, in the order of first mention in the inventory.
+        groups: each group's hosts, including those of groups below.
     """
 
     hosts: Sequence[str]
@@ -44,9 +44,9 @@ class Names:
 
 
 def select(names: Names, pattern: str, limit: str | None = None) -> tuple[str, ...]:
-    """Return the names of the hosts that a pattern means, less those outside the limit.
+    """Return the names of the hosts that match a pattern and the limit.
 
-    `localhost`, `127.0.0.1` and `::1` are known even where the inventory does not name them.
+    `localhost`, `127.0.0.1` and `::1` are known even if the inventory does not name them.
 
     Raises:
         InputError: with the code pattern-empty, pattern-unknown, pattern-invalid, limit-empty,
@@ -78,7 +78,7 @@ def split(pattern: str) -> list[str]:
 
 
 def _within(names: Names, limit: str) -> set[str]:
-    """Return the hosts that a limit means; its mistakes are not the playbook's."""
+    """Return the hosts of a limit; the place of its mistakes is --limit, not the playbook."""
     try:
         return set(_evaluate(names, _limit_parts(limit)))
     except InputError as error:
@@ -134,9 +134,9 @@ def _is_glob(part: str) -> bool:
 
 
 def _match(names: Names, part: str, *, may_be_none: bool = False) -> list[str]:
-    """Return the hosts that one part without its & or ! means.
+    """Return the hosts that match one part, without its & or !.
 
-    A glob that matches a group and hosts in it names these twice, and a subscript counts them
+    A glob that matches a group and hosts in it returns these twice, and a subscript counts them
     twice: as in Ansible.
     """
     expression, subscript = _split_subscript(part)
@@ -164,7 +164,7 @@ def _matcher(expression: str) -> Matcher:
 
 
 def _split_subscript(part: str) -> tuple[str, tuple[int, int | None] | None]:
-    """Take `[2]`, `[0:2]` or `[1:]` off a part: the first index and, of a range, the last."""
+    """Split `[2]`, `[0:2]` or `[1:]` from a part: the first index and, of a range, the last."""
     if not part:
         raise _wrong("pattern-invalid", "`!` and `&` need a name behind them")
     found = None if part.startswith("~") else _SUBSCRIPT.fullmatch(part)

@@ -1,8 +1,8 @@
-"""Read inventories that a program answers with: scripts, and what only ansible-inventory can read.
+"""Read inventories from the output of programs: scripts, and ansible-inventory.
 
-A script is asked with --list, and, where its answer has no `_meta`, once a host with --host.
-Plugins, TOML and constructed groups are read by the program `ansible-inventory` where it is
-installed; it is given all sources, because a plugin may build on the ones before it.
+A script is run with --list and, if its answer has no `_meta`, with --host once per host. Plugins,
+TOML and constructed groups are read by the program `ansible-inventory` if it is installed; it gets
+all sources, because a plugin may build on earlier ones.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 SECTIONS = ("hosts", "children", "vars")
 TOOL = "ansible-inventory"
-_TOOL_SECONDS = 180.0  # a plugin may ask a cloud
+_TOOL_SECONDS = 180.0  # a plugin may query a cloud
 
 
 def read_by_ansible(
     grouping: Grouping, sources: Sequence[Path], reason: Place, passwords: Passwords
 ) -> None:
-    """Add what ansible-inventory makes of all sources.
+    """Add the output of ansible-inventory for all sources.
 
     Args:
         grouping: to add to.
-        sources: all of the run, in order.
+        sources: all sources of the run, in order.
         reason: the file that only Ansible can read.
-        passwords: those that lie in files are handed on.
+        passwords: those in files are passed on.
 
     Raises:
-        InputError: inventory-plugin, where it is not installed; inventory-script, where it fails.
+        InputError: inventory-plugin if it is not installed, inventory-script if it fails.
     """
     tool = shutil.which(TOOL)
     if tool is None:
         what = f"this inventory can only be read by Ansible, and there is no {TOOL} here"
         hint = (
-            "install ansible-core, or write what it says to a file where it is installed: "
+            "install ansible-core, or write its output to a file where it is installed: "
             f"{TOOL} -i {reason.file} --list --export > inventory.json"
         )
         raise InputError(Mistake("inventory-plugin", what, reason, hint))
@@ -56,7 +56,7 @@ def read_by_ansible(
 
 
 class Answers:
-    """The groups that a program answers with."""
+    """The groups in the answers of a program."""
 
     def __init__(
         self, grouping: Grouping, source: Path, passwords: Passwords, seconds: float
@@ -65,7 +65,7 @@ class Answers:
         self._source = str(source)
 
     def read(self, command: Sequence[str]) -> None:
-        """Run the command with --list and add what it says.
+        """Run the command with --list and add its answer.
 
         Raises:
             InputError: inventory-script.
@@ -112,9 +112,9 @@ class Answers:
         except OSError as error:
             raise self._failure(f"the inventory script cannot be run: {error.strerror}") from error
         if answer.returncode:
-            said = answer.stderr.decode(errors="replace").strip()
-            what = f"the inventory script ended with status {answer.returncode} on {asked}"
-            raise self._failure(what, said)
+            output = answer.stderr.decode(errors="replace").strip()
+            what = f"the inventory script exited with status {answer.returncode} on {asked}"
+            raise self._failure(what, output)
         if question[0] == "--host" and not answer.stdout.strip():
             return {}
         try:
@@ -130,7 +130,7 @@ class Answers:
         content = self._mapping(f"the group '{name}'", content)
         if group is None or not any(key in content for key in SECTIONS):
             what = f"the group '{name}' has none of {', '.join(SECTIONS)}"
-            raise self._failure(what, "leave an empty group out")
+            raise self._failure(what, "remove an empty group")
         hosts = [self._host(group, host) for host in self._names(name, content, "hosts")]
         for key, value in self._mapping(f"'{name}.vars'", content.get("vars")).items():
             self._grouping.set_group_var(group, key, value, self._where)

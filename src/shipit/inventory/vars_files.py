@@ -1,7 +1,7 @@
-"""Read the variables in group_vars/ and host_vars/, each file once, also those of ansible-vault.
+"""Read the variables in group_vars/ and host_vars/, each file once; decrypt ansible-vault.
 
-A file that no password opens is left out of what is merged, and named: whether that matters is
-known only when a variable of it is used.
+A file that no password opens is not merged, but recorded: whether it matters is known only when one
+of its variables is used.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _LONGEST = 240  # bytes of a name that files may have
 
 
 def replacing(first: Mapping[str, object], then: Mapping[str, object]) -> dict[str, object]:
-    """Merge two sets of variables: what comes later counts."""
+    """Merge two sets of variables; later ones override earlier ones."""
     return {**first, **then}
 
 
 def merging(first: Mapping[str, object], then: Mapping[str, object]) -> dict[str, object]:
-    """Merge two sets of variables as of hash_behaviour = merge: mappings are merged, too."""
+    """Merge two sets of variables as with hash_behaviour = merge: mappings are merged as well."""
     found = dict(first)
     for key, value in then.items():
         below = found.get(key)
@@ -51,7 +51,7 @@ class VarsFiles:
         self._locked: dict[Path, list[Mistake]] = {}
 
     def of(self, kind: str, names: Sequence[str]) -> dict[str, object]:
-        """Merge what all folders say about these groups or hosts; what comes later counts."""
+        """Merge the variables of these groups or hosts in all folders; later ones override."""
         merged: dict[str, object] = {}
         for folder in self._folders:
             for name in names:
@@ -59,7 +59,7 @@ class VarsFiles:
         return merged
 
     def locked(self, kind: str, names: Sequence[str]) -> Iterator[Mistake]:
-        """Give why files about these groups or hosts could not be opened."""
+        """Yield why files of these groups or hosts could not be opened."""
         for folder in self._folders:
             for name in names:
                 yield from self._locked.get(folder / kind / name, ())
@@ -100,7 +100,7 @@ class VarsFiles:
             return {}
         content = document.value or {}
         if not isinstance(content, dict):
-            what = "a file of variables must be a mapping, `name: value` a line"
+            what = "a file of variables must be a mapping, with `name: value` on each line"
             self.mistakes.append(Mistake("inventory-vars", what, document.place()))
             return {}
         for name in content:

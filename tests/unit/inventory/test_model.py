@@ -85,7 +85,7 @@ def test_a_mistake_in_yaml_is_told_with_its_place(text: str, told: str) -> None:
         ("[web]\n[db:children]\nwbe", "hosts:3:1: [db:children] names the group 'wbe'"),
         ("[web]\n[db:children]\nwbe", "did you mean 'web'?"),
         ("[web]\n[db:children]\nw e", "hosts:3:1: expected a group's name, found 'w e'"),
-        ("[web:vars]\na=1", "hosts:1:1: [web:vars] is for the group 'web', which is nowhere"),
+        ("[web:vars]\na=1", "hosts:1:1: [web:vars] is for the group 'web', which is not"),
         ("[all:vars]\nnovalue", "hosts:2:1: expected key=value, found 'novalue'"),
         ("[all:vars]\n=1", "hosts:2:1: a variable's name must be text, not ''"),
         ("[a:children]\nb\n[b:children]\na", "hosts:4:1: the group 'a' cannot be under 'b'"),
@@ -98,7 +98,7 @@ def test_a_mistake_in_ini_is_told_with_its_place(text: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("echo no credentials >&2; exit 3", "ended with status 3 on --list"),
+        ("echo no credentials >&2; exit 3", "exited with status 3 on --list"),
         ("echo no credentials >&2; exit 3", "no credentials"),
         ("echo '{'", "the answer to --list is not JSON"),
         ("echo '[]'", "the answer to --list must be a JSON object, not list"),
