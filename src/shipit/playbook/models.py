@@ -164,7 +164,7 @@ class Service(Model):
     )
     notify: Flag = Field(
         default=False,
-        description="The command tells systemd when it is ready (sd_notify, READY=1).",
+        description="The command notifies systemd when it is ready (sd_notify, READY=1).",
         examples=[True],
     )
     restart: Restart = Field(
