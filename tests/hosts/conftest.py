@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import support_matrix
-from hosts.scene import Scene
 from hosts.site import Site
+from hosts.workspace import Workspace
 from shipit.lab.lab import Lab, obstacles
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def fresh_web1(lab: Lab) -> Lab:
 def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Give two hosts that serve a release, for all tests of a module."""
     lab.reset()
-    site = Site(Scene.set(tmp_path_factory.mktemp("site"), lab))
+    site = Site(Workspace.set(tmp_path_factory.mktemp("site"), lab))
     site.accepts()
     return site
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import shipit
 from hosts import sabotage
-from hosts.scene import PORT, Done, Scene
+from hosts.workspace import PORT, Done, Workspace
 from patience import PAUSE, until
 from shipit.agent.records.states import ON_ERROR, ON_OK, State
 
@@ -185,7 +185,7 @@ class Load:
 class Site:
     """One host that serves a release and gets deploys with faults."""
 
-    scene: Scene
+    workspace: Workspace
     host: str
     path: Path  # of the package that is run
     number: int = 0
@@ -195,15 +195,15 @@ class Site:
     def on(cls, host: str, lab: Lab, folder: Path, path: Path) -> Self:
         """Deploy a first release there."""
         folder.mkdir()
-        site = cls(Scene.set(folder, lab, [host]), host, path)
-        site.scene.handover = "overlap"
+        site = cls(Workspace.set(folder, lab, [host]), host, path)
+        site.workspace.handover = "overlap"
         done = site._finished(site.begin(lease=LONG))
         assert done.status == 0, done.said
         return site
 
     @property
     def root(self) -> Path:
-        return self.scene.lab.hosts[self.host].root
+        return self.workspace.lab.hosts[self.host].root
 
     @property
     def version(self) -> str:
@@ -213,19 +213,19 @@ class Site:
     def begin(self, lease: float = LEASE, **health: object) -> subprocess.Popen[str]:
         """Start a deploy of a new version, with this instead of the usual gate's."""
         self.number += 1
-        self.scene.wheel(self.version)
-        self.scene.playbook(
+        self.workspace.wheel(self.version)
+        self.workspace.playbook(
             self.version,
             env={"GREETING": self.version},
             health={**HEALTH, **health},
             confirm_timeout=f"{lease:g}s",
             keep_releases=2,
         )
-        return self.scene.start("deploy", "--json", env={"PYTHONPATH": str(self.path)})
+        return self.workspace.start("deploy", "--json", env={"PYTHONPATH": str(self.path)})
 
     def restart_service(self) -> None:
         """Start the service once more, and wait until it answers."""
-        self.scene.sh(self.host, "systemctl restart 'tinyapp-web*.service'")
+        self.workspace.sh(self.host, "systemctl restart 'tinyapp-web*.service'")
         self.serving()
 
     def kill_the_controller_in_the_gate(self) -> float:
@@ -236,7 +236,7 @@ class Site:
             event = json.loads(line)
             if (event["event"], event.get("step")) == ("step-began", "check"):
                 break
-        while (answer := self.scene.serves(self.host)).get("version") != self.version:
+        while (answer := self.workspace.serves(self.host)).get("version") != self.version:
             assert process.poll() is None, answer
         process.kill()
         death = time.monotonic()
@@ -249,7 +249,7 @@ class Site:
         """Deploy under these faults, then prove that the invariants hold."""
         old = self.serving()
         self._plan([*case.way, *case.faults])
-        with Load(self.scene.lab.hosts[self.host].address) as load:
+        with Load(self.workspace.lab.hosts[self.host].address) as load:
             ends = [self._ended(case.lease) for _ in range(attempts)]
         self._has_happened(case, ends[-1])
         self._plan([])
@@ -338,7 +338,7 @@ class Site:
             return ""
 
     def _is_driven(self) -> bool:
-        unit = self.scene.sh(self.host, "systemctl is-active shipit-tinyapp.service || true")
+        unit = self.workspace.sh(self.host, "systemctl is-active shipit-tinyapp.service || true")
         return unit in ("active", "activating")
 
     def _obey(self, controller: subprocess.Popen[str] | None) -> str:
@@ -347,7 +347,7 @@ class Site:
         if not mark.exists():
             return ""
         what = mark.read_text()
-        lab = self.scene.lab
+        lab = self.workspace.lab
         if what == POWER:
             lab.power_cut(self.host)
         elif what == CONTROLLER and controller is not None:
@@ -364,7 +364,7 @@ class Site:
     def _boot(self, controller: subprocess.Popen[str] | None) -> None:
         """Switch the power on; what its recovery asks for meanwhile is brought about, too."""
         with ThreadPoolExecutor(1) as pool:
-            booting = pool.submit(self.scene.lab.boot, self.host)
+            booting = pool.submit(self.workspace.lab.boot, self.host)
             while not wait([booting], PAUSE).done:
                 if self._obey(controller) == POWER:
                     return  # and is on again: how the boot before that ended does not matter
@@ -377,12 +377,12 @@ class Site:
         heard: list[dict[str, Any]] = []
 
         def answered() -> bool:
-            heard.append(self.scene.serves(self.host))
+            heard.append(self.workspace.serves(self.host))
             return "version" in heard[-1]
 
         until(answered, lambda: f"nothing answers: {heard[-1]}; {self.evidence()}", SETTLING)
         answer = heard[-1]
-        env = self.scene.serves(self.host, "/env?key=GREETING")
+        env = self.workspace.serves(self.host, "/env?key=GREETING")
         assert env == {"GREETING": answer["version"]}
         return str(answer["version"])
 
@@ -390,11 +390,11 @@ class Site:
         """Invariants 1 and 4: one release, whole; success is said only of the new one."""
         serving = self.serving()
         assert serving in (old, self.version), f"{serving} is neither {old} nor {self.version}"
-        seen = self.scene.sh(self.host, LOOK).splitlines()
+        seen = self.workspace.sh(self.host, LOOK).splitlines()
         release = seen[0].removeprefix("releases/")
         assert seen == [*[f"releases/{release}"] * 3, UNITS], f"{seen}; {self.evidence()}"
         manifest = json.loads(
-            self.scene.lab.read(self.host, f"/opt/tinyapp/{seen[0]}/manifest.json")
+            self.workspace.lab.read(self.host, f"/opt/tinyapp/{seen[0]}/manifest.json")
         )
         assert manifest["version"] == serving
         committed = [e for e in self._ledger() if e["outcome"] == "committed"]
@@ -403,12 +403,12 @@ class Site:
             assert serving == self.version, done.said
 
     def _ledger(self) -> list[dict[str, Any]]:
-        text = self.scene.lab.read(self.host, "/opt/tinyapp/ledger.jsonl").decode()
+        text = self.workspace.lab.read(self.host, "/opt/tinyapp/ledger.jsonl").decode()
         return [json.loads(line) for line in text.splitlines()]
 
     def evidence(self) -> str:
         """Return what a person would look at."""
-        return self.scene.sh(
+        return self.workspace.sh(
             self.host,
             "cat /var/lib/shipit/txn/tinyapp.json; tail -n 4 /opt/tinyapp/ledger.jsonl;"
             "systemctl list-units --all --plain 'tinyapp*' 'shipit-*'; journalctl -n 40 --no-pager"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from hosts.scene import Done, Scene
+    from hosts.workspace import Done, Workspace
     from shipit.lab.lab import Lab
 
 HOSTS = ("web1", "web2")
@@ -113,25 +113,25 @@ def differences(before: Look, after: Look) -> list[str]:
 
 @dataclass
 class Site:
-    """The scene, and what has to be put right after a test."""
+    """The workspace, and what must be repaired after a test."""
 
-    scene: Scene
+    workspace: Workspace
     number: int = 0  # of versions so far
     runs: str = ""  # the version that is deployed
     undo: ExitStack = field(default_factory=ExitStack)
 
     @property
     def lab(self) -> Lab:
-        return self.scene.lab
+        return self.workspace.lab
 
     def mend(self) -> None:
         """Put everything right that a test has spoilt."""
         self.undo.close()
-        self.scene.inventory(HOSTS)
-        self.scene.env.clear()
-        self.scene.lock()
+        self.workspace.inventory(HOSTS)
+        self.workspace.env.clear()
+        self.workspace.lock()
         if self.runs:
-            self.scene.playbook(self.runs)
+            self.workspace.playbook(self.runs)
 
     def settle(self) -> None:
         """Put everything right, and take for deployed what all hosts serve; else deploy anew.
@@ -139,41 +139,41 @@ class Site:
         For tests of which each begins with a deploy that has to get on.
         """
         self.mend()
-        versions = {*self.scene.versions().values()}
+        versions = {*self.workspace.versions().values()}
         if len(versions) > 1:
             self.accepts()
             return
         (self.runs,) = versions
-        self.scene.playbook(self.runs)
+        self.workspace.playbook(self.runs)
 
     def accepts(self) -> None:
         """Deploy something new: whatever was wrong before must not stand in the way."""
         self.wants()
-        done = self.scene.shipit("deploy")
+        done = self.workspace.shipit("deploy")
         assert done.status == 0, done.said
         self.runs = f"1.0.{self.number}"
-        assert self.scene.versions() == dict.fromkeys(HOSTS, self.runs)
+        assert self.workspace.versions() == dict.fromkeys(HOSTS, self.runs)
 
     def wants(self, **changes: object) -> None:
         """Write a playbook that wants a version which no host has yet."""
         self.number += 1
-        self.scene.wheel(f"1.0.{self.number}")
-        self.scene.playbook(f"1.0.{self.number}", **changes)
+        self.workspace.wheel(f"1.0.{self.number}")
+        self.workspace.playbook(f"1.0.{self.number}", **changes)
 
     def spoil(self, name: str, do: str, undo: str) -> None:
         """Change a host by a line of shell until the test's end.
 
         An undo must pass while an agent is still ending there: `umount -l`, not `umount`.
         """
-        self.undo.callback(self.scene.sh, name, undo)
-        self.scene.sh(name, do)
+        self.undo.callback(self.workspace.sh, name, undo)
+        self.workspace.sh(name, do)
 
     def reach(self, name: str, **variables: object) -> None:
         """Change the inventory's variables of a host; None takes one out."""
         whole: dict[str, Any] = yaml.safe_load(self.lab.inventory(groups={"web": HOSTS}))
         own = {**whole["all"]["hosts"][name], **variables}
         whole["all"]["hosts"][name] = {k: v for k, v in own.items() if v is not None}
-        self.scene.inventory(HOSTS, yaml.safe_dump(whole))
+        self.workspace.inventory(HOSTS, yaml.safe_dump(whole))
 
     def refuses(
         self,
@@ -193,7 +193,7 @@ class Site:
         unwatched = BY_STAGING if staging else ()
         at_rest(self.lab)
         before = snapshot(self.lab, unwatched)
-        done = self.scene.shipit("deploy", "--json", *words)
+        done = self.workspace.shipit("deploy", "--json", *words)
         assert (done.status, done.result["exit_status"]) == (status, status), done.said
         for host in hosts:
             told = [each for each in problems(done) if each.get("host", "") == host]

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hosts import faults, sabotage
 from hosts.faults import COMMAND, HEALTH, LONG, TXN, Fault, Site
-from hosts.scene import Done, Scene
 from hosts.site import problems
+from hosts.workspace import Done, Workspace
 from patience import until
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ class SmallDisk(Site):
     def under(cls, host: str, disk: str, lab: Lab, folder: Path, package: Path) -> Self:
         """Mount the disk, and deploy a first release there."""
         folder.mkdir()
-        site = cls(Scene.set(folder, lab, [host]), host, package, disk=disk)
+        site = cls(Workspace.set(folder, lab, [host]), host, package, disk=disk)
         site.sh(f"mkdir -p {disk} && mount -t tmpfs -o mode=755,{ROOMY} tmpfs {disk}")
         site.follows()
         return site
 
     def sh(self, script: str) -> str:
-        return self.scene.sh(self.host, script)
+        return self.workspace.sh(self.host, script)
 
     # --- the disk -------------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class SmallDisk(Site):
 
     def begin(self, lease: float = LONG, **health: object) -> subprocess.Popen[str]:
         self.number += 1
-        self.scene.wheel(self.version)
+        self.workspace.wheel(self.version)
         return self._start(health={**HEALTH, **health}, confirm_timeout=f"{lease:g}s")
 
     def again(self, **changes: object) -> Done:
@@ -107,8 +107,10 @@ class SmallDisk(Site):
 
     def _start(self, **changes: object) -> subprocess.Popen[str]:
         usual = {"health": HEALTH, "confirm_timeout": f"{LONG:g}s", "keep_releases": 2}
-        self.scene.playbook(self.version, env={"GREETING": self.version}, **{**usual, **changes})
-        return self.scene.start("deploy", "--json", env={"PYTHONPATH": str(self.path)})
+        self.workspace.playbook(
+            self.version, env={"GREETING": self.version}, **{**usual, **changes}
+        )
+        return self.workspace.start("deploy", "--json", env={"PYTHONPATH": str(self.path)})
 
     def follows(self) -> None:
         """Deploy once more: nothing may be in the way."""
@@ -154,7 +156,9 @@ class SmallDisk(Site):
         return self.sh(f"cat /{TXN} 2>/dev/null || true")  # its disk is not seen from outside
 
     def _ledger(self) -> list[dict[str, Any]]:
-        lines = self.scene.lab.read(self.host, "/opt/tinyapp/ledger.jsonl").decode().splitlines()
+        lines = (
+            self.workspace.lab.read(self.host, "/opt/tinyapp/ledger.jsonl").decode().splitlines()
+        )
         return [json.loads(line) for line in lines if line.endswith("}")]  # a torn one is none
 
     def _obey(self, controller: subprocess.Popen[str] | None) -> str:

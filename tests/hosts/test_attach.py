@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import Done, all_in, heard, stopped
 from hosts.site import HOSTS, Site, problems
+from hosts.workspace import Done, all_in, heard, stopped
 
 if TYPE_CHECKING:
     import subprocess
@@ -33,7 +33,7 @@ def in_the_gate(site: Site, *words: str, **changes: object) -> subprocess.Popen[
     for host in HOSTS:
         site.spoil(host, f"touch {HELD}1.0.{site.number + 1}", f"rm -f {HELD}*")
     site.wants(**{"health": HEALTH, "confirm_timeout": "600s", **changes})
-    first = site.scene.start("deploy", "--json", *words)
+    first = site.workspace.start("deploy", "--json", *words)
     site.undo.callback(stopped, first)
     heard(first, all_in("check", HOSTS))
     return first
@@ -41,7 +41,7 @@ def in_the_gate(site: Site, *words: str, **changes: object) -> subprocess.Popen[
 
 def on_hosts(site: Site, script: str) -> None:
     for host in HOSTS:
-        site.scene.sh(host, script)
+        site.workspace.sh(host, script)
 
 
 def let_go(site: Site) -> None:
@@ -62,7 +62,7 @@ def attached(site: Site, *words: str, then: Callable[[Site], None]) -> Done:
             missing.discard(event["host"])
         return not missing
 
-    process = site.scene.start("attach", "--json", *words)
+    process = site.workspace.start("attach", "--json", *words)
     site.undo.callback(stopped, process)
     before = heard(process, joined)
     then(site)
@@ -77,7 +77,7 @@ def outcomes(done: Done) -> set[str]:
 def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None:
     first = in_the_gate(site, "--reason", "the big one")
     version = f"1.0.{site.number}"
-    refused = site.scene.shipit("attach", "--json", "--take-over")
+    refused = site.workspace.shipit("attach", "--json", "--take-over")
     assert refused.status == 3, refused.said
     assert {each["code"] for each in problems(refused)} == {"locked"}
     assert all("the big one" in each["what"] for each in problems(refused))
@@ -87,7 +87,7 @@ def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None
     assert outcomes(done) == {"deployed"}
     assert "the big one" in done.out
     site.runs = version
-    assert site.scene.versions() == dict.fromkeys(HOSTS, version)
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
 
 
 def test_following_alone_leaves_the_decision_to_the_lease(site: Site) -> None:
@@ -95,7 +95,7 @@ def test_following_alone_leaves_the_decision_to_the_lease(site: Site) -> None:
     done = attached(site, then=time_is_up)
     assert done.status == 4, done.said
     assert outcomes(done) == {"returned"}
-    assert site.scene.versions() == dict.fromkeys(HOSTS, site.runs)
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, site.runs)
 
 
 def test_a_deploy_without_a_controller_is_taken_over_and_finished(site: Site) -> None:
@@ -104,7 +104,7 @@ def test_a_deploy_without_a_controller_is_taken_over_and_finished(site: Site) ->
     done = attached(site, "--take-over", then=let_go)
     assert done.status == 0, done.said
     assert outcomes(done) == {"deployed"}
-    assert site.scene.versions() == dict.fromkeys(HOSTS, version)
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
     site.runs = version
 
 
@@ -118,11 +118,11 @@ def test_a_host_that_confirms_by_itself_needs_no_controller(site: Site) -> None:
 
     done = attached(site, then=let_go_late)
     assert done.status == 0, done.said
-    assert site.scene.versions() == dict.fromkeys(HOSTS, version)
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
     site.runs = version
 
 
 def test_without_a_transaction_the_committed_release_is_reported(site: Site) -> None:
-    done = site.scene.shipit("attach")
+    done = site.workspace.shipit("attach")
     assert done.status == 0, done.said
     assert done.out.count(f"nothing runs here; {site.runs} is committed since") == len(HOSTS)

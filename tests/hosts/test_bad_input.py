@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import wheelhouse
-from hosts.scene import PORT
 from hosts.site import HOSTS, Site, problems
+from hosts.workspace import PORT
 from shipit.lab.lab import SUDO_PASSWORD
 from wheelhouse import Recipe
 
@@ -29,7 +29,7 @@ def desk(deployed: Site) -> Iterator[Site]:
     """The same, for what is refused before any host stages: the next deploy finds all in place."""
     yield deployed
     deployed.mend()
-    done = deployed.scene.shipit("deploy")
+    done = deployed.workspace.shipit("deploy")
     assert done.status == 0, done.said
 
 
@@ -48,10 +48,10 @@ def test_a_mistake_in_the_playbook_touches_no_host(desk: Site) -> None:
 def test_a_wheel_for_another_machine_is_reported_with_what_the_host_has(desk: Site) -> None:
     """Hosts are asked before this is known; the other ways not to fit are in test_bundle."""
     tag = "cp311-cp311-manylinux_2_17_aarch64"
-    wheel = wheelhouse.write_wheel(desk.scene.wheels, Recipe("native", "1.0", tag=tag))
+    wheel = wheelhouse.write_wheel(desk.workspace.wheels, Recipe("native", "1.0", tag=tag))
     desk.undo.callback(wheel.unlink)
     desk.wants()
-    desk.scene.lock(wheel)
+    desk.workspace.lock(wheel)
     known = [wheel.name, "aarch64", "the host has", "3.11", "requirements.lock", "pip download"]
     desk.refuses(status=2, code="wrong-platform", says=known)
 
@@ -66,18 +66,18 @@ def test_a_host_without_a_python_that_fits_is_reported_with_those_it_has(desk: S
 
 
 def test_an_unknown_host_key_is_reported_with_its_fingerprint_and_the_command(desk: Site) -> None:
-    desk.scene.env["HOME"] = str(desk.scene.folder)
+    desk.workspace.env["HOME"] = str(desk.workspace.folder)
     desk.reach("web2", shipit_host_key=None)
     desk.wants()
-    fingerprint = desk.scene.sh("web2", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
+    fingerprint = desk.workspace.sh("web2", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
     says = [fingerprint.split()[1], "ssh-keyscan", desk.lab.hosts["web2"].address, "known_hosts"]
     desk.refuses(code="host-key-unknown", hosts=["web2"], says=says)
 
 
 def test_a_changed_host_key_is_reported_with_both_fingerprints(desk: Site) -> None:
-    desk.scene.env["HOME"] = str(desk.scene.folder)
+    desk.workspace.env["HOME"] = str(desk.workspace.folder)
     web1, web2 = (desk.lab.hosts[name] for name in HOSTS)
-    known = desk.scene.folder / ".ssh" / "known_hosts"
+    known = desk.workspace.folder / ".ssh" / "known_hosts"
     known.parent.mkdir(exist_ok=True)
     known.write_text(f"{web2.address} {web1.host_key}\n")
     desk.undo.callback(known.unlink)
@@ -95,7 +95,7 @@ def test_a_pinned_key_that_does_not_fit_is_reported(desk: Site) -> None:
 
 
 def test_a_refused_login_is_reported_with_what_was_tried(desk: Site) -> None:
-    desk.scene.env |= {"HOME": str(desk.scene.folder), "SSH_AUTH_SOCK": ""}
+    desk.workspace.env |= {"HOME": str(desk.workspace.folder), "SSH_AUTH_SOCK": ""}
     desk.reach("web2", ansible_user="nobody")
     desk.wants()
     says = ["refused to log in nobody", str(desk.lab.hosts["web2"].key), "ansible_user"]
@@ -183,10 +183,10 @@ def test_a_closed_port_is_reported(desk: Site) -> None:
 
 def test_the_troubles_of_all_hosts_are_reported_together(desk: Site) -> None:
     desk.reach("web1", ansible_host="nowhere.invalid")
-    text = (desk.scene.folder / "inventory.yaml").read_text()
-    desk.scene.inventory(HOSTS, text.replace("ansible_port: 22", "ansible_port: 1"))
+    text = (desk.workspace.folder / "inventory.yaml").read_text()
+    desk.workspace.inventory(HOSTS, text.replace("ansible_port: 22", "ansible_port: 1"))
     desk.wants()
-    done = desk.scene.shipit("deploy", "--json")
+    done = desk.workspace.shipit("deploy", "--json")
     assert done.status == 3
     told = {each["host"]: each["code"] for each in problems(done)}
     assert told == {"web1": "name-unknown", "web2": "connect-refused"}
@@ -246,7 +246,7 @@ def test_a_disk_that_is_too_small_is_reported_with_what_is_needed(
 
 def test_a_unit_that_systemd_does_not_understand_is_reported(site: Site) -> None:
     template = "[Service]\nExecStart={{ service.command }}\nRestart=someday\nUser=tinyapp\n"
-    (site.scene.folder / "web.service.j2").write_text(template)
+    (site.workspace.folder / "web.service.j2").write_text(template)
     site.wants(services={"web": {**WEB, "unit": "web.service.j2"}})
     says = ["systemd-analyze verify", "tinyapp-web.service", "someday", "template"]
     site.refuses(code="unit-verify", hosts=HOSTS, says=says, staging=True)
@@ -276,9 +276,9 @@ def test_a_unit_of_somebody_else_is_not_overwritten(site: Site) -> None:
 
 def test_a_symlink_in_the_way_of_a_file_is_not_followed(site: Site) -> None:
     """The release's folder can be foreseen: whoever may write to the root could lay a trap."""
-    (site.scene.folder / "app.ini.j2").write_text("[app]\n")
+    (site.workspace.folder / "app.ini.j2").write_text("[app]\n")
     site.wants(files=[{"src": "app.ini.j2", "dest": "conf/app.ini"}])
-    plan = json.loads(site.scene.shipit("plan", "--json").out.splitlines()[-1])
+    plan = json.loads(site.workspace.shipit("plan", "--json").out.splitlines()[-1])
     release = plan["deployments"][0]["hosts"]["web2"]["release"]
     top = f"/opt/tinyapp/releases/{release}"
     site.spoil(
@@ -286,5 +286,5 @@ def test_a_symlink_in_the_way_of_a_file_is_not_followed(site: Site) -> None:
         f"mkdir -p {top}/files /root/prey && ln -s /root/prey {top}/files/conf",
         f"rm -rf {top} /root/prey",
     )
-    done = site.scene.shipit("deploy")
-    assert site.scene.sh("web2", "ls /root/prey") == "", done.said
+    done = site.workspace.shipit("deploy")
+    assert site.workspace.sh("web2", "ls /root/prey") == "", done.said

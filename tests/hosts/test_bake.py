@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import PORT, Scene
+from hosts.workspace import PORT, Workspace
 
 if TYPE_CHECKING:
     from shipit.lab.lab import Lab
@@ -19,14 +19,14 @@ HEALTH = {
 
 
 @pytest.fixture(scope="module")
-def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Give hosts that serve 1.0.0; each test here leaves them so."""
     lab.reset()
-    scene = Scene.set(tmp_path_factory.mktemp("bake"), lab)
-    scene.handover = "overlap"
-    done = scene.deploy("1.0.0")
+    workspace = Workspace.set(tmp_path_factory.mktemp("bake"), lab)
+    workspace.handover = "overlap"
+    done = workspace.deploy("1.0.0")
     assert done.status == 0, done.said
-    return scene
+    return workspace
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     ],
 )
 def test_a_release_that_does_worse_under_live_traffic_is_rolled_back(
-    deployed: Scene, fault: str, words: list[str]
+    deployed: Workspace, fault: str, words: list[str]
 ) -> None:
     # Each host is left to say why by itself, and not called back because of the other one.
     done = deployed.deploy("1.1.0", "--json", fault=fault, health=HEALTH, max_fail_percentage=100)
@@ -50,7 +50,7 @@ def test_a_release_that_does_worse_under_live_traffic_is_rolled_back(
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
 
 
-def test_a_release_that_does_as_well_is_committed(deployed: Scene) -> None:
+def test_a_release_that_does_as_well_is_committed(deployed: Workspace) -> None:
     done = deployed.deploy("1.2.0", "--json", health={**HEALTH, "bake": "3s"})
     assert done.status == 0, done.said
     assert [step["ok"] for step in done.told("step-ended", step="bake")] == [True, True]

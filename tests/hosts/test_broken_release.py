@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import PORT, Scene
+from hosts.workspace import PORT, Workspace
 
 if TYPE_CHECKING:
     from shipit.lab.lab import Lab
@@ -16,13 +16,13 @@ HTTP = [{"http": f"http://127.0.0.1:{PORT}/healthz", "timeout": "1s"}]
 
 
 @pytest.fixture(scope="module")
-def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Give hosts that serve 1.0.0; each test here leaves them so."""
     lab.reset()
-    scene = Scene.set(tmp_path_factory.mktemp("broken"), lab)
-    done = scene.deploy("1.0.0")
+    workspace = Workspace.set(tmp_path_factory.mktemp("broken"), lab)
+    done = workspace.deploy("1.0.0")
     assert done.status == 0, done.said
-    return scene
+    return workspace
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     ],
 )
 def test_a_broken_release_is_rolled_back_with_the_reason(
-    deployed: Scene, fault: str, health: dict[str, object], code: str, words: list[str]
+    deployed: Workspace, fault: str, health: dict[str, object], code: str, words: list[str]
 ) -> None:
     before = deployed.asked("status")
     # Each host is left to say why by itself, and not called back because of the other one.
@@ -69,7 +69,7 @@ def test_a_broken_release_is_rolled_back_with_the_reason(
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
 
 
-def test_a_broken_worker_rolls_the_web_service_back_too(deployed: Scene) -> None:
+def test_a_broken_worker_rolls_the_web_service_back_too(deployed: Workspace) -> None:
     services = {
         "web": {"command": "tinyapp", "socket": PORT, "handover": "restart"},
         "worker": {"command": "/bin/false"},
@@ -84,7 +84,7 @@ def test_a_broken_worker_rolls_the_web_service_back_too(deployed: Scene) -> None
 
 
 def test_a_failure_is_reported_with_the_rollback_and_a_hint(
-    deployed: Scene,
+    deployed: Workspace,
 ) -> None:
     done = deployed.deploy("2.2.0", fault="start", health={"checks": HTTP}, max_fail_percentage=100)
     assert done.status == 4
@@ -98,7 +98,7 @@ def test_a_failure_is_reported_with_the_rollback_and_a_hint(
         assert words in done.said
 
 
-def test_a_fixed_release_can_be_deployed_after_it_failed(deployed: Scene) -> None:
+def test_a_fixed_release_can_be_deployed_after_it_failed(deployed: Workspace) -> None:
     assert deployed.deploy("2.3.0", fault="start", health={"min_healthy": "20s"}).status == 4
     good = deployed.deploy("2.3.0")
     assert good.status == 0, good.said
@@ -108,7 +108,7 @@ def test_a_fixed_release_can_be_deployed_after_it_failed(deployed: Scene) -> Non
 
 
 def test_a_host_whose_old_release_is_unhealthy_takes_a_healthy_one(
-    deployed: Scene,
+    deployed: Workspace,
 ) -> None:
     health = {"checks": [*HTTP, {"command": f"test ! -e {SICK}"}], "deadline": "15s"}
     assert deployed.deploy("3.0.0", health=health, max_fail_percentage=100).status == 0

@@ -18,9 +18,9 @@ import pytest
 
 from hosts import tally
 from hosts.relay import Relay
-from hosts.scene import PATIENCE, Done, Scene
 from hosts.tally import LOGGED_IN
 from hosts.test_transport import at
+from hosts.workspace import PATIENCE, Done, Workspace
 from shipit.lab.lab import Lab
 from shipit.transport import agent_zip
 from shipit.transport.connect import Network, connect
@@ -49,18 +49,18 @@ class Wire:
 class Costly:
     """A scene whose only host is reached through a relay that counts."""
 
-    scene: Scene
+    workspace: Workspace
     relay: Relay
 
     def run(self, *words: str) -> Wire:
-        scene, file = self.scene, self.scene.folder / "asked.json"
+        workspace, file = self.workspace, self.workspace.folder / "asked.json"
         self.relay.reset()
         connections, (verb, *rest) = self.relay.connections, words
         line = (verb, "playbook.yaml", *rest, "--limit", "web1")
         ran = subprocess.run(
             [sys.executable, tally.__file__, str(file), *line],
-            cwd=scene.folder,
-            env=scene.surroundings(),
+            cwd=workspace.folder,
+            env=workspace.surroundings(),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -73,16 +73,16 @@ class Costly:
 
     def release(self, version: str) -> Path:
         names = [f"dep-{number}" for number in range(MANY)]
-        wheel = self.scene.wheel(version, requires=names)
-        self.scene.playbook(version, confirm_timeout="600s")  # longer than any run: no renewal
+        wheel = self.workspace.wheel(version, requires=names)
+        self.workspace.playbook(version, confirm_timeout="600s")  # longer than any run: no renewal
         return wheel
 
 
 @contextmanager
-def through(scene: Scene, name: str) -> Iterator[Relay]:
+def through(workspace: Workspace, name: str) -> Iterator[Relay]:
     """Lead the inventory's way to a host through a relay."""
-    with Relay(scene.lab.hosts[name].address, 22) as relay:
-        scene.variables(**{name: {"ansible_host": "127.0.0.1", "ansible_port": relay.port}})
+    with Relay(workspace.lab.hosts[name].address, 22) as relay:
+        workspace.variables(**{name: {"ansible_host": "127.0.0.1", "ansible_port": relay.port}})
         yield relay
 
 
@@ -90,17 +90,19 @@ def through(scene: Scene, name: str) -> Iterator[Relay]:
 def costly(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Costly]:
     """Give web1 with release 1.0.0 on it, and 30 dependencies."""
     lab.reset("web1")
-    scene = Scene.set(tmp_path_factory.mktemp("cost"), lab, hosts=["web1"])
-    scene.lock(*(write_wheel(scene.wheels, Recipe(f"dep-{number}")) for number in range(MANY)))
-    with through(scene, "web1") as relay:
-        costly = Costly(scene, relay)
+    workspace = Workspace.set(tmp_path_factory.mktemp("cost"), lab, hosts=["web1"])
+    workspace.lock(
+        *(write_wheel(workspace.wheels, Recipe(f"dep-{number}")) for number in range(MANY))
+    )
+    with through(workspace, "web1") as relay:
+        costly = Costly(workspace, relay)
         costly.release("1.0.0")
         costly.run("deploy")
         yield costly
 
 
 def test_connecting_and_logging_in_costs_four_round_trips(costly: Costly, tmp_path: Path) -> None:
-    place = at(costly.scene.lab.hosts["web1"], address="127.0.0.1", port=costly.relay.port)
+    place = at(costly.workspace.lab.hosts["web1"], address="127.0.0.1", port=costly.relay.port)
     with (
         tally.tally() as asked,
         Network(home=tmp_path) as network,
@@ -151,10 +153,10 @@ def test_ten_hosts_and_a_bundle_of_60_mb_need_less_than_150_mb_of_the_controller
     names = [f"host{number}" for number in range(10)]
     (tmp_path / "lab").mkdir()
     with Lab.up(names, tmp_path / "lab", timeout=300) as lab:
-        scene = Scene.set(tmp_path, lab, hosts=names)
-        scene.lock(write_wheel(scene.wheels, Recipe("ballast", bulk=60 * MIB)))
-        scene.wheel("1.0.0", requires=["ballast"])
-        scene.playbook("1.0.0", health={"deadline": "120s", "min_healthy": "100ms"})
+        workspace = Workspace.set(tmp_path, lab, hosts=names)
+        workspace.lock(write_wheel(workspace.wheels, Recipe("ballast", bulk=60 * MIB)))
+        workspace.wheel("1.0.0", requires=["ballast"])
+        workspace.playbook("1.0.0", health={"deadline": "120s", "min_healthy": "100ms"})
         program = textwrap.dedent("""
             import re, sys
             from pathlib import Path
@@ -167,8 +169,8 @@ def test_ten_hosts_and_a_bundle_of_60_mb_need_less_than_150_mb_of_the_controller
         """)
         ran = subprocess.run(
             [sys.executable, "-c", program],
-            cwd=scene.folder,
-            env=scene.surroundings(),
+            cwd=workspace.folder,
+            env=workspace.surroundings(),
             capture_output=True,
             text=True,
             timeout=300,
@@ -176,5 +178,5 @@ def test_ten_hosts_and_a_bundle_of_60_mb_need_less_than_150_mb_of_the_controller
         )
         done = Done(ran.returncode, ran.stdout, "")
         assert done.status == 0, done.said
-        assert set(scene.versions().values()) == {"1.0.0"}
+        assert set(workspace.versions().values()) == {"1.0.0"}
     assert int(ran.stderr) * KIB < 150_000_000

@@ -149,13 +149,13 @@ def test_half_a_line_in_the_ledger_and_half_a_journal_block_no_deploy(
     site = disks[0]
     whole = site.sh("cat /opt/tinyapp/ledger.jsonl").splitlines()[-1]
     half = whole[: len(whole) // 2]
-    site.scene.lab.run(site.host, "tee", "-a", "/opt/tinyapp/ledger.jsonl", input=half)
-    site.scene.lab.run(site.host, "tee", TXN, input='{"txn": "torn", "state": "che')
-    status = site.scene.asked("status")[site.host]
+    site.workspace.lab.run(site.host, "tee", "-a", "/opt/tinyapp/ledger.jsonl", input=half)
+    site.workspace.lab.run(site.host, "tee", TXN, input='{"txn": "torn", "state": "che')
+    status = site.workspace.asked("status")[site.host]
     assert (status["version"], status["drift"]) == (site.version, [])
     assert "journal-unreadable" in status["stuck"]  # nobody knows what it was about
     site.follows()
-    assert site.scene.asked("status")[site.host]["stuck"] == ""
+    assert site.workspace.asked("status")[site.host]["stuck"] == ""
 
 
 def test_of_several_agents_the_right_one_is_used_and_old_ones_go(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import Done, Scene, alarm, all_in, heard
+from hosts.workspace import Done, Workspace, alarm, all_in, heard
 from shipit.agent.protocol import generations
 from shipit.agent.protocol.answers import OTHERS, REBUILT, SWITCHED
 from wheelhouse import Recipe, write_wheel
@@ -67,42 +67,42 @@ DROP_IN = f"{UNITS}/tinyapp-worker.service.d/nice.conf"
 
 
 @pytest.fixture(scope="module")
-def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Give web1 with two releases on it, the second of which runs."""
     lab.reset()
-    scene = Scene.set(tmp_path_factory.mktemp("drift"), lab, hosts=[HOST])
-    scene.handover = "overlap"
-    scene.lock(write_wheel(scene.wheels, Recipe("dep", files={"dep.py": "x = 1\n"})))
-    (scene.folder / "app.ini").write_text("[app]\n")
+    workspace = Workspace.set(tmp_path_factory.mktemp("drift"), lab, hosts=[HOST])
+    workspace.handover = "overlap"
+    workspace.lock(write_wheel(workspace.wheels, Recipe("dep", files={"dep.py": "x = 1\n"})))
+    (workspace.folder / "app.ini").write_text("[app]\n")
     for version in ("1.0.0", "1.1.0"):
-        assert deploy(scene, version).status == 0
-    return scene
+        assert deploy(workspace, version).status == 0
+    return workspace
 
 
-def deploy(scene: Scene, version: str, *words: str, fault: str = "") -> Done:
+def deploy(workspace: Workspace, version: str, *words: str, fault: str = "") -> Done:
     files = [{"dest": "app.ini", "src": "app.ini"}]
-    scene.wheel(version, fault, ["dep"])
-    scene.playbook(version, files=files)
-    return scene.shipit("deploy", "--json", *words)
+    workspace.wheel(version, fault, ["dep"])
+    workspace.playbook(version, files=files)
+    return workspace.shipit("deploy", "--json", *words)
 
 
 def outcome(done: Done) -> str:
     return str(done.result["hosts"][HOST]["outcome"])
 
 
-def status(scene: Scene) -> dict[str, Any]:
-    return scene.asked("status")[HOST]
+def status(workspace: Workspace) -> dict[str, Any]:
+    return workspace.asked("status")[HOST]
 
 
-def codes(scene: Scene) -> set[str]:
-    return {each["code"] for each in status(scene)["drifts"]}
+def codes(workspace: Workspace) -> set[str]:
+    return {each["code"] for each in status(workspace)["drifts"]}
 
 
-def is_well(scene: Scene) -> bool:
-    seen = status(scene)
+def is_well(workspace: Workspace) -> bool:
+    seen = status(workspace)
     assert (seen["drift"], seen["drifts"], seen["stuck"]) == ([], [], "")
-    assert scene.serves(HOST)["version"] == seen["version"]
-    assert outcome(scene.shipit("deploy", "--json")) == "unchanged"
+    assert workspace.serves(HOST)["version"] == seen["version"]
+    assert outcome(workspace.shipit("deploy", "--json")) == "unchanged"
     return True
 
 
@@ -112,84 +112,92 @@ def test_every_kind_of_drift_that_a_deploy_fixes_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("name", DRIFTS)
-def test_the_hint_of_status_fixes_the_drift(scene: Scene, name: str) -> None:
+def test_the_hint_of_status_fixes_the_drift(workspace: Workspace, name: str) -> None:
     make, code = DRIFTS[name]
-    assert is_well(scene)
-    before = status(scene)["release"]
-    scene.sh(HOST, make)
-    drifts = status(scene)["drifts"]
+    assert is_well(workspace)
+    before = status(workspace)["release"]
+    workspace.sh(HOST, make)
+    drifts = status(workspace)["drifts"]
     assert code in {each["code"] for each in drifts}
     assert all("shipit deploy PLAYBOOK" in each["hint"] for each in drifts if each["code"] == code)
-    plan = scene.asked("plan")[HOST]
+    plan = workspace.asked("plan")[HOST]
     assert code in {each["code"] for each in plan["repairs"]} | (SWITCHED & {code})
     assert plan["action"] == ("deploy" if code in REBUILT else "switch")
-    done = scene.shipit("deploy", "--json")
+    done = workspace.shipit("deploy", "--json")
     assert (done.status, outcome(done)) == (0, "deployed"), done.said
-    assert is_well(scene)
-    assert (status(scene)["release"] == before) is (code in SWITCHED)
-    assert scene.sh(HOST, "systemctl list-units --no-legend 'tinyapp-web@*' | wc -l") == "1"
+    assert is_well(workspace)
+    assert (status(workspace)["release"] == before) is (code in SWITCHED)
+    assert workspace.sh(HOST, "systemctl list-units --no-legend 'tinyapp-web@*' | wc -l") == "1"
 
 
 def test_a_drop_in_survives_a_deploy_and_is_removed_by_the_hint_of_status(
-    scene: Scene,
+    workspace: Workspace,
 ) -> None:
-    assert is_well(scene)
-    scene.sh(HOST, f"mkdir -p $(dirname {DROP_IN}); printf '[Service]\\nNice=5\\n' > {DROP_IN}")
-    scene.sh(HOST, "systemctl daemon-reload")
-    (drift,) = status(scene)["drifts"]
+    assert is_well(workspace)
+    workspace.sh(HOST, f"mkdir -p $(dirname {DROP_IN}); printf '[Service]\\nNice=5\\n' > {DROP_IN}")
+    workspace.sh(HOST, "systemctl daemon-reload")
+    (drift,) = status(workspace)["drifts"]
     assert (drift["code"], drift["path"]) == ("drop-in", DROP_IN)
     assert f"rm {DROP_IN} and systemctl daemon-reload on the host" in drift["hint"]
-    assert outcome(scene.shipit("deploy", "--json")) == "unchanged"
-    assert codes(scene) == {"drop-in"}
-    scene.sh(HOST, f"rm {DROP_IN} && systemctl daemon-reload && systemctl restart tinyapp-worker")
-    assert is_well(scene)
+    assert outcome(workspace.shipit("deploy", "--json")) == "unchanged"
+    assert codes(workspace) == {"drop-in"}
+    workspace.sh(
+        HOST, f"rm {DROP_IN} && systemctl daemon-reload && systemctl restart tinyapp-worker"
+    )
+    assert is_well(workspace)
 
 
-def test_a_unit_that_systemd_has_not_reloaded_is_fixed_by_the_hint_of_status(scene: Scene) -> None:
-    assert is_well(scene)
-    scene.sh(HOST, f"touch -d '+1 minute' {UNITS}/tinyapp-worker.service")
-    (drift,) = status(scene)["drifts"]
+def test_a_unit_that_systemd_has_not_reloaded_is_fixed_by_the_hint_of_status(
+    workspace: Workspace,
+) -> None:
+    assert is_well(workspace)
+    workspace.sh(HOST, f"touch -d '+1 minute' {UNITS}/tinyapp-worker.service")
+    (drift,) = status(workspace)["drifts"]
     assert (drift["code"], drift["hint"]) == (
         "unit-not-reloaded",
         "systemctl daemon-reload on the host",
     )
-    scene.sh(HOST, "systemctl daemon-reload")
-    assert is_well(scene)
+    workspace.sh(HOST, "systemctl daemon-reload")
+    assert is_well(workspace)
 
 
-def test_an_interrupted_repair_keeps_the_running_release_and_the_next_works(scene: Scene) -> None:
-    before = status(scene)["release"]
-    scene.sh(HOST, f"echo '# edited' >> {PACKAGE}")
-    process = scene.start("deploy", "--json")
+def test_an_interrupted_repair_keeps_the_running_release_and_the_next_works(
+    workspace: Workspace,
+) -> None:
+    before = status(workspace)["release"]
+    workspace.sh(HOST, f"echo '# edited' >> {PACKAGE}")
+    process = workspace.start("deploy", "--json")
     heard(process, all_in("check", [HOST]))
     process.send_signal(signal.SIGINT)
     with alarm(process):
         process.communicate()
     assert process.returncode == INTERRUPTED
-    assert (status(scene)["release"], codes(scene)) == (before, {"file-changed"})
-    assert scene.serves(HOST)["status"] == "ok"
-    assert outcome(scene.shipit("deploy", "--json")) == "deployed"
-    assert is_well(scene)
+    assert (status(workspace)["release"], codes(workspace)) == (before, {"file-changed"})
+    assert workspace.serves(HOST)["status"] == "ok"
+    assert outcome(workspace.shipit("deploy", "--json")) == "deployed"
+    assert is_well(workspace)
 
 
-def test_a_rollback_skips_the_rebuilt_releases(scene: Scene) -> None:
-    kept = scene.sh(HOST, "ls /opt/tinyapp/releases").split()
+def test_a_rollback_skips_the_rebuilt_releases(workspace: Workspace) -> None:
+    kept = workspace.sh(HOST, "ls /opt/tinyapp/releases").split()
     made = [name for name in kept if name.startswith("1.1.0-")]
     assert len(made) <= LEFT, kept
-    done = scene.shipit("rollback", "--json")
-    assert (done.status, status(scene)["version"]) == (0, "1.0.0"), done.said
-    assert outcome(deploy(scene, "1.1.0")) == "deployed"
-    assert status(scene)["release"] == max(made, key=generations.number)
-    assert is_well(scene)
+    done = workspace.shipit("rollback", "--json")
+    assert (done.status, status(workspace)["version"]) == (0, "1.0.0"), done.said
+    assert outcome(deploy(workspace, "1.1.0")) == "deployed"
+    assert status(workspace)["release"] == max(made, key=generations.number)
+    assert is_well(workspace)
 
 
-def test_a_rollback_to_a_drifted_release_is_refused_and_a_deploy_of_it_works(scene: Scene) -> None:
-    older = scene.sh(HOST, "ls -d /opt/tinyapp/releases/1.0.0-*")
-    scene.sh(HOST, f"ln -sfn /nowhere {older}/venv/bin/python")
-    done = scene.shipit("rollback", "--json")
+def test_a_rollback_to_a_drifted_release_is_refused_and_a_deploy_of_it_works(
+    workspace: Workspace,
+) -> None:
+    older = workspace.sh(HOST, "ls -d /opt/tinyapp/releases/1.0.0-*")
+    workspace.sh(HOST, f"ln -sfn /nowhere {older}/venv/bin/python")
+    done = workspace.shipit("rollback", "--json")
     (result,) = done.result["hosts"].values()
     assert (done.status, result["problem"]["code"]) == (3, "release-damaged"), done.said
     assert "shipit deploy PLAYBOOK --allow-older" in result["problem"]["hint"]
-    done = deploy(scene, "1.0.0", "--allow-older")
+    done = deploy(workspace, "1.0.0", "--allow-older")
     assert (done.status, outcome(done)) == (0, "deployed"), done.said
-    assert is_well(scene)
+    assert is_well(workspace)

@@ -100,7 +100,7 @@ def test_after_the_controller_s_death_the_hosts_roll_back_by_themselves(
     site.restart_service()
     start = time.monotonic() - began
     death = site.kill_the_controller_in_the_gate()
-    while site.scene.serves(site.host).get("version") != old:
+    while site.workspace.serves(site.host).get("version") != old:
         assert time.monotonic() - death < PATIENCE
     took = time.monotonic() - death
     what = f"the old release is back {took:.1f} s after the controller's death"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import PORT, Done, Scene, alarm, all_in, heard, stopped
 from hosts.site import HOSTS, Site, at_rest, problems
+from hosts.workspace import PORT, Done, Workspace, alarm, all_in, heard, stopped
 from patience import until
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ def onward(deployed: Site) -> Iterator[Site]:
 
 def serving(site: Site, host: str) -> str:
     """Return the version that a host serves and no other: pages, units, `current`, ledger."""
-    release, *differences, committed = site.scene.sh(host, LOOK).splitlines()
+    release, *differences, committed = site.workspace.sh(host, LOOK).splitlines()
     assert differences == []
     assert f"releases/{json.loads(committed)['release']}" == release
     manifest = json.loads(site.lab.read(host, f"/opt/tinyapp/{release}/manifest.json"))
 
     def answered() -> object:  # a service that dies again and again does not answer each time
-        site.scene.sh(host, REVIVE)
-        return site.scene.serves(host).get("version")
+        site.workspace.sh(host, REVIVE)
+        return site.workspace.serves(host).get("version")
 
     told = until(answered, lambda: host, PATIENCE)
     assert told == manifest["version"]
@@ -84,7 +84,7 @@ def settled(site: Site) -> list[str]:
     look = "systemctl is-active shipit-tinyapp.service || true"
 
     def at_work() -> list[str]:
-        return [h for h in HOSTS if site.scene.sh(h, look) in ("active", "activating")]
+        return [h for h in HOSTS if site.workspace.sh(h, look) in ("active", "activating")]
 
     until(lambda: not at_work(), lambda: f"at work on {at_work()}", PATIENCE)
     at_rest(site.lab)  # a session that was left may still be building
@@ -102,12 +102,12 @@ def ended(process: subprocess.Popen[str], before: Sequence[str] = ()) -> Done:
 
 def test_a_service_that_will_not_stop_is_killed_in_the_end(site: Site) -> None:
     site.wants(services={"web": WEB}, env={"TINYAPP_FAULT": "deaf"})
-    assert site.scene.shipit("deploy").status == 0
+    assert site.workspace.shipit("deploy").status == 0
     site.accepts()
     for host in HOSTS:
-        log = site.scene.sh(host, "journalctl -u tinyapp-web.service --output=cat")
+        log = site.workspace.sh(host, "journalctl -u tinyapp-web.service --output=cat")
         assert "SIGKILL" in log
-        assert site.scene.sh(host, "systemctl list-units --failed --plain --no-legend") == ""
+        assert site.workspace.sh(host, "systemctl list-units --failed --plain --no-legend") == ""
 
 
 def test_a_new_service_that_will_not_stop_does_not_keep_the_old_one_away(site: Site) -> None:
@@ -116,7 +116,7 @@ def test_a_new_service_that_will_not_stop_does_not_keep_the_old_one_away(site: S
         env={"TINYAPP_FAULT": "deaf"},
         health={"checks": [*CHECKS, {"command": "/bin/false"}], "deadline": "2s"},
     )
-    done = site.scene.shipit("deploy", "--json")
+    done = site.workspace.shipit("deploy", "--json")
     assert done.status == 4, done.said
     assert settled(site) == [site.runs] * 2
 
@@ -126,12 +126,12 @@ def test_a_service_that_crashes_again_and_again_after_the_commit_is_reported_by_
 ) -> None:
     brittle = {"web": WEB, "worker": {"command": BRITTLE, "stop_timeout": "1s"}}
     for host in HOSTS:
-        site.undo.callback(site.scene.sh, host, f"rm -f {CRASH}")
+        site.undo.callback(site.workspace.sh, host, f"rm -f {CRASH}")
     site.wants(services=brittle)
     version = f"1.0.{site.number}"
-    assert site.scene.shipit("deploy").status == 0
+    assert site.workspace.shipit("deploy").status == 0
     for host in HOSTS:
-        site.scene.sh(host, f"touch {CRASH}")
+        site.workspace.sh(host, f"touch {CRASH}")
     until(
         lambda: all("tinyapp-worker" in drift for drift in drifts(site)),
         lambda: drifts(site),
@@ -141,7 +141,7 @@ def test_a_service_that_crashes_again_and_again_after_the_commit_is_reported_by_
 
 
 def drifts(site: Site) -> list[str]:
-    return [" ".join(host["drift"]) for host in site.scene.asked("status").values()]
+    return [" ".join(host["drift"]) for host in site.workspace.asked("status").values()]
 
 
 @pytest.mark.parametrize("moment", DEATHS)
@@ -153,7 +153,7 @@ def test_a_service_that_dies_about_when_its_gate_passes_leaves_one_release(
         health={"checks": CHECKS, "deadline": "10s", "min_healthy": "300ms", "interval": "20ms"},
     )
     version = f"1.0.{site.number}"
-    done = site.scene.shipit("deploy", "--json")
+    done = site.workspace.shipit("deploy", "--json")
     # Where one host was committed before the other one's service died, it is said that they differ.
     expected = {0: [{version}], 4: [{site.runs}], 5: [{version, site.runs}]}
     assert {*settled(site)} in expected[done.status], done.said
@@ -166,7 +166,7 @@ def test_a_service_that_dies_about_when_its_gate_passes_leaves_one_release(
 def test_an_sshd_that_is_restarted_meanwhile_does_not_matter(onward: Site, step: str) -> None:
     process, before = held(onward, step)
     for host in HOSTS:
-        onward.scene.sh(host, "systemctl restart ssh.service")
+        onward.workspace.sh(host, "systemctl restart ssh.service")
     let_go(onward)
     done = ended(process, before)
     assert done.status == 0, done.said
@@ -179,7 +179,7 @@ def test_a_killed_session_of_sshd_leaves_the_old_release_and_names_the_host(
 ) -> None:
     process, before = held(onward, step, confirm_timeout="3s")
     for host in HOSTS:
-        onward.scene.sh(host, "pkill -KILL -f '^sshd: [a-z]+'")
+        onward.workspace.sh(host, "pkill -KILL -f '^sshd: [a-z]+'")
     done = ended(process, before)
     assert done.status not in (0, 1), done.said
     told = problems(done)
@@ -195,23 +195,23 @@ def held(site: Site, step: str, **changes: object) -> tuple[subprocess.Popen[str
         site.spoil(host, f"touch {HELD}", f"rm -f {HELD}")
     slow: dict[str, object] = {"smoke": WAITING} if step == "smoke" else {"health": IN_GATE}
     site.wants(**slow, **changes)
-    process = site.scene.start("deploy", "--json")
+    process = site.workspace.start("deploy", "--json")
     site.undo.callback(stopped, process)
     return process, heard(process, all_in(step, HOSTS))
 
 
 def let_go(site: Site) -> None:
     for host in HOSTS:
-        site.scene.sh(host, f"rm -f {HELD}")
+        site.workspace.sh(host, f"rm -f {HELD}")
 
 
 # --- people --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def rival(deployed: Site, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def rival(deployed: Site, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Give somebody else, with a folder of their own."""
-    return Scene.set(tmp_path_factory.mktemp("rival"), deployed.lab)
+    return Workspace.set(tmp_path_factory.mktemp("rival"), deployed.lab)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
 ) -> None:
     tried = {"services": {"web": {**WEB, "handover": "overlap"}}}  # else there is no trial
     onward.wants(confirm_timeout="5s", **(tried if step == "trial" else {}))
-    process = onward.scene.start("deploy", "--json")
+    process = onward.workspace.start("deploy", "--json")
     onward.undo.callback(stopped, process)
     before = heard(process, all_in(step, HOSTS[:1]))
     for _ in range(times):
@@ -244,17 +244,17 @@ def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_of_two_controllers_each_wins_completely_or_is_told_the_lock_owner(
-    site: Site, rival: Scene, seed: int
+    site: Site, rival: Workspace, seed: int
 ) -> None:
     draw = random.Random(seed)  # noqa: S311 - the same offset again, not the same race
     old, started = site.runs, {}
-    for scene, offset in ((site.scene, 0.0), (rival, draw.uniform(0.0, 1.5))):
+    for workspace, offset in ((site.workspace, 0.0), (rival, draw.uniform(0.0, 1.5))):
         site.number += 1
         version = f"1.0.{site.number}"
-        scene.wheel(version)
-        scene.playbook(version)
+        workspace.wheel(version)
+        workspace.playbook(version)
         time.sleep(offset)
-        started[version] = scene.start("deploy", "--json", "--allow-older")
+        started[version] = workspace.start("deploy", "--json", "--allow-older")
     ends = {version: ended(process) for version, process in started.items()}
     won = [version for version, done in ends.items() if done.status == 0]
     for done in ends.values():

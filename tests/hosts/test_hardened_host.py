@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hosts.scene import Scene
+from hosts.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,23 +28,23 @@ def test_a_deploy_bears_noexec_folders_a_umask_of_077_sudo_with_use_pty_and_hidd
     as_deploy = ["su", "-", "deploy", "-s", "/bin/sh", "-c"]
     assert fresh_web1.run("web1", *as_deploy, "sudo sh -c umask").stdout.strip() == "0077"
     assert fresh_web1.run("web1", *as_deploy, "ls -d /proc/1").returncode != 0
-    scene = Scene.set(tmp_path, fresh_web1, hosts=["web1"])
+    workspace = Workspace.set(tmp_path, fresh_web1, hosts=["web1"])
 
-    first = scene.deploy("1.0.0")
-    second = scene.deploy("1.1.0")
+    first = workspace.deploy("1.0.0")
+    second = workspace.deploy("1.1.0")
     assert (first.status, second.status) == (0, 0), first.said + second.said
-    assert scene.shipit("rollback").status == 0
-    assert scene.serves("web1")["version"] == "1.0.0"
-    assert scene.asked("status")["web1"]["drift"] == []
+    assert workspace.shipit("rollback").status == 0
+    assert workspace.serves("web1")["version"] == "1.0.0"
+    assert workspace.asked("status")["web1"]["drift"] == []
 
 
 def test_sudo_that_wants_a_terminal_is_reported_with_the_line_that_spares_the_login(
     fresh_web1: Lab, tmp_path: Path
 ) -> None:
     fresh_web1.run("web1", "sh", "-c", "echo 'Defaults requiretty' > /etc/sudoers.d/00-tty")
-    scene = Scene.set(tmp_path, fresh_web1, hosts=["web1"])
-    scene.variables(web1={"ansible_user": "deploy", "ansible_become": True})
-    done = scene.deploy("1.0.0")
+    workspace = Workspace.set(tmp_path, fresh_web1, hosts=["web1"])
+    workspace.variables(web1={"ansible_user": "deploy", "ansible_become": True})
+    done = workspace.deploy("1.0.0")
     assert done.status == 3, done.said
     assert "sudo-needs-tty" in done.said
     assert "Defaults:deploy !requiretty" in done.said

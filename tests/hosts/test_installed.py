@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import SECRET, Scene
+from hosts.workspace import SECRET, Workspace
 
 if TYPE_CHECKING:
     from shipit.lab.lab import Lab
@@ -34,9 +34,9 @@ def run(*argv: str | Path, cwd: Path, **env: str) -> str:
 
 @pytest.mark.index
 def test_the_built_wheel_deploys_from_a_clean_venv(fresh: Lab, tmp_path: Path) -> None:
-    scene = Scene.set(tmp_path, fresh)
-    scene.wheel("1.0.0")
-    scene.playbook()
+    workspace = Workspace.set(tmp_path, fresh)
+    workspace.wheel("1.0.0")
+    workspace.playbook()
     bin_ = Path(sys.executable).parent
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", tmp_path, cwd=TOP)
     (wheel,) = tmp_path.glob("shipit-*.whl")
@@ -53,4 +53,4 @@ def test_the_built_wheel_deploys_from_a_clean_venv(fresh: Lab, tmp_path: Path) -
     said = run(clean / "shipit", "deploy", "playbook.yaml", cwd=tmp_path, TINYAPP_PASSWORD=SECRET)
 
     assert "all 2 hosts run 1.0.0-" in said
-    assert scene.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
+    assert workspace.versions() == {"web1": "1.0.0", "web2": "1.0.0"}

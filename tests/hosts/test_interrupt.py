@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import PORT, Done, Scene, alarm, all_in, heard
 from hosts.site import HOSTS, at_rest
+from hosts.workspace import PORT, Done, Workspace, alarm, all_in, heard
 
 if TYPE_CHECKING:
     import subprocess
@@ -21,13 +21,13 @@ ASLEEP = "slow:100"  # seconds: it does not listen as long as a test looks at it
 
 
 @pytest.fixture(scope="module")
-def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Give hosts that serve 1.0.0; each test here leaves them so."""
     lab.reset()
-    scene = Scene.set(tmp_path_factory.mktemp("interrupt"), lab)
-    done = scene.deploy("1.0.0")
+    workspace = Workspace.set(tmp_path_factory.mktemp("interrupt"), lab)
+    done = workspace.deploy("1.0.0")
     assert done.status == 0, done.said
-    return scene
+    return workspace
 
 
 def stop_in(process: subprocess.Popen[str], step: str, number: int) -> Done:
@@ -39,24 +39,24 @@ def stop_in(process: subprocess.Popen[str], step: str, number: int) -> Done:
     return Done(process.returncode, "".join(before) + out, err)
 
 
-def check_that_nothing_happened(scene: Scene, before: dict[str, dict[str, Any]]) -> None:
+def check_that_nothing_happened(workspace: Workspace, before: dict[str, dict[str, Any]]) -> None:
     """Look that both hosts serve 1.0.0, and that nothing blocks the next deploy."""
-    at_rest(scene.lab)  # what was let go of is put away when its controller has ended
-    assert scene.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
-    scene.playbook("1.0.0")
-    again = scene.shipit("deploy", "--json")
+    at_rest(workspace.lab)  # what was let go of is put away when its controller has ended
+    assert workspace.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
+    workspace.playbook("1.0.0")
+    again = workspace.shipit("deploy", "--json")
     assert again.status == 0, again.said
     assert {it["outcome"] for it in again.result["hosts"].values()} == {"unchanged"}
-    for host, status in scene.asked("status").items():
+    for host, status in workspace.asked("status").items():
         assert status["release"] == before[host]["release"]
         assert (status["drift"], status["stuck"], status["holder"]) == ([], "", None)
-        assert scene.sh(host, "systemctl is-failed 'tinyapp*' || true").count("failed") == 0
-        assert scene.sh(host, "ls /var/lib/shipit/txn/*.json 2>/dev/null || true") == ""
+        assert workspace.sh(host, "systemctl is-failed 'tinyapp*' || true").count("failed") == 0
+        assert workspace.sh(host, "ls /var/lib/shipit/txn/*.json 2>/dev/null || true") == ""
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_while_staging_nothing_is_switched_and_nothing_is_left(
-    deployed: Scene, number: signal.Signals
+    deployed: Workspace, number: signal.Signals
 ) -> None:
     before = deployed.asked("status")
     there = deployed.sh("web1", "ls /opt/tinyapp/releases")
@@ -75,7 +75,7 @@ def test_while_staging_nothing_is_switched_and_nothing_is_left(
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_in_the_gate_rolls_the_hosts_back(
-    deployed: Scene, number: signal.Signals
+    deployed: Workspace, number: signal.Signals
 ) -> None:
     before = deployed.asked("status")
     deployed.wheel("2.1.0", fault=ASLEEP)
@@ -89,7 +89,7 @@ def test_an_interrupt_in_the_gate_rolls_the_hosts_back(
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_while_a_host_waits_rolls_it_back_too(
-    deployed: Scene, number: signal.Signals
+    deployed: Workspace, number: signal.Signals
 ) -> None:
     before = deployed.asked("status")
     deployed.variables(web2={"fault": ASLEEP})
@@ -103,7 +103,7 @@ def test_an_interrupt_while_a_host_waits_rolls_it_back_too(
     check_that_nothing_happened(deployed, before)
 
 
-def test_the_interrupt_is_reported_with_its_rollback(deployed: Scene) -> None:
+def test_the_interrupt_is_reported_with_its_rollback(deployed: Workspace) -> None:
     before = deployed.asked("status")
     deployed.wheel("2.3.0", fault=ASLEEP)
     deployed.playbook("2.3.0", health=PATIENT)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import PORT, Done, all_in, heard, stopped
 from hosts.site import HOSTS, Site, problems
+from hosts.workspace import PORT, Done, all_in, heard, stopped
 
 if TYPE_CHECKING:
     import subprocess
@@ -47,7 +47,7 @@ def begun_on(
     for host in HOSTS:
         site.spoil(host, f"touch {HELD}", f"rm -f {HELD}")
     site.wants(**changes)
-    first = site.scene.start("deploy", "--json", *words)
+    first = site.workspace.start("deploy", "--json", *words)
     site.undo.callback(stopped, first)
     heard(first, all_in(step, hosts))
     return first
@@ -55,7 +55,7 @@ def begun_on(
 
 def let_go(site: Site) -> None:
     for host in HOSTS:
-        site.scene.sh(host, f"rm -f {HELD}")
+        site.workspace.sh(host, f"rm -f {HELD}")
 
 
 def ended(first: subprocess.Popen[str]) -> int:
@@ -71,7 +71,7 @@ def test_the_second_deploy_reports_the_lock_owner_and_changes_nothing(
     version = f"1.0.{site.number}"
     site.wants()
     refused = f"1.0.{site.number}"
-    done = site.scene.shipit("deploy", "--json")
+    done = site.workspace.shipit("deploy", "--json")
     assert first.poll() is None, "the first deploy ended too early for this test"
     assert done.status == 3, done.said
     let_go(site)
@@ -82,10 +82,10 @@ def test_the_second_deploy_reports_the_lock_owner_and_changes_nothing(
             assert word in problem["what"], problem
         assert "wait" in problem["hint"]
     assert ended(first) == 0
-    assert site.scene.versions() == dict.fromkeys(HOSTS, version)
-    for host, answer in site.scene.asked("releases").items():
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
+    for host, answer in site.workspace.asked("releases").items():
         assert refused not in [line["version"] for line in answer["releases"]]
-        assert refused not in site.scene.sh(host, "ls /opt/tinyapp/releases")
+        assert refused not in site.workspace.sh(host, "ls /opt/tinyapp/releases")
 
 
 @pytest.mark.parametrize(("step", "slow"), [("smoke", IN_STAGING), ("check", IN_GATE)])
@@ -94,10 +94,10 @@ def test_the_second_may_wait_for_the_first(site: Site, step: str, slow: dict[str
     site.wants()
     later = threading.Timer(3.0, let_go, [site])  # most likely the second waits by then
     later.start()
-    done = site.scene.shipit("deploy", "--lock-wait", WAIT)
+    done = site.workspace.shipit("deploy", "--lock-wait", WAIT)
     later.join()
     assert (ended(first), done.status) == (0, 0), done.said
-    assert site.scene.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
 
 def test_a_rollback_that_waits_does_not_leave_a_release_it_has_not_seen(site: Site) -> None:
@@ -105,7 +105,7 @@ def test_a_rollback_that_waits_does_not_leave_a_release_it_has_not_seen(site: Si
     site.accepts()
     first = begun(site, "check", **IN_GATE)
     version = f"1.0.{site.number}"
-    second = site.scene.start("rollback", "--json", "--lock-wait", WAIT)
+    second = site.workspace.start("rollback", "--json", "--lock-wait", WAIT)
     site.undo.callback(stopped, second)
     said = heard(second, lambda event: event["event"] == "batch-began")  # it is decided by then
     let_go(site)
@@ -113,14 +113,14 @@ def test_a_rollback_that_waits_does_not_leave_a_release_it_has_not_seen(site: Si
     done = Done(second.returncode, "".join(said) + out, err)
     assert (ended(first), done.status) == (0, 3), done.said
     assert {each["code"] for each in problems(done)} == {"changed-meanwhile"}
-    assert site.scene.versions() == dict.fromkeys(HOSTS, version)
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
 
 
 def test_waiting_ends_at_its_timeout(site: Site) -> None:
     first = begun(site, "check", **IN_GATE)
     site.wants()
     began = time.monotonic()
-    done = site.scene.shipit("deploy", "--json", "--lock-wait", "1s")
+    done = site.workspace.shipit("deploy", "--json", "--lock-wait", "1s")
     assert first.poll() is None
     assert {each["code"] for each in problems(done)} == {"locked"}, done.said
     assert (done.status, time.monotonic() - began > 1.0) == (3, True)
@@ -131,9 +131,9 @@ def test_waiting_ends_at_its_timeout(site: Site) -> None:
 def test_questions_are_answered_and_a_rollback_is_refused_meanwhile(site: Site) -> None:
     old = site.runs
     first = begun(site, "smoke", **IN_STAGING)
-    status = site.scene.asked("status")
+    status = site.workspace.asked("status")
     assert {name: host["version"] for name, host in status.items()} == dict.fromkeys(HOSTS, old)
-    done = site.scene.shipit("rollback", "--json")
+    done = site.workspace.shipit("rollback", "--json")
     assert {each["code"] for each in problems(done)} & {"locked"}, done.said
     assert first.poll() is None
     assert done.status == 3
@@ -145,42 +145,42 @@ def test_a_lock_on_one_host_keeps_all_hosts_as_they_are(site: Site) -> None:
     old = site.runs
     first = begun_on(["web2"], site, "smoke", "--limit", "web2", **IN_STAGING)
     site.wants()
-    done = site.scene.shipit("deploy", "--json")
+    done = site.workspace.shipit("deploy", "--json")
     assert first.poll() is None
     assert done.status == 3, done.said
     assert [each["host"] for each in problems(done) if each["code"] == "locked"] == ["web2"]
-    assert site.scene.serves("web1")["version"] == old
+    assert site.workspace.serves("web1")["version"] == old
     let_go(site)
     assert ended(first) == 0
-    assert site.scene.serves("web1")["version"] == old
+    assert site.workspace.serves("web1")["version"] == old
 
 
 def test_a_controller_killed_in_its_staging_leaves_no_lock(site: Site) -> None:
     stopped(begun(site, "smoke", **IN_STAGING))
     site.wants()
-    done = site.scene.shipit("deploy", "--lock-wait", "50s")  # the smoke command has 60 s
+    done = site.workspace.shipit("deploy", "--lock-wait", "50s")  # the smoke command has 60 s
     assert done.status == 0, done.said
-    assert site.scene.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
 
 def test_a_controller_killed_after_the_switch_leaves_no_lock_beyond_its_lease(site: Site) -> None:
     stopped(begun(site, "check", **IN_GATE, confirm_timeout="20s"))
     site.wants()
-    done = site.scene.shipit("deploy", "--lock-wait", WAIT)  # the gate has 600 s
+    done = site.workspace.shipit("deploy", "--lock-wait", WAIT)  # the gate has 600 s
     assert done.status == 0, done.said
-    assert site.scene.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
 
 def test_of_two_at_the_same_moment_one_or_none_wins_and_nothing_is_mixed(site: Site) -> None:
     old = site.runs
     site.wants(**IN_STAGING)
-    one, one_version = site.scene.start("deploy", "--json"), f"1.0.{site.number}"
+    one, one_version = site.workspace.start("deploy", "--json"), f"1.0.{site.number}"
     # Both read the same playbook: it is the same release, wanted twice.
-    two = site.scene.start("deploy", "--json")
+    two = site.workspace.start("deploy", "--json")
     statuses = sorted((ended(one), ended(two)))
     assert statuses in ([0, 0], [0, 3], [3, 3])
     wanted = one_version if 0 in statuses else old
-    assert site.scene.versions() == dict.fromkeys(HOSTS, wanted)
+    assert site.workspace.versions() == dict.fromkeys(HOSTS, wanted)
 
 
 def test_another_app_on_the_same_hosts_is_not_kept_waiting(site: Site) -> None:
@@ -190,7 +190,7 @@ def test_another_app_on_the_same_hosts_is_not_kept_waiting(site: Site) -> None:
         services={"web": {"command": "tinyapp", "socket": PORT + 1, "handover": "restart"}},
         health={"checks": [{"tcp": f"127.0.0.1:{PORT + 1}"}], "min_healthy": "100ms"},
     )
-    done = site.scene.shipit("deploy")
+    done = site.workspace.shipit("deploy")
     assert first.poll() is None
     assert done.status == 0, done.said
     let_go(site)
@@ -200,7 +200,7 @@ def test_another_app_on_the_same_hosts_is_not_kept_waiting(site: Site) -> None:
 
 
 def _remove_other(site: Site, host: str) -> None:
-    site.scene.sh(
+    site.workspace.sh(
         host,
         "systemctl disable --now other-web.socket other-web.service; "
         "rm -rf /opt/other /etc/systemd/system/other-*; systemctl daemon-reload",

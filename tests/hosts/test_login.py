@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import Scene
 from hosts.test_transport import at, network, refusal, said, talking
+from hosts.workspace import Workspace
 from shipit.transport.ssh import auth
 
 if TYPE_CHECKING:
@@ -85,15 +85,15 @@ def test_a_limit_for_sessions_is_reported_as_that(fresh_web1: Lab, network: Netw
 
 
 def test_a_store_where_no_program_runs_is_reported_as_that(fresh_web1: Lab, tmp_path: Path) -> None:
-    scene = Scene.set(tmp_path, fresh_web1, hosts=["web1"])
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0")
+    workspace = Workspace.set(tmp_path, fresh_web1, hosts=["web1"])
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0")
     store = "/var/lib/shipit"
     fresh_web1.run(
         "web1", "sh", "-c", f"mkdir -p {store}; mount -t tmpfs -o mode=755,noexec tmpfs {store}"
     )
     try:
-        done = scene.shipit("deploy", "--json")
+        done = workspace.shipit("deploy", "--json")
     finally:
         fresh_web1.run("web1", "umount", "-l", store)
     assert done.status == 3, done.said

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import PORT, Done, Scene
+from hosts.workspace import PORT, Done, Workspace
 from patience import until
 
 if TYPE_CHECKING:
@@ -57,33 +57,33 @@ class Act:
 class Play:
     """The acts by name."""
 
-    scene: Scene
+    workspace: Workspace
     acts: dict[str, Act] = field(default_factory=dict)
 
     def act(self, name: str, done: Done) -> Act:
-        scene = self.scene
-        history = scene.asked("releases")
+        workspace = self.workspace
+        history = workspace.asked("releases")
         self.acts[name] = Act(
             done,
-            scene.asked("status"),
+            workspace.asked("status"),
             {host: answer["releases"] for host, answer in history.items()},
             {host: self._see(host) for host in HOSTS},
         )
         return self.acts[name]
 
     def _see(self, host: str) -> Sight:
-        scene = self.scene
+        workspace = self.workspace
         return Sight(
-            scene.serves(host),
-            scene.serves(host, "/env?key=GREETING"),
-            scene.serves(host, "/file?path=settings.ini"),
-            scene.sh(host, "cat /etc/systemd/system/tinyapp-worker.service"),
-            scene.sh(host, "readlink /opt/tinyapp/current"),
+            workspace.serves(host),
+            workspace.serves(host, "/env?key=GREETING"),
+            workspace.serves(host, "/file?path=settings.ini"),
+            workspace.sh(host, "cat /etc/systemd/system/tinyapp-worker.service"),
+            workspace.sh(host, "readlink /opt/tinyapp/current"),
         )
 
     def deploy(self, version: str, fault: str = "", **changes: object) -> Done:
         """Deploy a release that differs in code, env, a rendered file and a unit."""
-        return self.scene.deploy(
+        return self.workspace.deploy(
             version,
             "--json",
             fault=fault,
@@ -106,23 +106,23 @@ class Play:
 @pytest.fixture(scope="module")
 def play(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Play:
     lab.reset()
-    scene = Scene.set(tmp_path_factory.mktemp("play"), lab)
-    (scene.folder / "settings.ini.j2").write_text("version = {{ release.version }}\n")
-    play = Play(scene)
+    workspace = Workspace.set(tmp_path_factory.mktemp("play"), lab)
+    (workspace.folder / "settings.ini.j2").write_text("version = {{ release.version }}\n")
+    play = Play(workspace)
     play.act("first deploy", play.deploy("1.0.0"))
-    play.act("no-op", scene.shipit("deploy", "--json"))
+    play.act("no-op", workspace.shipit("deploy", "--json"))
     play.act("second deploy", play.deploy("1.1.0"))
     play.act("broken deploy", play.deploy("1.2.0", fault="healthz"))
     # A rollback needs nothing but the release that lies on the host.
     for host in HOSTS:
-        scene.sh(host, "rm -rf /var/lib/shipit/uv-cache")
-    for wheel in (*scene.wheels.iterdir(), *scene.folder.glob("*.whl")):
+        workspace.sh(host, "rm -rf /var/lib/shipit/uv-cache")
+    for wheel in (*workspace.wheels.iterdir(), *workspace.folder.glob("*.whl")):
         wheel.rename(wheel.with_suffix(".away"))
-    play.act("rollback", scene.shipit("rollback", "--json"))
-    play.act("rollback to a version", scene.shipit("rollback", "--json", "--to", "1.1.0"))
+    play.act("rollback", workspace.shipit("rollback", "--json"))
+    play.act("rollback to a version", workspace.shipit("rollback", "--json", "--to", "1.1.0"))
     first = play.acts["first deploy"].running("web1")
-    play.act("rollback to an id", scene.shipit("rollback", "--json", "--to", first))
-    play.act("rollback to a failed one", scene.shipit("rollback", "--json", "--to", "1.2.0"))
+    play.act("rollback to an id", workspace.shipit("rollback", "--json", "--to", first))
+    play.act("rollback to a failed one", workspace.shipit("rollback", "--json", "--to", "1.2.0"))
     return play
 
 
@@ -236,53 +236,53 @@ def test_a_failed_release_is_no_rollback_target_and_the_others_are_named(
 def test_neither_a_rollback_nor_a_deploy_needs_earlier_uploads(play: Play) -> None:
     """Changes the hosts: what was seen before is kept by the play."""
     for host in HOSTS:
-        play.scene.sh(host, "rm -rf /var/lib/shipit/blobs /var/lib/shipit/uv-cache")
-    assert play.scene.shipit("rollback", "--to", "1.1.0").status == 0
-    assert play.scene.versions() == dict.fromkeys(HOSTS, "1.1.0")
-    for away in (*play.scene.wheels.iterdir(), *play.scene.folder.glob("*.away")):
+        play.workspace.sh(host, "rm -rf /var/lib/shipit/blobs /var/lib/shipit/uv-cache")
+    assert play.workspace.shipit("rollback", "--to", "1.1.0").status == 0
+    assert play.workspace.versions() == dict.fromkeys(HOSTS, "1.1.0")
+    for away in (*play.workspace.wheels.iterdir(), *play.workspace.folder.glob("*.away")):
         away.rename(away.with_suffix(".whl"))
     done = play.deploy("1.3.0")
     assert done.status == 0, done.said
-    assert play.scene.versions() == dict.fromkeys(HOSTS, "1.3.0")
+    assert play.workspace.versions() == dict.fromkeys(HOSTS, "1.3.0")
 
 
 # --- with hosts of their own -------------------------------------------------------------------
 
 
 def test_a_host_added_later_gets_everything_it_needs(fresh: Lab, tmp_path: Path) -> None:
-    scene = Scene.set(tmp_path, fresh, hosts=["web1"])
-    assert scene.deploy("1.0.0").status == 0
-    assert scene.deploy("1.1.0").status == 0
-    pid = scene.serves("web1")["pid"]
-    scene.inventory(HOSTS)
-    done = scene.shipit("deploy", "--json")
+    workspace = Workspace.set(tmp_path, fresh, hosts=["web1"])
+    assert workspace.deploy("1.0.0").status == 0
+    assert workspace.deploy("1.1.0").status == 0
+    pid = workspace.serves("web1")["pid"]
+    workspace.inventory(HOSTS)
+    done = workspace.shipit("deploy", "--json")
     outcomes = {host: result["outcome"] for host, result in done.result["hosts"].items()}
     assert (done.status, outcomes) == (0, {"web1": "unchanged", "web2": "deployed"})
-    assert scene.versions() == dict.fromkeys(HOSTS, "1.1.0")
-    assert scene.serves("web1")["pid"] == pid
-    status = scene.asked("status")
+    assert workspace.versions() == dict.fromkeys(HOSTS, "1.1.0")
+    assert workspace.serves("web1")["pid"] == pid
+    status = workspace.asked("status")
     assert status["web1"]["release"] == status["web2"]["release"]
 
 
 def test_a_first_deploy_that_fails_leaves_a_clean_host(fresh: Lab, tmp_path: Path) -> None:
-    scene = Scene.set(tmp_path, fresh)
-    done = scene.deploy("1.0.0", "--json", fault="start", health=HEALTH)
+    workspace = Workspace.set(tmp_path, fresh)
+    done = workspace.deploy("1.0.0", "--json", fault="start", health=HEALTH)
     assert done.status == 4, done.said
     units = "find /etc/systemd /run/systemd -name '*tinyapp*' || true"
 
     def left() -> list[str]:  # the host's own unit ends a moment after it has told the outcome
-        return [found for host in HOSTS if (found := scene.sh(host, units))]
+        return [found for host in HOSTS if (found := workspace.sh(host, units))]
 
     until(lambda: not left(), lambda: str(left()), PATIENCE)
     for host in HOSTS:
-        assert scene.sh(host, "ls /opt/tinyapp") == "ledger.jsonl"
-        assert "tinyapp" not in scene.sh(host, "systemctl list-units --plain 'tinyapp*'")
-    log = scene.shipit("logs", "-s", "web", "-n", "500").out
+        assert workspace.sh(host, "ls /opt/tinyapp") == "ledger.jsonl"
+        assert "tinyapp" not in workspace.sh(host, "systemctl list-units --plain 'tinyapp*'")
+    log = workspace.shipit("logs", "-s", "web", "-n", "500").out
     assert "tinyapp-web" in log
-    [attempt] = scene.asked("releases")["web1"]["attempts"]
+    [attempt] = workspace.asked("releases")["web1"]["attempts"]
     assert (attempt["what"], attempt["outcome"]) == ("deploy", "reverted")
-    refused = scene.shipit("rollback")
+    refused = workspace.shipit("rollback")
     assert refused.status == 3
     assert "no earlier verified release" in refused.said
-    assert scene.deploy("1.0.1", health=HEALTH).status == 0
-    assert scene.versions() == dict.fromkeys(HOSTS, "1.0.1")
+    assert workspace.deploy("1.0.1", health=HEALTH).status == 0
+    assert workspace.versions() == dict.fromkeys(HOSTS, "1.0.1")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import PORT, Scene
 from hosts.site import problems
+from hosts.workspace import PORT, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,21 +30,21 @@ UNITS = "systemctl show -p Id,LoadState,ActiveState,UnitFileState,FragmentPath,M
 
 
 @pytest.fixture(scope="module")
-def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     lab.reset(HOST)
-    scene = Scene.set(tmp_path_factory.mktemp("names"), lab, [HOST])
-    scene.wheel("1.0.0")
-    return scene
+    workspace = Workspace.set(tmp_path_factory.mktemp("names"), lab, [HOST])
+    workspace.wheel("1.0.0")
+    return workspace
 
 
 @pytest.fixture
-def names(scene: Scene) -> Iterator[Scene]:
-    yield scene
-    scene.lab.reset(HOST)
+def names(workspace: Workspace) -> Iterator[Workspace]:
+    yield workspace
+    workspace.lab.reset(HOST)
 
 
 def refuses(
-    scene: Scene,
+    workspace: Workspace,
     code: str,
     says: Sequence[str],
     units: str = "",
@@ -52,19 +52,19 @@ def refuses(
 ) -> None:
     """Have plan and deploy refuse a playbook; nothing that was there before has changed."""
     # The plan makes what is made once: the agent, its caches.
-    scene.playbook(health=[], **changes)
-    plan = scene.shipit("plan", "--json")
+    workspace.playbook(health=[], **changes)
+    plan = workspace.shipit("plan", "--json")
     look = f"{LOOK}; {UNITS} {units}" if units else LOOK
-    before = scene.sh(HOST, look)
-    done = scene.shipit("deploy", "--json")
-    assert scene.sh(HOST, look) == before
+    before = workspace.sh(HOST, look)
+    done = workspace.shipit("deploy", "--json")
+    assert workspace.sh(HOST, look) == before
     assert done.status == 3, done.said
     (told,) = problems(done)
     assert told["code"] == code, done.said
     for word in says:
         assert word in told["what"] + told["hint"], told
         assert word in plan.said
-    assert scene.sh(HOST, "ls -A /opt/* 2>/dev/null || true").split() in ([], ["ledger.jsonl"])
+    assert workspace.sh(HOST, "ls -A /opt/* 2>/dev/null || true").split() in ([], ["ledger.jsonl"])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def refuses(
     [("journal", "/var/log/journal"), ("apt", "/var/lib/apt"), ("dpkg", "/var/lib/dpkg")],
 )
 def test_a_directory_of_the_system_does_not_become_an_apps(
-    names: Scene, app: str, path: str
+    names: Workspace, app: str, path: str
 ) -> None:
     names.sh(HOST, f"mkdir -p {path} && touch {path}/something")
     says = [path, "belongs to root", "another name", "chown -R"]
@@ -80,7 +80,7 @@ def test_a_directory_of_the_system_does_not_become_an_apps(
 
 
 def test_a_directory_that_holds_another_accounts_data_does_not_become_an_apps(
-    names: Scene,
+    names: Workspace,
 ) -> None:
     names.sh(HOST, "useradd --system vendor && install -d -o vendor /var/cache/tiny")
     names.sh(HOST, "install -o vendor /dev/null /var/cache/tiny/theirs")
@@ -88,13 +88,15 @@ def test_a_directory_that_holds_another_accounts_data_does_not_become_an_apps(
     refuses(names, "directory-taken", says, app="tiny", services={"web": WEB})
 
 
-def test_a_directory_that_the_hardening_names_is_looked_at_too(names: Scene) -> None:
+def test_a_directory_that_the_hardening_names_is_looked_at_too(names: Workspace) -> None:
     web = {**WEB, "hardening": {"LogsDirectory": "journal"}}
     names.sh(HOST, "mkdir -p /var/log/journal && touch /var/log/journal/something")
     refuses(names, "directory-taken", ["LogsDirectory=journal"], services={"web": web})
 
 
-def test_an_empty_directory_and_one_that_was_given_to_the_apps_user_are_taken(names: Scene) -> None:
+def test_an_empty_directory_and_one_that_was_given_to_the_apps_user_are_taken(
+    names: Workspace,
+) -> None:
     names.sh(HOST, "useradd --system --comment ours tinyapp && mkdir -p /var/cache/tinyapp")
     names.sh(HOST, "mkdir -p /var/lib/tinyapp && touch /var/lib/tinyapp/data")
     names.sh(HOST, "chown -R tinyapp: /var/lib/tinyapp")
@@ -121,7 +123,7 @@ def test_an_empty_directory_and_one_that_was_given_to_the_apps_user_are_taken(na
     ],
 )
 def test_a_unit_of_the_distribution_stays_as_it_is(
-    names: Scene, folder: str, files: list[str]
+    names: Workspace, folder: str, files: list[str]
 ) -> None:
     """The packaged redis-server was replaced, and left stopped and disabled by a failed gate."""
     for file in files:
@@ -136,27 +138,27 @@ def test_a_unit_of_the_distribution_stays_as_it_is(
     refuses(names, "unit-taken", says, units, app="redis", services=services)
 
 
-def test_an_instance_of_a_packaged_template_is_refused(names: Scene) -> None:
+def test_an_instance_of_a_packaged_template_is_refused(names: Workspace) -> None:
     path = "/lib/systemd/system/tiny-web@.service"
     names.sh(HOST, f"printf '{PACKAGED}' > {path}; systemctl daemon-reload")
     web = {**WEB, "handover": "overlap"}
     refuses(names, "unit-taken", [path], app="tiny", services={"web": web})
 
 
-def test_a_packaged_socket_does_not_start_an_apps_service(names: Scene) -> None:
+def test_a_packaged_socket_does_not_start_an_apps_service(names: Workspace) -> None:
     path = "/lib/systemd/system/tiny-job.path"
     names.sh(HOST, f"printf '[Path]\\nPathExists=/etc/passwd\\n' > {path}; systemctl daemon-reload")
     refuses(names, "unit-taken", [path], app="tiny", services={"job": WORKER})
 
 
-def test_an_alias_is_a_unit_of_that_name(names: Scene) -> None:
+def test_an_alias_is_a_unit_of_that_name(names: Workspace) -> None:
     at = "/lib/systemd/system"
     names.sh(HOST, f"printf '{PACKAGED}' > {at}/real.service")
     names.sh(HOST, f"ln -s real.service {at}/tiny-job.service; systemctl daemon-reload")
     refuses(names, "unit-taken", [f"{at}/"], app="tiny", services={"job": WORKER})
 
 
-def test_a_unit_of_another_app_names_that_app(names: Scene) -> None:
+def test_a_unit_of_another_app_names_that_app(names: Workspace) -> None:
     names.playbook(app="tiny", services={"web-job": WORKER}, health=[])
     done = names.shipit("deploy")
     assert done.status == 0, done.said
@@ -166,7 +168,7 @@ def test_a_unit_of_another_app_names_that_app(names: Scene) -> None:
 
 
 def test_the_account_of_something_else_is_an_apps_only_where_the_playbook_says_so(
-    names: Scene,
+    names: Workspace,
 ) -> None:
     says = ["the account games", "was there before the app", "`user: games`"]
     refuses(names, "user-taken", says, app="games", services={"job": WORKER})
@@ -176,7 +178,7 @@ def test_the_account_of_something_else_is_an_apps_only_where_the_playbook_says_s
     assert names.sh(HOST, "ps -o user= -C tinyapp-worker || ps axo user,args | grep [w]orker")
 
 
-def test_a_group_with_rights_does_not_become_an_apps(names: Scene) -> None:
+def test_a_group_with_rights_does_not_become_an_apps(names: Workspace) -> None:
     """Before, useradd made the services' user a member of sudo."""
     says = ["a group sudo", "useradd --system --gid sudo sudo"]
     refuses(names, "group-taken", says, app="sudo", services={"job": WORKER})

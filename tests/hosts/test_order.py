@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from hosts.scene import Scene
+from hosts.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,52 +15,52 @@ if TYPE_CHECKING:
 
 
 def test_an_older_version_is_refused_and_may_be_allowed(fresh: Lab, tmp_path: Path) -> None:
-    scene = Scene.set(tmp_path, fresh)
+    workspace = Workspace.set(tmp_path, fresh)
     for version in ("1.9.0", "1.10.0"):
-        done = scene.deploy(version)
+        done = workspace.deploy(version)
         assert done.status == 0, done.said
-    refused = scene.deploy("1.9.0", "--json")
+    refused = workspace.deploy("1.9.0", "--json")
     assert refused.status == 3, refused.said
     assert {line["problem"]["code"] for line in refused.told("host-failed")} == {"older-release"}
-    assert set(scene.versions().values()) == {"1.10.0"}
-    assert scene.shipit("rollback").status == 0
-    assert set(scene.versions().values()) == {"1.9.0"}
-    assert scene.deploy("1.8.0", "--allow-older").status == 0
-    assert set(scene.versions().values()) == {"1.8.0"}
+    assert set(workspace.versions().values()) == {"1.10.0"}
+    assert workspace.shipit("rollback").status == 0
+    assert set(workspace.versions().values()) == {"1.9.0"}
+    assert workspace.deploy("1.8.0", "--allow-older").status == 0
+    assert set(workspace.versions().values()) == {"1.8.0"}
 
 
 def test_a_deploy_to_one_host_is_rolled_back_with_all_hosts(fresh: Lab, tmp_path: Path) -> None:
     """Units that are rendered for each host give each its own ids."""
-    scene = Scene.set(tmp_path, fresh)
+    workspace = Workspace.set(tmp_path, fresh)
     own = {"GREETING": "hello {{ inventory_hostname }}"}
-    assert scene.deploy("1.0.0", env=own).status == 0
-    assert scene.deploy("1.1.0", "-l", "web1", env=own).status == 0
-    assert scene.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
-    back = scene.shipit("rollback", "--json")
+    assert workspace.deploy("1.0.0", env=own).status == 0
+    assert workspace.deploy("1.1.0", "-l", "web1", env=own).status == 0
+    assert workspace.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
+    back = workspace.shipit("rollback", "--json")
     assert back.status == 0, back.said
     outcomes = {name: it["outcome"] for name, it in back.result["hosts"].items()}
     assert outcomes == {"web1": "deployed", "web2": "unchanged"}
-    assert scene.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
+    assert workspace.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
 
-    assert scene.deploy("1.0.0", env={**own, "MORE": "1"}).status == 0
-    twice = scene.shipit("rollback", "--json", "--to", "1.0.0")
+    assert workspace.deploy("1.0.0", env={**own, "MORE": "1"}).status == 0
+    twice = workspace.shipit("rollback", "--json", "--to", "1.0.0")
     assert twice.status == 3, twice.said
     problems = [line["problem"] for line in twice.told("host-failed")]
     assert [problem["code"] for problem in problems] == ["ambiguous-release"] * 2
-    lines = scene.asked("releases")["web1"]["releases"]
+    lines = workspace.asked("releases")["web1"]["releases"]
     [first] = [it["id"] for it in lines if it["version"] == "1.0.0" and not it["running"]]
     assert all("--to 1.0.0-" in problem["hint"] for problem in problems)
-    assert scene.shipit("rollback", "--to", first).status == 0
+    assert workspace.shipit("rollback", "--to", first).status == 0
 
 
 def test_one_machine_under_two_names_is_reported_as_that(fresh: Lab, tmp_path: Path) -> None:
-    scene = Scene.set(tmp_path, fresh)
+    workspace = Workspace.set(tmp_path, fresh)
     made = yaml.safe_load(fresh.inventory({"web": ["web1", "twin"]}))
     made["all"]["hosts"]["twin"] = made["all"]["hosts"]["web1"]
-    scene.inventory([], yaml.safe_dump(made))
-    refused = scene.deploy("1.0.0", "--json")
+    workspace.inventory([], yaml.safe_dump(made))
+    refused = workspace.deploy("1.0.0", "--json")
     assert refused.status == 3, refused.said
     problems = {it["problem"]["host"]: it["problem"]["code"] for it in refused.told("host-failed")}
     assert problems == {"web1": "same-machine", "twin": "same-machine"}
-    assert scene.sh("web1", "cat /etc/machine-id") not in refused.said
-    assert scene.sh("web1", "ls /opt") == ""
+    assert workspace.sh("web1", "cat /etc/machine-id") not in refused.said
+    assert workspace.sh("web1", "ls /opt") == ""

@@ -10,8 +10,8 @@ import pytest
 
 import agent_builders
 import wheelhouse
-from hosts.scene import Scene
 from hosts.test_staging import PATHS, Release, Talk, blob, place_of
+from hosts.workspace import Workspace
 from shipit.agent.protocol import messages
 from shipit.transport import agent_zip
 from shipit.transport.connect import Network, connect
@@ -51,29 +51,29 @@ cp "$(readlink -f /usr/bin/python3)" /opt/aaa/bin/python3
 
 
 @pytest.fixture(scope="module")
-def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     lab.reset("web1")
-    scene = Scene.set(tmp_path_factory.mktemp("others"), lab, hosts=["web1"])
-    scene.sh("web1", PLANT)
-    return scene
+    workspace = Workspace.set(tmp_path_factory.mktemp("others"), lab, hosts=["web1"])
+    workspace.sh("web1", PLANT)
+    return workspace
 
 
-def uids(scene: Scene) -> set[str]:
-    return set(scene.sh("web1", f"cat {UIDS} 2>/dev/null || true").split())
+def uids(workspace: Workspace) -> set[str]:
+    return set(workspace.sh("web1", f"cat {UIDS} 2>/dev/null || true").split())
 
 
-def test_programs_in_other_peoples_folders_never_run_as_root(scene: Scene) -> None:
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0")
+def test_programs_in_other_peoples_folders_never_run_as_root(workspace: Workspace) -> None:
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0")
     for words in (["plan"], ["deploy"], ["status"], ["logs"], ["doctor"]):
-        done = scene.shipit(*words)
+        done = workspace.shipit(*words)
         assert done.status == 0, done.said
-        assert "0" not in uids(scene), words
+        assert "0" not in uids(workspace), words
 
 
-def test_a_python_that_is_not_used_is_named_with_its_owner(scene: Scene) -> None:
-    scene.playbook("1.0.0", python=">=3.14")
-    done = scene.shipit("plan")
+def test_a_python_that_is_not_used_is_named_with_its_owner(workspace: Workspace) -> None:
+    workspace.playbook("1.0.0", python=">=3.14")
+    done = workspace.shipit("plan")
     assert done.status == 3, done.said
     for path in ("/opt/vendor/bin/python3", "/opt/linked/bin/python3.13"):
         assert f"{path} is not used" in done.said
@@ -81,12 +81,12 @@ def test_a_python_that_is_not_used_is_named_with_its_owner(scene: Scene) -> None
         assert words in done.said
 
 
-def test_of_equal_pythons_the_systems_own_is_chosen(scene: Scene) -> None:
-    scene.sh("web1", OWN)
-    scene.wheel("1.0.1")
-    scene.playbook("1.0.1")
-    assert scene.shipit("deploy").status == 0
-    chosen = scene.sh("web1", "grep interpreter /opt/tinyapp/current/manifest.json")
+def test_of_equal_pythons_the_systems_own_is_chosen(workspace: Workspace) -> None:
+    workspace.sh("web1", OWN)
+    workspace.wheel("1.0.1")
+    workspace.playbook("1.0.1")
+    assert workspace.shipit("deploy").status == 0
+    chosen = workspace.sh("web1", "grep interpreter /opt/tinyapp/current/manifest.json")
     assert "/usr/bin/python3" in chosen
 
 
@@ -112,15 +112,15 @@ TRICKS = {
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_the_controller_sends_no_wheel_that_becomes_a_part_of_the_venv(
-    scene: Scene, trick: str
+    workspace: Workspace, trick: str
 ) -> None:
     entry = f"dep-1.0.0.data/{trick}"
-    wheel = write_wheel(scene.wheels, Recipe("dep", files={entry: TRICKS[trick]}))
-    scene.lock(wheel)
-    scene.wheel("1.1.0", requires=["dep"])
-    scene.playbook("1.1.0")
-    done = scene.shipit("deploy", "--json")
-    scene.lock()
+    wheel = write_wheel(workspace.wheels, Recipe("dep", files={entry: TRICKS[trick]}))
+    workspace.lock(wheel)
+    workspace.wheel("1.1.0", requires=["dep"])
+    workspace.playbook("1.1.0")
+    done = workspace.shipit("deploy", "--json")
+    workspace.lock()
     wheel.unlink()
     assert done.status == 2, done.said
     (mistake,) = done.told("error")
@@ -130,11 +130,11 @@ def test_the_controller_sends_no_wheel_that_becomes_a_part_of_the_venv(
 
 
 @pytest.fixture(scope="module")
-def talk(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
+def talk(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
     """Talk to the agent as a controller does that looks at no wheel."""
-    scene.sh("web1", LIBRARY)
+    workspace.sh("web1", LIBRARY)
     with Network(home=tmp_path_factory.mktemp("home")) as network:
-        link = connect(place_of(scene.lab.hosts["web1"]), agent_zip.build(), network)
+        link = connect(place_of(workspace.lab.hosts["web1"]), agent_zip.build(), network)
         wire = link.open()
         yield Talk(link, wire)
         wire.close()
@@ -155,13 +155,13 @@ def tricky(folder: Path, installer: str, trick: str) -> Release:
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_host_that_is_sent_such_a_wheel_does_not_run_it(
-    scene: Scene, talk: Talk, tmp_path: Path, installer: str, trick: str
+    workspace: Workspace, talk: Talk, tmp_path: Path, installer: str, trick: str
 ) -> None:
-    scene.sh("web1", f"rm -f {UIDS}")
-    releases = scene.sh("web1", f"ls -A {PATHS.releases}")
+    workspace.sh("web1", f"rm -f {UIDS}")
+    releases = workspace.sh("web1", f"ls -A {PATHS.releases}")
     failure = talk.stage(tricky(tmp_path, installer, trick))
-    assert uids(scene) == set()
+    assert uids(workspace) == set()
     assert isinstance(failure, messages.Failure), failure
     assert failure.code in {"venv-replaced", "install-failed"}, failure
     assert Path(trick).name in failure.what + failure.evidence
-    assert scene.sh("web1", f"ls -A {PATHS.releases}") == releases
+    assert workspace.sh("web1", f"ls -A {PATHS.releases}") == releases

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hosts.load import Demand, Load
-from hosts.scene import PORT, Scene
+from hosts.workspace import PORT, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hosts.scene import Done
+    from hosts.workspace import Done
     from shipit.lab.lab import Lab
 
 HOST = "web1"
@@ -34,18 +34,18 @@ with socket.socket(socket.AF_UNIX) as sock:
 
 
 @pytest.fixture
-def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Give a host that serves 1.0.0, handing over by overlapping."""
     lab.reset(HOST)
-    scene = Scene.set(tmp_path_factory.mktemp("overlap"), lab, [HOST])
-    done = deploy(scene, "1.0.0")
+    workspace = Workspace.set(tmp_path_factory.mktemp("overlap"), lab, [HOST])
+    done = deploy(workspace, "1.0.0")
     assert done.status == 0, done.said
-    yield scene
-    assert scene.sh(HOST, "ls /run/systemd/system") == ""  # nothing is left of any trial
+    yield workspace
+    assert workspace.sh(HOST, "ls /run/systemd/system") == ""  # nothing is left of any trial
 
 
-def deploy(scene: Scene, version: str, fault: str = "", **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
-    return scene.deploy(
+def deploy(workspace: Workspace, version: str, fault: str = "", **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
+    return workspace.deploy(
         version,
         "--json",
         fault=fault,
@@ -53,19 +53,19 @@ def deploy(scene: Scene, version: str, fault: str = "", **changes: Any) -> Done:
     )
 
 
-def clients(scene: Scene) -> Load:
-    return Load(f"http://{scene.lab.hosts[HOST].address}:{PORT}/", CLIENTS)
+def clients(workspace: Workspace) -> Load:
+    return Load(f"http://{workspace.lab.hosts[HOST].address}:{PORT}/", CLIENTS)
 
 
-def services(scene: Scene, state: str = "") -> set[str]:
+def services(workspace: Workspace, state: str = "") -> set[str]:
     """Return the processes' units that run, by what systemd says."""
     script = "systemctl list-units --plain --no-legend --type=service 'tinyapp-*'"
-    lines = scene.sh(HOST, script).splitlines()
+    lines = workspace.sh(HOST, script).splitlines()
     return {line.split()[0] for line in lines if state in line}
 
 
-def release(scene: Scene) -> str:
-    return str(scene.asked("status")[HOST]["release"])
+def release(workspace: Workspace) -> str:
+    return str(workspace.asked("status")[HOST]["release"])
 
 
 @pytest.mark.parametrize(
@@ -77,87 +77,97 @@ def release(scene: Scene) -> str:
     ],
 )
 def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switched(
-    scene: Scene, fault: str, code: str, deadline: str
+    workspace: Workspace, fault: str, code: str, deadline: str
 ) -> None:
-    before = scene.serves(HOST)
-    with clients(scene) as load:
+    before = workspace.serves(HOST)
+    with clients(workspace) as load:
         health = {**HEALTH, "deadline": deadline, "min_healthy": "1s"}
-        done = deploy(scene, "2.0.0", fault, health=health)
+        done = deploy(workspace, "2.0.0", fault, health=health)
     assert done.status == 3, done.said
     (result,) = done.result["hosts"].values()
     assert (result["outcome"], result["problem"]["code"]) == ("untouched", code)
     assert result["problem"]["step"] == "trial"
     assert "tinyapp-web@trial.service" in str(result["problem"])
     assert f"shipit logs PLAYBOOK --limit {HOST}" in result["problem"]["hint"]
-    assert "tinyapp-web@trial.service" in scene.shipit("logs", "-s", "web", "-n", "500").out
+    assert "tinyapp-web@trial.service" in workspace.shipit("logs", "-s", "web", "-n", "500").out
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.0"}
-    assert scene.serves(HOST) == before  # the very process
-    assert services(scene) == {f"tinyapp-web@{release(scene)}.service", "tinyapp-worker.service"}
+    assert workspace.serves(HOST) == before  # the very process
+    assert services(workspace) == {
+        f"tinyapp-web@{release(workspace)}.service",
+        "tinyapp-worker.service",
+    }
 
 
 def test_a_release_that_fails_after_its_trial_is_rolled_back_without_a_lost_request(
-    scene: Scene,
+    workspace: Workspace,
 ) -> None:
     health = {**HEALTH, "checks": [{"http": HTTP}, {"command": "/bin/false"}], "deadline": "15s"}
-    with clients(scene) as load:
-        done = deploy(scene, "2.0.0", health=health)
+    with clients(workspace) as load:
+        done = deploy(workspace, "2.0.0", health=health)
     assert done.status == 4, done.said
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.0", "2.0.0"}
-    assert scene.serves(HOST)["version"] == "1.0.0"
+    assert workspace.serves(HOST)["version"] == "1.0.0"
 
 
-def test_instances_and_workers_are_replaced_one_at_a_time(scene: Scene) -> None:
+def test_instances_and_workers_are_replaced_one_at_a_time(workspace: Workspace) -> None:
     several = {
         "web": {**WEB, "instances": 2},
         "worker": {**WORKER, "handover": "overlap", "instances": 2},
     }
-    with clients(scene) as load:
+    with clients(workspace) as load:
         for version in ("2.0.0", "2.1.0"):
-            done = deploy(scene, version, services=several)
+            done = deploy(workspace, version, services=several)
             assert done.status == 0, done.said
     assert load.result.failures == []
-    id_ = release(scene)
+    id_ = release(workspace)
     kinds = ("web", "worker")
     units = {f"tinyapp-{kind}@{id_}.{n}.service" for kind in kinds for n in (1, 2)}
-    assert services(scene, "running") == units
-    log = scene.sh(HOST, "journalctl --sync; journalctl -b -o cat -u 'tinyapp-web@*'").splitlines()
+    assert services(workspace, "running") == units
+    log = workspace.sh(
+        HOST, "journalctl --sync; journalctl -b -o cat -u 'tinyapp-web@*'"
+    ).splitlines()
     told = [x for x in log if x.startswith(("Started", "Stopped")) and "trial" not in x][-4:]
     assert [line.split()[0] for line in told] == ["Started", "Stopped"] * 2
 
 
-def test_one_way_of_handing_over_follows_the_other_without_a_lost_request(scene: Scene) -> None:
-    with clients(scene) as load:
+def test_one_way_of_handing_over_follows_the_other_without_a_lost_request(
+    workspace: Workspace,
+) -> None:
+    with clients(workspace) as load:
         for version, handover in (("2.0.0", "restart"), ("2.1.0", "overlap")):
             web = {**WEB, "handover": handover}
-            done = deploy(scene, version, services={"web": web, "worker": WORKER})
+            done = deploy(workspace, version, services={"web": web, "worker": WORKER})
             assert done.status == 0, done.said
-        assert scene.shipit("rollback").status == 0
+        assert workspace.shipit("rollback").status == 0
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.0", "2.0.0", "2.1.0"}
-    assert services(scene) == {"tinyapp-web.service", "tinyapp-worker.service"}
+    assert services(workspace) == {"tinyapp-web.service", "tinyapp-worker.service"}
 
 
 def test_a_unix_socket_and_a_command_that_says_when_it_is_ready_hand_over_too(
-    scene: Scene,
+    workspace: Workspace,
 ) -> None:
     path = "/run/tinyapp-web.sock"
     web = {**WEB, "socket": path, "notify": True}
     health = {**HEALTH, "checks": [{"unix": path}]}
     for version in ("2.0.0", "2.1.0"):
-        done = deploy(scene, version, services={"web": web}, health=health)
+        done = deploy(workspace, version, services={"web": web}, health=health)
         assert done.status == 0, done.said
     ask = ASK.format(path=path)
-    assert '"version": "2.1.0"' in scene.lab.run(HOST, "python3", "-c", ask).stdout
+    assert '"version": "2.1.0"' in workspace.lab.run(HOST, "python3", "-c", ask).stdout
     broken = {**health, "deadline": "2s"}
-    done = deploy(scene, "2.2.0", "start", services={"web": web}, health=broken)
+    done = deploy(workspace, "2.2.0", "start", services={"web": web}, health=broken)
     assert done.status == 3, done.said
 
 
-def test_a_reboot_starts_the_overlapping_release_again(scene: Scene) -> None:
-    assert deploy(scene, "2.0.0").status == 0
-    scene.lab.power_cut(HOST)
-    scene.lab.boot(HOST)
-    assert scene.serves(HOST)["version"] == "2.0.0"
-    assert services(scene) == {f"tinyapp-web@{release(scene)}.service", "tinyapp-worker.service"}
+def test_a_reboot_starts_the_overlapping_release_again(workspace: Workspace) -> None:
+    assert deploy(workspace, "2.0.0").status == 0
+    workspace.lab.power_cut(HOST)
+    workspace.lab.boot(HOST)
+    assert workspace.serves(HOST)["version"] == "2.0.0"
+    assert services(workspace) == {
+        f"tinyapp-web@{release(workspace)}.service",
+        "tinyapp-worker.service",
+    }

@@ -19,7 +19,7 @@ import yaml
 import wheelhouse
 from hosts.hesitant import Hesitant
 from hosts.load import Demand, Load
-from hosts.scene import PORT, Done, Scene
+from hosts.workspace import PORT, Done, Workspace
 from shipit.lab.image import CACHE, LabError, call, held
 
 if TYPE_CHECKING:
@@ -66,33 +66,33 @@ class Recipe:
 class Kitchen:
     """A folder from which a recipe's releases are deployed."""
 
-    scene: Scene
+    workspace: Workspace
     recipe: Recipe
 
     @classmethod
     def set(cls, folder: Path, lab: Lab, recipe: Recipe) -> Kitchen:
-        scene = Scene.set(folder, lab, [HOST])
-        scene.env["MYSITE_SECRET_KEY"] = "only for a lab"
+        workspace = Workspace.set(folder, lab, [HOST])
+        workspace.env["MYSITE_SECRET_KEY"] = "only for a lab"
         lock = APPS / recipe.app / "requirements.lock"
-        shutil.copytree(filled(lock), scene.wheels, dirs_exist_ok=True)
+        shutil.copytree(filled(lock), workspace.wheels, dirs_exist_ok=True)
         shutil.copy(lock, folder / "requirements.lock")
         if server := recipe.block("nginx"):
-            serve_nginx(scene, server)
-        return cls(scene, recipe)
+            serve_nginx(workspace, server)
+        return cls(workspace, recipe)
 
     def deploy(self, version: str, fault: str = "") -> Done:
         app = self.recipe.app
         wheel = wheelhouse.write_wheel(
-            self.scene.folder, wheelhouse.Recipe(app, version, files=modules(app))
+            self.workspace.folder, wheelhouse.Recipe(app, version, files=modules(app))
         )
         part: dict[str, Any] = yaml.safe_load(self.recipe.block("yaml"))
         brisk = {"min_healthy": "300ms", "interval": "50ms", "deadline": "60s"}
         health = {"checks": part.pop("health"), **brisk, **({"deadline": "5s"} if fault else {})}
         usual = {"secrets": None, "smoke": None, "env": {"MYAPP_FAULT": fault}}
-        self.scene.playbook(
+        self.workspace.playbook(
             version, **{"app": app, "wheel": wheel.name, **usual, **part, "health": health}
         )
-        return self.scene.shipit("deploy")
+        return self.workspace.shipit("deploy")
 
 
 def modules(app: str) -> dict[str, str]:
@@ -128,17 +128,17 @@ def stored(name: str, fetch: Callable[[Path], None]) -> Path:
     return folder
 
 
-def serve_nginx(scene: Scene, server: str) -> None:
+def serve_nginx(workspace: Workspace, server: str) -> None:
     """Start nginx on the host; skip where it can't be had."""
-    root = scene.lab.hosts[HOST].root
+    root = workspace.lab.hosts[HOST].root
     shutil.copy(nginx(), root / "usr/local/sbin/nginx")
     (root / "etc/nginx.conf").write_text(NGINX % server)
     for folder in ("var/log/nginx", "var/lib/nginx"):
         (root / folder).mkdir()
-    tried = scene.lab.run(HOST, "nginx", "-t", "-c", "/etc/nginx.conf")
+    tried = workspace.lab.run(HOST, "nginx", "-t", "-c", "/etc/nginx.conf")
     if tried.returncode:
         pytest.skip(f"this machine's nginx does not run on a lab's host: {tried.stderr}")
-    scene.sh(HOST, "systemd-run --unit nginx nginx -c /etc/nginx.conf")
+    workspace.sh(HOST, "systemd-run --unit nginx nginx -c /etc/nginx.conf")
 
 
 def nginx() -> Path:
@@ -193,7 +193,7 @@ def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
     with load, Hesitant(address, PORT, HESITANT) as hesitant:
         second = kitchen.deploy("1.1.0")
         broken = [kitchen.deploy(f"1.2.{n}", fault) for n, fault in enumerate(FAULTS)]
-        back = kitchen.scene.shipit("rollback")
+        back = kitchen.workspace.shipit("rollback")
     assert second.status == 0, second.said
     assert {each.status for each in broken} == {3}, [each.said for each in broken]
     assert back.status == 0, back.said
@@ -202,5 +202,5 @@ def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
     assert sum(load.result.versions.values()) == load.result.requests
     assert hesitant.answers
     assert all(line.startswith("HTTP/1.1 200 ") for line in hesitant.answers), hesitant.answers
-    assert kitchen.scene.sh(HOST, KILLED) == ""
+    assert kitchen.workspace.sh(HOST, KILLED) == ""
     print(f"{heading}: {told(load.result)}; {hesitant.answers.total()} hesitated")  # noqa: T201

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import PORT, SECRET, Scene
+from hosts.workspace import PORT, SECRET, Workspace
 from shipit.errors import InputError
 from shipit.events import Event, Noted, RunBegan, RunEnded
 from shipit.lab.lab import Lab, LabError
@@ -41,25 +41,25 @@ all:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def workspace(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A playbook for hosts that can't be reached; all that a rehearsal makes is below tmp_path."""
     folder = tmp_path / "project"
     folder.mkdir()
-    scene = Scene.set(folder, lab)
-    scene.inventory([], INVENTORY)
+    workspace = Workspace.set(folder, lab)
+    workspace.inventory([], INVENTORY)
     monkeypatch.setenv("TINYAPP_PASSWORD", SECRET)
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
-    return scene
+    return workspace
 
 
-def run_of(scene: Scene) -> RunOptions:
-    return RunOptions(scene.folder / "playbook.yaml", (scene.folder / "inventory.yaml",))
+def run_of(workspace: Workspace) -> RunOptions:
+    return RunOptions(workspace.folder / "playbook.yaml", (workspace.folder / "inventory.yaml",))
 
 
-def left(scene: Scene) -> list[str]:
+def left(workspace: Workspace) -> list[str]:
     """Name what is left of the machines: files and mounts."""
-    scratch = scene.folder.parent / "scratch"
+    scratch = workspace.folder.parent / "scratch"
     mounts = Path("/proc/self/mountinfo").read_text()
     return [*map(str, scratch.iterdir()), *([mounts] if str(scratch) in mounts else [])]
 
@@ -69,11 +69,15 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_a_good_playbook_passes_every_step(scene: Scene) -> None:
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
-    before, told, out = digests(scene.folder), list[Event](), scene.folder.parent / "report.html"
-    assert rehearse(run_of(scene), told.append, report=out) == 0, told
+def test_a_good_playbook_passes_every_step(workspace: Workspace) -> None:
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
+    before, told, out = (
+        digests(workspace.folder),
+        list[Event](),
+        workspace.folder.parent / "report.html",
+    )
+    assert rehearse(run_of(workspace), told.append, report=out) == 0, told
     report = out.with_suffix(".txt").read_text()
     assert report.count("as expected") == 4
     assert "on web_1, web_2; 1 health check of each asked from outside" in report
@@ -84,8 +88,8 @@ def test_a_good_playbook_passes_every_step(scene: Scene) -> None:
     assert SECRET not in page
     ended = [event.exit_status for event in told if isinstance(event, RunEnded)]
     assert ended == [0, 4, 0, 0]
-    assert digests(scene.folder) == before
-    assert left(scene) == []
+    assert digests(workspace.folder) == before
+    assert left(workspace) == []
 
 
 def vagrant_of(lab: Lab, folder: Path) -> None:
@@ -104,29 +108,29 @@ def vagrant_of(lab: Lab, folder: Path) -> None:
 
 
 def test_machines_of_vagrant_are_used_over_ssh_alone(
-    scene: Scene, fresh: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, fresh: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
-    scene.inventory([], INVENTORY + "    rehearsal: {hosts: {web_2: }}\n")
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
+    workspace.inventory([], INVENTORY + "    rehearsal: {hosts: {web_2: }}\n")
     vagrant_of(fresh, tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     told = list[Event]()
-    assert rehearse(run_of(scene), told.append, choice=MachineChoice("vagrant")) == 0, told
+    assert rehearse(run_of(workspace), told.append, choice=MachineChoice("vagrant")) == 0, told
     report = str(told[-1])
     assert report.count("as expected") == 4
     assert "on web_2; 1 health check of each asked from outside" in report
     assert "left out to limit the number of machines: web_1" in report
     assert report.count("requests meanwhile, 0 dropped") == 3
     assert (tmp_path / "asked").read_text() == "up\nssh-config\ndestroy --force\n"
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
-def test_every_fault_is_injected_and_settled(scene: Scene) -> None:
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0")
-    told, out = list[Event](), scene.folder.parent / "report.html"
-    assert rehearse(run_of(scene), told.append, faults=True, report=out) == 0, told
+def test_every_fault_is_injected_and_settled(workspace: Workspace) -> None:
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0")
+    told, out = list[Event](), workspace.folder.parent / "report.html"
+    assert rehearse(run_of(workspace), told.append, faults=True, report=out) == 0, told
     report = out.with_suffix(".txt").read_text()
     assert report.count("as expected") == 9
     for fault in Fault:
@@ -135,66 +139,68 @@ def test_every_fault_is_injected_and_settled(scene: Scene) -> None:
     began = [event.app for event in told if isinstance(event, RunBegan)]
     assert len(began) == 9  # an interrupted deploy is reported from its start
     assert out.read_text().count('<span class="mark switch"') >= 4 * 2 + 5
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
 def test_a_failed_gate_does_not_count_as_a_rollback_by_the_lease(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene.wheel("1.0.0")
+    workspace.wheel("1.0.0")
     health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "20s"}
-    scene.playbook("1.0.0", health=health, confirm="host")
+    workspace.playbook("1.0.0", health=health, confirm="host")
     monkeypatch.setattr(scenario, "LEASE", "10m")  # as if the hosts' leases did nothing
     monkeypatch.setattr(scenario, "LASTING", 8.0)
     told = list[Event]()
-    assert rehearse(run_of(scene), told.append, faults=True) == 3
+    assert rehearse(run_of(workspace), told.append, faults=True) == 3
     report = str(told[-1])
     assert report.count("as expected") == 4
     for host in ("web_1", "web_2"):
         assert f"{host}: rolled back, but not because its lease expired: [check-failed]" in report
     assert "after the fault, by itself" in report
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
-def test_a_broken_release_fails_the_rehearsal_at_the_first_step(scene: Scene) -> None:
-    scene.wheel("1.0.0", fault="healthz")
+def test_a_broken_release_fails_the_rehearsal_at_the_first_step(workspace: Workspace) -> None:
+    workspace.wheel("1.0.0", fault="healthz")
     health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "2s"}
-    scene.playbook("1.0.0", health=health)
+    workspace.playbook("1.0.0", health=health)
     told = list[Event]()
-    assert rehearse(run_of(scene), told.append) == 3
+    assert rehearse(run_of(workspace), told.append) == 3
     report = str(told[-1])
     assert "ended with exit status 4; expected 0" in report
     assert "web_1: nothing of tinyapp runs" in report
     assert report.count("not run") == 3
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
-def test_a_release_that_fails_to_start_is_reported_with_its_last_log_lines(scene: Scene) -> None:
-    scene.wheel("1.0.0", fault="start")
-    scene.playbook("1.0.0", max_fail_percentage=100)  # each host says why by itself
+def test_a_release_that_fails_to_start_is_reported_with_its_last_log_lines(
+    workspace: Workspace,
+) -> None:
+    workspace.wheel("1.0.0", fault="start")
+    workspace.playbook("1.0.0", max_fail_percentage=100)  # each host says why by itself
     told = list[Event]()
-    assert rehearse(run_of(scene), told.append) == 3
+    assert rehearse(run_of(workspace), told.append) == 3
     report = str(told[-1])
     assert "NOT AS EXPECTED" in report
     assert "web_1: check: tinyapp-web.service is" in report
     assert "tinyapp: broken at start, as told" in report
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
-def test_a_mistake_in_the_playbook_is_reported_before_a_machine_boots(scene: Scene) -> None:
-    scene.playbook("1.0.0", unknown="key")
+def test_a_mistake_in_the_playbook_is_reported_before_a_machine_boots(workspace: Workspace) -> None:
+    workspace.playbook("1.0.0", unknown="key")
     told = list[Event]()
     with pytest.raises(InputError, match="unknown"):
-        rehearse(run_of(scene), told.append)
+        rehearse(run_of(workspace), told.append)
     assert told == []
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
 def test_ctrl_c_removes_the_machines_and_the_report_names_the_interrupted_step(
-    scene: Scene,
+    workspace: Workspace,
 ) -> None:
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0")
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0")
     told = list[Event]()
 
     def stop_at_the_second_step(event: Event) -> None:
@@ -202,11 +208,11 @@ def test_ctrl_c_removes_the_machines_and_the_report_names_the_interrupted_step(
         if isinstance(event, Noted) and event.text.startswith("step 2"):
             raise KeyboardInterrupt
 
-    assert rehearse(run_of(scene), stop_at_the_second_step) == 130
+    assert rehearse(run_of(workspace), stop_at_the_second_step) == 130
     report = str(told[-1])
     assert report.count("as expected") == 1
     assert report.count("interrupted") == 1
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
 class Lame(Lab):
@@ -246,26 +252,26 @@ def play_on(kind: type[Lab], fault: Fault, patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_machine_that_does_not_reboot_fails_the_step(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0")
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0")
     play_on(Lame, Fault.REBOOT, monkeypatch)
     told, page = list[Event](), tmp_path / "report.html"
-    assert rehearse(run_of(scene), told.append, faults=True, report=page) == 3
+    assert rehearse(run_of(workspace), told.append, faults=True, report=page) == 3
     report = page.with_suffix(".txt").read_text()
     assert Noted(report) in told
     assert report.count("as expected") == 4
     assert "accepted no login within 60 s [boot-timeout]" in report
     assert "NOT AS EXPECTED" in page.read_text()
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
 def test_ctrl_c_in_the_gate_of_a_fault_is_an_interruption(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0")
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0")
     play_on(Lab, Fault.AGENT, monkeypatch)
     told = list[Event]()
 
@@ -274,29 +280,29 @@ def test_ctrl_c_in_the_gate_of_a_fault_is_an_interruption(
         if isinstance(event, Noted) and event.text.startswith("in the gate of"):
             raise KeyboardInterrupt
 
-    assert rehearse(run_of(scene), stop_in_the_gate, faults=True) == 130
+    assert rehearse(run_of(workspace), stop_in_the_gate, faults=True) == 130
     report = str(told[-1])
     assert report.count("as expected") == 4
     assert report.count("interrupted") == 1
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
 def test_the_report_is_written_even_if_the_machines_cannot_be_removed(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0")
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0")
     play_on(Watched, Fault.AGENT, monkeypatch)
     page = tmp_path / "report.html"
     with pytest.raises(LabError, match="a mount would not go"):
-        rehearse(run_of(scene), list[Event]().append, report=page)
+        rehearse(run_of(workspace), list[Event]().append, report=page)
     assert "interrupted" in page.with_suffix(".txt").read_text()
-    assert left(scene) == []
+    assert left(workspace) == []
 
 
-def test_kept_machines_can_be_reached_by_the_printed_command(scene: Scene) -> None:
-    scene.wheel("1.0.0")
-    scene.playbook("1.0.0")
+def test_kept_machines_can_be_reached_by_the_printed_command(workspace: Workspace) -> None:
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0")
     program = textwrap.dedent("""
         import sys
         from shipit.events import Noted
@@ -316,7 +322,7 @@ def test_kept_machines_can_be_reached_by_the_printed_command(scene: Scene) -> No
     argv = [sys.executable, "-c", program]
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        argv, stdin=pipe, stdout=pipe, text=True, cwd=scene.folder, env=scratch(scene)
+        argv, stdin=pipe, stdout=pipe, text=True, cwd=workspace.folder, env=scratch(workspace)
     ) as process:
         try:
             assert process.stdout is not None
@@ -334,10 +340,10 @@ def test_kept_machines_can_be_reached_by_the_printed_command(scene: Scene) -> No
             assert done.stdout == "web-1\n"
         finally:
             process.kill()
-    with Lab.up(["next"], scene.folder.parent):  # clears what dead owners left
-        (folder,) = left(scene)
+    with Lab.up(["next"], workspace.folder.parent):  # clears what dead owners left
+        (folder,) = left(workspace)
         assert list(Path(folder).iterdir()) == []
 
 
-def scratch(scene: Scene) -> dict[str, str]:
-    return {**os.environ, "TMPDIR": str(scene.folder.parent / "scratch")}
+def scratch(workspace: Workspace) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(workspace.folder.parent / "scratch")}

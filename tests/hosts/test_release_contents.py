@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wheelhouse
-from hosts.scene import PORT, Scene, alarm
+from hosts.workspace import PORT, Workspace, alarm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,189 +35,195 @@ ALLOWED = (
 
 
 @pytest.fixture(scope="module")
-def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Give one host; each test here deploys what it needs over whatever runs there."""
     lab.reset("web1")
-    return Scene.set(tmp_path_factory.mktemp("contents"), lab, hosts=["web1"])
+    return Workspace.set(tmp_path_factory.mktemp("contents"), lab, hosts=["web1"])
 
 
-def deployed(scene: Scene, version: str, **changes: object) -> None:
-    scene.wheel(version)
-    scene.playbook(version, **changes)
-    done = scene.shipit("deploy")
+def deployed(workspace: Workspace, version: str, **changes: object) -> None:
+    workspace.wheel(version)
+    workspace.playbook(version, **changes)
+    done = workspace.shipit("deploy")
     assert done.status == 0, done.said
 
 
-def sh(scene: Scene, script: str) -> str:
-    return scene.sh("web1", script)
+def sh(workspace: Workspace, script: str) -> str:
+    return workspace.sh("web1", script)
 
 
-def files_of(scene: Scene) -> set[str]:
+def files_of(workspace: Workspace) -> set[str]:
     """Return every file's path, mode, owner, size and time of change, but those ALLOWED."""
     without = " -o ".join(f"-path {path}" for path in ALLOWED)
-    found = sh(scene, f"find / \\( {without} \\) -prune -o -type f -printf '%p %m %u %s %C@\\n'")
+    found = sh(
+        workspace, f"find / \\( {without} \\) -prune -o -type f -printf '%p %m %u %s %C@\\n'"
+    )
     return set(found.splitlines())
 
 
-def invocations(scene: Scene) -> dict[str, str]:
+def invocations(workspace: Workspace) -> dict[str, str]:
     """Return the units of the app with what tells one run from the next."""
-    shown = sh(scene, "systemctl show -p Id,InvocationID 'tinyapp*'")
+    shown = sh(workspace, "systemctl show -p Id,InvocationID 'tinyapp*'")
     blocks = (dict(line.split("=", 1) for line in b.splitlines()) for b in shown.split("\n\n"))
     return {block["Id"]: block["InvocationID"] for block in blocks}
 
 
-def test_units_that_a_release_drops_are_removed_and_come_back_with_it(scene: Scene) -> None:
-    deployed(scene, "1.0.0")
-    assert sh(scene, "systemctl is-active tinyapp-worker tinyapp-nightly.timer").split() == [
+def test_units_that_a_release_drops_are_removed_and_come_back_with_it(workspace: Workspace) -> None:
+    deployed(workspace, "1.0.0")
+    assert sh(workspace, "systemctl is-active tinyapp-worker tinyapp-nightly.timer").split() == [
         "active",
         "active",
     ]
-    deployed(scene, "1.0.1", services=WEB)
-    assert sh(scene, "find /etc/systemd -name 'tinyapp-*' -printf '%f\\n' | sort -u").split() == [
+    deployed(workspace, "1.0.1", services=WEB)
+    assert sh(
+        workspace, "find /etc/systemd -name 'tinyapp-*' -printf '%f\\n' | sort -u"
+    ).split() == [
         "tinyapp-web.service",
         "tinyapp-web.socket",
     ]
-    assert "tinyapp-worker" not in sh(scene, "systemctl list-units --plain 'tinyapp*'")
-    assert scene.shipit("rollback").status == 0
-    active = sh(scene, "systemctl is-active tinyapp-worker tinyapp-nightly.timer tinyapp-web")
+    assert "tinyapp-worker" not in sh(workspace, "systemctl list-units --plain 'tinyapp*'")
+    assert workspace.shipit("rollback").status == 0
+    active = sh(workspace, "systemctl is-active tinyapp-worker tinyapp-nightly.timer tinyapp-web")
     assert active.split() == ["active"] * 3
-    assert sh(scene, "systemctl is-enabled tinyapp-worker tinyapp-nightly.timer").split() == [
+    assert sh(workspace, "systemctl is-enabled tinyapp-worker tinyapp-nightly.timer").split() == [
         "enabled",
         "enabled",
     ]
 
 
-def test_a_custom_unit_template_is_used(scene: Scene) -> None:
-    (scene.folder / "web.service.j2").write_text(UNIT)
+def test_a_custom_unit_template_is_used(workspace: Workspace) -> None:
+    (workspace.folder / "web.service.j2").write_text(UNIT)
     services = {"web": {**WEB["web"], "unit": "web.service.j2"}}
-    deployed(scene, "1.1.0", services=services)
-    assert scene.serves("web1", "/env?key=FROM_OWN_UNIT") == {"FROM_OWN_UNIT": "1.1.0"}
+    deployed(workspace, "1.1.0", services=services)
+    assert workspace.serves("web1", "/env?key=FROM_OWN_UNIT") == {"FROM_OWN_UNIT": "1.1.0"}
 
 
-def test_files_have_their_text_mode_and_owner(scene: Scene) -> None:
-    (scene.folder / "app.ini.j2").write_text("port = {{ port }}\n")
-    (scene.folder / "plain.txt").write_text("{{ not a template }}\n")
+def test_files_have_their_text_mode_and_owner(workspace: Workspace) -> None:
+    (workspace.folder / "app.ini.j2").write_text("port = {{ port }}\n")
+    (workspace.folder / "plain.txt").write_text("{{ not a template }}\n")
     files = [
         {"src": "app.ini.j2", "dest": "conf/app.ini", "mode": "0640"},
         {"src": "plain.txt", "dest": "plain.txt"},
     ]
-    deployed(scene, "1.2.0", vars={"port": 1234}, files=files)
-    assert scene.serves("web1", "/file?path=conf/app.ini") == {"text": "port = 1234\n"}
-    assert scene.serves("web1", "/file?path=plain.txt") == {"text": "{{ not a template }}\n"}
-    shown = sh(scene, f"cd {ROOT}/current/files && stat -c '%a %U %G' conf/app.ini plain.txt")
+    deployed(workspace, "1.2.0", vars={"port": 1234}, files=files)
+    assert workspace.serves("web1", "/file?path=conf/app.ini") == {"text": "port = 1234\n"}
+    assert workspace.serves("web1", "/file?path=plain.txt") == {"text": "{{ not a template }}\n"}
+    shown = sh(workspace, f"cd {ROOT}/current/files && stat -c '%a %U %G' conf/app.ini plain.txt")
     assert shown.splitlines() == ["640 root tinyapp", "644 root tinyapp"]
 
 
-def test_shared_files_belong_to_the_service_and_are_left_alone(scene: Scene) -> None:
-    deployed(scene, "1.2.8")
+def test_shared_files_belong_to_the_service_and_are_left_alone(workspace: Workspace) -> None:
+    deployed(workspace, "1.2.8")
     own = f"stat -c '%U:%G %a' {ROOT}/shared"
-    assert sh(scene, own) == "tinyapp:tinyapp 755"
-    sh(scene, f"runuser -u tinyapp -- touch {ROOT}/shared/kept; chown root:adm {ROOT}/shared")
-    deployed(scene, "1.2.9")
-    assert sh(scene, own) == "root:adm 755"
-    assert sh(scene, f"ls {ROOT}/shared") == "kept"
+    assert sh(workspace, own) == "tinyapp:tinyapp 755"
+    sh(workspace, f"runuser -u tinyapp -- touch {ROOT}/shared/kept; chown root:adm {ROOT}/shared")
+    deployed(workspace, "1.2.9")
+    assert sh(workspace, own) == "root:adm 755"
+    assert sh(workspace, f"ls {ROOT}/shared") == "kept"
 
 
-def test_a_timer_waits_and_its_job_runs_the_new_release(scene: Scene) -> None:
-    deployed(scene, "1.3.0")
-    assert "tinyapp-nightly.service" in sh(scene, "systemctl list-timers tinyapp-nightly.timer")
-    assert sh(scene, "systemctl is-active tinyapp-nightly.service || true") == "inactive"
-    sh(scene, "systemctl start tinyapp-nightly.service")
-    assert sh(scene, "tail -1 /var/lib/tinyapp/report") == "1.3.0"
+def test_a_timer_waits_and_its_job_runs_the_new_release(workspace: Workspace) -> None:
+    deployed(workspace, "1.3.0")
+    assert "tinyapp-nightly.service" in sh(workspace, "systemctl list-timers tinyapp-nightly.timer")
+    assert sh(workspace, "systemctl is-active tinyapp-nightly.service || true") == "inactive"
+    sh(workspace, "systemctl start tinyapp-nightly.service")
+    assert sh(workspace, "tail -1 /var/lib/tinyapp/report") == "1.3.0"
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
-def test_either_installer_makes_the_venv_with_bytecode(scene: Scene, installer: str) -> None:
+def test_either_installer_makes_the_venv_with_bytecode(
+    workspace: Workspace, installer: str
+) -> None:
     dependency = wheelhouse.write_wheel(
-        scene.wheels, wheelhouse.Recipe("dep", files={"dep.py": "ANSWER = 42\n"})
+        workspace.wheels, wheelhouse.Recipe("dep", files={"dep.py": "ANSWER = 42\n"})
     )
-    scene.lock(dependency)
+    workspace.lock(dependency)
     version = {"uv": "1.4.0", "pip": "1.4.1"}[installer]
-    scene.wheel(version, requires=["dep"])
-    scene.playbook(version, installer=installer)
-    done = scene.shipit("deploy")
-    scene.lock()
+    workspace.wheel(version, requires=["dep"])
+    workspace.playbook(version, installer=installer)
+    done = workspace.shipit("deploy")
+    workspace.lock()
     assert done.status == 0, done.said
-    assert scene.versions()["web1"] == version
+    assert workspace.versions()["web1"] == version
     venv = f"{ROOT}/current/venv"
-    assert sh(scene, f"{venv}/bin/python -c 'import dep; print(dep.ANSWER)'") == "42"
-    compiled = sh(scene, f"find {venv}/ -name 'dep.*.pyc' -o -name 'tinyapp.*.pyc' | wc -l")
+    assert sh(workspace, f"{venv}/bin/python -c 'import dep; print(dep.ANSWER)'") == "42"
+    compiled = sh(workspace, f"find {venv}/ -name 'dep.*.pyc' -o -name 'tinyapp.*.pyc' | wc -l")
     assert compiled == "2"
-    assert json.loads(sh(scene, f"cat {ROOT}/current/manifest.json"))["installer"] == installer
+    assert json.loads(sh(workspace, f"cat {ROOT}/current/manifest.json"))["installer"] == installer
 
 
-def test_only_as_many_releases_are_kept_as_asked_for(fresh_scene: Scene) -> None:
-    scene = fresh_scene
+def test_only_as_many_releases_are_kept_as_asked_for(fresh_scene: Workspace) -> None:
+    workspace = fresh_scene
     for version in ("2.0.0", "2.1.0", "2.2.0", "2.3.0"):
-        deployed(scene, version, keep_releases=2)
-    assert [name.split("-")[0] for name in sh(scene, f"ls {ROOT}/releases").split()] == [
+        deployed(workspace, version, keep_releases=2)
+    assert [name.split("-")[0] for name in sh(workspace, f"ls {ROOT}/releases").split()] == [
         "2.2.0",
         "2.3.0",
     ]
-    history = scene.asked("releases")["web1"]["releases"]
+    history = workspace.asked("releases")["web1"]["releases"]
     present = {line["version"]: line["present"] for line in history}
     assert present == {"2.0.0": False, "2.1.0": False, "2.2.0": True, "2.3.0": True}
-    gone = scene.shipit("rollback", "--to", "2.0.0")
+    gone = workspace.shipit("rollback", "--to", "2.0.0")
     assert gone.status == 3
     assert "no verified release 2.0.0" in gone.said
 
 
 @pytest.fixture
-def fresh_scene(lab: Lab, tmp_path: Path) -> Scene:
+def fresh_scene(lab: Lab, tmp_path: Path) -> Workspace:
     """Clean hosts; the module's other tests don't mind, as each deploys what it needs."""
     lab.reset("web1")
-    return Scene.set(tmp_path, lab, hosts=["web1"])
+    return Workspace.set(tmp_path, lab, hosts=["web1"])
 
 
-def test_an_older_version_can_be_deployed_again(scene: Scene) -> None:
-    deployed(scene, "3.0.0")
-    first = scene.asked("status")["web1"]["release"]
-    deployed(scene, "3.1.0")
-    scene.playbook("3.0.0")
-    assert scene.asked("plan")["web1"]["action"] == "switch"
-    done = scene.shipit("deploy", "--json", "--allow-older")
+def test_an_older_version_can_be_deployed_again(workspace: Workspace) -> None:
+    deployed(workspace, "3.0.0")
+    first = workspace.asked("status")["web1"]["release"]
+    deployed(workspace, "3.1.0")
+    workspace.playbook("3.0.0")
+    assert workspace.asked("plan")["web1"]["action"] == "switch"
+    done = workspace.shipit("deploy", "--json", "--allow-older")
     assert done.status == 0, done.said
     assert done.told("sent") == []
-    assert scene.versions()["web1"] == "3.0.0"
-    assert scene.asked("status")["web1"]["release"] == first
-    assert scene.shipit("rollback").status == 0  # what ran before, whatever its version
-    assert scene.versions()["web1"] == "3.1.0"
+    assert workspace.versions()["web1"] == "3.0.0"
+    assert workspace.asked("status")["web1"]["release"] == first
+    assert workspace.shipit("rollback").status == 0  # what ran before, whatever its version
+    assert workspace.versions()["web1"] == "3.1.0"
 
 
-def test_a_plan_touches_nothing_and_is_what_the_deploy_then_does(scene: Scene) -> None:
-    deployed(scene, "4.0.0", env={"GREETING": "hello", "OLD": "1"})
-    scene.wheel("4.1.0")
+def test_a_plan_touches_nothing_and_is_what_the_deploy_then_does(workspace: Workspace) -> None:
+    deployed(workspace, "4.0.0", env={"GREETING": "hello", "OLD": "1"})
+    workspace.wheel("4.1.0")
     services = {**WEB, "extra": {"command": "tinyapp-worker"}}
-    scene.playbook("4.1.0", env={"GREETING": "hi", "NEW": "1"}, services=services)
-    before, runs_before = files_of(scene), invocations(scene)
-    plan = scene.asked("plan")["web1"]
-    shown = scene.shipit("plan", "--diff")
-    checked = scene.shipit("deploy", "--check", "--diff")
+    workspace.playbook("4.1.0", env={"GREETING": "hi", "NEW": "1"}, services=services)
+    before, runs_before = files_of(workspace), invocations(workspace)
+    plan = workspace.asked("plan")["web1"]
+    shown = workspace.shipit("plan", "--diff")
+    checked = workspace.shipit("deploy", "--check", "--diff")
     assert (shown.status, checked.status) == (0, 0)
     assert checked.out == shown.out
-    assert files_of(scene) == before
-    assert invocations(scene) == runs_before
+    assert files_of(workspace) == before
+    assert invocations(workspace) == runs_before
     for words in ("~ tinyapp 4.0.0 -> 4.1.0", "+ units/tinyapp-extra.service", "~ web: GREETING"):
         assert words in shown.out
     assert "+ExecStart=" in shown.out
     assert "hello" not in shown.out  # values are never shown
 
-    done = scene.shipit("deploy", "--json")
+    done = workspace.shipit("deploy", "--json")
     assert done.status == 0, done.said
-    check_that_it_did(scene, plan, done.result["hosts"]["web1"]["release"])
+    check_that_it_did(workspace, plan, done.result["hosts"]["web1"]["release"])
     assert sum(line["total"] for line in done.told("sent")) == plan["missing_bytes"]
-    runs = invocations(scene)
+    runs = invocations(workspace)
     started = {unit for unit, run in runs.items() if run and run != runs_before.get(unit)}
     assert started == set(plan["restarts"])
 
 
-def check_that_it_did(scene: Scene, plan: dict[str, Any], release: str) -> None:
+def check_that_it_did(workspace: Workspace, plan: dict[str, Any], release: str) -> None:
     assert (plan["action"], plan["release"]) == ("deploy", release)
     assert [(p["name"], p["old"], p["new"]) for p in plan["packages"]] == [
         ("tinyapp", "4.0.0", "4.1.0")
     ]
     units = {change["path"]: change["kind"] for change in plan["texts"]}
-    installed = sh(scene, "cd /etc/systemd/system && ls tinyapp-*.*").split()
+    installed = sh(workspace, "cd /etc/systemd/system && ls tinyapp-*.*").split()
     assert {f"units/{name}" for name in installed} == {
         path for path, kind in units.items() if kind != "removed"
     } | {"units/tinyapp-web.socket"}  # it stays as it is
@@ -230,24 +236,24 @@ def check_that_it_did(scene: Scene, plan: dict[str, Any], release: str) -> None:
     }
 
 
-def test_logs_are_those_of_the_apps_units(scene: Scene) -> None:
-    deployed(scene, "5.0.0")
-    done = scene.shipit("logs", "-n", "50", "-s", "worker")
+def test_logs_are_those_of_the_apps_units(workspace: Workspace) -> None:
+    deployed(workspace, "5.0.0")
+    done = workspace.shipit("logs", "-n", "50", "-s", "worker")
     assert done.status == 0
     assert "web1" in done.out
     assert "tinyapp-worker.service" in done.out
     assert "tinyapp-web.service" not in done.out
 
 
-def test_logs_are_followed_until_ctrl_c(scene: Scene) -> None:
-    deployed(scene, "5.1.0")
-    process = scene.start("logs", "-f", "-n", "0", "--json")
+def test_logs_are_followed_until_ctrl_c(workspace: Workspace) -> None:
+    deployed(workspace, "5.1.0")
+    process = workspace.start("logs", "-f", "-n", "0", "--json")
     assert process.stdout is not None
     over = threading.Event()
 
     def ask() -> None:
         while not over.wait(0.2):
-            scene.serves("web1", "/not-there")
+            workspace.serves("web1", "/not-there")
 
     asking = threading.Thread(target=ask)
     asking.start()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.scene import PORT, Scene
 from hosts.test_transaction import PATIENCE, Site
+from hosts.workspace import PORT, Workspace
 from patience import until
 from shipit.agent.protocol import messages
 
@@ -150,33 +150,35 @@ ln -s /opt/tinyapp/releases/20240202120000 tinyapp/current
 def test_another_tools_root_is_refused_then_adopted_and_comes_back(
     fresh_web1: Lab, tmp_path: Path
 ) -> None:
-    scene = Scene.set(tmp_path, fresh_web1, ("web1",))
-    scene.sh("web1", FOREIGN)
+    workspace = Workspace.set(tmp_path, fresh_web1, ("web1",))
+    workspace.sh("web1", FOREIGN)
 
     def theirs() -> list[str]:
         ours = ("ledger.jsonl", ".doomed", "adopted-", "-", ". ")
-        lines = scene.sh("web1", "cd /opt/tinyapp && find . -printf '%p %U %m %l\\n'").splitlines()
+        lines = workspace.sh(
+            "web1", "cd /opt/tinyapp && find . -printf '%p %U %m %l\\n'"
+        ).splitlines()
         return sorted(line for line in lines if not any(word in line for word in ours))
 
     before = theirs()
-    refused = scene.deploy("1.0.0", "--json")
+    refused = workspace.deploy("1.0.0", "--json")
     assert refused.status == 3, refused.said
     (problem,) = (each["problem"] for each in refused.told("host-failed"))
     assert problem["code"] == "root-foreign"
     for word in ("current -> /opt/tinyapp/releases/20240202120000", "2 folders", "revisions.log"):
         assert word in problem["what"]
-    assert scene.asked("plan")["web1"]["problems"][0]["code"] == "root-foreign"
+    assert workspace.asked("plan")["web1"]["problems"][0]["code"] == "root-foreign"
     assert theirs() == before
-    assert scene.shipit("adopt").status == 0
+    assert workspace.shipit("adopt").status == 0
     assert theirs() == before
     health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "6s"}
-    sick = scene.deploy("1.1.0", fault="healthz", health=health)
+    sick = workspace.deploy("1.1.0", fault="healthz", health=health)
     assert sick.status == 4, sick.said
     assert theirs() == before
-    assert scene.deploy("1.2.0").status == 0
-    assert scene.serves("web1")["version"] == "1.2.0"
-    back = scene.shipit("rollback")
+    assert workspace.deploy("1.2.0").status == 0
+    assert workspace.serves("web1")["version"] == "1.2.0"
+    back = workspace.shipit("rollback")
     assert back.status == 0, back.said
     assert theirs() == before
-    assert "error" in scene.serves("web1")
-    assert scene.deploy("1.3.0").status == 0
+    assert "error" in workspace.serves("web1")
+    assert workspace.deploy("1.3.0").status == 0

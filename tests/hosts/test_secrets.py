@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from hosts.scene import PORT, SECRET, Done, Scene
 from hosts.site import HOSTS
+from hosts.workspace import PORT, SECRET, Done, Workspace
 from shipit.lab.lab import SUDO_PASSWORD
 from shipit.secrets import Secret
 from shipit.vault import sealed
@@ -127,20 +127,20 @@ class Watch:
 class Story:
     """What was done, and what could be seen."""
 
-    scene: Scene
+    workspace: Workspace
     watch: Watch
     told: dict[str, Done] = field(default_factory=dict)
 
     def shipit(self, *words: str) -> Done:
-        done = self.scene.shipit(*words)
+        done = self.workspace.shipit(*words)
         self.told[f"{len(self.told)}. {' '.join(words)}"] = done
         return done
 
     def ship(self, version: str, *words: str, fault: str = "", **changes: object) -> Done:
-        self.scene.wheel(version, fault)
+        self.workspace.wheel(version, fault)
         health = IMPATIENT if fault else HEALTH
         values = {**KEYS, "health": health, **changes}
-        self.scene.playbook(version, **values)
+        self.workspace.playbook(version, **values)
         return self.shipit("deploy", *words)
 
 
@@ -148,19 +148,19 @@ class Story:
 def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """Deploy with secrets, ask everything that can be asked, fail, and go back."""
     lab.reset()
-    scene = Scene.set(tmp_path_factory.mktemp("secrets"), lab)
-    scene.env["TINYAPP_SHORT"] = SHORT
-    (scene.folder / "lines.secret").write_text(LINES)
-    (scene.folder / "odd.secret").write_text(ODD)
-    (scene.folder / "prod.env").write_text(ENV_FILE)
+    workspace = Workspace.set(tmp_path_factory.mktemp("secrets"), lab)
+    workspace.env["TINYAPP_SHORT"] = SHORT
+    (workspace.folder / "lines.secret").write_text(LINES)
+    (workspace.folder / "odd.secret").write_text(ODD)
+    (workspace.folder / "prod.env").write_text(ENV_FILE)
     whole = yaml.safe_load(lab.inventory(groups={"web": HOSTS}))
     login = {"ansible_user": "pwsudo", "ansible_become_password": closed(SUDO_PASSWORD)}
     whole["all"]["hosts"]["web2"].update(login)
     whole["all"].setdefault("vars", {})["vaulted"] = closed(VAULTED)
-    scene.inventory(HOSTS, json.dumps(whole))
-    (scene.folder / "vault.password").write_text(VAULT_PASSWORD.reveal())
-    scene.env["ANSIBLE_VAULT_PASSWORD_FILE"] = str(scene.folder / "vault.password")
-    story = Story(scene, Watch(lab))
+    workspace.inventory(HOSTS, json.dumps(whole))
+    (workspace.folder / "vault.password").write_text(VAULT_PASSWORD.reveal())
+    workspace.env["ANSIBLE_VAULT_PASSWORD_FILE"] = str(workspace.folder / "vault.password")
+    story = Story(workspace, Watch(lab))
     with story.watch.looking():
         assert story.ship("1.0.0", "-vv").status == 0, story.told
         assert story.ship("1.1.0", "--json", "-vv").status == 0, story.told
@@ -181,7 +181,7 @@ def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Story:
 def test_the_service_gets_every_secret_as_it_is(story: Story) -> None:
     page = "/env?" + "&".join(f"key={key}" for key in SECRETS)
     for host in HOSTS:
-        assert story.scene.serves(host, page) == SECRETS
+        assert story.workspace.serves(host, page) == SECRETS
 
 
 def test_nothing_that_is_printed_shows_a_secret(story: Story) -> None:
@@ -209,13 +209,13 @@ def test_no_process_had_a_secret_among_its_arguments_nor_a_transaction_in_its_fi
 
 def test_the_journal_has_no_secret(story: Story) -> None:
     for host in HOSTS:
-        agents = story.scene.sh(host, "journalctl --no-pager -o cat -u shipit-tinyapp.service")
+        agents = story.workspace.sh(host, "journalctl --no-pager -o cat -u shipit-tinyapp.service")
         assert not leaks(agents)
-        assert not leaks(story.scene.sh(host, "journalctl --no-pager --all -o export | cat"))
+        assert not leaks(story.workspace.sh(host, "journalctl --no-pager --all -o export | cat"))
 
 
 def test_on_the_hosts_disk_only_root_s_env_files_have_them(story: Story) -> None:
-    for host in story.scene.lab.hosts.values():
+    for host in story.workspace.lab.hosts.values():
         holding = {path for path in files_below(host.upper) if holds(path)}
         names = {str(path.relative_to(host.upper)) for path in holding}
         assert {name for name in names if not ALLOWED.fullmatch(name)} == set()
@@ -224,29 +224,29 @@ def test_on_the_hosts_disk_only_root_s_env_files_have_them(story: Story) -> None
             assert (mode(path), path.stat().st_uid) == (0o600, 0)
             assert (mode(path.parent), path.parent.stat().st_uid) == (0o700, 0)
         marks = "".join(f" -e {mark}" for mark in MARKS)
-        assert story.scene.sh(host.name, f"grep -rlaF{marks} /run /tmp /dev/shm || true") == ""
+        assert story.workspace.sh(host.name, f"grep -rlaF{marks} /run /tmp /dev/shm || true") == ""
 
 
 def test_the_controller_s_folder_has_them_only_where_the_operator_put_them(story: Story) -> None:
-    holding = {path.name for path in files_below(story.scene.folder) if holds(path)}
+    holding = {path.name for path in files_below(story.workspace.folder) if holds(path)}
     assert holding == {"lines.secret", "odd.secret", "prod.env", "vault.password"}
 
 
 def test_a_plan_shows_that_a_secret_has_changed_but_not_its_value(story: Story) -> None:
-    story.scene.playbook("1.0.0", **KEYS, health=HEALTH)
+    story.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
     changed = {"TINYAPP_PASSWORD": f"{SECRET}-changed"}
-    done = story.scene.shipit("plan", "-D", env=changed)
+    done = story.workspace.shipit("plan", "-D", env=changed)
     assert "PASSWORD" in done.out, done.said
     assert "ODD" not in done.out
     assert not leaks(done.said)
 
 
 def test_a_plan_shows_that_a_variable_of_an_env_file_has_changed(story: Story) -> None:
-    story.scene.playbook("1.0.0", **KEYS, health=HEALTH)
-    path = story.scene.folder / "prod.env"
-    assert "nothing to do" in story.scene.shipit("plan").out
+    story.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
+    path = story.workspace.folder / "prod.env"
+    assert "nothing to do" in story.workspace.shipit("plan").out
     path.write_text(ENV_FILE.replace("Zm4rkFiled pa", "Zm4rkFiled-changed pa"))
-    done = story.scene.shipit("plan", "-D")
+    done = story.workspace.shipit("plan", "-D")
     path.write_text(ENV_FILE)
     assert "deploy 1.0.0-" in done.out, done.said
     assert "~ web: FILED" in done.out
@@ -269,8 +269,8 @@ def test_a_service_that_logs_its_secrets_is_quoted_with_these_masked(
     assert done.status == 4, done.said
     assert "PASSWORD=***" in done.said, done.said
     assert not leaks(done.said)
-    story.scene.playbook("1.0.0", **KEYS, health=HEALTH)
-    logs = story.scene.shipit("logs", *words)
+    story.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
+    logs = story.workspace.shipit("logs", *words)
     assert "FILED=***" in logs.said
     assert not leaks(logs.said)
 
@@ -285,16 +285,16 @@ def test_a_rotated_secret_leaves_no_host_any_more(story: Story) -> None:
     web = {"command": "tinyapp", "socket": PORT, "handover": "restart"}
     services = {"web": web, "worker": LOGS_ITS_SECRETS}
     old, new = {"TINYAPP_PASSWORD": ROTATED}, {"TINYAPP_PASSWORD": f"{SECRET}-changed"}
-    story.scene.env.update(old)
+    story.workspace.env.update(old)
     assert story.ship("1.5.0", services=services).status == 0
-    story.scene.env.update(new)
+    story.workspace.env.update(new)
     said = [story.ship("1.6.0", "-vv", fault="healthz", services=services)]
     assert said[0].status == 4
     cut = {**IMPATIENT, "checks": [{"command": f'python -c "{CUT_ANSWER}"'}]}
-    story.scene.playbook("1.6.0", **KEYS, services=services, health=cut)
+    story.workspace.playbook("1.6.0", **KEYS, services=services, health=cut)
     said.append(story.shipit("deploy", "--json", "-vv"))
-    story.scene.wheel("1.7.0")
-    story.scene.playbook("1.7.0", **KEYS, services=services, health=HEALTH)
+    story.workspace.wheel("1.7.0")
+    story.workspace.playbook("1.7.0", **KEYS, services=services, health=HEALTH)
     said.append(story.shipit("deploy", "-vv"))
     said += [
         story.shipit(*words.split())
@@ -307,7 +307,7 @@ def test_a_rotated_secret_leaves_no_host_any_more(story: Story) -> None:
 
 
 def test_what_others_than_root_may_read_holds_no_secret_and_no_digest_of_one(story: Story) -> None:
-    for host in story.scene.lab.hosts.values():
+    for host in story.workspace.lab.hosts.values():
         manifests = list(host.upper.glob("opt/tinyapp/releases/*/manifest.json"))
         assert {(mode(path), path.stat().st_uid) for path in manifests} == {(0o600, 0)}
         ledger = (host.upper / "opt/tinyapp/ledger.jsonl").read_text()

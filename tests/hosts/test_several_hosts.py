@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import wheelhouse
-from hosts.scene import PORT, Scene
+from hosts.workspace import PORT, Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,12 +22,12 @@ DEAD = {"fault": "start"}  # fails the gate at once: the other host may take its
 
 
 @pytest.fixture
-def scene(fresh: Lab, tmp_path: Path) -> Scene:
+def workspace(fresh: Lab, tmp_path: Path) -> Workspace:
     """Give hosts that serve 1.0.0."""
-    scene = Scene.set(tmp_path, fresh)
-    done = scene.deploy("1.0.0")
+    workspace = Workspace.set(tmp_path, fresh)
+    done = workspace.deploy("1.0.0")
     assert done.status == 0, done.said
-    return scene
+    return workspace
 
 
 def outcomes(result: dict[str, Any]) -> dict[str, str]:
@@ -51,44 +51,46 @@ def squeezed(folder: Path, size: int) -> Path:
     return made
 
 
-def test_a_disk_that_is_too_small_on_one_host_leaves_all_hosts_untouched(scene: Scene) -> None:
-    before = {host: scene.serves(host) for host in HOSTS}
-    scene.sh("web2", "mount -t tmpfs -o size=8M tmpfs /var/lib/shipit")
-    done = scene.deploy("1.1.0", "--json")
+def test_a_disk_that_is_too_small_on_one_host_leaves_all_hosts_untouched(
+    workspace: Workspace,
+) -> None:
+    before = {host: workspace.serves(host) for host in HOSTS}
+    workspace.sh("web2", "mount -t tmpfs -o size=8M tmpfs /var/lib/shipit")
+    done = workspace.deploy("1.1.0", "--json")
     assert (done.status, outcomes(done.result)) == (3, dict.fromkeys(HOSTS, "untouched"))
     assert done.result["hosts"]["web2"]["problem"]["code"] == "disk-too-small"
-    assert {host: scene.serves(host) for host in HOSTS} == before
-    scene.sh("web2", "umount -l /var/lib/shipit")
-    assert scene.shipit("deploy").status == 0
+    assert {host: workspace.serves(host) for host in HOSTS} == before
+    workspace.sh("web2", "umount -l /var/lib/shipit")
+    assert workspace.shipit("deploy").status == 0
 
 
-def test_a_disk_that_fills_while_it_stages_leaves_all_hosts_untouched(scene: Scene) -> None:
-    before = {host: scene.serves(host) for host in HOSTS}
-    there = scene.sh("web2", "ls /opt/tinyapp/releases")
+def test_a_disk_that_fills_while_it_stages_leaves_all_hosts_untouched(workspace: Workspace) -> None:
+    before = {host: workspace.serves(host) for host in HOSTS}
+    there = workspace.sh("web2", "ls /opt/tinyapp/releases")
     # A file system of its own for what is built, so that the cache can't lend its files.
-    scene.sh(
+    workspace.sh(
         "web2",
         "mount -t tmpfs -o size=120M tmpfs /mnt && cp -a /opt/tinyapp/releases/. /mnt"
         " && fallocate -l 40M /mnt/ballast && mount --bind /mnt /opt/tinyapp/releases",
     )
-    scene.lock(squeezed(scene.wheels, 80 * wheelhouse.MIB))
-    scene.wheel("1.1.0", requires=["ballast"])
-    scene.playbook("1.1.0")
-    done = scene.shipit("deploy", "--json")
+    workspace.lock(squeezed(workspace.wheels, 80 * wheelhouse.MIB))
+    workspace.wheel("1.1.0", requires=["ballast"])
+    workspace.playbook("1.1.0")
+    done = workspace.shipit("deploy", "--json")
     assert (done.status, outcomes(done.result)) == (3, dict.fromkeys(HOSTS, "untouched"))
     problem = done.result["hosts"]["web2"]["problem"]
     told = f"{problem['what']} {problem['evidence']}".lower()
     assert "no space left" in told or "full" in told, problem
     assert done.told("batch-began") == []
-    assert {host: scene.serves(host) for host in HOSTS} == before
-    scene.sh("web2", "umount -l /opt/tinyapp/releases")
-    assert scene.sh("web2", "ls /opt/tinyapp/releases") == there
-    assert scene.shipit("deploy").status == 0
-    assert scene.versions() == dict.fromkeys(HOSTS, "1.1.0")
+    assert {host: workspace.serves(host) for host in HOSTS} == before
+    workspace.sh("web2", "umount -l /opt/tinyapp/releases")
+    assert workspace.sh("web2", "ls /opt/tinyapp/releases") == there
+    assert workspace.shipit("deploy").status == 0
+    assert workspace.versions() == dict.fromkeys(HOSTS, "1.1.0")
 
 
-def test_hosts_are_switched_in_batches_after_all_are_staged(scene: Scene) -> None:
-    done = scene.deploy("1.1.0", "--json", serial=[1, "100%"])
+def test_hosts_are_switched_in_batches_after_all_are_staged(workspace: Workspace) -> None:
+    done = workspace.deploy("1.1.0", "--json", serial=[1, "100%"])
     assert done.status == 0, done.said
     batches = [(line["number"], line["of"], line["hosts"]) for line in done.told("batch-began")]
     assert batches == [(1, 2, ["web1"]), (2, 2, ["web2"])]
@@ -100,51 +102,51 @@ def test_hosts_are_switched_in_batches_after_all_are_staged(scene: Scene) -> Non
     assert told[2:] == [("web1", "check"), ("web2", "arm"), ("web2", "check"), ("web1", "commit")]
 
 
-def test_a_second_batch_that_fails_rolls_back_the_first(scene: Scene) -> None:
-    before = scene.asked("status")
-    scene.variables(web2=DEAD)
-    done = scene.deploy("1.1.0", "--json", serial=1, env=FAULT)
+def test_a_second_batch_that_fails_rolls_back_the_first(workspace: Workspace) -> None:
+    before = workspace.asked("status")
+    workspace.variables(web2=DEAD)
+    done = workspace.deploy("1.1.0", "--json", serial=1, env=FAULT)
     assert (done.status, outcomes(done.result)) == (4, dict.fromkeys(HOSTS, "returned"))
-    assert scene.versions() == dict.fromkeys(HOSTS, "1.0.0")
-    after = scene.asked("status")
+    assert workspace.versions() == dict.fromkeys(HOSTS, "1.0.0")
+    after = workspace.asked("status")
     assert {h: s["release"] for h, s in after.items()} == {
         h: s["release"] for h, s in before.items()
     }
-    history = scene.asked("releases")
+    history = workspace.asked("releases")
     for host in HOSTS:
         newest = history[host]["releases"][-1]
         assert (newest["version"], newest["outcome"]) == ("1.1.0", "reverted")
 
 
-def test_a_failed_gate_rolls_back_hosts_whose_gate_still_runs(scene: Scene) -> None:
-    scene.variables(web2=DEAD)
+def test_a_failed_gate_rolls_back_hosts_whose_gate_still_runs(workspace: Workspace) -> None:
+    workspace.variables(web2=DEAD)
     checks = [{"tcp": f"127.0.0.1:{PORT}"}]  # systemd answers it for web1: it would take an hour
     health = {"checks": checks, "min_healthy": "1h", "deadline": "2h"}
-    done = scene.deploy("1.1.0", "--json", health=health, env=FAULT)
+    done = workspace.deploy("1.1.0", "--json", health=health, env=FAULT)
     assert (done.status, outcomes(done.result)) == (4, dict.fromkeys(HOSTS, "returned"))
     assert done.result["hosts"]["web2"]["problem"]["code"] == "unit-failed"
     assert done.result["hosts"]["web1"]["problem"]["code"] == "called-back"
-    assert scene.versions() == dict.fromkeys(HOSTS, "1.0.0")
+    assert workspace.versions() == dict.fromkeys(HOSTS, "1.0.0")
 
 
 def test_as_many_as_max_fail_percentage_may_fail_and_the_others_are_committed(
-    scene: Scene,
+    workspace: Workspace,
 ) -> None:
-    scene.variables(web2=DEAD)
-    done = scene.deploy("1.1.0", "--json", env=FAULT, max_fail_percentage=50)
+    workspace.variables(web2=DEAD)
+    done = workspace.deploy("1.1.0", "--json", env=FAULT, max_fail_percentage=50)
     assert outcomes(done.result) == {"web1": "deployed", "web2": "returned"}
     assert done.status == 5
-    assert scene.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
-    running = {host: status["version"] for host, status in scene.asked("status").items()}
+    assert workspace.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
+    running = {host: status["version"] for host, status in workspace.asked("status").items()}
     assert running == {"web1": "1.1.0", "web2": "1.0.0"}
 
 
-def test_several_deployments_go_in_order_and_back_in_reverse(scene: Scene) -> None:
+def test_several_deployments_go_in_order_and_back_in_reverse(workspace: Workspace) -> None:
     def write(version: str, **changes: object) -> None:
-        scene.wheel(version)
+        workspace.wheel(version)
         both = []
         for app, port in (("tinyapp", PORT), ("other", PORT + 1)):
-            path = scene.playbook(
+            path = workspace.playbook(
                 version,
                 app=app,
                 services={"web": {"command": "tinyapp", "socket": port}},
@@ -152,27 +154,27 @@ def test_several_deployments_go_in_order_and_back_in_reverse(scene: Scene) -> No
                 **(changes if app == "other" else {}),
             )
             both.append(yaml.safe_load(path.read_text()))
-        (scene.folder / "playbook.yaml").write_text(yaml.safe_dump(both))
+        (workspace.folder / "playbook.yaml").write_text(yaml.safe_dump(both))
 
     def served() -> set[tuple[str, str]]:
         return {
-            (scene.serves(host)["version"], scene.serves(host, port=PORT + 1)["version"])
+            (workspace.serves(host)["version"], workspace.serves(host, port=PORT + 1)["version"])
             for host in HOSTS
         }
 
     write("1.1.0")
-    done = scene.shipit("deploy", "--json")
+    done = workspace.shipit("deploy", "--json")
     assert done.status == 0, done.said
     assert [line["app"] for line in done.told("run-began")] == ["tinyapp", "other"]
     assert served() == {("1.1.0", "1.1.0")}
     write("1.2.0")
-    assert scene.shipit("deploy").status == 0
-    back = scene.shipit("rollback", "--json")
+    assert workspace.shipit("deploy").status == 0
+    back = workspace.shipit("rollback", "--json")
     assert back.status == 0, back.said
     assert [line["app"] for line in back.told("run-began")] == ["other", "tinyapp"]
     assert served() == {("1.1.0", "1.1.0")}
     write("1.3.0", smoke="/bin/false")
-    stopped = scene.shipit("deploy", "--json")
+    stopped = workspace.shipit("deploy", "--json")
     assert stopped.status == 3  # of the second; the first one is through
     assert served() == {("1.3.0", "1.1.0")}
     apps = {run["app"]: run["hosts"] for run in stopped.result["runs"]}

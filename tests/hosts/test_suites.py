@@ -16,8 +16,8 @@ import support_matrix
 import wheelhouse
 from hosts import faults
 from hosts.load import Demand
-from hosts.scene import PORT, Scene, all_in, heard, stopped
 from hosts.site import at_rest
+from hosts.workspace import PORT, Workspace, all_in, heard, stopped
 from load.deploys import GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, App, DeployedApp, Step
 from patience import until
 from shipit.agent.records.states import State
@@ -73,14 +73,14 @@ def booted(
 
 
 @pytest.fixture(scope="module")
-def story(booted: Booted) -> Scene:
-    scene = Scene.set(booted.folder, booted.lab, [HOST])
-    scene.handover = "overlap"
-    return scene
+def story(booted: Booted) -> Workspace:
+    workspace = Workspace.set(booted.folder, booted.lab, [HOST])
+    workspace.handover = "overlap"
+    return workspace
 
 
 @pytest.mark.plays("deploys, broken releases and a rollback")
-def test_a_release_is_deployed_handed_over_and_rolled_back(story: Scene) -> None:
+def test_a_release_is_deployed_handed_over_and_rolled_back(story: Workspace) -> None:
     story.wheel("1.0.0")
     story.playbook("1.0.0")
     ready = story.shipit("doctor")
@@ -101,7 +101,7 @@ def test_a_release_is_deployed_handed_over_and_rolled_back(story: Scene) -> None
 
 
 @pytest.mark.plays("no directive unknown to systemd")
-def test_nothing_that_we_wrote_is_unknown_to_systemd(story: Scene) -> None:
+def test_nothing_that_we_wrote_is_unknown_to_systemd(story: Workspace) -> None:
     log = story.sh(HOST, "journalctl --no-pager -o cat _PID=1 | grep -i 'tinyapp\\|shipit'")
     assert [line for line in log.splitlines() if "nknown" in line or "gnoring" in line] == []
     verify = "systemd-analyze verify --man=no /etc/systemd/system/tinyapp-*"
@@ -110,7 +110,7 @@ def test_nothing_that_we_wrote_is_unknown_to_systemd(story: Scene) -> None:
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_a_python_without_distutils_is_reported_before_anything_is_sent(
-    story: Scene, installer: str
+    story: Workspace, installer: str
 ) -> None:
     """Debian 11 splits it off; a fault that only the build met before."""
     folder = "/usr/lib/python3.9/distutils"
@@ -130,7 +130,7 @@ def test_a_python_without_distutils_is_reported_before_anything_is_sent(
 
 @pytest.mark.plays("a power cut in the gate")
 def test_a_host_that_loses_its_power_in_the_gate_comes_back_with_the_old_release(
-    story: Scene,
+    story: Workspace,
 ) -> None:
     """The unit that settles it at boot is taken by this systemd, and runs in time."""
     story.wheel("1.3.0")
@@ -150,7 +150,7 @@ def test_a_host_that_loses_its_power_in_the_gate_comes_back_with_the_old_release
 
 
 @pytest.mark.plays("bake on control groups v2 alone")
-def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(story: Scene) -> None:
+def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(story: Workspace) -> None:
     before = story.versions()
     v1 = story.sh(HOST, "stat -fc %T /sys/fs/cgroup; awk '$3 == \"cgroup\"' /proc/mounts")
     assert v1 == "cgroup2fs"
@@ -162,7 +162,7 @@ def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(story: Scene
         assert story.versions() == before
 
 
-def handed_over(booted: Booted, folder: Path, app: App) -> tuple[Scene, Result]:
+def handed_over(booted: Booted, folder: Path, app: App) -> tuple[Workspace, Result]:
     """Deploy and roll back under load; return what its clients noticed."""
     booted.lab.reset(HOST)
     deployed = DeployedApp.set(folder, booted.lab, HOST, app, "overlap", python=booted.said.python)
@@ -171,7 +171,7 @@ def handed_over(booted: Booted, folder: Path, app: App) -> tuple[Scene, Result]:
         for step in (Step(GOOD), Step(ROLLBACK)):
             deployed.run_step(step)
     assert set(load.result.versions) == {"1.0.1", "1.0.2"}
-    return deployed.scene, load.result
+    return deployed.workspace, load.result
 
 
 def lost(result: Result) -> str:
@@ -197,8 +197,8 @@ def test_no_request_is_lost_on_a_real_app_server_unless_plan_warns_of_it(
     app = SERVERS[server]
     if python_of(booted) < GUNICORN_HAS_CONTROL_SOCKET:
         app = replace(app, command=app.command.removesuffix(" --no-control-socket"))
-    scene, result = handed_over(booted, tmp_path, app)
-    is_warned = "may drop accepted connections" in scene.shipit("plan").said
+    workspace, result = handed_over(booted, tmp_path, app)
+    is_warned = "may drop accepted connections" in workspace.shipit("plan").said
     assert is_warned or result.failures == []
     record_property("outcome", lost(result) + ", as `plan` warns" * is_warned)
     version = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"

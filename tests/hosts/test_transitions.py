@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import PATIENCE, Scene
+from hosts.workspace import PATIENCE, Workspace
 from patience import until
 from playbook_pairs import BOOKS, KINDS, Book
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hosts.scene import Done
+    from hosts.workspace import Done
     from shipit.lab.lab import Lab
 
 HOST = "web1"
@@ -53,86 +53,90 @@ def real(service: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     lab.reset(HOST)
-    scene = Scene.set(tmp_path_factory.mktemp("transitions"), lab, [HOST])
-    scene.wheel("1.0.0")
-    return scene
+    workspace = Workspace.set(tmp_path_factory.mktemp("transitions"), lab, [HOST])
+    workspace.wheel("1.0.0")
+    return workspace
 
 
-def deploy(scene: Scene, book: Book, step: object, *checks: object, **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
+def deploy(workspace: Workspace, book: Book, step: object, *checks: object, **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
     kinds = {kind: {**real(service), **changes} for kind, service in KINDS.items()}
     services = {"worker": real({"command": "worker"}), **book.services(kinds)}
     health = {"checks": checks, "min_healthy": "100ms", "deadline": "2s" if checks else "60s"}
     env = {"STEP": str(step)}
-    scene.playbook("1.0.0", services=services, health=health, env=env, smoke=None)
-    return scene.shipit("deploy", "--json")
+    workspace.playbook("1.0.0", services=services, health=health, env=env, smoke=None)
+    return workspace.shipit("deploy", "--json")
 
 
-def exactly(scene: Scene, book: Book) -> None:
+def exactly(workspace: Workspace, book: Book) -> None:
     """Prove that the playbook's units run and are enabled, and no others."""
-    manifest = scene.asked("status")[HOST]
+    manifest = workspace.asked("status")[HOST]
     assert (manifest["drift"], manifest["stuck"]) == ([], "")
     release = str(manifest["release"])
     wanted = sorted(
         unit.name.replace("app-", "tinyapp-", 1)
-        for unit in book.rendered(scene.folder / "rendered", release).units
+        for unit in book.rendered(workspace.folder / "rendered", release).units
         if unit.start
     )
-    up, enabled = scene.sh(HOST, UP).split("\n\n")
+    up, enabled = workspace.sh(HOST, UP).split("\n\n")
     assert (sorted(up.split()), sorted(enabled.split())) == (wanted, wanted)
 
 
-def test_every_step_leaves_exactly_its_own_units(scene: Scene) -> None:
-    (scene.folder / "rendered").mkdir(exist_ok=True)
+def test_every_step_leaves_exactly_its_own_units(workspace: Workspace) -> None:
+    (workspace.folder / "rendered").mkdir(exist_ok=True)
     before = None
     for number, book in enumerate(STEPS):
         if before is not None and number % 3 == 1:
-            failed = deploy(scene, book, f"{number} fails", {"command": "/bin/false"})
+            failed = deploy(workspace, book, f"{number} fails", {"command": "/bin/false"})
             assert failed.status == 4, failed.said
-            exactly(scene, before)
-        done = deploy(scene, book, number)
+            exactly(workspace, before)
+        done = deploy(workspace, book, number)
         assert done.status == 0, f"{before} -> {book}: {done.said}"
-        exactly(scene, book)
+        exactly(workspace, book)
         before = book
 
 
 @pytest.mark.skipif(not WALK, reason="a long walk: make transitions")
-def test_random_changes_leave_exactly_the_last_playbooks_units(scene: Scene) -> None:
-    (scene.folder / "rendered").mkdir(exist_ok=True)
+def test_random_changes_leave_exactly_the_last_playbooks_units(workspace: Workspace) -> None:
+    (workspace.folder / "rendered").mkdir(exist_ok=True)
     choice, before = random.Random(SEED), Book()  # noqa: S311 - no secret
-    assert deploy(scene, before, "walk").status == 0
+    assert deploy(workspace, before, "walk").status == 0
     for number in range(WALK):
         book = choice.choice(BOOKS)
         fails = choice.random() < 0.25
         checks = [{"command": "/bin/false"}] if fails else []
-        done = deploy(scene, book, f"walk {number}", *checks)
+        done = deploy(workspace, book, f"walk {number}", *checks)
         assert done.status == (4 if fails else 0), f"{number}, {before} -> {book}: {done.said}"
         before = before if fails else book
-        exactly(scene, before)
+        exactly(workspace, before)
 
 
-def test_a_changed_schedule_runs_no_job_for_times_that_have_passed(scene: Scene) -> None:
+def test_a_changed_schedule_runs_no_job_for_times_that_have_passed(workspace: Workspace) -> None:
     """Before, systemd made up for them at once, before the gate."""
     job = Book("web", "job")
-    assert deploy(scene, job, "before").status == 0
-    scene.sh(HOST, f"rm -f {REPORT}; touch -d '3 years ago' {STAMP}")
-    done = deploy(scene, job, "changed", timer="*-02-01 03:00:00")
+    assert deploy(workspace, job, "before").status == 0
+    workspace.sh(HOST, f"rm -f {REPORT}; touch -d '3 years ago' {STAMP}")
+    done = deploy(workspace, job, "changed", timer="*-02-01 03:00:00")
     assert done.status == 0, done.said
     # A timer that makes up for a time does so at its start: it has triggered nothing by then.
     shown = "systemctl show -P ActiveState -P LastTriggerUSec tinyapp-web.timer"
-    assert scene.sh(HOST, shown) == "active"
-    assert scene.sh(HOST, f"cat {REPORT} || true") == ""
+    assert workspace.sh(HOST, shown) == "active"
+    assert workspace.sh(HOST, f"cat {REPORT} || true") == ""
 
 
-def test_a_timer_run_that_was_due_during_the_deploy_follows_after_the_commit(scene: Scene) -> None:
+def test_a_timer_run_that_was_due_during_the_deploy_follows_after_the_commit(
+    workspace: Workspace,
+) -> None:
     job = Book("web", "job")
-    assert deploy(scene, job, "due before").status == 0
-    scene.sh(HOST, f"rm -f {REPORT}; touch -d '3 years ago' {STAMP}")
-    done = deploy(scene, job, "due", {"command": f"test ! -e {REPORT}"})
+    assert deploy(workspace, job, "due before").status == 0
+    workspace.sh(HOST, f"rm -f {REPORT}; touch -d '3 years ago' {STAMP}")
+    done = deploy(workspace, job, "due", {"command": f"test ! -e {REPORT}"})
     assert done.status == 0, done.said
     until(
-        lambda: scene.sh(HOST, f"cat {REPORT} || true") == "1.0.0",
-        lambda: scene.sh(HOST, "systemctl status tinyapp-web.timer tinyapp-web.service || true"),
+        lambda: workspace.sh(HOST, f"cat {REPORT} || true") == "1.0.0",
+        lambda: workspace.sh(
+            HOST, "systemctl status tinyapp-web.timer tinyapp-web.service || true"
+        ),
         PATIENCE,
     )

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.scene import PORT, Scene, stopped
+from hosts.workspace import PORT, Workspace, stopped
 from patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hosts.scene import Done
+    from hosts.workspace import Done
     from shipit.lab.lab import Lab
 
 HOST = "web1"
@@ -48,18 +48,18 @@ TREASURE = "find /etc/shadow /etc/gshadow /etc/ssh /etc/mine -printf '%p %u:%g %
 
 
 @pytest.fixture
-def scene(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Give a host that serves 1.0.0 as a user of the app's name."""
     lab.reset(HOST)
-    scene = Scene.set(tmp_path_factory.mktemp("user"), lab, [HOST])
-    done = deploy(scene, "1.0.0")
+    workspace = Workspace.set(tmp_path_factory.mktemp("user"), lab, [HOST])
+    done = deploy(workspace, "1.0.0")
     assert done.status == 0, done.said
-    yield scene
-    assert scene.sh(HOST, "ls /run/systemd/system") == ""  # nothing is left of any trial
+    yield workspace
+    assert workspace.sh(HOST, "ls /run/systemd/system") == ""  # nothing is left of any trial
 
 
-def deploy(scene: Scene, version: str, fault: str = "", **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
-    return scene.deploy(
+def deploy(workspace: Workspace, version: str, fault: str = "", **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
+    return workspace.deploy(
         version,
         "--json",
         fault=fault,
@@ -67,116 +67,127 @@ def deploy(scene: Scene, version: str, fault: str = "", **changes: Any) -> Done:
     )
 
 
-def look(scene: Scene) -> str:
-    return scene.sh(HOST, LOOK)
+def look(workspace: Workspace) -> str:
+    return workspace.sh(HOST, LOOK)
 
 
-def strangers(scene: Scene, user: str) -> str:
+def strangers(workspace: Workspace, user: str) -> str:
     """Return what in the app's directories is not this user's."""
-    return scene.sh(HOST, f"find {OWN} ! -user {user} -o ! -group {user}")
+    return workspace.sh(HOST, f"find {OWN} ! -user {user} -o ! -group {user}")
 
 
-def runs_as(scene: Scene, version: str, user: str) -> None:
+def runs_as(workspace: Workspace, version: str, user: str) -> None:
     """Prove that a release serves and works as this user, whose all directories are."""
-    assert scene.serves(HOST)["version"] == version
-    assert strangers(scene, user) == ""
+    assert workspace.serves(HOST)["version"] == version
+    assert strangers(workspace, user) == ""
     beat = "cat /var/lib/tinyapp/heartbeat"
-    until(lambda: scene.sh(HOST, beat).startswith(version), lambda: scene.sh(HOST, beat), PATIENCE)
+    until(
+        lambda: workspace.sh(HOST, beat).startswith(version),
+        lambda: workspace.sh(HOST, beat),
+        PATIENCE,
+    )
     users = "systemctl list-units --plain --no-legend --state=running 'tinyapp-*.service'"
     pids = f"{users} | awk '{{print $1}}' | xargs systemctl show -p MainPID --value"
-    assert set(scene.sh(HOST, f"{pids} | grep . | xargs ps -o user= -p").split()) == {user}
+    assert set(workspace.sh(HOST, f"{pids} | grep . | xargs ps -o user= -p").split()) == {user}
 
 
 def test_a_trial_as_another_user_that_fails_leaves_all_directories_as_they_were(
-    scene: Scene,
+    workspace: Workspace,
 ) -> None:
-    scene.sh(HOST, FILL)
-    before = look(scene)
-    done = deploy(scene, "2.0.0", "start", user=NEW)
+    workspace.sh(HOST, FILL)
+    before = look(workspace)
+    done = deploy(workspace, "2.0.0", "start", user=NEW)
     assert done.status == 3, done.said
-    assert look(scene) == before
-    runs_as(scene, "1.0.0", OLD)
+    assert look(workspace) == before
+    runs_as(workspace, "1.0.0", OLD)
 
 
-def test_a_trial_as_another_user_has_empty_directories_at_the_same_paths(scene: Scene) -> None:
-    scene.sh(HOST, FILL)
+def test_a_trial_as_another_user_has_empty_directories_at_the_same_paths(
+    workspace: Workspace,
+) -> None:
+    workspace.sh(HOST, FILL)
     tries = (
         'test -z "$(ls -A /var/lib/tinyapp)" && touch /var/lib/tinyapp/here'
         " && touch $STATE_DIRECTORY/there $LOGS_DIRECTORY/log $RUNTIME_DIRECTORY/run"
         " && ls -ld /var/lib/tinyapp >&2 && exit 3"
     )
-    before = look(scene)
+    before = look(workspace)
     web = {**WEB, "command": f"/bin/sh -c '{tries}'"}
-    done = deploy(scene, "2.0.0", user=NEW, services={"web": web, "worker": WORKER})
+    done = deploy(workspace, "2.0.0", user=NEW, services={"web": web, "worker": WORKER})
     assert done.status == 3, done.said
     assert f"{NEW} {NEW}" in done.said
-    assert look(scene) == before
+    assert look(workspace) == before
 
 
-def test_a_deploy_hands_all_directories_over_and_a_rollback_gives_them_back(scene: Scene) -> None:
-    scene.sh(HOST, FILL)
+def test_a_deploy_hands_all_directories_over_and_a_rollback_gives_them_back(
+    workspace: Workspace,
+) -> None:
+    workspace.sh(HOST, FILL)
     for version, user in (("2.0.0", NEW), ("3.0.0", "third")):
-        done = deploy(scene, version, user=user)
+        done = deploy(workspace, version, user=user)
         assert done.status == 0, done.said
-        runs_as(scene, version, user)
-    assert scene.shipit("rollback", "--to", "1.0.0").status == 0
-    runs_as(scene, "1.0.0", OLD)
+        runs_as(workspace, version, user)
+    assert workspace.shipit("rollback", "--to", "1.0.0").status == 0
+    runs_as(workspace, "1.0.0", OLD)
 
 
-def test_a_gate_that_fails_gives_all_directories_back(scene: Scene) -> None:
-    scene.sh(HOST, FILL)
-    done = deploy(scene, "2.0.0", user=NEW, health=TAKEN_BACK)
+def test_a_gate_that_fails_gives_all_directories_back(workspace: Workspace) -> None:
+    workspace.sh(HOST, FILL)
+    done = deploy(workspace, "2.0.0", user=NEW, health=TAKEN_BACK)
     assert done.status == 4, done.said
-    runs_as(scene, "1.0.0", OLD)
+    runs_as(workspace, "1.0.0", OLD)
 
 
-def test_another_group_is_handed_over_like_another_user(scene: Scene) -> None:
-    scene.sh(HOST, f"{FILL} groupadd --system staffers")
-    template = scene.folder / "worker.j2"
+def test_another_group_is_handed_over_like_another_user(workspace: Workspace) -> None:
+    workspace.sh(HOST, f"{FILL} groupadd --system staffers")
+    template = workspace.folder / "worker.j2"
     template.write_text(
         "[Service]\nUser=tinyapp\nGroup=staffers\nStateDirectory=tinyapp\nRestart=on-failure\n"
         "EnvironmentFile={{ release.path }}/env/worker.env\nExecStart={{ service.exec_start }}\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
     services = {"worker": {**WORKER, "unit": "worker.j2"}}
-    done = deploy(scene, "2.0.0", services=services, health={"min_healthy": "1s"})
+    done = deploy(workspace, "2.0.0", services=services, health={"min_healthy": "1s"})
     assert done.status == 0, done.said
-    assert scene.sh(HOST, "find /var/lib/tinyapp ! -group staffers") == ""
-    assert scene.shipit("rollback").status == 0
-    runs_as(scene, "1.0.0", OLD)
+    assert workspace.sh(HOST, "find /var/lib/tinyapp ! -group staffers") == ""
+    assert workspace.shipit("rollback").status == 0
+    runs_as(workspace, "1.0.0", OLD)
 
 
-def test_a_killed_handover_of_directories_is_undone(scene: Scene) -> None:
-    scene.sh(HOST, FILL)
-    scene.wheel("2.0.0")
-    scene.playbook("2.0.0", services={"web": WEB, "worker": WORKER}, health=HEALTH, user=NEW)
-    deploying = scene.start("deploy", "--json")
+def test_a_killed_handover_of_directories_is_undone(workspace: Workspace) -> None:
+    workspace.sh(HOST, FILL)
+    workspace.wheel("2.0.0")
+    workspace.playbook("2.0.0", services={"web": WEB, "worker": WORKER}, health=HEALTH, user=NEW)
+    deploying = workspace.start("deploy", "--json")
     try:
         top = "stat -c %U /var/lib/tinyapp"
-        until(lambda: scene.sh(HOST, top) == NEW, lambda: scene.sh(HOST, top), PATIENCE)
-        scene.sh(HOST, "systemctl kill --signal=KILL --kill-who=main shipit-tinyapp.service")
-        assert OLD in scene.sh(HOST, "find /var/lib/tinyapp -printf '%u\\n' | sort -u")
+        until(lambda: workspace.sh(HOST, top) == NEW, lambda: workspace.sh(HOST, top), PATIENCE)
+        workspace.sh(HOST, "systemctl kill --signal=KILL --kill-who=main shipit-tinyapp.service")
+        assert OLD in workspace.sh(HOST, "find /var/lib/tinyapp -printf '%u\\n' | sort -u")
         out, err = deploying.communicate(timeout=PATIENCE)
     finally:
         stopped(deploying)
     assert deploying.returncode == 4, out + err
-    runs_as(scene, "1.0.0", OLD)
+    runs_as(workspace, "1.0.0", OLD)
 
 
 def test_the_former_user_gains_nothing_by_what_it_has_left_in_its_directories(
-    scene: Scene,
+    workspace: Workspace,
 ) -> None:
-    scene.sh(HOST, PLANT)
-    before = scene.sh(HOST, TREASURE)
+    workspace.sh(HOST, PLANT)
+    before = workspace.sh(HOST, TREASURE)
     try:
         for act in ("deploy", "rollback"):
-            done = deploy(scene, "2.0.0", user=NEW) if act == "deploy" else scene.shipit(act)
+            done = (
+                deploy(workspace, "2.0.0", user=NEW) if act == "deploy" else workspace.shipit(act)
+            )
             assert done.status == 0, done.said
-            assert scene.sh(HOST, TREASURE) == before, act
+            assert workspace.sh(HOST, TREASURE) == before, act
             user = NEW if act == "deploy" else OLD
             for top in ("/var/lib/tinyapp", "/opt/tinyapp/shared"):
                 assert (
-                    scene.sh(HOST, f"stat -c '%U %a' {top}/id {top}") == f"{user} 755\n{user} 755"
+                    workspace.sh(HOST, f"stat -c '%U %a' {top}/id {top}")
+                    == f"{user} 755\n{user} 755"
                 )
     finally:
-        scene.sh(HOST, PULL)
+        workspace.sh(HOST, PULL)

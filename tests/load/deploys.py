@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import wheelhouse
 from hosts.load import Load
-from hosts.scene import PORT, Done, Scene
+from hosts.workspace import PORT, Done, Workspace
 from load import wheels
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class StepTime:
 class DeployedApp:
     """An app that is deployed to one host."""
 
-    scene: Scene
+    workspace: Workspace
     host: str
     app: App
     handover: str
@@ -127,22 +127,22 @@ class DeployedApp:
         python: str = wheels.USUAL,
     ) -> Self:
         """Deploy a first release; `python` is the host's."""
-        scene = Scene.set(folder, lab, [host])
+        workspace = Workspace.set(folder, lab, [host])
         if app.needs_index:
-            wheels.provide(scene.wheels, python)
+            wheels.provide(workspace.wheels, python)
             shutil.copy(wheels.LOCK, folder / "requirements.lock")
-        deployed = cls(scene, host, app, handover)
+        deployed = cls(workspace, host, app, handover)
         deployed.run_step(Step(GOOD))
         deployed.times.clear()
         return deployed
 
     def clients(self, demand: Demand) -> Load:
-        return Load(f"http://{self.scene.lab.hosts[self.host].address}:{PORT}/", demand)
+        return Load(f"http://{self.workspace.lab.hosts[self.host].address}:{PORT}/", demand)
 
     def run_step(self, step: Step) -> None:
         """Run the step with the command line; raise UnexpectedEnd."""
         began = time.time()
-        done = self.scene.shipit("rollback") if step.kind == ROLLBACK else self._deploy(step)
+        done = self.workspace.shipit("rollback") if step.kind == ROLLBACK else self._deploy(step)
         self.times.append(StepTime(step, began, time.time()))
         if done.status not in ENDS[step.kind]:
             raise UnexpectedEnd(
@@ -152,7 +152,7 @@ class DeployedApp:
             self.runs, self.previous = self.previous, ""
         elif step.kind == GOOD:
             self.runs, self.previous = self._newest, self.runs
-        answer = self.scene.serves(self.host, "/")
+        answer = self.workspace.serves(self.host, "/")
         if answer.get("version") != self.runs:
             raise UnexpectedEnd(
                 f"{step}: expected {self.runs} to answer, got {answer}\n{done.said}"
@@ -166,9 +166,9 @@ class DeployedApp:
         self.number += 1
         if step.fault:
             self.broken.add(self._newest)
-        self.app.build(self.scene.folder, self._newest, step.fault)
-        self.scene.playbook(self._newest, **self._playbook(step))
-        return self.scene.shipit("deploy")
+        self.app.build(self.workspace.folder, self._newest, step.fault)
+        self.workspace.playbook(self._newest, **self._playbook(step))
+        return self.workspace.shipit("deploy")
 
     def _playbook(self, step: Step) -> dict[str, Any]:
         checks = [

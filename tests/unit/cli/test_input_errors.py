@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 import wheelhouse
-from hosts.scene import SECRET, Done, Scene
 from hosts.site import problems
+from hosts.workspace import SECRET, Done, Workspace
 from shipit.cli import main
 from shipit.transport import connect
 from wheelhouse import Recipe
@@ -34,7 +34,7 @@ all:
 
 
 @dataclass
-class Desk(Scene):
+class Desk(Workspace):
     """A person's folder, and the command line in this process."""
 
     printed: pytest.CaptureFixture[str] | None = None

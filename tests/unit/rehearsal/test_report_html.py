@@ -17,10 +17,10 @@ BARS = (
 )
 
 
-def rehearsal(*scenes: StepResult, is_interrupted: bool = False) -> RehearsalReport:
+def rehearsal(*results: StepResult, is_interrupted: bool = False) -> RehearsalReport:
     assignment = Assignment({"web1": "web1"}, ("web2",))
     return RehearsalReport(
-        "p.yaml", nspawn.PROVIDER, assignment, scenes, is_interrupted=is_interrupted
+        "p.yaml", nspawn.PROVIDER, assignment, results, is_interrupted=is_interrupted
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hosts.book import Book, Close, Failure, Result
-from hosts.scene import Scene
+from hosts.workspace import Workspace
 from load import run
 from load.deploys import BROKEN, GOOD, ROLLBACK, UVICORN, DeployedApp, Step, StepTime, steps
 
@@ -23,9 +23,9 @@ FAULTS = ("healthz", "slow", "start")
 def deployed() -> DeployedApp:
     """Return an app after two steps, which began at 100 and at 110; no host is real."""
     lab: Lab = object()  # type: ignore[assignment]
-    scene = Scene(Path("/nowhere"), lab)
+    workspace = Workspace(Path("/nowhere"), lab)
     times = [StepTime(Step(GOOD), 100, 108), StepTime(Step(BROKEN, "slow"), 110, 118)]
-    return DeployedApp(scene, "web1", UVICORN, "restart", broken={"1.0.2"}, times=times)
+    return DeployedApp(workspace, "web1", UVICORN, "restart", broken={"1.0.2"}, times=times)
 
 
 @pytest.fixture

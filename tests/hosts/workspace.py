@@ -1,8 +1,8 @@
 """A project of an operator: a folder with playbook, wheels and inventory, and the command line.
 
-scene = Scene.set(folder, lab)
-scene.wheel("1.0.0"); scene.playbook(version="1.0.0")
-done = scene.shipit("deploy"); done.status == 0
+workspace = Workspace.set(folder, lab)
+workspace.wheel("1.0.0"); workspace.playbook(version="1.0.0")
+done = workspace.shipit("deploy"); done.status == 0
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def stopped(process: subprocess.Popen[str]) -> None:
 
 
 @dataclass
-class Scene:
+class Workspace:
     """A folder with everything that a deploy needs."""
 
     folder: Path
@@ -112,13 +112,13 @@ class Scene:
     handover: str = "restart"  # of the usual playbook's web
 
     @classmethod
-    def set(cls, folder: Path, lab: Lab, hosts: Sequence[str] = ("web1", "web2")) -> Scene:
-        scene = cls(folder, lab)
-        scene.inventory(hosts)
-        wheelhouse.installed_wheel(scene.wheels, "uv")
-        wheelhouse.installed_wheel(scene.wheels, "pip")
-        scene.lock()
-        return scene
+    def set(cls, folder: Path, lab: Lab, hosts: Sequence[str] = ("web1", "web2")) -> Workspace:
+        workspace = cls(folder, lab)
+        workspace.inventory(hosts)
+        wheelhouse.installed_wheel(workspace.wheels, "uv")
+        wheelhouse.installed_wheel(workspace.wheels, "pip")
+        workspace.lock()
+        return workspace
 
     @property
     def wheels(self) -> Path:
