@@ -10,7 +10,7 @@ def test_a_mistake_names_its_place_its_hosts_and_what_to_do() -> None:
     assert str(mistake) == "a.yaml:3:5: no key, on web1 [unknown-key]\n  write x"
 
 
-def test_the_same_mistake_on_many_hosts_is_told_once() -> None:
+def test_the_same_mistake_on_many_hosts_is_reported_once() -> None:
     names = [f"web{n}" for n in range(1, 301)]
     mistakes = [Mistake("undefined", "'x' is undefined", hosts=(name,)) for name in names]
     (told,) = merged([*mistakes, *mistakes])
@@ -32,6 +32,6 @@ def test_a_place_without_a_line_is_the_file() -> None:
     assert str(Place("a.yaml")) == "a.yaml"
 
 
-def test_the_nearest_known_word_is_offered() -> None:
+def test_the_nearest_known_word_is_suggested() -> None:
     assert nearest("hosst", ["hosts", "app"]) == "did you mean 'hosts'?"
     assert nearest("zzz", ["hosts", "app"]) == ""

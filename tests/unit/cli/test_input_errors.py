@@ -95,41 +95,43 @@ def test_with_nothing_wrong_the_hosts_are_asked(desk: Desk) -> None:
 # --- what is written in the playbook -----------------------------------------------------------
 
 
-def test_an_unknown_key_is_told_with_its_place_and_the_nearest_key(desk: Desk) -> None:
+def test_an_unknown_key_is_reported_with_its_place_and_the_nearest_key(desk: Desk) -> None:
     desk.wants(sevices={})
     place = desk.place("sevices")
     says = ["playbook.yaml", place, "'sevices'", "did you mean 'services'?"]
     desk.refuses(code="playbook-unknown-key", says=says)
 
 
-def test_a_wrong_type_is_told_with_what_was_expected(desk: Desk) -> None:
+def test_a_wrong_type_is_reported_with_what_was_expected(desk: Desk) -> None:
     desk.wants(keep_releases="many")
     place = desk.place("keep_releases")
     says = ["playbook.yaml", place, "keep_releases", "expected", "'many'"]
     desk.refuses(code="playbook-value", says=says)
 
 
-def test_an_undefined_variable_of_the_playbook_is_told_with_its_place(desk: Desk) -> None:
+def test_an_undefined_variable_of_the_playbook_is_reported_with_its_place(desk: Desk) -> None:
     desk.wants(vars={"greeting": "hello"}, env={"GREETING": "{{ greting }}"})
     place = desk.place("greting")
     says = ["playbook.yaml", place, "'greting'", "greeting"]
     desk.refuses(code="template-undefined", says=says)
 
 
-def test_an_undefined_variable_of_a_template_file_is_told_with_its_place(desk: Desk) -> None:
+def test_an_undefined_variable_of_a_template_file_is_reported_with_its_place(desk: Desk) -> None:
     (desk.folder / "app.ini.j2").write_text("[app]\nlevel = {{ levle }}\n")
     desk.wants(vars={"level": 1}, files=[{"src": "app.ini.j2", "dest": "app.ini"}])
     says = ["app.ini.j2", '"line": 2', "'levle'", "did you mean 'level'?"]
     desk.refuses(code="template-undefined", says=says)
 
 
-def test_a_missing_app_wheel_is_told(desk: Desk) -> None:
+def test_a_missing_app_wheel_is_reported(desk: Desk) -> None:
     desk.wants(wheel="tinyapp-9.9.9-py3-none-any.whl")
     says = ["playbook.yaml", desk.place("9.9.9"), "expected a file that exists", "9.9.9"]
     desk.refuses(code="playbook-value", says=says)
 
 
-def test_a_locked_wheel_that_is_not_there_is_told_with_the_command_that_gets_it(desk: Desk) -> None:
+def test_a_locked_wheel_that_is_not_there_is_reported_with_the_command_that_gets_it(
+    desk: Desk,
+) -> None:
     missing = wheelhouse.write_wheel(desk.folder / "elsewhere", Recipe("leftpad", "2.0"))
     desk.wants()
     desk.lock(missing)
@@ -137,7 +139,7 @@ def test_a_locked_wheel_that_is_not_there_is_told_with_the_command_that_gets_it(
     desk.refuses(code="missing-wheel", says=says)
 
 
-def test_a_wheel_with_another_hash_than_the_lock_says_is_told(desk: Desk) -> None:
+def test_a_wheel_with_another_hash_than_the_lock_says_is_reported(desk: Desk) -> None:
     wheel = wheelhouse.write_wheel(desk.wheels, Recipe("leftpad", "3.0"))
     desk.wants()
     desk.lock(wheel)
@@ -146,7 +148,7 @@ def test_a_wheel_with_another_hash_than_the_lock_says_is_told(desk: Desk) -> Non
     desk.refuses(code="wrong-hash", says=says)
 
 
-def test_a_source_in_the_place_of_a_wheel_is_told(desk: Desk) -> None:
+def test_a_source_instead_of_a_wheel_is_reported(desk: Desk) -> None:
     wheel = wheelhouse.write_wheel(desk.folder / "elsewhere", Recipe("fromsource", "1.0"))
     (desk.wheels / "fromsource-1.0.tar.gz").write_bytes(b"")
     desk.wants()
@@ -155,13 +157,13 @@ def test_a_source_in_the_place_of_a_wheel_is_told(desk: Desk) -> None:
     desk.refuses(code="only-sdist", says=says)
 
 
-def test_a_lock_without_hashes_is_told(desk: Desk) -> None:
+def test_a_lock_without_hashes_is_reported(desk: Desk) -> None:
     desk.wants()
     (desk.folder / "requirements.lock").write_text("leftpad==1.0\n")
     desk.refuses(code="no-hash", says=["leftpad", "requirements.lock", "hash"])
 
 
-def test_an_unknown_group_is_told_with_the_nearest(desk: Desk) -> None:
+def test_an_unknown_group_is_reported_with_the_nearest(desk: Desk) -> None:
     desk.wants(hosts="wbe")
     says = ["'wbe'", "did you mean 'web", desk.place("wbe")]
     desk.refuses(code="pattern-unknown", says=says)
@@ -175,7 +177,7 @@ def test_an_unknown_group_is_told_with_the_nearest(desk: Desk) -> None:
         (":", "limit-empty", ["--limit", "all hosts"]),
     ],
 )
-def test_a_limit_that_leaves_no_host_is_told(
+def test_a_limit_that_leaves_no_host_is_reported(
     desk: Desk, limit: str, code: str, says: list[str]
 ) -> None:
     desk.wants()
@@ -183,20 +185,20 @@ def test_a_limit_that_leaves_no_host_is_told(
 
 
 @pytest.mark.parametrize("dest", ["../stolen", "a/../../stolen", "/etc/stolen"])
-def test_a_dest_outside_of_the_release_is_told(desk: Desk, dest: str) -> None:
+def test_a_dest_outside_of_the_release_is_reported(desk: Desk, dest: str) -> None:
     (desk.folder / "app.ini.j2").write_text("[app]\n")
     desk.wants(files=[{"src": "app.ini.j2", "dest": dest}])
     says = ["playbook.yaml", desk.place(dest), dest, "files/"]
     desk.refuses(code="playbook-value", says=says)
 
 
-def test_a_secret_that_is_not_set_is_told(desk: Desk) -> None:
+def test_a_secret_that_is_not_set_is_reported(desk: Desk) -> None:
     desk.wants(secrets={"PASSWORD": "env:NOT_SET_ANYWHERE"})
     says = ["NOT_SET_ANYWHERE", desk.place("NOT_SET"), "export"]
     desk.refuses(code="secret-missing", says=says)
 
 
-def test_several_mistakes_are_told_at_once_and_to_people_as_well(desk: Desk) -> None:
+def test_several_mistakes_are_reported_at_once_also_on_the_console(desk: Desk) -> None:
     desk.wants(sevices={}, keep_releases="many", env={"bad-name": "x"})
     done = desk.deploy_now("--json")
     codes = sorted(each["code"] for each in problems(done))
@@ -207,7 +209,7 @@ def test_several_mistakes_are_told_at_once_and_to_people_as_well(desk: Desk) -> 
         assert line in human.said
 
 
-def test_mistakes_of_wheels_templates_and_secrets_are_told_at_once(desk: Desk) -> None:
+def test_mistakes_of_wheels_templates_and_secrets_are_reported_at_once(desk: Desk) -> None:
     missing = wheelhouse.write_wheel(desk.folder / "elsewhere", Recipe("leftpad", "2.0"))
     (desk.folder / "app.ini.j2").write_text("{{ prot }}\n")
     desk.wants(

@@ -227,7 +227,7 @@ def test_what_is_raised_becomes_an_exit_status_and_a_last_line(
     assert ("Traceback" in capsys.readouterr().err) is (status == 1)
 
 
-def test_a_bug_is_told_with_its_traceback_and_where_to_report_it(
+def test_a_bug_is_reported_with_its_traceback_and_where_to_report_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main.main(["deploy", "prod.yaml"], Answers(fault=ZeroDivisionError("oops"))) == 1
@@ -237,7 +237,7 @@ def test_a_bug_is_told_with_its_traceback_and_where_to_report_it(
     assert "report it" in reported
 
 
-def test_a_traceback_of_a_persons_mistake_is_shown_only_at_the_second_v(
+def test_a_traceback_of_a_users_mistake_is_shown_only_at_the_second_v(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fault = InputError(Mistake("unknown-key", "no such key"))
@@ -272,7 +272,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does() -> None:
         ("doctor", {}, 3),
     ],
 )
-def test_a_question_has_one_document_for_machines_and_a_report_for_people(
+def test_a_query_has_one_document_in_json_and_a_report_on_the_console(
     command: str, fields: dict[str, Any], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main.main([command, "prod.yaml", "--json"], Answers(**fields)) == status
@@ -284,7 +284,7 @@ def test_a_question_has_one_document_for_machines_and_a_report_for_people(
     assert capsys.readouterr().out.strip()
 
 
-def test_status_tells_people_and_machines_the_same_release(
+def test_status_shows_the_same_release_on_the_console_and_in_json(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     main.main(["status", "prod.yaml"], Answers())
@@ -307,7 +307,7 @@ def test_status_tells_people_and_machines_the_same_release(
         ("completion tcsh", "'tcsh' is not one of"),
     ],
 )
-def test_a_wrong_command_line_is_told_and_ends_with_2(
+def test_a_wrong_command_line_is_reported_and_ends_with_2(
     line: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use = Answers()
@@ -396,7 +396,7 @@ def completed(words: str) -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
-def test_a_tab_offers_commands_hosts_and_groups() -> None:
+def test_a_tab_completes_commands_hosts_and_groups() -> None:
     assert completed("shipit ro") == ["rollback"]
     assert completed("shipit deploy prod.yaml -l web") == [
         "web",
@@ -437,7 +437,7 @@ def test_a_reader_who_leaves_early_changes_nothing_about_the_run() -> None:
     assert (done.returncode, done.stderr) == (4, b"")
 
 
-def test_ctrl_c_after_all_is_told_ends_at_once_with_the_same_status() -> None:
+def test_ctrl_c_after_all_is_reported_ends_at_once_with_the_same_status() -> None:
     """As where a connection still waits for its timeout, and would hold the terminal."""
     code = """
 import os, signal, threading, time

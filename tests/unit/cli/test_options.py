@@ -84,7 +84,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_what_is_nearby
     assert options.inventory(PLAYBOOK, (Path("three"),), environment) == (Path("three"),)
 
 
-def test_a_missing_inventory_is_told_with_what_to_do(project: Path) -> None:
+def test_a_missing_inventory_is_reported_with_what_to_do(project: Path) -> None:
     with pytest.raises(InputError, match="pass -i FILE, or set SHIPIT_INVENTORY"):
         options.inventory(PLAYBOOK, (), {})
     with pytest.raises(InputError, match="nowhere: the inventory does not exist"):
@@ -93,7 +93,7 @@ def test_a_missing_inventory_is_told_with_what_to_do(project: Path) -> None:
         options.inventory(PLAYBOOK, (), {"SHIPIT_INVENTORY": "nowhere"})
 
 
-def test_a_missing_playbook_is_told_before_its_inventory(project: Path) -> None:
+def test_a_missing_playbook_is_reported_before_its_inventory(project: Path) -> None:
     with pytest.raises(InputError, match=r"other\.yaml: the playbook does not exist"):
         options.inventory(Path("other.yaml"), (), {})
     with pytest.raises(InputError, match="not a file"):

@@ -68,7 +68,7 @@ def test_only_the_newest_transaction_is_taken_over() -> None:
     assert phases(two, take_over=True) == {"a": Phase.STAGED, "b": Phase.UNKNOWN}
 
 
-def test_a_stuck_host_needs_a_person() -> None:
+def test_a_stuck_host_needs_an_operator() -> None:
     stuck = Replies({"a": replace(facts(), stuck="do this")}, {})
     problem = stuck.states(take_over=False)["a"].problem
     assert problem is not None
@@ -134,7 +134,7 @@ def test_a_stopped_follower_reports_that_the_transaction_continues() -> None:
     assert (transition.problem.code, "continues" in transition.problem.what) == ("detached", True)
 
 
-def test_a_link_that_is_lost_while_following_is_told_as_such() -> None:
+def test_a_link_that_is_lost_while_following_is_reported_as_such() -> None:
     talk, _ = scripted()
     transition = Watcher(talk, attached()).switch()
     assert transition.problem is not None

@@ -52,7 +52,9 @@ def test_the_first_that_fails_is_the_last_that_is_begun(
 @pytest.mark.parametrize(
     ("error", "status"), [(InputError(Mistake("x", "wrong")), 2), (KeyError("surprise"), 1)]
 )
-def test_what_breaks_off_is_told_with_those_before_and_after(error: Exception, status: int) -> None:
+def test_an_error_is_reported_with_the_deployments_before_and_after(
+    error: Exception, status: int
+) -> None:
     def breaks() -> int:
         raise error
 
@@ -98,7 +100,7 @@ def test_a_mistake_that_breaks_off_does_not_say_that_nothing_was_changed() -> No
     assert shown(error=error)[-1] == "1 mistake; nothing was changed"
 
 
-def test_a_rollback_of_a_playbook_tells_of_all_its_deployments(
+def test_a_rollback_of_a_playbook_reports_all_its_deployments(
     run: RunOptions,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

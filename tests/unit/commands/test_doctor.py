@@ -16,13 +16,13 @@ def found(said: messages.Facts, title: str) -> Finding:
     return finding
 
 
-def test_a_stuck_host_is_told_with_what_a_person_has_to_do() -> None:
+def test_a_stuck_host_is_reported_with_what_the_operator_must_do() -> None:
     stuck = found(replace(facts(), stuck="see systemctl status, then deploy again"), "stuck")
     assert not stuck.ok
     assert stuck.mend == "see systemctl status, then deploy again"
 
 
-def test_a_live_lock_is_told_with_whose_it_is_and_how_to_follow_it() -> None:
+def test_a_live_lock_is_reported_with_whose_it_is_and_how_to_follow_it() -> None:
     attempt = messages.Attempt("t", "deploy", "ann@laptop", 42, "", "the fix")
     holder = messages.Holder(attempt, 7, "check", 12.0)
     lock = found(replace(facts(), holder=holder), "lock")
@@ -35,14 +35,14 @@ def test_a_host_at_rest_is_neither_stuck_nor_locked() -> None:
     assert not {"stuck", "lock"} & {it.title for it in of_facts("web1", facts())}
 
 
-def test_a_python_that_is_not_used_is_told_with_the_reason() -> None:
+def test_a_python_that_is_not_used_is_reported_with_the_reason() -> None:
     why = "/opt/vendor/bin/python3 is not used: users other than root can change it"
     rejected = (messages.Failure("interpreter-rejected", why, ""),)
     python = found(replace(facts(), rejected=rejected), "python")
     assert why in python.detail
 
 
-def test_drift_is_a_finding_with_its_way_out() -> None:
+def test_drift_is_a_finding_with_its_fix() -> None:
     drift = Drift("file-changed", "/opt/demo/x.py", "/opt/demo/x.py was changed")
     status = messages.Status("1", "1", "", "", (), (drift,), None, "")
     (finding,) = of_status("web1", status)

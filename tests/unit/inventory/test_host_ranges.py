@@ -61,13 +61,13 @@ def test_what_is_no_host_is_refused_with_the_reason(text: str, reason: str) -> N
     assert reason in str(caught.value)
 
 
-def test_an_address_is_told_from_a_list() -> None:
+def test_an_address_is_distinguished_from_a_list() -> None:
     assert address("web:db") is None
     assert address("web[0:2]") == ("web[0:2]", None)
     assert address("::1") == ("::1", None)
 
 
-def test_addresses_are_told_from_names() -> None:
+def test_addresses_are_distinguished_from_names() -> None:
     assert is_ipv4("192.0.2.1")
     assert not is_ipv4("192.0.2.256")
     assert not is_ipv4("web.example.com.x")

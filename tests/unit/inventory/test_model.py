@@ -43,7 +43,7 @@ def test_the_example_inventory_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("all:\n  host: {w1: }", "x.yaml:2:3: unknown key 'host' in the group 'all'"),
         ("all:\n  host: {w1: }", "did you mean 'hosts'?"),
@@ -70,12 +70,12 @@ def test_the_example_inventory_is_read() -> None:
         ("all:\n hosts: }", "x.yaml:2:9: "),
     ],
 )
-def test_a_mistake_in_yaml_is_told_with_its_place(text: str, told: str) -> None:
-    assert told in "\n".join(mistakes(write("x.yaml", text)))
+def test_a_mistake_in_yaml_is_reported_with_its_place(text: str, expected: str) -> None:
+    assert expected in "\n".join(mistakes(write("x.yaml", text)))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("[web]\nw1 a", "hosts:2:1: expected key=value after the host's name, found 'a'"),
         ("[web]\nansible_host=w1", "hosts:2:1: 'ansible_host=w1' is not a host"),
@@ -91,12 +91,12 @@ def test_a_mistake_in_yaml_is_told_with_its_place(text: str, told: str) -> None:
         ("[a:children]\nb\n[b:children]\na", "hosts:4:1: the group 'a' cannot be under 'b'"),
     ],
 )
-def test_a_mistake_in_ini_is_told_with_its_place(text: str, told: str) -> None:
-    assert told in "\n".join(mistakes(write("hosts", text)))
+def test_a_mistake_in_ini_is_reported_with_its_place(text: str, expected: str) -> None:
+    assert expected in "\n".join(mistakes(write("hosts", text)))
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "expected"),
     [
         ("echo no credentials >&2; exit 3", "exited with status 3 on --list"),
         ("echo no credentials >&2; exit 3", "no credentials"),
@@ -108,13 +108,13 @@ def test_a_mistake_in_ini_is_told_with_its_place(text: str, told: str) -> None:
         ("""[ "$1" = --host ] && exit 4; echo '{"web": ["w1"]}'""", "status 4 on --host w1"),
     ],
 )
-def test_a_script_that_fails_is_told(script: str, told: str) -> None:
-    assert told in "\n".join(mistakes(write("x.sh", f"#!/bin/sh\n{script}\n")))
+def test_a_script_that_fails_is_reported(script: str, expected: str) -> None:
+    assert expected in "\n".join(mistakes(write("x.sh", f"#!/bin/sh\n{script}\n")))
 
 
-def test_a_script_that_cannot_be_run_is_told() -> None:
-    told = mistakes(write("x", "#!/nowhere/python\n"))
-    assert told == [
+def test_a_script_that_cannot_be_run_is_reported() -> None:
+    expected = mistakes(write("x", "#!/nowhere/python\n"))
+    assert expected == [
         "x: the inventory script cannot be run: No such file or directory [inventory-script]"
     ]
 
@@ -125,7 +125,7 @@ def test_a_script_that_hangs_is_given_up() -> None:
         formats.read(Grouping(), script, seconds=0.05)
 
 
-def test_all_mistakes_of_all_sources_are_told_at_once() -> None:
+def test_all_mistakes_of_all_sources_are_reported_at_once() -> None:
     first = write("a.yaml", "all: {host: {}, vars: 3}")
     second = write("b", "[web]\nw1 x\n")
     assert [line.split(" ")[0] for line in mistakes(first, second, Path("none.yaml"))] == [
@@ -136,36 +136,36 @@ def test_all_mistakes_of_all_sources_are_told_at_once() -> None:
     ]
 
 
-def test_mistakes_in_files_of_variables_are_told() -> None:
+def test_mistakes_in_files_of_variables_are_reported() -> None:
     source = write("hosts", "[web]\nw1\nw2\n")
     write("group_vars/web.yml", "- a\n")
     write("group_vars/all.yml", "$ANSIBLE_VAULT;1.1;AES256\n33")  # cut off
     write("host_vars/w1.yml", "a: 1\n2: x\n")
-    told = "\n".join(mistakes(source))
-    assert "group_vars/web.yml:1:1: a file of variables must be a mapping" in told
-    assert "group_vars/all.yml:1:1: it is damaged" in told
-    assert "host_vars/w1.yml:2:1: a variable's name must be text, not 2" in told
-    assert told.count("group_vars/web.yml") == 1
+    expected = "\n".join(mistakes(source))
+    assert "group_vars/web.yml:1:1: a file of variables must be a mapping" in expected
+    assert "group_vars/all.yml:1:1: it is damaged" in expected
+    assert "host_vars/w1.yml:2:1: a variable's name must be text, not 2" in expected
+    assert expected.count("group_vars/web.yml") == 1
 
 
-def test_group_vars_that_is_a_file_is_told_once() -> None:
+def test_group_vars_that_is_a_file_is_reported_once() -> None:
     source = write("hosts", "[web]\nw1\nw2\n")
     write("group_vars", "a: 1\n")
-    (told,) = mistakes(source)
-    assert told.endswith("group_vars: group_vars must be a directory [inventory-vars]")
+    (expected,) = mistakes(source)
+    assert expected.endswith("group_vars: group_vars must be a directory [inventory-vars]")
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [("hosts.toml", "[web.hosts]\nw1 = {}\n"), ("aws_ec2.yml", "plugin: aws_ec2\nregions: [x]\n")],
 )
-def test_what_only_ansible_reads_is_refused_with_the_way_out_where_it_is_not_installed(
+def test_what_only_ansible_reads_is_refused_with_a_hint_where_it_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, name: str, text: str
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    (told,) = mistakes(write(name, text))
-    assert f"{name}: this inventory can only be read by Ansible" in told
-    assert f"ansible-inventory -i {name} --list --export > inventory.json" in told
+    (expected,) = mistakes(write(name, text))
+    assert f"{name}: this inventory can only be read by Ansible" in expected
+    assert f"ansible-inventory -i {name} --list --export > inventory.json" in expected
 
 
 def test_a_group_of_the_host_of_its_own_name_is_that_host() -> None:
@@ -174,12 +174,12 @@ def test_a_group_of_the_host_of_its_own_name_is_that_host() -> None:
     assert inventory.hosts[0].groups == ("w1", "web")
 
 
-def test_a_script_without_its_run_bit_is_told_in_one_message() -> None:
+def test_a_script_without_its_run_bit_is_reported_in_one_message() -> None:
     path = write("x.py", "#!/usr/bin/env python3\nimport json\nprint(json.dumps({}))\n")
     path.chmod(0o644)
-    (told,) = mistakes(path)
-    assert told.startswith("x.py:1:1: this begins like a script (#!), but is not executable")
-    assert "chmod +x x.py" in told
+    (expected,) = mistakes(path)
+    assert expected.startswith("x.py:1:1: this begins like a script (#!), but is not executable")
+    assert "chmod +x x.py" in expected
     path = write("hosts", "#!/usr/bin/env ansible-inventory -i\nw1\n")
     path.chmod(0o644)
     assert load([path]).hosts[0].name == "w1"  # there it is a comment

@@ -39,7 +39,7 @@ def test_patterns_select(pattern: str, limit: str | None, chosen: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("pattern", "limit", "code", "told"),
+    ("pattern", "limit", "code", "expected"),
     [
         ("wbe", None, "pattern-unknown", "did you mean 'web'?"),
         ("all:!wbe", None, "pattern-unknown", "did you mean 'web'?"),
@@ -62,13 +62,13 @@ def test_patterns_select(pattern: str, limit: str | None, chosen: list[str]) -> 
     ],
 )
 def test_a_selection_that_cannot_be_meant_is_refused(
-    pattern: str, limit: str | None, code: str, told: str
+    pattern: str, limit: str | None, code: str, expected: str
 ) -> None:
     with pytest.raises(InputError) as caught:
         select(NAMES, pattern, limit)
     (mistake,) = caught.value.mistakes
     assert mistake.code == code
-    assert told in str(mistake)
+    assert expected in str(mistake)
 
 
 def test_a_limit_can_be_a_file_of_hosts(tmp_path: Path) -> None:

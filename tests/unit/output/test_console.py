@@ -85,7 +85,7 @@ def test_verbose_lines_show_probes_and_the_beginning_of_steps() -> None:
     assert "488.3 KiB" not in reported  # bytes on their way are for the live table
 
 
-def test_steps_of_a_large_fleet_are_told_only_when_asked_for() -> None:
+def test_steps_of_a_large_fleet_are_reported_only_when_asked_for() -> None:
     assert "  venv  " not in printed(good_run(FLEET), io.StringIO())
     assert printed(good_run(FLEET), io.StringIO(), verbosity=1).count("  venv  0.4s\n") == len(
         FLEET
@@ -100,7 +100,7 @@ def test_the_evidence_of_the_first_failures_stands_for_the_others() -> None:
     assert (verbose.count("failed: "), verbose.count("its own log")) == (10, 10)
 
 
-def test_a_terminal_is_told_the_same_as_a_pipe(terminal: Terminal) -> None:
+def test_a_terminal_shows_the_same_as_a_pipe(terminal: Terminal) -> None:
     shown = CONTROL.sub("", printed(failed_run(), terminal))
     for part in (
         f"{URL}: expected 200, got 500 after 5.0 s",
@@ -222,7 +222,7 @@ def test_a_failure_while_logs_are_shown_goes_beside_them() -> None:
     assert "web2  check  failed: " in err.getvalue()
 
 
-def test_all_mistakes_of_a_person_are_told_with_their_places() -> None:
+def test_all_mistakes_of_a_user_are_shown_with_their_places() -> None:
     err = io.StringIO()
     output = ConsoleOutput(io.StringIO(), err, verbosity=0, redactor=redactor())
     output.error(

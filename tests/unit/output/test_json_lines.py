@@ -52,7 +52,7 @@ def test_every_line_has_the_time_in_utc() -> None:
     assert offset.total_seconds() == 0
 
 
-def test_bytes_on_their_way_are_told_at_their_end_or_when_asked() -> None:
+def test_bytes_on_their_way_are_reported_at_their_end_or_when_asked() -> None:
     for verbosity, lines in ((0, 1), (1, 2)):
         stream = io.StringIO()
         output = json_output(stream, verbosity)
@@ -115,7 +115,7 @@ def test_a_host_of_several_deployments_has_its_worst_outcome() -> None:
     assert last["hosts"]["web1"]["release"] == NEW
 
 
-def test_no_secret_is_told() -> None:
+def test_no_secret_is_shown() -> None:
     stream = io.StringIO()
     output = json_output(stream, verbosity=2)
     for event in failed_run():

@@ -35,7 +35,7 @@ def test_a_report_keeps_its_own_form() -> None:
     assert messages.line(Noted("rehearsal of x\n\n  act 1\n")) == "rehearsal of x\n\n  act 1"
 
 
-def test_of_many_names_the_first_are_told() -> None:
+def test_of_many_names_the_first_are_reported() -> None:
     assert messages.names("abc") == "a, b, c"
     assert messages.names("abcde", limit=2) == "a, b, and 3 more"
 

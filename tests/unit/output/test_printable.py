@@ -167,7 +167,7 @@ def test_a_json_line_is_one_line_of_ascii_and_says_the_truth(attack: str) -> Non
     assert failed["problem"]["evidence"] == attack
 
 
-def test_a_problem_without_a_word_is_told_all_the_same() -> None:
+def test_a_problem_without_a_word_is_shown_anyway() -> None:
     ended = RunEnded(
         "deploy", "demo", 4, {"a": HostResult(Outcome.RETURNED, "", Problem("a", "x", ""))}
     )

@@ -193,7 +193,7 @@ STYLES = st.fixed_dictionaries(
     key=st.sampled_from(["env", "vars", "secrets", "json", "stripe", "it's", "password"]),
     style=STYLES,
 )
-def test_however_it_is_written_no_value_of_a_persons_own_is_quoted(
+def test_however_it_is_written_no_value_of_the_users_own_is_quoted(
     tree: object, key: str, style: dict[str, Any]
 ) -> None:
     playbook = [{"app": "demoapp", "services": {"web": {"command": "serve", key: tree}}, "b": 1}]

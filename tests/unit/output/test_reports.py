@@ -54,7 +54,7 @@ def text(parts: list[Part]) -> str:
     return "".join(f"{line}\n" for line in plain(parts))
 
 
-def test_a_plan_names_every_change_and_equal_plans_are_told_once() -> None:
+def test_a_plan_names_every_change_and_equal_plans_are_reported_once() -> None:
     hosts = (PLAN, replace(PLAN, host="web2"))
     assert text(reports.plans([("demoapp", hosts)], diff=False)) == (
         f"demoapp on web1, web2: deploy {NEW} (runs {OLD})\n"
@@ -164,7 +164,7 @@ def past(release: str, outcome: str = "committed", **changes: object) -> Attempt
     return replace(made, **changes)  # type: ignore[arg-type] # the tests' own fields
 
 
-def test_releases_tell_every_attempt_with_its_kind_its_reason_and_what_came_of_it() -> None:
+def test_releases_report_every_attempt_with_its_kind_its_reason_and_what_came_of_it() -> None:
     lines = (
         past(OLD, reason="the first"),
         past("bad", "reverted", present=False, reason="new", failure="[check-failed] 500\nlog"),
@@ -194,7 +194,7 @@ def test_releases_tell_every_attempt_with_its_kind_its_reason_and_what_came_of_i
     )
 
 
-def test_findings_name_the_command_that_mends_each() -> None:
+def test_findings_name_the_command_that_fixes_each() -> None:
     found = [
         Finding("", "inventory", ok=True, detail="2 hosts", mend=""),
         Finding("web1", "python", ok=False, detail="3.6.8 is too old", mend="apt install python3"),

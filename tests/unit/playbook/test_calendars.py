@@ -77,7 +77,7 @@ def test_nothing_is_refused_that_systemd_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cron", "told"),
+    ("cron", "expected"),
     [
         ("0 3 * * *", "*-*-* 03:00:00"),
         ("*/5 * * * *", "*-*-* *:0/5:00"),
@@ -89,11 +89,11 @@ def test_nothing_is_refused_that_systemd_takes() -> None:
         ("@weekly", "weekly"),
     ],
 )
-def test_a_line_of_cron_is_told_in_the_words_of_systemd(cron: str, told: str) -> None:
+def test_a_cron_line_is_translated_for_systemd(cron: str, expected: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
         calendars.calendar(cron)
-    assert told in caught.value.expected
-    assert calendars.calendar(told) == told
+    assert expected in caught.value.expected
+    assert calendars.calendar(expected) == expected
 
 
 def test_a_line_of_cron_that_systemd_has_no_word_for_is_not_translated() -> None:

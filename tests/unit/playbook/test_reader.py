@@ -93,7 +93,7 @@ def refused(playbook: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in MISTAKES.glob("*.yaml")))
-def test_a_mistake_is_told_with_place_expectation_and_advice(
+def test_a_mistake_is_reported_with_place_expectation_and_advice(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(MISTAKES)
@@ -192,7 +192,7 @@ def test_a_socket_is_what_systemd_listens_to(playbook: Path, address: str) -> No
         ({"socket": "", "socket_group": "www-data"}, "`socket_group` belongs to a unix socket"),
     ],
 )
-def test_what_is_wrong_with_the_owner_of_a_socket_is_told(
+def test_what_is_wrong_with_the_owner_of_a_socket_is_reported(
     playbook: Path, keys: dict[str, object], said: str
 ) -> None:
     with pytest.raises(InputError) as caught:
@@ -249,7 +249,7 @@ def test_values_with_templates_wait_until_they_are_rendered(playbook: Path) -> N
     assert places == [(3, 8), (7, 16), (8, 9), (9, 9), (10, 18), (11, 15)]
 
 
-def test_what_is_wrong_beside_templates_is_told_at_once(playbook: Path) -> None:
+def test_what_is_wrong_beside_templates_is_reported_at_once(playbook: Path) -> None:
     said = refused(
         playbook, BASE + 'keep_releases: "{{ keep }}"\nhealth: [{tcp: "{{ a }}", x: 1}]\n'
     )
@@ -308,7 +308,7 @@ def test_files_need_not_be_there_for_what_needs_none(tmp_path: Path) -> None:
     assert reader.typed(draft, draft.values).wheel == tmp_path / "app.whl"
 
 
-def test_a_missing_playbook_is_told(tmp_path: Path) -> None:
+def test_a_missing_playbook_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         reader.read(tmp_path / "none.yaml")
 

@@ -23,8 +23,8 @@ BIN = "/opt/demo/releases/x/venv/bin"
     ],
 )
 def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, said: str) -> None:
-    told = gap(f"{BIN}/{command}", has_socket=True, overlaps=True)
-    assert said in told if said else told == ""
+    reported = gap(f"{BIN}/{command}", has_socket=True, overlaps=True)
+    assert said in reported if said else reported == ""
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, sai
     ],
 )
 def test_without_a_socket_connections_to_a_server_are_refused(command: str, said: str) -> None:
-    told = gap(f"{BIN}/{command}", has_socket=False, overlaps=False)
-    assert said in told if said else told == ""
+    reported = gap(f"{BIN}/{command}", has_socket=False, overlaps=False)
+    assert said in reported if said else reported == ""
 
 
 @pytest.mark.parametrize("command", ["uvicorn demo:app --port 80", "granian demo:app"])
 def test_a_server_that_listens_by_itself_can_not_overlap(command: str) -> None:
-    told = gap(f"{BIN}/{command}", has_socket=False, overlaps=True)
-    assert "`handover: restart`" in told
+    reported = gap(f"{BIN}/{command}", has_socket=False, overlaps=True)
+    assert "`handover: restart`" in reported
     assert gap(f"{BIN}/demo-worker", has_socket=False, overlaps=True) == ""
 
 

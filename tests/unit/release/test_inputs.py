@@ -135,16 +135,16 @@ def test_a_service_s_env_files_override_the_app_s_and_later_ones_earlier_ones(
     assert set(web1.hidden()) == {Secret("common"), Secret("prod")}
 
 
-def test_what_is_wrong_in_env_files_is_told_once_with_all_else(project: Path) -> None:
+def test_what_is_wrong_in_env_files_is_reported_once_with_all_else(project: Path) -> None:
     (project / "prod.env").write_text("A\nB=1\nB=2\n")
     (project / "worker.env").write_text("C=1\n")
     wanted = wanting(project, env_file="prod.env", services=SERVICES, secrets={"X": "file:none"})
     (found,) = targets(wanted, must_exist=True)
     with pytest.raises(InputError) as caught:
         resolve(found)
-    told = [(mistake.code, mistake.place) for mistake in caught.value.mistakes]
-    assert [code for code, _ in told] == ["secret-missing", *["env-file"] * 3]
-    places = [str(place).removeprefix(f"{project}/") for _, place in told[1:]]
+    reported = [(mistake.code, mistake.place) for mistake in caught.value.mistakes]
+    assert [code for code, _ in reported] == ["secret-missing", *["env-file"] * 3]
+    places = [str(place).removeprefix(f"{project}/") for _, place in reported[1:]]
     assert places == ["prod.env:1", "prod.env:3", "worker.env"]
 
 
@@ -164,7 +164,7 @@ def test_a_look_at_logs_hides_what_env_files_hold_now(project: Path) -> None:
         (0o644, 0o755, ["PORT"], False),
     ],
 )
-def test_the_doctor_tells_an_env_file_that_every_user_can_read(
+def test_the_doctor_reports_an_env_file_that_every_user_can_read(
     project: Path, file: int, folder: int, public: list[str], is_told: object
 ) -> None:
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
@@ -173,5 +173,5 @@ def test_the_doctor_tells_an_env_file_that_every_user_can_read(
         path.chmod(file)
         path.parent.chmod(folder)
         (found,) = targets(wanting(project, env_file={"path": str(path), "public": public}))
-        told = [it.mend for it in doctor.open_to_all(found)]
-    assert told == ([f"chmod 600 {path}"] if is_told else [])
+        reported = [it.mend for it in doctor.open_to_all(found)]
+    assert reported == ([f"chmod 600 {path}"] if is_told else [])

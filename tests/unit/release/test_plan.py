@@ -113,7 +113,7 @@ def test_a_release_that_runs_already_needs_nothing() -> None:
     assert not any(changes)
 
 
-def test_a_running_release_whose_unit_was_edited_by_hand_is_mended() -> None:
+def test_a_running_release_whose_unit_was_edited_by_hand_is_repaired() -> None:
     made = manifest()
     plan = compare("web1", wanted(made), replace(facts(made), units={WEB: "edited", SOCKET: "x"}))
     assert plan.action is not Action.NOTHING
@@ -142,7 +142,7 @@ def test_a_first_release_adds_everything() -> None:
     assert any("first release" in note for note in plan.notes)
 
 
-def test_packages_are_told_from_version_to_version() -> None:
+def test_packages_are_shown_from_version_to_version() -> None:
     old = manifest("1.0.0", (artifact("click", "8.0"), artifact("gone", "1")))
     plan = compare("web1", wanted(manifest()), facts(old))
     assert plan.packages == (
@@ -160,12 +160,12 @@ def test_a_unit_is_shown_as_a_diff_and_an_unchanged_socket_is_not_restarted() ->
     assert "+ExecStart=1.1.0-aaaaaaaa" in unit.diff
 
 
-def test_a_changed_file_is_told() -> None:
+def test_a_changed_file_is_reported() -> None:
     plan = compare("web1", wanted(manifest()), facts(manifest("1.0.0")))
     assert TextChange("files/app.ini", "changed") in plan.texts
 
 
-def test_env_keys_are_told_and_values_never() -> None:
+def test_env_keys_are_shown_and_values_never() -> None:
     before = replace(
         facts(manifest("1.0.0")),
         env={
@@ -204,13 +204,13 @@ def test_a_full_disk_does_not_keep_a_host_from_having_nothing_to_do() -> None:
     refuse_if_it_does_not_fit(compare("web1", wanted(made), full), full)
 
 
-def test_a_proven_release_that_is_still_there_is_switched_to() -> None:
+def test_a_verified_release_that_is_still_there_is_switched_to() -> None:
     there = replace(facts(manifest("1.0.0")), releases=(line("1.1.0-aaaaaaaa"),))
     assert compare("web1", wanted(manifest()), there).action is Action.SWITCH
 
 
 @pytest.mark.parametrize(
-    ("wish", "runs", "refused"),
+    ("version", "runs", "refused"),
     [
         ("1.9.0", "1.10.0", True),
         ("1.0rc1", "1.0", True),
@@ -220,15 +220,17 @@ def test_a_proven_release_that_is_still_there_is_switched_to() -> None:
     ],
 )
 def test_an_older_version_does_not_replace_a_newer_one(
-    wish: str,
+    version: str,
     runs: str,
     refused: bool,  # noqa: FBT001 - pytest fills it in
 ) -> None:
-    plan = compare("web1", wanted(manifest(wish)), facts(manifest(runs)))
+    plan = compare("web1", wanted(manifest(version)), facts(manifest(runs)))
     if not refused:
         refuse_if_older(plan)
         return
-    with pytest.raises(HostError, match=f"(?s){wish} is older than {runs}.*--allow-older") as error:
+    with pytest.raises(
+        HostError, match=f"(?s){version} is older than {runs}.*--allow-older"
+    ) as error:
         refuse_if_older(plan)
     assert error.value.code == "older-release"
 
@@ -269,7 +271,7 @@ def test_what_a_service_loses_is_said_once_however_many_processes_it_has() -> No
     assert [note.startswith("web: uvicorn listens itself") for note in notes] == [True]
 
 
-def test_a_port_that_a_check_asks_and_no_socket_has_is_told_with_who_may_listen_there() -> None:
+def test_a_port_of_a_check_without_a_socket_is_reported_with_what_may_listen_there() -> None:
     made = manifest()
     asked = manifests.Gate((manifests.Check("http", "http://127.0.0.1:8000/"),), 0.1, 1.0, 0.1)
     alone = replace(made, units=made.units[1:], gate=asked)
@@ -282,7 +284,7 @@ def test_a_port_that_a_check_asks_and_no_socket_has_is_told_with_who_may_listen_
     assert compare("web1", Wanted(held, texts, {}), facts(held)).notes == ()
 
 
-def test_an_option_that_gets_in_the_way_of_a_handover_is_told_by_service() -> None:
+def test_an_option_that_prevents_a_handover_is_reported_by_service() -> None:
     made = manifest()
     gunicorn = replace(made.app_wheel, name="gunicorn", version="20.1.0")
     texts = {f"units/{unit.name}": "" for unit in made.units}
@@ -297,7 +299,7 @@ def test_an_option_that_gets_in_the_way_of_a_handover_is_told_by_service() -> No
     ]
 
 
-def test_another_gate_is_told() -> None:
+def test_another_gate_is_reported() -> None:
     made = manifest()
     check = manifests.Check("http", "http://10.0.0.9/", headers={"Host": "www.example.com"})
     changed = replace(made, id="1.2.3-00000009", gate=replace(made.gate, checks=(check,)))
@@ -307,7 +309,7 @@ def test_another_gate_is_told() -> None:
     assert compare("web1", Wanted(changed, texts, {}), facts(changed)).notes == ()
 
 
-def test_another_user_is_told() -> None:
+def test_another_user_is_reported() -> None:
     made = replace(manifest(), user="demoapp")
     changed = replace(made, id="1.2.3-00000009", user="other")
     texts = {f"units/{unit.name}": "" for unit in made.units}

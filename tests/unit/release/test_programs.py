@@ -64,7 +64,7 @@ def test_what_a_wheel_a_venv_or_the_host_has_is_known(tmp_path: Path, service: s
         ("bash -c true", "absolute path"),
     ],
 )
-def test_what_nothing_locked_brings_is_told_with_its_place(
+def test_what_nothing_locked_brings_is_reported_with_its_place(
     tmp_path: Path, command: str, hint: str
 ) -> None:
     (mistake,) = mistakes(tmp_path, f"{{command: {command}}}")

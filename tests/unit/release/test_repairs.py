@@ -19,14 +19,14 @@ SPOILT = Drift("file-changed", "/x.py", "/x.py was changed")
 EDITED = Drift("text-changed", "/app.ini", "/app.ini was changed")
 
 
-def test_each_kind_of_drift_that_an_agent_tells_has_a_way_out() -> None:
+def test_each_kind_of_drift_that_an_agent_reports_has_a_fix() -> None:
     folder = Path(agent.__file__).parent
     texts = "".join(path.read_text() for path in folder.rglob("*.py"))
-    told = set(re.findall(r'Drift\(\s*"([a-z-]+)"', texts)) | {"adopted-moved", "current-moved"}
-    assert told == set(FIXES) == REBUILT | SWITCHED | OTHERS
+    reported = set(re.findall(r'Drift\(\s*"([a-z-]+)"', texts)) | {"adopted-moved", "current-moved"}
+    assert reported == set(FIXES) == REBUILT | SWITCHED | OTHERS
 
 
-def test_the_page_about_hosts_has_each_kind_of_drift_in_the_line_of_its_way_out() -> None:
+def test_the_page_about_hosts_has_each_kind_of_drift_in_the_line_of_its_fix() -> None:
     page = (TOP / "docs/host.md").read_text()
     table = page[page.index("| code | what to do |") : page.index("A release that is made anew")]
     lines = [line.split("|")[1:3] for line in table.strip().splitlines()[2:]]
@@ -34,12 +34,12 @@ def test_the_page_about_hosts_has_each_kind_of_drift_in_the_line_of_its_way_out(
     assert codes == [SWITCHED, REBUILT, {"drop-in"}, {"unit-not-reloaded"}, {"adopted-moved"}]
 
 
-def test_a_drop_in_is_left_to_a_person_with_its_path() -> None:
+def test_a_drop_in_is_left_to_the_operator_with_its_path() -> None:
     hint = fix_for(Drift("drop-in", "/etc/x.d/a.conf", "it changes a unit"))
     assert "a deploy leaves it: rm /etc/x.d/a.conf" in hint
 
 
-def test_a_kind_of_a_newer_agent_has_a_way_out_as_well() -> None:
+def test_a_kind_of_a_newer_agent_has_a_fix_as_well() -> None:
     assert fix_for(Drift("new-kind", "/x", "x")).startswith("shipit deploy PLAYBOOK")
 
 

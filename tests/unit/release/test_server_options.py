@@ -8,7 +8,7 @@ BIN = "/opt/demo/releases/x/venv/bin"
 GOOD = "gunicorn demo:app --no-control-socket"
 
 
-def told(
+def reported(
     command: str, *, socket: bool = True, overlap: bool = True, gunicorn: str = "27.0.0"
 ) -> str:
     versions = {"gunicorn": gunicorn}
@@ -27,11 +27,11 @@ def told(
         (GOOD, ""),
     ],
 )
-def test_a_file_that_two_releases_would_share_is_told_with_the_way_out(
+def test_a_file_that_two_releases_would_share_is_reported_with_the_fix(
     command: str, said: str
 ) -> None:
-    assert said in told(command) if said else told(command) == ""
-    assert told(command, overlap=False) == ""
+    assert said in reported(command) if said else reported(command) == ""
+    assert reported(command, overlap=False) == ""
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ def test_a_file_that_two_releases_would_share_is_told_with_the_way_out(
         ("demo-server --port 8000", ""),
     ],
 )
-def test_an_address_beside_a_socket_is_told_with_what_to_write(command: str, said: str) -> None:
-    assert said in told(command) if said else told(command) == ""
-    assert told(command, socket=False) == ""
+def test_an_address_beside_a_socket_is_reported_with_what_to_write(command: str, said: str) -> None:
+    assert said in reported(command) if said else reported(command) == ""
+    assert reported(command, socket=False) == ""
 
 
 @pytest.mark.parametrize(
     ("version", "said"),
     [("20.1.0", "lock gunicorn 27 or later"), ("26.0", "lock gunicorn"), ("27.0.1", ""), ("", "")],
 )
-def test_a_gunicorn_that_drops_accepted_connections_is_told(version: str, said: str) -> None:
-    found = told(GOOD, gunicorn=version)
+def test_a_gunicorn_that_drops_accepted_connections_is_reported(version: str, said: str) -> None:
+    found = reported(GOOD, gunicorn=version)
     assert said in found if said else found == ""
 
 
 def test_an_earlier_gunicorn_has_no_control_socket() -> None:
-    assert "control" not in told("gunicorn demo:app", gunicorn="25.0.3")
+    assert "control" not in reported("gunicorn demo:app", gunicorn="25.0.3")

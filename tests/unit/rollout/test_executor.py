@@ -149,7 +149,7 @@ def test_a_batch_that_fails_its_gate_rolls_back_hosts_that_had_already_succeeded
     assert exit_status(made.results()) == 4
 
 
-def test_what_this_machine_lacks_is_told_and_no_host_is_switched() -> None:
+def test_what_this_machine_lacks_is_reported_and_no_host_is_switched() -> None:
     made, hosts, _, _ = run("a b", {"b": {"stage": OSError(24, "Too many open files")}})
     assert {host.running for host in hosts.values()} == {OLD}
     problem = made.results()["b"].problem
@@ -169,13 +169,13 @@ def test_failures_within_the_budget_do_not_stop_the_others() -> None:
     assert exit_status(made.results()) == 5
 
 
-def test_a_host_that_goes_back_by_itself_before_the_commit_is_told() -> None:
+def test_a_host_that_rolls_back_by_itself_before_the_commit_is_reported() -> None:
     made, _, _, _ = run("a b", {"b": {"commit": Phase.RETURNED}})
     assert made.results()["a"].outcome is Outcome.DEPLOYED
     assert exit_status(made.results()) == 5
 
 
-def test_a_host_lost_after_its_switch_is_unknown_and_the_others_go_back() -> None:
+def test_a_host_lost_after_its_switch_is_unknown_and_the_others_roll_back() -> None:
     made, hosts, _, _ = run("a b", {"b": {"switch": Phase.UNKNOWN}}, Policy((1,)))
     assert hosts["a"].running == OLD
     assert exit_status(made.results()) == 5
@@ -223,7 +223,7 @@ class Patient(Simulated):
         self.called_back.set()
 
 
-def test_a_failed_gate_calls_back_at_once_who_still_proves_itself() -> None:
+def test_a_failed_gate_cancels_the_gates_of_the_others_at_once() -> None:
     diary: list[tuple[str, str]] = []
     patient = Patient("a", diary)
 

@@ -339,7 +339,7 @@ def test_a_host_that_commits_another_release_is_lost() -> None:
     assert part.commit().phase is Phase.UNKNOWN
 
 
-def test_an_interrupted_switch_goes_back_and_an_interrupted_staging_is_let_go() -> None:
+def test_an_interrupted_switch_rolls_back_and_an_interrupted_staging_is_disconnected() -> None:
     talk, wire, _ = session(ACTIVATING, messages.Healthy("t1", "1.1.0-aaaaaaaa"))
     part = Assignment(talk, job())
     part.interrupt()

@@ -72,7 +72,7 @@ def test_a_look_at_both_names_is_answered(run: RunOptions, monkeypatch: pytest.M
     assert not any(isinstance(answer, Problem) for answer in answers.values())
 
 
-def test_a_machine_is_known_by_its_id_boot_and_container_and_tells_none_of_them(
+def test_a_machine_is_known_by_its_id_boot_and_container_and_reveals_none_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def digest(**of: str) -> str:
@@ -95,6 +95,6 @@ def test_a_machine_is_known_by_its_id_boot_and_container_and_tells_none_of_them(
     assert len({made, *(digest(**each) for each in changes)}) == len(changes) + 1
 
 
-def test_a_machine_that_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_an_identity_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "BOOT_ID", "/nowhere")
     assert facts.machine_digest() == ""

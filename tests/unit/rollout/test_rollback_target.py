@@ -66,7 +66,7 @@ def test_a_release_that_one_host_never_had_is_passed_over() -> None:
     assert goals(choose(fleet(web1="1 2 3", web2="1 3"), None)) == {"web1": "1", "web2": "1"}
 
 
-def test_what_all_hosts_run_is_no_way_back() -> None:
+def test_what_all_hosts_run_is_no_rollback_target() -> None:
     choice = choose(fleet(web1="1 2", web2="1 2"), None)
     assert (goals(choice), choice.note) == ({"web1": "1", "web2": "1"}, "")
 
@@ -119,7 +119,7 @@ def test_a_release_that_is_missing_on_one_host_is_reported_there() -> None:
     assert "2, the target of the rollback," in choice.refused["web2"].what
 
 
-def test_first_releases_have_no_way_back() -> None:
+def test_first_releases_have_no_rollback_target() -> None:
     hosts = fleet(web1="1", web2="2")
     assert refused(choose(hosts, None)) == dict.fromkeys(("web1", "web2"), "no-rollback-target")
 
@@ -151,7 +151,7 @@ RELEASES = Candidates(
     ("to", "expected"),
     [("0.9.0", "0.9.0-y"), ("0.9.0-y", "0.9.0-y"), ("1.3.0", "1.3.0-c")],
 )
-def test_a_named_release_that_has_proven_itself_is_gone_to(to: str, expected: str) -> None:
+def test_a_named_verified_release_is_the_target(to: str, expected: str) -> None:
     assert goals(choose({"web1": RELEASES}, to)) == {"web1": expected}
 
 
