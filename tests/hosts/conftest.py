@@ -39,7 +39,7 @@ def pytest_runtest_makereport(
     report = yield
     record, plays = os.environ.get("SUPPORT"), item.get_closest_marker("plays")
     if record and plays and report.when == "call" and report.passed:
-        host = getattr(item, "funcargs")["booted"].said  # noqa: B009 - of a Function alone
+        host = getattr(item, "funcargs")["booted"].output  # noqa: B009 - of a Function alone
         told = {key: str(value) for key, value in item.user_properties}
         server, outcome = told.get("server", support_matrix.OWN), told.get("outcome", "")
         played = support_matrix.Played(host, server, plays.args[0], outcome)

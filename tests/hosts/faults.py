@@ -198,7 +198,7 @@ class Site:
         site = cls(Workspace.set(folder, lab, [host]), host, path)
         site.workspace.handover = "overlap"
         done = site._finished(site.begin(lease=LONG))
-        assert done.status == 0, done.said
+        assert done.status == 0, done.output
         return site
 
     @property
@@ -257,7 +257,7 @@ class Site:
         known = {old, *(f"1.0.{n}" for n in range(self.number - attempts + 1, self.number + 1))}
         assert load.versions <= known, f"{load.versions} answered, of {known}"
         done = self._finished(self.begin(lease=LONG))
-        assert done.status == 0, f"the next deploy is blocked: {done.said}"
+        assert done.status == 0, f"the next deploy is blocked: {done.output}"
         self.check(done, self.version)
         assert not (self.root / TXN).exists()
 
@@ -288,7 +288,7 @@ class Site:
             return
         assert left == [], f"it never came to {left}"
         if case.faults[0].what == CONTROLLER:
-            assert done.status == -signal.SIGKILL, f"the controller lived: {done.said}"
+            assert done.status == -signal.SIGKILL, f"the controller lived: {done.output}"
 
     def _there(self, path: Path) -> Path:
         """Return where a file of the host is seen from here."""
@@ -296,12 +296,12 @@ class Site:
 
     def _finished(self, process: subprocess.Popen[str]) -> Done:
         """Let the command end, and bring about what the agent asks for meanwhile."""
-        said: list[str] = []
-        reader = threading.Thread(target=lambda: said.extend(process.communicate()), daemon=True)
+        output: list[str] = []
+        reader = threading.Thread(target=lambda: output.extend(process.communicate()), daemon=True)
         reader.start()
         self._awaits(lambda: process.poll() is not None, "the command hangs", COMMAND, process)
         reader.join()
-        return Done(process.returncode, *said)
+        return Done(process.returncode, *output)
 
     def _settled(self) -> None:
         """Wait until the host has come to rest by itself."""
@@ -400,7 +400,7 @@ class Site:
         committed = [e for e in self._ledger() if e["outcome"] == "committed"]
         assert committed[-1]["release"] == release
         if done.status == 0:
-            assert serving == self.version, done.said
+            assert serving == self.version, done.output
 
     def _ledger(self) -> list[dict[str, Any]]:
         text = self.workspace.lab.read(self.host, "/opt/tinyapp/ledger.jsonl").decode()

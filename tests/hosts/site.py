@@ -150,7 +150,7 @@ class Site:
         """Deploy something new: whatever was wrong before must not stand in the way."""
         self.wants()
         done = self.workspace.shipit("deploy")
-        assert done.status == 0, done.said
+        assert done.status == 0, done.output
         self.runs = f"1.0.{self.number}"
         assert self.workspace.versions() == dict.fromkeys(HOSTS, self.runs)
 
@@ -194,16 +194,16 @@ class Site:
         at_rest(self.lab)
         before = snapshot(self.lab, unwatched)
         done = self.workspace.shipit("deploy", "--json", *words)
-        assert (done.status, done.result["exit_status"]) == (status, status), done.said
+        assert (done.status, done.result["exit_status"]) == (status, status), done.output
         for host in hosts:
             told = [each for each in problems(done) if each.get("host", "") == host]
             found = [each for each in told if each["code"] == code]
-            assert found, done.said
+            assert found, done.output
             assert found[0]["hint"], f"{code} does not say what to do: {found[0]}"
             whole = json.dumps(found[0], ensure_ascii=False).replace('\\"', '"')
             for word in says:
                 assert word in whole, f"{word!r} is not in {whole}"
-        assert "Traceback" not in done.said
+        assert "Traceback" not in done.output
         unchanged_since(self.lab, before, unwatched)
         return done
 

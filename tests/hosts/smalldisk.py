@@ -116,7 +116,7 @@ class SmallDisk(Site):
         """Deploy once more: nothing may be in the way."""
         until(lambda: not self._is_driven(), self.evidence, COMMAND)
         done = self._finished(self.begin())
-        assert done.status == 0, f"{done.said}; {self.evidence()}"
+        assert done.status == 0, f"{done.output}; {self.evidence()}"
         self.check(done, self.version)
 
     def tries(self, *, blames_disk: bool = True, may_rest: bool = True) -> Done:
@@ -146,9 +146,9 @@ class SmallDisk(Site):
 
     def _tells_why(self, done: Done, disk: str) -> None:
         """Prove that the host, the cause and what to do are told, and the disk is named."""
-        assert "Traceback" not in done.said, done.said
+        assert "Traceback" not in done.output, done.output
         told = [each for each in problems(done) if each.get("host") == self.host]
-        assert told, done.said
+        assert told, done.output
         assert all(each["code"] and each["hint"] for each in told), told
         assert any(disk in each["what"] + each["evidence"] for each in told), told
 

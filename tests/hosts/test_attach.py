@@ -78,12 +78,12 @@ def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None
     first = in_the_gate(site, "--reason", "the big one")
     version = f"1.0.{site.number}"
     refused = site.workspace.shipit("attach", "--json", "--take-over")
-    assert refused.status == 3, refused.said
+    assert refused.status == 3, refused.output
     assert {each["code"] for each in problems(refused)} == {"locked"}
     assert all("the big one" in each["what"] for each in problems(refused))
     done = attached(site, then=let_go)
     first.communicate(timeout=PATIENCE)
-    assert (first.returncode, done.status) == (0, 0), done.said
+    assert (first.returncode, done.status) == (0, 0), done.output
     assert outcomes(done) == {"deployed"}
     assert "the big one" in done.out
     site.runs = version
@@ -93,7 +93,7 @@ def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None
 def test_following_alone_leaves_the_decision_to_the_lease(site: Site) -> None:
     stopped(in_the_gate(site))
     done = attached(site, then=time_is_up)
-    assert done.status == 4, done.said
+    assert done.status == 4, done.output
     assert outcomes(done) == {"returned"}
     assert site.workspace.versions() == dict.fromkeys(HOSTS, site.runs)
 
@@ -102,7 +102,7 @@ def test_a_deploy_without_a_controller_is_taken_over_and_finished(site: Site) ->
     stopped(in_the_gate(site))
     version = f"1.0.{site.number}"
     done = attached(site, "--take-over", then=let_go)
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert outcomes(done) == {"deployed"}
     assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
     site.runs = version
@@ -117,12 +117,12 @@ def test_a_host_that_confirms_by_itself_needs_no_controller(site: Site) -> None:
         let_go(site)
 
     done = attached(site, then=let_go_late)
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
     site.runs = version
 
 
 def test_without_a_transaction_the_committed_release_is_reported(site: Site) -> None:
     done = site.workspace.shipit("attach")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert done.out.count(f"nothing runs here; {site.runs} is committed since") == len(HOSTS)

@@ -30,7 +30,7 @@ def desk(deployed: Site) -> Iterator[Site]:
     yield deployed
     deployed.mend()
     done = deployed.workspace.shipit("deploy")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
 
 
 # --- what is written in the playbook -----------------------------------------------------------
@@ -126,7 +126,7 @@ def test_a_login_that_cannot_become_root_is_reported(
     desk.reach("web2", **variables)
     desk.wants()
     done = desk.refuses(code=code, hosts=["web2"], says=says)
-    assert "s3ntinel-wrong" not in done.said
+    assert "s3ntinel-wrong" not in done.output
 
 
 def test_the_right_password_of_sudo_lets_in(desk: Site) -> None:
@@ -287,4 +287,4 @@ def test_a_symlink_in_the_way_of_a_file_is_not_followed(site: Site) -> None:
         f"rm -rf {top} /root/prey",
     )
     done = site.workspace.shipit("deploy")
-    assert site.workspace.sh("web2", "ls /root/prey") == "", done.said
+    assert site.workspace.sh("web2", "ls /root/prey") == "", done.output

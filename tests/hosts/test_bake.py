@@ -25,7 +25,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace.set(tmp_path_factory.mktemp("bake"), lab)
     workspace.handover = "overlap"
     done = workspace.deploy("1.0.0")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     return workspace
 
 
@@ -42,7 +42,7 @@ def test_a_release_that_does_worse_under_live_traffic_is_rolled_back(
 ) -> None:
     # Each host is left to say why by itself, and not called back because of the other one.
     done = deployed.deploy("1.1.0", "--json", fault=fault, health=HEALTH, max_fail_percentage=100)
-    assert done.status == 4, done.said
+    assert done.status == 4, done.output
     assert done.result["outcome"] == "returned"
     for host in done.result["hosts"].values():
         told = f"{host['problem']['what']}\n{host['problem']['evidence']}"
@@ -52,7 +52,7 @@ def test_a_release_that_does_worse_under_live_traffic_is_rolled_back(
 
 def test_a_release_that_does_as_well_is_committed(deployed: Workspace) -> None:
     done = deployed.deploy("1.2.0", "--json", health={**HEALTH, "bake": "3s"})
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert [step["ok"] for step in done.told("step-ended", step="bake")] == [True, True]
     assert deployed.shipit("rollback").status == 0
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}

@@ -21,7 +21,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     lab.reset()
     workspace = Workspace.set(tmp_path_factory.mktemp("broken"), lab)
     done = workspace.deploy("1.0.0")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     return workspace
 
 
@@ -54,7 +54,7 @@ def test_a_broken_release_is_rolled_back_with_the_reason(
     before = deployed.asked("status")
     # Each host is left to say why by itself, and not called back because of the other one.
     done = deployed.deploy("2.0.0", "--json", fault=fault, health=health, max_fail_percentage=100)
-    assert done.status == 4, done.said
+    assert done.status == 4, done.output
     assert done.result["outcome"] == "returned"
     after, history = deployed.asked("status"), deployed.asked("releases")
     for host in ("web1", "web2"):
@@ -75,8 +75,8 @@ def test_a_broken_worker_rolls_the_web_service_back_too(deployed: Workspace) -> 
         "worker": {"command": "/bin/false"},
     }
     done = deployed.deploy("2.1.0", services=services)
-    assert done.status == 4, done.said
-    assert "tinyapp-worker.service" in done.said
+    assert done.status == 4, done.output
+    assert "tinyapp-worker.service" in done.output
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
     for host in ("web1", "web2"):
         active = deployed.sh(host, "systemctl is-active tinyapp-worker tinyapp-nightly.timer")
@@ -95,13 +95,13 @@ def test_a_failure_is_reported_with_the_rollback_and_a_hint(
         "journalctl -u tinyapp-web.service",
         "next: ",
     ):
-        assert words in done.said
+        assert words in done.output
 
 
 def test_a_fixed_release_can_be_deployed_after_it_failed(deployed: Workspace) -> None:
     assert deployed.deploy("2.3.0", fault="start", health={"min_healthy": "20s"}).status == 4
     good = deployed.deploy("2.3.0")
-    assert good.status == 0, good.said
+    assert good.status == 0, good.output
     assert deployed.versions() == {"web1": "2.3.0", "web2": "2.3.0"}
     assert deployed.shipit("rollback").status == 0
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
@@ -116,10 +116,10 @@ def test_a_host_whose_old_release_is_unhealthy_takes_a_healthy_one(
         deployed.sh(host, f"touch {SICK}")
     stuck = deployed.deploy("3.1.0", "--json", health=health, max_fail_percentage=100)
     ends = {name: host["outcome"] for name, host in stuck.result["hosts"].items()}
-    assert (stuck.status, ends) == (5, {"web1": "stuck", "web2": "stuck"}), stuck.said
+    assert (stuck.status, ends) == (5, {"web1": "stuck", "web2": "stuck"}), stuck.output
     told = deployed.asked("status")["web1"]["stuck"]
     assert "a new release is accepted in any case" in told
     done = deployed.deploy("3.2.0", health={"checks": HTTP})
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert deployed.versions() == {"web1": "3.2.0", "web2": "3.2.0"}
     assert [host["stuck"] for host in deployed.asked("status").values()] == ["", ""]

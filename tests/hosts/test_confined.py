@@ -82,19 +82,19 @@ def test_loader_variables_of_the_env_have_no_effect_in_a_process_of_root(
 def test_it_has_no_rights_but_its_users(victim: Victim, way: str) -> None:
     script = "cat /proc/self/status /proc/self/oom_score_adj; ls /proc/self/fd; env; exit 1"
     ended = victim.runs(way, shell(script), 'TOKEN="a secret that everybody knows"\n')
-    said = ended["output"]
-    status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
+    output = ended["output"]
+    status = dict(line.split(":\t", 1) for line in output.splitlines() if ":\t" in line)
     none = "0" * 16
     assert {status[f"Cap{each}"] for each in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {none}
     assert status["NoNewPrivs"] == "1"
     user = victim.sh("id -u app")
     assert status["Uid"].split() == [user] * 4
     assert status["Groups"].split() == victim.sh("id -G app").split()
-    rest = said.partition("TOKEN=")[0].splitlines()
+    rest = output.partition("TOKEN=")[0].splitlines()
     assert "300" not in rest  # the score of the agent that asked
     descriptors = [int(line) for line in rest if line in "0123456789" and line]
     assert max(descriptors) <= 3
-    assert "HOME=" in said
+    assert "HOME=" in output
 
 
 @WAYS

@@ -67,7 +67,7 @@ class Costly:
             check=False,
         )
         done = Done(ran.returncode, ran.stdout, ran.stderr)
-        assert done.status == 0, done.said
+        assert done.status == 0, done.output
         asked = json.loads(file.read_text())
         return Wire(done, asked, self.relay.sent, self.relay.connections - connections)
 
@@ -177,6 +177,6 @@ def test_ten_hosts_and_a_bundle_of_60_mb_need_less_than_150_mb_of_the_controller
             check=False,
         )
         done = Done(ran.returncode, ran.stdout, "")
-        assert done.status == 0, done.said
+        assert done.status == 0, done.output
         assert set(workspace.versions().values()) == {"1.0.0"}
     assert int(ran.stderr) * KIB < 150_000_000

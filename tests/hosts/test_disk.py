@@ -118,13 +118,13 @@ def test_bytes_that_were_damaged_in_transit_are_refused_and_sent_again(
     site = disks[0]
     site.sh(f"touch {ROTTEN}")
     done = site.tries(blames_disk=False)
-    assert done.status == 3, done.said
+    assert done.status == 3, done.output
     assert [(each["code"], each["host"]) for each in problems(done)] == [
         ("blob-corrupt", site.host)
     ]
     assert f"tinyapp-{site.version}" in problems(done)[0]["what"]
     again = site.again()
-    assert again.status == 0, again.said
+    assert again.status == 0, again.output
     site.check(again, site.version)
 
 
@@ -135,11 +135,11 @@ def test_a_blob_that_the_disk_has_spoiled_is_never_installed(disks: Sequence[Sma
     site.sh(f"for blob in $(find {BLOBS} -size -64k -type f); do {spoil}; done")
     site.sh("rm -rf /var/lib/shipit/uv-cache")  # which has them unpacked
     spoilt = site.again(smoke="/bin/true")  # a release of its own, of the same wheels
-    assert spoilt.status == 3, spoilt.said
+    assert spoilt.status == 3, spoilt.output
     assert [each["code"] for each in problems(spoilt)] == ["blob-corrupt"]
     assert site.serving() == site.version
     again = site.again(smoke="/bin/true")
-    assert again.status == 0, again.said
+    assert again.status == 0, again.output
     site.check(again, site.version)
 
 

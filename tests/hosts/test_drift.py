@@ -124,7 +124,7 @@ def test_the_hint_of_status_fixes_the_drift(workspace: Workspace, name: str) -> 
     assert code in {each["code"] for each in plan["repairs"]} | (SWITCHED & {code})
     assert plan["action"] == ("deploy" if code in REBUILT else "switch")
     done = workspace.shipit("deploy", "--json")
-    assert (done.status, outcome(done)) == (0, "deployed"), done.said
+    assert (done.status, outcome(done)) == (0, "deployed"), done.output
     assert is_well(workspace)
     assert (status(workspace)["release"] == before) is (code in SWITCHED)
     assert workspace.sh(HOST, "systemctl list-units --no-legend 'tinyapp-web@*' | wc -l") == "1"
@@ -183,7 +183,7 @@ def test_a_rollback_skips_the_rebuilt_releases(workspace: Workspace) -> None:
     made = [name for name in kept if name.startswith("1.1.0-")]
     assert len(made) <= LEFT, kept
     done = workspace.shipit("rollback", "--json")
-    assert (done.status, status(workspace)["version"]) == (0, "1.0.0"), done.said
+    assert (done.status, status(workspace)["version"]) == (0, "1.0.0"), done.output
     assert outcome(deploy(workspace, "1.1.0")) == "deployed"
     assert status(workspace)["release"] == max(made, key=generations.number)
     assert is_well(workspace)
@@ -196,8 +196,8 @@ def test_a_rollback_to_a_drifted_release_is_refused_and_a_deploy_of_it_works(
     workspace.sh(HOST, f"ln -sfn /nowhere {older}/venv/bin/python")
     done = workspace.shipit("rollback", "--json")
     (result,) = done.result["hosts"].values()
-    assert (done.status, result["problem"]["code"]) == (3, "release-damaged"), done.said
+    assert (done.status, result["problem"]["code"]) == (3, "release-damaged"), done.output
     assert "shipit deploy PLAYBOOK --allow-older" in result["problem"]["hint"]
     done = deploy(workspace, "1.0.0", "--allow-older")
-    assert (done.status, outcome(done)) == (0, "deployed"), done.said
+    assert (done.status, outcome(done)) == (0, "deployed"), done.output
     assert is_well(workspace)

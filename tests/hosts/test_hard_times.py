@@ -117,7 +117,7 @@ def test_a_new_service_that_will_not_stop_does_not_keep_the_old_one_away(site: S
         health={"checks": [*CHECKS, {"command": "/bin/false"}], "deadline": "2s"},
     )
     done = site.workspace.shipit("deploy", "--json")
-    assert done.status == 4, done.said
+    assert done.status == 4, done.output
     assert settled(site) == [site.runs] * 2
 
 
@@ -156,7 +156,7 @@ def test_a_service_that_dies_about_when_its_gate_passes_leaves_one_release(
     done = site.workspace.shipit("deploy", "--json")
     # Where one host was committed before the other one's service died, it is said that they differ.
     expected = {0: [{version}], 4: [{site.runs}], 5: [{version, site.runs}]}
-    assert {*settled(site)} in expected[done.status], done.said
+    assert {*settled(site)} in expected[done.status], done.output
 
 
 # --- sshd ----------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_an_sshd_that_is_restarted_meanwhile_does_not_matter(onward: Site, step:
         onward.workspace.sh(host, "systemctl restart ssh.service")
     let_go(onward)
     done = ended(process, before)
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert settled(onward) == [f"1.0.{onward.number}"] * 2
 
 
@@ -181,7 +181,7 @@ def test_a_killed_session_of_sshd_leaves_the_old_release_and_names_the_host(
     for host in HOSTS:
         onward.workspace.sh(host, "pkill -KILL -f '^sshd: [a-z]+'")
     done = ended(process, before)
-    assert done.status not in (0, 1), done.said
+    assert done.status not in (0, 1), done.output
     told = problems(done)
     assert {each["host"] for each in told} == set(HOSTS)
     assert all(each["code"] and each["hint"] for each in told), told
@@ -237,9 +237,9 @@ def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
     versions = settled(onward)
     # A second one amid the commits leaves each host to itself.
     whole = [[old] * 2, [new] * 2, *([[old, new], [new, old]] if (step, times) == LEFT else [])]
-    assert versions in whole, done.said
-    assert done.status == 130 or (done.status, versions) == (0, [new] * 2), done.said
-    assert "Traceback" not in done.said
+    assert versions in whole, done.output
+    assert done.status == 130 or (done.status, versions) == (0, [new] * 2), done.output
+    assert "Traceback" not in done.output
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
@@ -258,10 +258,10 @@ def test_of_two_controllers_each_wins_completely_or_is_told_the_lock_owner(
     ends = {version: ended(process) for version, process in started.items()}
     won = [version for version, done in ends.items() if done.status == 0]
     for done in ends.values():
-        assert done.status in (0, 3), done.said
+        assert done.status in (0, 3), done.output
         if done.status:
             held_by = [each for each in problems(done) if each["code"] == "locked"]
-            assert held_by, done.said
+            assert held_by, done.output
             # Between the taking of a lock and its note, nobody knows whose it is.
             assert all(re.search(r"is held by (a|another) deploy", e["what"]) for e in held_by)
     now = settled(site)

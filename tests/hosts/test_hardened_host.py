@@ -32,7 +32,7 @@ def test_a_deploy_bears_noexec_folders_a_umask_of_077_sudo_with_use_pty_and_hidd
 
     first = workspace.deploy("1.0.0")
     second = workspace.deploy("1.1.0")
-    assert (first.status, second.status) == (0, 0), first.said + second.said
+    assert (first.status, second.status) == (0, 0), first.output + second.output
     assert workspace.shipit("rollback").status == 0
     assert workspace.serves("web1")["version"] == "1.0.0"
     assert workspace.asked("status")["web1"]["drift"] == []
@@ -45,6 +45,6 @@ def test_sudo_that_wants_a_terminal_is_reported_with_the_line_that_spares_the_lo
     workspace = Workspace.set(tmp_path, fresh_web1, hosts=["web1"])
     workspace.variables(web1={"ansible_user": "deploy", "ansible_become": True})
     done = workspace.deploy("1.0.0")
-    assert done.status == 3, done.said
-    assert "sudo-needs-tty" in done.said
-    assert "Defaults:deploy !requiretty" in done.said
+    assert done.status == 3, done.output
+    assert "sudo-needs-tty" in done.output
+    assert "Defaults:deploy !requiretty" in done.output

@@ -50,7 +50,7 @@ def test_the_built_wheel_deploys_from_a_clean_venv(fresh: Lab, tmp_path: Path) -
     packaged = run(clean / "python", "-c", beside, cwd=tmp_path).strip()
     assert (Path(packaged) / "Vagrantfile").read_text() == (TOP / "Vagrantfile").read_text()
 
-    said = run(clean / "shipit", "deploy", "playbook.yaml", cwd=tmp_path, TINYAPP_PASSWORD=SECRET)
+    output = run(clean / "shipit", "deploy", "playbook.yaml", cwd=tmp_path, TINYAPP_PASSWORD=SECRET)
 
-    assert "all 2 hosts run 1.0.0-" in said
+    assert "all 2 hosts run 1.0.0-" in output
     assert workspace.versions() == {"web1": "1.0.0", "web2": "1.0.0"}

@@ -26,7 +26,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     lab.reset()
     workspace = Workspace.set(tmp_path_factory.mktemp("interrupt"), lab)
     done = workspace.deploy("1.0.0")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     return workspace
 
 
@@ -45,7 +45,7 @@ def check_that_nothing_happened(workspace: Workspace, before: dict[str, dict[str
     assert workspace.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
     workspace.playbook("1.0.0")
     again = workspace.shipit("deploy", "--json")
-    assert again.status == 0, again.said
+    assert again.status == 0, again.output
     assert {it["outcome"] for it in again.result["hosts"].values()} == {"unchanged"}
     for host, status in workspace.asked("status").items():
         assert status["release"] == before[host]["release"]
@@ -65,7 +65,7 @@ def test_while_staging_nothing_is_switched_and_nothing_is_left(
     deployed.playbook("2.0.0", smoke="/bin/sleep 50")  # of 60 s that it has
     process = deployed.start("deploy", "--json")
     done = stop_in(process, "smoke", number)
-    assert done.status == 130, done.said
+    assert done.status == 130, done.output
     assert done.result["outcome"] == "interrupted"
     assert {it["outcome"] for it in done.result["hosts"].values()} == {"untouched"}
     check_that_nothing_happened(deployed, before)
@@ -82,7 +82,7 @@ def test_an_interrupt_in_the_gate_rolls_the_hosts_back(
     deployed.playbook("2.1.0", health=PATIENT)
     process = deployed.start("deploy", "--json")
     done = stop_in(process, "check", number)
-    assert done.status == 130, done.said
+    assert done.status == 130, done.output
     assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
     check_that_nothing_happened(deployed, before)
 
@@ -98,7 +98,7 @@ def test_an_interrupt_while_a_host_waits_rolls_it_back_too(
     deployed.playbook("2.2.0", health=PATIENT, serial=1, env=fault)
     process = deployed.start("deploy", "--json")
     done = stop_in(process, "check", number)
-    assert done.status == 130, done.said
+    assert done.status == 130, done.output
     assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
     check_that_nothing_happened(deployed, before)
 

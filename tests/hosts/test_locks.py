@@ -73,7 +73,7 @@ def test_the_second_deploy_reports_the_lock_owner_and_changes_nothing(
     refused = f"1.0.{site.number}"
     done = site.workspace.shipit("deploy", "--json")
     assert first.poll() is None, "the first deploy ended too early for this test"
-    assert done.status == 3, done.said
+    assert done.status == 3, done.output
     let_go(site)
     for host in HOSTS:
         (problem,) = [each for each in problems(done) if each["host"] == host]
@@ -96,7 +96,7 @@ def test_the_second_may_wait_for_the_first(site: Site, step: str, slow: dict[str
     later.start()
     done = site.workspace.shipit("deploy", "--lock-wait", WAIT)
     later.join()
-    assert (ended(first), done.status) == (0, 0), done.said
+    assert (ended(first), done.status) == (0, 0), done.output
     assert site.workspace.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
 
@@ -107,11 +107,11 @@ def test_a_rollback_that_waits_does_not_leave_a_release_it_has_not_seen(site: Si
     version = f"1.0.{site.number}"
     second = site.workspace.start("rollback", "--json", "--lock-wait", WAIT)
     site.undo.callback(stopped, second)
-    said = heard(second, lambda event: event["event"] == "batch-began")  # it is decided by then
+    output = heard(second, lambda event: event["event"] == "batch-began")  # it is decided by then
     let_go(site)
     out, err = second.communicate(timeout=PATIENCE)
-    done = Done(second.returncode, "".join(said) + out, err)
-    assert (ended(first), done.status) == (0, 3), done.said
+    done = Done(second.returncode, "".join(output) + out, err)
+    assert (ended(first), done.status) == (0, 3), done.output
     assert {each["code"] for each in problems(done)} == {"changed-meanwhile"}
     assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
 
@@ -122,7 +122,7 @@ def test_waiting_ends_at_its_timeout(site: Site) -> None:
     began = time.monotonic()
     done = site.workspace.shipit("deploy", "--json", "--lock-wait", "1s")
     assert first.poll() is None
-    assert {each["code"] for each in problems(done)} == {"locked"}, done.said
+    assert {each["code"] for each in problems(done)} == {"locked"}, done.output
     assert (done.status, time.monotonic() - began > 1.0) == (3, True)
     let_go(site)
     assert ended(first) == 0
@@ -134,7 +134,7 @@ def test_questions_are_answered_and_a_rollback_is_refused_meanwhile(site: Site) 
     status = site.workspace.asked("status")
     assert {name: host["version"] for name, host in status.items()} == dict.fromkeys(HOSTS, old)
     done = site.workspace.shipit("rollback", "--json")
-    assert {each["code"] for each in problems(done)} & {"locked"}, done.said
+    assert {each["code"] for each in problems(done)} & {"locked"}, done.output
     assert first.poll() is None
     assert done.status == 3
     let_go(site)
@@ -147,7 +147,7 @@ def test_a_lock_on_one_host_keeps_all_hosts_as_they_are(site: Site) -> None:
     site.wants()
     done = site.workspace.shipit("deploy", "--json")
     assert first.poll() is None
-    assert done.status == 3, done.said
+    assert done.status == 3, done.output
     assert [each["host"] for each in problems(done) if each["code"] == "locked"] == ["web2"]
     assert site.workspace.serves("web1")["version"] == old
     let_go(site)
@@ -159,7 +159,7 @@ def test_a_controller_killed_in_its_staging_leaves_no_lock(site: Site) -> None:
     stopped(begun(site, "smoke", **IN_STAGING))
     site.wants()
     done = site.workspace.shipit("deploy", "--lock-wait", "50s")  # the smoke command has 60 s
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert site.workspace.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
 
@@ -167,7 +167,7 @@ def test_a_controller_killed_after_the_switch_leaves_no_lock_beyond_its_lease(si
     stopped(begun(site, "check", **IN_GATE, confirm_timeout="20s"))
     site.wants()
     done = site.workspace.shipit("deploy", "--lock-wait", WAIT)  # the gate has 600 s
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert site.workspace.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
 
@@ -192,7 +192,7 @@ def test_another_app_on_the_same_hosts_is_not_kept_waiting(site: Site) -> None:
     )
     done = site.workspace.shipit("deploy")
     assert first.poll() is None
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     let_go(site)
     assert ended(first) == 0
     for host in HOSTS:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.test_transport import at, network, refusal, said, talking
+from hosts.test_transport import at, network, output, refusal, talking
 from hosts.workspace import Workspace
 from shipit.transport.ssh import auth
 
@@ -47,7 +47,7 @@ def test_a_host_that_lets_nobody_log_in_is_reported_as_that(
 def test_a_slow_login_is_waited_for(kind: str, fresh_web1: Lab, network: Network) -> None:
     waits(fresh_web1, kind)
     with talking(network, at(fresh_web1.hosts["web1"], connect_timeout=LATE / 2)) as wire:
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_store_where_no_program_runs_is_reported_as_that(fresh_web1: Lab, tmp_
         done = workspace.shipit("deploy", "--json")
     finally:
         fresh_web1.run("web1", "umount", "-l", store)
-    assert done.status == 3, done.said
+    assert done.status == 3, done.output
     told = [json.loads(line) for line in done.out.splitlines()]
     [problem] = [line["problem"] for line in told if line["event"] == "host-failed"]
     assert problem["code"] == "noexec", problem

@@ -1,4 +1,4 @@
-"""The main job on two real hosts, from the first deploy to the last rollback, as a person sees it.
+"""The main job on two real hosts, from the first deploy to the last rollback, as operators see it.
 
 The acts are played once, and what was seen after each is kept; the tests look at that.
 """
@@ -30,8 +30,8 @@ PATIENCE = 60.0  # seconds
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What one host is like after an act."""
+class HostState:
+    """The state of one host after a step."""
 
     serves: Mapping[str, Any]
     env: Mapping[str, Any]
@@ -41,39 +41,39 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Act:
-    """A command, and what could be seen after it."""
+class Step:
+    """A command, and what was observed after it."""
 
     done: Done
     status: Mapping[str, Mapping[str, Any]]
     releases: Mapping[str, list[dict[str, Any]]]
-    hosts: Mapping[str, Sight]
+    hosts: Mapping[str, HostState]
 
     def running(self, name: str) -> str:
         return str(self.status[name]["release"])
 
 
 @dataclass
-class Play:
-    """The acts by name."""
+class Steps:
+    """The steps by name."""
 
     workspace: Workspace
-    acts: dict[str, Act] = field(default_factory=dict)
+    steps: dict[str, Step] = field(default_factory=dict)
 
-    def act(self, name: str, done: Done) -> Act:
+    def step(self, name: str, done: Done) -> Step:
         workspace = self.workspace
         history = workspace.asked("releases")
-        self.acts[name] = Act(
+        self.steps[name] = Step(
             done,
             workspace.asked("status"),
             {host: answer["releases"] for host, answer in history.items()},
             {host: self._see(host) for host in HOSTS},
         )
-        return self.acts[name]
+        return self.steps[name]
 
-    def _see(self, host: str) -> Sight:
+    def _see(self, host: str) -> HostState:
         workspace = self.workspace
-        return Sight(
+        return HostState(
             workspace.serves(host),
             workspace.serves(host, "/env?key=GREETING"),
             workspace.serves(host, "/file?path=settings.ini"),
@@ -104,26 +104,28 @@ class Play:
 
 
 @pytest.fixture(scope="module")
-def play(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Play:
+def recorded(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Steps:
     lab.reset()
     workspace = Workspace.set(tmp_path_factory.mktemp("play"), lab)
     (workspace.folder / "settings.ini.j2").write_text("version = {{ release.version }}\n")
-    play = Play(workspace)
-    play.act("first deploy", play.deploy("1.0.0"))
-    play.act("no-op", workspace.shipit("deploy", "--json"))
-    play.act("second deploy", play.deploy("1.1.0"))
-    play.act("broken deploy", play.deploy("1.2.0", fault="healthz"))
+    recorded = Steps(workspace)
+    recorded.step("first deploy", recorded.deploy("1.0.0"))
+    recorded.step("no-op", workspace.shipit("deploy", "--json"))
+    recorded.step("second deploy", recorded.deploy("1.1.0"))
+    recorded.step("broken deploy", recorded.deploy("1.2.0", fault="healthz"))
     # A rollback needs nothing but the release that lies on the host.
     for host in HOSTS:
         workspace.sh(host, "rm -rf /var/lib/shipit/uv-cache")
     for wheel in (*workspace.wheels.iterdir(), *workspace.folder.glob("*.whl")):
         wheel.rename(wheel.with_suffix(".away"))
-    play.act("rollback", workspace.shipit("rollback", "--json"))
-    play.act("rollback to a version", workspace.shipit("rollback", "--json", "--to", "1.1.0"))
-    first = play.acts["first deploy"].running("web1")
-    play.act("rollback to an id", workspace.shipit("rollback", "--json", "--to", first))
-    play.act("rollback to a failed one", workspace.shipit("rollback", "--json", "--to", "1.2.0"))
-    return play
+    recorded.step("rollback", workspace.shipit("rollback", "--json"))
+    recorded.step("rollback to a version", workspace.shipit("rollback", "--json", "--to", "1.1.0"))
+    first = recorded.steps["first deploy"].running("web1")
+    recorded.step("rollback to an id", workspace.shipit("rollback", "--json", "--to", first))
+    recorded.step(
+        "rollback to a failed one", workspace.shipit("rollback", "--json", "--to", "1.2.0")
+    )
+    return recorded
 
 
 @pytest.mark.parametrize(
@@ -140,24 +142,24 @@ def play(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Play:
     ],
 )
 def test_every_command_ends_as_documented_and_status_is_correct(
-    play: Play, name: str, status: int, outcome: str, version: str
+    recorded: Steps, name: str, status: int, outcome: str, version: str
 ) -> None:
-    act = play.acts[name]
-    assert act.done.status == status, act.done.said
-    assert act.done.result["exit_status"] == status
-    assert {h: r["outcome"] for h, r in act.done.result["hosts"].items()} == dict.fromkeys(
+    step = recorded.steps[name]
+    assert step.done.status == status, step.done.output
+    assert step.done.result["exit_status"] == status
+    assert {h: r["outcome"] for h, r in step.done.result["hosts"].items()} == dict.fromkeys(
         HOSTS, outcome
     )
     for host in HOSTS:
-        assert act.hosts[host].serves["version"] == version
-        assert act.status[host]["version"] == version
-        assert act.done.result["hosts"][host]["release"] == act.running(host)
-        assert act.hosts[host].current == f"releases/{act.running(host)}"
-        assert (act.status[host]["drift"], act.status[host]["stuck"]) == ([], "")
-        (running,) = [line for line in act.releases[host] if line["running"]]
-        assert (running["id"], running["outcome"]) == (act.running(host), "committed")
-        units = {unit["name"]: unit["active"] for unit in act.status[host]["units"]}
-        web = f"tinyapp-web@{act.running(host)}.service"
+        assert step.hosts[host].serves["version"] == version
+        assert step.status[host]["version"] == version
+        assert step.done.result["hosts"][host]["release"] == step.running(host)
+        assert step.hosts[host].current == f"releases/{step.running(host)}"
+        assert (step.status[host]["drift"], step.status[host]["stuck"]) == ([], "")
+        (running,) = [line for line in step.releases[host] if line["running"]]
+        assert (running["id"], running["outcome"]) == (step.running(host), "committed")
+        units = {unit["name"]: unit["active"] for unit in step.status[host]["units"]}
+        web = f"tinyapp-web@{step.running(host)}.service"
         assert units[web] == units["tinyapp-worker.service"] == "active/running"
 
 
@@ -171,10 +173,10 @@ def test_every_command_ends_as_documented_and_status_is_correct(
     ],
 )
 def test_a_rollback_restores_code_units_env_and_files_together(
-    play: Play, name: str, version: str
+    recorded: Steps, name: str, version: str
 ) -> None:
-    before = play.acts["first deploy" if version == "1.0.0" else "second deploy"]
-    after = play.acts[name]
+    before = recorded.steps["first deploy" if version == "1.0.0" else "second deploy"]
+    after = recorded.steps[name]
     for host in HOSTS:
         seen = after.hosts[host]
         assert seen.serves["version"] == version
@@ -186,29 +188,31 @@ def test_a_rollback_restores_code_units_env_and_files_together(
 
 
 @pytest.mark.parametrize("name", ["rollback", "rollback to a version", "rollback to an id"])
-def test_a_rollback_is_the_switch_alone(play: Play, name: str) -> None:
+def test_a_rollback_is_the_switch_alone(recorded: Steps, name: str) -> None:
     for host in HOSTS:
-        steps = play.acts[name].done.told("step-ended", host=host)
+        steps = recorded.steps[name].done.told("step-ended", host=host)
         own = {step["step"] for step in steps} - {"connect", "check"}
         assert own == {"arm", "trial", "activate", "commit"}
 
 
-def test_a_no_op_leaves_the_processes_alone(play: Play) -> None:
+def test_a_no_op_leaves_the_processes_alone(recorded: Steps) -> None:
     for host in HOSTS:
-        before, after = (play.acts[name].hosts[host] for name in ("first deploy", "no-op"))
+        before, after = (recorded.steps[name].hosts[host] for name in ("first deploy", "no-op"))
         assert after == before  # the pid is among what the service answers
-    assert play.acts["no-op"].done.told("batch-began") == []
+    assert recorded.steps["no-op"].done.told("batch-began") == []
 
 
-def test_a_broken_release_is_in_the_history_as_failed(play: Play) -> None:
+def test_a_broken_release_is_in_the_history_as_failed(recorded: Steps) -> None:
     for name in ("broken deploy", "rollback to a failed one"):
         for host in HOSTS:
-            lines = [line for line in play.acts[name].releases[host] if line["version"] == "1.2.0"]
+            lines = [
+                line for line in recorded.steps[name].releases[host] if line["version"] == "1.2.0"
+            ]
             assert [(line["outcome"], line["running"]) for line in lines] == [("failed", False)]
 
 
-def test_a_broken_release_is_reported_with_its_check_and_its_log(play: Play) -> None:
-    failed = [line["problem"] for line in play.acts["broken deploy"].done.told("host-failed")]
+def test_a_broken_release_is_reported_with_its_check_and_its_log(recorded: Steps) -> None:
+    failed = [line["problem"] for line in recorded.steps["broken deploy"].done.told("host-failed")]
     found_out = [problem for problem in failed if problem["code"] != "called-back"]
     assert found_out
     for problem in found_out:
@@ -222,28 +226,31 @@ def test_a_broken_release_is_reported_with_its_check_and_its_log(play: Play) -> 
 
 
 def test_a_failed_release_is_no_rollback_target_and_the_others_are_named(
-    play: Play,
+    recorded: Steps,
 ) -> None:
-    refused = play.acts["rollback to a failed one"].done
-    good = play.acts["second deploy"].running("web1")
+    refused = recorded.steps["rollback to a failed one"].done
+    good = recorded.steps["second deploy"].running("web1")
     for problem in (line["problem"] for line in refused.told("host-failed")):
         assert problem["code"] == "no-rollback-target"
         assert "no verified release 1.2.0" in problem["what"]
         assert good in problem["hint"]
-    assert play.acts["rollback to an id"].hosts == play.acts["rollback to a failed one"].hosts
+    assert (
+        recorded.steps["rollback to an id"].hosts
+        == recorded.steps["rollback to a failed one"].hosts
+    )
 
 
-def test_neither_a_rollback_nor_a_deploy_needs_earlier_uploads(play: Play) -> None:
-    """Changes the hosts: what was seen before is kept by the play."""
+def test_neither_a_rollback_nor_a_deploy_needs_earlier_uploads(recorded: Steps) -> None:
+    """Changes the hosts; what was observed before is recorded."""
     for host in HOSTS:
-        play.workspace.sh(host, "rm -rf /var/lib/shipit/blobs /var/lib/shipit/uv-cache")
-    assert play.workspace.shipit("rollback", "--to", "1.1.0").status == 0
-    assert play.workspace.versions() == dict.fromkeys(HOSTS, "1.1.0")
-    for away in (*play.workspace.wheels.iterdir(), *play.workspace.folder.glob("*.away")):
+        recorded.workspace.sh(host, "rm -rf /var/lib/shipit/blobs /var/lib/shipit/uv-cache")
+    assert recorded.workspace.shipit("rollback", "--to", "1.1.0").status == 0
+    assert recorded.workspace.versions() == dict.fromkeys(HOSTS, "1.1.0")
+    for away in (*recorded.workspace.wheels.iterdir(), *recorded.workspace.folder.glob("*.away")):
         away.rename(away.with_suffix(".whl"))
-    done = play.deploy("1.3.0")
-    assert done.status == 0, done.said
-    assert play.workspace.versions() == dict.fromkeys(HOSTS, "1.3.0")
+    done = recorded.deploy("1.3.0")
+    assert done.status == 0, done.output
+    assert recorded.workspace.versions() == dict.fromkeys(HOSTS, "1.3.0")
 
 
 # --- with hosts of their own -------------------------------------------------------------------
@@ -267,7 +274,7 @@ def test_a_host_added_later_gets_everything_it_needs(fresh: Lab, tmp_path: Path)
 def test_a_first_deploy_that_fails_leaves_a_clean_host(fresh: Lab, tmp_path: Path) -> None:
     workspace = Workspace.set(tmp_path, fresh)
     done = workspace.deploy("1.0.0", "--json", fault="start", health=HEALTH)
-    assert done.status == 4, done.said
+    assert done.status == 4, done.output
     units = "find /etc/systemd /run/systemd -name '*tinyapp*' || true"
 
     def left() -> list[str]:  # the host's own unit ends a moment after it has told the outcome
@@ -283,6 +290,6 @@ def test_a_first_deploy_that_fails_leaves_a_clean_host(fresh: Lab, tmp_path: Pat
     assert (attempt["what"], attempt["outcome"]) == ("deploy", "reverted")
     refused = workspace.shipit("rollback")
     assert refused.status == 3
-    assert "no earlier verified release" in refused.said
+    assert "no earlier verified release" in refused.output
     assert workspace.deploy("1.0.1", health=HEALTH).status == 0
     assert workspace.versions() == dict.fromkeys(HOSTS, "1.0.1")

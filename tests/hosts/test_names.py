@@ -58,12 +58,12 @@ def refuses(
     before = workspace.sh(HOST, look)
     done = workspace.shipit("deploy", "--json")
     assert workspace.sh(HOST, look) == before
-    assert done.status == 3, done.said
+    assert done.status == 3, done.output
     (told,) = problems(done)
-    assert told["code"] == code, done.said
+    assert told["code"] == code, done.output
     for word in says:
         assert word in told["what"] + told["hint"], told
-        assert word in plan.said
+        assert word in plan.output
     assert workspace.sh(HOST, "ls -A /opt/* 2>/dev/null || true").split() in ([], ["ledger.jsonl"])
 
 
@@ -102,7 +102,7 @@ def test_an_empty_directory_and_one_that_was_given_to_the_apps_user_are_taken(
     names.sh(HOST, "chown -R tinyapp: /var/lib/tinyapp")
     names.playbook(user="tinyapp")
     done = names.shipit("deploy")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert names.sh(HOST, "stat -c %U /var/cache/tinyapp /var/lib/tinyapp/data").split() == [
         "tinyapp",
         "tinyapp",
@@ -110,7 +110,7 @@ def test_an_empty_directory_and_one_that_was_given_to_the_apps_user_are_taken(
     names.wheel("1.0.1")
     names.playbook("1.0.1", user="tinyapp")
     done = names.shipit("deploy")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_an_alias_is_a_unit_of_that_name(names: Workspace) -> None:
 def test_a_unit_of_another_app_names_that_app(names: Workspace) -> None:
     names.playbook(app="tiny", services={"web-job": WORKER}, health=[])
     done = names.shipit("deploy")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     names.playbook(app="tiny-web", services={"job": WORKER}, health=[])
     (told,) = problems(names.shipit("deploy", "--json"))
     assert (told["code"], "belongs to the app tiny" in told["what"]) == ("unit-taken", True), told
@@ -174,7 +174,7 @@ def test_the_account_of_something_else_is_an_apps_only_where_the_playbook_says_s
     refuses(names, "user-taken", says, app="games", services={"job": WORKER})
     names.playbook(app="games", user="games", services={"job": WORKER}, health=[])
     done = names.shipit("deploy")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert names.sh(HOST, "ps -o user= -C tinyapp-worker || ps axo user,args | grep [w]orker")
 
 

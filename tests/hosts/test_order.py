@@ -18,9 +18,9 @@ def test_an_older_version_is_refused_and_may_be_allowed(fresh: Lab, tmp_path: Pa
     workspace = Workspace.set(tmp_path, fresh)
     for version in ("1.9.0", "1.10.0"):
         done = workspace.deploy(version)
-        assert done.status == 0, done.said
+        assert done.status == 0, done.output
     refused = workspace.deploy("1.9.0", "--json")
-    assert refused.status == 3, refused.said
+    assert refused.status == 3, refused.output
     assert {line["problem"]["code"] for line in refused.told("host-failed")} == {"older-release"}
     assert set(workspace.versions().values()) == {"1.10.0"}
     assert workspace.shipit("rollback").status == 0
@@ -37,14 +37,14 @@ def test_a_deploy_to_one_host_is_rolled_back_with_all_hosts(fresh: Lab, tmp_path
     assert workspace.deploy("1.1.0", "-l", "web1", env=own).status == 0
     assert workspace.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
     back = workspace.shipit("rollback", "--json")
-    assert back.status == 0, back.said
+    assert back.status == 0, back.output
     outcomes = {name: it["outcome"] for name, it in back.result["hosts"].items()}
     assert outcomes == {"web1": "deployed", "web2": "unchanged"}
     assert workspace.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
 
     assert workspace.deploy("1.0.0", env={**own, "MORE": "1"}).status == 0
     twice = workspace.shipit("rollback", "--json", "--to", "1.0.0")
-    assert twice.status == 3, twice.said
+    assert twice.status == 3, twice.output
     problems = [line["problem"] for line in twice.told("host-failed")]
     assert [problem["code"] for problem in problems] == ["ambiguous-release"] * 2
     lines = workspace.asked("releases")["web1"]["releases"]
@@ -59,8 +59,8 @@ def test_one_machine_under_two_names_is_reported_as_that(fresh: Lab, tmp_path: P
     made["all"]["hosts"]["twin"] = made["all"]["hosts"]["web1"]
     workspace.inventory([], yaml.safe_dump(made))
     refused = workspace.deploy("1.0.0", "--json")
-    assert refused.status == 3, refused.said
+    assert refused.status == 3, refused.output
     problems = {it["problem"]["host"]: it["problem"]["code"] for it in refused.told("host-failed")}
     assert problems == {"web1": "same-machine", "twin": "same-machine"}
-    assert workspace.sh("web1", "cat /etc/machine-id") not in refused.said
+    assert workspace.sh("web1", "cat /etc/machine-id") not in refused.output
     assert workspace.sh("web1", "ls /opt") == ""

@@ -67,18 +67,18 @@ def test_programs_in_other_peoples_folders_never_run_as_root(workspace: Workspac
     workspace.playbook("1.0.0")
     for words in (["plan"], ["deploy"], ["status"], ["logs"], ["doctor"]):
         done = workspace.shipit(*words)
-        assert done.status == 0, done.said
+        assert done.status == 0, done.output
         assert "0" not in uids(workspace), words
 
 
 def test_a_python_that_is_not_used_is_named_with_its_owner(workspace: Workspace) -> None:
     workspace.playbook("1.0.0", python=">=3.14")
     done = workspace.shipit("plan")
-    assert done.status == 3, done.said
+    assert done.status == 3, done.output
     for path in ("/opt/vendor/bin/python3", "/opt/linked/bin/python3.13"):
-        assert f"{path} is not used" in done.said
+        assert f"{path} is not used" in done.output
     for words in ("/opt/vendor belongs to vendor, mode 0755", "chown root: /opt/vendor"):
-        assert words in done.said
+        assert words in done.output
 
 
 def test_of_equal_pythons_the_systems_own_is_chosen(workspace: Workspace) -> None:
@@ -122,7 +122,7 @@ def test_the_controller_sends_no_wheel_that_becomes_a_part_of_the_venv(
     done = workspace.shipit("deploy", "--json")
     workspace.lock()
     wheel.unlink()
-    assert done.status == 2, done.said
+    assert done.status == 2, done.output
     (mistake,) = done.told("error")
     assert mistake["code"] == "unsafe-wheel"
     assert entry in mistake["what"]

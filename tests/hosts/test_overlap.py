@@ -39,7 +39,7 @@ def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
     lab.reset(HOST)
     workspace = Workspace.set(tmp_path_factory.mktemp("overlap"), lab, [HOST])
     done = deploy(workspace, "1.0.0")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     yield workspace
     assert workspace.sh(HOST, "ls /run/systemd/system") == ""  # nothing is left of any trial
 
@@ -83,7 +83,7 @@ def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switch
     with clients(workspace) as load:
         health = {**HEALTH, "deadline": deadline, "min_healthy": "1s"}
         done = deploy(workspace, "2.0.0", fault, health=health)
-    assert done.status == 3, done.said
+    assert done.status == 3, done.output
     (result,) = done.result["hosts"].values()
     assert (result["outcome"], result["problem"]["code"]) == ("untouched", code)
     assert result["problem"]["step"] == "trial"
@@ -105,7 +105,7 @@ def test_a_release_that_fails_after_its_trial_is_rolled_back_without_a_lost_requ
     health = {**HEALTH, "checks": [{"http": HTTP}, {"command": "/bin/false"}], "deadline": "15s"}
     with clients(workspace) as load:
         done = deploy(workspace, "2.0.0", health=health)
-    assert done.status == 4, done.said
+    assert done.status == 4, done.output
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.0", "2.0.0"}
     assert workspace.serves(HOST)["version"] == "1.0.0"
@@ -119,7 +119,7 @@ def test_instances_and_workers_are_replaced_one_at_a_time(workspace: Workspace) 
     with clients(workspace) as load:
         for version in ("2.0.0", "2.1.0"):
             done = deploy(workspace, version, services=several)
-            assert done.status == 0, done.said
+            assert done.status == 0, done.output
     assert load.result.failures == []
     id_ = release(workspace)
     kinds = ("web", "worker")
@@ -139,7 +139,7 @@ def test_one_way_of_handing_over_follows_the_other_without_a_lost_request(
         for version, handover in (("2.0.0", "restart"), ("2.1.0", "overlap")):
             web = {**WEB, "handover": handover}
             done = deploy(workspace, version, services={"web": web, "worker": WORKER})
-            assert done.status == 0, done.said
+            assert done.status == 0, done.output
         assert workspace.shipit("rollback").status == 0
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.0", "2.0.0", "2.1.0"}
@@ -154,12 +154,12 @@ def test_a_unix_socket_and_a_command_that_says_when_it_is_ready_hand_over_too(
     health = {**HEALTH, "checks": [{"unix": path}]}
     for version in ("2.0.0", "2.1.0"):
         done = deploy(workspace, version, services={"web": web}, health=health)
-        assert done.status == 0, done.said
+        assert done.status == 0, done.output
     ask = ASK.format(path=path)
     assert '"version": "2.1.0"' in workspace.lab.run(HOST, "python3", "-c", ask).stdout
     broken = {**health, "deadline": "2s"}
     done = deploy(workspace, "2.2.0", "start", services={"web": web}, health=broken)
-    assert done.status == 3, done.said
+    assert done.status == 3, done.output
 
 
 def test_a_reboot_starts_the_overlapping_release_again(workspace: Workspace) -> None:

@@ -187,16 +187,16 @@ def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
     lab.reset(HOST)
     kitchen = Kitchen.set(tmp_path, lab, Recipe.of(heading))
     first = kitchen.deploy("1.0.0")
-    assert first.status == 0, first.said
+    assert first.status == 0, first.output
     address = lab.hosts[HOST].address
     load = Load(f"http://{address}:{PORT}/", CLIENTS)
     with load, Hesitant(address, PORT, HESITANT) as hesitant:
         second = kitchen.deploy("1.1.0")
         broken = [kitchen.deploy(f"1.2.{n}", fault) for n, fault in enumerate(FAULTS)]
         back = kitchen.workspace.shipit("rollback")
-    assert second.status == 0, second.said
-    assert {each.status for each in broken} == {3}, [each.said for each in broken]
-    assert back.status == 0, back.said
+    assert second.status == 0, second.output
+    assert {each.status for each in broken} == {3}, [each.output for each in broken]
+    assert back.status == 0, back.output
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.0", "1.1.0"}
     assert sum(load.result.versions.values()) == load.result.requests

@@ -72,21 +72,21 @@ def digests(folder: Path) -> dict[str, str]:
 def test_a_good_playbook_passes_every_step(workspace: Workspace) -> None:
     workspace.wheel("1.0.0")
     workspace.playbook("1.0.0", env={"GREETING": "{{ greeting }}"})
-    before, told, out = (
+    before, events, out = (
         digests(workspace.folder),
         list[Event](),
         workspace.folder.parent / "report.html",
     )
-    assert rehearse(run_of(workspace), told.append, report=out) == 0, told
+    assert rehearse(run_of(workspace), events.append, report=out) == 0, events
     report = out.with_suffix(".txt").read_text()
     assert report.count("as expected") == 4
     assert "on web_1, web_2; 1 health check of each asked from outside" in report
     assert report.count("requests meanwhile, 0 dropped") == 3  # the socket is systemd's
-    assert Noted(report) in told
+    assert Noted(report) in events
     page = out.read_text()
     assert page.count('<span class="mark gate"') > 4  # one per host and step
     assert SECRET not in page
-    ended = [event.exit_status for event in told if isinstance(event, RunEnded)]
+    ended = [event.exit_status for event in events if isinstance(event, RunEnded)]
     assert ended == [0, 4, 0, 0]
     assert digests(workspace.folder) == before
     assert left(workspace) == []
@@ -115,9 +115,9 @@ def test_machines_of_vagrant_are_used_over_ssh_alone(
     workspace.inventory([], INVENTORY + "    rehearsal: {hosts: {web_2: }}\n")
     vagrant_of(fresh, tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    told = list[Event]()
-    assert rehearse(run_of(workspace), told.append, choice=MachineChoice("vagrant")) == 0, told
-    report = str(told[-1])
+    events = list[Event]()
+    assert rehearse(run_of(workspace), events.append, choice=MachineChoice("vagrant")) == 0, events
+    report = str(events[-1])
     assert report.count("as expected") == 4
     assert "on web_2; 1 health check of each asked from outside" in report
     assert "left out to limit the number of machines: web_1" in report
@@ -129,14 +129,14 @@ def test_machines_of_vagrant_are_used_over_ssh_alone(
 def test_every_fault_is_injected_and_settled(workspace: Workspace) -> None:
     workspace.wheel("1.0.0")
     workspace.playbook("1.0.0")
-    told, out = list[Event](), workspace.folder.parent / "report.html"
-    assert rehearse(run_of(workspace), told.append, faults=True, report=out) == 0, told
+    events, out = list[Event](), workspace.folder.parent / "report.html"
+    assert rehearse(run_of(workspace), events.append, faults=True, report=out) == 0, events
     report = out.with_suffix(".txt").read_text()
     assert report.count("as expected") == 9
     for fault in Fault:
         assert f"in the gate {fault.value}" in report
     assert report.count("after the fault, by itself") == 5
-    began = [event.app for event in told if isinstance(event, RunBegan)]
+    began = [event.app for event in events if isinstance(event, RunBegan)]
     assert len(began) == 9  # an interrupted deploy is reported from its start
     assert out.read_text().count('<span class="mark switch"') >= 4 * 2 + 5
     assert left(workspace) == []
@@ -150,9 +150,9 @@ def test_a_failed_gate_does_not_count_as_a_rollback_by_the_lease(
     workspace.playbook("1.0.0", health=health, confirm="host")
     monkeypatch.setattr(scenario, "LEASE", "10m")  # as if the hosts' leases did nothing
     monkeypatch.setattr(scenario, "LASTING", 8.0)
-    told = list[Event]()
-    assert rehearse(run_of(workspace), told.append, faults=True) == 3
-    report = str(told[-1])
+    events = list[Event]()
+    assert rehearse(run_of(workspace), events.append, faults=True) == 3
+    report = str(events[-1])
     assert report.count("as expected") == 4
     for host in ("web_1", "web_2"):
         assert f"{host}: rolled back, but not because its lease expired: [check-failed]" in report
@@ -164,9 +164,9 @@ def test_a_broken_release_fails_the_rehearsal_at_the_first_step(workspace: Works
     workspace.wheel("1.0.0", fault="healthz")
     health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "2s"}
     workspace.playbook("1.0.0", health=health)
-    told = list[Event]()
-    assert rehearse(run_of(workspace), told.append) == 3
-    report = str(told[-1])
+    events = list[Event]()
+    assert rehearse(run_of(workspace), events.append) == 3
+    report = str(events[-1])
     assert "ended with exit status 4; expected 0" in report
     assert "web_1: nothing of tinyapp runs" in report
     assert report.count("not run") == 3
@@ -178,9 +178,9 @@ def test_a_release_that_fails_to_start_is_reported_with_its_last_log_lines(
 ) -> None:
     workspace.wheel("1.0.0", fault="start")
     workspace.playbook("1.0.0", max_fail_percentage=100)  # each host says why by itself
-    told = list[Event]()
-    assert rehearse(run_of(workspace), told.append) == 3
-    report = str(told[-1])
+    events = list[Event]()
+    assert rehearse(run_of(workspace), events.append) == 3
+    report = str(events[-1])
     assert "NOT AS EXPECTED" in report
     assert "web_1: check: tinyapp-web.service is" in report
     assert "tinyapp: broken at start, as told" in report
@@ -189,10 +189,10 @@ def test_a_release_that_fails_to_start_is_reported_with_its_last_log_lines(
 
 def test_a_mistake_in_the_playbook_is_reported_before_a_machine_boots(workspace: Workspace) -> None:
     workspace.playbook("1.0.0", unknown="key")
-    told = list[Event]()
+    events = list[Event]()
     with pytest.raises(InputError, match="unknown"):
-        rehearse(run_of(workspace), told.append)
-    assert told == []
+        rehearse(run_of(workspace), events.append)
+    assert events == []
     assert left(workspace) == []
 
 
@@ -201,15 +201,15 @@ def test_ctrl_c_removes_the_machines_and_the_report_names_the_interrupted_step(
 ) -> None:
     workspace.wheel("1.0.0")
     workspace.playbook("1.0.0")
-    told = list[Event]()
+    events = list[Event]()
 
     def stop_at_the_second_step(event: Event) -> None:
-        told.append(event)
+        events.append(event)
         if isinstance(event, Noted) and event.text.startswith("step 2"):
             raise KeyboardInterrupt
 
     assert rehearse(run_of(workspace), stop_at_the_second_step) == 130
-    report = str(told[-1])
+    report = str(events[-1])
     assert report.count("as expected") == 1
     assert report.count("interrupted") == 1
     assert left(workspace) == []
@@ -257,10 +257,10 @@ def test_a_machine_that_does_not_reboot_fails_the_step(
     workspace.wheel("1.0.0")
     workspace.playbook("1.0.0")
     play_on(Lame, Fault.REBOOT, monkeypatch)
-    told, page = list[Event](), tmp_path / "report.html"
-    assert rehearse(run_of(workspace), told.append, faults=True, report=page) == 3
+    events, page = list[Event](), tmp_path / "report.html"
+    assert rehearse(run_of(workspace), events.append, faults=True, report=page) == 3
     report = page.with_suffix(".txt").read_text()
-    assert Noted(report) in told
+    assert Noted(report) in events
     assert report.count("as expected") == 4
     assert "accepted no login within 60 s [boot-timeout]" in report
     assert "NOT AS EXPECTED" in page.read_text()
@@ -273,15 +273,15 @@ def test_ctrl_c_in_the_gate_of_a_fault_is_an_interruption(
     workspace.wheel("1.0.0")
     workspace.playbook("1.0.0")
     play_on(Lab, Fault.AGENT, monkeypatch)
-    told = list[Event]()
+    events = list[Event]()
 
     def stop_in_the_gate(event: Event) -> None:
-        told.append(event)
+        events.append(event)
         if isinstance(event, Noted) and event.text.startswith("in the gate of"):
             raise KeyboardInterrupt
 
     assert rehearse(run_of(workspace), stop_in_the_gate, faults=True) == 130
-    report = str(told[-1])
+    report = str(events[-1])
     assert report.count("as expected") == 4
     assert report.count("interrupted") == 1
     assert left(workspace) == []
@@ -326,9 +326,9 @@ def test_kept_machines_can_be_reached_by_the_printed_command(workspace: Workspac
     ) as process:
         try:
             assert process.stdout is not None
-            said = list(takewhile(lambda line: line != "ended\n", process.stdout))
-            assert "".join(said).count("as expected") == 4
-            (way,) = [line for line in said if "ssh -i" in line]
+            output = list(takewhile(lambda line: line != "ended\n", process.stdout))
+            assert "".join(output).count("as expected") == 4
+            (way,) = [line for line in output if "ssh -i" in line]
             login = shlex.split(way.partition("ssh -i ")[2].partition(";")[0])
             done = subprocess.run(
                 ["ssh", "-o", "StrictHostKeyChecking=no", "-i", *login, "hostname"],

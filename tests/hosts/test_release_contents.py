@@ -45,7 +45,7 @@ def deployed(workspace: Workspace, version: str, **changes: object) -> None:
     workspace.wheel(version)
     workspace.playbook(version, **changes)
     done = workspace.shipit("deploy")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
 
 
 def sh(workspace: Workspace, script: str) -> str:
@@ -143,7 +143,7 @@ def test_either_installer_makes_the_venv_with_bytecode(
     workspace.playbook(version, installer=installer)
     done = workspace.shipit("deploy")
     workspace.lock()
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert workspace.versions()["web1"] == version
     venv = f"{ROOT}/current/venv"
     assert sh(workspace, f"{venv}/bin/python -c 'import dep; print(dep.ANSWER)'") == "42"
@@ -165,7 +165,7 @@ def test_only_as_many_releases_are_kept_as_asked_for(fresh_scene: Workspace) -> 
     assert present == {"2.0.0": False, "2.1.0": False, "2.2.0": True, "2.3.0": True}
     gone = workspace.shipit("rollback", "--to", "2.0.0")
     assert gone.status == 3
-    assert "no verified release 2.0.0" in gone.said
+    assert "no verified release 2.0.0" in gone.output
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_an_older_version_can_be_deployed_again(workspace: Workspace) -> None:
     workspace.playbook("3.0.0")
     assert workspace.asked("plan")["web1"]["action"] == "switch"
     done = workspace.shipit("deploy", "--json", "--allow-older")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert done.told("sent") == []
     assert workspace.versions()["web1"] == "3.0.0"
     assert workspace.asked("status")["web1"]["release"] == first
@@ -209,7 +209,7 @@ def test_a_plan_touches_nothing_and_is_what_the_deploy_then_does(workspace: Work
     assert "hello" not in shown.out  # values are never shown
 
     done = workspace.shipit("deploy", "--json")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     check_that_it_did(workspace, plan, done.result["hosts"]["web1"]["release"])
     assert sum(line["total"] for line in done.told("sent")) == plan["missing_bytes"]
     runs = invocations(workspace)

@@ -23,7 +23,7 @@ def site(fresh_web1: Lab) -> Site:
     return Site(fresh_web1)
 
 
-def said(site: Site, *asked_for: object) -> list[messages.Failure]:
+def output(site: Site, *asked_for: object) -> list[messages.Failure]:
     """Let the agent answer as it would over ssh, and return what it refuses."""
     asked = b"".join(messages.pack(message) for message in asked_for)
     site.put("/root/asked", asked)
@@ -53,7 +53,7 @@ def test_a_root_of_the_services_user_is_touched_by_nothing_until_it_is_given_bac
         " && runuser -u mallory -- sh -c"
         f" 'printf \"{hostile}\" >/opt/app/releases/r1/units/app-web.service'"
     )
-    (failure,) = said(site, hello())
+    (failure,) = output(site, hello())
     assert failure.code == "root-untrusted"
     assert "/opt/app belongs to mallory" in failure.what
     assert "/opt/app/releases belongs to mallory" in failure.what
@@ -63,7 +63,7 @@ def test_a_root_of_the_services_user_is_touched_by_nothing_until_it_is_given_bac
     assert site.serving() == "r2"
     site.sh("cd /opt/app && rm -r releases && mv theirs releases")
     site.sh(failure.hint)  # as an operator is told to
-    assert said(site, hello()) == []
+    assert output(site, hello()) == []
     assert site.session(what="rollback", release="r1")[-1]["outcome"] == "committed"
     site.assert_runs("r1")
 
@@ -120,10 +120,10 @@ def test_a_root_whose_file_system_is_not_mounted_is_no_first_release(site: Site)
     site.sh("mkdir /opt/app; mount -t tmpfs -o mode=755 none /opt/app")
     site.deploy("r1")
     site.sh("mount --move /opt/app /mnt || mount --bind /opt/app /mnt && umount -l /opt/app")
-    (failure,) = said(site, hello())
+    (failure,) = output(site, hello())
     assert (failure.code, "r1 was committed in /opt/app" in failure.what) == ("root-missing", True)
     site.sh("mount --bind /mnt /opt/app")
-    assert said(site, hello()) == []
+    assert output(site, hello()) == []
     site.assert_runs("r1")
 
 
@@ -162,7 +162,7 @@ def test_another_tools_root_is_refused_then_adopted_and_comes_back(
 
     before = theirs()
     refused = workspace.deploy("1.0.0", "--json")
-    assert refused.status == 3, refused.said
+    assert refused.status == 3, refused.output
     (problem,) = (each["problem"] for each in refused.told("host-failed"))
     assert problem["code"] == "root-foreign"
     for word in ("current -> /opt/tinyapp/releases/20240202120000", "2 folders", "revisions.log"):
@@ -173,12 +173,12 @@ def test_another_tools_root_is_refused_then_adopted_and_comes_back(
     assert theirs() == before
     health = {"checks": [{"http": f"http://127.0.0.1:{PORT}/healthz"}], "deadline": "6s"}
     sick = workspace.deploy("1.1.0", fault="healthz", health=health)
-    assert sick.status == 4, sick.said
+    assert sick.status == 4, sick.output
     assert theirs() == before
     assert workspace.deploy("1.2.0").status == 0
     assert workspace.serves("web1")["version"] == "1.2.0"
     back = workspace.shipit("rollback")
-    assert back.status == 0, back.said
+    assert back.status == 0, back.output
     assert theirs() == before
     assert "error" in workspace.serves("web1")
     assert workspace.deploy("1.3.0").status == 0

@@ -174,6 +174,6 @@ def test_a_boot_unit_that_systemd_refuses_is_replaced_by_one_that_it_takes(site:
             boot_unit.disarm(paths)
         """)
     site.put("/root/arm.py", code.encode())
-    said = site.sh("python3 /root/arm.py").splitlines()
-    assert "its load state is bad-setting" in said.pop(3)
-    assert said == ["True", "False", "False", "True"]
+    output = site.sh("python3 /root/arm.py").splitlines()
+    assert "its load state is bad-setting" in output.pop(3)
+    assert output == ["True", "False", "False", "True"]

@@ -125,7 +125,7 @@ class Watch:
 
 @dataclass
 class Story:
-    """What was done, and what could be seen."""
+    """The commands that were run, and what was observed."""
 
     workspace: Workspace
     watch: Watch
@@ -146,7 +146,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """Deploy with secrets, ask everything that can be asked, fail, and go back."""
+    """Deploy with secrets, run every read-only command, fail, and roll back."""
     lab.reset()
     workspace = Workspace.set(tmp_path_factory.mktemp("secrets"), lab)
     workspace.env["TINYAPP_SHORT"] = SHORT
@@ -165,9 +165,9 @@ def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Story:
         assert story.ship("1.0.0", "-vv").status == 0, story.told
         assert story.ship("1.1.0", "--json", "-vv").status == 0, story.told
         broken = story.ship("1.2.0", "-vv", fault="healthz")
-        assert broken.status == 4, broken.said
+        assert broken.status == 4, broken.output
         smoke = story.ship("1.3.0", "-vv", smoke=PRINTS_ITS_ENVIRONMENT)
-        assert smoke.status == 3, smoke.said
+        assert smoke.status == 3, smoke.output
         assert story.ship("1.3.0", "--json", smoke=PRINTS_ITS_ENVIRONMENT).status == 3
         assert story.shipit("rollback", "-vv").status == 0
     for words in (
@@ -185,19 +185,19 @@ def test_the_service_gets_every_secret_as_it_is(story: Story) -> None:
 
 
 def test_nothing_that_is_printed_shows_a_secret(story: Story) -> None:
-    shown = {words: leaks(done.said) for words, done in story.told.items()}
+    shown = {words: leaks(done.output) for words, done in story.told.items()}
     assert not any(shown.values()), {words: lines for words, lines in shown.items() if lines}
 
 
 def test_a_failing_smoke_command_is_quoted_with_its_secrets_masked(story: Story) -> None:
     deploys = [done for words, done in story.told.items() if "deploy" in words]
-    failed = [done for done in deploys if "smoke-failed" in done.said]
+    failed = [done for done in deploys if "smoke-failed" in done.output]
     assert len(failed) == 2  # for people and as JSON
     for done in failed:
-        assert "PASSWORD=***" in done.said, done.said
-        assert "FILED=***" in done.said, done.said
-        assert "LOG_LEVEL=info-level" in done.said
-        assert "PATH=" in done.said
+        assert "PASSWORD=***" in done.output, done.output
+        assert "FILED=***" in done.output, done.output
+        assert "LOG_LEVEL=info-level" in done.output
+        assert "PATH=" in done.output
 
 
 def test_no_process_had_a_secret_among_its_arguments_nor_a_transaction_in_its_files(
@@ -236,9 +236,9 @@ def test_a_plan_shows_that_a_secret_has_changed_but_not_its_value(story: Story) 
     story.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
     changed = {"TINYAPP_PASSWORD": f"{SECRET}-changed"}
     done = story.workspace.shipit("plan", "-D", env=changed)
-    assert "PASSWORD" in done.out, done.said
+    assert "PASSWORD" in done.out, done.output
     assert "ODD" not in done.out
-    assert not leaks(done.said)
+    assert not leaks(done.output)
 
 
 def test_a_plan_shows_that_a_variable_of_an_env_file_has_changed(story: Story) -> None:
@@ -248,10 +248,10 @@ def test_a_plan_shows_that_a_variable_of_an_env_file_has_changed(story: Story) -
     path.write_text(ENV_FILE.replace("Zm4rkFiled pa", "Zm4rkFiled-changed pa"))
     done = story.workspace.shipit("plan", "-D")
     path.write_text(ENV_FILE)
-    assert "deploy 1.0.0-" in done.out, done.said
+    assert "deploy 1.0.0-" in done.out, done.output
     assert "~ web: FILED" in done.out
     assert "LOG_LEVEL" not in done.out
-    assert not leaks(done.said)
+    assert not leaks(done.output)
 
 
 @pytest.mark.parametrize("words", [("-vv",), ("--json",)])
@@ -266,13 +266,13 @@ def test_a_service_that_logs_its_secrets_is_quoted_with_these_masked(
         "min_healthy": "100ms",
     }
     done = story.ship("1.4.0", *words, services=services, health=health)
-    assert done.status == 4, done.said
-    assert "PASSWORD=***" in done.said, done.said
-    assert not leaks(done.said)
+    assert done.status == 4, done.output
+    assert "PASSWORD=***" in done.output, done.output
+    assert not leaks(done.output)
     story.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
     logs = story.workspace.shipit("logs", *words)
-    assert "FILED=***" in logs.said
-    assert not leaks(logs.said)
+    assert "FILED=***" in logs.output
+    assert not leaks(logs.output)
 
 
 ROTATED = "r0tated-Kp3x9TqL"  # the controller does not know it any more
@@ -288,22 +288,22 @@ def test_a_rotated_secret_leaves_no_host_any_more(story: Story) -> None:
     story.workspace.env.update(old)
     assert story.ship("1.5.0", services=services).status == 0
     story.workspace.env.update(new)
-    said = [story.ship("1.6.0", "-vv", fault="healthz", services=services)]
-    assert said[0].status == 4
+    output = [story.ship("1.6.0", "-vv", fault="healthz", services=services)]
+    assert output[0].status == 4
     cut = {**IMPATIENT, "checks": [{"command": f'python -c "{CUT_ANSWER}"'}]}
     story.workspace.playbook("1.6.0", **KEYS, services=services, health=cut)
-    said.append(story.shipit("deploy", "--json", "-vv"))
+    output.append(story.shipit("deploy", "--json", "-vv"))
     story.workspace.wheel("1.7.0")
     story.workspace.playbook("1.7.0", **KEYS, services=services, health=HEALTH)
-    said.append(story.shipit("deploy", "-vv"))
-    said += [
+    output.append(story.shipit("deploy", "-vv"))
+    output += [
         story.shipit(*words.split())
         for words in ("rollback -vv", "logs", "logs --json", "status --json", "releases --json")
     ]
-    assert [done.status for done in said] == [4, 4, 0, 0, 0, 0, 0, 0], [d.said for d in said]
-    assert "PASSWORD=***" in said[4].said
-    for done in said:
-        assert not re.search(f"{ROTATED[:5]}|{SECRET[:5]}", done.said), done.said
+    assert [done.status for done in output] == [4, 4, 0, 0, 0, 0, 0, 0], [d.output for d in output]
+    assert "PASSWORD=***" in output[4].output
+    for done in output:
+        assert not re.search(f"{ROTATED[:5]}|{SECRET[:5]}", done.output), done.output
 
 
 def test_what_others_than_root_may_read_holds_no_secret_and_no_digest_of_one(story: Story) -> None:

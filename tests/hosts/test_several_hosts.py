@@ -26,7 +26,7 @@ def workspace(fresh: Lab, tmp_path: Path) -> Workspace:
     """Give hosts that serve 1.0.0."""
     workspace = Workspace.set(tmp_path, fresh)
     done = workspace.deploy("1.0.0")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     return workspace
 
 
@@ -91,7 +91,7 @@ def test_a_disk_that_fills_while_it_stages_leaves_all_hosts_untouched(workspace:
 
 def test_hosts_are_switched_in_batches_after_all_are_staged(workspace: Workspace) -> None:
     done = workspace.deploy("1.1.0", "--json", serial=[1, "100%"])
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     batches = [(line["number"], line["of"], line["hosts"]) for line in done.told("batch-began")]
     assert batches == [(1, 2, ["web1"]), (2, 2, ["web2"])]
     steps = [("web1", "smoke"), ("web2", "smoke"), ("web1", "check"), ("web2", "arm")]
@@ -164,13 +164,13 @@ def test_several_deployments_go_in_order_and_back_in_reverse(workspace: Workspac
 
     write("1.1.0")
     done = workspace.shipit("deploy", "--json")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert [line["app"] for line in done.told("run-began")] == ["tinyapp", "other"]
     assert served() == {("1.1.0", "1.1.0")}
     write("1.2.0")
     assert workspace.shipit("deploy").status == 0
     back = workspace.shipit("rollback", "--json")
-    assert back.status == 0, back.said
+    assert back.status == 0, back.output
     assert [line["app"] for line in back.told("run-began")] == ["other", "tinyapp"]
     assert served() == {("1.1.0", "1.1.0")}
     write("1.3.0", smoke="/bin/false")

@@ -252,10 +252,10 @@ def test_the_log_of_the_services_is_reported_and_followed(
 
 
 def _until(talk: Talk, words: str) -> str:
-    said = ""
-    while words not in said:
-        said += talk.next().text
-    return said
+    output = ""
+    while words not in output:
+        output += talk.next().text
+    return output
 
 
 def test_drift_is_found_where_it_is(talk: Talk, lab: Lab, tmp_path: Path) -> None:

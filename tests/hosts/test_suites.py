@@ -1,4 +1,4 @@
-"""The main story on each distribution: what we write is taken by its systemd, Python and sshd.
+"""The main scenario on each distribution: its systemd, Python and sshd accept what we write.
 
 Here on the Debians that no other test runs on. `make support` plays all of it on all suites, with
 real app servers as well, and writes the table of docs/support.md from what was played.
@@ -52,11 +52,11 @@ python3 -c 'import platform; print(platform.python_version())'
 
 @dataclass
 class Booted:
-    """A machine of a suite, for all tests of this module; `said` is what it says that it is."""
+    """A machine of a suite, for all tests of this module; `facts` as it reports them."""
 
     lab: Lab
     folder: Path
-    said: support_matrix.Host
+    facts: support_matrix.Host
 
 
 @pytest.fixture(
@@ -68,104 +68,104 @@ def booted(
 ) -> Iterator[Booted]:
     folder = tmp_path_factory.mktemp(request.param)
     with Lab.up([HOST], folder, suite=request.param, timeout=180) as lab:
-        said = lab.run(HOST, "sh", "-c", FACTS).stdout.splitlines()
-        yield Booted(lab, folder, support_matrix.Host(request.param, *said))
+        output = lab.run(HOST, "sh", "-c", FACTS).stdout.splitlines()
+        yield Booted(lab, folder, support_matrix.Host(request.param, *output))
 
 
 @pytest.fixture(scope="module")
-def story(booted: Booted) -> Workspace:
+def workspace(booted: Booted) -> Workspace:
     workspace = Workspace.set(booted.folder, booted.lab, [HOST])
     workspace.handover = "overlap"
     return workspace
 
 
 @pytest.mark.plays("deploys, broken releases and a rollback")
-def test_a_release_is_deployed_handed_over_and_rolled_back(story: Workspace) -> None:
-    story.wheel("1.0.0")
-    story.playbook("1.0.0")
-    ready = story.shipit("doctor")
-    assert ready.status == 0, ready.said
+def test_a_release_is_deployed_handed_over_and_rolled_back(workspace: Workspace) -> None:
+    workspace.wheel("1.0.0")
+    workspace.playbook("1.0.0")
+    ready = workspace.shipit("doctor")
+    assert ready.status == 0, ready.output
     for version in ("1.0.0", "1.1.0"):
-        done = story.deploy(version)
-        assert done.status == 0, done.said
-        assert story.versions() == {HOST: version}
+        done = workspace.deploy(version)
+        assert done.status == 0, done.output
+        assert workspace.versions() == {HOST: version}
     for handover, status in (("overlap", 3), ("restart", 4)):
-        story.handover = handover
-        broken = story.deploy("1.2.0", fault="healthz", health=IMPATIENT)
-        assert broken.status == status, broken.said
-        assert story.versions() == {HOST: "1.1.0"}
-    back = story.shipit("rollback")
-    assert back.status == 0, back.said
-    assert story.versions() == {HOST: "1.0.0"}
-    assert story.asked("status")[HOST]["drift"] == []
+        workspace.handover = handover
+        broken = workspace.deploy("1.2.0", fault="healthz", health=IMPATIENT)
+        assert broken.status == status, broken.output
+        assert workspace.versions() == {HOST: "1.1.0"}
+    back = workspace.shipit("rollback")
+    assert back.status == 0, back.output
+    assert workspace.versions() == {HOST: "1.0.0"}
+    assert workspace.asked("status")[HOST]["drift"] == []
 
 
 @pytest.mark.plays("no directive unknown to systemd")
-def test_nothing_that_we_wrote_is_unknown_to_systemd(story: Workspace) -> None:
-    log = story.sh(HOST, "journalctl --no-pager -o cat _PID=1 | grep -i 'tinyapp\\|shipit'")
+def test_nothing_that_we_wrote_is_unknown_to_systemd(workspace: Workspace) -> None:
+    log = workspace.sh(HOST, "journalctl --no-pager -o cat _PID=1 | grep -i 'tinyapp\\|shipit'")
     assert [line for line in log.splitlines() if "nknown" in line or "gnoring" in line] == []
     verify = "systemd-analyze verify --man=no /etc/systemd/system/tinyapp-*"
-    assert "tinyapp" not in story.sh(HOST, f"{verify} 2>&1 || true")
+    assert "tinyapp" not in workspace.sh(HOST, f"{verify} 2>&1 || true")
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_a_python_without_distutils_is_reported_before_anything_is_sent(
-    story: Workspace, installer: str
+    workspace: Workspace, installer: str
 ) -> None:
     """Debian 11 splits it off; a fault that only the build met before."""
     folder = "/usr/lib/python3.9/distutils"
-    if story.lab.run(HOST, "test", "-e", f"{folder}/dist.py").returncode:
+    if workspace.lab.run(HOST, "test", "-e", f"{folder}/dist.py").returncode:
         pytest.skip("this suite's Python has no distutils to miss")
-    wheelhouse.write_wheel(story.wheels, wheelhouse.Recipe("pip", "25.0"))
-    story.playbook("1.0.0", installer=installer)
-    story.sh(HOST, f"mv {folder}/dist.py /root/")
+    wheelhouse.write_wheel(workspace.wheels, wheelhouse.Recipe("pip", "25.0"))
+    workspace.playbook("1.0.0", installer=installer)
+    workspace.sh(HOST, f"mv {folder}/dist.py /root/")
     try:
-        done = story.shipit("doctor")
+        done = workspace.shipit("doctor")
     finally:
-        story.sh(HOST, f"mv /root/dist.py {folder}/")
-    assert done.status == 3, done.said
-    assert f"{installer} can't use /usr/bin/python3.9: it has no distutils" in done.said
-    assert "apt-get install python3-distutils" in done.said
+        workspace.sh(HOST, f"mv /root/dist.py {folder}/")
+    assert done.status == 3, done.output
+    assert f"{installer} can't use /usr/bin/python3.9: it has no distutils" in done.output
+    assert "apt-get install python3-distutils" in done.output
 
 
 @pytest.mark.plays("a power cut in the gate")
 def test_a_host_that_loses_its_power_in_the_gate_comes_back_with_the_old_release(
-    story: Workspace,
+    workspace: Workspace,
 ) -> None:
     """The unit that settles it at boot is taken by this systemd, and runs in time."""
-    story.wheel("1.3.0")
-    story.playbook("1.3.0", health=PATIENT)
-    before = story.versions()
-    deploying = story.start("deploy", "--json")
+    workspace.wheel("1.3.0")
+    workspace.playbook("1.3.0", health=PATIENT)
+    before = workspace.versions()
+    deploying = workspace.start("deploy", "--json")
     try:
         heard(deploying, all_in("check", [HOST]))
-        story.lab.power_cut(HOST)
-        story.lab.boot(HOST, timeout=180)
+        workspace.lab.power_cut(HOST)
+        workspace.lab.boot(HOST, timeout=180)
     finally:
         stopped(deploying)
-    at_rest(story.lab)
-    settled = story.shipit("status")
-    assert settled.status == 0, settled.said
-    assert story.versions() == before
+    at_rest(workspace.lab)
+    settled = workspace.shipit("status")
+    assert settled.status == 0, settled.output
+    assert workspace.versions() == before
 
 
 @pytest.mark.plays("bake on control groups v2 alone")
-def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(story: Workspace) -> None:
-    before = story.versions()
-    v1 = story.sh(HOST, "stat -fc %T /sys/fs/cgroup; awk '$3 == \"cgroup\"' /proc/mounts")
+def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(workspace: Workspace) -> None:
+    before = workspace.versions()
+    v1 = workspace.sh(HOST, "stat -fc %T /sys/fs/cgroup; awk '$3 == \"cgroup\"' /proc/mounts")
     assert v1 == "cgroup2fs"
     for fault, words in (("leak:200", "tinyapp-web: it needs "), ("late:3", "dying as told")):
-        done = story.deploy("1.4.0", "--json", fault=fault, health=BAKED)
-        assert done.status == 4, done.said
+        done = workspace.deploy("1.4.0", "--json", fault=fault, health=BAKED)
+        assert done.status == 4, done.output
         problem = done.result["hosts"][HOST]["problem"]
         assert words in f"{problem['what']}\n{problem['evidence']}"
-        assert story.versions() == before
+        assert workspace.versions() == before
 
 
 def handed_over(booted: Booted, folder: Path, app: App) -> tuple[Workspace, Result]:
     """Deploy and roll back under load; return what its clients noticed."""
     booted.lab.reset(HOST)
-    deployed = DeployedApp.set(folder, booted.lab, HOST, app, "overlap", python=booted.said.python)
+    deployed = DeployedApp.set(folder, booted.lab, HOST, app, "overlap", python=booted.facts.python)
     with deployed.clients(replace(CLIENTS, websocket=app.websocket)) as load:
         until(lambda: load.tally.get("requests"), lambda: "no request yet", PATIENCE)
         for step in (Step(GOOD), Step(ROLLBACK)):
@@ -198,7 +198,7 @@ def test_no_request_is_lost_on_a_real_app_server_unless_plan_warns_of_it(
     if python_of(booted) < GUNICORN_HAS_CONTROL_SOCKET:
         app = replace(app, command=app.command.removesuffix(" --no-control-socket"))
     workspace, result = handed_over(booted, tmp_path, app)
-    is_warned = "may drop accepted connections" in workspace.shipit("plan").said
+    is_warned = "may drop accepted connections" in workspace.shipit("plan").output
     assert is_warned or result.failures == []
     record_property("outcome", lost(result) + ", as `plan` warns" * is_warned)
     version = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
@@ -208,7 +208,7 @@ def test_no_request_is_lost_on_a_real_app_server_unless_plan_warns_of_it(
 
 
 def python_of(booted: Booted) -> tuple[int, ...]:
-    return tuple(map(int, booted.said.python.split(".")[:2]))
+    return tuple(map(int, booted.facts.python.split(".")[:2]))
 
 
 @pytest.mark.plays("faults of each kind")

@@ -89,10 +89,10 @@ def test_every_step_leaves_exactly_its_own_units(workspace: Workspace) -> None:
     for number, book in enumerate(STEPS):
         if before is not None and number % 3 == 1:
             failed = deploy(workspace, book, f"{number} fails", {"command": "/bin/false"})
-            assert failed.status == 4, failed.said
+            assert failed.status == 4, failed.output
             exactly(workspace, before)
         done = deploy(workspace, book, number)
-        assert done.status == 0, f"{before} -> {book}: {done.said}"
+        assert done.status == 0, f"{before} -> {book}: {done.output}"
         exactly(workspace, book)
         before = book
 
@@ -107,7 +107,7 @@ def test_random_changes_leave_exactly_the_last_playbooks_units(workspace: Worksp
         fails = choice.random() < 0.25
         checks = [{"command": "/bin/false"}] if fails else []
         done = deploy(workspace, book, f"walk {number}", *checks)
-        assert done.status == (4 if fails else 0), f"{number}, {before} -> {book}: {done.said}"
+        assert done.status == (4 if fails else 0), f"{number}, {before} -> {book}: {done.output}"
         before = before if fails else book
         exactly(workspace, before)
 
@@ -118,7 +118,7 @@ def test_a_changed_schedule_runs_no_job_for_times_that_have_passed(workspace: Wo
     assert deploy(workspace, job, "before").status == 0
     workspace.sh(HOST, f"rm -f {REPORT}; touch -d '3 years ago' {STAMP}")
     done = deploy(workspace, job, "changed", timer="*-02-01 03:00:00")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     # A timer that makes up for a time does so at its start: it has triggered nothing by then.
     shown = "systemctl show -P ActiveState -P LastTriggerUSec tinyapp-web.timer"
     assert workspace.sh(HOST, shown) == "active"
@@ -132,7 +132,7 @@ def test_a_timer_run_that_was_due_during_the_deploy_follows_after_the_commit(
     assert deploy(workspace, job, "due before").status == 0
     workspace.sh(HOST, f"rm -f {REPORT}; touch -d '3 years ago' {STAMP}")
     done = deploy(workspace, job, "due", {"command": f"test ! -e {REPORT}"})
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     until(
         lambda: workspace.sh(HOST, f"cat {REPORT} || true") == "1.0.0",
         lambda: workspace.sh(

@@ -81,7 +81,7 @@ def talking(network: Network, place: Endpoint) -> Iterator[Wire]:
         wire.close()
 
 
-def said(wire: Wire) -> str:
+def output(wire: Wire) -> str:
     wire.send(HELLO)
     frame = wire.receive(PATIENCE)
     assert frame is not None
@@ -121,14 +121,14 @@ def start_sshd(lab: Lab, port: int, *options: str) -> None:
 
 def test_a_pinned_key_lets_in_and_sudo_makes_root(lab: Lab, network: Network) -> None:
     with talking(network, at(lab.hosts["web1"])) as wire:
-        assert "uid 0, role serve" in said(wire)
+        assert "uid 0, role serve" in output(wire)
 
 
 def test_a_known_host_is_trusted_by_its_line(lab: Lab, network: Network, tmp_path: Path) -> None:
     host = lab.hosts["web1"]
     trust(tmp_path, f"{host.address} {host.host_key}")
     with talking(network, at(host, host_key=None)) as wire:
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
 
 
 def test_the_known_type_is_asked_for_when_the_host_would_prefer_another(
@@ -146,7 +146,7 @@ def test_the_known_type_is_asked_for_when_the_host_would_prefer_another(
     kind, key = others[-1].split()[:2]
     trust(tmp_path, f"{host.address} {kind} {key}")
     with talking(network, at(host, host_key=None)) as wire:
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
 
 
 def test_an_unknown_key_is_refused_with_its_fingerprint_and_the_command(
@@ -199,7 +199,7 @@ def test_a_host_with_only_weak_algorithms_needs_ssh_config(
     assert "the host offers hmac-sha1" in error.what
     config.write_text("Ciphers +aes128-cbc\nMACs +hmac-sha1\n")
     with Network(home=tmp_path) as other, talking(other, at(host, port=2200)) as wire:
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
 
 
 def test_a_key_known_for_another_port_only_is_refused(
@@ -229,13 +229,13 @@ def test_a_refused_login_names_user_and_keys(lab: Lab, network: Network, tmp_pat
 def test_sudo_takes_the_password(lab: Lab, network: Network) -> None:
     place = at(lab.hosts["web1"], user="pwsudo", become_password=Secret(SUDO_PASSWORD))
     with talking(network, place) as wire:
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
 
 
 def test_a_password_that_sudo_does_not_ask_for_is_ignored(lab: Lab, network: Network) -> None:
     place = at(lab.hosts["web1"], become_password=Secret("sentinel-password"))
     with talking(network, place) as wire:
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_an_old_python_is_reported_unless_there_is_a_newer_one(
     fresh_web1.run("web1", "sh", "-c", write)
     host = fresh_web1.hosts["web1"]
     with talking(network, at(host)) as wire:
-        assert "python 3." in said(wire)
+        assert "python 3." in output(wire)
     error = refusal(network, at(host, python="/usr/bin/python3"))
     assert error.code == "python-too-old"
     assert "3.6.9" in error.what
@@ -305,7 +305,7 @@ def test_output_of_the_login_shell_is_skipped(fresh_web1: Lab, network: Network)
         "web1", "sh", "-c", "printf 'echo hello; printf no-newline\\n' > ~deploy/.bashrc"
     )
     with talking(network, at(host)) as wire:
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
     fresh_web1.run("web1", "sh", "-c", "echo 'yes chatter | head -c 900000' > ~deploy/.bashrc")
     assert refusal(network, at(host)).code == "login-shell-noise"
 
@@ -335,7 +335,7 @@ def test_a_damaged_agent_on_the_host_is_replaced(fresh_web1: Lab, network: Netwo
     path = f"/var/lib/shipit/agent/{AGENT.sha256}.pyz"
     fresh_web1.run("web1", "sh", "-c", f"mkdir -p /var/lib/shipit/agent; echo junk > {path}")
     with talking(network, at(host)) as wire:
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
     assert sha256(fresh_web1.read("web1", path)).hexdigest() == AGENT.sha256
     assert fresh_web1.run("web1", "stat", "-c", "%a %U", path).stdout == "600 root\n"
 
@@ -354,7 +354,7 @@ def test_a_wait_for_a_silent_agent_ends_at_its_timeout(lab: Lab, network: Networ
         with pytest.raises(HostError, match="waited for the facts") as caught:
             wire.receive(0.2, "the facts")
         assert caught.value.code == "no-answer"
-        assert "uid 0" in said(wire)  # and the wire is still good
+        assert "uid 0" in output(wire)  # and the wire is still good
 
 
 # --- the way -----------------------------------------------------------------------------------
@@ -410,7 +410,7 @@ def test_one_connection_to_a_jump_host_serves_all_hosts_behind_it(
 
         def uid(_: int) -> str:
             with talking(network, place) as wire:
-                return said(wire)
+                return output(wire)
 
         with ThreadPoolExecutor(4) as pool:
             assert all("uid 0" in answer for answer in pool.map(uid, range(4)))
@@ -446,7 +446,7 @@ def test_ssh_config_names_the_user_key_and_jump_host(lab: Lab, tmp_path: Path) -
     with Network(home=tmp_path) as network:
         place = Endpoint("web2", "behind", become=True, connect_timeout=PATIENCE)
         with talking(network, place) as wire:
-            assert "uid 0" in said(wire)
+            assert "uid 0" in output(wire)
 
 
 def test_a_proxy_command_is_used(lab: Lab, network: Network) -> None:
@@ -460,7 +460,7 @@ def test_a_proxy_command_is_used(lab: Lab, network: Network) -> None:
     code += "daemon=True).start();[os.write(1,x) for x in iter(lambda:s.recv(65536),b'')]"
     command = f'python3 -c "{code}" %h %p'
     with talking(network, at(host, proxy_command=command)) as wire:
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
 
 
 def test_a_cut_cable_is_noticed_in_bounded_time(lab: Lab, tmp_path: Path) -> None:
@@ -470,7 +470,7 @@ def test_a_cut_cable_is_noticed_in_bounded_time(lab: Lab, tmp_path: Path) -> Non
         Network(tmp_path, QUICK) as network,
         talking(network, at(host, address="127.0.0.1", port=relay.port)) as wire,
     ):
-        said(wire)
+        output(wire)
         relay.cut()
         with pytest.raises(HostError, match="link-lost"):  # and not that nothing came in time
             wire.receive(PATIENCE)
@@ -484,7 +484,7 @@ def test_a_cut_cable_behind_a_jump_host_is_noticed(lab: Lab, tmp_path: Path) -> 
         Network(tmp_path, QUICK) as network,
         talking(network, place) as wire,
     ):
-        said(wire)
+        output(wire)
         lab.cut_cable("web2")
         try:
             with pytest.raises(HostError, match="link-lost"):
@@ -500,7 +500,7 @@ def test_an_idle_connection_survives_the_keepalive(lab: Lab, tmp_path: Path) -> 
     ):
         with pytest.raises(HostError, match="no-answer"):
             wire.receive(QUICK.interval + QUICK.silence + 1.0)
-        assert "uid 0" in said(wire)
+        assert "uid 0" in output(wire)
 
 
 def test_a_slow_connection_is_not_a_dead_peer(lab: Lab, tmp_path: Path) -> None:
@@ -532,7 +532,7 @@ def test_exec_boot_and_hello_cost_four_round_trips_and_a_password_one_more(
             link.open().close()  # the agent is there from now on
             with tally() as asked:
                 wire = link.open()
-                said(wire)
+                output(wire)
             assert asked == ["channel", "exec", *password, "boot", "Hello"]
             assert link.rtt >= 0.02
             wire.close()
@@ -644,4 +644,4 @@ def test_the_inventorys_variables_reach_the_host(
     source.write_text(lab.inventory())
     for host in model.load([source]).hosts:
         with talking(network, endpoint(host)) as wire:
-            assert "uid 0" in said(wire)
+            assert "uid 0" in output(wire)

@@ -53,7 +53,7 @@ def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
     lab.reset(HOST)
     workspace = Workspace.set(tmp_path_factory.mktemp("user"), lab, [HOST])
     done = deploy(workspace, "1.0.0")
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     yield workspace
     assert workspace.sh(HOST, "ls /run/systemd/system") == ""  # nothing is left of any trial
 
@@ -97,7 +97,7 @@ def test_a_trial_as_another_user_that_fails_leaves_all_directories_as_they_were(
     workspace.sh(HOST, FILL)
     before = look(workspace)
     done = deploy(workspace, "2.0.0", "start", user=NEW)
-    assert done.status == 3, done.said
+    assert done.status == 3, done.output
     assert look(workspace) == before
     runs_as(workspace, "1.0.0", OLD)
 
@@ -114,8 +114,8 @@ def test_a_trial_as_another_user_has_empty_directories_at_the_same_paths(
     before = look(workspace)
     web = {**WEB, "command": f"/bin/sh -c '{tries}'"}
     done = deploy(workspace, "2.0.0", user=NEW, services={"web": web, "worker": WORKER})
-    assert done.status == 3, done.said
-    assert f"{NEW} {NEW}" in done.said
+    assert done.status == 3, done.output
+    assert f"{NEW} {NEW}" in done.output
     assert look(workspace) == before
 
 
@@ -125,7 +125,7 @@ def test_a_deploy_hands_all_directories_over_and_a_rollback_gives_them_back(
     workspace.sh(HOST, FILL)
     for version, user in (("2.0.0", NEW), ("3.0.0", "third")):
         done = deploy(workspace, version, user=user)
-        assert done.status == 0, done.said
+        assert done.status == 0, done.output
         runs_as(workspace, version, user)
     assert workspace.shipit("rollback", "--to", "1.0.0").status == 0
     runs_as(workspace, "1.0.0", OLD)
@@ -134,7 +134,7 @@ def test_a_deploy_hands_all_directories_over_and_a_rollback_gives_them_back(
 def test_a_gate_that_fails_gives_all_directories_back(workspace: Workspace) -> None:
     workspace.sh(HOST, FILL)
     done = deploy(workspace, "2.0.0", user=NEW, health=TAKEN_BACK)
-    assert done.status == 4, done.said
+    assert done.status == 4, done.output
     runs_as(workspace, "1.0.0", OLD)
 
 
@@ -148,7 +148,7 @@ def test_another_group_is_handed_over_like_another_user(workspace: Workspace) ->
     )
     services = {"worker": {**WORKER, "unit": "worker.j2"}}
     done = deploy(workspace, "2.0.0", services=services, health={"min_healthy": "1s"})
-    assert done.status == 0, done.said
+    assert done.status == 0, done.output
     assert workspace.sh(HOST, "find /var/lib/tinyapp ! -group staffers") == ""
     assert workspace.shipit("rollback").status == 0
     runs_as(workspace, "1.0.0", OLD)
@@ -181,7 +181,7 @@ def test_the_former_user_gains_nothing_by_what_it_has_left_in_its_directories(
             done = (
                 deploy(workspace, "2.0.0", user=NEW) if act == "deploy" else workspace.shipit(act)
             )
-            assert done.status == 0, done.said
+            assert done.status == 0, done.output
             assert workspace.sh(HOST, TREASURE) == before, act
             user = NEW if act == "deploy" else OLD
             for top in ("/var/lib/tinyapp", "/opt/tinyapp/shared"):

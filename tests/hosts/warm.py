@@ -66,10 +66,10 @@ class Warm:
                     given = [out.fileno(), err.fileno(), theirs.fileno()]
                     socket.send_fds(self.control, [json.dumps(order).encode()], given)
                 status = _awaited(mine, timeout)
-            said = (_text(out), _text(err))
+            output = (_text(out), _text(err))
         if status is None:
-            raise subprocess.TimeoutExpired([*argv], timeout, *said)
-        return subprocess.CompletedProcess([*argv], status, *said)
+            raise subprocess.TimeoutExpired([*argv], timeout, *output)
+        return subprocess.CompletedProcess([*argv], status, *output)
 
     def end(self) -> None:
         self.control.close()

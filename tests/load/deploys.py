@@ -146,7 +146,7 @@ class DeployedApp:
         self.times.append(StepTime(step, began, time.time()))
         if done.status not in ENDS[step.kind]:
             raise UnexpectedEnd(
-                f"{step}: exit status {done.status}, not {ENDS[step.kind]}\n{done.said}"
+                f"{step}: exit status {done.status}, not {ENDS[step.kind]}\n{done.output}"
             )
         if step.kind == ROLLBACK:
             self.runs, self.previous = self.previous, ""
@@ -155,7 +155,7 @@ class DeployedApp:
         answer = self.workspace.serves(self.host, "/")
         if answer.get("version") != self.runs:
             raise UnexpectedEnd(
-                f"{step}: expected {self.runs} to answer, got {answer}\n{done.said}"
+                f"{step}: expected {self.runs} to answer, got {answer}\n{done.output}"
             )
 
     @property

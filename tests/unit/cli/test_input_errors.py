@@ -59,9 +59,9 @@ class Desk(Workspace):
     def refuses(self, *words: str, code: str, says: Sequence[str]) -> None:
         """Deploy what must be refused with this one problem, told with all of `says`."""
         done = self.deploy_now("--json", *words)
-        assert (done.status, done.result["exit_status"]) == (2, 2), done.said
+        assert (done.status, done.result["exit_status"]) == (2, 2), done.output
         found = [each for each in problems(done) if each["code"] == code]
-        assert found, done.said
+        assert found, done.output
         assert found[0]["hint"], f"{code} does not say what to do: {found[0]}"
         whole = json.dumps(found[0], ensure_ascii=False).replace('\\"', '"')
         for word in says:
@@ -89,7 +89,7 @@ def test_with_nothing_wrong_the_hosts_are_asked(desk: Desk) -> None:
     """Else a refusal below might be for want of something else."""
     desk.wants()
     done = desk.deploy_now("--json")
-    assert "a host was connected to" in done.said
+    assert "a host was connected to" in done.output
 
 
 # --- what is written in the playbook -----------------------------------------------------------
@@ -202,11 +202,11 @@ def test_several_mistakes_are_reported_at_once_also_on_the_console(desk: Desk) -
     desk.wants(sevices={}, keep_releases="many", env={"bad-name": "x"})
     done = desk.deploy_now("--json")
     codes = sorted(each["code"] for each in problems(done))
-    assert codes == ["playbook-key", "playbook-unknown-key", "playbook-value"], done.said
+    assert codes == ["playbook-key", "playbook-unknown-key", "playbook-value"], done.output
     human = desk.deploy_now()
     assert human.status == 2
     for line in ("sevices", "keep_releases", "bad-name", "3 mistakes; nothing was changed"):
-        assert line in human.said
+        assert line in human.output
 
 
 def test_mistakes_of_wheels_templates_and_secrets_are_reported_at_once(desk: Desk) -> None:

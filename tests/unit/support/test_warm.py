@@ -45,8 +45,8 @@ def test_commands_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
         return warm().run([f"depoy{number}"], tmp_path, os.environ, PATIENCE).stderr
 
     with ThreadPoolExecutor() as pool:
-        said = list(pool.map(misspelt, range(4)))
-    assert all(f"depoy{number}" in text for number, text in enumerate(said))
+        output = list(pool.map(misspelt, range(4)))
+    assert all(f"depoy{number}" in text for number, text in enumerate(output))
 
 
 def test_a_command_that_takes_too_long_is_killed_and_gone(tmp_path: Path) -> None:
