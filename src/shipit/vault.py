@@ -156,7 +156,7 @@ class Vaulted:
         """Decrypt it.
 
         Raises:
-            InputError: as of Passwords.open.
+            InputError: those of Passwords.open.
         """
         return Secret(self.passwords.open(self.text, self.place))
 

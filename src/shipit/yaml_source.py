@@ -212,7 +212,7 @@ def _syntax_mistake(path: Path, text: str, error: yaml.MarkedYAMLError) -> Mista
         what = "a value that holds {{ is not in quotes: YAML takes { for a mapping"
         return Mistake("yaml-syntax", what, place, 'write it in quotes: key: "{{ name }}"')
     if what.startswith("mapping values are not allowed"):
-        hint = 'a value with ": " in it has to be in quotes; or this line is indented too far'
+        hint = 'a value with ": " in it must be in quotes; or this line is indented too far'
         return Mistake("yaml-syntax", what, place, hint)
     return Mistake("yaml-syntax", what, place, _context(error))
 

@@ -175,7 +175,7 @@ def value(written: object, host: Host, extra_vars: Mapping[str, object]) -> obje
 def _refuse_reserved(extra_vars: Mapping[str, object]) -> None:
     taken = sorted(set(extra_vars) & set(RESERVED))
     if taken:
-        what = f"-e can't set {', '.join(taken)}: it has a meaning of its own in templates"
+        what = f"-e can't set {', '.join(taken)}: it is reserved in templates"
         raise InputError(Mistake("extra-vars", what, hint="give the variable another name"))
 
 

@@ -277,7 +277,7 @@ class _Variables:
         try:
             found = ssh_arguments.parse(text or "")
         except ValueError as error:
-            self._wrong(name, text, f"words as of a shell ({error})")
+            self._wrong(name, text, f"words as in a shell ({error})")
             return SshArguments()
         for option, hint in found.refused:
             what = (
