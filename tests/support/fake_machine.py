@@ -309,7 +309,7 @@ class Machine:
         is_web = name.startswith("app-web") and name.endswith(".service")
         return is_web and ("@trial" in name) == bool(via)
 
-    def knock(self, at: Endpoint, unit: str) -> bool:
+    def accepts(self, at: Endpoint, unit: str) -> bool:
         self._after(self._call(f"knock for {unit}", fallible=False))
         return unit in self.running and self.running[unit].active == "active"
 

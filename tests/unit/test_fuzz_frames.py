@@ -216,4 +216,4 @@ def test_a_channel_bears_the_longest_lease() -> None:
     os.write(theirs, b"x")
     channel = Channel(ours, theirs)
     channel.patience = 366 * 24 * 3600.0
-    assert channel.heard(1) == b"x"
+    assert channel.receive(1) == b"x"

@@ -1,7 +1,7 @@
 """Start in the role that the argv names. Imports only what that role needs.
 
 serve              answer a controller on stdin and stdout
-receive            take parts of blobs on stdin
+receive            receive parts of blobs on stdin
 transact APP ROOT  drive the open transaction: the main of its transient unit
 recover APP ROOT   settle a transaction that nobody drives: the main of the boot-time unit
 """

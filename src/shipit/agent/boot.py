@@ -1,14 +1,14 @@
-"""Bring the agent to life on a host: the first of our code that runs there.
+"""Install and start the agent on a host. This is the first code of shipit that runs there.
 
-This file's source is sent over the channel and executed by the loader of shipit.launch. It reads
+The controller sends this file over the channel, where its loader (transport.bootstrap) runs it. It reads
 one line, {"sha256", "size", "role", "directory"}, and answers with one line each time:
 
-    {"boot": "have"}         the agent is there and proven; it runs now, stdin and stdout are its
+    {"boot": "have"}         the agent is installed and verified; it takes over stdin and stdout
     {"boot": "need"}         send it: `size` bytes, zlib-compressed; "have" or "failed" follows
     {"boot": "failed", ...}  with "what" and "errno" (0: none); nothing runs
 
-Needs nothing but the standard library: the agent's other modules are not here yet. It decides
-nothing about releases, and never runs bytes whose digest is not the one asked for.
+Uses only the standard library, as the agent's other modules are not installed yet. Never runs bytes
+whose digest differs from the requested one.
 """
 
 import errno
@@ -29,14 +29,14 @@ class Refused(Exception):
 
 
 def main(stdin: BinaryIO, stdout: BinaryIO) -> None:
-    """Find or receive the agent, answer, and become it."""
+    """Find or receive the agent, answer, and run it in this process."""
     os.umask(0o022)
     os.chdir("/")
     request = json.loads(stdin.readline(LINE_LIMIT).decode())
     path = os.path.join(request["directory"], request["sha256"] + ".pyz")
     try:
-        there = is_private(request["directory"]) and is_there(path, request["sha256"])
-        if not there:
+        is_installed = is_private(request["directory"]) and is_present(path, request["sha256"])
+        if not is_installed:
             answer(stdout, {"boot": "need"})
             content = receive(stdin, request)
             make_private(request["directory"])
@@ -50,15 +50,15 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> None:
 
 
 def is_private(directory: str) -> bool:
-    """Whether nobody else can write to the directory, and to the one that it lies in."""
+    """Whether no other user can write to the directory or its parent."""
     return all(map(is_own, (os.path.dirname(directory), directory)))
 
 
 def is_own(directory: str) -> bool:
-    """Whether it is a directory that nobody else can write to; False where there is none.
+    """Whether it is a directory that no other user can write to; False if it does not exist.
 
     Raises:
-        Refused: it is somebody else's.
+        Refused: it belongs to another user.
         OSError: it is a link or a file.
     """
     try:
@@ -74,10 +74,10 @@ def is_own(directory: str) -> bool:
 
 
 def make_private(directory: str) -> None:
-    """Make the directory, and the one that it lies in; root acts upon what lies there.
+    """Make the directory and its parent, both writable for this user alone.
 
     Raises:
-        Refused, OSError: one of them is somebody else's, or no directory.
+        Refused, OSError: one of them belongs to another user, or is no directory.
     """
     for each in (os.path.dirname(directory), directory):
         if not is_own(each):
@@ -85,20 +85,20 @@ def make_private(directory: str) -> None:
             os.chmod(each, 0o700)
 
 
-def answer(stdout: BinaryIO, words: Dict[str, Any]) -> None:
-    """Say one line; the newline before it ends whatever a login shell has said."""
-    stdout.write(b"\n" + json.dumps(words).encode() + b"\n")
+def answer(stdout: BinaryIO, message: Dict[str, Any]) -> None:
+    """Write one line. The newline before it ends what a login shell may have printed."""
+    stdout.write(b"\n" + json.dumps(message).encode() + b"\n")
     stdout.flush()
 
 
-def is_there(path: str, sha256: str) -> bool:
-    """Whether the agent lies at `path`, whole. Its time of use is noted: old ones are removed."""
+def is_present(path: str, sha256: str) -> bool:
+    """Whether `path` is the whole agent. Updates its mtime, as old agents are pruned by it."""
     content = _content(path)
     if content is None or hashlib.sha256(content).hexdigest() != sha256:
         return False
     try:
         os.utime(path)
-    except OSError:  # a read-only disk is a finding of the preflight, not a reason to stop here
+    except OSError:  # the preflight reports a read-only disk
         return True
     return True
 
@@ -115,7 +115,7 @@ def receive(stdin: BinaryIO, request: Dict[str, Any]) -> bytes:
     """Read the agent from the channel.
 
     Raises:
-        Refused: what came is not the agent that was asked for.
+        Refused: the received bytes are not the requested agent.
     """
     try:
         content = zlib.decompress(stdin.read(request["size"]))
@@ -127,7 +127,7 @@ def receive(stdin: BinaryIO, request: Dict[str, Any]) -> bytes:
 
 
 def install(path: str, content: bytes) -> None:
-    """Make `path` hold `content`: written beside it, fsynced, renamed."""
+    """Write `content` to `path` atomically: write beside it, fsync, rename."""
     beside = "{}.{}.new".format(path, os.getpid())
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(beside, flags, 0o600)
@@ -144,12 +144,12 @@ def install(path: str, content: bytes) -> None:
 
 def become(path: str, role: str) -> None:
     """Run the zip in this process, as `python -I -S PATH ROLE` would."""
-    import zipimport  # noqa: PLC0415 - only once the agent is known to be there
+    import zipimport  # noqa: PLC0415 - only once the agent is installed
 
     sys.argv = [path, role]
     sys.path.insert(0, path)
     code = zipimport.zipimporter(path).get_code("__main__")
-    exec(code, {"__name__": "__main__", "__file__": os.path.join(path, "__main__.py")})  # noqa: S102 - its digest is proven
+    exec(code, {"__name__": "__main__", "__file__": os.path.join(path, "__main__.py")})  # noqa: S102 - its digest is verified
 
 
 if __name__ == ROLE:

@@ -99,10 +99,10 @@ def test_an_agent_in_use_is_noted_as_such(tmp_path: Path) -> None:
     path = tmp_path / "agent.pyz"
     path.write_bytes(b"agent")
     os.utime(path, (0, 0))
-    assert boot.is_there(str(path), hashlib.sha256(b"agent").hexdigest())
+    assert boot.is_present(str(path), hashlib.sha256(b"agent").hexdigest())
     assert path.stat().st_mtime > 0
-    assert not boot.is_there(str(path), hashlib.sha256(b"other").hexdigest())
-    assert not boot.is_there(str(tmp_path / "none"), hashlib.sha256(b"agent").hexdigest())
+    assert not boot.is_present(str(path), hashlib.sha256(b"other").hexdigest())
+    assert not boot.is_present(str(tmp_path / "none"), hashlib.sha256(b"agent").hexdigest())
 
 
 def test_half_an_agent_is_never_left_behind(

@@ -102,7 +102,7 @@ class Starting:
         lasted = self.host.now() - began
         if listening is None:
             return lasted >= STEADY
-        if self.host.knock(listening, name):
+        if self.host.accepts(listening, name):
             return True
         if lasted >= self.patience:
             what = f"took no connection to {listening} within {self.patience:g} s"
@@ -116,7 +116,7 @@ class Starting:
         logs = evidence.of_units(self.paths, self.host, ill, self.since)
         return Failure(
             "start-failed",
-            evidence.headed(f"{', '.join(view.name for view in ill)} {what}", logs),
+            evidence.with_exception(f"{', '.join(view.name for view in ill)} {what}", logs),
             self.step,
             hint=evidence.advice(logs)
             or f"see the log below; the whole of it: {evidence.where(ill[0].name)}",

@@ -36,13 +36,13 @@ class Switch:
     interrupted: Interrupted
     kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
     moves: Tuple[Move, ...] = ()  # directories that change hands
-    going_back: bool = False
+    reverting: bool = False
     is_rollback: bool = False
 
     @property
-    def is_way_back(self) -> bool:
+    def leads_to_earlier(self) -> bool:
         """Whether it leads to a release that has run before, whatever this one has left."""
-        return self.going_back or self.is_rollback
+        return self.reverting or self.is_rollback
 
 
 def unit_names(*manifests: Optional[Manifest]) -> Tuple[str, ...]:
@@ -71,7 +71,7 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
         Refused: systemd refused something; the units' own logs are in the evidence. Or what
             `interrupted` says.
     """
-    if to.going_back:  # what was killed may have written units that systemd has not read
+    if to.reverting:  # what was killed may have written units that systemd has not read
         ask(host, "daemon-reload", to.step)
     texts, actions = _planned(paths, host, to)
     starting = _starting(paths, host, to)
@@ -150,16 +150,16 @@ def _planned(paths: Paths, host: Host, to: Switch) -> Tuple[Dict[str, str], Acti
     names = list(dict.fromkeys([*unit_names(to.wanted), *to.others]))
     texts = texts_of(paths, to.wanted) if to.wanted else {}
     installed = releases.installed_texts(paths, names)
-    scene = UnitState(
+    state = UnitState(
         installed,
         host.show(names),
         to.untouched,
         to.kept_up,
-        going_back=to.going_back,
+        reverting=to.reverting,
         hands_over=bool(to.moves),
     )
     units = to.wanted.units if to.wanted else ()
-    return texts, decide(units, texts, to.others, scene)
+    return texts, decide(units, texts, to.others, state)
 
 
 def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
@@ -198,7 +198,7 @@ def _hand_over(host: Host, to: Switch) -> None:
     Before any unit of it may be: systemd would do the same to every file with a name there.
     """
     for move in to.moves:
-        host.hand_over(move, lenient=to.is_way_back)
+        host.hand_over(move, lenient=to.leads_to_earlier)
 
 
 def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None:
@@ -208,7 +208,7 @@ def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None
     _ask_for(host, "enable --no-reload", actions.enable, to.step)
     _ask_for(host, "reenable --no-reload", actions.reenable, to.step)
     # Going back, what is on the disk may be right and not yet read: a kill can lie between.
-    if actions.reload or to.going_back:
+    if actions.reload or to.reverting:
         ask(host, "daemon-reload", to.step)
     if to.wanted and to.wanted.target:
         host.point(paths.current, to.wanted.target)

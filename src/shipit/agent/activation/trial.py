@@ -62,7 +62,7 @@ def run(
     if not opened:
         return None
     since, deadline = host.wall(), wanted.gate.deadline
-    _lay(paths, host, wanted, opened)
+    _write_units(paths, host, wanted, opened)
     limit = call_limit(_units(opened), deadline)
     starting = Starting(paths, host, STEP, since, limit, deadline, interrupted)
     starting.run("start", [door.socket for door in opened])
@@ -101,7 +101,7 @@ def socket_of(service: str) -> str:
     return service.rpartition(".")[0] + ".socket"
 
 
-def _lay(paths: Paths, host: Host, wanted: Manifest, opened: List[TrialEndpoint]) -> None:
+def _write_units(paths: Paths, host: Host, wanted: Manifest, opened: List[TrialEndpoint]) -> None:
     """Write the units of the trial, and have systemd know them."""
     texts = texts_of(paths, wanted)
     for door in opened:
@@ -134,12 +134,12 @@ def as_tried(wanted: Manifest, opened: List[TrialEndpoint]) -> Manifest:
 
     Other checks would be answered by the old release, and are made after the switch.
     """
-    led = (through(check, opened) for check in wanted.gate.checks)
+    led = (redirected(check, opened) for check in wanted.gate.checks)
     checks = tuple(check for check in led if check is not None)
     return replace(wanted, units=_units(opened), gate=replace(wanted.gate, checks=checks))
 
 
-def through(check: Check, opened: List[TrialEndpoint]) -> Optional[Check]:
+def redirected(check: Check, opened: List[TrialEndpoint]) -> Optional[Check]:
     """Return a check that goes through a door; None where it leads to none of them."""
     place = _place(check)
     for door in opened:

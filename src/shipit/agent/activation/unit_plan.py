@@ -26,7 +26,7 @@ class UnitState:
     views: Mapping[str, UnitView]  # of every unit that may have to be touched
     untouched: AbstractSet[str]  # run already as the wanted release has them
     kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
-    going_back: bool = False
+    reverting: bool = False
     hands_over: bool = False  # directories get another owner
 
 
@@ -61,38 +61,38 @@ class Actions:
 
 
 def decide(
-    units: Iterable[Unit], texts: Mapping[str, str], others: Iterable[str], scene: UnitState
+    units: Iterable[Unit], texts: Mapping[str, str], others: Iterable[str], state: UnitState
 ) -> Actions:
-    """Return the actions that lead from the scene to `units` with `texts`.
+    """Return the actions that lead from `state` to `units` with `texts`.
 
     `others` are the names of units that may be there and are no longer wanted unless in `units`.
     """
     wanted = {unit.name: unit for unit in units}
-    stale = sorted(name for name in set(others) - set(wanted) if _is_there(name, scene))
-    write = tuple(name for name in wanted if scene.texts.get(name) != texts[name])
-    alone = {name for name in wanted if _may_stay(name, texts, scene)}
+    stale = sorted(name for name in set(others) - set(wanted) if _is_there(name, state))
+    write = tuple(name for name in wanted if state.texts.get(name) != texts[name])
+    alone = {name for name in wanted if _may_stay(name, texts, state)}
     remade = _changed_sockets(wanted, alone)  # systemd stops who holds one of them with it
     alone -= {name for name in alone if _is_service(name) and wanted[name].service in remade}
-    handovers = _handovers(wanted, alone, stale, scene)
+    handovers = _handovers(wanted, alone, stale, state)
     leaving = tuple(name for each in handovers for name in each.stop)
     gone = [name for name in stale if name not in leaving]
-    removed = tuple(name for name in gone if name in scene.texts)
+    removed = tuple(name for name in gone if name in state.texts)
     beside = {each.start for each in handovers}
     begin = [n for n, unit in wanted.items() if unit.start and n not in alone and n not in beside]
-    jobs = [name for name, unit in wanted.items() if _has_become_a_job(unit, scene)]
-    held = [] if scene.going_back else [name for name in wanted if is_timer(name)]
-    retired = [name for name in (*held, *gone, *jobs) if scene.views[name].is_up]
-    waking = _waking(wanted, retired, scene)
+    jobs = [name for name, unit in wanted.items() if _has_become_a_job(unit, state)]
+    held = [] if state.reverting else [name for name in wanted if is_timer(name)]
+    retired = [name for name in (*held, *gone, *jobs) if state.views[name].is_up]
+    waking = _waking(wanted, retired, state)
     return Actions(
         write=write,
         reload_first=bool(waking & alone),
         retire=(*sorted(waking - alone), *retired),
-        disable=(*removed, *(name for name in jobs if _is_enabled(name, scene))),
+        disable=(*removed, *(name for name in jobs if _is_enabled(name, state))),
         remove=removed,
-        enable=tuple(name for name in wanted if _needs_enable(wanted[name], scene)),
-        reenable=tuple(name for name in write if _needs_reenable(wanted[name], texts, scene)),
-        reload=bool(write or removed or any(view.need_reload for view in scene.views.values())),
-        stop=tuple(_stopped(wanted, alone, scene)),
+        enable=tuple(name for name in wanted if _needs_enable(wanted[name], state)),
+        reenable=tuple(name for name in write if _needs_reenable(wanted[name], texts, state)),
+        reload=bool(write or removed or any(view.need_reload for view in state.views.values())),
+        stop=tuple(_stopped(wanted, alone, state)),
         # A stale unit may fail only while it is stopped: a last request wakes a crashing service.
         reset=(*(name for name in wanted if name not in alone), *stale),
         start=tuple(name for name in begin if _is_socket(name)),
@@ -100,7 +100,7 @@ def decide(
         handovers=handovers,
         leaving=leaving,
         timers=tuple(name for name in begin if is_timer(name) and name not in held),
-        quiet=tuple(_quiet(alone, scene)) if scene.hands_over else (),
+        quiet=tuple(_quiet(alone, state)) if state.hands_over else (),
     )
 
 
@@ -113,7 +113,7 @@ def call_limit(units: Iterable[Unit], deadline: float = 0.0) -> float:
 
 
 def _handovers(
-    wanted: Dict[str, Unit], alone: Set[str], stale: List[str], scene: UnitState
+    wanted: Dict[str, Unit], alone: Set[str], stale: List[str], state: UnitState
 ) -> Tuple[Handover, ...]:
     """Pair what begins with what it replaces, one by one; the last one replaces all that is left.
 
@@ -121,10 +121,10 @@ def _handovers(
     """
     changed = _changed_sockets(wanted, alone)
     found = []
-    for family_name, begin in _beginning(wanted, alone, scene).items():
+    for family_name, begin in _beginning(wanted, alone, state).items():
         if changed.intersection(wanted[name].service for name in begin):
             continue
-        of_old = (n for n in stale if _is_service(n) and scene.views[n].is_up)
+        of_old = (n for n in stale if _is_service(n) and state.views[n].is_up)
         old = [name for name in of_old if family(name) == family_name]
         for index, name in enumerate(begin, start=1):
             end = len(old) if index == len(begin) else index
@@ -132,26 +132,26 @@ def _handovers(
     return tuple(found)
 
 
-def _waking(wanted: Dict[str, Unit], retired: List[str], scene: UnitState) -> Set[str]:
+def _waking(wanted: Dict[str, Unit], retired: List[str], state: UnitState) -> Set[str]:
     """Return the sockets that are up, and behind which a service is retired."""
     families = {family(name) for name in retired if _is_service(name)}
     sockets = filter(_is_socket, wanted)
-    return {name for name in sockets if family(name) in families and scene.views[name].is_up}
+    return {name for name in sockets if family(name) in families and state.views[name].is_up}
 
 
-def _quiet(alone: Set[str], scene: UnitState) -> List[str]:
+def _quiet(alone: Set[str], state: UnitState) -> List[str]:
     """Return what is up and can be stopped for good, as no socket starts it again; timers first."""
-    up = [name for name, view in scene.views.items() if view.is_up and name not in alone]
-    behind = {family(name) for name, view in scene.views.items() if _is_socket(name) and view.is_up}
+    up = [name for name, view in state.views.items() if view.is_up and name not in alone]
+    behind = {family(name) for name, view in state.views.items() if _is_socket(name) and view.is_up}
     services = [name for name in up if _is_service(name) and family(name) not in behind]
     return [*filter(is_timer, up), *services]
 
 
-def _beginning(wanted: Dict[str, Unit], alone: Set[str], scene: UnitState) -> Dict[str, List[str]]:
+def _beginning(wanted: Dict[str, Unit], alone: Set[str], state: UnitState) -> Dict[str, List[str]]:
     """Return by family the services that are started beside others; what runs can't be."""
     found: Dict[str, List[str]] = {}
     for name, unit in wanted.items():
-        idle = name not in alone and not scene.views[name].is_up
+        idle = name not in alone and not state.views[name].is_up
         if unit.handover == OVERLAP and unit.start and _is_service(name) and idle:
             found.setdefault(family(name), []).append(name)
     return found
@@ -169,8 +169,8 @@ def _waves(names: Iterable[str]) -> List[Tuple[str, ...]]:
     return [tuple(wave) for wave in waves]
 
 
-def _is_there(name: str, scene: UnitState) -> bool:
-    return name in scene.texts or scene.views[name].is_up or scene.views[name].active == "failed"
+def _is_there(name: str, state: UnitState) -> bool:
+    return name in state.texts or state.views[name].is_up or state.views[name].active == "failed"
 
 
 def _is_socket(name: str) -> bool:
@@ -181,19 +181,19 @@ def _is_service(name: str) -> bool:
     return name.endswith(".service")
 
 
-def _has_become_a_job(unit: Unit, scene: UnitState) -> bool:
+def _has_become_a_job(unit: Unit, state: UnitState) -> bool:
     """Whether it was a process that keeps running, which a timer would wait for for ever."""
-    return not unit.start and (unit.name in scene.kept_up or _is_enabled(unit.name, scene))
+    return not unit.start and (unit.name in state.kept_up or _is_enabled(unit.name, state))
 
 
-def _is_enabled(name: str, scene: UnitState) -> bool:
-    return scene.views[name].file_state == "enabled"
+def _is_enabled(name: str, state: UnitState) -> bool:
+    return state.views[name].file_state == "enabled"
 
 
-def _may_stay(name: str, texts: Mapping[str, str], scene: UnitState) -> bool:
-    view = scene.views[name]
-    same = lasting(name, scene.texts.get(name, "")) == lasting(name, texts[name])
-    return name in scene.untouched and same and view.is_active and not view.need_reload
+def _may_stay(name: str, texts: Mapping[str, str], state: UnitState) -> bool:
+    view = state.views[name]
+    same = lasting(name, state.texts.get(name, "")) == lasting(name, texts[name])
+    return name in state.untouched and same and view.is_active and not view.need_reload
 
 
 def _changed_sockets(wanted: Dict[str, Unit], alone: Set[str]) -> Set[str]:
@@ -201,7 +201,7 @@ def _changed_sockets(wanted: Dict[str, Unit], alone: Set[str]) -> Set[str]:
     return {u.service for u in wanted.values() if _is_socket(u.name) and u.name not in alone}
 
 
-def _stopped(wanted: Dict[str, Unit], alone: Set[str], scene: UnitState) -> List[str]:
+def _stopped(wanted: Dict[str, Unit], alone: Set[str], state: UnitState) -> List[str]:
     """Return the units to stop before anything is started."""
     sockets = {unit.service for unit in wanted.values() if _is_socket(unit.name)}
     changed = _changed_sockets(wanted, alone)
@@ -209,26 +209,26 @@ def _stopped(wanted: Dict[str, Unit], alone: Set[str], scene: UnitState) -> List
     def has_to(unit: Unit) -> bool:
         if unit.service in changed:
             return True  # a socket can't change while a service holds it
-        if scene.views[unit.name].restarts:
+        if state.views[unit.name].restarts:
             return True  # else systemd may go on counting: a crash of the old for one of the new
         # What a socket has started is started again by it; a timer's job may end in peace,
         # unless it is the work of a release that is taken back.
-        taken_back = scene.going_back and unit.name not in scene.untouched
+        taken_back = state.reverting and unit.name not in state.untouched
         return not unit.start and (unit.service in sockets or taken_back)
 
-    candidates = [u for n, u in wanted.items() if n not in alone and scene.views[n].is_up]
+    candidates = [u for n, u in wanted.items() if n not in alone and state.views[n].is_up]
     return [unit.name for unit in candidates if has_to(unit)]
 
 
-def _needs_enable(unit: Unit, scene: UnitState) -> bool:
-    state = scene.views[unit.name].file_state
-    return unit.start and state != "enabled" and state not in INSTALLABLE_BY_NOBODY
+def _needs_enable(unit: Unit, state: UnitState) -> bool:
+    file_state = state.views[unit.name].file_state
+    return unit.start and file_state != "enabled" and file_state not in INSTALLABLE_BY_NOBODY
 
 
-def _needs_reenable(unit: Unit, texts: Mapping[str, str], scene: UnitState) -> bool:
-    if not unit.start or unit.name not in scene.texts or _needs_enable(unit, scene):
+def _needs_reenable(unit: Unit, texts: Mapping[str, str], state: UnitState) -> bool:
+    if not unit.start or unit.name not in state.texts or _needs_enable(unit, state):
         return False
-    return _install_section(texts[unit.name]) != _install_section(scene.texts[unit.name])
+    return _install_section(texts[unit.name]) != _install_section(state.texts[unit.name])
 
 
 def _install_section(text: str) -> List[str]:

@@ -51,7 +51,7 @@ def observe(
     while failure is None and host.now() - began < bake:
         left = bake - (host.now() - began)
         host.sleep(min(left, max(SHORTEST, min(bake / LOOKS, LONGEST))))
-        failure = interrupted() or gate.look_at_units(host, of) or _worse(host, of, before, since)
+        failure = interrupted() or gate.check_units(host, of) or _worse(host, of, before, since)
     emit(StepEnded(STEP, host.now() - began, failure is None))
     return failure
 

@@ -69,7 +69,7 @@ def advice(log: str) -> str:
     return next((hint for words, hint in ADVICE if any(word in lowered for word in words)), "")
 
 
-def headed(what: str, log: str) -> str:
+def with_exception(what: str, log: str) -> str:
     """Return what failed after the exception that its log ends with, if there is one."""
     exception = log_text.exception(log)
     return f"{exception} - {what}" if exception else what
@@ -83,13 +83,13 @@ def described(view: UnitView) -> str:
     if view.result in RESULTS:
         parts.append(RESULTS[view.result])
     if view.exit_code or view.exit_status:
-        parts.append(f"its main process {_ended(view)}")
+        parts.append(f"its main process {_how_it_ended(view)}")
     if view.restarts:
         parts.append(f"restarted {view.restarts} times")
     return ", ".join(parts)
 
 
-def _ended(view: UnitView) -> str:
+def _how_it_ended(view: UnitView) -> str:
     if view.exit_code in (KILLED, DUMPED):
         return f"was killed by {_signal_name(view.exit_status)}"
     why = f" ({SETUP[view.exit_status]})" if view.exit_status in SETUP else ""

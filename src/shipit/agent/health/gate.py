@@ -1,7 +1,7 @@
 """Prove that a release is well before anybody relies on it: its units steady, its checks good.
 
-It passes when everything has been good without a break for `min_healthy` seconds; a good spell that
-has begun before the deadline may be finished after it. A unit that failed or restarted fails the
+It passes when everything has been good without a break for `min_healthy` seconds; a good streak
+that has begun before the deadline may end after it. A unit that failed or restarted fails the
 gate at once; an answer that only another configuration changes, such as a redirect, fails it after
 a while. Looks every 10 ms at first, ever more slowly up to the interval.
 """
@@ -23,7 +23,7 @@ from . import evidence
 from .advice import advice, is_lasting
 
 FIRST_PAUSE = 0.01  # seconds
-LAST_LOOK = 1.0  # seconds
+LAST_ATTEMPT = 1.0  # seconds
 GROWTH = 1.5
 LASTING = 10.0  # seconds for which a check has the same answer that no waiting changes
 SHOWN = 500  # characters of an answer in a report
@@ -58,7 +58,7 @@ class Context:
 
 
 @dataclass
-class _Spell:
+class _Streak:
     """How long everything has been good without a break."""
 
     began: float
@@ -93,80 +93,80 @@ def run(host: Host, of: Context, emit: Emit, interrupted: Interrupted) -> Option
 
     `interrupted` is asked at every look, and its failure is returned.
     """
-    wanted, spell, pause = of.manifest.gate, _Spell(host.now()), FIRST_PAUSE
+    wanted, streak, pause = of.manifest.gate, _Streak(host.now()), FIRST_PAUSE
     while True:
         stopped = interrupted()
         if stopped:
             return stopped
-        finding = _look(host, of, spell, emit)
+        finding = _observe(host, of, streak, emit)
         now = host.now()
-        _remember(spell, finding, now)
-        if spell.good_since is not None and now - spell.good_since >= wanted.min_healthy:
+        _remember(streak, finding, now)
+        if streak.good_since is not None and now - streak.good_since >= wanted.min_healthy:
             # A check may have waited for a service that had died, and was woken by its socket.
             finding = _units(host, of)
             if not finding.wrong:
                 return None
-            spell.good_since = None
-        if finding.fatal or _is_over(wanted, spell, now):
+            streak.good_since = None
+        if finding.fatal or _is_over(wanted, streak, now):
             # Who waited for an answer till now may have waited for a unit that had failed.
             ill = finding if finding.ill else _units(host, of)
-            return _failure(host, of, ill if ill.wrong else finding, spell, now)
-        host.sleep(_pause(pause, wanted.min_healthy, spell, now))
+            return _failure(host, of, ill if ill.wrong else finding, streak, now)
+        host.sleep(_pause(pause, wanted.min_healthy, streak, now))
         pause = max(FIRST_PAUSE, min(pause * GROWTH, wanted.interval))
 
 
-def _is_over(wanted: Gate, spell: _Spell, now: float) -> bool:
+def _is_over(wanted: Gate, streak: _Streak, now: float) -> bool:
     """Whether to wait no longer for a release that is not good."""
-    too_late = spell.good_since is None and now - spell.began >= wanted.deadline
-    return too_late or (bool(spell.wrong) and now - spell.wrong_since >= LASTING)
+    too_late = streak.good_since is None and now - streak.began >= wanted.deadline
+    return too_late or (bool(streak.wrong) and now - streak.wrong_since >= LASTING)
 
 
-def look_at_units(host: Host, of: Context) -> Optional[Failure]:
+def check_units(host: Host, of: Context) -> Optional[Failure]:
     """Return why the units are no longer well, or None: for the time after the gate has passed."""
     finding = _units(host, of)
-    spell = _Spell(host.now(), attempts=1)
-    return _failure(host, of, finding, spell, spell.began) if finding.fatal else None
+    streak = _Streak(host.now(), attempts=1)
+    return _failure(host, of, finding, streak, streak.began) if finding.fatal else None
 
 
-def _remember(spell: _Spell, finding: GateState, now: float) -> None:
-    spell.attempts += 1
+def _remember(streak: _Streak, finding: GateState, now: float) -> None:
+    streak.attempts += 1
     if finding.wrong:
-        spell.good_since = None
-    elif spell.good_since is None or spell.steady != finding.steady:
-        spell.good_since = now
-    spell.steady = finding.steady
+        streak.good_since = None
+    elif streak.good_since is None or streak.steady != finding.steady:
+        streak.good_since = now
+    streak.steady = finding.steady
     lasting = finding.wrong if finding.lasting else ""
-    if lasting != spell.wrong:
-        spell.wrong, spell.wrong_since = lasting, now
+    if lasting != streak.wrong:
+        streak.wrong, streak.wrong_since = lasting, now
 
 
-def _pause(pause: float, min_healthy: float, spell: _Spell, now: float) -> float:
-    if spell.good_since is None:
+def _pause(pause: float, min_healthy: float, streak: _Streak, now: float) -> float:
+    if streak.good_since is None:
         return pause
-    return max(0.001, min(pause, spell.good_since + min_healthy - now))
+    return max(0.001, min(pause, streak.good_since + min_healthy - now))
 
 
-def _time_left(of: Context, spell: _Spell, now: float) -> float:
+def _time_left(of: Context, streak: _Streak, now: float) -> float:
     """Return the seconds that an attempt may take at most for the deadline's sake.
 
     The last one begins when the deadline is all but over: without a while it would tell nothing.
     """
-    if spell.good_since is not None:
+    if streak.good_since is not None:
         return float("inf")
-    return max(LAST_LOOK, of.manifest.gate.deadline - (now - spell.began))
+    return max(LAST_ATTEMPT, of.manifest.gate.deadline - (now - streak.began))
 
 
-def _look(host: Host, of: Context, spell: _Spell, emit: Emit) -> GateState:
+def _observe(host: Host, of: Context, streak: _Streak, emit: Emit) -> GateState:
     units = _units(host, of)
     if units.wrong:
         return units
-    left = _time_left(of, spell, host.now())
+    left = _time_left(of, streak, host.now())
     for check in of.manifest.gate.checks:
         name = described(check)
         answer = ask(host, of, check, min(check.timeout, left))
         wrong, hint = judge(check, answer)[:SHOWN], advice(check, answer)[:SHOWN]
-        if spell.told.get(name) != wrong:
-            spell.told[name] = wrong
+        if streak.told.get(name) != wrong:
+            streak.told[name] = wrong
             emit(Probed(name, not wrong, "; ".join(filter(None, [wrong, hint]))))
         if wrong:
             return GateState(name, wrong, answer.body, lasting=is_lasting(check, answer), hint=hint)
@@ -298,8 +298,8 @@ def _shown(paths: Paths, body: bytes) -> str:
     return Redactor(paths).text(body.decode("utf-8", "replace"))[:SHOWN]
 
 
-def _failure(host: Host, of: Context, finding: GateState, spell: _Spell, now: float) -> Failure:
-    tries = f"{spell.attempts} attempts in {now - spell.began:.1f} s"
+def _failure(host: Host, of: Context, finding: GateState, streak: _Streak, now: float) -> Failure:
+    tries = f"{streak.attempts} attempts in {now - streak.began:.1f} s"
     ill = finding.ill or _watched_views(host, of.manifest)
     shown = _shown(of.paths, finding.answer)
     lines: List[str] = [f"last answer: {shown}"] if shown else []
@@ -310,7 +310,7 @@ def _failure(host: Host, of: Context, finding: GateState, spell: _Spell, now: fl
     whole = f"the whole log: {evidence.where(first)}" if first else ""
     return Failure(
         code,
-        evidence.headed(f"{what} ({tries})", logs),
+        evidence.with_exception(f"{what} ({tries})", logs),
         STEP,
         hint=finding.hint or evidence.advice(logs) or whole,
         evidence="\n".join([*lines, logs]).strip(),

@@ -133,7 +133,7 @@ class Host(Protocol):
     def unix(self, path: str, *, timeout: float) -> Answer:
         """Connect to a unix socket and close."""
 
-    def knock(self, at: Endpoint, unit: str) -> bool:
+    def accepts(self, at: Endpoint, unit: str) -> bool:
         """Open connections to a listener; say whether a process of the unit takes one of them."""
 
     def free_port(self, address: str) -> int:
@@ -244,7 +244,7 @@ class RealHost:
 
         return probes.unix(path, timeout)
 
-    def knock(self, at: Endpoint, unit: str) -> bool:
+    def accepts(self, at: Endpoint, unit: str) -> bool:
         from . import accept_probe  # noqa: PLC0415 - see its docstring
 
         return accept_probe.takes(at, unit)

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Iterator, List
 
 LONGEST = 400  # characters of a line
-TOLD = 200  # characters of an exception in a headline
+EXCEPTION_LENGTH = 200  # characters of an exception in a headline
 # 2026-11-29T15:30:52+0000 host name[pid]: as of journalctl's short-iso
 PREFIX = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)\S* \S+ (\S+?)(?:\[\d+\])?: ")
 SYSTEMD = "systemd"
@@ -69,4 +69,4 @@ def exception(log: str) -> str:
     """Return the line of the last exception in a folded log, "" where there is none."""
     messages = [TIME.sub("", line, count=1).strip(" |+") for line in log.splitlines()]
     found = [line for line in messages if EXCEPTION.fullmatch(line)]
-    return (found or [""])[-1][:TOLD]
+    return (found or [""])[-1][:EXCEPTION_LENGTH]

@@ -20,7 +20,7 @@ LOCATION_LIMIT = 300  # characters of where a redirect leads
 AGENT = {"User-Agent": "shipit", "Accept": "*/*", "Connection": "close"}
 
 
-class _Detour(http.client.HTTPConnection):
+class _RedirectedConnection(http.client.HTTPConnection):
     """Connects elsewhere than its host says."""
 
     via = ""
@@ -29,7 +29,7 @@ class _Detour(http.client.HTTPConnection):
         self.sock = _opened(self.via, self.timeout or 0.0)
 
 
-class _TlsDetour(_Detour):
+class _RedirectedTlsConnection(_RedirectedConnection):
     """The same with TLS, for the name that it is asked for."""
 
     default_port = http.client.HTTPS_PORT
@@ -52,7 +52,7 @@ def get(url: str, timeout: float, via: str = "", headers: Headers = None) -> Ans
         connection = _connection(parts, timeout, via, _host_in(headers))
     except ValueError as error:
         return Answer(error=f"not a URL that can be asked: {error}")
-    return _spoken(lambda: _get(connection, target, timeout, headers or {}), timeout)
+    return _answer(lambda: _get(connection, target, timeout, headers or {}), timeout)
 
 
 def _host_in(headers: Headers) -> str:
@@ -82,7 +82,7 @@ def _connection(
     if not parts.hostname or parts.scheme not in ("http", "https"):
         raise ValueError("http://host:port/path is expected")
     port = parts.port or (http.client.HTTPS_PORT if secure else http.client.HTTP_PORT)
-    kind = _TlsDetour if secure else _Detour
+    kind = _RedirectedTlsConnection if secure else _RedirectedConnection
     connection = kind(host or parts.hostname, parts.port, timeout=timeout)
     connection.via = via or f"{parts.hostname}:{port}"
     return connection
@@ -140,7 +140,7 @@ def tcp(address: str, port: int, timeout: float) -> Answer:
         socket.create_connection((address, port), timeout=timeout).close()
         return Answer()
 
-    return _spoken(attempt, timeout)
+    return _answer(attempt, timeout)
 
 
 def unix(path: str, timeout: float) -> Answer:
@@ -152,10 +152,10 @@ def unix(path: str, timeout: float) -> Answer:
             sock.connect(path)
         return Answer()
 
-    return _spoken(attempt, timeout)
+    return _answer(attempt, timeout)
 
 
-def _spoken(attempt: Callable[[], Answer], timeout: float) -> Answer:
+def _answer(attempt: Callable[[], Answer], timeout: float) -> Answer:
     """Return the answer, or in words why there is none."""
     try:
         return attempt()

@@ -50,10 +50,10 @@ class EventLogReader:
         self._offset = 0
         self._begun = b""
 
-    def heard(self) -> Iterator[Any]:
+    def unread(self) -> Iterator[Any]:
         """Yield the messages that have come since."""
         while True:
-            more = self._more()
+            more = self._read_more()
             if not more:
                 return
             *lines, self._begun = (self._begun + more).split(b"\n")
@@ -63,7 +63,7 @@ class EventLogReader:
                 except ProtocolError:
                     continue  # half a line of a process that was killed
 
-    def _more(self) -> bytes:
+    def _read_more(self) -> bytes:
         try:
             with open(self._path, "rb") as stream:
                 stream.seek(self._offset)

@@ -49,7 +49,7 @@ def locked(app: str, whose: str) -> Failure:
     return Failure("locked", f"{app} is held by {whose}", "lock", hint)
 
 
-def told(found: Optional[Holder]) -> str:
+def describe(found: Optional[Holder]) -> str:
     """Return the holder as people read it."""
     if found is None:
         return "another deploy"

@@ -65,7 +65,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return a text with every secret in it masked, and what is left of one that was cut."""
-        self._look()
+        self._load_new()
         return str(self._mask.cut(text)) if self._mask else text
 
     def _masked(self, value: Any) -> Any:
@@ -75,7 +75,7 @@ class Redactor:
             return tuple(map(self._masked, value))
         return self(value)
 
-    def _look(self) -> None:
+    def _load_new(self) -> None:
         """Read the env files of releases that were not here when it last looked."""
         paths = self._paths
         if paths is None:

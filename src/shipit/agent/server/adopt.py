@@ -17,9 +17,9 @@ from ..system import files
 from ..system.failures import Refused
 from ..system.paths import Paths
 
-WORD = "adopted"  # the version of what was there, and the beginning of its id
+ADOPTED = "adopted"  # the version of what was there, and the beginning of its id
 KEEP = 5  # releases, as in a playbook that says nothing
-NOTHING = Artifact(WORD, "0", WORD, "", 0)
+NO_ARTIFACT = Artifact(ADOPTED, "0", ADOPTED, "", 0)
 
 
 def adopt(paths: Paths, attempt: Attempt, now: float) -> Manifest:
@@ -63,15 +63,15 @@ def _target(paths: Paths) -> str:
 def _manifest(paths: Paths, attempt: Attempt, target: str) -> Manifest:
     digest = hashlib.sha256(f"{paths.root}\0{target}".encode("utf-8", "surrogateescape"))
     return Manifest(
-        id=f"{WORD}-{digest.hexdigest()[:8]}",
+        id=f"{ADOPTED}-{digest.hexdigest()[:8]}",
         app=paths.app,
-        version=WORD,
+        version=ADOPTED,
         root=paths.root,
         user="root",
         interpreter="",
         installer="",
-        installer_wheel=NOTHING,
-        app_wheel=NOTHING,
+        installer_wheel=NO_ARTIFACT,
+        app_wheel=NO_ARTIFACT,
         wheels=(),
         requirements="",
         bundle="",
@@ -92,7 +92,7 @@ def _entry(paths: Paths, attempt: Attempt, release: str, now: float) -> Entry:
         txn=attempt.txn,
         what=attempt.what,
         release=release,
-        version=WORD,
+        version=ADOPTED,
         previous="",
         outcome=history.COMMITTED,
         who=attempt.who,

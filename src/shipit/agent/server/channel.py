@@ -33,7 +33,7 @@ class Channel:
 
     def __init__(self, stdin: int, stdout: int) -> None:
         self._stdin, self._stdout = stdin, stdout
-        self._frames = io.BufferedReader(_Heard(self), BUFFER)
+        self._frames = io.BufferedReader(_ReceivedBytes(self), BUFFER)
         self._writing = threading.Lock()
         self.patience: Optional[float] = None
         self.redacted = Redactor(None)
@@ -47,7 +47,7 @@ class Channel:
         """
         return messages.read(self._frames)
 
-    def heard(self, size: int) -> bytes:
+    def receive(self, size: int) -> bytes:
         """Return what has come, at most `size` bytes; b"" when the controller has closed.
 
         Raises:
@@ -58,7 +58,7 @@ class Channel:
             raise ControllerDisconnected
         return os.read(self._stdin, size)
 
-    def say(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
         """Send one message.
 
         Raises:
@@ -74,16 +74,16 @@ class Channel:
 
     def listen(self) -> None:
         """Raise Gone where the controller has closed."""
-        if self.is_gone():
+        if self.is_closed():
             raise ControllerDisconnected
 
-    def is_gone(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether the controller has closed; what it sent before may still be unread."""
         found = _poll(self._stdin, POLLRDHUP).poll(0)
         return any(flags & (select.POLLHUP | POLLRDHUP) for _, flags in found)
 
 
-class _Heard(io.RawIOBase):
+class _ReceivedBytes(io.RawIOBase):
     """What a channel hears, as the raw side of a buffer."""
 
     def __init__(self, channel: Channel) -> None:
@@ -93,7 +93,7 @@ class _Heard(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        content = self._channel.heard(len(buffer))
+        content = self._channel.receive(len(buffer))
         buffer[: len(content)] = content
         return len(content)
 

@@ -1,6 +1,6 @@
 """The edge of an agent's process: whatever escapes a role is said to the controller.
 
-What is no refusal of ours and no error of the disk is a bug of ours, and is told as one.
+What is no refusal of ours and no error of the disk is a bug of ours, and is reported as one.
 """
 
 import sys
@@ -29,7 +29,7 @@ def guarded(channel: Channel, act: Callable[[], None]) -> int:
     else:
         return 0
     try:
-        channel.say(failure)
+        channel.send(failure)
     except ControllerDisconnected:
         return 1
     return 1

@@ -53,7 +53,7 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
         fullest=fullest,
         free_bytes=spaces[fullest].f_bavail * spaces[fullest].f_frsize,
         free_inodes=spaces[fullest].f_favail,
-        present=_sound(paths, blobs.present(paths, hello.blobs), drift),
+        present=_undamaged(paths, blobs.present(paths, hello.blobs), drift),
         current=current,
         healthy=current is not None and healthy(paths, host, current),
         units=releases.installed_texts(paths, unit_names),
@@ -71,14 +71,14 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
 
 def drifted(paths: Paths, release: str) -> Tuple[Drift, ...]:
     """Return what differs of the release that should run; its bytes are read only if it must be."""
-    if unchanged.since_proven(paths, release):
+    if unchanged.since_verified(paths, release):
         return ()
     from ..storage import drift  # noqa: PLC0415 - imports cost time
 
     return drift.of(paths, release)
 
 
-def _sound(paths: Paths, there: Iterable[str], drift: Iterable[Drift]) -> Tuple[str, ...]:
+def _undamaged(paths: Paths, there: Iterable[str], drift: Iterable[Drift]) -> Tuple[str, ...]:
     """Return those of the blobs that have not been found to be damaged."""
     damaged = {each.path for each in drift}
     return tuple(digest for digest in there if paths.blob(digest) not in damaged)
@@ -89,7 +89,7 @@ def healthy(paths: Paths, host: Host, current: Manifest) -> bool:
     if not (releases.is_pointed_at(paths, current) and releases.has_its_texts(paths, current)):
         return False
     views = host.show([unit.name for unit in current.units if unit.start])
-    return all(map(is_well, views.values()))
+    return all(map(is_running, views.values()))
 
 
 def stuck(paths: Paths) -> str:
@@ -101,7 +101,7 @@ def stuck(paths: Paths) -> str:
     return client.stuck(paths)
 
 
-def is_well(view: UnitView) -> bool:
+def is_running(view: UnitView) -> bool:
     return view.is_active and view.load == "loaded"
 
 

@@ -9,7 +9,7 @@ from ..records import history, releases
 from ..records.history import COMMITTED, FAILED, Entry
 from ..system.paths import Paths
 
-MOST_ATTEMPTS = 500  # that are told; the ledger keeps all
+MOST_ATTEMPTS = 500  # reported at most; the history keeps all
 FAILURE_KEPT = 500  # characters of why an attempt failed
 
 

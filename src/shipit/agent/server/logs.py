@@ -1,7 +1,7 @@
-"""Pass on what units have logged, as journalctl tells it.
+"""Pass on what units have logged, as journalctl prints it.
 
-`stream` ends when all has been told, or with `follow` when the controller closes. However much is
-logged, and however long a line is, memory is bounded.
+`stream` ends with the log or, with `follow`, when the controller closes. It uses bounded memory,
+however many and however long the lines are.
 """
 
 import os
@@ -18,7 +18,7 @@ from ..system.paths import Paths
 from ..system.process import clean_environment, located
 
 CHUNK = 64 * 1024  # bytes
-LOOK = 250  # milliseconds between looks at whether the controller is still there
+POLL_PAUSE = 250  # milliseconds between checks for the controller
 LINES_LIMIT = 100_000
 LINE_LIMIT = 64 * 1024  # bytes of one line, more or less
 CUT = b" [... the rest of this line is left out]\n"
@@ -61,8 +61,8 @@ def _manifests(paths: Paths) -> Iterator[Manifest]:
             yield found
 
 
-def stream(ask: AskLogs, names: Tuple[str, ...], is_gone: Callable[[], bool]) -> Iterator[str]:
-    """Yield the log in whole lines, some at a time; `is_gone` says that nobody listens any more.
+def stream(ask: AskLogs, names: Tuple[str, ...], is_closed: Callable[[], bool]) -> Iterator[str]:
+    """Yield the log in whole lines, some at a time, until `is_closed` returns true.
 
     Raises:
         Refused: no-journal, program-untrusted.
@@ -79,7 +79,7 @@ def stream(ask: AskLogs, names: Tuple[str, ...], is_gone: Callable[[], bool]) ->
         what = "journalctl is not on this host"
         raise Refused(Failure("no-journal", what, "logs", "read its logs by hand")) from None
     try:
-        for lines in whole_lines(_chunks(child, is_gone)):
+        for lines in whole_lines(_chunks(child, is_closed)):
             yield lines.decode("utf-8", "replace")
     finally:
         child.kill()
@@ -92,13 +92,13 @@ def _argv(ask: AskLogs, names: Tuple[str, ...]) -> List[str]:
     return [*argv, *(f"--unit={name}" for name in names)]
 
 
-def _chunks(child: "subprocess.Popen[bytes]", is_gone: Callable[[], bool]) -> Iterator[bytes]:
+def _chunks(child: "subprocess.Popen[bytes]", is_closed: Callable[[], bool]) -> Iterator[bytes]:
     assert child.stdout is not None  # noqa: S101 - asked for above
     descriptor = child.stdout.fileno()
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    while not is_gone():
-        if not poll.poll(LOOK):
+    while not is_closed():
+        if not poll.poll(POLL_PAUSE):
             continue
         chunk = os.read(descriptor, CHUNK)
         if not chunk:

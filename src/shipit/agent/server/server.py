@@ -1,11 +1,10 @@
 """Answer one controller over one channel, until it closes.
 
-Requests are handled one after another; what a running transaction says is passed on by a thread of
-its own, so that Renew and Settle are heard meanwhile. Another thread says every few seconds that
-the agent is there: a host that is silent for longer hangs. When the controller is gone, a release
-that was staged and not activated is discarded; an activation goes on in its unit, and its lease
-decides.
-Who holds the session's lock has to be heard again and again: no FIN comes out of a cut cable.
+Requests are handled one after another. A second thread relays the messages of a running
+transaction, so that Renew and Settle are read meanwhile; a third sends Alive, without which the
+controller takes the host for hung. When the controller disconnects, a staged release is discarded;
+an activation continues in its unit until its lease ends. A controller that holds the session lock
+must send something regularly: no FIN comes out of a cut cable.
 """
 
 import os
@@ -62,11 +61,11 @@ class Server:
         self.channel, self.host, self.place, self.agent_zip = channel, host, place, agent_zip
         self._paths: Optional[Paths] = None
         self._held = ExitStack()  # the session's lock
-        self._counted_on = ExitStack()  # the lock on the blobs that it need not send
+        self._blobs_in_use = ExitStack()  # the lock on the blobs that it need not send
         self._locked = False
         self._staged = ""  # the transaction of a release that is staged and not activated
-        self._spoilt: Optional[OSError] = None  # why parts could not be written
-        self._unsettled: Optional[Failure] = None  # why the verdict could not be written
+        self._write_error: Optional[OSError] = None  # why parts could not be written
+        self._settle_error: Optional[Failure] = None  # why the verdict could not be written
 
     @property
     def paths(self) -> Paths:
@@ -81,8 +80,8 @@ class Server:
             ProtocolError: the controller said what it may not.
         """
         over = threading.Event()
-        threading.Thread(target=self._say_alive, name="alive", args=(over,), daemon=True).start()
-        with self._held, self._counted_on:
+        threading.Thread(target=self._send_alive, name="alive", args=(over,), daemon=True).start()
+        with self._held, self._blobs_in_use:
             try:
                 self._answer_all()
             except ControllerDisconnected:
@@ -91,10 +90,10 @@ class Server:
                 self._give_up("the controller is gone")
                 over.set()
 
-    def _say_alive(self, over: threading.Event) -> None:
+    def _send_alive(self, over: threading.Event) -> None:
         with suppress(ControllerDisconnected, OSError):  # whoever answers will notice it, too
             while not over.wait(HEARTBEAT):
-                self.channel.say(Alive())
+                self.channel.send(Alive())
 
     def _answer_all(self) -> None:
         answers: Dict[type, Callable[[Any], None]] = {
@@ -124,9 +123,9 @@ class Server:
             try:
                 answer(frame.message)
             except Refused as refused:
-                self.channel.say(refused.failure)
+                self.channel.send(refused.failure)
             except OSError as error:
-                self.channel.say(from_os_error(error, type(frame.message).__name__.lower()))
+                self.channel.send(from_os_error(error, type(frame.message).__name__.lower()))
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -143,9 +142,9 @@ class Server:
         self._paths = paths
         self.channel.redacted = Redactor(paths)
         if ask.blobs:
-            self._counted_on.enter_context(blobs.counted_on(paths))
+            self._blobs_in_use.enter_context(blobs.in_use(paths))
         recovered = self._recover() if ask.recover else ""
-        self.channel.say(facts.gather(self._paths, self.host, ask, recovered))
+        self.channel.send(facts.gather(self._paths, self.host, ask, recovered))
 
     def _recover(self) -> str:
         """Settle what an earlier run left open; its code is read only where there is such."""
@@ -158,7 +157,7 @@ class Server:
     def survey(self, ask: Survey) -> None:
         from ..staging import preflight  # noqa: PLC0415
 
-        self.channel.say(Findings(preflight.survey(self.paths, self.host, ask)))
+        self.channel.send(Findings(preflight.survey(self.paths, self.host, ask)))
 
     def adopt(self, ask: Adopt) -> None:
         from . import adopt  # noqa: PLC0415
@@ -170,7 +169,7 @@ class Server:
     def status(self, ask: AskStatus) -> None:
         from . import status  # noqa: PLC0415
 
-        self.channel.say(status.gather(self.paths, self.host, verify=ask.verify))
+        self.channel.send(status.gather(self.paths, self.host, verify=ask.verify))
 
     def releases(self, _ask: AskReleases) -> None:
         from ..records import history as histories  # noqa: PLC0415
@@ -181,15 +180,15 @@ class Server:
             history_report.release_lines(paths, past),
             history_report.attempt_lines(paths, past),
         )
-        self.channel.say(History(lines, attempts))
+        self.channel.send(History(lines, attempts))
 
     def logs(self, ask: AskLogs) -> None:
         from . import logs  # noqa: PLC0415
 
         names = logs.unit_names(self.paths, ask)
-        for text in logs.stream(ask, names, self.channel.is_gone):
-            self.channel.say(LogLines(text))
-        self.channel.say(End())
+        for text in logs.stream(ask, names, self.channel.is_closed):
+            self.channel.send(LogLines(text))
+        self.channel.send(End())
 
     # --- staging -------------------------------------------------------------------------------
 
@@ -197,13 +196,13 @@ class Server:
         """Keep a piece of a blob. It has no answer: a Stage tells why it could not be written."""
         from ..storage import blobs  # noqa: PLC0415
 
-        if self._spoilt:
+        if self._write_error:
             return
         try:
             blobs.prepare(self.paths)
             blobs.receive(self.paths, part, body)
         except OSError as error:
-            self._spoilt = error
+            self._write_error = error
 
     def stage(self, ask: Stage) -> None:
         from ..staging import stage  # noqa: PLC0415
@@ -212,19 +211,21 @@ class Server:
         self._lock(ask.attempt, ask.lock_wait)
         blobs.prepare(self.paths)
         self.channel.redacted.learn(ask.manifest, ask.env)
-        with self._counted_on, blobs.counted_on(self.paths):
-            answer = stage.stage(self.paths, self.host, ask, self._taken_in, self._say_or_stop)
+        with self._blobs_in_use, blobs.in_use(self.paths):
+            answer = stage.stage(
+                self.paths, self.host, ask, self._raise_write_error, self._send_or_stop
+            )
         self._staged = ask.attempt.txn
-        self.channel.say(answer)
+        self.channel.send(answer)
 
-    def _taken_in(self) -> None:
-        error, self._spoilt = self._spoilt, None
+    def _raise_write_error(self) -> None:
+        error, self._write_error = self._write_error, None
         if error:
             raise error
 
-    def _say_or_stop(self, message: Any) -> None:
+    def _send_or_stop(self, message: Any) -> None:
         """Pass on how far the staging is, and end it where nobody waits for it any more."""
-        self.channel.say(message)
+        self.channel.send(message)
         self.channel.listen()
 
     def unstage(self, ask: Unstage) -> None:
@@ -232,7 +233,7 @@ class Server:
             raise ProtocolError(f"{ask.txn} is not what was staged")
         failure = Failure("unstaged", "given up before it was switched to", "stage")
         settled = self._discard(ask.txn, failure)
-        self.channel.say(settled or Settled(ask.txn, "discarded", ""))
+        self.channel.send(settled or Settled(ask.txn, "discarded", ""))
 
     def _discard(self, txn: str, failure: Failure) -> Optional[Settled]:
         """Discard the open transaction, if it is this one and has switched nothing yet."""
@@ -265,7 +266,7 @@ class Server:
             self._discard(ask.attempt.txn, refused.failure)
             raise
         self._staged = ""
-        self.channel.say(Activating(ask.attempt.txn))
+        self.channel.send(Activating(ask.attempt.txn))
         self._follow()
 
     def attach(self, ask: Attach) -> None:
@@ -273,11 +274,11 @@ class Server:
 
         running = client.attached(self.paths)
         if running is None:
-            self.channel.say(End())
+            self.channel.send(End())
             return
         if ask.take_over is not None:
             self._lock(ask.take_over, 0.0)
-        self.channel.say(running)
+        self.channel.send(running)
         self._follow(is_guest=ask.take_over is None)
 
     def _follow(self, *, is_guest: bool = False) -> None:
@@ -291,25 +292,25 @@ class Server:
         try:
             for message in client.follow(self.paths, self.host, is_guest=is_guest):
                 settled = isinstance(message, Settled)
-                self.channel.say(self._with_cause(message))
+                self.channel.send(self._with_cause(message))
             if not settled:
-                self.channel.say(End())
+                self.channel.send(End())
         except ControllerDisconnected:
             return
         except Refused as refused:
-            self._say_last(refused.failure)
+            self._send_last(refused.failure)
         except Exception:  # noqa: BLE001 - the edge of a thread
-            self._say_last(bug())
+            self._send_last(bug())
 
     def _with_cause(self, message: object) -> object:
-        """Return the word; a way back for want of a verdict is told with what kept it unwritten."""
-        if isinstance(message, Settled) and self._unsettled and message.outcome != "committed":
-            return replace(message, failure=self._unsettled)
+        """Add why the verdict could not be written, where that caused the rollback."""
+        if isinstance(message, Settled) and self._settle_error and message.outcome != "committed":
+            return replace(message, failure=self._settle_error)
         return message
 
-    def _say_last(self, failure: Failure) -> None:
+    def _send_last(self, failure: Failure) -> None:
         try:
-            self.channel.say(failure)
+            self.channel.send(failure)
         except ControllerDisconnected:
             return
 
@@ -317,7 +318,7 @@ class Server:
         from ..transaction import client  # noqa: PLC0415
 
         self.channel.patience = ask.lease
-        if self._unsettled:
+        if self._settle_error:
             return
         with suppress(OSError):  # nobody waits for an answer; what can't be renewed runs out
             client.renew(self.paths, self.host, ask.txn, ask.lease)
@@ -328,12 +329,12 @@ class Server:
         try:
             given = client.settle(self.paths, ask.txn, ask.verdict)
         except OSError as error:  # the host goes back now, not only when the lease runs out
-            self._unsettled = from_os_error(error, "settle")
+            self._settle_error = from_os_error(error, "settle")
             lease.end(self.paths)
             return
         if not given:
             what = f"{ask.verdict} came before the release had passed its gate"
-            self.channel.say(Failure("not-healthy-yet", what, "settle"))
+            self.channel.send(Failure("not-healthy-yet", what, "settle"))
 
     # --- one at a time -------------------------------------------------------------------------
 
@@ -354,7 +355,7 @@ class Server:
         self.channel.patience = self.channel.patience or FIRST_RENEWAL
 
     def _whose_lock(self) -> Failure:
-        whose = locks.told(locks.holder(self.paths, self.host.wall()))
+        whose = locks.describe(locks.holder(self.paths, self.host.wall()))
         return locks.locked(self.paths.app, whose)
 
 
@@ -395,6 +396,6 @@ def receive(stdin: int, stdout: int, place: Place = Paths) -> int:
             if not isinstance(frame.message, Part):
                 raise ProtocolError(f"{type(frame.message).__name__} came instead of a Part")
             blobs.receive(paths, frame.message, frame.body)
-        channel.say(End())
+        channel.send(End())
 
     return guarded(channel, take_all)

@@ -14,7 +14,7 @@ from ..protocol.messages import Status, UnitState
 from ..records import history, locks, releases
 from ..storage import drift
 from ..system.paths import Paths
-from .facts import is_well, stuck
+from .facts import is_running, stuck
 
 POLICY = ("service.d", "socket.d", "timer.d")  # of all units of a kind: systemd.unit(5)
 DISTRIBUTION = ("/usr/lib/systemd/", "/lib/systemd/")
@@ -77,7 +77,7 @@ def _drop_ins(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[Dri
 def _not_running(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[Drift]:
     for unit in manifest.units:
         view = views[unit.name]
-        if unit.start and not is_well(view):
+        if unit.start and not is_running(view):
             what = f"{unit.name} is {view.active}/{view.sub} instead of active"
             yield Drift("unit-not-running", unit.name, what)
         if view.need_reload:

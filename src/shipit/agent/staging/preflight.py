@@ -43,13 +43,13 @@ class Context:
     proc: str = "/proc"
 
 
-def problems(subject: Context) -> Tuple[Failure, ...]:
+def problems(context: Context) -> Tuple[Failure, ...]:
     """Return everything that is in the way; nothing is good."""
     checks = (
         *(_root, _dests, _machine, _bus, _room),
         *(_names, _times, _sockets, _socket_folders, _ports),
     )
-    return tuple(problem for check in checks for problem in check(subject))
+    return tuple(problem for check in checks for problem in check(context))
 
 
 def together(found: Sequence[Failure]) -> Optional[Failure]:
@@ -65,20 +65,20 @@ def _problem(code: str, what: str, hint: str = "") -> Failure:
     return Failure(code, what, STEP, hint)
 
 
-def _root(subject: Context) -> Iterator[Failure]:
-    yield from app_root.problems(subject.paths)
+def _root(context: Context) -> Iterator[Failure]:
+    yield from app_root.problems(context.paths)
 
 
-def _dests(subject: Context) -> Iterator[Failure]:
-    for name in sorted(subject.texts):
+def _dests(context: Context) -> Iterator[Failure]:
+    for name in sorted(context.texts):
         try:
-            releases.text_path(subject.paths, subject.manifest.id, name)
+            releases.text_path(context.paths, context.manifest.id, name)
         except Refused as refused:
             yield refused.failure
 
 
-def _machine(subject: Context) -> Iterator[Failure]:
-    manifest = subject.manifest
+def _machine(context: Context) -> Iterator[Failure]:
+    manifest = context.manifest
     if not os.path.isdir(SYSTEMD_RUNS):
         what = f"this host is not run by systemd ({SYSTEMD_RUNS} is missing)"
         yield _problem("no-systemd", what, "shipit needs a host that runs systemd")
@@ -95,9 +95,9 @@ def _machine(subject: Context) -> Iterator[Failure]:
         yield _problem("no-user", what, f"make the user {manifest.user} by hand")
 
 
-def _bus(subject: Context) -> Iterator[Failure]:
+def _bus(context: Context) -> Iterator[Failure]:
     """Find out whether what is run in a transient unit can be waited for."""
-    manifest = subject.manifest
+    manifest = context.manifest
     kinds = [check.kind for check in manifest.gate.checks]
     if (manifest.smoke or "command" in kinds) and not os.path.exists(SYSTEM_BUS):
         wanted = "the smoke command" if manifest.smoke else "a command check"
@@ -117,24 +117,24 @@ class Need:
     inodes: int = 0
 
 
-def needs(subject: Context, *, one_disk: bool) -> List[Need]:
+def needs(context: Context, *, one_disk: bool) -> List[Need]:
     """Estimate the room that staging takes below var and root (before the wheels have arrived).
 
     A missing wheel is stored, and unpacked once into uv's cache; the venv shares those files where
     root is on the same file system, and has a copy of all of them otherwise. pip always copies.
     """
-    manifest = subject.manifest
-    if subject.reused:
-        return [Need(subject.paths.var), Need(subject.paths.root)]
-    coming = sum(item.size for item in subject.missing)
+    manifest = context.manifest
+    if context.reused:
+        return [Need(context.paths.var), Need(context.paths.root)]
+    coming = sum(item.size for item in context.missing)
     everything = sum(item.size for item in (manifest.app_wheel, *manifest.wheels))
     shared = one_disk and manifest.installer == "uv"
     copied = 0 if shared else UNPACKED * everything
     unpacked = UNPACKED * coming
     return [
-        Need(subject.paths.var, coming + unpacked, _files(unpacked)),
+        Need(context.paths.var, coming + unpacked, _files(unpacked)),
         # Hard links take directories' room only; bytecode of what is new counts in UNPACKED.
-        Need(subject.paths.root, copied, _files(copied or everything)),
+        Need(context.paths.root, copied, _files(copied or everything)),
     ]
 
 
@@ -142,14 +142,14 @@ def _files(size: int) -> int:
     return size // BYTES_PER_FILE
 
 
-def _room(subject: Context) -> Iterator[Failure]:
-    var, root = existing(subject.paths.var), existing(subject.paths.root)
+def _room(context: Context) -> Iterator[Failure]:
+    var, root = existing(context.paths.var), existing(context.paths.root)
     one_disk = os.stat(var).st_dev == os.stat(root).st_dev
-    wanted = needs(subject, one_disk=one_disk)
+    wanted = needs(context, one_disk=one_disk)
     if one_disk:
-        both = subject.paths.root
+        both = context.paths.root
         wanted = [Need(both, sum(n.size for n in wanted), sum(n.inodes for n in wanted))]
-    places = [*wanted, Need(subject.paths.units)]
+    places = [*wanted, Need(context.paths.units)]
     for need in places:
         yield from _shortage(need, reserve=need is not places[-1])
 
@@ -180,36 +180,36 @@ def _mib(size: int) -> str:
 # --- names and ports that somebody else has ----------------------------------------------------
 
 
-def _names(subject: Context) -> Iterator[Failure]:
+def _names(context: Context) -> Iterator[Failure]:
     named = names.Named(
-        subject.paths, subject.host, subject.manifest, subject.texts, subject.user_given
+        context.paths, context.host, context.manifest, context.texts, context.user_given
     )
     return names.problems(named)
 
 
-def _times(subject: Context) -> Iterator[Failure]:
-    return calendars.problems(subject.paths, subject.host, subject.texts)
+def _times(context: Context) -> Iterator[Failure]:
+    return calendars.problems(context.paths, context.host, context.texts)
 
 
-def _sockets(subject: Context) -> Iterator[Failure]:
+def _sockets(context: Context) -> Iterator[Failure]:
     """Find the owners of sockets that are not there: systemd would fail to make the socket."""
     hint = "make it on the host, or correct the playbook's socket_user and socket_group"
-    for text in dict.fromkeys(_socket_units(subject.texts)):
+    for text in dict.fromkeys(_socket_units(context.texts)):
         user, group = sockets.accounts(text)
-        if user and user != subject.manifest.user and not accounts.user(user):
+        if user and user != context.manifest.user and not accounts.user(user):
             yield _problem("no-user", f"there is no user {user} to give a socket to", hint)
-        if group and group != subject.manifest.user and accounts.group_id(group) is None:
+        if group and group != context.manifest.user and accounts.group_id(group) is None:
             yield _problem("no-group", f"there is no group {group} to give a socket to", hint)
 
 
-def _socket_folders(subject: Context) -> Iterator[Failure]:
+def _socket_folders(context: Context) -> Iterator[Failure]:
     """Refuse a unix socket in a directory that users other than root can change.
 
     systemd makes the socket, and then gives it to its owner by a chown(2) that follows links: who
     can put a link in its place is given the file that it leads to.
     """
-    given = _given(subject)
-    for endpoint in _endpoints(subject.texts):
+    given = _given(context)
+    for endpoint in _endpoints(context.texts):
         folder = os.path.dirname(os.path.normpath(endpoint.path))
         if not endpoint.path:
             continue
@@ -217,25 +217,25 @@ def _socket_folders(subject: Context) -> Iterator[Failure]:
         seen += [how for path, how in given.items() if f"{folder}/".startswith(f"{path}/")]
         if seen:
             what = f"users other than root can replace the socket {endpoint}: {seen[0]}"
-            hint = f"put it where only root can write, for example /run/{subject.paths.app}.sock"
+            hint = f"put it where only root can write, for example /run/{context.paths.app}.sock"
             yield _problem("socket-untrusted", what, hint)
 
 
-def _given(subject: Context) -> Dict[str, str]:
+def _given(context: Context) -> Dict[str, str]:
     """Return the folders that will be another user's once the release is there, and how."""
-    user, shared = subject.manifest.user, subject.paths.shared
+    user, shared = context.manifest.user, context.paths.shared
     found = {shared: f"{shared} belongs to {user}"} if user != "root" else {}
-    for each in names.wanted(subject.texts):
+    for each in names.wanted(context.texts):
         if each.user not in ("", "root"):
             found[each.path] = f"{each.unit} gives {each.path} to {each.user} ({each.setting})"
     return found
 
 
-def _ports(subject: Context) -> Iterator[Failure]:
-    wanted = _endpoints(subject.texts)
-    ours = {*names.ours(subject.paths), *(unit.name for unit in subject.manifest.units)}
-    own = list(_installed_endpoints(subject.paths, ours))
-    for endpoint, owners in sockets.occupied(wanted, subject.proc).items():
+def _ports(context: Context) -> Iterator[Failure]:
+    wanted = _endpoints(context.texts)
+    ours = {*names.ours(context.paths), *(unit.name for unit in context.manifest.units)}
+    own = list(_installed_endpoints(context.paths, ours))
+    for endpoint, owners in sockets.occupied(wanted, context.proc).items():
         systemd = any(owner.pid == 1 for owner in owners)  # it holds the sockets of all units
         if any(owner.unit in ours for owner in owners):
             continue

@@ -38,11 +38,13 @@ RECURSIVE_ERRORS_SINCE = 250  # systemd's version
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
 ENV_MODE, ENV_DIRECTORY_MODE = 0o600, 0o700
 
-Say = Callable[[Any], None]
+Emit = Callable[[Any], None]
 
 
-def stage(paths: Paths, host: Host, request: Stage, intake: Callable[[], None], say: Say) -> Staged:
-    """Stage a release; `intake` raises what kept the blobs from being written.
+def stage(
+    paths: Paths, host: Host, request: Stage, check_received: Callable[[], None], emit: Emit
+) -> Staged:
+    """Stage a release; `check_received` raises what kept the blobs from being written.
 
     The caller holds paths.session_lock. The transaction stays open, in state BUILD.
 
@@ -62,7 +64,7 @@ def stage(paths: Paths, host: Host, request: Stage, intake: Callable[[], None], 
         wait=request.lock_wait,
     )
     try:
-        return _staged(paths, host, request, _Progress(journal, intake, say))
+        return _staged(paths, host, request, _Progress(journal, check_received, emit))
     except BaseException as error:
         failure = _redacted(paths, request, failure_of(error))
         _make_room(paths, journal)
@@ -101,19 +103,19 @@ def _make_room(paths: Paths, journal: Journal) -> None:
 class _Progress:
     """The open transaction, and the way to say how far it is."""
 
-    def __init__(self, journal: Journal, intake: Callable[[], None], say: Say) -> None:
-        self.journal, self.intake, self.say = journal, intake, say
+    def __init__(self, journal: Journal, check_received: Callable[[], None], emit: Emit) -> None:
+        self.journal, self.check_received, self.emit = journal, check_received, emit
 
     @contextmanager
     def step(self, name: str, detail: str = "") -> Iterator[None]:
         began = time.monotonic()
-        self.say(StepBegan(name, detail))
+        self.emit(StepBegan(name, detail))
         try:
             yield
         except BaseException:
-            self.say(StepEnded(name, time.monotonic() - began, ok=False))
+            self.emit(StepEnded(name, time.monotonic() - began, ok=False))
             raise
-        self.say(StepEnded(name, time.monotonic() - began, ok=True))
+        self.emit(StepEnded(name, time.monotonic() - began, ok=True))
 
 
 def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> Staged:
@@ -123,7 +125,7 @@ def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> St
         if doubtful:
             blobs.evict_corrupt(paths, manifest.artifacts())
         _look_first(paths, host, request, reused=not progress.journal.fresh)
-        progress.intake()
+        progress.check_received()
         blobs.verify(paths, manifest.artifacts())
     journal = client.advance(paths, progress.journal, State.BUILD)
     with progress.step("build", "" if journal.fresh else "used again"):
@@ -148,8 +150,8 @@ def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> St
 def _look_first(paths: Paths, host: Host, request: Stage, *, reused: bool) -> None:
     manifest, given = request.manifest, request.user_given
     missing = blobs.missing(paths, manifest.artifacts())
-    subject = preflight.Context(paths, host, manifest, request.texts, missing, reused, given)
-    failure = preflight.together(preflight.problems(subject))
+    context = preflight.Context(paths, host, manifest, request.texts, missing, reused, given)
+    failure = preflight.together(preflight.problems(context))
     if failure:
         raise Refused(failure)
 
@@ -175,8 +177,8 @@ def is_reusable(paths: Paths, request: Stage) -> bool:
     """
     manifest = request.manifest
     there = _as_committed(paths, manifest.id)
-    proven = manifest.id in history.verified(history.entries(paths))
-    same = there is not None and proven and _essence(there) == _essence(manifest)
+    verified = manifest.id in history.verified(history.entries(paths))
+    same = there is not None and verified and _essence(there) == _essence(manifest)
     if same and _has_its_venv(paths, manifest):
         return True
     if releases.pointed(paths) == manifest.id and os.path.exists(paths.release(manifest.id).top):
@@ -187,15 +189,15 @@ def is_reusable(paths: Paths, request: Stage) -> bool:
 
 
 def _has_its_venv(paths: Paths, manifest: Manifest) -> bool:
-    if unchanged.since_proven(paths, manifest.id):
+    if unchanged.since_verified(paths, manifest.id):
         return True
     return next(venv_drift.found(paths, manifest), None) is None
 
 
 def _was_touched(paths: Paths, release: str) -> bool:
-    """Whether the running release, or what is to be replaced, is not as it was proven to be."""
+    """Whether the running release, or what is to be replaced, differs from what was verified."""
     there = (releases.manifest(paths, name) for name in (releases.pointed(paths), release))
-    return any(of and not unchanged.since_proven(paths, of.id) for of in there)
+    return any(of and not unchanged.since_verified(paths, of.id) for of in there)
 
 
 def _as_committed(paths: Paths, release: str) -> Optional[Manifest]:

@@ -27,7 +27,7 @@ WHEEL_NAME = re.compile(r"[A-Za-z0-9_.!+-]+\.whl")
 
 
 @contextmanager
-def counted_on(paths: Paths) -> Iterator[None]:
+def in_use(paths: Paths) -> Iterator[None]:
     """Let no blob be removed meanwhile; any number of sessions may do so at once.
 
     Raises:

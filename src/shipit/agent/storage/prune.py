@@ -27,11 +27,13 @@ def kept(
     attempts: Sequence[Entry], running: str, keep: int, needed: Iterable[str]
 ) -> FrozenSet[str]:
     """Return the releases that stay."""
-    proven, failed = history.verified(attempts), history.failed(attempts)
-    recent = generations.last_of_each(proven)[-keep:] if keep > 0 else []
+    verified, failed = history.verified(attempts), history.failed(attempts)
+    recent = generations.last_of_each(verified)[-keep:] if keep > 0 else []
     target = history.rollback_target(attempts, running)
-    never_proven = [release for release in failed if release not in proven]
-    return frozenset([*recent, running, *needed, *([target] if target else []), *never_proven[-1:]])
+    never_verified = [release for release in failed if release not in verified]
+    return frozenset(
+        [*recent, running, *needed, *([target] if target else []), *never_verified[-1:]]
+    )
 
 
 def quarantine(paths: Paths, stay: FrozenSet[str]) -> None:
@@ -49,8 +51,8 @@ def quarantine(paths: Paths, stay: FrozenSet[str]) -> None:
 
 def mark(paths: Paths, release: str) -> None:
     """Take one release out of releases/; `sweep` removes it."""
-    files.make_directory(paths.doomed, 0o700)
-    target = os.path.join(paths.doomed, f"{release}.{time.monotonic_ns()}")
+    files.make_directory(paths.marked, 0o700)
+    target = os.path.join(paths.marked, f"{release}.{time.monotonic_ns()}")
     try:
         os.rename(paths.release(release).top, target)
     except FileNotFoundError:
@@ -101,7 +103,7 @@ def _is_older(path: str, before: float) -> bool:
 
 def delete_marked(paths: Paths) -> None:
     """Remove what was set aside. A half-removed tree of a killed predecessor goes as well."""
-    shutil.rmtree(paths.doomed, ignore_errors=True)
+    shutil.rmtree(paths.marked, ignore_errors=True)
 
 
 def _used_blobs(paths: Paths) -> Set[str]:

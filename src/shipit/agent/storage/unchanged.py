@@ -13,16 +13,16 @@ from ..records import history, releases
 from ..system import files
 from ..system.paths import Paths
 
-CACHE = "__pycache__"  # bytecode is no part of what is proven
+CACHE = "__pycache__"  # bytecode is no part of what is verified
 MODE = 0o600
 
 
 def stamp(paths: Paths, release: str, when: int) -> None:
-    """Remember that the release was proven; `when`: nanoseconds since the epoch, before the proof.
+    """Record that the release was verified; `when`: nanoseconds since the epoch, before it began.
 
-    A disk that takes no file costs another proof and nothing else.
+    A disk that takes no file costs another verification, nothing else.
     """
-    path = paths.release(release).proven
+    path = paths.release(release).verified_stamp
     with suppress(OSError):
         files.write(path, b"", MODE, sync=False)
         os.utime(path, ns=(when, when))
@@ -31,23 +31,23 @@ def stamp(paths: Paths, release: str, when: int) -> None:
 def forget(paths: Paths, release: str) -> None:
     """Remember that the release is not as it was proven to be."""
     with suppress(OSError):
-        files.unlink(paths.release(release).proven)
+        files.unlink(paths.release(release).verified_stamp)
 
 
-def since_proven(paths: Paths, release: str) -> bool:
-    """Whether nothing of a release, or of its wheels, was touched since it was proven."""
+def since_verified(paths: Paths, release: str) -> bool:
+    """Whether nothing of a release, or of its wheels, was touched since it was verified."""
     found = releases.manifest(paths, release)
     expected = history.manifest_digest(history.entries(paths), release)
     if found is None or (expected and releases.manifest_digest(paths, release) != expected):
         return False
     try:
-        proven = os.stat(paths.release(release).proven).st_mtime_ns
+        verified = os.stat(paths.release(release).verified_stamp).st_mtime_ns
         wheels = [os.stat(paths.blob(item.sha256)) for item in found.artifacts()]
         touched = [*wheels, *_below(paths, release)]
     except OSError:  # what is not there is not as it was
         return False
     return os.access(paths.release(release).python, os.X_OK) and all(
-        _touched(each) <= proven for each in touched
+        _touched(each) <= verified for each in touched
     )
 
 

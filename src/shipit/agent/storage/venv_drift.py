@@ -1,6 +1,6 @@
 """Compare the files of a venv with what its wheels have, and name what differs.
 
-Wheels' files are compared with the wheels' own lists, taken from blobs whose digest is proven;
+Wheels' files are compared with the wheels' own lists, taken from blobs whose digest is verified;
 what the installer made (scripts) with the list that it wrote. Bytecode is not looked at.
 """
 

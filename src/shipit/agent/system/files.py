@@ -152,12 +152,12 @@ def touch(path: str) -> None:
 
 def remove_tree(path: str) -> None:
     """Remove a directory tree. It is renamed first, so that half of it is never taken for it."""
-    doomed = f"{path}.{os.getpid()}.old"
+    marked = f"{path}.{os.getpid()}.old"
     try:
-        os.rename(path, doomed)
+        os.rename(path, marked)
     except FileNotFoundError:
         return
-    shutil.rmtree(doomed)
+    shutil.rmtree(marked)
 
 
 def make_directory(path: str, mode: int = 0o755) -> None:

@@ -82,7 +82,7 @@ class Paths:
         return os.path.join(self.var, "apps")
 
     @property
-    def doomed(self) -> str:
+    def marked(self) -> str:
         """Releases that are being removed; on the file system of releases/."""
         return os.path.join(self.root, ".doomed")
 
@@ -160,7 +160,7 @@ class ReleasePaths:
         return os.path.join(self.top, "manifest.json")
 
     @property
-    def proven(self) -> str:
+    def verified_stamp(self) -> str:
         """An empty file, as old as the last proof that the release is as it was made."""
         return os.path.join(self.top, "proven")
 

@@ -129,7 +129,7 @@ def weaknesses(*wanted: str) -> List[Weakness]:
 
     def look_again(path: str) -> Optional[Entry]:
         entry = look(path)
-        return _pardoned(entry, is_known=path in seen) if entry else None
+        return _trusting_itself(entry, is_known=path in seen) if entry else None
 
     for path in wanted:
         found = weakness(path, look_again) or _open_end(path)
@@ -139,7 +139,7 @@ def weaknesses(*wanted: str) -> List[Weakness]:
     return list(seen.values())
 
 
-def _pardoned(entry: Entry, *, is_known: bool) -> Entry:
+def _trusting_itself(entry: Entry, *, is_known: bool) -> Entry:
     sticky = stat.S_ISDIR(entry.mode) and entry.mode & stat.S_ISVTX
     mode = entry.mode & ~OTHERS_WRITE if sticky or is_known else entry.mode
     # Whoever is not root (in a test) may trust itself.

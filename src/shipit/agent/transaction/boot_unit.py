@@ -1,8 +1,8 @@
-"""The unit that settles an interrupted transaction when the machine boots again.
+"""The systemd unit that settles an interrupted transaction at the next boot.
 
-Transient units die with a reboot; this one lies on the disk while a transaction is armed. It is
-ordered before the app's units, so that after a power cut an unproven release is not even started.
-Only the next boot starts it; that systemd takes it is asked when it is armed.
+Transient units do not survive a reboot; this one is on the disk while a transaction is armed. It is
+ordered before the app's units, so that after a power cut an unverified release is never started.
+Only a boot starts it. Arming verifies that systemd loads it.
 """
 
 import os
@@ -14,7 +14,7 @@ from ..system import files
 from ..system.failures import Refused
 from ..system.paths import Paths
 
-TIMEOUT = 120  # seconds; the disk is put right in well under one
+TIMEOUT = 120  # seconds; restoring the disk takes well under one
 
 TEMPLATE = """\
 # Written by shipit while a transaction is open; removed when it ends.
@@ -34,15 +34,15 @@ TimeoutStartSec={timeout}
 [Install]
 WantedBy=multi-user.target
 """
-# What systemd says of Restart= -> the lines for it. The best comes first: systemd 240 to 243 refuse
+# Restart= as systemd shows it -> the lines for it, the preferred first: systemd 240 to 243 reject
 # it for Type=oneshot.
 RESTARTS = {"on-failure": "Restart=on-failure\nRestartSec=100ms\n", "no": ""}
 
 
 def texts(paths: Paths, argv: Iterable[str], units: Iterable[str]) -> Dict[str, str]:
-    """Return the unit's texts by what Restart= is in them, as in RESTARTS.
+    """Return the unit's texts by their Restart=, as in RESTARTS.
 
-    `units` wait for it. No word of the argv may hold spaces.
+    `units` start after it. No word of the argv may contain spaces.
     """
     before = " ".join(["shutdown.target", *sorted(units)])
     words = " ".join(word.replace("%", "%%") for word in argv)
@@ -56,10 +56,11 @@ def texts(paths: Paths, argv: Iterable[str], units: Iterable[str]) -> Dict[str, 
 def arm(
     paths: Paths, host: Host, texts: Mapping[str, str], others: Sequence[str]
 ) -> Dict[str, UnitView]:
-    """Put the unit where the next boot finds it, and return what systemd says of other units.
+    """Install and enable the unit for the next boot; return the views of the `others`.
 
-    systemd reads the unit when it is asked about it: that is its answer of whether it takes it. It
-    may still have the last transaction's, which differs in names alone where Restart= is the same.
+    One `systemctl show` both loads the unit, which shows whether systemd accepts it, and returns
+    the views. systemd may still have the last transaction's unit loaded: with the same Restart= it
+    differs in names alone.
 
     Raises:
         Refused: boot-unit-refused.
@@ -67,7 +68,7 @@ def arm(
     name, load = os.path.basename(paths.boot_unit), ""
     for restart, text in texts.items():
         _put(paths, text)
-        if load not in ("", "loaded"):  # it keeps in mind what it has refused
+        if load not in ("", "loaded"):  # systemd caches a rejected unit
             host.systemctl("daemon-reload")
         views = host.show([name, *others])
         load = views[name].load
@@ -86,13 +87,13 @@ def _put(paths: Paths, text: str) -> None:
 
 
 def disarm(paths: Paths) -> None:
-    """Remove it, for good."""
+    """Remove the unit and its link."""
     _remove(paths, paths.boot_unit)
     _remove(paths, paths.old_boot_unit)
 
 
 def is_armed(paths: Paths) -> bool:
-    """Whether it is there, or the one of an earlier version."""
+    """Whether the unit, or that of an earlier version, is installed."""
     there = (paths.boot_unit, paths.old_boot_unit)
     return any(os.path.lexists(each) or os.path.lexists(paths.wants(each)) for each in there)
 

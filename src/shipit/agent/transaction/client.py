@@ -1,7 +1,7 @@
-"""What a session does with a transaction: begin it, launch its driver, follow it, give the verdict.
+"""A session's use of a transaction: begin it, launch its driver, follow it, give the verdict.
 
 The session may die at any moment; the transaction does not need it. `transact` (the main of the
-transient unit) is `driver`'s, `recover` (for what nobody drives any more) is `recovery`'s.
+transient unit) comes from `runner`, `recover` (for an abandoned transaction) from `recovery`.
 """
 
 import os
@@ -30,10 +30,10 @@ __all__ = [
 ]  # fmt: skip
 
 POLL = 0.02  # seconds
-FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05  # seconds between looks at what the driver says
-LOOK_INTERVAL = 0.5  # seconds of silence after which the driver is looked at
-UNIT_NAME_WAIT = 30.0  # seconds for the last transaction's unit to be gone
-SWEEPING = 2.0  # seconds of these in which it may go on sweeping; the next one sweeps the rest
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05  # seconds between reads of the event log
+CHECK_INTERVAL = 0.5  # seconds of silence after which the driver is checked
+UNIT_NAME_WAIT = 30.0  # seconds for the last transaction's unit to end
+PRUNING_TIME = 2.0  # seconds of these in which it may go on pruning; the next one prunes the rest
 LOCK_WAIT = 5.0  # seconds
 
 
@@ -49,12 +49,12 @@ def begin(
     """Open a transaction (state RECEIVE, on the disk). The caller holds paths.session_lock.
 
     `fresh`: this transaction makes the release's directory, and may remove it again. `wait`:
-    seconds to wait for another's open transaction to end. A stuck one, whose journal can't be read
-    for instance, is superseded: its units are known to this one, and go. So do those of a running
+    seconds to wait for another open transaction to end. A stuck one, for instance with an unreadable
+    journal, is superseded: this transaction removes its units, as well as those of a running
     release whose manifest is lost.
 
     Raises:
-        Refused: `locked`: another transaction is open; says whose.
+        Refused: `locked`, with the owner: another transaction is open.
     """
     before = _without_another(paths, attempt.txn, wait)
     top = history.head(history.entries(paths))
@@ -81,28 +81,28 @@ def begin(
 
 
 def _previous_unrecorded(paths: Paths) -> str:
-    """Return what `current` names where the ledger is lost: a way back is better than none."""
+    """Return the release `current` points at, as the rollback target if the history is lost."""
     pointed = releases.pointed(paths)
     return pointed if releases.manifest(paths, pointed) else ""
 
 
 def _without_another(paths: Paths, txn: str, wait: float) -> Optional[Journal]:
-    """Wait until no other transaction is open; return a stuck one, which may be superseded."""
+    """Wait until no other transaction is open; return a stuck one, which this may supersede."""
     deadline = time.monotonic() + wait
     while True:
         open_ = journal.load(paths)
         if open_ is None or open_.txn == txn:
             return None
-        if open_.state is State.STUCK and not _is_held(paths):  # nobody is just trying it again
+        if open_.state is State.STUCK and not _is_held(paths):  # and no process is retrying it
             return open_
         if time.monotonic() >= deadline:
-            raise Refused(_locked(paths, open_))
+            raise Refused(_locked_failure(paths, open_))
         time.sleep(POLL)
 
 
-def _locked(paths: Paths, open_: Journal) -> Failure:
+def _locked_failure(paths: Paths, open_: Journal) -> Failure:
     found = holder(paths)
-    whose = locks.told(found) if found else f"the {open_.what}, in {open_.state.value}"
+    whose = locks.describe(found) if found else f"the {open_.what}, in {open_.state.value}"
     return locks.locked(paths.app, whose)
 
 
@@ -112,26 +112,28 @@ def advance(paths: Paths, open_: Journal, state: State) -> Journal:
 
 
 def discard(paths: Paths, host: Host, open_: Journal, failure: Failure) -> Settled:
-    """Give up a release that was never activated: what was made is removed, the attempt recorded.
+    """Remove a release that was never activated, and record the attempt.
 
-    Should its driver run nevertheless, it is told to go back, and what came of it is returned.
+    If its driver runs nevertheless, request a rollback from it and return how it ended.
 
     Raises:
-        Refused: `locked`: its driver runs and does not end.
+        Refused: `locked`: its driver keeps running.
     """
     if open_.state is State.ARM:
-        runner.claim_way_back(paths, open_)
+        runner.claim_rollback(paths, open_)
     try:
         with files.lock(paths.txn_lock, locks.note(open_.attempt, ""), LOCK_WAIT):
             now = journal.load(paths)
             if now is None or now.txn != open_.txn:
                 return _settled_already(paths, open_)
-            stage = EffectContext(paths, host, EventLogWriter(paths))
-            settled = runner.to_the_end(stage, runner.moved(stage, now, State.DISCARD, failure))
-            prune.delete_marked(paths)  # no driver will; an env file must not lie about
+            context = EffectContext(paths, host, EventLogWriter(paths))
+            settled = runner.run_to_end(
+                context, runner.enter_state(context, now, State.DISCARD, failure)
+            )
+            prune.delete_marked(paths)  # no driver will; no env file may be left
             return settled
     except files.Locked:
-        raise Refused(_locked(paths, open_)) from None
+        raise Refused(_locked_failure(paths, open_)) from None
 
 
 def _settled_already(paths: Paths, open_: Journal) -> Settled:
@@ -146,8 +148,8 @@ def _settled_already(paths: Paths, open_: Journal) -> Settled:
 def launch(paths: Paths, host: Host, activate: Activate, *, agent_zip: str, python: str) -> None:
     """Journal ARM, write the lease, and start the driver's transient unit. Returns at once.
 
-    The caller holds paths.session_lock. Without an open journal of this attempt (a rollback) one
-    is begun. `activate.lock_wait`: seconds to wait for another's open transaction to end.
+    The caller holds paths.session_lock. Begins a
+    transaction if this attempt has none (a rollback). `activate.lock_wait`: seconds to wait for another's open transaction to end.
 
     Raises:
         Refused: locked, changed-meanwhile, release-missing, driver-refused; nothing has changed
@@ -173,7 +175,7 @@ def launch(paths: Paths, host: Host, activate: Activate, *, agent_zip: str, pyth
     )
     armed = journal.move(paths, armed, State.ARM)
     lease.write(paths, host, armed.txn, activate.lease)
-    files.touch(agent_zip)  # it is in use: pruning spares it
+    files.touch(agent_zip)  # in use: pruning keeps it
     names = effects.unit_names(paths, armed)
     done = host.start_driver(paths.unit, effects.driver_argv(paths, armed), after=names)
     if not done.ok:
@@ -182,62 +184,62 @@ def launch(paths: Paths, host: Host, activate: Activate, *, agent_zip: str, pyth
 
 
 def _refuse_if_changed(paths: Paths, before: Optional[str]) -> None:
-    """Refuse a rollback that was decided when another release was the last good one."""
+    """Refuse a rollback that was planned for another running release."""
     if before is None:
         return
     top = history.head(history.entries(paths))
     now = top.release if top else ""
     if now != before:
-        what = f"{now or 'nothing'} is committed by now, and it was {before or 'nothing'} before"
-        hint = "look at shipit status; roll back again if that is still wanted"
+        what = f"the running release is now {now or 'none'}; it was {before or 'none'} when planned"
+        hint = "check shipit status; roll back again if you still want to"
         raise Refused(Failure("changed-meanwhile", what, State.ARM.value, hint))
 
 
 def _await_unit_name(paths: Paths, host: Host) -> None:
-    """Wait until the last transaction's process has gone: the name of its unit is the mutex.
+    """Wait until the last transaction's process has ended: the name of its unit is the mutex.
 
-    No transaction is open but ours: what is left to it is to remove old releases, which may take
-    long and be broken off anywhere.
+    That transaction is over. Its process only prunes, which may take long and can be interrupted
+    anywhere.
     """
-    began, is_told = host.now(), False
+    began, was_stopped = host.now(), False
     while host.show([paths.unit])[paths.unit].is_up:
-        if not is_told and host.now() - began >= SWEEPING:
-            is_told = True
+        if not was_stopped and host.now() - began >= PRUNING_TIME:
+            was_stopped = True
             host.systemctl("stop", [paths.unit], timeout=UNIT_NAME_WAIT)
         if host.now() - began >= UNIT_NAME_WAIT:
-            what = f"{paths.unit} still runs"
+            what = f"{paths.unit} is still running"
             hint = f"see shipit status PLAYBOOK; on the host: systemctl status {paths.unit}"
             raise Refused(Failure("driver-refused", what, State.ARM.value, hint))
         host.sleep(POLL)
 
 
 def attached(paths: Paths) -> Optional[Attached]:
-    """Say what runs here, for somebody to follow; None for nothing."""
+    """Return the running transaction; None if there is none to follow."""
     open_ = journal.load(paths)
     if open_ is None or open_.state is State.STUCK:
         return None
-    is_led = files.lock_note(paths.session_lock) is not None
+    has_session = files.lock_note(paths.session_lock) is not None
     found = holder(paths)
-    if found is None or found.attempt.txn != open_.txn:  # its driver has yet to begin
+    if found is None or found.attempt.txn != open_.txn:  # its driver has not begun yet
         found = Holder(open_.attempt, 0, open_.state.value, 0.0)
-    return Attached(found, open_.release, is_led)
+    return Attached(found, open_.release, has_session)
 
 
 def follow(
     paths: Paths, host: Host, *, timeout: float = 86400.0, is_guest: bool = False
 ) -> Iterator[Any]:
-    """Yield what the driver says (StepBegan, StepEnded, Probed, Failure, Healthy), last Settled.
+    """Yield the driver's messages (StepBegan, StepEnded, Probed, Failure, Healthy), last Settled.
 
-    From the transaction's first word on, from any process. Where the driver has died for good,
-    the transaction is recovered here. Yields nothing where there was never a transaction.
-    `is_guest`: the session that began it may live elsewhere, and what it has begun is left to it.
+    Starts with the transaction's first message, from any process. Recovers the transaction if its
+    driver has died for good. Yields nothing if there was never a transaction. `is_guest`: leave
+    staging to the session that began it, which may live elsewhere.
 
     Raises:
         Refused: follow-timeout.
     """
     try:
         yield from _followed(paths, host, timeout=timeout, is_guest=is_guest)
-    except OSError as error:  # nobody can settle it on this disk
+    except OSError as error:  # no process can settle it on this disk
         failure, open_ = from_os_error(error, "recover"), journal.load(paths)
         if open_ is None:
             raise Refused(failure) from error
@@ -245,37 +247,37 @@ def follow(
 
 
 def _followed(paths: Paths, host: Host, *, timeout: float, is_guest: bool) -> Iterator[Any]:
-    ear, open_ = EventLogReader(paths), journal.load(paths)
+    reader, open_ = EventLogReader(paths), journal.load(paths)
     end = host.now() + timeout
-    pause, looked, over = FIRST_PAUSE, host.now(), False
+    pause, checked_at, over = FIRST_PAUSE, host.now(), False
     while True:
-        for message in ear.heard():
+        for message in reader.unread():
             if _is_of_another(message, open_):
                 continue
             yield message
             if isinstance(message, Settled):
                 return
-            pause, looked = FIRST_PAUSE, host.now()
+            pause, checked_at = FIRST_PAUSE, host.now()
         if over:
             break
         if host.now() >= end:
             raise Refused(Failure("follow-timeout", f"no end within {timeout:g} s", "follow"))
-        if open_ is None or host.now() - looked >= LOOK_INTERVAL:
-            looked, over = host.now(), _is_over(paths, host, is_guest=is_guest)
+        if open_ is None or host.now() - checked_at >= CHECK_INTERVAL:
+            checked_at, over = host.now(), _is_over(paths, host, is_guest=is_guest)
         else:
             host.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
     if open_ is not None:
-        yield _last_word(paths, open_)
+        yield _lost_end(paths, open_)
 
 
 def _is_of_another(message: Any, open_: Optional[Journal]) -> bool:
-    """Whether this is the last word of the transaction before, said when the next had begun."""
+    """Whether a message is the end of the previous transaction, logged after the next had begun."""
     return open_ is not None and getattr(message, "txn", open_.txn) != open_.txn
 
 
 def _is_over(paths: Paths, host: Host, *, is_guest: bool) -> bool:
-    """Whether nothing more will be said; a transaction that its driver has left is settled here."""
+    """Whether the log is complete. Settles a transaction that its driver has left."""
     now = journal.load(paths)
     if now is None or now.state is State.STUCK:
         return not _is_held(paths)
@@ -292,8 +294,8 @@ def _is_held(paths: Paths) -> bool:
     return files.lock_note(paths.txn_lock) is not None
 
 
-def _last_word(paths: Paths, open_: Journal) -> Settled:
-    """Say how a transaction ended whose own last word was lost."""
+def _lost_end(paths: Paths, open_: Journal) -> Settled:
+    """Return how a transaction ended whose Settled message was lost."""
     now = journal.load(paths)
     if now is not None and now.txn == open_.txn:
         return Settled(now.txn, "stuck", releases.pointed(paths), now.failure)
@@ -301,7 +303,7 @@ def _last_word(paths: Paths, open_: Journal) -> Settled:
 
 
 def renew(paths: Paths, host: Host, txn: str, seconds: float) -> None:
-    """Let the lease end `seconds` from now, where the transaction has one and is not over."""
+    """Renew the lease of a running transaction: it ends `seconds` from now."""
     open_ = journal.load(paths)
     if open_ is None or open_.txn != txn:
         return
@@ -312,8 +314,8 @@ def renew(paths: Paths, host: Host, txn: str, seconds: float) -> None:
 def settle(paths: Paths, txn: str, verdict: str) -> str:
     """Give the verdict (commit or revert) and return the one that won: the first.
 
-    A transaction that has ended answers what it came to. A commit before Healthy is not accepted:
-    the answer is "".
+    For a transaction that has ended, return how it ended. A commit before Healthy is not accepted:
+    returns "".
     """
     open_ = journal.load(paths)
     if open_ is None or open_.txn != txn:
@@ -327,7 +329,7 @@ def settle(paths: Paths, txn: str, verdict: str) -> str:
 
 
 def stuck(paths: Paths) -> str:
-    """Say what a person has to do here; "" for nothing."""
+    """Return what an operator must do here; "" for nothing."""
     open_ = journal.load(paths)
     if open_ is None or open_.state is not State.STUCK:
         return ""
@@ -336,18 +338,18 @@ def stuck(paths: Paths) -> str:
     if failure and failure.code == journal.UNREADABLE:
         why += f" ({failure.hint})"
     return (
-        f"{open_.what} needs a person{why}. Wanted back: {open_.previous or 'nothing'}. See"
+        f"{open_.what} needs an operator{why}. Rollback target: {open_.previous or 'none'}. See"
         f" `shipit logs PLAYBOOK --limit HOST` (on the host: `systemctl status '{paths.app}-*'`),"
         " fix the cause, then deploy or roll back again:"
-        " going back is tried once more first, and a new release is accepted in any case"
+        " the rollback is retried first, and a new release is accepted in any case"
     )
 
 
 def lock_note(attempt: Attempt, phase: str = locks.SESSION) -> bytes:
-    """Return the content for paths.session_lock, so that `holder` can say whose it is."""
+    """Return the content for paths.session_lock, from which `holder` reads its owner."""
     return locks.note(attempt, phase)
 
 
 def holder(paths: Paths) -> Optional[Holder]:
-    """Say who drives or stages right now; None for nobody."""
+    """Return the current owner of the transaction or session lock; None if both are free."""
     return locks.holder(paths, time.time())

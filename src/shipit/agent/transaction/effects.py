@@ -1,7 +1,7 @@
-"""The effects of the transaction's states, each of which may be killed anywhere and begun again.
+"""The effects of the transaction's states. Each can be killed anywhere and started again.
 
-Each takes the journal as it was written before it, and returns how it ended. What follows is
-decided by `machine`, and journalled by `driver`.
+Each takes the journal as written before it, and returns how it ended. `states` decides what
+follows, `runner` journals it.
 """
 
 import os
@@ -24,7 +24,7 @@ from ..system.failures import Refused
 from ..system.paths import Paths
 from . import boot_unit, verify
 
-UNITS_INTERVAL = 0.5  # seconds between looks at the units while the verdict is awaited
+UNITS_INTERVAL = 0.5  # seconds between unit checks while waiting for the verdict
 VERDICT_PAUSE = 0.02  # seconds
 BY_HOST = "host"  # who confirms a release: protocol.Activate.confirm
 ROLLBACK = "rollback"  # protocol.Attempt.what
@@ -51,13 +51,13 @@ class EffectContext:
 Effect = Callable[[EffectContext, Journal], Ended]
 
 
-def arm(stage: EffectContext, open_: Journal) -> Ended:
-    """Make sure that a way back exists before anything is switched."""
-    paths, host = stage.paths, stage.host
+def arm(context: EffectContext, open_: Journal) -> Ended:
+    """Make sure that a rollback is possible before anything is switched."""
+    paths, host = context.paths, context.host
     wanted, previous = _wanted(paths, open_), _previous(paths, open_)
     is_rollback = open_.attempt.what == ROLLBACK
     verify.target(paths, wanted, is_rollback=is_rollback)
-    if not is_rollback and open_.previous != wanted.id:  # a rollback may be the way out
+    if not is_rollback and open_.previous != wanted.id:  # a rollback may leave a damaged release
         verify.rollback_target(paths, previous)
     waiting = switch.unit_names(wanted, previous)
     argv, before = driver_argv(paths, open_, "recover"), switch.unit_names(previous)
@@ -70,18 +70,20 @@ def arm(stage: EffectContext, open_: Journal) -> Ended:
     return Ended(changes=changes)
 
 
-def try_out(stage: EffectContext, open_: Journal) -> Ended:
-    """Let the release prove itself where no customer is; what was proven before need not."""
-    paths, wanted = stage.paths, _wanted(stage.paths, open_)
+def try_release(context: EffectContext, open_: Journal) -> Ended:
+    """Check the release on private sockets; a rollback target was checked before."""
+    paths, wanted = context.paths, _wanted(context.paths, open_)
     if open_.attempt.what == ROLLBACK:
         return Ended()
-    failure = trial.run(paths, stage.host, wanted, stage.emit, lambda: _called_back(stage, open_))
+    failure = trial.run(
+        paths, context.host, wanted, context.emit, lambda: _rollback_reason(context, open_)
+    )
     return Ended(Result.ERROR, failure) if failure else Ended()
 
 
-def activate(stage: EffectContext, open_: Journal) -> Ended:
+def activate(context: EffectContext, open_: Journal) -> Ended:
     """Switch to the new release."""
-    paths, host = stage.paths, stage.host
+    paths, host = context.paths, context.host
     wanted, previous = _wanted(paths, open_), _previous(paths, open_)
     began = host.wall()
     names = switch.unit_names(wanted)
@@ -93,7 +95,7 @@ def activate(stage: EffectContext, open_: Journal) -> Ended:
         alone,
         step=State.ACTIVATE.value,
         limit=switch.limit(wanted, previous),
-        interrupted=lambda: _called_back(stage, open_),
+        interrupted=lambda: _rollback_reason(context, open_),
         kept_up=switch.kept_up(previous),
         moves=open_.handing,
         is_rollback=open_.attempt.what == ROLLBACK,
@@ -102,107 +104,107 @@ def activate(stage: EffectContext, open_: Journal) -> Ended:
     return Ended(changes={"began": began})
 
 
-def check(stage: EffectContext, open_: Journal) -> Ended:
-    """Let the release prove itself, then wait for the verdict. The first verdict wins."""
-    paths, host = stage.paths, stage.host
+def check(context: EffectContext, open_: Journal) -> Ended:
+    """Check the release's health, then wait for the verdict. The first verdict wins."""
+    paths, host = context.paths, context.host
     wanted = switch.before_commit(_wanted(paths, open_))
     watched = gate.context(paths, host, wanted, open_.began, open_.untouched)
-    failure = gate.run(host, watched, stage.emit, lambda: _called_back(stage, open_))
+    failure = gate.run(host, watched, context.emit, lambda: _rollback_reason(context, open_))
     if failure is None and open_.attempt.what != ROLLBACK:
         failure = bake.observe(
-            host, watched, open_.before, stage.emit, lambda: _called_back(stage, open_)
+            host, watched, open_.before, context.emit, lambda: _rollback_reason(context, open_)
         )
     if failure is None:
         journal.save(paths, replace(open_, healthy=True))
-        failure = _confirmed(stage, open_, watched)
+        failure = _confirm(context, open_, watched)
     if failure is None or lease.claim(paths, open_.txn, lease.REVERT) == lease.COMMIT:
         return Ended()
     return Ended(Result.ERROR, failure)
 
 
-def _confirmed(stage: EffectContext, open_: Journal, watched: Context) -> Optional[Failure]:
-    """Give the verdict where that is the host's own business, or else wait for it."""
+def _confirm(context: EffectContext, open_: Journal, watched: Context) -> Optional[Failure]:
+    """Commit if the host confirms by itself; otherwise wait for the verdict."""
     if open_.confirm == BY_HOST:
-        lease.claim(stage.paths, open_.txn, lease.COMMIT)
-        return _called_back(stage, open_)
-    stage.emit(Healthy(open_.txn, open_.release))
-    return _awaited(stage, open_, watched)
+        lease.claim(context.paths, open_.txn, lease.COMMIT)
+        return _rollback_reason(context, open_)
+    context.emit(Healthy(open_.txn, open_.release))
+    return _await_verdict(context, open_, watched)
 
 
-def _awaited(stage: EffectContext, open_: Journal, watched: Context) -> Optional[Failure]:
-    """Wait for the verdict; return why the release has to go, or None for a commit."""
-    host = stage.host
-    looked = host.now()
-    while lease.verdict(stage.paths, open_.txn) != lease.COMMIT:
-        failure = _called_back(stage, open_)
-        if failure is None and host.now() - looked >= UNITS_INTERVAL:
-            failure, looked = gate.look_at_units(host, watched), host.now()
+def _await_verdict(context: EffectContext, open_: Journal, watched: Context) -> Optional[Failure]:
+    """Wait for the verdict; return why to roll back, or None for a commit."""
+    host = context.host
+    checked_at = host.now()
+    while lease.verdict(context.paths, open_.txn) != lease.COMMIT:
+        failure = _rollback_reason(context, open_)
+        if failure is None and host.now() - checked_at >= UNITS_INTERVAL:
+            failure, checked_at = gate.check_units(host, watched), host.now()
         if failure is not None:
             return failure
         host.sleep(VERDICT_PAUSE)
     return None
 
 
-def _called_back(stage: EffectContext, open_: Journal) -> Optional[Failure]:
-    """Return why the release has to go; a host that confirms by itself needs no controller."""
+def _rollback_reason(context: EffectContext, open_: Journal) -> Optional[Failure]:
+    """Return why to roll back, or None. A host that confirms by itself needs no controller."""
     txn = open_.txn
-    verdict = lease.verdict(stage.paths, txn)
+    verdict = lease.verdict(context.paths, txn)
     if verdict == lease.REVERT:
-        return Failure("called-back", "the release was called back", State.CHECK.value)
+        return Failure("called-back", "the controller requested a rollback", State.CHECK.value)
     if open_.confirm == BY_HOST:
         return None
-    if not verdict and lease.has_run_out(stage.paths, stage.host, txn):
-        hint = "the controller was not heard of in time (confirm_timeout)"
+    if not verdict and lease.has_run_out(context.paths, context.host, txn):
+        hint = "the controller did not renew the lease in time (confirm_timeout)"
         return Failure("lease-expired", "nobody confirmed the release", State.CHECK.value, hint)
     return None
 
 
-def commit(stage: EffectContext, open_: Journal) -> Ended:
-    """Record the release as committed, and let go of what it replaces."""
-    paths = stage.paths
+def commit(context: EffectContext, open_: Journal) -> Ended:
+    """Record the release as committed, and prune what it replaces."""
+    paths = context.paths
     if open_.release == journal.UNKNOWN:
-        what = "a commit was decided, but its release is no longer known"
+        what = "the commit was decided, but its release is no longer known"
         return Ended(Result.HOPELESS, Failure("release-missing", what, State.COMMIT.value))
-    history.append(paths, entry(stage, open_, history.COMMITTED))
-    _start_timers(stage, open_)
+    history.append(paths, entry(context, open_, history.COMMITTED))
+    _start_timers(context, open_)
     _prune(paths, open_.release, [open_.previous])
     registry.note_committed(paths, open_.release)
     return Ended()
 
 
-def _start_timers(stage: EffectContext, open_: Journal) -> None:
-    paths, host = stage.paths, stage.host
+def _start_timers(context: EffectContext, open_: Journal) -> None:
+    paths, host = context.paths, context.host
     committed = releases.manifest(paths, open_.release)
-    # At boot they wait for the unit that this runs in.
+    # At boot they are ordered after the unit that runs this.
     how = "start" if open_.boot == host.boot_id() else "start --no-block"
     if committed is not None:
         switch.start_timers(paths, host, committed, _previous(paths, open_), how)
 
 
-def revert(stage: EffectContext, open_: Journal) -> Ended:
-    """Go back to the previous release, and make sure that it is well."""
-    paths, host = stage.paths, stage.host
+def revert(context: EffectContext, open_: Journal) -> Ended:
+    """Roll back to the previous release, and check that it is healthy."""
+    paths, host = context.paths, context.host
     lease.request_rollback(paths, open_.txn)
     began, previous = host.wall(), releases.verified(paths, open_.previous)
     if open_.previous and previous is None:
-        what = f"the previous release {open_.previous} is not on this host any more"
+        what = f"the previous release {open_.previous} is no longer on this host"
         return Ended(Result.HOPELESS, Failure("previous-missing", what, State.REVERT.value))
-    for perhaps in _perhaps_on_trial(paths, open_):
-        trial.clear(paths, host, perhaps)
-    switch.switch(paths, host, _way_back(paths, host, open_, previous))
+    for candidate in _possible_trials(paths, open_):
+        trial.clear(paths, host, candidate)
+    switch.switch(paths, host, _rollback_switch(paths, host, open_, previous))
     if previous is not None:
         watched = gate.context(paths, host, previous, began, open_.untouched)
-        failure = gate.run(host, watched, stage.emit, lambda: None)
+        failure = gate.run(host, watched, context.emit, lambda: None)
         if failure is not None:
             return Ended(Result.HOPELESS, replace(failure, step=State.REVERT.value))
     _note_clean(paths, replace(open_, boot=host.boot_id(), clean=True))
-    history.append(paths, entry(stage, open_, history.REVERTED))
+    history.append(paths, entry(context, open_, history.REVERTED))
     _tidy(paths, open_, keep_evidence=previous is not None)
     return Ended()
 
 
-def _perhaps_on_trial(paths: Paths, open_: Journal) -> List[Manifest]:
-    """Return what a transaction may have had on trial whose journal could not be read."""
+def _possible_trials(paths: Paths, open_: Journal) -> List[Manifest]:
+    """Return all releases that may be on trial if the journal could not be read."""
     if open_.failure is None or open_.failure.code != journal.UNREADABLE:
         return []
     found = (releases.manifest(paths, release) for release in releases.listed(paths))
@@ -210,35 +212,37 @@ def _perhaps_on_trial(paths: Paths, open_: Journal) -> List[Manifest]:
 
 
 def _note_clean(paths: Paths, open_: Journal) -> None:
-    """Spare the units a second restart, should this state be begun again."""
+    """Save a second restart of the units if this state is started again."""
     try:
         journal.save(paths, open_)
     except OSError:
-        return  # they are restarted once more then
+        return  # they are restarted once more
 
 
-def revert_on_disk(stage: EffectContext, open_: Journal) -> None:
-    """Do the part of going back that needs no running unit: for the boot."""
-    app_root.require(stage.paths)
-    previous = releases.verified(stage.paths, open_.previous)
+def revert_on_disk(context: EffectContext, open_: Journal) -> None:
+    """Do the part of a rollback that needs no running unit: for the boot."""
+    app_root.require(context.paths)
+    previous = releases.verified(context.paths, open_.previous)
     if open_.previous and previous is None:
-        return  # the driver will say so
-    switch.put_on_disk(stage.paths, stage.host, _way_back(stage.paths, stage.host, open_, previous))
+        return  # the driver will report it
+    switch.put_on_disk(
+        context.paths, context.host, _rollback_switch(context.paths, context.host, open_, previous)
+    )
 
 
-def discard(stage: EffectContext, open_: Journal) -> Ended:
+def discard(context: EffectContext, open_: Journal) -> Ended:
     """Remove a release that was never activated."""
-    tried = releases.manifest(stage.paths, open_.release)
+    tried = releases.manifest(context.paths, open_.release)
     if tried is not None:
-        trial.clear(stage.paths, stage.host, tried)
-    _tidy(stage.paths, open_, keep_evidence=False)  # first: it makes room for the ledger's line
-    history.append(stage.paths, entry(stage, open_, history.FAILED))
+        trial.clear(context.paths, context.host, tried)
+    _tidy(context.paths, open_, keep_evidence=False)  # first: it makes room for the history's line
+    history.append(context.paths, entry(context, open_, history.FAILED))
     return Ended()
 
 
 EFFECTS: Mapping[State, Effect] = {
     State.ARM: arm,
-    State.TRIAL: try_out,
+    State.TRIAL: try_release,
     State.ACTIVATE: activate,
     State.CHECK: check,
     State.COMMIT: commit,
@@ -247,9 +251,9 @@ EFFECTS: Mapping[State, Effect] = {
 }
 
 
-def entry(stage: EffectContext, open_: Journal, outcome: str) -> Entry:
-    """Return the ledger's line for a transaction."""
-    attempt, failure = open_.attempt, Redactor(stage.paths)(open_.failure)
+def entry(context: EffectContext, open_: Journal, outcome: str) -> Entry:
+    """Return the history's entry for a transaction."""
+    attempt, failure = open_.attempt, Redactor(context.paths)(open_.failure)
     committed = outcome == history.COMMITTED
     return Entry(
         txn=open_.txn,
@@ -259,20 +263,20 @@ def entry(stage: EffectContext, open_: Journal, outcome: str) -> Entry:
         previous=open_.previous,
         outcome=outcome,
         who=attempt.who,
-        at=history.utc(stage.host.wall()),
+        at=history.utc(context.host.wall()),
         reason=attempt.reason,
         failure=f"[{failure.code}] {failure.what}" if failure else "",
-        manifest=releases.manifest_digest(stage.paths, open_.release) if committed else "",
+        manifest=releases.manifest_digest(context.paths, open_.release) if committed else "",
     )
 
 
 def driver_argv(paths: Paths, open_: Journal, role: str = "transact") -> List[str]:
-    """Return the command by which this agent carries the transaction on in a process of its own."""
+    """Return the command that continues the transaction in its own process."""
     return [open_.python, "-I", "-S", open_.agent, role, paths.app, paths.root]
 
 
 def unit_names(paths: Paths, open_: Journal) -> Tuple[str, ...]:
-    """Return the units that the transaction is about."""
+    """Return the names of the units of the new and the previous release."""
     both = (releases.manifest(paths, open_.release), _previous(paths, open_))
     return switch.unit_names(*both)
 
@@ -281,7 +285,7 @@ def _wanted(paths: Paths, open_: Journal) -> Manifest:
     read = releases.manifest if open_.fresh else releases.verified
     found = read(paths, open_.release)
     if found is None:
-        what = f"release {open_.release} is not whole on this host"
+        what = f"release {open_.release} is incomplete on this host"
         raise Refused(Failure("release-missing", what, open_.state.value, "deploy it again"))
     return found
 
@@ -290,7 +294,7 @@ def _previous(paths: Paths, open_: Journal) -> Optional[Manifest]:
     return releases.manifest(paths, open_.previous)
 
 
-def _way_back(
+def _rollback_switch(
     paths: Paths, host: Host, open_: Journal, previous: Optional[Manifest]
 ) -> switch.Switch:
     failed = releases.manifest(paths, open_.release)
@@ -305,7 +309,7 @@ def _way_back(
         interrupted=lambda: None,
         kept_up=switch.kept_up(failed),
         moves=owners.moves(paths, host, previous, open_.handing),
-        going_back=True,
+        reverting=True,
     )
 
 
@@ -314,14 +318,14 @@ def _untouched(host: Host, open_: Journal, names: Tuple[str, ...]) -> FrozenSet[
     if open_.boot != host.boot_id():
         return frozenset()
     views = host.show(names)
-    if open_.clean:  # whatever runs was started after the disk had been put right
+    if open_.clean:  # what runs was started after the disk had been restored
         return frozenset(name for name, view in views.items() if view.is_up)
     before: Dict[str, str] = open_.untouched
     return frozenset(n for n, v in views.items() if v.invocation and v.invocation == before.get(n))
 
 
 def _tidy(paths: Paths, open_: Journal, *, keep_evidence: bool) -> None:
-    """Leave nothing behind that blocks, starts or confuses anything later."""
+    """Remove what could block, start or confuse anything later."""
     in_use = open_.release in (open_.previous, releases.pointed(paths))
     if open_.fresh and not keep_evidence and not in_use:
         prune.mark(paths, open_.release)
@@ -339,14 +343,14 @@ def _prune(paths: Paths, running: str, needed: List[str]) -> None:
     try:
         prune.quarantine(paths, stay)
     except OSError:
-        return  # the next deploy prunes again; this one has ended well
+        return  # the next deploy prunes again; this one is done
 
 
 def _take_down(paths: Paths) -> None:
-    """Remove the empty directories of an app that never ran here; the ledger stays."""
+    """Remove the empty directories of an app that never ran here; the history stays."""
     prune.delete_marked(paths)
     for directory in (paths.releases, paths.shared):
         try:
             os.rmdir(directory)
         except OSError:
-            continue  # not empty, or not there
+            continue  # not empty, or missing

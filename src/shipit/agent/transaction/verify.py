@@ -1,6 +1,6 @@
-"""Prove before a switch that what is switched to is whole, and that there is a way back.
+"""Check before a switch that its target is intact, and that a rollback is possible.
 
-Reads a few small files. Not every byte of a venv: that takes seconds, and `status` does it.
+Reads a few small files. `status` compares every byte of a venv, which takes seconds.
 """
 
 from typing import Optional
@@ -12,11 +12,11 @@ from ..storage import drift
 from ..system.failures import Refused
 from ..system.paths import Paths
 
-SHOWN = 3  # sentences about what is not whole
+SHOWN = 3  # sentences about the damage
 
 
 def target(paths: Paths, wanted: Manifest, *, is_rollback: bool) -> None:
-    """Let no release be switched to that is not whole; one that was just staged has been verified.
+    """Refuse a switch to a damaged release; one that was just staged has been verified.
 
     Raises:
         Refused: release-damaged.
@@ -34,21 +34,21 @@ def _refuse_damaged(paths: Paths, wanted: Manifest) -> None:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         what = f"release {wanted.id} is damaged: {'; '.join(wrong[:SHOWN])}{more}"
         hint = (
-            "make it anew by a deploy of that version: shipit deploy PLAYBOOK --allow-older;"
-            " or go back to another one (--to; shipit releases lists them)"
+            "deploy that version again: shipit deploy PLAYBOOK --allow-older;"
+            " or roll back to another release (--to; shipit releases lists them)"
         )
         raise Refused(Failure("release-damaged", what, "", hint))
 
 
 def rollback_target(paths: Paths, running: Optional[Manifest]) -> None:
-    """Let nothing be switched while the running release could not be gone back to.
+    """Refuse a switch while a rollback to the running release is not possible.
 
-    Its units are put right from the installed ones where those are still as its manifest has them.
+    Restores its units from the installed ones where those still match its manifest.
 
     Raises:
         Refused: release-damaged.
     """
     if running is None:
-        return  # nothing runs; or its manifest is lost, and only another release can mend that
+        return  # nothing runs, or its manifest is lost: only another release fixes that
     switch.restore_texts(paths, running)
     switch.texts_of(paths, running)

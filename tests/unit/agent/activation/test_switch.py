@@ -34,8 +34,8 @@ class Timed(Machine):
             self.stops.update(dict.fromkeys(names, timeout))
         return super().systemctl(verb, names, timeout=timeout)
 
-    def knock(self, at: Endpoint, unit: str) -> bool:
-        return super().knock(at, unit) and unit not in self.mute
+    def accepts(self, at: Endpoint, unit: str) -> bool:
+        return super().accepts(at, unit) and unit not in self.mute
 
 
 def patient(found: Manifest) -> Manifest:

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from shipit.agent.activation.trial import TrialEndpoint, through
+from shipit.agent.activation.trial import TrialEndpoint, redirected
 from shipit.agent.protocol.manifest import Check, Unit
 from shipit.agent.system.sockets import WILDCARD, Endpoint
 
@@ -15,7 +15,7 @@ PATH = TrialEndpoint(SERVICE, Endpoint(path="/run/app.sock"), "/run/app-web@tria
 
 
 @pytest.mark.parametrize(
-    ("kind", "target", "door"),
+    ("kind", "target", "endpoint"),
     [
         ("http", "http://127.0.0.1:8000/healthz", EVERYWHERE),
         ("http", "http://localhost:8000/healthz?deep=1", LOOPBACK),
@@ -27,10 +27,10 @@ PATH = TrialEndpoint(SERVICE, Endpoint(path="/run/app.sock"), "/run/app-web@tria
     ],
 )
 def test_a_check_of_the_service_goes_through_its_private_door(
-    kind: str, target: str, door: TrialEndpoint
+    kind: str, target: str, endpoint: TrialEndpoint
 ) -> None:
     check = Check(kind, target, status=204)
-    assert through(check, [door]) == Check(kind, target, status=204, via=door.private)
+    assert redirected(check, [endpoint]) == Check(kind, target, status=204, via=endpoint.private)
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_a_check_of_the_service_goes_through_its_private_door(
 def test_a_check_that_the_old_release_would_answer_is_left_for_later(
     kind: str, target: str
 ) -> None:
-    assert through(Check(kind, target), [LOOPBACK, PATH]) is None
+    assert redirected(Check(kind, target), [LOOPBACK, PATH]) is None

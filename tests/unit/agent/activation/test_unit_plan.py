@@ -60,7 +60,7 @@ def test_an_unchanged_socket_is_left_alone_services_restart_and_timers_wait_for_
 
 
 def test_going_back_starts_the_timers_when_the_services_run() -> None:
-    actions = decide(ALL, TEXTS, (), scene(SOCKET, WEB, WORKER, going_back=True))
+    actions = decide(ALL, TEXTS, (), scene(SOCKET, WEB, WORKER, reverting=True))
     assert (actions.retire, actions.timers) == ((), names(TIMER))
     assert actions.restart == (names(WEB, WORKER),)
 
@@ -81,7 +81,7 @@ def test_a_process_that_has_become_a_job_stops_and_is_started_by_its_timer_alone
 
 
 def test_a_job_at_work_since_before_the_deploy_ends_in_peace_when_that_is_taken_back() -> None:
-    there = scene(NIGHTLY, going_back=True, untouched=frozenset(names(NIGHTLY)), texts={})
+    there = scene(NIGHTLY, reverting=True, untouched=frozenset(names(NIGHTLY)), texts={})
     assert decide((NIGHTLY, TIMER), TEXTS, (), there).stop == ()
 
 
@@ -136,11 +136,11 @@ def test_a_service_that_crashes_again_and_again_is_stopped_before_it_is_forgotte
     assert actions.restart == (names(WEB, WORKER),)
 
 
-@pytest.mark.parametrize(("going_back", "stopped"), [(False, ()), (True, (NIGHTLY.name,))])
+@pytest.mark.parametrize(("reverting", "stopped"), [(False, ()), (True, (NIGHTLY.name,))])
 def test_a_timers_job_ends_in_peace_unless_its_release_is_taken_back(
-    *, going_back: bool, stopped: tuple[str, ...]
+    *, reverting: bool, stopped: tuple[str, ...]
 ) -> None:
-    there = scene(TIMER, going_back=going_back)
+    there = scene(TIMER, reverting=reverting)
     views = {**there.views, NIGHTLY.name: up(NIGHTLY, active="activating", file_state="static")}
     there = replace(there, views=views)
     assert decide((NIGHTLY, TIMER), TEXTS, (), there).stop == stopped
@@ -152,13 +152,13 @@ def test_a_changed_install_section_is_enabled_anew() -> None:
 
 
 def test_going_back_to_what_still_runs_touches_nothing() -> None:
-    there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), going_back=True)
+    there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), reverting=True)
     assert decide((SOCKET, WEB), TEXTS, (), there) == NOTHING
 
 
 def test_going_back_restarts_what_still_runs_behind_a_socket_that_is_made_anew() -> None:
     """Systemd stops it with the socket, and nobody would start it again."""
-    there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), going_back=True)
+    there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), reverting=True)
     views = {**there.views, SOCKET.name: up(SOCKET, active="failed", sub="failed")}
     actions = decide((SOCKET, WEB), TEXTS, (), replace(there, views=views))
     assert actions.stop == names(WEB)
@@ -262,5 +262,5 @@ def test_what_no_socket_wakes_is_stopped_before_its_directories_change_hands() -
     assert decide(ALL, TEXTS, (), at_work).quiet == ()
     changing = replace(at_work, hands_over=True)
     assert decide(ALL, TEXTS, (), changing).quiet == names(TIMER, WORKER, NIGHTLY)
-    back = replace(changing, untouched=frozenset(names(WORKER)), going_back=True)
+    back = replace(changing, untouched=frozenset(names(WORKER)), reverting=True)
     assert decide(ALL, TEXTS, (), back).quiet == names(TIMER, NIGHTLY)

@@ -85,9 +85,9 @@ class Gated:
     def run(self, **changes: float) -> Failure | None:
         plain = self.manifest.gate
         wanted = replace(self.manifest, gate=replace(plain, **changes))  # type: ignore[arg-type]
-        return gate.run(self.machine, self._subject(wanted), self.said.append, lambda: None)
+        return gate.run(self.machine, self._context(wanted), self.said.append, lambda: None)
 
-    def _subject(self, wanted: Manifest) -> gate.Context:
+    def _context(self, wanted: Manifest) -> gate.Context:
         self.began = self.machine.clock
         since = self.machine.wall_time - 900
         return gate.context(self.story.paths, self.machine, wanted, since, {})
@@ -136,7 +136,7 @@ def test_a_systemd_that_does_not_answer_once_is_asked_again(
     gated: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As while it replaces itself, after an upgrade."""
-    machine, subject = gated.machine, gated._subject(gated.manifest)
+    machine, context = gated.machine, gated._context(gated.manifest)
     answers, mute = machine.show, Refused(Failure("systemd-mute", "no", ""))
     silences = [mute, mute]
 
@@ -146,8 +146,8 @@ def test_a_systemd_that_does_not_answer_once_is_asked_again(
         return answers(names)
 
     monkeypatch.setattr(machine, "show", show)
-    assert gate.look_at_units(machine, subject) is None
-    assert gate.run(machine, subject, gated.said.append, lambda: None) is None
+    assert gate.check_units(machine, context) is None
+    assert gate.run(machine, context, gated.said.append, lambda: None) is None
     assert silences == []
 
 
@@ -167,7 +167,7 @@ def test_the_last_attempt_has_a_while_however_late_it_begins(
 
     monkeypatch.setattr(gated.machine, "http", slow)
     assert gated.run(deadline=4.0, interval=1.0) is not None
-    assert min(had) == had[-1] == gate.LAST_LOOK
+    assert min(had) == had[-1] == gate.LAST_ATTEMPT
 
 
 def test_at_the_deadline_the_failure_says_expected_got_attempts_and_the_log(gated: Gated) -> None:
@@ -232,8 +232,8 @@ def test_a_restart_of_long_ago_is_none_of_a_unit_that_was_left_alone(gated: Gate
     web = gated.machine.running["app-web.service"]
     web.restarts = 1
     before = {"app-web.service": web.invocation}
-    subject = gate.context(gated.story.paths, gated.machine, gated.manifest, 0.0, before)
-    assert gate.run(gated.machine, subject, gated.said.append, lambda: None) is None
+    context = gate.context(gated.story.paths, gated.machine, gated.manifest, 0.0, before)
+    assert gate.run(gated.machine, context, gated.said.append, lambda: None) is None
 
 
 def test_a_changed_main_pid_starts_the_spell_anew(gated: Gated) -> None:
@@ -244,9 +244,9 @@ def test_a_changed_main_pid_starts_the_spell_anew(gated: Gated) -> None:
 
 
 def test_an_interruption_ends_the_gate(gated: Gated) -> None:
-    stop = Failure("called-back", "the release was called back", "check")
-    subject = gated._subject(gated.manifest)
-    found = gate.run(gated.machine, subject, gated.said.append, lambda: stop)
+    stop = Failure("called-back", "the controller requested a rollback", "check")
+    context = gated._context(gated.manifest)
+    found = gate.run(gated.machine, context, gated.said.append, lambda: stop)
     assert found is stop
 
 
@@ -254,8 +254,8 @@ def test_a_command_runs_in_the_release_as_the_apps_user(gated: Gated) -> None:
     check = Check("command", "sh -c true", body="root in")
     wanted = replace(gated.manifest, gate=Gate((check,), 0.25, 1.0, 0.0))
     put(gated.story.paths, wanted)
-    subject = gated._subject(wanted)
-    assert gate.run(gated.machine, subject, gated.said.append, lambda: None) is None
+    context = gated._context(wanted)
+    assert gate.run(gated.machine, context, gated.said.append, lambda: None) is None
     assert any(call.endswith("sh -c true") for call in gated.machine.calls)
 
 
@@ -352,8 +352,8 @@ def test_the_headers_of_a_check_are_sent(gated: Gated, monkeypatch: pytest.Monke
     monkeypatch.setattr(gated.machine, "http", http)
     headers = {"Host": "www.example.com"}
     for check in (Check("http", "http://a/"), Check("unix", "/run/a:/x")):
-        subject = gated._subject(gated.manifest)
-        gate.ask(gated.machine, subject, replace(check, headers=headers), 1.0)
+        context = gated._context(gated.manifest)
+        gate.ask(gated.machine, context, replace(check, headers=headers), 1.0)
     assert sent == [headers, headers]
 
 

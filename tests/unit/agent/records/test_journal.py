@@ -185,7 +185,12 @@ def test_it_is_told_and_not_taken_for_no_transaction(
     assert open_ is not None
     assert (open_.state, open_.previous) == (State.STUCK, OLD)
     advice = client.stuck(story.paths)
-    for words in (f"[{journal.UNREADABLE}] {path}", why, f"Wanted back: {OLD}", "deploy or roll"):
+    for words in (
+        f"[{journal.UNREADABLE}] {path}",
+        why,
+        f"Rollback target: {OLD}",
+        "deploy or roll",
+    ):
         assert words in advice
     assert os.path.lexists(story.paths.boot_unit)
     assert os.path.lexists(story.paths.boot_link)

@@ -308,7 +308,7 @@ def test_a_release_that_does_not_run_is_made_anew_where_its_venv_was_changed(pla
     path = drifted(place, older)
     assert not place.stage(older, "txn-3").reused
     assert "edited" not in path.read_text()
-    assert unchanged.since_proven(place.paths, older.id)
+    assert unchanged.since_verified(place.paths, older.id)
 
 
 def test_a_running_release_whose_venv_was_changed_is_made_anew_beside(place: Stage) -> None:
@@ -398,8 +398,8 @@ def test_the_room_for_a_release_counts_copies_only_across_disks(
     place: Stage, *, one_disk: bool, copies: int
 ) -> None:
     manifest = place.manifest()
-    subject = preflight.Context(place.paths, place.host, manifest, TEXTS, (manifest.app_wheel,))
-    var, root = preflight.needs(subject, one_disk=one_disk)
+    context = preflight.Context(place.paths, place.host, manifest, TEXTS, (manifest.app_wheel,))
+    var, root = preflight.needs(context, one_disk=one_disk)
     size = manifest.app_wheel.size
     assert var.size == size * (1 + preflight.UNPACKED)
     everything = size + sum(wheel.size for wheel in manifest.wheels)
@@ -413,8 +413,8 @@ def test_a_socket_of_nobody_s_is_refused_before_anything_is_sent(place: Stage) -
         "units/b.socket": unit.format("no-such-user", "no-such-group"),
     }
     manifest = place.manifest()
-    subject = preflight.Context(place.paths, place.host, manifest, texts, ())
-    found = [(p.code, p.what) for p in preflight.problems(subject) if "give a socket" in p.what]
+    context = preflight.Context(place.paths, place.host, manifest, texts, ())
+    found = [(p.code, p.what) for p in preflight.problems(context) if "give a socket" in p.what]
     assert found == [
         ("no-user", "there is no user no-such-user to give a socket to"),
         ("no-group", "there is no group no-such-group to give a socket to"),
@@ -445,8 +445,8 @@ def test_a_host_without_a_system_bus_runs_no_command_of_an_app(
 def socket_problems(place: Stage, path: str, service: str) -> list[str]:
     texts = {"units/demo-web.socket": f"[Socket]\nListenStream={path}\n"}
     texts["units/demo-web.service"] = service
-    subject = preflight.Context(place.paths, place.host, place.manifest(), texts, ())
-    found = preflight.problems(subject)
+    context = preflight.Context(place.paths, place.host, place.manifest(), texts, ())
+    found = preflight.problems(context)
     return [each.what for each in found if each.code == "socket-untrusted"]
 
 
@@ -481,5 +481,5 @@ def test_a_socket_in_shared_is_refused_before_that_is_there(place: Stage) -> Non
         "units/demo-web.socket": f"[Socket]\nListenStream={path}\n",
         "units/w.service": service,
     }
-    subject = preflight.Context(place.paths, place.host, manifest, texts, ())
-    assert "socket-untrusted" in [each.code for each in preflight.problems(subject)]
+    context = preflight.Context(place.paths, place.host, manifest, texts, ())
+    assert "socket-untrusted" in [each.code for each in preflight.problems(context)]

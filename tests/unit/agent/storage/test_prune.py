@@ -75,7 +75,7 @@ def test_who_removes_blobs_is_waited_for_and_not_for_ever(
 ) -> None:
     monkeypatch.setattr(blobs, "STORE_WAIT", 0.0)
     taken = files.lock(paths.store_lock)
-    with taken, pytest.raises(Refused) as refused, blobs.counted_on(paths):
+    with taken, pytest.raises(Refused) as refused, blobs.in_use(paths):
         pass
     assert refused.value.failure.code == "store-locked"
 

@@ -52,9 +52,9 @@ def test_whatever_is_touched_has_to_be_proven_again(
     touch: Callable[[Path], object],
 ) -> None:
     controller, manifest, _host = deployed
-    assert unchanged.since_proven(controller.paths, manifest.id)
+    assert unchanged.since_verified(controller.paths, manifest.id)
     touch(site_packages(controller, manifest) / "demodep.py")
-    assert not unchanged.since_proven(controller.paths, manifest.id)
+    assert not unchanged.since_verified(controller.paths, manifest.id)
 
 
 def test_bytecode_and_other_names_of_a_file_are_no_change(
@@ -65,7 +65,7 @@ def test_bytecode_and_other_names_of_a_file_are_no_change(
     packages = site_packages(controller, manifest)
     (packages / "demoapp" / "__pycache__" / "x.cpython-311.opt-1.pyc").touch()
     os.link(packages / "demodep.py", tmp_path / "of-another-release.py")
-    assert unchanged.since_proven(controller.paths, manifest.id)
+    assert unchanged.since_verified(controller.paths, manifest.id)
 
 
 def test_a_wheel_that_is_gone_or_was_touched_is_a_change(deployed: Deployed) -> None:  # noqa: F811
@@ -73,7 +73,7 @@ def test_a_wheel_that_is_gone_or_was_touched_is_a_change(deployed: Deployed) -> 
     blob = Path(controller.paths.blob(manifest.app_wheel.sha256))
     content = blob.read_bytes()
     blob.write_bytes(content[:-1] + b"x")
-    assert not unchanged.since_proven(controller.paths, manifest.id)
+    assert not unchanged.since_verified(controller.paths, manifest.id)
     (found,) = drift.of(controller.paths, manifest.id)
     assert (found.code, found.path) == ("blob-damaged", str(blob))
 
@@ -122,9 +122,9 @@ def test_a_change_that_only_a_look_at_every_byte_shows_is_remembered(
 def test_a_release_of_an_earlier_version_is_proven_once(deployed: Deployed) -> None:  # noqa: F811
     controller, manifest, host = deployed
     host.inactive.clear()
-    Path(controller.paths.release(manifest.id).proven).unlink()
+    Path(controller.paths.release(manifest.id).verified_stamp).unlink()
     unit = Path(controller.paths.units) / agent_builders.UNIT
     assert unit.exists()
     hello = messages.Hello("demo", controller.paths.root, compare=True)
     assert controller.ask(hello).drift == ()
-    assert unchanged.since_proven(controller.paths, manifest.id)
+    assert unchanged.since_verified(controller.paths, manifest.id)

@@ -117,7 +117,9 @@ def test_a_rollback_from_what_is_no_longer_the_last_release_is_refused(
     if not is_refused:
         client.launch(story.paths, story.machine, ask, agent_zip="a", python="p")
         return
-    with pytest.raises(Refused, match="r2 is committed by now, and it was r1 before") as refused:
+    with pytest.raises(
+        Refused, match="the running release is now r2; it was r1 when planned"
+    ) as refused:
         client.launch(story.paths, story.machine, ask, agent_zip="a", python="p")
     assert refused.value.failure.code == "changed-meanwhile"
     assert journal.load(story.paths) is None
@@ -141,7 +143,7 @@ def test_a_driver_that_still_removes_old_releases_does_not_hold_the_next_one_up(
     client.launch(story.paths, machine, ask, agent_zip="a", python="p")
     assert told[0] == ("stop", [story.paths.unit])
     assert machine.driver != []
-    assert client.SWEEPING <= machine.clock - began < client.UNIT_NAME_WAIT
+    assert client.PRUNING_TIME <= machine.clock - began < client.UNIT_NAME_WAIT
 
 
 def test_the_first_verdict_wins(story: Story) -> None:
@@ -229,13 +231,13 @@ def test_a_host_whose_old_release_is_not_well_is_stuck_and_says_so(stuck: Story)
     assert "; then, in revert: [check-failed] GET" in settled.failure.what
     assert stuck.outcomes == ["committed", "stuck"]
     advice = client.stuck(stuck.paths)
-    assert "needs a person: [check-failed]" in advice
-    assert "Wanted back: r1" in advice
+    assert "needs an operator: [check-failed]" in advice
+    assert "Rollback target: r1" in advice
     stuck.assert_serves("r1")
 
 
 def test_a_stuck_host_is_mended_by_the_next_hello(stuck: Story) -> None:
-    assert "tried again in vain" in stuck.hello()
+    assert "retried without success" in stuck.hello()
     stuck.machine.sick.clear()
     assert "was undone: release r1 runs" in stuck.hello()
     assert client.stuck(stuck.paths) == ""
@@ -289,7 +291,7 @@ def test_old_releases_and_their_blobs_go_when_a_new_one_is_committed(story: Stor
     prune.delete_unused(story.paths, story.machine.wall_time)
     assert releases.listed(story.paths) == ["r3", "r4"]
     assert sorted(path.name[:2] for path in blobs.iterdir()) == ["ff", "r3", "r4"]
-    assert not Path(story.paths.doomed).exists()
+    assert not Path(story.paths.marked).exists()
 
 
 def test_the_blobs_of_another_app_stay(story: Story) -> None:

@@ -385,7 +385,7 @@ def test_a_driver_that_the_disk_does_not_let_begin_gives_up_with_what_to_do(
         patch.setattr(files, "os", FullDisk(range(2, 4)))  # it has its lock
         assert client.transact(story.paths, story.machine) == 0
     assert client.attached(story.paths) is None
-    [settled] = [word for word in EventLogReader(story.paths).heard() if isinstance(word, Settled)]
+    [settled] = [word for word in EventLogReader(story.paths).unread() if isinstance(word, Settled)]
     assert settled.failure is not None
     assert (settled.outcome, settled.failure.code) == ("discarded", "disk-full")
     assert settled.failure.hint
@@ -409,10 +409,10 @@ def test_an_interruption_on_a_full_disk_comes_with_what_to_do(
 ) -> None:
     story = Story.at(scratch)
     open_ = client.begin(story.paths, ATTEMPT, NEW, fresh=True)
-    stage = EffectContext(story.paths, story.machine, lambda _: None)
+    context = EffectContext(story.paths, story.machine, lambda _: None)
     interrupted = Failure("interrupted", "the deploy was interrupted", "arm")
     monkeypatch.setattr(files, "os", FullDisk(range(1000)))
-    moved = runner.moved(stage, open_, State.DISCARD, interrupted)
+    moved = runner.enter_state(context, open_, State.DISCARD, interrupted)
     assert moved.failure is not None
     assert "disk-full" in moved.failure.what
     assert moved.failure.hint
