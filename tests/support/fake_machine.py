@@ -310,7 +310,7 @@ class Machine:
         return is_web and ("@trial" in name) == bool(via)
 
     def accepts(self, at: Endpoint, unit: str) -> bool:
-        self._after(self._call(f"knock for {unit}", fallible=False))
+        self._after(self._call(f"accept probe of {unit}", fallible=False))
         return unit in self.running and self.running[unit].active == "active"
 
     def memory(self, unit: str) -> int:

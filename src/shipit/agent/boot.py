@@ -1,7 +1,7 @@
 """Install and start the agent on a host. This is the first code of shipit that runs there.
 
-The controller sends this file over the channel, where its loader (transport.bootstrap) runs it. It reads
-one line, {"sha256", "size", "role", "directory"}, and answers with one line each time:
+The controller sends this file over the channel to the loader of transport.bootstrap. It reads one
+line, {"sha256", "size", "role", "directory"}, and answers with one line each time:
 
     {"boot": "have"}         the agent is installed and verified; it takes over stdin and stdout
     {"boot": "need"}         send it: `size` bytes, zlib-compressed; "have" or "failed" follows

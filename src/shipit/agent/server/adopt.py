@@ -1,8 +1,8 @@
-"""Take over a root in which another tool has deployed, as it is.
+"""Adopt a root in which another tool has deployed, without changing it.
 
-What is there becomes a release of its own: without units, and `current` leads where it led. A
-failed first deploy and a rollback go back to it like to any other. Nothing of the other tool is
-changed, and its own units are neither stopped nor started.
+Its present content is recorded as a release without units, whose `current` points where it pointed.
+A failed first deploy or a rollback returns to it as to any other release. The units of the other
+tool are neither stopped nor started.
 """
 
 import hashlib
@@ -17,21 +17,21 @@ from ..system import files
 from ..system.failures import Refused
 from ..system.paths import Paths
 
-ADOPTED = "adopted"  # the version of what was there, and the beginning of its id
-KEEP = 5  # releases, as in a playbook that says nothing
+ADOPTED = "adopted"  # the version of the adopted release, and the prefix of its id
+KEEP = 5  # releases, the default of a playbook
 NO_ARTIFACT = Artifact(ADOPTED, "0", ADOPTED, "", 0)
 
 
 def adopt(paths: Paths, attempt: Attempt, now: float) -> Manifest:
-    """Record what lies in the root; `now`: seconds since the epoch.
+    """Record the root's content as a release; `now`: seconds since the epoch.
 
-    The ledger's line is what makes it so: broken off before, nothing has happened.
+    Takes effect with the history's line: if interrupted before, nothing has happened.
 
     Raises:
-        Refused: nothing-to-adopt, current-taken, releases-taken, or what keeps any release from
-            being put there.
+        Refused: nothing-to-adopt, current-taken, releases-taken, or a reason for which no release
+            can be installed there.
     """
-    _refuse_what_is_ours(paths)
+    _require_foreign(paths)
     made = _manifest(paths, attempt, _target(paths))
     release = paths.release(made.id)
     files.make_directory(release.top)
@@ -42,7 +42,7 @@ def adopt(paths: Paths, attempt: Attempt, now: float) -> Manifest:
     return made
 
 
-def _refuse_what_is_ours(paths: Paths) -> None:
+def _require_foreign(paths: Paths) -> None:
     for problem in app_root.problems(paths):
         if problem.code != app_root.FOREIGN:
             raise Refused(problem)
@@ -52,10 +52,10 @@ def _refuse_what_is_ours(paths: Paths) -> None:
 
 
 def _target(paths: Paths) -> str:
-    """Return where `current` leads, "" where there is none."""
+    """Return the target of `current`, "" if there is none."""
     target = releases.target_of_current(paths)
     if target and not target.isprintable():
-        what = f"{paths.current} leads to {target!a}, which cannot be recorded"
+        what = f"{paths.current} points at {target!a}, which cannot be recorded"
         raise Refused(Failure("current-taken", what, "adopt", "point it at a plain path"))
     return target
 

@@ -1,7 +1,7 @@
-"""The agent's end of the channel: requests in, answers out, and a look at who is still there.
+"""The agent's end of the channel: receive requests, send answers, detect a lost controller.
 
-Frames of several threads never mix. Once the controller is gone, `say` raises `Gone`. A cut cable
-tells nobody that it was cut: only the silence of a controller that has promised to be heard does.
+Frames of several threads never mix. `send` raises ControllerDisconnected once the controller has
+closed. A cut cable sends no FIN: only the silence of a controller that must renew shows it.
 """
 
 import io
@@ -27,8 +27,8 @@ class Channel:
     """A descriptor for requests and one for answers; both stay open.
 
     Attributes:
-        patience: seconds of silence after which the controller counts as gone; None for no end.
-        redacted: masks the secrets in what is said, as soon as it is known whose they are.
+        patience: seconds of silence after which the controller counts as lost; None: no limit.
+        redacted: masks the secrets in what is sent; set once the app is known.
     """
 
     def __init__(self, stdin: int, stdout: int) -> None:
@@ -42,16 +42,16 @@ class Channel:
         """Return the next request; None when the controller has closed.
 
         Raises:
-            ProtocolError: what came is no frame.
-            Gone: nothing came for as long as patience lasts.
+            ProtocolError: the input is no frame.
+            ControllerDisconnected: nothing was received for `patience` seconds.
         """
         return messages.read(self._frames)
 
     def receive(self, size: int) -> bytes:
-        """Return what has come, at most `size` bytes; b"" when the controller has closed.
+        """Return the received bytes, at most `size` bytes; b"" when the controller has closed.
 
         Raises:
-            Gone: nothing came for as long as patience lasts.
+            ControllerDisconnected: nothing was received for `patience` seconds.
         """
         wait = None if self.patience is None else min(self.patience, LONGEST) * 1000
         if not _poll(self._stdin, select.POLLIN).poll(wait):
@@ -62,7 +62,7 @@ class Channel:
         """Send one message.
 
         Raises:
-            Gone: nobody listens any more.
+            ControllerDisconnected: the controller no longer reads.
         """
         content = memoryview(messages.pack(self.redacted(message)))
         try:
@@ -73,7 +73,7 @@ class Channel:
             raise ControllerDisconnected from error
 
     def listen(self) -> None:
-        """Raise Gone where the controller has closed."""
+        """Raise ControllerDisconnected if the controller has closed."""
         if self.is_closed():
             raise ControllerDisconnected
 
@@ -84,7 +84,7 @@ class Channel:
 
 
 class _ReceivedBytes(io.RawIOBase):
-    """What a channel hears, as the raw side of a buffer."""
+    """The channel's input, as the raw side of a buffer."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -1,6 +1,6 @@
-"""The edge of an agent's process: whatever escapes a role is said to the controller.
+"""The edge of an agent's process: report to the controller whatever escapes a role.
 
-What is no refusal of ours and no error of the disk is a bug of ours, and is reported as one.
+What is neither a refusal nor an error of the disk is a bug of shipit, and is reported as one.
 """
 
 import sys
@@ -12,7 +12,7 @@ from .channel import Channel, ControllerDisconnected
 
 
 def guarded(channel: Channel, act: Callable[[], None]) -> int:
-    """Run to the end; say what went wrong where there is still somebody to hear it."""
+    """Run `act`; report what went wrong, if the controller still listens."""
     try:
         act()
     except ControllerDisconnected:
@@ -36,7 +36,7 @@ def guarded(channel: Channel, act: Callable[[], None]) -> int:
 
 
 def bug() -> Failure:
-    """Return the exception being handled as a failure: it is a bug of ours."""
+    """Return the exception being handled as a failure: it is a bug of shipit."""
     import traceback  # noqa: PLC0415
 
     kind, error, _trace = sys.exc_info()

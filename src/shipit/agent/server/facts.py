@@ -1,7 +1,7 @@
-"""Say what this host is and what runs on it, in a few milliseconds.
+"""Return what this host is and what runs on it, in a few milliseconds.
 
-Starts one process where something is deployed (`systemctl show`) and none where nothing is; what
-seldom changes (interpreters, systemd's version) is asked once and kept until the file changes.
+Starts one process if a release is deployed (`systemctl show`), otherwise none. What seldom changes
+(interpreters, systemd's version) is cached until its file changes.
 Values of env files leave the host only as keyed digests.
 """
 
@@ -70,7 +70,7 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
 
 
 def drifted(paths: Paths, release: str) -> Tuple[Drift, ...]:
-    """Return what differs of the release that should run; its bytes are read only if it must be."""
+    """Return how the committed release has drifted; read its bytes only if it was touched."""
     if unchanged.since_verified(paths, release):
         return ()
     from ..storage import drift  # noqa: PLC0415 - imports cost time
@@ -79,13 +79,13 @@ def drifted(paths: Paths, release: str) -> Tuple[Drift, ...]:
 
 
 def _undamaged(paths: Paths, there: Iterable[str], drift: Iterable[Drift]) -> Tuple[str, ...]:
-    """Return those of the blobs that have not been found to be damaged."""
+    """Return the blobs that are not known to be damaged."""
     damaged = {each.path for each in drift}
     return tuple(digest for digest in there if paths.blob(digest) not in damaged)
 
 
 def healthy(paths: Paths, host: Host, current: Manifest) -> bool:
-    """Whether `current` points at the release, its texts are whole and its units are active."""
+    """Whether `current` points at the release, its texts are intact and its units are active."""
     if not (releases.is_pointed_at(paths, current) and releases.has_its_texts(paths, current)):
         return False
     views = host.show([unit.name for unit in current.units if unit.start])
@@ -93,7 +93,7 @@ def healthy(paths: Paths, host: Host, current: Manifest) -> bool:
 
 
 def stuck(paths: Paths) -> str:
-    """Say what a person has to do here; the code for it is read only where something is open."""
+    """Return what an operator must do here, "" for nothing. Imports its code only if needed."""
     if not os.path.lexists(paths.journal):
         return ""
     from ..transaction import client  # noqa: PLC0415
@@ -110,8 +110,8 @@ def env_digests(
 ) -> Dict[str, Dict[str, str]]:
     """Return a keyed digest of each value of the running release's env files.
 
-    The controller, which made the nonce, can tell which values differ from its own; whoever reads
-    the answer later can't guess them.
+    The controller, which made the nonce, sees which values differ from its own; a later reader of
+    the answer can't guess them.
     """
     if current is None or not nonce:
         return {}
@@ -128,11 +128,11 @@ def env_digests(
 
 
 def machine_digest() -> str:
-    """Return what two names of this machine have in common, and no other machine has.
+    """Return a digest that identifies this machine under any of its names.
 
-    The machine's id is confidential (machine-id(5)), and only the key of this digest. Clones of one
-    image may share it, so the boot's id counts, too, and for containers that share a kernel their
-    first process's namespace.
+    The machine's id is confidential (machine-id(5)), so it is only the digest's key. Clones of one
+    image may share it, so the digest covers the boot's id as well and, for containers that share a
+    kernel, the namespace of the first process.
     """
     try:
         parts = (ID_OF_SHIPIT, _content(BOOT_ID), os.readlink(FIRST_PROCESS).encode())
@@ -159,7 +159,7 @@ def libc() -> Tuple[str, int, int]:
 
 
 def _musl_version() -> str:
-    """Ask musl's loader, which says its version when it is run with no program."""
+    """Run musl's loader without a program: it prints its version."""
     names = filter(MUSL.fullmatch, sorted(os.listdir("/lib")))
     loaders = [path for path in (f"/lib/{name}" for name in names) if not trust.weakness(path)]
     return run(loaders[:1], timeout=QUICK).output if loaders else ""

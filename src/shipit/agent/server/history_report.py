@@ -1,4 +1,4 @@
-"""Tell a host's history as people read it: its releases, and every attempt. It changes nothing."""
+"""Return a host's history for display: its releases, and every attempt. Changes nothing."""
 
 import os
 from typing import Dict, List, Sequence, Tuple
@@ -14,7 +14,7 @@ FAILURE_KEPT = 500  # characters of why an attempt failed
 
 
 def release_lines(paths: Paths, attempts: Sequence[Entry]) -> Tuple[ReleaseLine, ...]:
-    """Return one line a release, with its last outcome, the newest last."""
+    """Return one line per release, with its last outcome, the newest last."""
     last: Dict[str, Entry] = {}
     commits: Dict[str, List[str]] = {}
     for entry in attempts:
@@ -22,7 +22,7 @@ def release_lines(paths: Paths, attempts: Sequence[Entry]) -> Tuple[ReleaseLine,
             commits.setdefault(entry.release, []).append(entry.txn)
         before = last.get(entry.release)
         if before and before.outcome != FAILED and entry.outcome == FAILED:
-            continue  # given up before the switch: it says nothing about the release
+            continue  # never switched to: no verdict on the release
         last.pop(entry.release, None)
         last[entry.release] = entry
     top = history.head(attempts)
@@ -49,7 +49,7 @@ def _line(paths: Paths, entry: Entry, commits: Tuple[str, ...], running: str) ->
 
 
 def _bundle(paths: Paths, release: str) -> str:
-    """Return the digest of a release's wheels, "" where it is not known; a whole manifest costs."""
+    """Return the digest of a release's wheels, "" if unknown. Parsing a whole manifest is slow."""
     try:
         text = releases.read_text(paths.release(release).manifest) or ""
         raw = parse(text.encode("utf-8", "surrogateescape"))
@@ -60,10 +60,10 @@ def _bundle(paths: Paths, release: str) -> str:
 
 
 def attempt_lines(paths: Paths, attempts: Sequence[Entry]) -> Tuple[AttemptLine, ...]:
-    """Return one line an attempt, with what came of it in the end, the newest last."""
+    """Return one line per attempt, with its final outcome, the newest last."""
     last: Dict[str, Entry] = {}
     for entry in attempts:
-        last.pop(entry.txn, None)  # one that was stuck may have been settled later
+        last.pop(entry.txn, None)  # a stuck one may have been settled later
         last[entry.txn] = entry
     top = history.head(attempts)
     return tuple(

@@ -1,4 +1,4 @@
-"""Pass on what units have logged, as journalctl prints it.
+"""Relay the log of units, as journalctl prints it.
 
 `stream` ends with the log or, with `follow`, when the controller closes. It uses bounded memory,
 however many and however long the lines are.
@@ -22,19 +22,19 @@ POLL_PAUSE = 250  # milliseconds between checks for the controller
 LINES_LIMIT = 100_000
 LINE_LIMIT = 64 * 1024  # bytes of one line, more or less
 CUT = b" [... the rest of this line is left out]\n"
-# Of a service, after its name: as they are called in any release, and on trial.
+# Suffixes of a service's units, in any release and on trial.
 UNITS = (".service", ".socket", ".timer", "@trial.service", "@trial.socket", "@*.service")
 
 
 def unit_names(paths: Paths, ask: AskLogs) -> Tuple[str, ...]:
-    """Return the units whose log is asked for, some as patterns; with all services shipit's own.
+    """Return the units whose log is requested, some as patterns; with all services shipit's own.
 
-    Also those of trials, and of releases that failed or are gone: the playbook names its services.
+    Includes units of trials and of failed or removed releases, from the playbook's services.
 
     Raises:
         Refused: nothing-deployed or unknown-service.
     """
-    _refuse_where_nothing_was_tried(paths)
+    _require_an_attempt(paths)
     known = [unit for found in _manifests(paths) for unit in found.units]
     services = dict.fromkeys([*(unit.service for unit in known), *ask.services])
     wanted = [name for name in services if ask.service in ("", name)]
@@ -48,9 +48,9 @@ def unit_names(paths: Paths, ask: AskLogs) -> Tuple[str, ...]:
     return tuple(dict.fromkeys([*own, *others, *agents]))
 
 
-def _refuse_where_nothing_was_tried(paths: Paths) -> None:
+def _require_an_attempt(paths: Paths) -> None:
     if not any(os.path.lexists(path) for path in (paths.ledger, paths.journal)):
-        what = f"{paths.app} has no release here, and none was tried"
+        what = f"{paths.app} has no release here, and no attempt was made"
         raise Refused(Failure("nothing-deployed", what, "logs", "deploy it first"))
 
 
@@ -109,7 +109,7 @@ def _chunks(child: "subprocess.Popen[bytes]", is_closed: Callable[[], bool]) -> 
 def whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield whole lines, some at a time; the last one may lack its newline.
 
-    A line that does not end is cut, and the rest of it is dropped.
+    Cuts a line that is too long, and drops the rest of it.
     """
     begun, is_cut = b"", False
     for chunk in chunks:

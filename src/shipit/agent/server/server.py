@@ -3,8 +3,7 @@
 Requests are handled one after another. A second thread relays the messages of a running
 transaction, so that Renew and Settle are read meanwhile; a third sends Alive, without which the
 controller takes the host for hung. When the controller disconnects, a staged release is discarded;
-an activation continues in its unit until its lease ends. A controller that holds the session lock
-must send something regularly: no FIN comes out of a cut cable.
+an activation runs on until its lease ends. A lock's holder must send: a cut cable sends no FIN.
 """
 
 import os
@@ -61,9 +60,9 @@ class Server:
         self.channel, self.host, self.place, self.agent_zip = channel, host, place, agent_zip
         self._paths: Optional[Paths] = None
         self._held = ExitStack()  # the session's lock
-        self._blobs_in_use = ExitStack()  # the lock on the blobs that it need not send
+        self._blobs_in_use = ExitStack()  # the lock on the blobs that the controller need not send
         self._locked = False
-        self._staged = ""  # the transaction of a release that is staged and not activated
+        self._staged = ""  # the transaction of a staged release that is not activated
         self._write_error: Optional[OSError] = None  # why parts could not be written
         self._settle_error: Optional[Failure] = None  # why the verdict could not be written
 
@@ -77,7 +76,7 @@ class Server:
         """Answer until the controller closes.
 
         Raises:
-            ProtocolError: the controller said what it may not.
+            ProtocolError: the controller sent something unexpected.
         """
         over = threading.Event()
         threading.Thread(target=self._send_alive, name="alive", args=(over,), daemon=True).start()
@@ -87,11 +86,11 @@ class Server:
             except ControllerDisconnected:
                 return
             finally:
-                self._give_up("the controller is gone")
+                self._give_up("the controller has disconnected")
                 over.set()
 
     def _send_alive(self, over: threading.Event) -> None:
-        with suppress(ControllerDisconnected, OSError):  # whoever answers will notice it, too
+        with suppress(ControllerDisconnected, OSError):  # the answering thread notices it as well
             while not over.wait(HEARTBEAT):
                 self.channel.send(Alive())
 
@@ -127,7 +126,7 @@ class Server:
             except OSError as error:
                 self.channel.send(from_os_error(error, type(frame.message).__name__.lower()))
 
-    # --- looking -------------------------------------------------------------------------------
+    # --- questions -------------------------------------------------------------------------------
 
     def hello(self, ask: Hello) -> None:
         from ..records import app_root  # noqa: PLC0415 - imports cost time
@@ -135,7 +134,7 @@ class Server:
         from . import facts  # noqa: PLC0415 - imports cost time
 
         if os.path.normpath(ask.root) != ask.root or ask.root == "/":
-            raise ProtocolError(f"no app can lie in {ask.root!r}")
+            raise ProtocolError(f"{ask.root!r} cannot be the root of an app")
         paths = self.place(ask.app, ask.root)
         app_root.require(paths)
         folders.secure(paths)
@@ -147,7 +146,7 @@ class Server:
         self.channel.send(facts.gather(self._paths, self.host, ask, recovered))
 
     def _recover(self) -> str:
-        """Settle what an earlier run left open; its code is read only where there is such."""
+        """Settle what an earlier run left open. Imports its code only if needed."""
         if not os.path.lexists(self.paths.journal) and not boot_unit.is_armed(self.paths):
             return ""
         from ..transaction import client  # noqa: PLC0415
@@ -193,7 +192,7 @@ class Server:
     # --- staging -------------------------------------------------------------------------------
 
     def part(self, part: Part, body: bytes) -> None:
-        """Keep a piece of a blob. It has no answer: a Stage tells why it could not be written."""
+        """Store a part of a blob. Has no answer: Stage reports a failed write."""
         from ..storage import blobs  # noqa: PLC0415
 
         if self._write_error:
@@ -224,19 +223,19 @@ class Server:
             raise error
 
     def _send_or_stop(self, message: Any) -> None:
-        """Pass on how far the staging is, and end it where nobody waits for it any more."""
+        """Send the progress of staging; end it if the controller has disconnected."""
         self.channel.send(message)
         self.channel.listen()
 
     def unstage(self, ask: Unstage) -> None:
         if self._staged not in ("", ask.txn):
-            raise ProtocolError(f"{ask.txn} is not what was staged")
-        failure = Failure("unstaged", "given up before it was switched to", "stage")
+            raise ProtocolError(f"{ask.txn} is not the staged transaction")
+        failure = Failure("unstaged", "discarded before the switch", "stage")
         settled = self._discard(ask.txn, failure)
         self.channel.send(settled or Settled(ask.txn, "discarded", ""))
 
     def _discard(self, txn: str, failure: Failure) -> Optional[Settled]:
-        """Discard the open transaction, if it is this one and has switched nothing yet."""
+        """Discard the open transaction if it is `txn` and has switched nothing yet."""
         from ..records.states import State  # noqa: PLC0415
         from ..transaction import client  # noqa: PLC0415
 
@@ -282,7 +281,7 @@ class Server:
         self._follow(is_guest=ask.take_over is None)
 
     def _follow(self, *, is_guest: bool = False) -> None:
-        """Pass on what the transaction says, from a thread that ends with this process."""
+        """Relay the transaction's messages in a thread that ends with this process."""
         threading.Thread(target=self._pass_on, name="follow", args=(is_guest,), daemon=True).start()
 
     def _pass_on(self, is_guest: bool) -> None:  # noqa: FBT001 - a thread's arguments are positional
@@ -320,7 +319,7 @@ class Server:
         self.channel.patience = ask.lease
         if self._settle_error:
             return
-        with suppress(OSError):  # nobody waits for an answer; what can't be renewed runs out
+        with suppress(OSError):  # Renew has no answer; an unrenewed lease runs out
             client.renew(self.paths, self.host, ask.txn, ask.lease)
 
     def settle(self, ask: Settle) -> None:
@@ -328,21 +327,21 @@ class Server:
 
         try:
             given = client.settle(self.paths, ask.txn, ask.verdict)
-        except OSError as error:  # the host goes back now, not only when the lease runs out
+        except OSError as error:  # roll back now, not when the lease runs out
             self._settle_error = from_os_error(error, "settle")
             lease.end(self.paths)
             return
         if not given:
-            what = f"{ask.verdict} came before the release had passed its gate"
+            what = f"{ask.verdict} was requested before the release had passed its gate"
             self.channel.send(Failure("not-healthy-yet", what, "settle"))
 
     # --- one at a time -------------------------------------------------------------------------
 
     def _lock(self, attempt: Attempt, wait: float) -> None:
-        """Take the session's lock, once, and keep it to the end, or until nothing is heard.
+        """Take the session's lock once, and keep it until the session ends.
 
         Raises:
-            Refused: locked, with whose it is.
+            Refused: locked, with the owner.
         """
         if self._locked:
             return
@@ -360,7 +359,7 @@ class Server:
 
 
 def on_this_host(app: str, root: str) -> Paths:
-    """Return the paths of an app, where the agent itself is one that root alone can change.
+    """Return an app's paths, if root alone can change the agent itself.
 
     Raises:
         Refused: agent-untrusted.
@@ -381,7 +380,7 @@ def serve(stdin: int, stdout: int, agent_zip: str, place: Place = on_this_host) 
 
 
 def receive(stdin: int, stdout: int, place: Place = Paths) -> int:
-    """Take parts of blobs until the stream ends, then say End; return the exit status."""
+    """Receive parts of blobs until the stream ends, then send End; return the exit status."""
     from ..storage import blobs  # noqa: PLC0415
 
     channel = Channel(stdin, stdout)
@@ -394,7 +393,7 @@ def receive(stdin: int, stdout: int, place: Place = Paths) -> int:
             if frame is None:
                 break
             if not isinstance(frame.message, Part):
-                raise ProtocolError(f"{type(frame.message).__name__} came instead of a Part")
+                raise ProtocolError(f"expected a Part, got {type(frame.message).__name__}")
             blobs.receive(paths, frame.message, frame.body)
         channel.send(End())
 

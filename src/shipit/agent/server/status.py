@@ -1,6 +1,6 @@
-"""Say what runs here, since when and by whom, and where the disk differs from it.
+"""Return what runs here, since when and deployed by whom, and where the disk has drifted.
 
-Reads everything (some 100 MiB/s) where it is asked to verify; changes nothing.
+To verify, reads every byte (some 100 MiB/s). Changes nothing.
 """
 
 import os
@@ -16,7 +16,7 @@ from ..storage import drift
 from ..system.paths import Paths
 from .facts import is_running, stuck
 
-POLICY = ("service.d", "socket.d", "timer.d")  # of all units of a kind: systemd.unit(5)
+POLICY = ("service.d", "socket.d", "timer.d")  # for all units of a type: systemd.unit(5)
 DISTRIBUTION = ("/usr/lib/systemd/", "/lib/systemd/")
 
 
@@ -65,7 +65,7 @@ def _drift(
 
 
 def _drop_ins(manifest: Manifest, views: Mapping[str, UnitView]) -> Iterator[Drift]:
-    """Name what changes a unit from beside it; what holds for all units of a host is its policy."""
+    """Yield the drop-ins of single units; those for all units of a host are its policy."""
     for unit in manifest.units:
         for path in views[unit.name].drop_ins:
             of_all = os.path.basename(os.path.dirname(path)) in POLICY

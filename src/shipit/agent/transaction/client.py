@@ -49,9 +49,9 @@ def begin(
     """Open a transaction (state RECEIVE, on the disk). The caller holds paths.session_lock.
 
     `fresh`: this transaction makes the release's directory, and may remove it again. `wait`:
-    seconds to wait for another open transaction to end. A stuck one, for instance with an unreadable
-    journal, is superseded: this transaction removes its units, as well as those of a running
-    release whose manifest is lost.
+    seconds to wait for another open transaction to end. A stuck one, for instance with a journal
+    that can't be read, is superseded: this transaction removes its units, as well as those of a
+    running release whose manifest is lost.
 
     Raises:
         Refused: `locked`, with the owner: another transaction is open.
@@ -148,8 +148,8 @@ def _settled_already(paths: Paths, open_: Journal) -> Settled:
 def launch(paths: Paths, host: Host, activate: Activate, *, agent_zip: str, python: str) -> None:
     """Journal ARM, write the lease, and start the driver's transient unit. Returns at once.
 
-    The caller holds paths.session_lock. Begins a
-    transaction if this attempt has none (a rollback). `activate.lock_wait`: seconds to wait for another's open transaction to end.
+    The caller holds paths.session_lock. Begins a transaction if this attempt has none (a rollback).
+    `activate.lock_wait`: seconds to wait for another open transaction to end.
 
     Raises:
         Refused: locked, changed-meanwhile, release-missing, driver-refused; nothing has changed

@@ -273,7 +273,7 @@ def test_a_previous_release_that_is_gone_is_said(story: Story) -> None:
     Path(story.paths.release("r1").manifest).unlink()
     story.machine.sick.add("r2")
     story.deploy(manifest(story.paths, "r2"))
-    assert "r1 is not on this host any more" in story.failure().what
+    assert "r1 is no longer on this host" in story.failure().what
 
 
 # --- pruning -----------------------------------------------------------------------------------

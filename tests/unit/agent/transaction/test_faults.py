@@ -273,7 +273,7 @@ def test_an_overlapping_successor_serves_before_its_predecessor_is_stopped(scrat
     calls = [call.partition(": ")[2] for call in story.machine.calls]
     begins, serves, ends = (
         calls.index(f"start app-web@{NEW}.service"),
-        calls.index(f"knock for app-web@{NEW}.service"),
+        calls.index(f"accept probe of app-web@{NEW}.service"),
         calls.index(f"stop app-web@{OLD}.service"),
     )
     assert begins < serves < ends
