@@ -1,8 +1,8 @@
-"""Find the names of a release that belong to somebody else here: units, directories, the account.
+"""Find the names of a release that are taken on this host: units, directories, the account.
 
-systemd gives an app's directories to its user, with all that is in them, and a unit in
-/etc/systemd/system hides a package's unit of the same name. So neither is ever taken over: only
-what a release of this app has brought, or what nobody has, is the app's. Changes nothing.
+systemd chowns an app's directories to its user, with their content, and a unit in
+/etc/systemd/system hides a package's unit of the same name. So neither is ever taken over: the app
+owns only what one of its releases has installed, or what did not exist. Changes nothing.
 """
 
 import os
@@ -18,9 +18,9 @@ from ..system import accounts, trust, unit_text
 from ..system.paths import Paths
 
 STEP = "preflight"
-MARK = "shipit"  # the comment of the accounts that shipit makes
+MARK = "shipit"  # the comment of accounts made by shipit
 NOWHERE = "/nonexistent"  # the home of a system user that has none (Debian policy 9.2.3)
-# systemd.exec(5): what a service's user gets below these. Not ConfigurationDirectory: it stays.
+# systemd.exec(5): the folders of a user's directories. ConfigurationDirectory keeps its owner.
 DIRECTORIES = {
     "StateDirectory": "/var/lib",
     "CacheDirectory": "/var/cache",
@@ -29,17 +29,17 @@ DIRECTORIES = {
 }
 RUNTIME = DIRECTORIES["RuntimeDirectory"]
 OF_A_NEW_DISK = {"lost+found"}
-# What would start a service of the same name: systemd.unit(5).
+# Units that would start a service of the same name: systemd.unit(5).
 WAKERS = (".socket", ".timer", ".path")
 
 
 @dataclass(frozen=True)
 class Named:
-    """The names that a release would have on this host.
+    """The names that a release would use on this host.
 
     Attributes:
-        user_given: whether the playbook names the user; otherwise the app's name is taken for it.
-        top: what stands before the directories of the system, in tests.
+        user_given: whether the playbook names the user; the default is the app's name.
+        top: a prefix of the system's directories, for tests.
     """
 
     paths: Paths
@@ -51,7 +51,7 @@ class Named:
 
 
 def problems(named: Named) -> Iterator[Failure]:
-    """Yield every name that is somebody else's."""
+    """Yield a failure for every name that is taken."""
     yield from _units(named)
     yield from _account(named)
     yield from _directories(named)
@@ -65,7 +65,7 @@ def _problem(code: str, what: str, hint: str) -> Failure:
 
 
 def ours(paths: Paths) -> Set[str]:
-    """Return the names of the units that any release of this app has brought to this host."""
+    """Return the names of the units that any release of this app has installed here."""
     return {name for each in releases.listed(paths) for name in releases.unit_names(paths, each)}
 
 
@@ -73,15 +73,15 @@ def _units(named: Named) -> Iterator[Failure]:
     for unit, path in _foreign_units(named).items():
         owner = _app_with(named.paths, unit)
         whose = f"belongs to the app {owner}" if owner else "was not installed by shipit"
-        what = f"{unit} is there already: {path} {whose}"
+        what = f"{unit} already exists: {path} {whose}"
         yield _problem("unit-taken", what, "give the service another name, or remove that unit")
 
 
 def _foreign_units(named: Named) -> Dict[str, str]:
-    """Return by name the path of each unit that is there and that no release of ours has brought.
+    """Return by name the path of each unit that exists and that no release of this app installed.
 
-    systemd is asked, for it alone knows every place: packages, generators, aliases, templates.
-    It is not asked about the next instance of what is ours: a warm deploy starts no process here.
+    Asks systemd, which alone knows every source: packages, generators, aliases, templates. Does
+    not ask about the next instance of the app's own units: a warm deploy starts no process here.
     """
     paths, known = named.paths, ours(named.paths)
     families = {_template(name) for name in known}
@@ -98,13 +98,13 @@ def _foreign_units(named: Named) -> Dict[str, str]:
 
 
 def _template(name: str) -> str:
-    """Return what the instances of a template have in common; of any other unit its name."""
+    """Return the template of an instance; of any other unit its name."""
     prefix, at, instance = name.partition("@")
     return prefix + at + instance[instance.rfind(".") :] if at else name
 
 
 def _relatives(name: str) -> List[str]:
-    """Return the names of what would start a service without being asked, and of its trial."""
+    """Return the names of units that would start a service, and of its trial."""
     base, _, suffix = name.rpartition(".")
     if suffix != "service":
         return []
@@ -113,7 +113,7 @@ def _relatives(name: str) -> List[str]:
 
 
 def _app_with(paths: Paths, unit: str) -> str:
-    """Return the app on this host that has a unit, "" for none of ours."""
+    """Return the app on this host that owns a unit, "" for none."""
     for app, known in registry.others(paths).items():
         theirs = Paths(app, known.root, paths.var, paths.units)
         if not trust.weaknesses(theirs.root, theirs.releases) and unit in ours(theirs):
@@ -125,15 +125,15 @@ def _app_with(paths: Paths, unit: str) -> str:
 
 
 def _account(named: Named) -> Iterator[Failure]:
-    """Refuse an account that merely happens to have the app's name.
+    """Refuse an existing account that only has the app's name by chance.
 
-    One that the playbook names is the author's choice: services often run as www-data.
+    A user named in the playbook is the author's choice: services often run as www-data.
     """
     name = named.manifest.user
     account, group = accounts.user(name), accounts.group_id(name)
     chosen = named.user_given or name != named.manifest.app
     if account is None and group is not None:
-        what = f"there is a group {name} (gid {group}), but no user: its rights would be the app's"
+        what = f"there is a group {name} (gid {group}), but no user: the app would get its rights"
         hint = f"give the app another `user:`, or make it: useradd --system --gid {name} {name}"
         yield _problem("group-taken", what, hint)
     if account is None or chosen or _is_ours(named, account):
@@ -147,8 +147,8 @@ def _account(named: Named) -> Iterator[Failure]:
 
 
 def _is_ours(named: Named, account: pwd.struct_passwd) -> bool:
-    """Whether shipit has made an account, or a release here runs as it."""
-    # Some systems let users change their own comment (chfn), and none lets them change the home.
+    """Whether shipit has made the account, or a release here runs as it."""
+    # Some systems let users change their comment (chfn); none lets them change the home.
     if (account.pw_gecos.partition(",")[0], account.pw_dir) == (MARK, NOWHERE):
         return True
     there = (releases.manifest(named.paths, each) for each in releases.listed(named.paths))
@@ -160,12 +160,12 @@ def _is_ours(named: Named, account: pwd.struct_passwd) -> bool:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A directory that systemd would give to a service's user."""
+    """A directory that systemd would chown to a service's user."""
 
     path: str
     setting: str  # LogsDirectory=demo
     unit: str
-    user: str  # "" where systemd makes one up (DynamicUser=)
+    user: str  # "" if systemd allocates one (DynamicUser=)
     group: str = ""  # "" for the user's own
 
     @property
@@ -181,7 +181,7 @@ def _directories(named: Named) -> Iterator[Failure]:
         if path in own:
             continue
         whose = accounts.user_name(os.lstat(path).st_uid)
-        user = each.user or "a user of its own"
+        user = each.user or "a dynamic user"
         what = f"{path} belongs to {whose}: {each.unit} ({each.setting}) would give it to {user}"
         hint = "give the app another name"
         if not path.startswith(named.top + RUNTIME + "/"):
@@ -190,9 +190,9 @@ def _directories(named: Named) -> Iterator[Failure]:
 
 
 def _is_taken(each: Wanted) -> bool:
-    """Whether a directory is there and is not simply the user's own.
+    """Whether a directory exists and does not belong to the user.
 
-    One in /run is removed when its service stops, whoever's it is: it may not be there at all.
+    One in /run is removed when its service stops, so it may not exist.
     """
     try:
         owner = os.stat(each.path).st_uid
@@ -208,7 +208,7 @@ def _is_taken(each: Wanted) -> bool:
 
 
 def _own_directories(named: Named) -> Set[str]:
-    """Return the directories of the releases of this app that lie here."""
+    """Return the directories of this app's releases on this host."""
     found: Set[str] = set()
     for each in releases.listed(named.paths):
         units, folder = releases.unit_names(named.paths, each), named.paths.release(each).units
@@ -218,7 +218,7 @@ def _own_directories(named: Named) -> Set[str]:
 
 
 def wanted(texts: Mapping[str, str], top: str = "") -> Tuple[Wanted, ...]:
-    """Return the directories that the services with these texts would be given."""
+    """Return the directories that systemd would chown for services with these texts."""
     return tuple(
         Wanted(f"{top}{DIRECTORIES[key]}/{path}", f"{key}={path}", unit, user, group)
         for name, text in sorted(texts.items())

@@ -1,4 +1,4 @@
-"""Find out whose the directories of a release are to be, and whose they are. Changes nothing."""
+"""Find the wanted and the present owners of a release's directories. Changes nothing."""
 
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -14,9 +14,9 @@ from . import names
 def moves(
     paths: Paths, host: Host, wanted: Optional[Manifest], begun: Sequence[Move]
 ) -> Tuple[Move, ...]:
-    """Return what changes hands so that a release, or none, has its directories.
+    """Return the changes of owner that give a release, or none, its directories.
 
-    `begun`: what an earlier switch was about to do, and may have done in part.
+    `begun`: the changes of an earlier switch, which may be done in part.
     """
     owners = owners_of(paths, wanted) if wanted else {}
     known = _known(paths)
@@ -26,7 +26,7 @@ def moves(
 
 
 def owners_of(paths: Paths, release: Manifest) -> Dict[str, Owner]:
-    """Return whose each directory of a release is; those whose user is not known are left out."""
+    """Return the owner of each directory of a release, without those whose user is unknown."""
     found: Dict[str, Owner] = {}
     for path, owner in _given(paths, release):
         if owner is not None:
@@ -47,7 +47,7 @@ def _known(paths: Paths) -> List[Owners]:
 
 
 def owner(user: str, group: str = "") -> Optional[Owner]:
-    """Return the numbers of a user and a group, by default the user's own; None without them."""
+    """Return the ids of a user and a group, by default the user's own; None if there are none."""
     account = accounts.user(user)
     gid = accounts.group_id(group) if group else account and account.pw_gid
     return None if account is None or gid is None else Owner(account.pw_uid, gid)

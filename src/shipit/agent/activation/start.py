@@ -1,4 +1,4 @@
-"""Start units, and let one take over from another; what does not start is told with its log."""
+"""Start units, and hand over from one to another; a failed start is reported with its log."""
 
 from dataclasses import dataclass, replace
 from typing import Dict, Optional, Sequence
@@ -15,18 +15,18 @@ from ..system.sockets import Endpoint
 from ..system.unit_names import family
 from .unit_plan import Handover
 
-STOPPING = "deactivating"  # ActiveState of a unit that is told to stop
-STEADY = 1.0  # seconds; one without a socket has to run so long before its predecessor stops
+STOPPING = "deactivating"  # ActiveState of a unit that is stopping
+STEADY = 1.0  # seconds; a service without a socket must run this long before its predecessor stops
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1  # seconds
 
 
 def ask(
     host: Host, verb: str, step: str, names: Sequence[str] = (), timeout: float = QUICK
 ) -> None:
-    """Have systemd do something.
+    """Run a systemctl verb.
 
     Raises:
-        Refused: systemctl-failed: it did not, or not in time.
+        Refused: systemctl-failed: it failed or timed out.
     """
     done = _done(host, verb, names, timeout)
     if not done.ok:
@@ -36,10 +36,10 @@ def ask(
 
 
 def _done(host: Host, verb: str, names: Sequence[str], timeout: float) -> Done:
-    """Have systemd do something; what is still stopping when the time is over is killed.
+    """Run a systemctl verb; kill the units that are still stopping after `timeout` seconds.
 
-    A service with `notify` may put its own stop off without end (EXTEND_TIMEOUT_USEC=), and with
-    it the way back. A restart that waits for the stop goes on after it.
+    A service with `notify` can delay its stop without end (EXTEND_TIMEOUT_USEC=), and so a
+    rollback. A restart continues after the kill.
     """
     done = host.systemctl(verb, names, timeout=timeout)
     if not done.timed_out or verb not in ("stop", "restart"):
@@ -55,8 +55,8 @@ def _done(host: Host, verb: str, names: Sequence[str], timeout: float) -> Done:
 class Starting:
     """Starts the units of one step.
 
-    Its methods raise Refused: start-failed, for units that do not start or serve nobody, and what
-    `interrupted` says, which is asked before each start and while a unit is waited for.
+    Its methods raise Refused: start-failed, for units that do not start or do not serve, or the
+    failure of `interrupted`, which is called before each start and while waiting for a unit.
     """
 
     paths: Paths
@@ -70,26 +70,26 @@ class Starting:
     def run(self, verb: str, names: Sequence[str]) -> None:
         if not names:
             return
-        self._go_on()
+        self._check_interrupted()
         done = _done(self.host, verb, names, self.limit)
         if not done.ok:
             raise Refused(self._failure("did not start", names, done.output))
 
-    def _go_on(self) -> None:
+    def _check_interrupted(self) -> None:
         failure = self.interrupted()
         if failure is not None:
             raise Refused(replace(failure, step=self.step))
 
     def hand_over(self, handover: Handover, texts: Dict[str, str]) -> None:
-        """Start a unit, wait until it serves, and let those that it replaces end in peace.
+        """Start a unit, wait until it serves, then stop those that it replaces.
 
-        `texts` of the release's units tell what its socket listens on.
+        `texts` are the release's units: they name where its socket listens.
         """
         self.run("start", (handover.start,))
         began = self.host.now()
         pause, listening = FIRST_PAUSE, _listener(handover.start, texts)
         while not self._serves(handover.start, listening, began):
-            self._go_on()
+            self._check_interrupted()
             self.host.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
         if handover.stop:
@@ -109,8 +109,8 @@ class Starting:
             raise Refused(self._failure(what, (name,)))
         return False
 
-    def _failure(self, what: str, names: Sequence[str], said: str = "") -> Failure:
-        """Name the units that are not up, or else all of them, with their logs."""
+    def _failure(self, what: str, names: Sequence[str], output: str = "") -> Failure:
+        """Return a failure with the units that are not up, or else all of them, and their logs."""
         views = self.host.show(names)
         ill = [view for view in views.values() if not view.is_active] or list(views.values())
         logs = evidence.of_units(self.paths, self.host, ill, self.since)
@@ -119,12 +119,12 @@ class Starting:
             evidence.with_exception(f"{', '.join(view.name for view in ill)} {what}", logs),
             self.step,
             hint=evidence.advice(logs)
-            or f"see the log below; the whole of it: {evidence.where(ill[0].name)}",
-            evidence=f"{said.rstrip()}\n{logs}".strip(),
+            or f"see the log below; the whole log: {evidence.where(ill[0].name)}",
+            evidence=f"{output.rstrip()}\n{logs}".strip(),
         )
 
 
 def _listener(name: str, texts: Dict[str, str]) -> Optional[Endpoint]:
-    """Return what the service's socket listens on; None where it has none that can be asked."""
+    """Return what the service's socket listens on; None if it has none that can be probed."""
     found = sockets.wanted(texts.get(f"{family(name)}.socket", ""))
     return found[0] if found else None

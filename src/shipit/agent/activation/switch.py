@@ -1,9 +1,9 @@
-"""Switch this host to a release, or to none: units, `current`, processes. Forward and back alike.
+"""Switch this host to a release, or to none: units, `current`, processes. Used in both directions.
 
-A service that hands over is started beside its predecessor, and this stops when the new one serves:
-until then connections go to either, afterwards to the new one; systemd holds the listener. Each
-step may be repeated: what is already as wanted is left. What has to be done is decided by `units`;
-how the result does is judged by `gate`.
+A service with a handover starts beside its predecessor, which stops once the new one serves: until
+then connections go to either, afterwards to the new one; systemd holds the listener. Each step can
+be repeated: it leaves what is already as wanted. `unit_plan` decides the actions, `gate` judges the
+result.
 """
 
 import os
@@ -26,22 +26,22 @@ STARTING_TIMERS = "commit"  # the step
 
 @dataclass(frozen=True)
 class Switch:
-    """Where to go."""
+    """The target of a switch, and what may be left as it is."""
 
-    wanted: Optional[Manifest]  # None: the app is taken off this host
-    others: Tuple[str, ...]  # units that may be there and go, unless they are wanted
-    untouched: AbstractSet[str]  # units that run already as the wanted release has them
+    wanted: Optional[Manifest]  # None: remove the app from this host
+    others: Tuple[str, ...]  # units to remove, if present and not wanted
+    untouched: AbstractSet[str]  # units that already run as wanted
     step: str
-    limit: float  # seconds for one call of systemd: see units.call_limit
+    limit: float  # seconds for one call of systemd: see unit_plan.call_limit
     interrupted: Interrupted
     kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
-    moves: Tuple[Move, ...] = ()  # directories that change hands
+    moves: Tuple[Move, ...] = ()  # directories that change their owner
     reverting: bool = False
     is_rollback: bool = False
 
     @property
     def leads_to_earlier(self) -> bool:
-        """Whether it leads to a release that has run before, whatever this one has left."""
+        """Whether the target has run before: a failed chown must not stop it."""
         return self.reverting or self.is_rollback
 
 
@@ -68,10 +68,10 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
     """Switch files and processes.
 
     Raises:
-        Refused: systemd refused something; the units' own logs are in the evidence. Or what
-            `interrupted` says.
+        Refused: systemd refused something, with the units' logs as evidence; or the failure of
+            `interrupted`.
     """
-    if to.reverting:  # what was killed may have written units that systemd has not read
+    if to.reverting:  # a killed process may have written units that systemd has not read
         ask(host, "daemon-reload", to.step)
     texts, actions = _planned(paths, host, to)
     starting = _starting(paths, host, to)
@@ -97,17 +97,17 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
 
 
 def before_commit(wanted: Manifest) -> Manifest:
-    """Return a release as it runs until it is committed: without its timers."""
+    """Return a release without its timers, as it runs until it is committed."""
     return replace(wanted, units=tuple(u for u in wanted.units if not is_timer(u.name)))
 
 
 def start_timers(
     paths: Paths, host: Host, wanted: Manifest, previous: Optional[Manifest], how: str
 ) -> None:
-    """Let a committed release's jobs run from now on.
+    """Start the timers of a committed release.
 
-    systemd makes up for a run that a timer has missed while it did not run. That is meant for one
-    that was due during the deploy; the times of a timer that is new or has changed were none.
+    systemd catches up on a run that a timer missed while it was stopped. That is wanted for a run
+    that was due during the deploy, but not for a timer that is new or has changed.
 
     Raises:
         Refused: systemctl-failed.
@@ -134,9 +134,9 @@ def _forget(paths: Paths, host: Host, to: Switch, names: Sequence[str]) -> None:
 
 
 def put_on_disk(paths: Paths, host: Host, to: Switch) -> None:
-    """Switch the files alone, and have systemd read them: what is started next is as wanted.
+    """Switch the files alone, and have systemd read them: what starts next is as wanted.
 
-    For the boot, where nothing of the app runs yet and nothing may be waited for.
+    For the boot, when nothing of the app runs yet and nothing may be waited for.
     """
     texts, actions = _planned(paths, host, to)
     _install(paths, host, texts, actions)
@@ -163,7 +163,7 @@ def _planned(paths: Paths, host: Host, to: Switch) -> Tuple[Dict[str, str], Acti
 
 
 def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
-    """Return the texts of a release's units, all of them as its manifest has them.
+    """Return the texts of a release's units, verified by its manifest.
 
     Raises:
         Refused: release-damaged.
@@ -174,9 +174,9 @@ def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
 
 
 def restore_texts(paths: Paths, running: Manifest) -> None:
-    """Put back the texts of the running release that were changed, from the installed units.
+    """Restore changed texts of the running release from the installed units.
 
-    They are lost when another release's are installed.
+    The next switch overwrites the installed units.
     """
     digests = releases.text_digests(running)
     kept = releases.unit_texts(paths, running)
@@ -195,7 +195,7 @@ def _install(paths: Paths, host: Host, texts: Dict[str, str], actions: Actions) 
 def _hand_over(host: Host, to: Switch) -> None:
     """Give the app's directories to the user of the release that is about to be started.
 
-    Before any unit of it may be: systemd would do the same to every file with a name there.
+    Must precede the start of its units: systemd would chown every file there.
     """
     for move in to.moves:
         host.hand_over(move, lenient=to.leads_to_earlier)
@@ -207,7 +207,7 @@ def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None
         host.remove(os.path.join(paths.units, name))
     _ask_for(host, "enable --no-reload", actions.enable, to.step)
     _ask_for(host, "reenable --no-reload", actions.reenable, to.step)
-    # Going back, what is on the disk may be right and not yet read: a kill can lie between.
+    # In a rollback the disk may be right but not yet read: a kill can come between the two.
     if actions.reload or to.reverting:
         ask(host, "daemon-reload", to.step)
     if to.wanted and to.wanted.target:
@@ -224,5 +224,5 @@ def _ask_for(
 
 
 def running_sockets(views: Dict[str, UnitView]) -> FrozenSet[str]:
-    """Return the units that going forward may leave as they are, if their text stays the same."""
+    """Return the units that a deploy may leave running if their text is unchanged."""
     return frozenset(n for n, view in views.items() if view.is_active and n.endswith(".socket"))

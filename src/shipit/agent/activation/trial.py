@@ -1,7 +1,7 @@
-"""Prove a release where no customer is: its services run on private sockets beside the old release.
+"""Check a release without traffic: run its services on private sockets beside the old release.
 
-Only what has a listener of systemd's can be tried so. The units of a trial lie in /run, so that a
-reboot forgets them; whatever ends a trial, `clear` leaves nothing of it.
+Only a service with a systemd socket can be tried. The units of a trial are in /run, so a reboot
+removes them; `clear` removes them in all other cases.
 """
 
 import os
@@ -26,7 +26,7 @@ from .unit_plan import call_limit
 STEP = "trial"
 LOOPBACK = "127.0.0.1"
 SOCKET = """\
-# Made by shipit to prove a release where no customer is: it is removed when it has.
+# Made by shipit to check a release without traffic; removed after the trial.
 [Socket]
 ListenStream={listen}
 SocketMode=0600
@@ -37,7 +37,7 @@ Service={service}
 
 @dataclass(frozen=True)
 class TrialEndpoint:
-    """A way to a service that is tried: where it will listen, and where it does meanwhile."""
+    """The endpoint of a service on trial: where it will listen, and where it listens now."""
 
     service: Unit
     shared: Endpoint
@@ -51,9 +51,9 @@ class TrialEndpoint:
 def run(
     paths: Paths, host: Host, wanted: Manifest, emit: Emit, interrupted: Interrupted
 ) -> Optional[Failure]:
-    """Start the release on private sockets and put it through its gate; return why it is not good.
+    """Start the release on private sockets and run its gate; return why it failed, or None.
 
-    Nothing is left of one that is good; after any other end `clear` has to be called.
+    Cleans up after a success; after a failure or an exception the caller must call `clear`.
 
     Raises:
         Refused: systemd refused to start it; its log is in the evidence.
@@ -65,8 +65,8 @@ def run(
     _write_units(paths, host, wanted, opened)
     limit = call_limit(_units(opened), deadline)
     starting = Starting(paths, host, STEP, since, limit, deadline, interrupted)
-    starting.run("start", [door.socket for door in opened])
-    starting.run("start", [door.service.name for door in opened])
+    starting.run("start", [endpoint.socket for endpoint in opened])
+    starting.run("start", [endpoint.service.name for endpoint in opened])
     tried = gate.context(paths, host, as_tried(wanted, opened), since, {})
     failure = gate.run(host, tried, emit, interrupted)
     if failure is not None:
@@ -76,7 +76,7 @@ def run(
 
 
 def endpoints(paths: Paths, host: Host, wanted: Manifest) -> List[TrialEndpoint]:
-    """Return a way to each service that can be tried; of several instances there is one."""
+    """Return an endpoint for each service that can be tried, one for several instances."""
     texts, units = releases.unit_texts(paths, wanted), wanted.units
     found: Dict[str, TrialEndpoint] = {}
     for unit in units:
@@ -89,7 +89,7 @@ def endpoints(paths: Paths, host: Host, wanted: Manifest) -> List[TrialEndpoint]
 
 
 def _private(host: Host, name: str, shared: Endpoint) -> str:
-    """Choose a listener of the same kind: a service may ask its peer for an address."""
+    """Choose a listener of the same kind: a service may read its peer's address."""
     if shared.path:
         return f"/run/{socket_of(name)}"
     if str(shared.address) == "::1":
@@ -102,19 +102,19 @@ def socket_of(service: str) -> str:
 
 
 def _write_units(paths: Paths, host: Host, wanted: Manifest, opened: List[TrialEndpoint]) -> None:
-    """Write the units of the trial, and have systemd know them."""
+    """Write the units of the trial, and have systemd read them."""
     texts = texts_of(paths, wanted)
-    for door in opened:
-        text = SOCKET.format(listen=door.private, service=door.service.name)
-        host.install(os.path.join(paths.runtime_units, door.socket), text)
-        name = door.service.name
+    for endpoint in opened:
+        text = SOCKET.format(listen=endpoint.private, service=endpoint.service.name)
+        host.install(os.path.join(paths.runtime_units, endpoint.socket), text)
+        name = endpoint.service.name
         text = trial_directories.text(name, texts[name], host.owner)
         host.install(os.path.join(paths.runtime_units, name), text)
     ask(host, "daemon-reload", STEP)
 
 
 def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
-    """Return the texts of the units that prove a release, as its manifest has them.
+    """Return the texts of a release's trial units, verified by its manifest.
 
     Raises:
         Refused: release-damaged.
@@ -126,30 +126,30 @@ def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
 
 def _units(opened: List[TrialEndpoint]) -> Tuple[Unit, ...]:
     listening = [Unit(d.socket, d.service.service, True, False, 1.0) for d in opened]
-    return (*listening, *(door.service for door in opened))
+    return (*listening, *(endpoint.service for endpoint in opened))
 
 
 def as_tried(wanted: Manifest, opened: List[TrialEndpoint]) -> Manifest:
-    """Return the release as it is during its trial: its units, and the checks that lead to them.
+    """Return the release as it is during its trial: its trial units, and the checks of them.
 
-    Other checks would be answered by the old release, and are made after the switch.
+    The old release would answer the other checks, so they are made after the switch.
     """
-    led = (redirected(check, opened) for check in wanted.gate.checks)
-    checks = tuple(check for check in led if check is not None)
+    found = (redirected(check, opened) for check in wanted.gate.checks)
+    checks = tuple(check for check in found if check is not None)
     return replace(wanted, units=_units(opened), gate=replace(wanted.gate, checks=checks))
 
 
 def redirected(check: Check, opened: List[TrialEndpoint]) -> Optional[Check]:
-    """Return a check that goes through a door; None where it leads to none of them."""
+    """Return the check sent to a trial endpoint instead; None if it checks none of them."""
     place = _place(check)
-    for door in opened:
-        if place is not None and place.collides(door.shared):
-            return replace(check, via=door.private)
+    for endpoint in opened:
+        if place is not None and place.collides(endpoint.shared):
+            return replace(check, via=endpoint.private)
     return None
 
 
 def _place(check: Check) -> Optional[Endpoint]:
-    """Return where a check connects to; None for what is no address of a host."""
+    """Return where a check connects to; None if it is no address of this host."""
     if check.kind == "unix":
         return Endpoint(path=check.target.partition(":")[0])
     if check.kind == "tcp":
@@ -168,7 +168,7 @@ def _numeric(name: str) -> str:
 
 
 def clear(paths: Paths, host: Host, wanted: Manifest) -> None:
-    """Stop and remove what a trial of the release has left on this host."""
+    """Stop and remove the trial units of the release."""
     services = dict.fromkeys(unit.trial for unit in wanted.units if unit.trial)
     names = [name for service in services for name in (socket_of(service), service)]
     there = [n for n in names if os.path.lexists(os.path.join(paths.runtime_units, n))]

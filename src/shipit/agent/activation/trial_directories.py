@@ -1,8 +1,8 @@
-"""Keep a release on trial apart from the directories of the one that runs.
+"""Separate a release on trial from the directories of the running one.
 
-systemd gives a directory, with all in it, to the user of each service that has it. So where that
-user is another one than its owner, the trial has an empty directory in its place, in memory and
-seen by nobody else: it is gone when the trial ends, whatever ends it.
+systemd chowns a service's directory, with its content, to the service's user. So if that user is
+not the present owner, the trial gets an empty directory instead, in memory and in its own mount
+namespace: it disappears with the trial.
 """
 
 from typing import Callable, Dict, List, Optional, Tuple
@@ -11,22 +11,22 @@ from ..system import unit_text
 from . import names, owners
 from .names import DIRECTORIES, Wanted
 
-VARIABLES = {  # systemd.exec(5): what a service is told of its directories
+VARIABLES = {  # systemd.exec(5): the variables that name a service's directories
     "StateDirectory": "STATE_DIRECTORY",
     "CacheDirectory": "CACHE_DIRECTORY",
     "LogsDirectory": "LOGS_DIRECTORY",
     "RuntimeDirectory": "RUNTIME_DIRECTORY",
 }
 HEAD = """
-# These directories are another user's, who runs the present release: a trial has empty ones.
+# These directories belong to the user of the running release: the trial has empty ones.
 [Service]
 """
 
 
 def text(unit: str, of: str, whose: Callable[[str], Optional[Tuple[int, int]]]) -> str:
-    """Return the text `of` a unit on trial, changed so that it takes nobody's directory.
+    """Return the text `of` a unit on trial, changed so that it takes no other user's directory.
 
-    `whose`: the user and group of a directory; None where there is none.
+    `whose`: returns the user and group of a directory; None if it does not exist.
     """
     wanted = names.wanted({unit: of})
     taken = [each for each in wanted if _is_anothers(each, whose(each.path))]
@@ -45,7 +45,7 @@ def _is_anothers(each: Wanted, present: Optional[Tuple[int, int]]) -> bool:
 
 
 def _setting(key: str, wanted: Tuple[Wanted, ...], taken: List[Wanted]) -> List[str]:
-    """Return the lines by which one kind of directory is left to systemd in part, or not at all."""
+    """Return the lines that leave one kind of directory to systemd in part, or not at all."""
     of_kind = [each for each in wanted if each.kind == key]
     if not any(each in taken for each in of_kind):
         return []
@@ -61,11 +61,11 @@ def _modes(of: str) -> Dict[str, str]:
 
 def _options(each: Wanted, modes: Dict[str, str]) -> str:
     owner = owners.owner(each.user, each.group)
-    if owner is None:  # systemd has yet to make the user up
+    if owner is None:  # systemd has not allocated the user yet
         return "mode=0777"
     return f"mode={modes[each.kind]},uid={owner.uid},gid={owner.gid}"
 
 
 def _plain(text: str) -> str:
-    """Return a text in which systemd finds no specifier."""
+    """Escape systemd's specifiers."""
     return text.replace("%", "%%")

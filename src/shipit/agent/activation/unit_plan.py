@@ -1,10 +1,10 @@
-"""Decide what has to be done to systemd's units to have exactly a release's. Pure.
+"""Decide which actions on systemd's units lead to exactly those of a release. Pure.
 
-Promises: a socket that is as wanted is left alone (connections queue in the kernel), every
-long-running service is started anew (its code has changed even where its text has not) and has its
-restarts counted from zero, no unit of another release is left. A service with the hand-over
-`overlap` has a unit of its own in each release: it is started before its predecessor is stopped.
-The timers of a new release wait for its commit: until then no job runs.
+Promises: an unchanged socket keeps running (connections queue in the kernel), every long-running
+service is restarted (its code has changed even if its text has not) with its restart count at zero,
+no unit of another release remains. A service with the handover `overlap` has a separate unit in
+each release: it is started before its predecessor is stopped. The timers of a new release start
+with its commit: until then no job runs.
 """
 
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ START_MARGIN = 120.0  # seconds; systemd's own limit for a start is 90
 
 @dataclass(frozen=True)
 class UnitState:
-    """What is there before anything is done."""
+    """The units as found before the switch."""
 
     texts: Mapping[str, str]  # of the installed units
-    views: Mapping[str, UnitView]  # of every unit that may have to be touched
-    untouched: AbstractSet[str]  # run already as the wanted release has them
+    views: Mapping[str, UnitView]  # of every unit that may be touched
+    untouched: AbstractSet[str]  # already run as wanted
     kept_up: AbstractSet[str] = frozenset()  # units that the other release starts itself
     reverting: bool = False
-    hands_over: bool = False  # directories get another owner
+    hands_over: bool = False  # directories change their owner
 
 
 @dataclass(frozen=True)
 class Handover:
-    """A unit that is started beside those that it replaces; they stop when it serves."""
+    """A unit that starts beside those that it replaces, which stop once it serves."""
 
     start: str
     stop: Tuple[str, ...]
@@ -40,12 +40,14 @@ class Handover:
 
 @dataclass(frozen=True)
 class Actions:
-    """What to do, in this order; names of units."""
+    """What to do, in this order, with the named units."""
 
     write: Tuple[str, ...]
-    reload_first: bool  # before what is no longer wanted stops: its socket must not wake it again
-    retire: Tuple[str, ...]  # stop: no longer wanted, or not yet, and what would wake it
-    disable: Tuple[str, ...]  # what is removed, and what has become a job
+    reload_first: bool  # before unwanted units stop: their socket must not start them again
+    retire: Tuple[
+        str, ...
+    ]  # stop: not wanted any more, or not yet; and the sockets that would start them
+    disable: Tuple[str, ...]  # removed units, and services that became a job
     remove: Tuple[str, ...]
     enable: Tuple[str, ...]
     reenable: Tuple[str, ...]  # [Install] has changed
@@ -55,9 +57,9 @@ class Actions:
     start: Tuple[str, ...]  # sockets
     restart: Tuple[Tuple[str, ...], ...]  # services; of instances one after another
     handovers: Tuple[Handover, ...]
-    leaving: Tuple[str, ...]  # disable and remove, when they have handed over
-    timers: Tuple[str, ...]  # restart in the end
-    quiet: Tuple[str, ...]  # stop first of all, as their directories are about to change hands
+    leaving: Tuple[str, ...]  # disable and remove, after the handover
+    timers: Tuple[str, ...]  # restart last
+    quiet: Tuple[str, ...]  # stop first, as their directories change their owner
 
 
 def decide(
@@ -65,13 +67,13 @@ def decide(
 ) -> Actions:
     """Return the actions that lead from `state` to `units` with `texts`.
 
-    `others` are the names of units that may be there and are no longer wanted unless in `units`.
+    `others` are the names of units to remove, if present and not in `units`.
     """
     wanted = {unit.name: unit for unit in units}
     stale = sorted(name for name in set(others) - set(wanted) if _is_there(name, state))
     write = tuple(name for name in wanted if state.texts.get(name) != texts[name])
     alone = {name for name in wanted if _may_stay(name, texts, state)}
-    remade = _changed_sockets(wanted, alone)  # systemd stops who holds one of them with it
+    remade = _changed_sockets(wanted, alone)  # systemd stops a service with its socket
     alone -= {name for name in alone if _is_service(name) and wanted[name].service in remade}
     handovers = _handovers(wanted, alone, stale, state)
     leaving = tuple(name for each in handovers for name in each.stop)
@@ -93,7 +95,7 @@ def decide(
         reenable=tuple(name for name in write if _needs_reenable(wanted[name], texts, state)),
         reload=bool(write or removed or any(view.need_reload for view in state.views.values())),
         stop=tuple(_stopped(wanted, alone, state)),
-        # A stale unit may fail only while it is stopped: a last request wakes a crashing service.
+        # A stale unit may fail while it is stopped: a last request can start a crashing service.
         reset=(*(name for name in wanted if name not in alone), *stale),
         start=tuple(name for name in begin if _is_socket(name)),
         restart=tuple(_waves(filter(_is_service, begin))),
@@ -105,9 +107,9 @@ def decide(
 
 
 def call_limit(units: Iterable[Unit], deadline: float = 0.0) -> float:
-    """Return the seconds that one call of systemd on some of these units may take at most.
+    """Return the seconds that one call of systemd on some of these units may take.
 
-    What it stops may take its stop_timeout; what it starts, as long as its gate has (`deadline`).
+    Stopping may take each unit's stop_timeout; starting, as long as the gate (`deadline`).
     """
     return START_MARGIN + deadline + sum(unit.stop_timeout for unit in units)
 
@@ -115,9 +117,9 @@ def call_limit(units: Iterable[Unit], deadline: float = 0.0) -> float:
 def _handovers(
     wanted: Dict[str, Unit], alone: Set[str], stale: List[str], state: UnitState
 ) -> Tuple[Handover, ...]:
-    """Pair what begins with what it replaces, one by one; the last one replaces all that is left.
+    """Pair the starting units with those they replace, one by one; the last replaces the rest.
 
-    A socket that changes can't be shared: its services are stopped first.
+    A changed socket can't be shared: its services are stopped first.
     """
     changed = _changed_sockets(wanted, alone)
     found = []
@@ -133,14 +135,14 @@ def _handovers(
 
 
 def _waking(wanted: Dict[str, Unit], retired: List[str], state: UnitState) -> Set[str]:
-    """Return the sockets that are up, and behind which a service is retired."""
+    """Return the sockets that are up and whose service is retired."""
     families = {family(name) for name in retired if _is_service(name)}
     sockets = filter(_is_socket, wanted)
     return {name for name in sockets if family(name) in families and state.views[name].is_up}
 
 
 def _quiet(alone: Set[str], state: UnitState) -> List[str]:
-    """Return what is up and can be stopped for good, as no socket starts it again; timers first."""
+    """Return what is up and stays stopped, as no socket starts it again; timers first."""
     up = [name for name, view in state.views.items() if view.is_up and name not in alone]
     behind = {family(name) for name, view in state.views.items() if _is_socket(name) and view.is_up}
     services = [name for name in up if _is_service(name) and family(name) not in behind]
@@ -148,7 +150,7 @@ def _quiet(alone: Set[str], state: UnitState) -> List[str]:
 
 
 def _beginning(wanted: Dict[str, Unit], alone: Set[str], state: UnitState) -> Dict[str, List[str]]:
-    """Return by family the services that are started beside others; what runs can't be."""
+    """Return by family the services that can start beside others: not those that already run."""
     found: Dict[str, List[str]] = {}
     for name, unit in wanted.items():
         idle = name not in alone and not state.views[name].is_up
@@ -158,7 +160,7 @@ def _beginning(wanted: Dict[str, Unit], alone: Set[str], state: UnitState) -> Di
 
 
 def _waves(names: Iterable[str]) -> List[Tuple[str, ...]]:
-    """Part units so that of one family each wave has one."""
+    """Group units into waves with one unit of each family."""
     waves: List[List[str]] = []
     for name in names:
         free = [wave for wave in waves if family(name) not in map(family, wave)]
@@ -182,7 +184,7 @@ def _is_service(name: str) -> bool:
 
 
 def _has_become_a_job(unit: Unit, state: UnitState) -> bool:
-    """Whether it was a process that keeps running, which a timer would wait for for ever."""
+    """Whether it was a long-running service, which would block its timer for ever."""
     return not unit.start and (unit.name in state.kept_up or _is_enabled(unit.name, state))
 
 
@@ -197,7 +199,7 @@ def _may_stay(name: str, texts: Mapping[str, str], state: UnitState) -> bool:
 
 
 def _changed_sockets(wanted: Dict[str, Unit], alone: Set[str]) -> Set[str]:
-    """Return the services whose sockets have to be made anew."""
+    """Return the services whose sockets must be recreated."""
     return {u.service for u in wanted.values() if _is_socket(u.name) and u.name not in alone}
 
 
@@ -210,11 +212,11 @@ def _stopped(wanted: Dict[str, Unit], alone: Set[str], state: UnitState) -> List
         if unit.service in changed:
             return True  # a socket can't change while a service holds it
         if state.views[unit.name].restarts:
-            return True  # else systemd may go on counting: a crash of the old for one of the new
-        # What a socket has started is started again by it; a timer's job may end in peace,
-        # unless it is the work of a release that is taken back.
-        taken_back = state.reverting and unit.name not in state.untouched
-        return not unit.start and (unit.service in sockets or taken_back)
+            return True  # reset systemd's restart count: a crash of the old release must not count
+        # Its socket would start a service again. A timer's job may finish, unless it belongs to a
+        # release that is rolled back.
+        rolled_back = state.reverting and unit.name not in state.untouched
+        return not unit.start and (unit.service in sockets or rolled_back)
 
     candidates = [u for n, u in wanted.items() if n not in alone and state.views[n].is_up]
     return [unit.name for unit in candidates if has_to(unit)]
