@@ -32,7 +32,7 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("leak:200", ["tinyapp-web: it needs ", " MiB, the release before "]),
+        ("leak:200", ["tinyapp-web: it uses ", " MiB, the previous release "]),
         ("noisy", ["tinyapp-web: it has logged ", "ERROR: as told"]),
         ("late:8", ["dying as told"]),
     ],

@@ -1,7 +1,7 @@
-"""Watch a release among its customers for a while, and compare it with the one before.
+"""Observe a release under live traffic for a while, and compare it with the previous one.
 
-Some faults show only then: memory that grows, errors in the log, a crash after a minute. What the
-release before did is the measure: its processes' memory and the units' own logs.
+Some faults show only then: memory that grows, errors in the log, a crash after a minute. The
+baseline is the previous release: its processes' memory and its units' logs.
 """
 
 import re
@@ -17,18 +17,21 @@ from . import evidence, gate
 from .gate import Context, Emit, Interrupted
 
 STEP = "bake"
-LOOKS = 20  # in the whole window
-SHORTEST, LONGEST = 0.5, 10.0  # seconds between two of them
-PAST = 600.0  # seconds of the previous release's log that are looked at, at most
-LINES = 5000  # of a log; what logs more has its last ones counted
+LOOKS = 20  # checks in the whole window
+SHORTEST, LONGEST = 0.5, 10.0  # seconds between two checks
+PAST = 600.0  # seconds of the previous release's log that are read, at most
+LINES = 5000  # of a log; of a longer one only the last lines count
 MIB = 2**20
-SPARE_MEMORY, TIMES_MEMORY = 64 * MIB, 2.0  # more than both: the old one's, times this, and this
+SPARE_MEMORY, TIMES_MEMORY = (
+    64 * MIB,
+    2.0,
+)  # the limit is above both: the old one's times this, and plus this
 SPARE_ERRORS, TIMES_ERRORS = 5, 3.0  # lines; the same
 ERROR = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|error\s*\]|Traceback \(most recent call last\))")
 
 
 def measured(host: Host, manifest: Manifest, seconds: float) -> Dict[str, Measure]:
-    """Return by family what the services of a release need and how many errors they have logged."""
+    """Return by family the memory of a release's services and their rate of logged errors."""
     seconds = max(1.0, min(seconds, PAST))
     views = _watched(host, manifest)
     lines = _error_lines(host, views.values(), host.wall() - seconds)
@@ -41,12 +44,12 @@ def measured(host: Host, manifest: Manifest, seconds: float) -> Dict[str, Measur
 def observe(
     host: Host, of: Context, before: Mapping[str, Measure], emit: Emit, interrupted: Interrupted
 ) -> Optional[Failure]:
-    """Watch for `bake` seconds; return why the release has to go, or None."""
+    """Observe for `bake` seconds; return why to roll back, or None."""
     bake = of.manifest.gate.bake
     if not bake:
         return None
     began, since = host.now(), host.wall()
-    emit(StepBegan(STEP, f"watched for {bake:g} s"))
+    emit(StepBegan(STEP, f"observed for {bake:g} s"))
     failure: Optional[Failure] = None
     while failure is None and host.now() - began < bake:
         left = bake - (host.now() - began)
@@ -59,10 +62,10 @@ def observe(
 def _worse(
     host: Host, of: Context, before: Mapping[str, Measure], since: float
 ) -> Optional[Failure]:
-    """Say what is worse than with the release before; nothing where there was none."""
+    """Return what is worse than in the previous release; None if nothing, or if there was none."""
     try:
         views = _watched(host, of.manifest)
-    except Refused:  # systemd may just be replacing itself: the next look tells
+    except Refused:  # systemd may be re-executing: check again
         return None
     lines = _error_lines(host, views.values(), since)
     for name in lines:
@@ -81,19 +84,19 @@ def _worse(
 
 
 def grown(was: Measure, memory: int) -> str:
-    """Say that a service needs far more memory than its predecessor; "" where it does not."""
+    """Report a service that uses far more memory than its predecessor; "" if it does not."""
     if not was.memory or memory <= max(was.memory * TIMES_MEMORY, was.memory + SPARE_MEMORY):
         return ""
-    return f"it needs {memory / MIB:.0f} MiB, the release before {was.memory / MIB:.0f} MiB"
+    return f"it uses {memory / MIB:.0f} MiB, the previous release {was.memory / MIB:.0f} MiB"
 
 
 def erring(was: Measure, lines: List[str], seconds: float) -> str:
-    """Say that a service logs far more errors than its predecessor did; "" where it does not."""
+    """Report a service that logs far more errors than its predecessor; "" if it does not."""
     usual = was.errors * seconds / 60.0
     if len(lines) <= max(usual * TIMES_ERRORS, usual + SPARE_ERRORS):
         return ""
     return (
-        f"it has logged {len(lines)} errors, the release before {usual:.0f} in the same time:"
+        f"it has logged {len(lines)} errors, the previous release {usual:.0f} in the same time:"
         f" {lines[-1].strip()}"
     )
 
@@ -107,7 +110,7 @@ def _memory(host: Host, name: str, views: Iterable[str]) -> int:
 
 
 def _error_lines(host: Host, views: Iterable[UnitView], since: float) -> Dict[str, List[str]]:
-    """Return by family the lines of the logs that tell of errors."""
+    """Return by family the lines of the logs that report errors."""
     found: Dict[str, List[str]] = {}
     for view in views:
         log = host.unit_log(view.name, since=since, lines=LINES)

@@ -1,7 +1,7 @@
-"""Gather what a person needs to understand why a unit is not well.
+"""Gather what an operator needs to understand why a unit is unhealthy.
 
-The log is the unit's own since it was started by us, its end whole and the rest folded. A service
-that logs its secrets has logged them; they are masked before a line is cut.
+The log is the unit's own since shipit started it, with repeated lines folded. Secrets in it are
+masked before a line is cut.
 """
 
 import signal
@@ -12,22 +12,22 @@ from ..host.host import Host, UnitView
 from ..records.redactor import Redactor
 from ..system.paths import Paths
 
-LINES = 30  # that are shown; they tell more than they are, for what repeats is folded
+LINES = 30  # shown; repeated ones are folded
 READ = 300  # lines of the log
 KILLED, DUMPED = 2, 3  # CLD_KILLED, CLD_DUMPED
 RESULTS = {
     "oom-kill": "the kernel killed it: out of memory",
-    "start-limit-hit": "it was started too often in too short a time",
+    "start-limit-hit": "it was restarted too often in too short a time",
     "timeout": "it did not start or stop within its timeout",
     "watchdog": "its watchdog ran out",
     "resources": "systemd could not set it up (a missing file or directory?)",
-    "protocol": "it did not say that it was ready",
+    "protocol": "it did not report that it was ready",
 }
 
-# What systemd says by exit status: systemd.exec(5).
+# systemd's own exit statuses: systemd.exec(5).
 SETUP = {
-    200: "its working directory is missing or closed to it (workdir)",
-    203: "its program cannot be run",
+    200: "its working directory is missing or not accessible to it (workdir)",
+    203: "its program cannot be executed",
     217: "its user is missing",
     226: "a directory that its unit names is missing",
 }
@@ -35,7 +35,7 @@ WRITABLE = (
     "a service can write to $STATE_DIRECTORY and to shared/ in the app's root; `workdir: shared`"
     " makes relative paths lead there"
 )
-# Words of a log, each with what to do about it; the first that is there counts.
+# Words in a log, and what to do about them; the first match counts.
 ADVICE: Tuple[Tuple[Tuple[str, ...], str], ...] = (
     (
         ("attempting to bind", "can't connect to ('", "bind()", "could not bind"),
@@ -43,7 +43,7 @@ ADVICE: Tuple[Tuple[Tuple[str, ...], str], ...] = (
     ),
     (
         (
-            # Not "permission denied" alone: databases and servers say that of their own rights.
+            # Not "permission denied" alone: databases and servers log that for other reasons.
             "read-only file system",
             "cannot create",
             "[errno 30]",
@@ -59,24 +59,24 @@ ADVICE: Tuple[Tuple[Tuple[str, ...], str], ...] = (
 
 
 def where(unit: str) -> str:
-    """Say how the whole log of a unit is read: from the controller, or else on the host."""
+    """Return how to read the whole log of a unit: from the controller, or on the host."""
     return f"shipit logs PLAYBOOK --limit HOST; on the host: journalctl -u {unit}"
 
 
 def advice(log: str) -> str:
-    """Return what to do about what a log ends with; "" where nothing is known."""
+    """Return what to do about the end of a log; "" if unknown."""
     lowered = log.lower()
     return next((hint for words, hint in ADVICE if any(word in lowered for word in words)), "")
 
 
 def with_exception(what: str, log: str) -> str:
-    """Return what failed after the exception that its log ends with, if there is one."""
+    """Return what failed, prefixed by the last exception of the log, if there is one."""
     exception = log_text.exception(log)
     return f"{exception} - {what}" if exception else what
 
 
 def described(view: UnitView) -> str:
-    """Say in one line how a unit is."""
+    """Return the state of a unit in one line."""
     parts = [f"{view.name} is {view.active} ({view.sub})"]
     if view.load != "loaded":
         parts.append(f"systemd says: {view.load}")

@@ -1,9 +1,9 @@
-"""Prove that a release is well before anybody relies on it: its units steady, its checks good.
+"""Check that a release is healthy before it is committed: its units steady, its checks good.
 
 It passes when everything has been good without a break for `min_healthy` seconds; a good streak
 that has begun before the deadline may end after it. A unit that failed or restarted fails the
 gate at once; an answer that only another configuration changes, such as a redirect, fails it after
-a while. Looks every 10 ms at first, ever more slowly up to the interval.
+a while. Checks every 10 ms at first, then ever more slowly, up to the interval.
 """
 
 import json
@@ -25,7 +25,7 @@ from .advice import advice, is_lasting
 FIRST_PAUSE = 0.01  # seconds
 LAST_ATTEMPT = 1.0  # seconds
 GROWTH = 1.5
-LASTING = 10.0  # seconds for which a check has the same answer that no waiting changes
+LASTING = 10.0  # seconds of the same lasting answer after which a check fails
 SHOWN = 500  # characters of an answer in a report
 STEP = "check"
 
@@ -35,13 +35,13 @@ Interrupted = Callable[[], Optional[Failure]]
 
 @dataclass(frozen=True)
 class GateState:
-    """What one look came to; good if `wrong` is empty."""
+    """The result of one check; good if `wrong` is empty."""
 
     check: str = ""
     wrong: str = ""
     answer: bytes = b""
     fatal: bool = False
-    lasting: bool = False  # waiting does not change it
+    lasting: bool = False  # waiting will not change it
     hint: str = ""
     ill: Tuple[UnitView, ...] = ()
     steady: Tuple[int, ...] = ()  # main pids of the watched units
@@ -49,7 +49,7 @@ class GateState:
 
 @dataclass(frozen=True)
 class Context:
-    """The release that is looked at."""
+    """The release under check."""
 
     paths: Paths
     manifest: Manifest
@@ -64,8 +64,8 @@ class _Streak:
     began: float
     good_since: Optional[float] = None
     steady: Tuple[int, ...] = ()
-    wrong: str = ""  # of the last look, if waiting does not change it,
-    wrong_since: float = 0.0  # and since when it is so
+    wrong: str = ""  # the last lasting error,
+    wrong_since: float = 0.0  # and its beginning
     attempts: int = 0
     told: Dict[str, str] = field(default_factory=dict)
 
@@ -73,10 +73,10 @@ class _Streak:
 def context(
     paths: Paths, host: Host, manifest: Manifest, since: float, before: Mapping[str, str]
 ) -> Context:
-    """Take down how the release's units run now: a later start of one is a restart.
+    """Record how the release's units run now: a later start of one is a restart.
 
-    `since`: from when on their logs are of interest. `before`: the invocations of the units that
-    ran before the switch; one that still has its own was not started by it.
+    `since`: where their logs begin. `before`: the invocations of the units that ran before the
+    switch; a unit that still has the same one was not restarted by it.
     """
     views = host.show([unit.name for unit in manifest.units if unit.start])
     baseline = {name: _baseline(view, before.get(name, "")) for name, view in views.items()}
@@ -84,14 +84,14 @@ def context(
 
 
 def _baseline(view: UnitView, before: str) -> UnitView:
-    """Return how a unit began; one that was started by this switch has never been restarted."""
+    """Return a unit as it started; one started by this switch has no restarts yet."""
     return view if before and view.invocation == before else replace(view, restarts=0)
 
 
 def run(host: Host, of: Context, emit: Emit, interrupted: Interrupted) -> Optional[Failure]:
-    """Wait until the release has proven itself; return why it has not, or None.
+    """Wait until the release is healthy; return why it is not, or None.
 
-    `interrupted` is asked at every look, and its failure is returned.
+    Calls `interrupted` at every check, and returns its failure.
     """
     wanted, streak, pause = of.manifest.gate, _Streak(host.now()), FIRST_PAUSE
     while True:
@@ -102,13 +102,13 @@ def run(host: Host, of: Context, emit: Emit, interrupted: Interrupted) -> Option
         now = host.now()
         _remember(streak, finding, now)
         if streak.good_since is not None and now - streak.good_since >= wanted.min_healthy:
-            # A check may have waited for a service that had died, and was woken by its socket.
+            # A check may have waited for a dead service that its socket started again.
             finding = _units(host, of)
             if not finding.wrong:
                 return None
             streak.good_since = None
         if finding.fatal or _is_over(wanted, streak, now):
-            # Who waited for an answer till now may have waited for a unit that had failed.
+            # The check may have waited for a unit that has failed meanwhile.
             ill = finding if finding.ill else _units(host, of)
             return _failure(host, of, ill if ill.wrong else finding, streak, now)
         host.sleep(_pause(pause, wanted.min_healthy, streak, now))
@@ -116,13 +116,13 @@ def run(host: Host, of: Context, emit: Emit, interrupted: Interrupted) -> Option
 
 
 def _is_over(wanted: Gate, streak: _Streak, now: float) -> bool:
-    """Whether to wait no longer for a release that is not good."""
+    """Whether to give up waiting for an unhealthy release."""
     too_late = streak.good_since is None and now - streak.began >= wanted.deadline
     return too_late or (bool(streak.wrong) and now - streak.wrong_since >= LASTING)
 
 
 def check_units(host: Host, of: Context) -> Optional[Failure]:
-    """Return why the units are no longer well, or None: for the time after the gate has passed."""
+    """Return why the units are no longer healthy, or None. For use after the gate has passed."""
     finding = _units(host, of)
     streak = _Streak(host.now(), attempts=1)
     return _failure(host, of, finding, streak, streak.began) if finding.fatal else None
@@ -147,9 +147,9 @@ def _pause(pause: float, min_healthy: float, streak: _Streak, now: float) -> flo
 
 
 def _time_left(of: Context, streak: _Streak, now: float) -> float:
-    """Return the seconds that an attempt may take at most for the deadline's sake.
+    """Return the seconds left for an attempt, at least LAST_ATTEMPT.
 
-    The last one begins when the deadline is all but over: without a while it would tell nothing.
+    An attempt that begins just before the deadline still needs time for an answer.
     """
     if streak.good_since is not None:
         return float("inf")
@@ -177,11 +177,11 @@ def _observe(host: Host, of: Context, streak: _Streak, emit: Emit) -> GateState:
 
 
 def _units(host: Host, of: Context) -> GateState:
-    """Look at all units; of several that are not well, the service comes before its socket."""
+    """Check all units; of several unhealthy ones, report a service before its socket."""
     started = [unit for unit in of.manifest.units if unit.start]
     try:
         views = host.show([unit.name for unit in started])
-    except Refused as refused:  # systemd may just be replacing itself: the next look tells
+    except Refused as refused:  # systemd may be re-executing: check again
         return GateState("systemd", refused.failure.what)
     fatal: List[Tuple[UnitView, str]] = []
     waiting: List[Tuple[UnitView, str]] = []
@@ -198,12 +198,12 @@ def _units(host: Host, of: Context) -> GateState:
 
 
 def _unit_wrong(view: UnitView, first: UnitView, *, watched: bool) -> Tuple[str, bool]:
-    """Return what is wrong with a unit, and whether waiting can't mend it."""
+    """Return what is wrong with a unit, and whether waiting can't fix it."""
     if view.active == "failed":
         return "it failed", True
     if not watched:
         asleep = view.name.endswith(".service") and view.active == "inactive"
-        good = view.is_active or asleep  # a oneshot service has done its work
+        good = view.is_active or asleep  # a oneshot service has finished
         return ("", False) if good else (f"it is {view.active}", view.active == "inactive")
     if (view.restarts, view.invocation) != (first.restarts, first.invocation):
         return "it ended and was started again", True
@@ -218,7 +218,7 @@ def _unit_wrong(view: UnitView, first: UnitView, *, watched: bool) -> Tuple[str,
 
 
 def described(check: Check) -> str:
-    """Return a check as a person would say it."""
+    """Return a check in words."""
     name = (check.headers or {}).get("Host", "")
     asked = f" (Host: {name})" if name else ""
     return f"{'GET' if check.kind == 'http' else check.kind} {check.target}{asked}"
@@ -241,13 +241,13 @@ def ask(host: Host, of: Context, check: Check, timeout: float) -> Answer:
 
 
 def judge(check: Check, answer: Answer) -> str:
-    """Say what is wrong with an answer: what was expected and what came; "" for a good one."""
+    """Return what is wrong with an answer: expected and actual; "" for a good one."""
     if answer.error:
         return answer.error
     expected = 0 if check.kind == "command" else check.status
     speaks_http = check.kind == "http" or (check.kind == "unix" and ":" in check.target)
     if not speaks_http and check.kind != "command":
-        return ""  # connecting was the whole question
+        return ""  # connecting was the whole check
     if answer.status != expected:
         word = "exit status" if check.kind == "command" else "status"
         leads = f" (Location: {answer.location})" if answer.location else ""
@@ -263,12 +263,12 @@ def _json_wrong(expected: Dict[str, Any], text: str) -> str:
         return differs(expected, json.loads(text))
     except ValueError:
         return "expected JSON, got something else"
-    except RecursionError:  # a service may answer what it likes, the gate still has to end
-        return "expected JSON, got some that is nested too deeply"
+    except RecursionError:  # the gate must survive any answer
+        return "expected JSON, got JSON that is nested too deeply"
 
 
 def differs(expected: Any, got: Any, where: str = "") -> str:
-    """Say where `got` lacks what is expected, "" if it is all there; more may be in it."""
+    """Return where `got` lacks what is expected, "" for a match; `got` may have more."""
     if not isinstance(expected, dict):
         same = expected == got and isinstance(expected, bool) == isinstance(got, bool)
         return "" if same else f"expected {where or 'it'} to be {expected!r}, got {got!r}"
@@ -294,7 +294,7 @@ def _command(host: Host, of: Context, check: Check, timeout: float) -> Answer:
 
 
 def _shown(paths: Paths, body: bytes) -> str:
-    """Return the beginning of an answer; secrets are masked before it is cut."""
+    """Return the beginning of an answer; masks secrets before it cuts."""
     return Redactor(paths).text(body.decode("utf-8", "replace"))[:SHOWN]
 
 

@@ -1,4 +1,4 @@
-"""What a health check gets back from a service, and what it sends along. Values alone."""
+"""The answer of a service to a health check, and the headers of the request. Values only."""
 
 from dataclasses import dataclass
 from typing import Mapping, Optional
@@ -8,9 +8,9 @@ Headers = Optional[Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: an error in words, or the status and the beginning of the body."""
+    """An error in words, or the status and the beginning of the body."""
 
     error: str = ""
     status: int = 0
     body: bytes = b""
-    location: str = ""  # where a redirect leads
+    location: str = ""  # the target of a redirect

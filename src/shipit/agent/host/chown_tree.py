@@ -1,13 +1,12 @@
-"""Hand a directory over to another user, with all in it that belongs to the present ones.
+"""Chown a directory to another user, with all content that belongs to its former users.
 
-Root walks a tree here that others can write to, and change meanwhile. So each inode is held by a
-descriptor before it is looked at, and what is changed is that inode. No symlink is followed and no
-mount is crossed. A file with a second name is left alone, as that name may lie anywhere: whoever
-could make it (fs.protected_hardlinks) would choose what is given away. Devices are left, too.
-setuid and setgid bits go: the kernel takes them from what changes hands.
+Root walks a tree here that other users can change meanwhile. So each inode is opened before it is
+examined, and the chown acts on that descriptor. Follows no symlink and crosses no mount. Skips
+files with several hard links, as another name may be anywhere: its maker (fs.protected_hardlinks)
+could choose what is given away. Skips devices. The kernel clears setuid and setgid bits.
 
-A directory is given before it is read: what the former user makes in it until then is found, and
-afterwards it can make nothing more.
+A directory is chowned before it is read: what the former user created before is found, and later it
+can create nothing.
 """
 
 import os
@@ -21,21 +20,21 @@ from ..system import trust
 from ..system.failures import Refused
 from ..system.ownership import Move
 
-DEPTH = 200  # directories in each other; each one takes three descriptors of 1024
+DEPTH = 200  # nested directories; each takes three descriptors of 1024
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
-FDINFO = 256  # bytes, in which mnt_id is
+FDINFO = 256  # bytes, which contain mnt_id
 PINNED = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def hand_over(move: Move, *, timeout: float, lenient: bool) -> None:
-    """Give a tree to its taker; done again, it goes on where it was left.
+    """Chown a tree to its taker. A repeated call continues where the last one stopped.
 
-    `lenient`: what cannot be given is left as it is: a service must not keep its predecessor
-    away by what it has made.
+    `lenient`: skip what cannot be chowned, so that a service can't block a rollback by what it has
+    created.
 
     Raises:
         Refused: hand-over-unfinished: the tree is too deep, or `timeout` seconds were too few.
-        OSError: something in it cannot be given.
+        OSError: something in it cannot be chowned.
     """
     top = _top(move.path)
     if top is None:
@@ -49,10 +48,10 @@ def hand_over(move: Move, *, timeout: float, lenient: bool) -> None:
 
 
 def _top(path: str) -> Optional[int]:
-    """Open the directory; None where there is none, or where others could put one in its place."""
+    """Open the directory; None if there is none, or if other users could replace it."""
     real = os.path.realpath(path)
     if trust.weaknesses(os.path.dirname(path), os.path.dirname(real)):
-        return None  # it lies in another one of the app's, and is given with that
+        return None  # it is in another of the app's directories, and is chowned with that
     try:
         return os.open(real, FOLDER | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
@@ -60,7 +59,7 @@ def _top(path: str) -> Optional[int]:
 
 
 class _Walk:
-    """Gives what it comes across, within one mount."""
+    """Chowns what it finds, within one mount."""
 
     def __init__(self, move: Move, deadline: float, *, lenient: bool) -> None:
         self._move, self._deadline, self._is_lenient = move, deadline, lenient
@@ -69,7 +68,7 @@ class _Walk:
         self.mount = b""
 
     def below(self, folder: int, depth: int) -> None:
-        """Give what is in a directory, and in those that it has."""
+        """Chown the content of a directory, recursively."""
         for name in _names(folder):
             if time.monotonic() >= self._deadline or depth > DEPTH:
                 self._unfinished(depth)
@@ -77,7 +76,7 @@ class _Walk:
             try:
                 self._entry(folder, name, depth)
             except FileNotFoundError:
-                continue  # it has gone meanwhile
+                continue  # it was removed meanwhile
             except OSError as error:
                 if not self._is_lenient:
                     error.filename = self._move.path
@@ -86,7 +85,7 @@ class _Walk:
     def _entry(self, folder: int, name: str, depth: int) -> None:
         child = os.open(name, PINNED, dir_fd=folder)
         try:
-            if _mount(child) == self.mount:  # of another one not even the owner is asked
+            if _mount(child) == self.mount:  # on another mount not even the owner is read
                 self._held(child, depth)
         finally:
             os.close(child)
@@ -102,7 +101,7 @@ class _Walk:
                 os.close(inside)
 
     def give(self, held: int, status: os.stat_result) -> None:
-        """Give an inode if it is one of the givers'; a group that is not theirs stays."""
+        """Chown an inode if it belongs to a giver; keep a group that is not theirs."""
         taker, own = self._move.taker, (status.st_uid, status.st_gid)
         if status.st_uid not in self._uids or not _may_be_given(status):
             return
@@ -113,8 +112,8 @@ class _Walk:
     def _unfinished(self, depth: int) -> None:
         if self._is_lenient:
             return
-        how = f"more than {DEPTH} deep" if depth > DEPTH else "too large to be given in time"
-        what = f"{self._move.path} could not be handed over to its new user: it is {how}"
+        how = f"more than {DEPTH} deep" if depth > DEPTH else "too large to be chowned in time"
+        what = f"{self._move.path} could not be chowned to its new user: it is {how}"
         hint = "remove what is not needed there; or keep the user"
         raise Refused(Failure("hand-over-unfinished", what, "", hint))
 
@@ -126,7 +125,7 @@ def _names(folder: int) -> Iterator[str]:
 
 
 def _may_be_given(status: os.stat_result) -> bool:
-    """Whether an inode is certainly the directory's alone, and no way to a device."""
+    """Whether an inode has no name elsewhere, and is no device."""
     if stat.S_ISDIR(status.st_mode):
         return True
     is_device = stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)
@@ -134,12 +133,12 @@ def _may_be_given(status: os.stat_result) -> bool:
 
 
 def _path(held: int) -> str:
-    """Return a name of the very inode that a descriptor holds, of a symlink too."""
+    """Return a path to exactly the inode of a descriptor, even of a symlink."""
     return f"/proc/self/fd/{held}"
 
 
 def _mount(held: int) -> bytes:
-    """Return which mount an inode was reached in."""
+    """Return the mount in which an inode was opened."""
     told = os.open(f"/proc/self/fdinfo/{held}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(told, FDINFO).partition(b"mnt_id:")[2].partition(b"\n")[0]

@@ -1,6 +1,6 @@
 """Run a command of a release as its services run: their user, their environment, their directory.
 
-Changes nothing by itself, and masks nothing in what the command says.
+Changes nothing by itself, and masks nothing in the command's output.
 """
 
 import os
@@ -17,7 +17,7 @@ NOT_FOUND = 127  # a shell's exit status for it
 
 
 def run(paths: Paths, host: Host, manifest: Manifest, words: Sequence[str], timeout: float) -> Done:
-    """Run a command with the env of all services; its program is in the venv, or the system's.
+    """Run a command with the env of all services; finds its program in the venv or the system.
 
     Raises:
         Refused: there is no such user, or no systemd.

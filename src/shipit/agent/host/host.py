@@ -1,9 +1,9 @@
 """The port to the machine: systemd, programs, probes, clocks, and the paths that switch a release.
 
-Everything the agent asks of the machine goes through `Host`, so that a test can put a whole
-machine with all its faults in its place. No call waits longer than its timeout. It decides
-nothing: what an answer means is its caller's business. The agent's own files (journal, ledger,
-releases) are not behind the port: tests use a real directory for them.
+The agent uses the machine only through `Host`, so that tests can replace it by a fake machine with
+all its faults. No call waits longer than its timeout. It decides nothing: the caller interprets the
+answers. The agent's own files (journal, history, releases) are not behind the port: tests use a
+real directory for them.
 """
 
 import os
@@ -22,10 +22,10 @@ from . import transient
 from .answer import Answer, Headers
 from .transient import Command
 
-QUICK = 30.0  # seconds; for what asks systemd and waits for no unit
-STOP_TIMEOUT = 10.0  # seconds; what is killed at once needs far less
+QUICK = 30.0  # seconds; for calls of systemd that wait for no unit
+STOP_TIMEOUT = 10.0  # seconds; a unit that is killed at once needs far less
 HAND_OVER = 600.0  # seconds for one directory; a million files take about 20
-ANSWER_LIMIT = 1024 * 1024  # bytes of what systemd says of units: hundreds of bytes of each
+ANSWER_LIMIT = 1024 * 1024  # bytes of `systemctl show`, which prints hundreds of bytes a unit
 JOURNAL_SYNC = 5.0  # seconds; a log without its last lines is better than none
 MICROSECONDS = 1_000_000
 PROPERTIES = {
@@ -48,10 +48,10 @@ DROP_INS = "DropInPaths"
 DRIVER_PROPERTIES = (
     "Type=exec",
     "Restart=on-failure",
-    # A driver that was told to end by a signal has not ended its transaction either.
+    # A driver that was terminated by a signal has not ended its transaction.
     "RestartForceExitStatus=SIGTERM SIGINT SIGHUP SIGPIPE",
     "RestartSec=100ms",
-    # Above the machine's own limit of moves: a driver that dies at once for ever is given up.
+    # Above the limit of states.MOVES: systemd gives up on a driver that always dies at once.
     "StartLimitIntervalSec=600",
     "StartLimitBurst=60",
     "OOMScoreAdjust=-900",
@@ -61,7 +61,7 @@ OOM_POLICY = "OOMPolicy=continue"  # since systemd 243; earlier versions do so a
 
 @dataclass(frozen=True)
 class UnitView:
-    """What systemd says of a unit; a unit it does not know has load `not-found`."""
+    """A unit as systemd shows it; an unknown one has load `not-found`."""
 
     name: str
     load: str = "not-found"
@@ -77,8 +77,8 @@ class UnitView:
     exit_status: int = 0  # of the main process: its exit status, or the signal
     need_reload: bool = False
     since: float = 0.0  # seconds since the epoch; 0.0 unless active
-    drop_ins: Tuple[str, ...] = ()  # files that change the unit from beside it
-    fragment: str = ""  # the file that it was read from, wherever that lies
+    drop_ins: Tuple[str, ...] = ()  # drop-in files that change the unit
+    fragment: str = ""  # the file that it was read from
 
     @property
     def is_active(self) -> bool:
@@ -86,45 +86,45 @@ class UnitView:
 
     @property
     def is_up(self) -> bool:
-        """Running, or on its way up or down: not settled in inactive or failed."""
+        """Running, starting or stopping: neither inactive nor failed."""
         return self.active not in ("inactive", "failed")
 
 
 class Host(Protocol):
-    """A machine. Raises Refused (with a code) where it can't even be asked."""
+    """A machine. Raises Refused if it does not answer at all."""
 
     def systemctl(self, verb: str, names: Sequence[str] = (), *, timeout: float = QUICK) -> Done:
-        """Run one systemctl verb on any number of units; its exit status is the caller's to judge.
+        """Run one systemctl verb on any number of units; the caller judges its exit status.
 
         `verb` may carry options: "disable --no-reload".
         """
 
     def show(self, names: Sequence[str]) -> Dict[str, UnitView]:
-        """Ask about units in one call; every name is in the answer."""
+        """Return the views of units from one call; the result has every name."""
 
     def start_driver(
         self, unit: str, argv: Sequence[str], *, after: Sequence[str] = (), wait: bool = True
     ) -> Done:
-        """Start a transient unit that is started again whenever it dies.
+        """Start a transient unit that systemd restarts whenever it dies.
 
-        It is stopped before the units in `after` when the machine shuts down. `wait`: until it is
-        really running; not possible while the boot itself waits for the caller.
+        At shutdown it stops before the units in `after`. `wait`: until it is running; not possible
+        while the boot itself waits for the caller.
         """
 
     def verify(self, unit_paths: Sequence[str], *, options: Sequence[str] = ()) -> Done:
         """Run systemd-analyze verify on unit files."""
 
     def run(self, argv: Sequence[str], *, timeout: float) -> Done:
-        """Run a program of the system to its end, as root."""
+        """Run a program of the system as root, and wait for it."""
 
     def run_as(self, command: Command, *, timeout: float) -> Done:
-        """Run a program of an app to its end, as its user and confined. No such user: Refused."""
+        """Run a program of an app as its user, confined, and wait for it. No such user: Refused."""
 
     def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> Answer:
         """GET a URL without following redirects.
 
         `via`: where to connect instead of to the URL's own host: host:port, or a unix socket's
-        path. `headers`: more of them; Host is also the name that TLS asks for.
+        path. `headers`: additional ones; Host is also the name for TLS.
         """
 
     def tcp(self, address: str, port: int, *, timeout: float) -> Answer:
@@ -134,34 +134,34 @@ class Host(Protocol):
         """Connect to a unix socket and close."""
 
     def accepts(self, at: Endpoint, unit: str) -> bool:
-        """Open connections to a listener; say whether a process of the unit takes one of them."""
+        """Open connections to a listener; return whether a process of the unit accepts one."""
 
     def free_port(self, address: str) -> int:
-        """Return a TCP port that nobody uses just now."""
+        """Return a TCP port that is free now."""
 
     def memory(self, unit: str) -> int:
-        """Return the bytes that a unit's processes have in memory."""
+        """Return the resident memory of a unit's processes, in bytes."""
 
     def unit_log(self, unit: str, *, since: float, lines: int) -> str:
-        """Return the last lines that a unit logged since a moment (seconds since the epoch)."""
+        """Return the last lines that a unit logged since a time (seconds since the epoch)."""
 
     def install(self, path: str, text: str) -> None:
-        """Make a file hold a text, atomically."""
+        """Write a file atomically."""
 
     def remove(self, path: str) -> None:
-        """Remove a file; it may be gone already."""
+        """Remove a file, if it exists."""
 
     def point(self, link: str, target: str) -> None:
-        """Make a symlink point elsewhere by rename(2)."""
+        """Point a symlink at a target by rename(2)."""
 
     def owner(self, path: str) -> Optional[Tuple[int, int]]:
-        """Return the user and the group of a directory, by number; None where there is none."""
+        """Return the uid and gid of a directory; None if it does not exist."""
 
     def hand_over(self, move: Move, *, lenient: bool) -> None:
-        """Give a directory to its taker, with all in it that is the givers'; see `chowning`."""
+        """Chown a directory and its givers' content to its taker; see `chown_tree`."""
 
     def booting(self) -> bool:
-        """Whether the machine's boot has not ended yet."""
+        """Whether the machine is still booting."""
 
     def boot_id(self) -> str: ...
 
@@ -178,7 +178,7 @@ class Host(Protocol):
 
 
 class RealHost:
-    """This machine; `watch` may end a program that `run` waits for, by raising."""
+    """This machine. `watch` is called while a program runs, and ends it by raising."""
 
     def __init__(self, watch: Callable[[], None] = process.unwatched) -> None:
         self._watch = watch
@@ -225,7 +225,7 @@ class RealHost:
                 done = process.run(argv, timeout=timeout, watch=self._watch)
             has_ended = not done.timed_out
         finally:
-            if not has_ended:  # systemd-run is gone; what systemd has started for it is not
+            if not has_ended:  # systemd-run has ended, but not what systemd has started for it
                 _started(["systemctl", "stop", "--", unit], STOP_TIMEOUT)
         return done
 
@@ -312,7 +312,7 @@ def _started(argv: Sequence[str], timeout: float, keep: int = process.OUTPUT_LIM
 
 @contextmanager
 def _refusing(program: str) -> Iterator[None]:
-    """Refuse where a program of systemd's cannot be started."""
+    """Raise Refused if a program of systemd cannot be started."""
     try:
         yield
     except FileNotFoundError:
@@ -323,8 +323,8 @@ def _refusing(program: str) -> Iterator[None]:
 
 
 def _unanswered(what: str, done: Done) -> Failure:
-    hint = "is systemd well? systemctl status, journalctl -b -p err"
-    how = done.end(QUICK) if not done.ok else "gave an answer that does not fit"
+    hint = "is systemd healthy? systemctl status, journalctl -b -p err"
+    how = done.end(QUICK) if not done.ok else "gave an unexpected answer"
     return Failure("systemd-mute", f"{what} {how}", "", hint, done.output)
 
 

@@ -1,4 +1,4 @@
-"""Read the end of a unit's log, as journalctl tells it."""
+"""Read the end of a unit's log, as journalctl prints it."""
 
 from typing import List
 
@@ -12,15 +12,15 @@ PLAIN = ("journalctl", "--quiet", "--no-pager", "--output=short-iso")
 def last(unit: str, since: float, lines: int) -> str:
     """Return the last lines that a unit logged since a moment (seconds since the epoch).
 
-    Before systemd 254, `--since` with `--lines` gives the first ones, unless they are reversed. Of
-    very long lines there are fewer.
+    Before systemd 254, `--since` with `--lines` returns the first ones unless reversed. Returns
+    fewer lines if they are very long.
     """
     argv = [*PLAIN, "--reverse", f"--lines={lines}", f"--unit={unit}", f"--since=@{since:.6f}"]
     return in_order(run(argv, timeout=TIMEOUT, keep=lines * USUAL_LINE, keep_start=True).output)
 
 
 def in_order(log: str) -> str:
-    """Turn a log round that begins with its newest entry; an entry's further lines are indented."""
+    """Reverse a log that begins with its newest entry; an entry's further lines are indented."""
     entries: List[str] = []
     for line in log.splitlines():
         if entries and line.startswith(" "):

@@ -1,4 +1,4 @@
-"""Shorten a unit's log for a person: what repeats is folded, long lines are cut. Pure.
+"""Shorten a unit's log for display: fold repeated entries, cut long lines. Pure.
 
 The last of several equal entries stays, so that the end of the log is as it was. Entries are equal
 if they differ in digits only: access-log lines of our own probes, the restarts of a crash loop.
@@ -10,7 +10,7 @@ from typing import Iterator, List
 
 LONGEST = 400  # characters of a line
 EXCEPTION_LENGTH = 200  # characters of an exception in a headline
-# 2026-11-29T15:30:52+0000 host name[pid]: as of journalctl's short-iso
+# 2026-11-29T15:30:52+0000 host name[pid]: the format short-iso of journalctl
 PREFIX = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)\S* \S+ (\S+?)(?:\[\d+\])?: ")
 SYSTEMD = "systemd"
 MARGIN = " " * len("15:30:52 ")
@@ -19,7 +19,7 @@ EXCEPTION = re.compile(r"(?:[a-zA-Z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Warn
 
 
 def folded(log: str) -> List[str]:
-    """Return the lines of a log with times instead of whole prefixes, repeated entries once."""
+    """Return the lines of a log with short times, and repeated entries once."""
     entries = list(_entries(log))
     times = Counter(map(_likeness, entries))
     latest = {_likeness(entry): number for number, entry in enumerate(entries)}
@@ -37,7 +37,7 @@ def folded(log: str) -> List[str]:
 
 
 def _entries(log: str) -> Iterator[List[str]]:
-    """Yield entries as lines; what is indented, as in a traceback, belongs to the one above."""
+    """Yield entries as lists of lines; indented lines, as of a traceback, continue an entry."""
     entry: List[str] = []
     pad = 0
     for line in log.splitlines():
@@ -66,7 +66,7 @@ def _cut(line: str) -> str:
 
 
 def exception(log: str) -> str:
-    """Return the line of the last exception in a folded log, "" where there is none."""
+    """Return the line of the last exception in a folded log, "" if there is none."""
     messages = [TIME.sub("", line, count=1).strip(" |+") for line in log.splitlines()]
     found = [line for line in messages if EXCEPTION.fullmatch(line)]
     return (found or [""])[-1][:EXCEPTION_LENGTH]

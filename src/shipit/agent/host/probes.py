@@ -1,7 +1,7 @@
-"""Ask a service whether it answers: one attempt, never longer than its timeout.
+"""Probe a service: one attempt, never longer than its timeout.
 
-What counts as a good answer is decided by `gate`. A refused connection is an answer as well. Loaded
-by `host` when something is asked: an HTTP client takes longer to import than all the rest.
+`gate` decides what a good answer is. A refused connection is an answer as well. `host` imports this
+on demand: an HTTP client takes longer to import than all the rest.
 """
 
 import http.client
@@ -15,13 +15,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from .answer import Answer, Headers
 
-BODY_LIMIT = 256 * 1024  # bytes read of an answer; a health check says what it has to say in that
-LOCATION_LIMIT = 300  # characters of where a redirect leads
+BODY_LIMIT = 256 * 1024  # bytes read of an answer; enough for a health check
+LOCATION_LIMIT = 300  # characters of a redirect's target
 AGENT = {"User-Agent": "shipit", "Accept": "*/*", "Connection": "close"}
 
 
 class _RedirectedConnection(http.client.HTTPConnection):
-    """Connects elsewhere than its host says."""
+    """Connects to `via` instead of its host."""
 
     via = ""
 
@@ -30,7 +30,7 @@ class _RedirectedConnection(http.client.HTTPConnection):
 
 
 class _RedirectedTlsConnection(_RedirectedConnection):
-    """The same with TLS, for the name that it is asked for."""
+    """The same with TLS, for the requested name."""
 
     default_port = http.client.HTTPS_PORT
 
@@ -43,20 +43,20 @@ class _RedirectedTlsConnection(_RedirectedConnection):
 def get(url: str, timeout: float, via: str = "", headers: Headers = None) -> Answer:
     """GET `url`; redirects are not followed: they are an answer like any other.
 
-    `via`: where to connect instead: host:port or the path of a unix socket. The URL's own host is
-    in the request all the same, unless `headers` has another Host, which TLS asks for as well.
+    `via`: where to connect instead: host:port or the path of a unix socket. The request
+    names the URL's own host, unless `headers` has another Host, which TLS uses as well.
     """
     try:
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection = _connection(parts, timeout, via, _host_in(headers))
     except ValueError as error:
-        return Answer(error=f"not a URL that can be asked: {error}")
+        return Answer(error=f"not a valid URL: {error}")
     return _answer(lambda: _get(connection, target, timeout, headers or {}), timeout)
 
 
 def _host_in(headers: Headers) -> str:
-    """Return the name, without a port, that the headers ask for; "" for none."""
+    """Return the Host of the headers without its port; "" for none."""
     found = [value for key, value in (headers or {}).items() if key.lower() == "host"]
     return urlsplit(f"//{found[0]}").hostname or "" if found else ""
 
@@ -106,16 +106,16 @@ def _get(
 
 @contextmanager
 def _cut_at(deadline: float, sock: socket.socket) -> Iterator[None]:
-    """Bound a whole exchange: a socket's own timeout starts anew with every byte.
+    """Limit a whole exchange: a socket's own timeout restarts with every byte.
 
     Raises:
-        TimeoutError: it was cut; what had been read until then may look whole.
+        TimeoutError: it was cut off; what was read may look complete.
     """
     is_late = threading.Event()
 
     def cut() -> None:
         is_late.set()
-        with suppress(OSError):  # it has just been closed: the exchange was over in time
+        with suppress(OSError):  # already closed: the exchange ended in time
             sock.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(max(0.0, deadline - time.monotonic()), cut)
@@ -124,7 +124,7 @@ def _cut_at(deadline: float, sock: socket.socket) -> Iterator[None]:
     try:
         yield
     except (http.client.HTTPException, OSError, ValueError) as error:
-        if is_late.is_set():  # it was we who broke it off
+        if is_late.is_set():  # cut off here
             raise TimeoutError from error
         raise
     finally:
@@ -156,7 +156,7 @@ def unix(path: str, timeout: float) -> Answer:
 
 
 def _answer(attempt: Callable[[], Answer], timeout: float) -> Answer:
-    """Return the answer, or in words why there is none."""
+    """Return the answer of an attempt, or why there is none."""
     try:
         return attempt()
     except (socket.timeout, TimeoutError):
@@ -165,5 +165,5 @@ def _answer(attempt: Callable[[], Answer], timeout: float) -> Answer:
         return Answer(error=f"not an HTTP answer: {type(error).__name__}: {error}")
     except OSError as error:
         return Answer(error=(error.strerror or str(error)).lower())
-    except ValueError as error:  # a control character in the path, a port that is none
-        return Answer(error=f"cannot be asked: {error}")
+    except ValueError as error:  # a control character in the path, an invalid port
+        return Answer(error=f"cannot be requested: {error}")

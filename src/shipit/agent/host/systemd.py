@@ -1,4 +1,4 @@
-"""Say which systemd this host runs."""
+"""Find the version of systemd on this host."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from .host import Host
 
 
 def systemd_version(cache_path: str, host: Host) -> int:
-    """Return systemd's version, 0 for none; it is asked again when its binary changes."""
+    """Return systemd's version, 0 for none; cached until its binary changes."""
     binary = program("systemctl")
     if not binary:
         return 0
@@ -27,7 +27,7 @@ def systemd_version(cache_path: str, host: Host) -> int:
 
 
 def _remember(cache_path: str, answer: Dict[str, object]) -> None:
-    """Keep an answer; a host that can't be written to is asked again next time."""
+    """Cache an answer, unless the disk can't be written."""
     try:
         files.make_directory(os.path.dirname(cache_path))
         files.write(cache_path, json.dumps(answer).encode())

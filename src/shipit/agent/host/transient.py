@@ -1,9 +1,9 @@
-"""Say how to run a program of an app in a transient unit of its own: as its user, and confined.
+"""Build the command that runs an app's program in a transient unit: as its user, and confined.
 
-PID 1 reads the env files, changes the user with a clean environment, and only the program itself is
-started with the real one: LD_PRELOAD and its like never act in a process of root. No secret is in
-an argv or in a property of the unit, which everybody may read. What the program starts ends with
-it, whatever it does: a cgroup cannot be left. Starts nothing: that is `host`.
+PID 1 reads the env files and changes the user in a clean environment; only the program itself gets
+the app's environment: LD_PRELOAD and its like never act in a process of root. No secret is in an
+argv or a property of the unit, which every user may read. All processes that the program starts end
+with it, as they cannot leave its cgroup. Starts nothing itself: `host` does.
 """
 
 import os
@@ -14,9 +14,9 @@ from ..protocol.messages import Failure
 from ..system import accounts
 from ..system.failures import Refused
 
-SPARE = 5.0  # seconds; by then a program has ended whose agent was killed
-# Of programs that end by SIGTERM and its like, systemd says that they succeeded; a shell tells all
-# ends apart (128 + the signal). The words of the program are its arguments: it parses none.
+SPARE = 5.0  # seconds after which a program whose agent was killed has ended
+# systemd reports programs that end by SIGTERM and its like as successful; a shell distinguishes all
+# ends (128 + the signal). The program's words are arguments of the shell, which parses none.
 WAIT_FOR = ("/bin/sh", "-c", '"$@" 2>&1; exit $?', "sh")
 PROPERTIES = (
     "NoNewPrivileges=yes",
@@ -27,7 +27,7 @@ PROPERTIES = (
     "KillMode=control-group",
     "KillSignal=SIGKILL",
     "TimeoutStopSec=5",
-    "LogLevelMax=notice",  # a check is made many times: "Started" and "Deactivated" tell nothing
+    "LogLevelMax=notice",  # a check is made many times: "Started" and "Deactivated" are noise
     "Environment=LC_ALL=C.UTF-8",
     "Environment=PYTHONDONTWRITEBYTECODE=1",
 )
@@ -35,11 +35,11 @@ PROPERTIES = (
 
 @dataclass(frozen=True)
 class Command:
-    """A program that root does not trust.
+    """An app's program, which root does not trust.
 
     Attributes:
         argv: the program's path first.
-        env_files: the later ones win; their values are in the program's environment alone.
+        env_files: the later ones win; their values reach the program's environment alone.
         search: its PATH, unless the env files have another.
     """
 
@@ -51,14 +51,14 @@ class Command:
 
 
 def name() -> str:
-    """Return a unit's name that nobody has: no app's name can hold a dot."""
+    """Return a unique unit name: no app's name can contain a dot."""
     return f"shipit-run.{os.urandom(8).hex()}.service"
 
 
 def argv(unit: str, command: Command, timeout: float) -> List[str]:
-    """Return what runs the command in this unit and ends as it does; its output is the command's.
+    """Return the argv that runs the command in this unit, with its output and exit status.
 
-    The unit ends by itself a little after `timeout` seconds, should nobody be left to stop it.
+    The unit ends by itself shortly after `timeout` seconds, if nothing else stops it.
 
     Raises:
         Refused: no-user.
@@ -79,6 +79,6 @@ def argv(unit: str, command: Command, timeout: float) -> List[str]:
         f"--description=shipit: {os.path.basename(command.argv[0])}",
         *(f"--property={each}" for each in properties),
         "--",
-        # systemd puts variables in; two dollar signs are one.
+        # systemd expands variables; `$$` is a literal `$`.
         *(word.replace("$", "$$") for word in (*WAIT_FOR, *command.argv)),
     ]

@@ -47,7 +47,7 @@ def test_a_release_that_needs_far_more_memory_goes_back_with_the_figures(story: 
     story.assert_serves("r1")
     failure = story.failure()
     assert failure.code == "soak-failed"
-    assert "300 MiB, the release before 100 MiB" in failure.what
+    assert "300 MiB, the previous release 100 MiB" in failure.what
 
 
 def test_a_release_that_logs_far_more_errors_goes_back_with_the_lines(story: Story) -> None:
@@ -55,7 +55,7 @@ def test_a_release_that_logs_far_more_errors_goes_back_with_the_lines(story: Sto
     deploy(story)
     assert story.head == "r1"
     failure = story.failure()
-    assert "40 errors, the release before 2" in failure.what
+    assert "40 errors, the previous release 2" in failure.what
     assert "Traceback" in failure.evidence
     assert "hello" not in failure.evidence
 
