@@ -1,4 +1,4 @@
-"""What a host knows of its releases and finds of them, as it tells controllers. Values alone."""
+"""A host's history and drift, as reported to controllers. Values only."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ class ReleaseLine:
     outcome: str = field(metadata=one_of("committed", "reverted", "failed", "stuck"))
     at: str  # ISO 8601, UTC
     who: str
-    present: bool  # its directory is still there
+    present: bool  # its directory still exists
     running: bool
-    txn: str = field(default="", metadata=TXN_OR_NONE)  # of the attempt that ended so
+    txn: str = field(default="", metadata=TXN_OR_NONE)  # of the attempt with that outcome
     commits: Tuple[str, ...] = ()  # the transactions that have committed it
-    bundle: str = ""  # digest of its wheels; "" where it is not there any more
+    bundle: str = ""  # digest of its wheels; "" if it was removed
 
 
 @dataclass(frozen=True)
 class AttemptLine:
-    """An attempt that has ended: what was wanted, by whom and why, and what came of it."""
+    """An attempt that has ended: what, by whom, why, and its outcome."""
 
     txn: str = field(metadata=TXN_OR_NONE)
     what: str  # deploy, rollback or adopt
     release: str
     version: str
-    outcome: str  # as of a ReleaseLine; another word is that of a newer version
+    outcome: str  # as in ReleaseLine; an unknown one comes from a newer version
     at: str  # ISO 8601, UTC
     who: str
-    reason: str  # as given; "" for none
+    reason: str  # "" for none
     failure: str  # [code] what happened; "" for nothing
-    present: bool  # the release's directory is still there
-    running: bool  # this is the attempt that brought what runs
+    present: bool  # the release's directory still exists
+    running: bool  # this attempt deployed the running release
 
 
-# Of the codes below: what a directory made anew puts right, and nothing else does.
+# The codes of drift that only a new directory fixes.
 REBUILT = frozenset({
     "manifest-missing", "manifest-changed", "venv-missing", "interpreter-gone",
     "interpreter-changed", "package-missing", "file-changed", "file-missing", "file-added",
     "blob-damaged",
 })  # fmt: skip
-# What the same release, switched to once more, has as it should be.
+# The codes of drift that another switch to the same release fixes.
 SWITCHED = frozenset({
     "current-moved", "text-missing", "text-changed", "unit-missing", "unit-changed", "env-missing",
     "env-changed", "env-readable", "unit-not-running",
 })  # fmt: skip
-# What a deploy leaves alone: it is an administrator's.
+# The codes of drift that a deploy leaves alone: an administrator made the change.
 OTHERS = frozenset({"adopted-moved", "drop-in", "unit-not-reloaded"})
 
 
 @dataclass(frozen=True)
 class Drift:
-    """One thing that is not as the release that runs has it."""
+    """One difference from the running release."""
 
-    code: str = field(metadata=WORD)  # which kind it is, one of the above
+    code: str = field(metadata=WORD)  # one of the codes above
     path: str  # of the file or directory; the name of a unit that does not run
     what: str  # a sentence that names it

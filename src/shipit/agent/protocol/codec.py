@@ -1,7 +1,7 @@
 """Turn frozen dataclasses into plain data and back, by their own type hints.
 
-What comes back is trusted by nobody: `from_json` builds a value only of exactly the types and words
-that its dataclass names, and whatever else it meets is a ValueError.
+The input is untrusted: `from_json` accepts exactly the types and words that a dataclass names, and
+raises ValueError for anything else.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ T = TypeVar("T")
 Build = Callable[[Any], Any]
 MOST_DIGITS = 20  # of a whole number; Python needs seconds for one of a million
 MOST = 1e300  # of a number with a fraction
-DEEPEST = 32  # levels of a value that has no type of its own
+DEEPEST = 32  # levels of an untyped value
 SHOWN = 80  # characters of a wrong value, in an error
 
 
 def to_json(message: Any) -> Dict[str, Any]:
-    """Return a message as plain data, for files that `from_json` reads again."""
+    """Return a message as plain data, which `from_json` reads again."""
     return asdict(message)
 
 
@@ -43,7 +43,7 @@ def parse(content: bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is none, is nested too deep, or has a number that is no number of 64 bits.
+        ValueError: it is invalid, nested too deep, or has a number of more than 64 bits.
     """
     try:
         return json.loads(
@@ -71,7 +71,7 @@ def from_json(kind: Type[T], value: Mapping[str, Any]) -> T:
     """Rebuild a dataclass from plain data.
 
     Raises:
-        ValueError: the data does not fit; unknown keys are left out, so that a newer side may say
+        ValueError: the data does not fit. Unknown keys are ignored, so that a newer side may send
             more.
     """
     built: T = _dataclass(kind)(value)  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def _dataclass(kind: Type[Any]) -> Build:
 
 
 def _build(hint: Any) -> Build:
-    """Return what makes a value of this type out of plain data, or raises ValueError."""
+    """Return the function that builds a value of this type, or raises ValueError."""
     if hint in _PLAIN:
         return _PLAIN[hint]
     if is_dataclass(hint):
@@ -187,7 +187,7 @@ def _truth(value: Any) -> bool:
 
 
 def _anything(value: Any, depth: int = 0) -> Any:
-    """Return plain data of any form that whoever walks through it later can bear."""
+    """Return plain data of any form, of limited depth."""
     if depth > DEEPEST:
         raise ValueError("nested too deep")
     if isinstance(value, Mapping):
@@ -202,7 +202,7 @@ def _wrong(expected: str, value: Any) -> ValueError:
 
 
 def _shown(value: Any) -> str:
-    """Return a wrong value for an error, cut: it may be as long as a line can be."""
+    """Return a wrong value for an error, shortened."""
     if isinstance(value, (str, int, float)) or value is None:
         return ascii(value)[:SHOWN]
     return f"a {type(value).__name__}"

@@ -1,7 +1,7 @@
-"""How messages cross a byte stream: one line of JSON, then as many raw bytes as it says.
+"""Send messages over a byte stream: one line of JSON, then as many raw bytes as its size.
 
-Promises that whatever comes in is a message of the kinds that are asked for, or a ProtocolError;
-and that neither a line nor a body can take more memory than its limit.
+Promises that any input is either a message of the expected kinds or a ProtocolError, and that no
+line or body takes more memory than its limit.
 """
 
 import json
@@ -10,15 +10,15 @@ from typing import Any, BinaryIO, Mapping, NamedTuple, Optional, Tuple, Type
 
 from .codec import from_json, parse
 
-LINE_LIMIT = 16 * 1024 * 1024  # bytes; a longer header is not ours
-BODY_LIMIT = 8 * 1024 * 1024  # bytes; blobs travel in parts far below this
-SHOWN = 200  # bytes of what is no frame, in the error
+LINE_LIMIT = 16 * 1024 * 1024  # bytes; a longer header is no frame
+BODY_LIMIT = 8 * 1024 * 1024  # bytes; parts of blobs are far smaller
+SHOWN = 200  # bytes of an invalid frame, in the error
 
 Kinds = Mapping[str, Type[Any]]
 
 
 class ProtocolError(Exception):
-    """The other side said something that is not in the protocol."""
+    """The other side sent something that is not in the protocol."""
 
 
 class Frame(NamedTuple):
@@ -31,7 +31,7 @@ class Frame(NamedTuple):
 def pack(message: Any, size: int = 0) -> bytes:
     """Return the header line of a message whose body has `size` bytes.
 
-    A file name that is no text has surrogates, which no reader takes: each becomes a `?`.
+    A file name that is not UTF-8 has surrogates, which no reader accepts: each becomes a `?`.
     """
     header = {"kind": type(message).__name__, "size": size, **asdict(message)}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
@@ -48,7 +48,7 @@ def read(stream: BinaryIO, kinds: Kinds) -> Optional[Frame]:
     """Read one frame; None at the end of the stream.
 
     Raises:
-        ProtocolError: the stream broke off inside a frame, or what came is not one of ours.
+        ProtocolError: the stream ended inside a frame, or the input is no valid frame.
     """
     line = stream.readline(LINE_LIMIT)
     if not line:
@@ -68,7 +68,7 @@ def unpack(line: bytes, kinds: Kinds) -> Tuple[Any, int]:
     """Return the message of a header line, and how many bytes of body follow it.
 
     Raises:
-        ProtocolError: it is none of these kinds, or a field holds what it can't.
+        ProtocolError: it is none of these kinds, or a field is invalid.
     """
     try:
         header = parse(line)

@@ -1,7 +1,7 @@
-"""How a release is called that is made anew beside one of the same contents: <id>_2, <id>_3, ...
+"""Names of a release that is built again beside one of the same contents: <id>_2, <id>_3, ...
 
-An id is made of a release's contents, and no id has a `_`. All generations of a release are the
-same to a person; the last one is the one that is whole.
+An id is derived from a release's contents, and contains no `_`. All generations of a release are
+shown as one; the last one is the intact one.
 """
 
 from typing import Dict, Iterable, List
@@ -26,7 +26,7 @@ def following(release: str) -> str:
 
 
 def last_of_each(ordered: Iterable[str]) -> List[str]:
-    """Return of each release the generation that comes last here, in the order of those."""
+    """Return the last generation of each release, in their order."""
     last: Dict[str, str] = {}
     for release in ordered:
         last.pop(contents(release), None)

@@ -1,4 +1,4 @@
-"""What a release consists of, as written into its manifest. Values alone; both sides know them."""
+"""What a release consists of, as written into its manifest. Values only, shared by both sides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A rendered text file of the release; the text itself travels and lies beside it."""
+    """A rendered text file of the release; its text is sent and stored separately."""
 
     name: str  # a unit's name, or the path below files/
     mode: int
@@ -32,13 +32,13 @@ class Rendered:
 
 @dataclass(frozen=True)
 class EnvDigest:
-    """What the manifest may know of an env file: names, and a slow salted digest (scrypt)."""
+    """What the manifest records of an env file: names, and a slow salted digest (scrypt)."""
 
     service: str
     keys: Tuple[str, ...]
     salt: str
     digest: str
-    secret: Optional[Tuple[str, ...]] = None  # those of `keys` to be masked; None: not known, all
+    secret: Optional[Tuple[str, ...]] = None  # those of `keys` to mask; None: unknown, mask all
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,15 @@ class Unit:
     stop_timeout: float = field(metadata=SECONDS)  # that stopping it may take
     # or OVERLAP: started beside its predecessor, which then stops
     handover: str = field(default=RESTART, metadata=one_of(RESTART, OVERLAP))
-    trial: str = ""  # the unit that proves it on a private socket before; its text is in trial/
+    trial: str = (
+        ""  # the unit that runs it on a private socket before the switch; its text is in trial/
+    )
 
 
 def lasting(name: str, text: str) -> str:
-    """Return what of a unit's text a running unit does not take up by `daemon-reload` alone.
+    """Return the part of a unit's text that needs a restart, not only `daemon-reload`.
 
-    Which service a socket wakes is read again, and its listener stays open (seen with systemd 252).
+    The service of a socket is read again while its listener stays open (seen with systemd 252).
     """
     if not name.endswith(".socket"):
         return text
@@ -91,20 +93,20 @@ class Gate:
     interval: float = field(metadata=SECONDS)
     deadline: float = field(metadata=SECONDS)
     min_healthy: float = field(metadata=SECONDS)
-    # how long it is watched afterwards, among its customers
+    # how long it is observed afterwards, under live traffic
     bake: float = field(default=0.0, metadata=SECONDS)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A release, whole: written into its directory, and all that a rollback needs to know."""
+    """A whole release, as written into its directory: all that a rollback needs to know."""
 
     id: str = field(metadata=RELEASE)
     app: str = field(metadata=APP)
     version: str
     root: str = field(metadata=PATH)
     user: str
-    interpreter: str  # the host's Python that the venv is made with
+    interpreter: str  # the host's Python for the venv
     installer: str  # uv or pip
     installer_wheel: Artifact
     app_wheel: Artifact
@@ -119,12 +121,12 @@ class Manifest:
     keep_releases: int = field(metadata=COUNT)
     created: str  # ISO 8601, UTC
     created_by: str
-    # of what another tool has deployed: where `current` led, "" for nowhere; None for ours
+    # for an adopted release the former target of `current`, "" for none; None for others
     adopted: Optional[str] = None
 
     @property
     def target(self) -> str:
-        """Where `current` leads when this is the running release; "" for nowhere."""
+        """The target of `current` while this release runs; "" for none."""
         return f"releases/{self.id}" if self.adopted is None else self.adopted
 
     def artifacts(self) -> Tuple[Artifact, ...]:

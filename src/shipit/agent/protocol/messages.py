@@ -1,9 +1,9 @@
-"""The words that controller and agent exchange, and how they cross a byte stream.
+"""The messages between controller and agent, and how they are read from a byte stream.
 
 A frame is one line of JSON, ``{"kind": ..., "size": N, ...}``, then N raw bytes. Every kind is a
 frozen dataclass below; both sides build and read frames through `write` and `read` alone.
-This module holds no behaviour: what the words mean is decided by their senders and receivers.
-What a field may hold beyond its type stands beside it, and is checked where the message is read.
+This module has no behaviour. What a field may contain beyond its type is in its metadata, and is
+checked when the message is read.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from .fields import (
 from .manifest import Manifest  # noqa: TC001 - type hints are read at run time
 
 VERSION = 1
-HEARTBEAT = 10.0  # seconds after which an agent says that it is there, whatever it does
-SILENCE = 90.0  # seconds without a word from an agent after which it counts as hung
+HEARTBEAT = 10.0  # seconds between Alive messages of an agent
+SILENCE = 90.0  # seconds without a message after which an agent counts as hung
 
 LINE_LIMIT = framing.LINE_LIMIT
 Frame = framing.Frame
@@ -44,7 +44,7 @@ pack, write = framing.pack, framing.write
 
 @dataclass(frozen=True)
 class Attempt:
-    """Who wants what, and why: shown to whoever meets the lock, written to the ledger."""
+    """Who wants what, and why: shown to those who wait for the lock, written to the history."""
 
     txn: str = field(metadata=TXN)
     what: str = field(metadata=WORD)  # deploy or rollback
@@ -59,39 +59,39 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Hello:
-    """Ask for facts; an open transaction that nobody drives any more is settled first."""
+    """Ask for facts; an abandoned transaction is settled first."""
 
     app: str = field(metadata=APP)
     root: str = field(metadata=PATH)
-    blobs: Tuple[str, ...] = ()  # sha256 of everything that might be sent
+    blobs: Tuple[str, ...] = ()  # sha256 of all blobs of the release
     nonce: str = field(default="", metadata=HEX)  # keys the digests of env values in the answer
-    recover: bool = True  # False: only look (plan, status)
-    compare: bool = False  # say what is not as the running release has it, if it was touched
+    recover: bool = True  # False: change nothing (plan, status)
+    compare: bool = False  # report the drift of the running release, if it was touched
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Ask what would keep this release from being staged; touches nothing. Answer: Findings."""
+    """Ask what would prevent staging this release. Changes nothing. Answer: Findings."""
 
     manifest: Manifest
     missing: int = field(metadata=COUNT)  # bytes that would be sent
     # path in the release (units/..., files/...) -> text
     texts: Dict[str, str] = field(metadata=PATHS_INSIDE)
-    user_given: bool = False  # the playbook names the user: it may be there for something else
+    user_given: bool = False  # the playbook names the user, who may exist for other reasons
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Make the release's directory, whole and verified; nothing visible changes.
+    """Build and verify the release's directory; nothing visible changes.
 
-    The blobs it needs have come as Parts before it. Answer: Staged or Failure.
+    The blobs that it needs were sent as Parts before. Answer: Staged or Failure.
     """
 
     attempt: Attempt
     manifest: Manifest
     texts: Dict[str, str] = field(metadata=PATHS_INSIDE)
     env: Dict[str, str]  # service -> text of its env file; secret, never logged or journaled
-    lock_wait: float = field(default=0.0, metadata=SECONDS)  # to wait for another's lock
+    lock_wait: float = field(default=0.0, metadata=SECONDS)  # to wait for the lock
     user_given: bool = False  # as in Survey
 
 
@@ -106,7 +106,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Activate:
-    """Switch to a staged release and put it through its gate; then wait for the verdict.
+    """Switch to a staged release and check its gate; then wait for the verdict.
 
     Answer: a Failure if it can't begin; else Activating, events, Healthy, and (after Settle or the
     end of the lease) Settled.
@@ -114,17 +114,17 @@ class Activate:
 
     attempt: Attempt
     release: str = field(metadata=RELEASE)
-    lease: float = field(metadata=SECONDS)  # without Renew: the host goes back by itself then
+    lease: float = field(metadata=SECONDS)  # until the host rolls back, unless Renew comes
     lock_wait: float = field(default=0.0, metadata=SECONDS)
-    # "host": it commits by itself once its gate has passed
+    # "host": commit without a verdict once the gate has passed
     confirm: str = field(default="controller", metadata=one_of("controller", "host"))
-    # the release that is to be the last committed one; "" for none
+    # the release that must be the last committed one; "" for none
     before: Optional[str] = field(default=None, metadata=RELEASE_OR_NONE)
 
 
 @dataclass(frozen=True)
 class Renew:
-    """The controller still lives."""
+    """The controller is alive: extend the lease."""
 
     txn: str = field(metadata=TXN)
     lease: float = field(metadata=SECONDS)  # from now
@@ -132,7 +132,7 @@ class Renew:
 
 @dataclass(frozen=True)
 class Settle:
-    """The fleet's verdict. The first verdict of a transaction wins; Settled tells which it was."""
+    """The controller's verdict. The first verdict of a transaction wins; Settled returns it."""
 
     txn: str = field(metadata=TXN)
     verdict: str = field(metadata=one_of("commit", "revert"))
@@ -140,7 +140,7 @@ class Settle:
 
 @dataclass(frozen=True)
 class Unstage:
-    """Give up a staged release that was never activated. Answer: Settled."""
+    """Discard a staged release that was never activated. Answer: Settled."""
 
     txn: str = field(metadata=TXN)
 
@@ -149,7 +149,9 @@ class Unstage:
 class Attach:
     """Follow the running transaction. Answer: Attached, then as for Activate; End for none."""
 
-    take_over: Optional[Attempt] = None  # who leads it from now on: takes the session's lock
+    take_over: Optional[Attempt] = (
+        None  # the attempt that leads it from now on, and takes the session's lock
+    )
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Holder:
-    """A live lock: whose it is."""
+    """The owner of a live lock."""
 
     attempt: Attempt
     host_pid: int
@@ -206,7 +208,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a host says of itself."""
+    """What a host reports of itself."""
 
     protocol: int
     hostname: str
@@ -215,7 +217,7 @@ class Facts:
     systemd: int
     agent_python: str
     interpreters: Tuple[Interpreter, ...]
-    fullest: str  # the folder of ours with the least room: the app's root, or /var/lib/shipit
+    fullest: str  # the fullest folder: the app's root, or /var/lib/shipit
     free_bytes: int = field(metadata=COUNT)  # there
     free_inodes: int = field(metadata=COUNT)
     present: Tuple[str, ...]  # of the blobs asked for
@@ -224,20 +226,20 @@ class Facts:
     units: Dict[str, str]  # installed units of the app: name -> text
     env: Dict[str, Dict[str, str]]  # service -> key -> keyed digest of its value
     releases: Tuple[ReleaseLine, ...]  # the newest last
-    # the ids that a rollback may return to, the one before the running release last
+    # the possible rollback targets, the latest last
     behind: Tuple[str, ...] = field(metadata=RELEASES)
     holder: Optional[Holder]
-    recovered: str  # what was done about an open transaction, "" for nothing
-    stuck: str  # what a person has to do, "" for nothing
-    rejected: Tuple[Failure, ...] = ()  # why interpreters of the host are not used
-    # the same for two names of one machine, as long as that is up; "" where it is not known
+    recovered: str  # how an open transaction was settled, "" for none
+    stuck: str  # what an operator must do, "" for nothing
+    rejected: Tuple[Failure, ...] = ()  # why some interpreters are not used
+    # equal for two names of one machine until it reboots; "" if unknown
     machine_digest: str = field(default="", metadata=HEX)
-    drift: Tuple[Drift, ...] = ()  # of the running release, if that was asked for
+    drift: Tuple[Drift, ...] = ()  # of the running release, if requested
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What was asked for could not be done; nothing of it has become visible."""
+    """The request failed; nothing visible has changed."""
 
     code: str = field(metadata=WORD)
     what: str
@@ -248,7 +250,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that would keep a release from being staged; empty is good."""
+    """Everything that would prevent staging a release; empty if nothing."""
 
     problems: Tuple[Failure, ...]
 
@@ -268,7 +270,7 @@ class StepEnded:
 
 @dataclass(frozen=True)
 class StepFailed:
-    """A step of the transaction failed; what that led to is told by Settled."""
+    """A step of the transaction failed; Settled reports the consequence."""
 
     failure: Failure
 
@@ -285,12 +287,12 @@ class Probed:
 @dataclass(frozen=True)
 class Staged:
     release: str = field(metadata=RELEASE)
-    reused: bool  # the directory was already there, whole
+    reused: bool  # the directory existed, intact
 
 
 @dataclass(frozen=True)
 class Activating:
-    """The switch is under way in a unit of its own: it no longer needs this session."""
+    """The switch runs in its own unit, and no longer needs this session."""
 
     txn: str = field(metadata=TXN)
 
@@ -305,16 +307,16 @@ class Healthy:
 
 @dataclass(frozen=True)
 class Attached:
-    """The transaction that is followed from now on; what it has said so far comes again."""
+    """The transaction that is followed from now on; its earlier messages are sent again."""
 
     holder: Holder
     release: str = field(metadata=RELEASE)
-    is_led: bool  # the controller that began it is still there
+    is_led: bool  # its controller is still connected
 
 
 @dataclass(frozen=True)
 class Settled:
-    """The end of a transaction, as it is on the host."""
+    """The end of a transaction on the host."""
 
     txn: str = field(metadata=TXN)
     # reverted: the old release runs again; discarded: nothing had changed
@@ -326,7 +328,7 @@ class Settled:
 @dataclass(frozen=True)
 class UnitState:
     name: str
-    active: str  # active/running as systemd says it
+    active: str  # active/running as systemd shows it
     since: str
     main_pid: int
     restarts: int = field(metadata=COUNT)
@@ -347,7 +349,7 @@ class Status:
 @dataclass(frozen=True)
 class History:
     releases: Tuple[ReleaseLine, ...]  # the newest last
-    attempts: Tuple[AttemptLine, ...] = ()  # the newest last; of very many the last ones
+    attempts: Tuple[AttemptLine, ...] = ()  # the newest last; only the last of very many
 
 
 @dataclass(frozen=True)
@@ -357,7 +359,7 @@ class LogLines:
 
 @dataclass(frozen=True)
 class Alive:
-    """The agent is there and at work; said whenever it has been silent for a HEARTBEAT."""
+    """The agent is alive; sent every HEARTBEAT seconds."""
 
 
 @dataclass(frozen=True)
@@ -380,7 +382,7 @@ def read(stream: BinaryIO) -> Optional[framing.Frame]:
     """Read one frame; None at the end of the stream.
 
     Raises:
-        ProtocolError: the stream broke off inside a frame, or what came is not one of ours.
+        ProtocolError: the stream ended inside a frame, or the input is no valid frame.
     """
     return framing.read(stream, MESSAGES)
 
@@ -389,6 +391,6 @@ def unpack(line: bytes) -> Tuple[Any, int]:
     """Return the message of a header line, and how many bytes of body follow it.
 
     Raises:
-        ProtocolError: it is none of ours.
+        ProtocolError: it is no valid message.
     """
     return framing.unpack(line, MESSAGES)

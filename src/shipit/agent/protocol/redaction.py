@@ -1,10 +1,10 @@
 r"""Replace secret values in texts by ***.
 
-Promises that a value is hidden also where a text holds it in base64, URL-quoted, JSON-escaped or as
-an env file has it, and by `cut` where an end of a line cuts it in two. It can't hide what was
-transformed in other ways (hashed, compressed, reversed).
+Promises to mask a value also in base64, URL-quoted, JSON-escaped or in the form of an env file, and
+with `cut` if the end of a line cuts it in two. It can't mask values that were transformed in other
+ways (hashed, compressed, reversed).
 
-Values shorter than 4 characters are masked only as whole words: hiding every `1` would make output
+Values shorter than 4 characters are masked only as whole words: masking every `1` would make output
 unreadable and protect nothing. Both sides use this module.
 """
 
@@ -20,7 +20,7 @@ SHORT_PART = 8  # characters; a line of a value, or a part of its base64, is mas
 
 
 class Mask:
-    """Hides values; made once for many texts."""
+    """Masks values; built once for many texts."""
 
     def __init__(self, values: Iterable[str]) -> None:
         plain = set(values) - {""}
@@ -34,13 +34,13 @@ class Mask:
         self._ends = _Ends(ordered)
 
     def __call__(self, text: str) -> str:
-        """Hide every value that stands in the text as a whole."""
+        """Mask every value in the text."""
         return self._whole.sub(MASK, text) if self._whole else text
 
     def cut(self, text: str) -> str:
-        """Hide every value, and what is left of one that was cut at either end of a line.
+        """Mask every value, and the rest of a value that was cut at either end of a line.
 
-        A bounded body, the last bytes of an output and a line that a log has split are cut so.
+        A bounded body, the last bytes of an output and a log's split line are cut like this.
         """
         return "\n".join(map(self._ends.masked, self(text).split("\n")))
 
@@ -61,7 +61,7 @@ class _Ends:
         self._longest = max(map(len, forms), default=0)  # characters
 
     def masked(self, line: str) -> str:
-        """Look no further from an end than a form is long: a line may be full of beginnings."""
+        """Search no further from an end than the longest form: a line may be full of beginnings."""
         end = max(0, len(line) - self._longest)
         for start, head in _found(self._head, line[end:]):
             rest = line[end + start :]
@@ -81,7 +81,7 @@ def _any_of(words: Iterable[str]) -> Optional[Pattern[str]]:
 
 
 def _found(pattern: Optional[Pattern[str]], line: str) -> Iterator[Tuple[int, str]]:
-    """Yield where the pattern is found, also where one find overlaps another."""
+    """Yield all matches of the pattern, including overlapping ones."""
     found = pattern.search(line) if pattern else None
     while pattern and found:
         yield found.start(), found.group()
@@ -89,7 +89,7 @@ def _found(pattern: Optional[Pattern[str]], line: str) -> Iterator[Tuple[int, st
 
 
 def _forms(value: str) -> Iterator[str]:
-    """Give the forms in which a value may stand in a text."""
+    """Yield the forms that a value may have in a text."""
     lines = [line.strip() for line in value.splitlines()]
     for part in {value, *(line for line in lines if len(line) >= SHORT_PART)}:
         yield part
@@ -99,19 +99,19 @@ def _forms(value: str) -> Iterator[str]:
         for quoted in (quote(_bytes(part), safe=""), quote(_bytes(part)), quote_plus(_bytes(part))):
             yield quoted
             yield re.sub("%[0-9A-F]{2}", lambda found: found.group().lower(), quoted)
-        # An env file's form, as our encoder and shells have it.
+        # The form in an env file, as shipit and shells write it.
         yield re.sub(r'(["\\`$])', r"\\\1", part)
     yield from _base64_forms(_bytes(value))
 
 
 def _base64_forms(value: bytes) -> Iterator[str]:
-    """Give what a value is in base64: whole, and inside something longer (three alignments)."""
+    """Yield a value in base64: whole, and inside a longer text (three alignments)."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield encode(value).decode()
         for offset in range(3):
             encoded = encode(bytes(offset) + value).decode().rstrip("=")
             first = (offset * 8 + 5) // 6  # characters that hold bits of what stands before
-            last = (offset + len(value)) * 8 // 6  # the next one holds bits of what follows
+            last = (offset + len(value)) * 8 // 6  # the next one has bits of the text after
             if last - first >= SHORT_PART:
                 yield encoded[first:last]
 

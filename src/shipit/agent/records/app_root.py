@@ -1,7 +1,7 @@
-"""Say whether an app's root may be used: who can change it, and whose it is. Changes nothing.
+"""Check whether an app's root may be used: who can change it, and who owns it. Changes nothing.
 
-Root reads, writes and removes below it, so nobody else may be able to change the way there. What
-lies in it has to be the app's own: of another tool's or another app's root nothing is touched.
+The agent reads, writes and removes below it as root, so no other user may be able to change the
+path to it. Its content must be the app's own: the root of another tool or app is never touched.
 """
 
 import os
@@ -15,13 +15,13 @@ from . import registry, releases
 
 STEP = "preflight"
 FOREIGN = "root-foreign"
-HARMLESS = ("lost+found", ".doomed")  # of the file system, and what is left of an app that went
+HARMLESS = ("lost+found", ".doomed")  # of the file system, and of a removed app
 SHOWN = 5  # names of what was found
 Check = Callable[[Paths], Iterator[Failure]]
 
 
 def require(paths: Paths) -> None:
-    """Let nothing be read or changed in a root that others control, or that is not there.
+    """Refuse a root that other users control, or that is missing.
 
     Raises:
         Refused: root-untrusted, root-changed, root-missing or registration-unreadable.
@@ -32,7 +32,7 @@ def require(paths: Paths) -> None:
 
 
 def problems(paths: Paths) -> Tuple[Failure, ...]:
-    """Return everything that keeps a release from being put there."""
+    """Return everything that prevents a release in this root."""
     checks: Tuple[Check, ...] = (_untrusted, _changed, _missing, _of_another, _layout, _foreign)
     return tuple(failure for check in checks for failure in check(paths))
 
@@ -74,12 +74,12 @@ def _changed(paths: Paths) -> Iterator[Failure]:
 
 
 def _missing(paths: Paths) -> Iterator[Failure]:
-    """Tell a root that is gone, or whose file system is not mounted, from one that is new."""
+    """Report a root that was removed or is not mounted, as opposed to a new one."""
     known = registry.load(paths)
     if not known or not known.release or known.root != paths.root or os.path.exists(paths.ledger):
         return
     if releases.manifest(paths, releases.pointed(paths)):
-        return  # the ledger alone is lost
+        return  # only the history is lost
     how = "has no ledger" if os.path.isdir(paths.root) else "is not there"
     what = f"{known.release} was committed in {paths.root}, which {how}"
     hint = (
@@ -103,7 +103,7 @@ def _of_another(paths: Paths) -> Iterator[Failure]:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two roots are the same, or one lies in the other."""
+    """Whether two roots are the same, or one contains the other."""
     a, b = os.path.realpath(one), os.path.realpath(other)
     return os.path.commonpath([a, b]) in (a, b)
 
@@ -120,7 +120,7 @@ def _layout(paths: Paths) -> Iterator[Failure]:
 
 
 def is_foreign(paths: Paths) -> bool:
-    """Whether there is something in the root, and shipit has never been there."""
+    """Whether the root has content, but none of shipit."""
     return bool(found(paths)) and not _is_ours(paths)
 
 
@@ -139,7 +139,7 @@ def _is_ours(paths: Paths) -> bool:
 
 
 def found(paths: Paths) -> List[str]:
-    """Return what lies in the root, as a person would name it."""
+    """Return the content of the root for display."""
     try:
         names = sorted(os.listdir(paths.root))
     except (FileNotFoundError, NotADirectoryError):

@@ -13,7 +13,7 @@ ESCAPABLE = '"\\`$'
 
 
 def parse(text: str) -> Dict[str, str]:
-    """Return the variables of an env file; what is no assignment is left out."""
+    """Return the variables of an env file; skip what is no assignment."""
     values: Dict[str, str] = {}
     position = 0
     while position < len(text):

@@ -1,8 +1,8 @@
-"""What a transaction says while it runs: protocol messages, a line each, for any session to follow.
+"""The event log of a running transaction: one protocol message a line, for any session to follow.
 
-Secrets in it are masked. Losing a word never harms the transaction: a full disk makes it silent,
-not broken. Readable by root alone, for it holds the logs of a failed unit. The truth lies in the
-journal and the ledger.
+Secrets in it are masked. A lost message never harms the transaction: on a full disk it continues
+without a log. Readable by root alone, as it contains the logs of failed units. Journal and history
+are authoritative, not this file.
 """
 
 import os
@@ -27,7 +27,7 @@ class EventLogWriter:
         self._append(pack(self._redacted(message)))
 
     def terminate_line(self) -> None:
-        """End a line that a killed predecessor left half."""
+        """End a line that a killed predecessor left incomplete."""
         self._append(b"\n")
 
     def _append(self, line: bytes) -> None:
@@ -43,7 +43,7 @@ class EventLogWriter:
 
 
 class EventLogReader:
-    """Reads them from the first on, as far as they have come."""
+    """Reads the messages from the first on."""
 
     def __init__(self, paths: Paths) -> None:
         self._path = paths.events
@@ -51,7 +51,7 @@ class EventLogReader:
         self._begun = b""
 
     def unread(self) -> Iterator[Any]:
-        """Yield the messages that have come since."""
+        """Yield the messages that were added since the last call."""
         while True:
             more = self._read_more()
             if not more:
@@ -61,7 +61,7 @@ class EventLogReader:
                 try:
                     yield unpack(line)[0]
                 except ProtocolError:
-                    continue  # half a line of a process that was killed
+                    continue  # an incomplete line of a killed process
 
     def _read_more(self) -> bytes:
         try:

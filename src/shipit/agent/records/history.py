@@ -1,7 +1,7 @@
-"""Remember every attempt and its outcome: a file of JSON lines, only ever appended to and fsynced.
+"""The history of attempts and their outcomes: a file of JSON lines, append-only and fsynced.
 
-The ledger is the truth about what is committed; it decides what a rollback goes back to. It is
-readable by everybody and holds no log text and no secret. It removes nothing.
+It is authoritative for what is committed, and so for the target of a rollback. It is readable by
+all users and contains no log text and no secret. Nothing is removed from it.
 """
 
 import json
@@ -26,7 +26,7 @@ class Entry:
     what: str  # deploy or rollback
     release: str
     version: str
-    previous: str  # the release that ran before; "" for none
+    previous: str  # the previous release; "" for none
     outcome: str  # committed, reverted, failed (nothing was switched) or stuck
     who: str
     at: str  # ISO 8601, UTC
@@ -36,12 +36,12 @@ class Entry:
 
 
 def utc(seconds: float) -> str:
-    """Return a time as the ledger writes it: `seconds` since the epoch as ISO 8601."""
+    """Return a time in the format of the history: `seconds` since the epoch as ISO 8601."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def append(paths: Paths, entry: Entry) -> None:
-    """Add a line, once: a transaction that is resumed does not record the same outcome twice."""
+    """Append an entry once: a resumed transaction does not record the same outcome twice."""
     if any(old.txn == entry.txn and old.outcome == entry.outcome for old in entries(paths)):
         return
     files.make_directory(paths.root)
@@ -49,10 +49,10 @@ def append(paths: Paths, entry: Entry) -> None:
 
 
 def entries(paths: Paths) -> List[Entry]:
-    """Return all lines, the oldest first; a torn one is left out.
+    """Return all entries, the oldest first; skip a torn line.
 
-    An outcome that is not known is that of a newer version. It is no commit, and its release is
-    not gone back to.
+    An unknown outcome comes from a newer version. It is no commit, and no rollback returns to its
+    release.
     """
     found = map(_entry, files.read_json_lines(paths.ledger))
     return [entry for entry in found if entry is not None]
@@ -72,13 +72,13 @@ def head(history: Sequence[Entry]) -> Optional[Entry]:
 
 
 def outcome_of(history: Sequence[Entry], txn: str) -> str:
-    """Return what a transaction came to in the end, "" where nothing is recorded."""
+    """Return the final outcome of a transaction, "" if none is recorded."""
     outcomes = [entry.outcome for entry in history if entry.txn == txn]
     return outcomes[-1] if outcomes else ""
 
 
 def manifest_digest(history: Sequence[Entry], release: str) -> str:
-    """Return the digest of a release's manifest as last committed; "" where none is known."""
+    """Return the digest of a release's manifest as last committed; "" if unknown."""
     digests = [e.manifest for e in history if (e.release, e.outcome) == (release, COMMITTED)]
     return digests[-1] if digests else ""
 
@@ -97,17 +97,17 @@ def failed(history: Sequence[Entry]) -> List[str]:
     """Return the releases whose last activation went wrong, the most recent last."""
     last: Dict[str, str] = {}
     for entry in history:
-        if entry.outcome != FAILED:  # never activated: says nothing about the release
+        if entry.outcome != FAILED:  # never activated: no verdict on the release
             last.pop(entry.release, None)
             last[entry.release] = entry.outcome
     return [release for release, outcome in last.items() if outcome != COMMITTED]
 
 
 def behind(history: Sequence[Entry], running: str) -> List[str]:
-    """Return the releases that ran, proven, before the running one, the latest last.
+    """Return the committed releases before the running one, the latest last.
 
-    A rollback takes back what came after its target: two in a row go two releases back. A release
-    whose last activation failed is passed over, and so is an earlier generation of a release.
+    A rollback drops what came after its target, so two in a row return two releases back. Skips a
+    release whose last activation failed, and earlier generations of a release.
     """
     line = _line_of_succession(history)
     if running in line:
@@ -119,7 +119,7 @@ def behind(history: Sequence[Entry], running: str) -> List[str]:
 
 
 def rollback_target(history: Sequence[Entry], running: str) -> Optional[str]:
-    """Return the release that a rollback of this host alone goes to."""
+    """Return the rollback target of this host alone."""
     return next(reversed(behind(history, running)), None)
 
 

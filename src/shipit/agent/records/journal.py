@@ -1,8 +1,8 @@
-"""The journal of an app's open transaction: what is about to be done, on the disk before it is.
+"""The journal of an app's open transaction: each step is written to the disk before it is done.
 
 One file, replaced atomically, readable by root alone; without it there is no open transaction.
-A file that cannot be read is an open transaction all the same, a STUCK one: what it was about is
-told from the ledger and the releases. It holds no secret and no log text.
+An unreadable file is an open transaction as well, a STUCK one, reconstructed from the history and
+the releases. It contains no secret and no log text.
 """
 
 import json
@@ -23,14 +23,14 @@ from .states import State
 
 MODE = 0o600
 FORMAT = 1  # raised when an older agent would misread the file; 0: before it was written
-LIMIT = 8 * 1024 * 1024  # bytes; thousands of units have a fraction of it
+LIMIT = 8 * 1024 * 1024  # bytes; thousands of units need a fraction of it
 UNREADABLE = "journal-unreadable"
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How a service does, to compare a release with the one before."""
+    """The measure of a service, to compare a release with the previous one."""
 
     memory: int  # bytes; 0 where it did not run
     errors: float  # lines of its log a minute
@@ -44,26 +44,26 @@ class Journal:
     state: State
     release: str
     version: str
-    previous: str  # the release to go back to; "" for none
+    previous: str  # the rollback target; "" for none
     fresh: bool  # this transaction made the release's directory
     attempt: Attempt
-    moves: int = 0  # how often the journal was written; capped
-    tries: int = 0  # how often the present state has gone wrong
+    moves: int = 0  # how often a state was journalled; capped
+    tries: int = 0  # how often the present state has failed
     failure: Optional[Failure] = None
-    taken: bool = False  # a driver has begun with it
+    taken: bool = False  # a driver has started
     healthy: bool = False  # the gate has passed: a commit is acceptable
     boot: str = ""  # the id of the boot in which the two below hold
     untouched: Dict[str, str] = field(default_factory=dict)  # unit -> invocation before the switch
-    clean: bool = False  # the disk was put right before any unit of this boot was started
+    clean: bool = False  # the disk was restored before any unit started in this boot
     began: float = 0.0  # when the switch began, seconds since the epoch
     before: Dict[str, Measure] = field(default_factory=dict)  # of the previous release's services
-    # units that an earlier, stuck transaction may have left, or a release without a manifest
+    # units that a superseded transaction, or a release without a manifest, may have left
     strays: Tuple[str, ...] = ()
-    handing: Tuple[Move, ...] = ()  # directories that change hands in the switch
+    handing: Tuple[Move, ...] = ()  # directories that change their owner in the switch
     agent: str = ""  # the zip that drives it
     python: str = ""
     confirm: str = "controller"  # or "host"
-    readable: bool = True  # False: made up in place of a file that could not be read
+    readable: bool = True  # False: stands for an unreadable file
 
     @property
     def what(self) -> str:
@@ -77,9 +77,9 @@ def load(paths: Paths) -> Optional[Journal]:
     except FileNotFoundError:
         return None
     except (OSError, files.NotOurs) as error:
-        return _in_place_of_unreadable(paths, str(error))
+        return _stand_in_for_unreadable(paths, str(error))
     except ValueError as error:
-        return _in_place_of_unreadable(paths, f"it is damaged: {error}"[:200])
+        return _stand_in_for_unreadable(paths, f"it is damaged: {error}"[:200])
 
 
 def _from_raw(raw: Any) -> Journal:
@@ -116,11 +116,11 @@ def save(paths: Paths, journal: Journal) -> Journal:
 # --- a journal that cannot be read -------------------------------------------------------------
 
 
-def _in_place_of_unreadable(paths: Paths, why: str) -> Journal:
-    """Return a STUCK transaction that leads back to the last committed release.
+def _stand_in_for_unreadable(paths: Paths, why: str) -> Journal:
+    """Return a STUCK transaction that rolls back to the last committed release.
 
-    Its verdict lies in a file of its own: where that says commit, the release that `current` names
-    has passed its gate, and is committed in the end.
+    The verdict is in a separate file: if it is commit, the release of `current` has passed its
+    gate, and will be committed.
     """
     txn = lease.transaction(paths) or f"{UNKNOWN}-{_changed(paths):.0f}"
     release, previous = _releases_of(paths, txn)
@@ -137,7 +137,7 @@ def _in_place_of_unreadable(paths: Paths, why: str) -> Journal:
         fresh=False,
         attempt=_unknown_attempt(txn, _changed(paths)),
         failure=Failure(UNREADABLE, what, "recover", hint),
-        boot=UNKNOWN,  # nothing that runs is taken for untouched
+        boot=UNKNOWN,  # no running unit counts as untouched
         strays=tuple(dict.fromkeys(unit.name for found in there for unit in found.units)),
         agent=sys.argv[0],
         python=sys.executable,
@@ -146,13 +146,15 @@ def _in_place_of_unreadable(paths: Paths, why: str) -> Journal:
 
 
 def _releases_of(paths: Paths, txn: str) -> Tuple[str, str]:
-    """Return the release that a transaction was about, or UNKNOWN, and the one to go back to."""
+    """Return the release of a transaction, or UNKNOWN, and its rollback target."""
     attempts = history.entries(paths)
     for entry in attempts:
         if (entry.txn, entry.outcome) == (txn, history.COMMITTED):
             return entry.release, entry.previous
     top, pointed = history.head(attempts), releases.pointed(paths)
-    lost = pointed if releases.manifest(paths, pointed) else ""  # the ledger, or it never had any
+    lost = (
+        pointed if releases.manifest(paths, pointed) else ""
+    )  # the history is lost, or never existed
     previous = top.release if top else lost
     is_new = pointed != previous or lease.verdict(paths, txn) == lease.COMMIT
     return (pointed if pointed and is_new else UNKNOWN), previous
@@ -163,7 +165,7 @@ def _unknown_attempt(txn: str, changed: float) -> Attempt:
 
 
 def _changed(paths: Paths) -> float:
-    """Return when the journal was last changed, seconds since the epoch; 0.0 if that is unknown."""
+    """Return when the journal was last changed, seconds since the epoch; 0.0 if unknown."""
     try:
         return os.lstat(paths.journal).st_mtime
     except OSError:
@@ -171,13 +173,13 @@ def _changed(paths: Paths) -> float:
 
 
 def quarantine(paths: Paths, journal: Journal) -> None:
-    """Keep what could not be read for people; the file itself stays until another replaces it.
+    """Copy an unreadable journal for an operator; the file itself stays until it is replaced.
 
-    A directory, which nothing can replace, is moved away.
+    Moves away a directory, which cannot be replaced.
     """
     if journal.readable:
         return
-    with suppress(OSError):  # it is evidence, and nothing else
+    with suppress(OSError):  # it is only evidence
         files.unlink(paths.unreadable)
         os.link(paths.journal, paths.unreadable, follow_symlinks=False)
     if files.is_real_directory(paths.journal):

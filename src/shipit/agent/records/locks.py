@@ -1,6 +1,6 @@
-"""Say whose a lock is: who, from where, since when, for what.
+"""Read and write the owner of a lock: who, from where, since when, for what.
 
-The kernel keeps the locks (they die with their holders); this is only the note left in the file.
+The kernel keeps the locks, and releases them with their process; this is only a note in the file.
 """
 
 import json
@@ -23,7 +23,7 @@ def note(attempt: Attempt, phase: str) -> bytes:
 
 
 def holder(paths: Paths, now: float) -> Optional[Holder]:
-    """Say who drives or stages right now; None for nobody. `now`: seconds since the epoch."""
+    """Return who drives or stages now; None for nobody. `now`: seconds since the epoch."""
     for path in (paths.txn_lock, paths.session_lock):
         held = files.lock_note(path)
         if held is not None:
@@ -36,7 +36,7 @@ def _read(paths: Paths, path: str, content: bytes, now: float) -> Optional[Holde
         raw = json.loads(content)
         attempt = from_json(Attempt, raw["attempt"])
     except (ValueError, KeyError, TypeError):
-        return None  # it has just been taken: the next look will tell
+        return None  # it was just taken: a later call will return it
     open_ = journal.load(paths)
     phase = raw["phase"] or (open_.state.value if open_ else "")
     age = max(0.0, now - os.stat(path).st_mtime)
@@ -44,13 +44,13 @@ def _read(paths: Paths, path: str, content: bytes, now: float) -> Optional[Holde
 
 
 def locked(app: str, whose: str) -> Failure:
-    """Return what to tell somebody who comes second; `whose`: what holds the lock."""
+    """Return the failure for a second attempt; `whose`: the owner of the lock."""
     hint = "`--lock-wait 5m` waits for it to end, `shipit attach PLAYBOOK` follows it"
     return Failure("locked", f"{app} is held by {whose}", "lock", hint)
 
 
 def describe(found: Optional[Holder]) -> str:
-    """Return the holder as people read it."""
+    """Return the owner of a lock in words."""
     if found is None:
         return "another deploy"
     attempt = found.attempt

@@ -1,9 +1,9 @@
-"""Mask the secrets of every release on this host in what is said or written about a transaction.
+"""Mask the secrets of every release on this host in what is sent or written of a transaction.
 
-Promises that the free text of a message holds no secret of any release that lies here: the wanted
+Promises that the free text of a message has no secret of any release on this host: the wanted
 one, the previous one (a rollback shows the log of a release whose secrets the controller does not
-know), and older ones. Which variables are secret is in the manifest, by name; of a manifest that
-does not say so (of an older version) all are. Ids, unit texts and digests are never touched.
+know), and older ones. The manifest names the secret variables; for a manifest of an older
+version, which does not, all are secret. Ids, unit texts and digests are never touched.
 """
 
 import os
@@ -26,7 +26,7 @@ from . import env_file, releases
 
 T = TypeVar("T")
 
-# The fields whose text comes from a program, a service or an error.
+# The fields with text of a program, a service or an error.
 FREE_TEXT: Mapping[Type[Any], Tuple[str, ...]] = {
     Failure: ("what", "hint", "evidence"),
     Findings: ("problems",),
@@ -41,9 +41,9 @@ MASKED_LENGTH = 4  # characters; a shorter value that is not known to be secret 
 
 
 class Redactor:
-    """Masks messages with what it has learnt; reads the env files when there is a text to mask.
+    """Masks messages; reads the env files when there is text to mask.
 
-    `paths`: whose releases; None before that is known, when there is nothing to mask.
+    `paths`: of the app; None before it is known, when there is nothing to mask.
     """
 
     def __init__(self, paths: Optional[Paths]) -> None:
@@ -53,7 +53,7 @@ class Redactor:
         self._mask: Any = None
 
     def learn(self, manifest: Manifest, texts: Mapping[str, str]) -> None:
-        """Mask the secrets of a release that does not lie here yet, too."""
+        """Mask the secrets of a release that is not on this host yet as well."""
         self._add(secrets(manifest, texts))
 
     def __call__(self, message: T) -> T:
@@ -64,7 +64,7 @@ class Redactor:
         return replace(message, **masked) if masked else message  # type: ignore[type-var]
 
     def text(self, text: str) -> str:
-        """Return a text with every secret in it masked, and what is left of one that was cut."""
+        """Return a text with every secret masked, including the rest of one that was cut."""
         self._load_new()
         return str(self._mask.cut(text)) if self._mask else text
 
@@ -76,7 +76,7 @@ class Redactor:
         return self(value)
 
     def _load_new(self) -> None:
-        """Read the env files of releases that were not here when it last looked."""
+        """Read the env files of releases added since the last call."""
         paths = self._paths
         if paths is None:
             return
@@ -84,7 +84,7 @@ class Redactor:
             try:
                 made = os.stat(paths.release(name).manifest).st_mtime_ns
             except OSError:
-                continue  # not whole: nothing of it has run
+                continue  # incomplete: it has never run
             if self._read.get(name) != made:
                 self._read[name] = made
                 self._add(_of_release(paths, name))
@@ -93,7 +93,7 @@ class Redactor:
         new = set(values) - self._values
         if not new:
             return
-        from ..protocol.redaction import Mask  # noqa: PLC0415 - it takes long to import, and is seldom needed
+        from ..protocol.redaction import Mask  # noqa: PLC0415 - slow to import, and seldom needed
 
         self._values |= new
         self._mask = Mask(self._values)

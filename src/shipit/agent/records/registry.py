@@ -1,7 +1,7 @@
-"""Remember outside of an app's root where the app lies, and which release was last committed there.
+"""Record outside of an app's root where the app is, and which release was last committed there.
 
-A root whose file system is not mounted looks like one that never had a release: only what is kept
-elsewhere tells the two apart. The pruning of one app spares the blobs of all apps named here.
+A root whose file system is not mounted looks like one that never had a release: only a record
+elsewhere distinguishes them. Pruning keeps the blobs of all apps registered here.
 """
 
 import json
@@ -17,16 +17,16 @@ from ..system.paths import Paths
 
 FORMAT = 1
 MODE = 0o600
-EARLIER = "an earlier release"  # of an agent that kept the root alone
+EARLIER = "an earlier release"  # recorded by an agent that stored only the root
 
 
 @dataclass(frozen=True)
 class Registration:
-    """Where an app lies on this host."""
+    """Where an app is on this host."""
 
     root: str
     release: str = ""  # the last one that was committed there; "" for none
-    begun: Tuple[str, ...] = ()  # releases with a folder that may lack a line in the ledger
+    begun: Tuple[str, ...] = ()  # releases with a folder that may lack a line in the history
 
 
 def path_of(paths: Paths) -> str:
@@ -34,7 +34,7 @@ def path_of(paths: Paths) -> str:
 
 
 def load(paths: Paths) -> Optional[Registration]:
-    """Return what is known of the app; None where it never was on this host.
+    """Return the registration of the app; None if it never was on this host.
 
     Raises:
         Refused: registration-unreadable.
@@ -43,7 +43,7 @@ def load(paths: Paths) -> Optional[Registration]:
 
 
 def others(paths: Paths) -> Dict[str, Registration]:
-    """Return what is known of the other apps of this host, by name.
+    """Return the registrations of the other apps on this host, by name.
 
     Raises:
         Refused: registration-unreadable.
@@ -52,14 +52,14 @@ def others(paths: Paths) -> Dict[str, Registration]:
         names = sorted(os.listdir(paths.apps))
     except FileNotFoundError:
         return {}
-    # A name with a dot in it is a file that is just being written.
+    # A name with a dot is a file that is being written.
     apps = [name for name in names if name != paths.app and "." not in name]
     known = {app: _read(os.path.join(paths.apps, app)) for app in apps}
     return {app: found for app, found in known.items() if found is not None}
 
 
 def register(paths: Paths, *, begun: str = "") -> None:
-    """Remember where the app lies, and a release's folder, before anything is made there."""
+    """Record the app's root, and a release's folder, before it is created."""
     known = load(paths)
     here = known if known and known.root == paths.root else Registration(paths.root)
     names = dict.fromkeys([*here.begun, *([begun] if begun else [])])
@@ -67,7 +67,7 @@ def register(paths: Paths, *, begun: str = "") -> None:
 
 
 def note_committed(paths: Paths, release: str) -> None:
-    """Remember the release that was committed; of what was begun only what is still there."""
+    """Record the committed release; of begun releases keep those whose folder exists."""
     known = load(paths)
     begun = known.begun if known else ()
     there = tuple(name for name in begun if os.path.isdir(paths.release(name).top))

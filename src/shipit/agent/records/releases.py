@@ -1,6 +1,6 @@
 """Read releases from the disk: their manifests, which one is committed, and safe paths inside one.
 
-Changes nothing but the mode of a manifest that an older version left readable by everybody.
+Changes only the mode of manifests that an older version left readable by all users.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from ..system.failures import Refused
 from ..system.paths import Paths
 from . import history
 
-MANIFEST_MODE = 0o600  # it holds digests of env files, and a short secret could be guessed by them
-TEXT_LIMIT = messages.LINE_LIMIT  # characters; all texts of a release come in one line
+MANIFEST_MODE = 0o600  # a short secret could be guessed from its digests of env files
+TEXT_LIMIT = messages.LINE_LIMIT  # characters; all texts of a release are sent in one line
 
 
 def manifest(paths: Paths, release: str) -> Optional[Manifest]:
-    """Return a release's manifest; None when it is not there or not whole."""
+    """Return a release's manifest; None if it is missing or broken."""
     return _parsed(read_text(paths.release(release).manifest) or "")
 
 
@@ -34,14 +34,14 @@ def _parsed(text: str) -> Optional[Manifest]:
 
 
 def hide_manifests(paths: Paths) -> None:
-    """Take from users other than root the manifests that an older version let them read."""
+    """Make manifests of an older version readable by root alone."""
     for name in listed(paths):
         with suppress(FileNotFoundError):
             os.chmod(paths.release(name).manifest, MANIFEST_MODE)
 
 
 def verified(paths: Paths, release: str) -> Optional[Manifest]:
-    """Return a release's manifest if it is the one that was committed; None where it is not there.
+    """Return a release's manifest as it was committed; None if it is missing.
 
     Raises:
         Refused: release-damaged: it was changed since.
@@ -56,16 +56,16 @@ def verified(paths: Paths, release: str) -> Optional[Manifest]:
 
 
 def manifest_digest(paths: Paths, release: str) -> str:
-    """Return the digest of a release's manifest as it lies there; "" where it does not."""
+    """Return the digest of a release's manifest on the disk; "" if it is missing."""
     text = read_text(paths.release(release).manifest)
     return "" if text is None else digest(text)
 
 
 def verified_texts(paths: Paths, of: Manifest, names: Iterable[str]) -> Dict[str, str]:
-    """Return texts of a release by their paths in it, each as its manifest has it.
+    """Return texts of a release by their paths in it, verified by its manifest.
 
     Raises:
-        Refused: release-damaged: one of them is not there, or was changed.
+        Refused: release-damaged: one of them is missing or was changed.
     """
     digests = text_digests(of)
     return {name: _verified_text(paths, of, name, digests.get(name, "")) for name in names}
@@ -82,7 +82,7 @@ def _verified_text(paths: Paths, of: Manifest, name: str, expected: str) -> str:
 
 
 def has_its_texts(paths: Paths, of: Manifest) -> bool:
-    """Whether all rendered texts of a release are there, as its manifest has them."""
+    """Whether all rendered texts of a release match its manifest."""
     try:
         verified_texts(paths, of, [text.name for text in of.texts])
     except Refused:
@@ -91,12 +91,12 @@ def has_its_texts(paths: Paths, of: Manifest) -> bool:
 
 
 def _damaged(release: str, what: str) -> Failure:
-    hint = "put the file back as it was; or deploy the same version again, or another one"
+    hint = "restore the file; or deploy the same version again, or another one"
     return Failure("release-damaged", f"release {release} is damaged: {what}", "", hint)
 
 
 def listed(paths: Paths) -> List[str]:
-    """Return the ids of the releases that lie on this host, whole or not; stray files are none."""
+    """Return the ids of the releases on this host, complete or not; skip stray files."""
     try:
         with os.scandir(paths.releases) as found:
             folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
@@ -106,14 +106,14 @@ def listed(paths: Paths) -> List[str]:
 
 
 def unit_names(paths: Paths, release: str) -> List[str]:
-    """Return the names of a release's units; none for what is no release."""
+    """Return the names of a release's units; empty if it is no release."""
     raw = files.read_json(paths.release(release).manifest)
     units = raw.get("units", []) if isinstance(raw, dict) else []
     return [str(unit["name"]) for unit in units]
 
 
 def units_without_manifest(paths: Paths, release: str) -> List[str]:
-    """Return the names of a release's units where its manifest, which would say them, is lost."""
+    """Return the names of a release's units if its manifest is lost."""
     folder = paths.release(release).units
     if not release or manifest(paths, release) or not os.path.isdir(folder):
         return []
@@ -121,13 +121,13 @@ def units_without_manifest(paths: Paths, release: str) -> List[str]:
 
 
 def committed(paths: Paths) -> Optional[Manifest]:
-    """Return the manifest of the release that should be running, by the ledger."""
+    """Return the manifest of the committed release, by the history."""
     top = history.head(history.entries(paths))
     return manifest(paths, top.release) if top else None
 
 
 def target_of_current(paths: Paths) -> str:
-    """Return where `current` leads, "" when it is not a symlink."""
+    """Return the target of `current`, "" if it is not a symlink."""
     try:
         return os.readlink(paths.current)
     except OSError:
@@ -135,26 +135,26 @@ def target_of_current(paths: Paths) -> str:
 
 
 def pointed(paths: Paths) -> str:
-    """Return the id that `current` points at, "" when it is not a symlink into releases/."""
+    """Return the id that `current` points at, "" if it is not a symlink into releases/."""
     head, _, release = target_of_current(paths).rpartition("/")
     return release if head in ("releases", paths.releases) else ""
 
 
 def is_pointed_at(paths: Paths, wanted: Manifest) -> bool:
-    """Whether `current` leads where it should while this release runs."""
+    """Whether `current` points at this release."""
     if wanted.adopted is None:
         return pointed(paths) == wanted.id
     return target_of_current(paths) == wanted.adopted
 
 
 def unit_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
-    """Return the texts of a release's units as they lie in its directory; missing ones are not."""
+    """Return the texts of a release's units from its directory, without missing ones."""
     directory = paths.release(manifest.id).units
     return _texts(directory, [unit.name for unit in manifest.units])
 
 
 def env_texts(paths: Paths, manifest: Manifest) -> Dict[str, str]:
-    """Return the texts of a release's env files by service, "" for one that is not there."""
+    """Return the texts of a release's env files by service, "" for a missing one."""
     release = paths.release(manifest.id)
     return {env.service: read_text(release.env_file(env.service)) or "" for env in manifest.env}
 
@@ -170,7 +170,7 @@ def _texts(directory: str, names: Iterable[str]) -> Dict[str, str]:
 
 
 def text_path(paths: Paths, release: str, name: str) -> str:
-    """Return where a rendered text lies, after a proof that this is inside the release.
+    """Return the path of a rendered text, after checking that it is inside the release.
 
     Raises:
         Refused: dest-outside.
@@ -207,10 +207,10 @@ def digest(text: str) -> str:
 
 
 def read_text(path: str) -> Optional[str]:
-    """Return a file's text, as much as one of ours can have; None when there is no such file.
+    """Return a file's text, up to TEXT_LIMIT; None if there is no such file.
 
-    A service may write to a rendered file whose mode lets it. One that it has blown up is cut: it
-    is a changed file, and no digest fits it.
+    A service may write to a rendered file if its mode allows. A file that grew beyond the limit is
+    cut: its digest differs in any case.
     """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:

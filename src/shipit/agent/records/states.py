@@ -1,14 +1,14 @@
 """The transaction's states, and the two tables that are its specification. Pure.
 
-The transition table says what follows a state whose effect went well or wrong; the recovery
-table says where to go on after a crash. Journal, effects and pauses lie elsewhere.
+The transition table lists what follows a state whose effect succeeded or failed; the recovery
+table lists where to continue after a crash. Journal, effects and pauses are elsewhere.
 """
 
 from enum import Enum
 from typing import Mapping
 
-MOVES = 28  # journalled moves of one transaction; more is a loop, and a person is needed
-TRIES = 3  # of the states that have no other way out than themselves
+MOVES = 28  # journalled moves of one transaction; more is a loop, and needs an operator
+TRIES = 3  # of the states that are retried
 
 
 class State(Enum):
@@ -25,7 +25,7 @@ class State(Enum):
     DISCARD = "discard"
     DONE = "done"  # the new release runs, committed
     FAILED = "failed"  # the old release runs
-    STUCK = "stuck"  # a person is needed
+    STUCK = "stuck"  # an operator is needed
 
     @property
     def is_end(self) -> bool:
@@ -42,7 +42,7 @@ class Result(Enum):
 
     OK = "ok"
     ERROR = "error"
-    HOPELESS = "hopeless"  # trying once more would not help
+    HOPELESS = "hopeless"  # another try would not help
 
 
 ON_OK: Mapping[State, State] = {
@@ -67,11 +67,11 @@ ON_ERROR: Mapping[State, State] = {
     State.REVERT: State.REVERT,
     State.DISCARD: State.DISCARD,
 }
-# A state that is tried again ends here when it went wrong TRIES times, or when it is hopeless.
+# The end of a retried state that failed TRIES times, or is hopeless.
 GIVEN_UP: Mapping[State, State] = {
     State.COMMIT: State.STUCK,
     State.REVERT: State.STUCK,
-    State.DISCARD: State.FAILED,  # what is left over was never visible
+    State.DISCARD: State.FAILED,  # what remains was never visible
 }
 ON_RECOVERY: Mapping[State, State] = {
     State.RECEIVE: State.DISCARD,
@@ -83,12 +83,12 @@ ON_RECOVERY: Mapping[State, State] = {
     State.COMMIT: State.COMMIT,
     State.REVERT: State.REVERT,
     State.DISCARD: State.DISCARD,
-    State.STUCK: State.REVERT,  # what was in the way may have been mended
+    State.STUCK: State.REVERT,  # the cause may have been fixed
 }
 
 
 def following(state: State, result: Result, *, tries: int, moves: int) -> State:
-    """Return the state that follows; `tries` counts how often this one has gone wrong by now."""
+    """Return the next state; `tries` counts how often this one has failed."""
     if result is Result.OK:
         return ON_OK[state]
     onward = ON_ERROR[state]
@@ -97,7 +97,7 @@ def following(state: State, result: Result, *, tries: int, moves: int) -> State:
 
 
 def resumed(state: State, *, committed: bool, moves: int) -> State:
-    """Return where a crashed transaction goes on; `committed`: a commit verdict is on the disk."""
+    """Return where a crashed transaction continues; `committed`: the verdict is commit."""
     if moves >= MOVES and state is not State.STUCK:
         return GIVEN_UP.get(state, GIVEN_UP[State.REVERT])
     if state in (State.CHECK, State.STUCK) and committed:
