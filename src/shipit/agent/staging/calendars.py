@@ -1,7 +1,7 @@
-"""Have this host's systemd read when the jobs of a release run, before anything is built.
+"""Check with this host's systemd when the jobs of a release run, before anything is built.
 
-A timer whose OnCalendar= systemd does not understand is loaded, with a warning in the log, and
-never fires. Changes nothing.
+systemd loads a timer whose OnCalendar= it cannot parse, with a warning in the log, and never
+starts its job. Changes nothing.
 """
 
 import os
@@ -19,7 +19,7 @@ _ANALYZE = ["systemd-analyze", "calendar", "--"]
 
 
 def problems(paths: Paths, host: Host, texts: Mapping[str, str]) -> Iterator[Failure]:
-    """Yield the times that systemd does not understand; those of installed timers it has read."""
+    """Yield the times that systemd cannot parse. Skip installed timers, which it has read."""
     for name, text in sorted(texts.items()):
         unit = name.rpartition("/")[2]
         if not name.startswith("units/") or not unit.endswith(".timer"):

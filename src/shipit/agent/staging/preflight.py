@@ -1,6 +1,6 @@
-"""Find everything that would keep a release from being staged or started here, all at once.
+"""Find everything that would prevent staging or starting a release here, all at once.
 
-Looks and changes nothing: `plan` asks the same questions that a deploy asks first.
+Changes nothing: `plan` runs the same checks as a deploy.
 """
 
 import os
@@ -20,7 +20,7 @@ from . import calendars
 
 STEP = "preflight"
 MIB = 1024 * 1024
-RESERVE = 64 * MIB  # left over for logs, bytecode of the first start, the next deploy
+RESERVE = 64 * MIB  # kept free for logs, bytecode of the first start, the next deploy
 RESERVED_INODES = 1000
 # Measured over the wheels of a FastAPI service: unpacked 2.9 times their size, with bytecode 3.9.
 UNPACKED = 4
@@ -31,20 +31,20 @@ SYSTEM_BUS = "/run/dbus/system_bus_socket"  # systemd-run --wait needs it
 
 @dataclass(frozen=True)
 class Context:
-    """What is to be staged, and where."""
+    """The release to stage, and where."""
 
     paths: Paths
     host: Host
     manifest: Manifest
     texts: Mapping[str, str]
     missing: Tuple[Artifact, ...]  # not yet among the blobs
-    reused: bool = False  # the release is there already: it needs no room
+    reused: bool = False  # the release exists already: it needs no room
     user_given: bool = False  # the playbook names the user
     proc: str = "/proc"
 
 
 def problems(context: Context) -> Tuple[Failure, ...]:
-    """Return everything that is in the way; nothing is good."""
+    """Return all problems; empty if there are none."""
     checks = (
         *(_root, _dests, _machine, _bus, _room),
         *(_names, _times, _sockets, _socket_folders, _ports),
@@ -53,7 +53,7 @@ def problems(context: Context) -> Tuple[Failure, ...]:
 
 
 def together(found: Sequence[Failure]) -> Optional[Failure]:
-    """Return all problems as one failure, for an answer that has room for one."""
+    """Combine all problems into one failure, for an answer with room for one."""
     if len(found) <= 1:
         return found[0] if found else None
     what = "; ".join(problem.what for problem in found)
@@ -91,12 +91,12 @@ def _machine(context: Context) -> Iterator[Failure]:
         what = f"{manifest.installer} can't use {manifest.interpreter}: it has no distutils"
         yield _problem("no-distutils", what, "apt-get install python3-distutils")
     if not accounts.user(manifest.user) and not process.program("useradd"):
-        what = f"there is no user {manifest.user}, and no useradd to make it with"
-        yield _problem("no-user", what, f"make the user {manifest.user} by hand")
+        what = f"there is no user {manifest.user}, and no useradd to create it"
+        yield _problem("no-user", what, f"create the user {manifest.user} by hand")
 
 
 def _bus(context: Context) -> Iterator[Failure]:
-    """Find out whether what is run in a transient unit can be waited for."""
+    """Check for the system bus, without which a transient unit cannot be waited for."""
     manifest = context.manifest
     kinds = [check.kind for check in manifest.gate.checks]
     if (manifest.smoke or "command" in kinds) and not os.path.exists(SYSTEM_BUS):
@@ -110,7 +110,7 @@ def _bus(context: Context) -> Iterator[Failure]:
 
 @dataclass(frozen=True)
 class Need:
-    """What one file system must have free."""
+    """The space that one file system must have free."""
 
     path: str
     size: int = 0  # bytes
@@ -118,10 +118,10 @@ class Need:
 
 
 def needs(context: Context, *, one_disk: bool) -> List[Need]:
-    """Estimate the room that staging takes below var and root (before the wheels have arrived).
+    """Estimate the space that staging needs below var and root (before the wheels are sent).
 
-    A missing wheel is stored, and unpacked once into uv's cache; the venv shares those files where
-    root is on the same file system, and has a copy of all of them otherwise. pip always copies.
+    A missing wheel is stored, and unpacked once into uv's cache; the venv shares those files if
+    root is on the same file system, and copies them otherwise. pip always copies.
     """
     manifest = context.manifest
     if context.reused:
@@ -133,7 +133,7 @@ def needs(context: Context, *, one_disk: bool) -> List[Need]:
     unpacked = UNPACKED * coming
     return [
         Need(context.paths.var, coming + unpacked, _files(unpacked)),
-        # Hard links take directories' room only; bytecode of what is new counts in UNPACKED.
+        # Hard links need space for directories only; UNPACKED includes new bytecode.
         Need(context.paths.root, copied, _files(copied or everything)),
     ]
 
@@ -177,7 +177,7 @@ def _mib(size: int) -> str:
     return f"{size / MIB:.0f} MiB"
 
 
-# --- names and ports that somebody else has ----------------------------------------------------
+# --- names and ports that are taken ----------------------------------------------------
 
 
 def _names(context: Context) -> Iterator[Failure]:
@@ -192,8 +192,8 @@ def _times(context: Context) -> Iterator[Failure]:
 
 
 def _sockets(context: Context) -> Iterator[Failure]:
-    """Find the owners of sockets that are not there: systemd would fail to make the socket."""
-    hint = "make it on the host, or correct the playbook's socket_user and socket_group"
+    """Find missing owners of sockets: systemd would fail to create the socket."""
+    hint = "create it on the host, or correct the playbook's socket_user and socket_group"
     for text in dict.fromkeys(_socket_units(context.texts)):
         user, group = sockets.accounts(text)
         if user and user != context.manifest.user and not accounts.user(user):
@@ -205,8 +205,8 @@ def _sockets(context: Context) -> Iterator[Failure]:
 def _socket_folders(context: Context) -> Iterator[Failure]:
     """Refuse a unix socket in a directory that users other than root can change.
 
-    systemd makes the socket, and then gives it to its owner by a chown(2) that follows links: who
-    can put a link in its place is given the file that it leads to.
+    systemd creates the socket, then chowns it to its owner, following links: a user who can replace
+    it by a link would get the link's target.
     """
     given = _given(context)
     for endpoint in _endpoints(context.texts):
@@ -222,7 +222,7 @@ def _socket_folders(context: Context) -> Iterator[Failure]:
 
 
 def _given(context: Context) -> Dict[str, str]:
-    """Return the folders that will be another user's once the release is there, and how."""
+    """Return the folders that the release will give to another user, and how."""
     user, shared = context.manifest.user, context.paths.shared
     found = {shared: f"{shared} belongs to {user}"} if user != "root" else {}
     for each in names.wanted(context.texts):
@@ -257,14 +257,14 @@ def _socket_units(texts: Mapping[str, str]) -> Iterator[str]:
 
 
 def _installed_endpoints(paths: Paths, ours: "set[str]") -> Iterator[sockets.Endpoint]:
-    """Return what our own installed socket units listen on: systemd holds those for us."""
+    """Return where the app's installed socket units listen: systemd holds those sockets."""
     for name in sorted(ours):
         if name.endswith(".socket"):
             yield from sockets.wanted(releases.read_text(os.path.join(paths.units, name)) or "")
 
 
 def survey(paths: Paths, host: Host, ask: Survey) -> Tuple[Failure, ...]:
-    """Return what would keep a release that has not been sent yet from being staged."""
+    """Return what would prevent staging a release that has not been sent yet."""
     missing = blobs.missing(paths, ask.manifest.artifacts())
     there = releases.manifest(paths, ask.manifest.id) is not None
     return problems(Context(paths, host, ask.manifest, ask.texts, missing, there, ask.user_given))

@@ -1,9 +1,10 @@
-"""Make a release's directory, whole and verified, so that switching to it is all that is left.
+"""Build and verify a release's directory, ready for the switch.
 
-Promises: nothing visible changes (no unit is installed, `current` stays); after a failure nothing
-is left of it; `manifest.json` is the last file, and all of it is on the disk before the answer.
-A release that was committed before and is whole is used again, with its texts put right. Nothing
-is taken from a release that was touched: neither its wheels nor what it shares with uv's cache.
+Promises: nothing visible changes (no unit is installed, `current` stays); a failure leaves nothing
+behind; `manifest.json` is written last, and the whole directory is on the disk before the answer.
+
+A release that was committed before and is intact is reused, with its texts restored. Nothing is
+taken from a release that was touched: neither its wheels nor the files it shares with uv's cache.
 """
 
 import json
@@ -44,16 +45,16 @@ Emit = Callable[[Any], None]
 def stage(
     paths: Paths, host: Host, request: Stage, check_received: Callable[[], None], emit: Emit
 ) -> Staged:
-    """Stage a release; `check_received` raises what kept the blobs from being written.
+    """Stage a release; `check_received` raises the error that prevented writing the blobs.
 
     The caller holds paths.session_lock. The transaction stays open, in state BUILD.
 
     Raises:
-        Refused: why it can't be; what was staged has been discarded.
+        Refused: why it can't be; the staged files have been discarded.
     """
     _check_request(request)
     reused = is_reusable(paths, request)
-    if app_root.problems(paths):  # whose root it is not, it must not look like after this either
+    if app_root.problems(paths):  # register nothing in an unusable root
         _look_first(paths, host, request, reused=reused)
     journal = client.begin(
         paths,
@@ -75,33 +76,35 @@ def stage(
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what goes into the ledger about an error that ended the staging."""
+    """Return the failure that the history records for an error that ended the staging."""
     if isinstance(error, Refused):
         return error.failure
     if isinstance(error, OSError):
         return from_os_error(error, "build")
-    return Failure("staging-broke-off", f"staging broke off ({type(error).__name__})", "build")
+    return Failure(
+        "staging-broke-off", f"staging was interrupted ({type(error).__name__})", "build"
+    )
 
 
 def _redacted(paths: Paths, request: Stage, failure: Failure) -> Failure:
-    """Mask also the secrets of the release that is being made: it is about to be removed."""
+    """Mask also the secrets of the release in progress, which is about to be removed."""
     redactor = Redactor(paths)
     redactor.learn(request.manifest, request.env)
     return redactor(failure)
 
 
 def _make_room(paths: Paths, journal: Journal) -> None:
-    """Remove what was built, at once: on a full disk even the discarding needs an inode or two."""
+    """Remove the build at once: on a full disk even a discard needs an inode or two."""
     if not journal.fresh:
         return
     try:
         files.remove_tree(paths.release(journal.release).top)
     except OSError:
-        return  # it is tried once more when the transaction is discarded
+        return  # the discard tries again
 
 
 class _Progress:
-    """The open transaction, and the way to say how far it is."""
+    """The open transaction, and its progress messages."""
 
     def __init__(self, journal: Journal, check_received: Callable[[], None], emit: Emit) -> None:
         self.journal, self.check_received, self.emit = journal, check_received, emit
@@ -128,7 +131,7 @@ def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> St
         progress.check_received()
         blobs.verify(paths, manifest.artifacts())
     journal = client.advance(paths, progress.journal, State.BUILD)
-    with progress.step("build", "" if journal.fresh else "used again"):
+    with progress.step("build", "" if journal.fresh else "reused"):
         ensure_user(host, manifest.user)
         if journal.fresh:
             if doubtful:
@@ -157,23 +160,23 @@ def _look_first(paths: Paths, host: Host, request: Stage, *, reused: bool) -> No
 
 
 def _check_request(request: Stage) -> None:
-    """Prove that the texts are those of the manifest."""
+    """Check that the texts are those of the manifest."""
     digests = {name: releases.digest(text) for name, text in request.texts.items()}
     if digests != releases.text_digests(request.manifest):
-        what = "the texts that came are not those of the manifest"
+        what = "the received texts are not those of the manifest"
         raise Refused(Failure("bad-request", what, "receive", "this is a bug of shipit: report it"))
 
 
-# --- a release that is there already -----------------------------------------------------------
+# --- a release that already exists -----------------------------------------------------------
 
 
 def is_reusable(paths: Paths, request: Stage) -> bool:
-    """Whether the release is there, was committed before, and is the same in all that is hashed.
+    """Whether the release exists, was committed before, and matches in all that is hashed.
 
-    Its venv is read only where it was touched. Its texts and env are put right in any case.
+    Reads its venv only if it was touched. Its texts and env are restored in any case.
 
     Raises:
-        Refused: release-damaged: what is there is running, and it is not what was asked for.
+        Refused: release-damaged: it is running, and differs from the request.
     """
     manifest = request.manifest
     there = _as_committed(paths, manifest.id)
@@ -183,7 +186,7 @@ def is_reusable(paths: Paths, request: Stage) -> bool:
         return True
     if releases.pointed(paths) == manifest.id and os.path.exists(paths.release(manifest.id).top):
         what = f"{paths.release(manifest.id).top} is running, but is not what its id stands for"
-        hint = "deploy again: it is made anew under a name of its own"
+        hint = "deploy again: it is rebuilt under another name"
         raise Refused(Failure("release-damaged", what, "receive", hint))
     return False
 
@@ -195,7 +198,7 @@ def _has_its_venv(paths: Paths, manifest: Manifest) -> bool:
 
 
 def _was_touched(paths: Paths, release: str) -> bool:
-    """Whether the running release, or what is to be replaced, differs from what was verified."""
+    """Whether the running release, or the one to replace, differs from what was verified."""
     there = (releases.manifest(paths, name) for name in (releases.pointed(paths), release))
     return any(of and not unchanged.since_verified(paths, of.id) for of in there)
 
@@ -204,7 +207,7 @@ def _as_committed(paths: Paths, release: str) -> Optional[Manifest]:
     try:
         return releases.verified(paths, release)
     except Refused:
-        return None  # it is made anew, unless it runs
+        return None  # it is rebuilt, unless it runs
 
 
 def _essence(manifest: Manifest) -> Manifest:
@@ -215,21 +218,21 @@ def _essence(manifest: Manifest) -> Manifest:
 
 
 def build(paths: Paths, manifest: Manifest) -> None:
-    """Make the release's directory with its venv and bytecode; what was left there goes first."""
+    """Build the release's directory with its venv and bytecode, after removing any leftover."""
     release = paths.release(manifest.id)
     files.remove_tree(release.top)
     for directory in (paths.root, paths.releases, release.top):
         files.make_directory(directory)
-    app_root.require(paths)  # whatever was missing may have been made by others meanwhile
+    app_root.require(paths)  # others may have created what was missing before
     _make_shared(paths, manifest.user)
     venv.make(paths, manifest)
-    previous = releases.manifest(paths, releases.pointed(paths))  # of ours, that is
+    previous = releases.manifest(paths, releases.pointed(paths))  # of this app
     older = paths.release(previous.id).venv if previous else ""
     bytecode.complete(release.venv, older, manifest.interpreter)
 
 
 def _make_shared(paths: Paths, user: str) -> None:
-    """Make the directory that survives releases, the services' own; one that is there stays so."""
+    """Create the shared directory of the services; an existing one keeps its owner and mode."""
     if os.path.lexists(paths.shared):
         return
     owner, made = pwd.getpwnam(user), paths.shared + ".new"
@@ -239,7 +242,7 @@ def _make_shared(paths: Paths, user: str) -> None:
 
 
 def ensure_user(host: Host, user: str) -> None:
-    """Make the system user that the services run as, unless it is there.
+    """Create the system user of the services, unless it exists.
 
     Raises:
         Refused: no-user.
@@ -251,12 +254,12 @@ def ensure_user(host: Host, user: str) -> None:
     argv += ["--shell", shell, "--user-group", "--comment", names.MARK]
     done = host.run([*argv, user], timeout=USER_TIMEOUT)
     if not done.ok and not accounts.user(user):
-        what = f"making the user {user}: useradd {done.end(USER_TIMEOUT)}"
+        what = f"creating the user {user}: useradd {done.end(USER_TIMEOUT)}"
         raise Refused(from_output("no-user", what, "build", done.output))
 
 
 def write_texts(paths: Paths, request: Stage) -> None:
-    """Write units, files and env files with their owners and modes; equal ones are left alone."""
+    """Write units, files and env files with their owners and modes; skip equal ones."""
     manifest = request.manifest
     release = paths.release(manifest.id)
     group = pwd.getpwnam(manifest.user).pw_gid
@@ -289,33 +292,33 @@ def _seal(paths: Paths, manifest: Manifest) -> None:
     files.write(paths.release(manifest.id).manifest, text.encode(), releases.MANIFEST_MODE)
 
 
-# --- proving -----------------------------------------------------------------------------------
+# --- verification --------------------------------------------------------------------------------
 
 
 def verify_units(paths: Paths, host: Host, manifest: Manifest) -> None:
-    """Have systemd read the units as they will be installed.
+    """Verify the units with systemd, as they will be installed.
 
     Raises:
-        Refused: unit-verify, with what systemd says of our own units.
+        Refused: unit-verify, with systemd's output for the release's units.
     """
     release = paths.release(manifest.id)
     own = [os.path.join(release.units, unit.name) for unit in manifest.units]
     if not own:
         return
-    # Other packages' units are their business; older versions never looked into those.
+    # Ignore the units of other packages, as older versions do.
     version = systemd_version(os.path.join(paths.var, "systemd.json"), host)
     options = ("--recursive-errors=no",) if version >= RECURSIVE_ERRORS_SINCE else ()
     done = host.verify(own, options=options)
     names = [unit.name for unit in manifest.units]
     lines = [line for line in done.output.splitlines() if any(name in line for name in names)]
     if not done.ok and (lines or done.timed_out):
-        what = "systemd-analyze verify refuses the units"
+        what = "systemd-analyze verify rejects the units"
         hint = "correct the unit's template, or the service's command"
         raise Refused(Failure("unit-verify", what, "verify", hint, "\n".join(lines)))
 
 
 def smoke(paths: Paths, host: Host, request: Stage) -> None:
-    """Run the smoke command as the services run, with the environment of all of them.
+    """Run the smoke command like the services, with the environment of all of them.
 
     Raises:
         Refused: smoke-failed.
@@ -323,6 +326,6 @@ def smoke(paths: Paths, host: Host, request: Stage) -> None:
     manifest = request.manifest
     done = commands.run(paths, host, manifest, manifest.smoke, SMOKE_TIMEOUT)
     if not done.ok:
-        what = f"{' '.join(manifest.smoke)} {done.end(SMOKE_TIMEOUT)}, 0 was expected"
+        what = f"{' '.join(manifest.smoke)} {done.end(SMOKE_TIMEOUT)}, expected 0"
         hint = "it ran in the new release's venv, before anything was switched"
         raise Refused(Failure("smoke-failed", what, "smoke", hint, done.output))

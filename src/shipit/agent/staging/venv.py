@@ -1,9 +1,8 @@
-"""Make a release's venv at its final path, from blobs alone: no network, no index.
+"""Create a release's venv at its final path, from blobs only: no network, no index.
 
-Promises: hashes are required of every wheel, nothing of the caller's environment or configuration
-(UV_*, PIP_*) counts. Root runs nothing that came out of a wheel: the venv is made, and its bytecode
-compiled, by the interpreter that the manifest names; what makes it a venv must be the same after
-the installation.
+Promises: every wheel must match its hash, and the caller's environment and configuration (UV_*,
+PIP_*) are ignored. Root runs no code from a wheel: the manifest's interpreter creates the venv and
+compiles its bytecode, and the installation must not change the files that make it a venv.
 """
 
 import os
@@ -31,8 +30,8 @@ UV_ENVIRONMENT = {
     "UV_NO_PROGRESS": "1",
     "UV_LINK_MODE": "hardlink",
 }
-# pip in the interpreter that the venv was made with, which is told to be the venv's. Its own would
-# read pyvenv.cfg and have site-packages on its path while wheels are being unpacked there.
+# Runs pip in the manifest's interpreter, which pretends to be the venv's. The venv's own would read
+# pyvenv.cfg and import from site-packages while wheels are being unpacked there.
 PIP = """
 import runpy, sys
 venv, wheel, *arguments = sys.argv[1:]
@@ -42,13 +41,13 @@ sys.path.insert(0, wheel)
 sys.argv = ["pip", *arguments]
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
-# What an interpreter of a venv looks for beside itself, or is.
+# The interpreter of a venv, and the files that it reads beside itself.
 INTERPRETER = re.compile(r"(python|pypy)w?[\d.]*[a-z]?(\._pth)?|pyvenv\.cfg|pybuilddir\.txt")
 PIP_ENVIRONMENT = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1"}
 
 
 def make(paths: Paths, manifest: Manifest) -> None:
-    """Make the venv of a release, without bytecode.
+    """Create the venv of a release, without bytecode.
 
     Raises:
         Refused: interpreter-rejected, blob-corrupt, cache-locked, venv-failed, install-failed,
@@ -73,13 +72,13 @@ def make(paths: Paths, manifest: Manifest) -> None:
     except files.Locked:
         what = f"another app has been installing on this host for {uv_cache.WAIT:.0f} s"
         raise Refused(
-            Failure("cache-locked", what, STEP, "run it again when that is done")
+            Failure("cache-locked", what, STEP, "run the command again when that is done")
         ) from None
     _check_foundation(venv, made)
 
 
 def _create(venv: str, interpreter: str) -> None:
-    """Make an empty venv. -S: nothing of the interpreter's own site-packages is run either."""
+    """Create an empty venv. -S: run nothing from the interpreter's site-packages either."""
     making = [interpreter, "-I", "-S", "-m", "venv", "--without-pip", venv]
     try:
         done = run(making, timeout=VENV_TIMEOUT)
@@ -117,7 +116,7 @@ def _state(path: str) -> Optional[Tuple[int, bytes]]:
 
 
 def _check_foundation(venv: str, made: Dict[str, Tuple[int, bytes]]) -> None:
-    """Prove that the wheels have left alone what was there before them.
+    """Check that the wheels have not changed the empty venv's files.
 
     Raises:
         Refused: venv-replaced.
@@ -130,7 +129,7 @@ def _check_foundation(venv: str, made: Dict[str, Tuple[int, bytes]]) -> None:
     added = [path for path in names if path not in made]
     if changed or added:
         what = f"a wheel has replaced or added {' and '.join(sorted(changed + added))} in the venv"
-        hint = "find it among the wheels that you ship: unzip -l shows what each has"
+        hint = "find the wheel: unzip -l lists the files of each"
         raise Refused(Failure("venv-replaced", what, STEP, hint))
 
 
@@ -138,10 +137,7 @@ def _check_foundation(venv: str, made: Dict[str, Tuple[int, bytes]]) -> None:
 
 
 def _by_uv(paths: Paths, manifest: Manifest) -> None:
-    """Install by uv.
-
-    It asks the venv's interpreter what it is, once, before it unpacks the first wheel.
-    """
+    """Install with uv, which queries the venv's interpreter before it unpacks the first wheel."""
     venv = paths.release(manifest.id).venv
     uv = _uv_tool(paths, manifest)
     environment = clean_environment({**UV_ENVIRONMENT, "HOME": paths.tools})
@@ -151,7 +147,7 @@ def _by_uv(paths: Paths, manifest: Manifest) -> None:
     with uv_cache.trusted(paths):
         done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
         _done("install-failed", f"uv pip sync in {venv}", done)
-    files.unlink(os.path.join(venv, ".lock"))  # uv leaves it writable for everybody
+    files.unlink(os.path.join(venv, ".lock"))  # uv leaves it writable for all users
 
 
 def _by_pip(paths: Paths, manifest: Manifest) -> None:
@@ -186,7 +182,7 @@ def _done(code: str, command: str, done: Done) -> None:
 
 
 def _uv_tool(paths: Paths, manifest: Manifest) -> str:
-    """Return the path of uv's binary, taken out of its wheel once.
+    """Return the path of uv's binary, extracted from its wheel once.
 
     Raises:
         Refused: blob-corrupt, or installer-broken: the wheel has no uv in it.

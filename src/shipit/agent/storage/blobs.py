@@ -1,8 +1,8 @@
-"""Keep blobs by the digest of their content.
+"""Store blobs by the digest of their content.
 
-Promises: what lies in blobs/ had its digest proven when it got there; what is on its way lies in
-incoming/ and never counts as a blob. Several sessions may send the same blob at once.
-Does not decide what may be removed: that is pruning.
+Promises: the digest of a file in blobs/ was verified on arrival; a file in incoming/ is incomplete
+and never counts as a blob. Several sessions may send the same blob at once. `prune` decides what
+is removed.
 """
 
 import hashlib
@@ -20,41 +20,41 @@ from ..system.paths import Paths
 STEP = "receive"
 CHUNK = 1024 * 1024  # bytes
 BLOB_LIMIT = 8 * 1024**3  # bytes; no wheel is larger
-STORE_WAIT = 60.0  # seconds for removing what nobody uses
-ABANDONED = 24 * 3600.0  # seconds after which half a blob will not be finished any more
+STORE_WAIT = 60.0  # seconds to wait for the removal of unused blobs
+ABANDONED = 24 * 3600.0  # seconds after which an incomplete blob counts as abandoned
 DIGEST = re.compile(r"[0-9a-f]{64}")
 WHEEL_NAME = re.compile(r"[A-Za-z0-9_.!+-]+\.whl")
 
 
 @contextmanager
 def in_use(paths: Paths) -> Iterator[None]:
-    """Let no blob be removed meanwhile; any number of sessions may do so at once.
+    """Keep all blobs from being removed; any number of sessions may do so at once.
 
     Raises:
-        Refused: store-locked: blobs are being removed, and have been for long.
+        Refused: store-locked: another deploy has been removing blobs for too long.
     """
     with ExitStack() as held:
         try:
             held.enter_context(files.lock(paths.store_lock, wait=STORE_WAIT, shared=True))
         except files.Locked:
             what = f"another deploy has been removing blobs here for {STORE_WAIT:.0f} s"
-            raise Refused(Failure("store-locked", what, STEP, "run it again")) from None
+            raise Refused(Failure("store-locked", what, STEP, "run the command again")) from None
         except OSError:
-            pass  # a disk that takes no file: what is here stays, and nothing can be staged
+            pass  # no file can be written: blobs stay, and nothing can be staged
         yield
 
 
 def prepare(paths: Paths) -> None:
-    """Make the store's directories; only root looks into them."""
+    """Create the store's directories, readable by root alone."""
     incoming = os.path.dirname(paths.incoming(""))
     folders.make(paths, paths.blobs, incoming, paths.tools, paths.wheels)
 
 
 def receive(paths: Paths, part: Part, body: bytes) -> None:
-    """Put a piece of a blob in its place in incoming/.
+    """Write a part of a blob to incoming/.
 
     Raises:
-        ProtocolError: the part does not fit the blob it says it belongs to.
+        ProtocolError: the part does not fit its blob.
     """
     end = part.offset + len(body)
     if not DIGEST.fullmatch(part.sha256) or not 0 <= part.offset <= end <= part.total <= BLOB_LIMIT:
@@ -74,7 +74,7 @@ def receive(paths: Paths, part: Part, body: bytes) -> None:
 
 
 def present(paths: Paths, wanted: Iterable[str]) -> Tuple[str, ...]:
-    """Return those of the digests that are here."""
+    """Return the digests whose blobs are on this host."""
     return tuple(
         digest
         for digest in wanted
@@ -83,7 +83,7 @@ def present(paths: Paths, wanted: Iterable[str]) -> Tuple[str, ...]:
 
 
 def missing(paths: Paths, artifacts: Iterable[Artifact]) -> Tuple[Artifact, ...]:
-    """Return those of the artifacts that are not here, or not in their full size."""
+    """Return the artifacts that are missing or incomplete on this host."""
     return tuple(item for item in artifacts if _size(paths.blob(item.sha256)) != item.size)
 
 
@@ -95,11 +95,10 @@ def _size(path: str) -> int:
 
 
 def verify(paths: Paths, artifacts: Iterable[Artifact]) -> None:
-    """Make blobs of what came in, so that every artifact is here.
+    """Turn received files into blobs, and check that every artifact is present.
 
     Raises:
-        Refused: blob-corrupt (what came is not what was said) or blob-missing; both are cured by
-            sending it again.
+        Refused: blob-corrupt (wrong digest) or blob-missing; sending it again fixes both.
     """
     for item in artifacts:
         incoming, blob = paths.incoming(item.sha256), paths.blob(item.sha256)
@@ -125,7 +124,7 @@ def _admit(incoming: str, blob: str) -> None:
 
 
 def _again(code: str, what: str) -> Failure:
-    return Failure(code, what, STEP, "run the same command again: it will be sent again")
+    return Failure(code, what, STEP, "run the command again to send it again")
 
 
 def digest_of(path: str) -> str:
@@ -140,7 +139,7 @@ def digest_of(path: str) -> str:
 
 
 def evict_corrupt(paths: Paths, artifacts: Iterable[Artifact]) -> List[Artifact]:
-    """Remove the blobs whose bytes are no longer what their name says, and return them."""
+    """Remove the blobs whose digest no longer matches, and return them."""
     corrupt = []
     for item in artifacts:
         blob = paths.blob(item.sha256)
@@ -151,16 +150,16 @@ def evict_corrupt(paths: Paths, artifacts: Iterable[Artifact]) -> List[Artifact]
 
 
 def corrupt(items: Iterable[Artifact], step: str) -> Failure:
-    """Return the failure for blobs that the disk has spoiled; they were removed."""
+    """Return the failure for corrupt blobs that were removed."""
     names = ", ".join(item.filename for item in items)
-    hint = "they were removed; run the same command again: they will be sent again"
+    hint = "they were removed; run the command again to send them again"
     return Failure("blob-corrupt", f"the disk no longer has the right bytes of {names}", step, hint)
 
 
 def wheel_path(paths: Paths, item: Artifact) -> str:
-    """Return the path of a blob under its wheel's file name, as installers want to see it.
+    """Return a path to a blob with its wheel's file name, as installers require.
 
-    The path depends on the content alone: uv's cache is keyed by it.
+    The path depends on the content alone: uv uses it as the cache key.
 
     Raises:
         ProtocolError: the file name is not that of a wheel.
@@ -176,9 +175,9 @@ def wheel_path(paths: Paths, item: Artifact) -> str:
 
 
 def delete_abandoned(paths: Paths, now: float) -> None:
-    """Remove what no one will finish, and what was made of blobs that are gone.
+    """Remove abandoned uploads, and links to removed blobs.
 
-    `now` is in seconds since the epoch. The caller holds paths.store_lock alone.
+    `now` is in seconds since the epoch. The caller holds paths.store_lock exclusively.
     """
     incoming = os.path.dirname(paths.incoming(""))
     for entry in _entries(incoming):

@@ -1,9 +1,9 @@
-"""Have a venv's bytecode ready before its first start.
+"""Prepare a venv's bytecode before its first start.
 
-A root-owned venv without bytecode is compiled anew at each start of an unprivileged service. What
-the previous release shares with this one (uv hard-links both from its cache: the same inode is the
-same bytes with the same mtime) has its bytecode already: that is hard-linked, only the rest is
-compiled. The source's path in it is the previous release's; Python corrects that on import.
+An unprivileged service would compile a root-owned venv without bytecode again at each start. Files
+shared with the previous release (uv hard-links both from its cache: the same inode is the same
+bytes with the same mtime) have bytecode already: hard-link that, and compile only the rest. It
+contains the previous release's source path, which Python corrects on import.
 """
 
 import os
@@ -16,14 +16,16 @@ from ..system.failures import Refused, from_output
 from ..system.process import clean_environment
 
 TIMEOUT = 600.0  # seconds
-FILES_A_WORKER = 100  # fewer are not worth another process
+FILES_A_WORKER = 100  # fewer do not justify another process
 WORKERS = 8
 CACHE = "__pycache__"
-SYNTAX_ERRORS = 1  # compileall's status when a file is no Python of this version: wheels have such
+SYNTAX_ERRORS = (
+    1  # compileall's status if a file is not valid in this Python version, as in some wheels
+)
 
 
 class Tally(NamedTuple):
-    """How many files' bytecode came from where."""
+    """How many files' bytecode was linked and compiled."""
 
     linked: int
     compiled: int
@@ -32,8 +34,8 @@ class Tally(NamedTuple):
 def complete(venv: str, previous: str, python: str) -> Tally:
     """Link or compile the bytecode of every module in a venv; `previous` is another or "".
 
-    `python`: the interpreter that the venv was made with. The venv's own is not run: wheels have
-    been unpacked around it.
+    `python`: the interpreter that created the venv. The venv's own is not run, as wheels were
+    unpacked around it.
 
     Raises:
         Refused: bytecode-failed.
@@ -53,7 +55,7 @@ def complete(venv: str, previous: str, python: str) -> Tally:
 
 
 def _refuse_unlisted(sources: List[str]) -> None:
-    """Refuse a name that is no line of a list: the rest of it would be another file's path.
+    """Refuse a name with a line break: the rest of it would be another file's path.
 
     Raises:
         Refused: bytecode-failed.
@@ -61,7 +63,9 @@ def _refuse_unlisted(sources: List[str]) -> None:
     for source in sources:
         if not source.isprintable():
             what = f"a wheel brings {source!a}, a name with control characters"
-            raise Refused(Failure("bytecode-failed", what, "build", "find out who made that wheel"))
+            raise Refused(
+                Failure("bytecode-failed", what, "build", "find out who built that wheel")
+            )
 
 
 def _same_python(venv: str, previous: str) -> bool:
@@ -74,7 +78,7 @@ def _same_python(venv: str, previous: str) -> bool:
 
 
 def configuration(venv: str) -> Dict[str, str]:
-    """Return what pyvenv.cfg says of the interpreter: its place and version."""
+    """Return the interpreter's location and version from pyvenv.cfg."""
     with open(os.path.join(venv, "pyvenv.cfg"), encoding="utf-8") as stream:
         pairs = [line.partition("=") for line in stream]
     wanted = ("home", "version", "version_info", "implementation")
@@ -182,7 +186,7 @@ def _feed(child: "subprocess.Popen[bytes]", sources: List[str]) -> None:
         with child.stdin as stream:
             stream.write(b"".join(os.fsencode(source) + b"\n" for source in sources))
     except BrokenPipeError:
-        return  # it died: its exit status tells
+        return  # it died: its exit status is checked later
 
 
 def _check(child: "subprocess.Popen[bytes]", timeout: float) -> None:

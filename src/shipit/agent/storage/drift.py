@@ -12,16 +12,15 @@ from ..records import history, releases
 from ..system.paths import Paths
 from . import unchanged, venv_drift
 
-# RFC 7914; the controller makes the digests with the same numbers.
+# RFC 7914; the controller uses the same parameters.
 SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
-SCRYPT_MEMORY = 64 * 1024 * 1024  # bytes; OpenSSL's own limit is just what these numbers need
+SCRYPT_MEMORY = 64 * 1024 * 1024  # bytes; OpenSSL's own limit is exactly what these parameters need
 
 
 def of(paths: Paths, release: str) -> Tuple[Drift, ...]:
-    """Return everything that is not as it was committed, and remember whether there was anything.
+    """Return every difference from the committed release, and record whether there is any.
 
-    What was found once is found by the next deploy, too: it reads every byte where this found some
-    to be wrong.
+    The record makes the next deploy read every byte again.
     """
     began, manifest = time.time_ns(), releases.manifest(paths, release)
     if manifest is None:
@@ -43,14 +42,14 @@ def _manifest(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
 
 
 def found(paths: Paths, manifest: Manifest) -> Tuple[Drift, ...]:
-    """Return everything on the disk that is not as the manifest says."""
+    """Return every difference between the disk and the manifest."""
     whole = (_pointer, _texts, _installed, _env, venv_drift.found)
-    checks = whole if manifest.adopted is None else (_pointer,)  # another tool's may change
+    checks = whole if manifest.adopted is None else (_pointer,)  # another tool may change its files
     return tuple(drift for check in checks for drift in check(paths, manifest))
 
 
 def quick(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
-    """Yield what keeps a release from being switched to, as far as a few small files tell it."""
+    """Yield damage that prevents a switch, found from a few small files."""
     quickly = (_texts, _env, venv_drift.interpreter, venv_drift.missing_packages)
     for check in quickly if manifest.adopted is None else ():
         yield from check(paths, manifest)
@@ -107,7 +106,7 @@ def _env(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
 
 
 def _has_digest(content: str, env: EnvDigest) -> bool:
-    """Whether the text is the one that was digested; True where this Python can't tell."""
+    """Whether the text matches the digest; True if this Python can't compute it."""
     scrypt = getattr(hashlib, "scrypt", None)  # a Python built without it
     if scrypt is None:
         return True

@@ -1,8 +1,8 @@
-"""Remove what no rollback needs any more: old releases, blobs nobody refers to, agents unused.
+"""Remove what no rollback needs any more: old releases, unreferenced blobs, unused agents.
 
-Only proven releases count against keep_releases; never taken are the running one, the rollback
-target, a release of an open transaction, and the newest failed one (it is evidence). Releases are
-first set aside by a rename, which is quick, and swept away when nobody waits for it.
+Only committed releases count against keep_releases. The running release, the rollback target, a
+release of an open transaction and the newest failed one (as evidence) always stay. Others are first
+quarantined by a rename, which is quick, and deleted when nobody waits for it.
 """
 
 import os
@@ -19,8 +19,8 @@ from . import blobs, uv_cache
 
 DAY = 24 * 3600.0
 AGENT_UNUSED = 30 * DAY
-LEFTOVER_GRACE = 3600.0  # seconds; no write of a file takes so long
-BLOB_GRACE = 3600.0  # seconds; it may have been sent for a release that is just being made
+LEFTOVER_GRACE = 3600.0  # seconds; no write of a file takes this long
+BLOB_GRACE = 3600.0  # seconds; the blob may belong to a release that is being staged
 
 
 def kept(
@@ -37,9 +37,9 @@ def kept(
 
 
 def quarantine(paths: Paths, stay: FrozenSet[str]) -> None:
-    """Take every other release of ours out of releases/, by renames alone.
+    """Move every other release of this app out of releases/, by renames alone.
 
-    What no transaction has ever named is somebody else's, and stays.
+    Keeps what no transaction has ever named, as it belongs to others.
     """
     known = registry.load(paths)
     ours = {entry.release for entry in history.entries(paths)}
@@ -50,7 +50,7 @@ def quarantine(paths: Paths, stay: FrozenSet[str]) -> None:
 
 
 def mark(paths: Paths, release: str) -> None:
-    """Take one release out of releases/; `sweep` removes it."""
+    """Move one release out of releases/; `delete_marked` removes it."""
     files.make_directory(paths.marked, 0o700)
     target = os.path.join(paths.marked, f"{release}.{time.monotonic_ns()}")
     try:
@@ -61,9 +61,9 @@ def mark(paths: Paths, release: str) -> None:
 
 
 def delete_unused(paths: Paths, now: float) -> None:
-    """Remove what was set aside, and what nobody on this host uses; `now`: since the epoch.
+    """Remove quarantined releases and unused files of this host; `now`: since the epoch.
 
-    Blobs stay where any session counts on some; the next one removes them.
+    Keeps all blobs while a session uses any; a later call removes them.
     """
     delete_marked(paths)
     remove_leftovers(paths, now)
@@ -78,10 +78,10 @@ def delete_unused(paths: Paths, now: float) -> None:
 
 
 def remove_leftovers(paths: Paths, now: float) -> None:
-    """Remove what a killed process has left of a write or of a removal.
+    """Remove the leftovers of killed writes and removals.
 
-    In folders that others use, too, only what a write of ours leaves: an administrator's backup of
-    a unit may be called much the same.
+    In shared folders, remove only leftovers of shipit's writes: an administrator's backup of a unit
+    may have a similar name.
     """
     ours = ("current.", "shipit-", paths.app + "-")
     shared_with_others = (paths.root, paths.units, os.path.dirname(paths.boot_link))
@@ -102,7 +102,7 @@ def _is_older(path: str, before: float) -> bool:
 
 
 def delete_marked(paths: Paths) -> None:
-    """Remove what was set aside. A half-removed tree of a killed predecessor goes as well."""
+    """Remove quarantined releases, including trees half removed by a killed predecessor."""
     shutil.rmtree(paths.marked, ignore_errors=True)
 
 

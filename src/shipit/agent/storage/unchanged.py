@@ -1,7 +1,7 @@
-"""Tell without reading its bytes whether a release is still as it was last proven to be.
+"""Check without reading its bytes whether a release is unchanged since it was last verified.
 
-A release is not changed once it is staged. A stamp in its directory is as old as the last proof of
-its bytes; without it, or where something is younger, it has to be proven again (drift.of).
+A release is not changed once it is staged. A stamp in its directory has the time of the last
+verification; without it, or if anything is younger, verify again (drift.of).
 """
 
 import os
@@ -13,14 +13,14 @@ from ..records import history, releases
 from ..system import files
 from ..system.paths import Paths
 
-CACHE = "__pycache__"  # bytecode is no part of what is verified
+CACHE = "__pycache__"  # bytecode is not verified
 MODE = 0o600
 
 
 def stamp(paths: Paths, release: str, when: int) -> None:
     """Record that the release was verified; `when`: nanoseconds since the epoch, before it began.
 
-    A disk that takes no file costs another verification, nothing else.
+    A full disk costs another verification, nothing else.
     """
     path = paths.release(release).verified_stamp
     with suppress(OSError):
@@ -29,7 +29,7 @@ def stamp(paths: Paths, release: str, when: int) -> None:
 
 
 def forget(paths: Paths, release: str) -> None:
-    """Remember that the release is not as it was proven to be."""
+    """Record that the release has changed."""
     with suppress(OSError):
         files.unlink(paths.release(release).verified_stamp)
 
@@ -44,7 +44,7 @@ def since_verified(paths: Paths, release: str) -> bool:
         verified = os.stat(paths.release(release).verified_stamp).st_mtime_ns
         wheels = [os.stat(paths.blob(item.sha256)) for item in found.artifacts()]
         touched = [*wheels, *_below(paths, release)]
-    except OSError:  # what is not there is not as it was
+    except OSError:  # a missing file is a change
         return False
     return os.access(paths.release(release).python, os.X_OK) and all(
         _touched(each) <= verified for each in touched
@@ -54,8 +54,8 @@ def since_verified(paths: Paths, release: str) -> bool:
 def _touched(status: os.stat_result) -> int:
     """Return when a file was last changed.
 
-    The time of a file's inode can't be set back, but it changes with each hard link, which uv's
-    cache and other releases make: where a file has several names, its own time counts.
+    The ctime can't be set back, but it changes with each hard link, which uv's cache and other
+    releases create: for a file with several names the mtime counts.
     """
     is_shared = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
     return status.st_mtime_ns if is_shared else max(status.st_mtime_ns, status.st_ctime_ns)

@@ -1,7 +1,7 @@
-"""uv's cache on a host: one installs at a time, nothing half-written is trusted, and it is bounded.
+"""uv's cache on a host: one user at a time, no half-written file is trusted, its size is limited.
 
-It grows by the unpacked size of each new wheel. The venvs of the releases share that with it as
-hard links where the app's root is on the same file system, so what counts is what it alone has.
+It grows by the unpacked size of each new wheel. Venvs on the same file system share its files as
+hard links, so only the files that it alone has count.
 """
 
 import os
@@ -18,10 +18,10 @@ LIMIT = 4 * 1024**3  # bytes that no venv shares
 
 @contextmanager
 def trusted(paths: Paths) -> Iterator[None]:
-    """Hold the cache alone, and leave it trusted only once everything in it is on the disk.
+    """Lock the cache, and mark it as trusted only once all of it is on the disk.
 
-    uv does not fsync: after a power cut its cache may have files of the right name and no content,
-    which every later venv would share. A mark says so; a cache that bears it is thrown away.
+    uv does not fsync: after a power cut its cache may have empty files, which every later venv
+    would share. A mark is set meanwhile; a cache with the mark is deleted.
 
     Raises:
         files.Locked: another installation takes longer than WAIT.
@@ -38,7 +38,7 @@ def trusted(paths: Paths) -> Iterator[None]:
 
 
 def distrust(paths: Paths) -> None:
-    """Have the next venv unpacked from its wheels: a file that a release shares was changed.
+    """Delete the cache, because a file that a release shares with it was changed.
 
     Raises:
         files.Locked: another installation takes longer than WAIT.
@@ -48,20 +48,20 @@ def distrust(paths: Paths) -> None:
 
 
 def limit(paths: Paths, most: int = LIMIT) -> None:
-    """Throw the cache away where it alone takes more than `most` bytes, and nobody installs.
+    """Delete the cache if its own files take more than `most` bytes, unless it is in use.
 
-    The venvs keep what they share with it; the next one is unpacked from its wheels again.
+    The venvs keep the files that they share; the next one is unpacked from its wheels again.
     """
     try:
         with files.lock(_lock(paths)):
             if _alone(paths.uv_cache) > most:
                 files.remove_tree(paths.uv_cache)
     except files.Locked:
-        return  # the next one looks again
+        return  # the next call checks again
 
 
 def _alone(top: str) -> int:
-    """Return the bytes of the files below a directory that have no name elsewhere."""
+    """Return the bytes of the files below a directory that have no other hard link."""
     total, folders = 0, [top]
     while folders:
         try:

@@ -1,7 +1,7 @@
-"""Compare the files of a venv with what its wheels have, and name what differs.
+"""Compare the files of a venv with its wheels, and report the differences.
 
 Wheels' files are compared with the wheels' own lists, taken from blobs whose digest is verified;
-what the installer made (scripts) with the list that it wrote. Bytecode is not looked at.
+files made by the installer (scripts) with its own list. Bytecode is ignored.
 """
 
 import base64
@@ -19,24 +19,24 @@ from ..records import releases
 from ..system.paths import Paths
 from . import blobs, bytecode
 
-INSTALLERS = ("_virtualenv.py", "_virtualenv.pth")  # put into site-packages by uv venv itself
-PYTHONS = ("python", "pypy")  # what the folder above site-packages is called, with a version
+INSTALLERS = ("_virtualenv.py", "_virtualenv.pth")  # created in site-packages by uv venv itself
+PYTHONS = ("python", "pypy")  # names of the folder above site-packages, with a version
 INFO, BYTECODE = ".dist-info", ".pyc"
 RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
-# Of a wheel's entries: what installers put elsewhere, or write anew.
+# The entries of a wheel that installers put elsewhere, or rewrite.
 ELSEWHERE = re.compile(
     r"[^/]+\.data/|[^/]+\.dist-info/(RECORD(\.jws|\.p7s)?|INSTALLER|REQUESTED|direct_url\.json)$"
 )
 CHUNK = 1024 * 1024  # bytes
-RECORD_LIMIT = 16 * CHUNK  # bytes; it may be packed a thousand times smaller
-SEEN_AT_MOST = 20  # sentences about files; more say nothing new
+RECORD_LIMIT = 16 * CHUNK  # bytes; compressed it may be a thousand times smaller
+SEEN_AT_MOST = 20  # sentences about files; more add nothing
 
 
 class _Claim(NamedTuple):
-    """What one wheel, or the installer, says of a file; of a shared file each says its own."""
+    """The record of a file by one wheel, or by the installer; a shared file has several."""
 
-    digest: str  # "sha256=..." as in RECORD; "" where nothing is said
-    blob: str = ""  # the wheel that has the file, "" for what the installer made
+    digest: str  # "sha256=..." as in RECORD; "" if not recorded
+    blob: str = ""  # the wheel with the file, "" for a file made by the installer
     entry: str = ""  # its name in the wheel
 
 
@@ -44,7 +44,7 @@ Claims = Dict[str, List[_Claim]]  # by path
 
 
 def found(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
-    """Yield every file that is not as the wheels and the installer have it."""
+    """Yield every file that differs from the wheels and the installer's list."""
     venv = paths.release(manifest.id).venv
     yield from interpreter(paths, manifest)
     packages = _site_packages(venv)
@@ -59,7 +59,7 @@ def found(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
             yield Drift("blob-damaged", blob, f"{blob} ({item.filename}) is missing or was changed")
         else:
             _add(shipped, packages, listed)
-    # What a wheel has is as the wheel has it: a list on the disk may have been changed with it.
+    # Compare with the wheel itself: the list on the disk may have been changed with the file.
     expected = {**_recorded(packages), **shipped}
     differing = [*_changed(expected), *_added(packages, expected)]
     yield from differing[:SEEN_AT_MOST]
@@ -69,7 +69,7 @@ def found(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
 
 
 def interpreter(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
-    """Look whether the venv's Python is there, and the one that the venv was made with."""
+    """Check the venv's Python, and the interpreter that created the venv."""
     python = paths.release(manifest.id).python
     real = os.path.realpath(python)
     if not os.access(python, os.X_OK):
@@ -82,7 +82,7 @@ def interpreter(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
 
 
 def missing_packages(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
-    """Look whether every wheel is installed, as far as the names of folders tell it."""
+    """Check by the names of folders whether every wheel is installed."""
     venv = paths.release(manifest.id).venv
     packages = _site_packages(venv)
     there = _distributions(packages) if packages else ()
@@ -102,7 +102,7 @@ def _normal(name: str) -> str:
 
 
 def _site_packages(venv: str) -> Optional[str]:
-    """Return the venv's own; a wheel may have put folders of any name beside it."""
+    """Return the venv's own site-packages; a wheel may add folders of any name beside it."""
     try:
         told = bytecode.configuration(venv)
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def _add(claims: Claims, packages: str, listed: Mapping[str, _Claim]) -> None:
 
 
 def _recorded(packages: str) -> Claims:
-    """Return what the installer says it has put there."""
+    """Return the files that the installer recorded."""
     claims: Claims = {}
     for name in sorted(os.listdir(packages)):
         if name.endswith(INFO):
@@ -131,16 +131,16 @@ def _recorded(packages: str) -> Claims:
 
 
 def _shipped(paths: Paths, item: Artifact) -> Optional[Dict[str, _Claim]]:
-    """Return the files that lie in site-packages as they are in a wheel; None: it is no more.
+    """Return the files in site-packages that a wheel has unchanged; None if the wheel is missing.
 
-    The wheel's own RECORD only saves reading them: not every wheel's is complete and right.
+    The wheel's own RECORD only saves reading them: it may be incomplete or wrong.
     """
     blob = paths.blob(item.sha256)
     if not os.path.exists(blob) or blobs.digest_of(blob) != item.sha256:
         return None
     with zipfile.ZipFile(blob) as archive:
         names = archive.namelist()
-        # Only a list at the top is the wheel's own: what it vendors has others further down.
+        # Only a list at the top is the wheel's own: vendored packages have others further down.
         record = next((name for name in names if RECORD.fullmatch(name)), "")
         is_list = record and archive.getinfo(record).file_size <= RECORD_LIMIT
         said = _entries(archive.read(record).decode("utf-8", "replace")) if is_list else {}
@@ -152,9 +152,9 @@ def _shipped(paths: Paths, item: Artifact) -> Optional[Dict[str, _Claim]]:
 
 
 def _entries(record: str) -> Dict[str, str]:
-    """Return the digests of a RECORD by path; its sizes say no more than they do.
+    """Return the digests of a RECORD by path; its sizes add nothing.
 
-    One that is no list says nothing: what it has is compared byte by byte.
+    An invalid RECORD has none: the files are then compared byte by byte.
     """
     try:
         rows = [[*row, ""] for row in csv.reader(io.StringIO(record)) if row]
@@ -182,7 +182,7 @@ def _is_as(path: str, claim: _Claim) -> bool:
 
 
 def _digest(path: str, algorithm: str) -> str:
-    """Return a file's digest as RECORD has it, "" for an algorithm that this Python lacks."""
+    """Return a file's digest in RECORD's format, "" for an algorithm that this Python lacks."""
     with open(path, "rb") as stream:
         return _streamed(stream, algorithm)
 

@@ -1,7 +1,7 @@
-"""Turn what goes wrong on a host into a `Failure` that says what to do about it.
+"""Turn errors on a host into a `Failure` with a hint what to do.
 
-Catches nothing by itself: a step raises `Refused`, and its edge maps an `OSError` of the disk.
-Anything else that escapes a step is a bug of ours, and is reported as such at the process edge.
+Catches nothing by itself: a step raises `Refused`, and its caller maps an `OSError` of the disk.
+Anything else that escapes a step is a bug of shipit, and is reported as such at the process edge.
 """
 
 import errno
@@ -11,7 +11,10 @@ from typing import Dict, Tuple
 from ..protocol.messages import Failure
 
 BECOME_ROOT = "the agent must run as root: set ansible_become: true, or log in as root"
-SPARE_BYTES, SPARE_INODES = 1024 * 1024, 4  # with so many bytes free, so few inodes are none
+SPARE_BYTES, SPARE_INODES = (
+    1024 * 1024,
+    4,
+)  # with this many bytes free, this few inodes count as none
 # errno -> (code, what, hint)
 NAMED: Dict[int, Tuple[str, str, str]] = {
     errno.ENOSPC: (
@@ -29,7 +32,7 @@ NAMED: Dict[int, Tuple[str, str, str]] = {
     errno.EACCES: ("permission-denied", "permission denied", BECOME_ROOT),
     errno.EPERM: ("permission-denied", "operation not permitted", BECOME_ROOT),
 }
-# What programs that we start print when the disk fails them.
+# What child programs print when the disk fails.
 SPOKEN: Dict[str, int] = {
     "no space left on device": errno.ENOSPC,
     "disk quota exceeded": errno.EDQUOT,
@@ -38,7 +41,7 @@ SPOKEN: Dict[str, int] = {
 
 
 class Refused(Exception):
-    """A step cannot go on, for a reason that a person can do something about."""
+    """A step cannot continue, for a reason that an operator can fix."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.what)
@@ -59,10 +62,10 @@ def from_os_error(error: OSError, step: str) -> Failure:
 
 
 def _denied_to_root(path: str, step: str) -> Failure:
-    """Return the failure of what root may not do either: its right is not what is lacking."""
+    """Return the failure for an operation that is denied even to root."""
     if path and is_noexec(path):
-        what = f"{path} can't be run: its file system is mounted noexec"
-        hint = f"mount it with exec, as shipit runs programs there: findmnt -T {path}"
+        what = f"{path} can't be executed: its file system is mounted noexec"
+        hint = f"mount it with exec, as shipit executes programs there: findmnt -T {path}"
         return Failure("noexec", what, step, hint)
     hint = "even root is denied: check for a network file system, SELinux or AppArmor"
     where = f": {path}" if path else ""
@@ -70,7 +73,7 @@ def _denied_to_root(path: str, step: str) -> Failure:
 
 
 def is_noexec(path: str) -> bool:
-    """Whether no program on the file system of `path` can be run."""
+    """Whether the file system of `path` is mounted noexec."""
     try:
         return bool(os.statvfs(existing(path)).f_flag & os.ST_NOEXEC)
     except OSError:
@@ -78,7 +81,7 @@ def is_noexec(path: str) -> bool:
 
 
 def from_output(code: str, what: str, step: str, output: str) -> Failure:
-    """Return the failure of a program; a full disk in its output is named as such."""
+    """Return the failure of a program; names a disk's failure found in its output."""
     lowered = output.lower()
     for words, number in SPOKEN.items():
         if words in lowered:
@@ -90,7 +93,7 @@ def from_output(code: str, what: str, step: str, output: str) -> Failure:
 def inodes_used_up(path: str) -> bool:
     """Whether the file system of `path` lacks inodes, not bytes; some have no fixed number of them.
 
-    What has just failed may have given back the few that it had taken.
+    The failed operation may have freed a few again.
     """
     try:
         space = os.statvfs(existing(path))
@@ -101,7 +104,7 @@ def inodes_used_up(path: str) -> bool:
 
 
 def existing(path: str) -> str:
-    """Return `path`, or the nearest directory above it that is there."""
+    """Return `path`, or its nearest existing parent."""
     while not os.path.exists(path) and path not in ("", "/"):
         path = os.path.dirname(path)
     return path or "/"

@@ -1,4 +1,4 @@
-"""Change the disk so that a power cut leaves the old or the new, never half of it."""
+"""Change files atomically: a power cut leaves the old or the new content, never half of it."""
 
 import errno
 import fcntl
@@ -14,18 +14,18 @@ from typing import Any, BinaryIO, Iterator, List, Optional
 from . import lock_owner, process
 
 SYNC_TIMEOUT = 300.0  # seconds; a slow disk with much to write
-PRIVATE = 0o700  # of a directory that only its owner looks into
-READ_LIMIT = 64 * 1024 * 1024  # bytes of a file of ours: the records of 200,000 deploys
+PRIVATE = 0o700  # mode of a directory that only its owner can read
+READ_LIMIT = 64 * 1024 * 1024  # bytes of a file of shipit: the records of 200,000 deploys
 NOTE_LIMIT = 65536  # bytes
 LOCK_PAUSE = 0.02  # seconds
-REPAIR_WAIT = 10.0  # seconds; it is held for two calls of the disk
-# Of a write or a removal that was killed. A process has 7 digits at most, a date has 8.
+REPAIR_WAIT = 10.0  # seconds; it is held for two system calls
+# Leftovers of a killed write or removal. A pid has at most 7 digits, a date has 8.
 LEFTOVER = re.compile(r".+\.\d{1,7}\.(new|claim|old)")
 
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Let an error about an open file name its path: the system's own does not."""
+    """Add the path to an error of an open file, which the system's own lacks."""
     try:
         yield
     except OSError as error:
@@ -34,10 +34,10 @@ def naming(path: str) -> Iterator[None]:
 
 
 def write(path: str, content: bytes, mode: int = 0o644, *, sync: bool = True) -> None:
-    """Make `path` hold `content`: written beside it, fsynced, renamed, its directory fsynced.
+    """Write `content` to `path` atomically: write beside it, fsync, rename, fsync the directory.
 
-    The content is never readable under a wider mode than the one asked for. `sync`: False for what
-    is worth nothing after a power cut.
+    The content is never readable under a wider mode than `mode`. `sync`: False for content that is
+    useless after a power cut.
     """
     beside = f"{path}.{os.getpid()}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -58,7 +58,7 @@ def write(path: str, content: bytes, mode: int = 0o644, *, sync: bool = True) ->
 
 
 def append_line(path: str, line: bytes, mode: int = 0o644) -> None:
-    """Append one line and fsync it; a half-written last line of a crash is first ended."""
+    """Append one line and fsync it; first terminate a line left incomplete by a crash."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, mode)
     try:
@@ -78,9 +78,9 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def point(link: str, target: str) -> None:
-    """Make the symlink `link` point at `target` by rename(2): it is never absent.
+    """Point the symlink `link` at `target` by rename(2): it is never absent.
 
-    One that does already is left alone: that needs no room.
+    Skips a link that already does, which needs no space.
     """
     if os.path.islink(link) and os.readlink(link) == target:
         sync_directory(os.path.dirname(link))
@@ -97,7 +97,7 @@ def point(link: str, target: str) -> None:
 
 
 def claim(path: str, content: bytes, mode: int = 0o600) -> bool:
-    """Make `path` hold `content` unless it exists already; the first caller wins, for good."""
+    """Create `path` with `content` unless it exists: the first caller wins."""
     beside = f"{path}.{os.getpid()}.claim"
     write(beside, content, mode)
     try:
@@ -119,7 +119,7 @@ def sync_directory(path: str) -> None:
 
 
 def sync_filesystem(path: str) -> None:
-    """Put everything written to the file system of `path` on the disk: a whole venv at once."""
+    """Flush the file system of `path` to the disk: a whole venv at once."""
     done = process.run(["sync", "-f", path], timeout=SYNC_TIMEOUT)
     if not done.ok:
         what = f"writes could not be flushed to the disk: sync {done.end(SYNC_TIMEOUT)}"
@@ -127,7 +127,7 @@ def sync_filesystem(path: str) -> None:
 
 
 def unlink(path: str) -> None:
-    """Remove a file; it may be gone already."""
+    """Remove a file, if it exists."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -135,7 +135,7 @@ def unlink(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file, a link or a directory tree, as far as that can be done."""
+    """Remove a file, a link or a directory tree, as far as possible."""
     if is_real_directory(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -143,7 +143,7 @@ def remove(path: str) -> None:
 
 
 def touch(path: str) -> None:
-    """Mark a file as used now; it may be gone already."""
+    """Set a file's times to now, if it exists."""
     try:
         os.utime(path)
     except FileNotFoundError:
@@ -151,7 +151,7 @@ def touch(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory tree. It is renamed first, so that half of it is never taken for it."""
+    """Remove a directory tree. Renames it first, so that half of it is never mistaken for it."""
     marked = f"{path}.{os.getpid()}.old"
     try:
         os.rename(path, marked)
@@ -161,20 +161,20 @@ def remove_tree(path: str) -> None:
 
 
 def make_directory(path: str, mode: int = 0o755) -> None:
-    """Make a directory and its parents; an existing one keeps its mode."""
+    """Create a directory and its parents; an existing one keeps its mode."""
     os.makedirs(path, mode=mode, exist_ok=True)
 
 
 class NotOurs(Exception):
-    """What lies at a path is no plain file that only we can have written; the text says why."""
+    """The path is no plain file that only this user can have written; the text says why."""
 
 
 def read_own(path: str, limit: int) -> bytes:
-    """Return the content of a file that only we can have written.
+    """Return the content of a file that only this user can have written.
 
     Raises:
-        NotOurs: it is a link, a directory or somebody else's.
-        OSError: it is not there, or the disk can't read it, or it is too large.
+        NotOurs: it is a link, a directory or another user's.
+        OSError: it is missing, unreadable or too large.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -202,7 +202,7 @@ def _whole(stream: BinaryIO, limit: int = READ_LIMIT) -> bytes:
 
 
 def read_json(path: str) -> Optional[Any]:
-    """Return the JSON in a file; None when there is none or it is torn."""
+    """Return the JSON in a file; None if it is missing or torn."""
     try:
         with open(path, "rb") as stream, naming(path):
             return json.loads(_whole(stream))
@@ -211,7 +211,7 @@ def read_json(path: str) -> Optional[Any]:
 
 
 def read_text(path: str) -> str:
-    """Return the text of a file; "" where there is none."""
+    """Return the text of a file; "" if it is missing."""
     try:
         with open(path, encoding="utf-8") as stream:
             return stream.read()
@@ -220,7 +220,7 @@ def read_text(path: str) -> str:
 
 
 def read_json_lines(path: str) -> List[Any]:
-    """Return the JSON values of a file of lines; a torn line is left out."""
+    """Return the JSON values of a file of lines; skips torn lines."""
     try:
         with open(path, "rb") as stream, naming(path):
             lines = _whole(stream).split(b"\n")
@@ -237,7 +237,7 @@ def _parsed(line: bytes) -> Optional[Any]:
 
 
 def is_real_directory(path: str) -> bool:
-    """Whether a directory, not a symlink to one, stands at `path`."""
+    """Whether `path` is a directory, not a symlink to one."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except FileNotFoundError:
@@ -252,10 +252,9 @@ class Locked(Exception):
 def lock(
     path: str, note: bytes = b"", wait: float = 0.0, *, shared: bool = False
 ) -> Iterator[None]:
-    """Hold the kernel's lock on `path`; it dies with the process. `note` says whose it is.
+    """Hold the kernel's lock on `path`, which ends with the process. `note` describes its owner.
 
-    Nobody else can open the file, and so nobody else can hold it. `shared`: beside others that
-    share it, and without a note.
+    No other user can open the file, and so lock it. `shared`: a shared lock, without a note.
 
     Raises:
         Locked: another process still holds it after `wait` seconds.
@@ -275,11 +274,11 @@ def _leave(descriptor: int, note: bytes) -> None:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, note, 0)
     except OSError:
-        return  # a full disk: the lock is held all the same, by somebody who can't be named
+        return  # a full disk: the lock is held, but its owner is not recorded
 
 
 def _acquired(path: str, kind: int, wait: float) -> int:
-    """Return a descriptor that holds the lock on what `path` names now."""
+    """Return a descriptor with the lock on the present file at `path`."""
     deadline = time.monotonic() + wait
     while True:
         try:
@@ -294,7 +293,7 @@ def _acquired(path: str, kind: int, wait: float) -> int:
 
 
 def _tried(path: str, kind: int) -> Optional[int]:
-    """Return a descriptor with the lock; None where another file has come to be at `path`."""
+    """Return a descriptor with the lock; None if `path` was replaced meanwhile."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with ExitStack() as opened:
         opened.callback(os.close, descriptor)
@@ -308,16 +307,16 @@ def _tried(path: str, kind: int) -> Optional[int]:
 
 
 def _has_retired(descriptor: int, path: str) -> bool:
-    """Make way for a new file where others may have this one open; say whether that was so.
+    """Remove a lock file that other users may have open; return whether it was removed.
 
-    Earlier versions left lock files that everybody could read. A change of mode would not take it
-    from who has it open. One that a process of ours holds is left: it is at work.
+    Earlier versions left lock files that all users could read. A change of mode would not affect
+    open descriptors. Keeps a file whose lock a process of this user holds.
     """
     status = os.fstat(descriptor)
     if not lock_owner.is_exposed(status) or lock_owner.holds_one_of_ours(path, status):
         return False
     guard = os.path.join(os.path.dirname(path), "repair.lock")
-    with lock(guard, wait=REPAIR_WAIT):  # else the file that another has just made could go
+    with lock(guard, wait=REPAIR_WAIT):  # else another process's new file could be removed
         if _is_at(path, status):
             unlink(path)
     return True
@@ -331,7 +330,7 @@ def _is_at(path: str, status: os.stat_result) -> bool:
 
 
 def lock_note(path: str) -> Optional[bytes]:
-    """Return what the live holder of a lock says of itself; None when nobody of ours holds it."""
+    """Return the note of a lock's live owner; None if no process of this user holds it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""The folders of shipit's own on a host: the one place that knows who may look into them.
+"""The folders of shipit on a host, and their permissions.
 
-Nobody but root: a lock that can be opened can be held, and what is written there root acts upon.
-Folders of earlier versions, which others could read, are closed at the start of each session and
-of each driver. What lies in them is left as it is: see files.lock for the locks.
+Only root may enter them: another user could hold a lock that it can open, and root acts upon the
+files there. Each session and driver first closes folders of earlier versions, which others could
+read. Their content is not changed: see files.lock for the locks.
 """
 
 import errno
@@ -17,17 +17,17 @@ from .paths import Paths
 
 
 def folders(paths: Paths) -> Tuple[str, ...]:
-    """Return all of them, parents first."""
+    """Return all folders, parents first."""
     incoming, txn = os.path.dirname(paths.incoming("")), os.path.dirname(paths.journal)
     blobs = (os.path.dirname(paths.blobs), paths.blobs, incoming, paths.wheels)
     return (paths.var, paths.agents, paths.apps, txn, *blobs, paths.tools, paths.uv_cache)
 
 
 def secure(paths: Paths) -> None:
-    """Close to others what is there of the folders; nothing is written where that is so already.
+    """Close the existing folders to other users; writes nothing if they are closed.
 
     Raises:
-        Refused: store-not-ours: a folder is a link, or somebody else has made it or a part of it.
+        Refused: store-not-ours: a folder is a link, or belongs to another user in part.
     """
     for folder in folders(paths):
         try:
@@ -43,7 +43,7 @@ def secure(paths: Paths) -> None:
 
 
 def make(paths: Paths, *wanted: str) -> None:
-    """Make some of the folders, and their parents."""
+    """Create some of the folders, and their parents."""
     for folder in folders(paths):
         if any(path == folder or path.startswith(folder + "/") for path in wanted):
             files.make_directory(folder, files.PRIVATE)
@@ -57,7 +57,7 @@ def _close(folder: str, *, was_open: bool) -> None:
         if was_open or error.errno != errno.EROFS:
             error.filename = folder
             raise
-        return  # nothing can be done on this disk: that is for the preflight to say
+        return  # the preflight reports this disk
     finally:
         os.close(descriptor)
     for name in os.listdir(folder) if was_open else ():
@@ -68,5 +68,5 @@ def _close(folder: str, *, was_open: bool) -> None:
 
 
 def _not_ours(path: str, why: str) -> Failure:
-    hint = f"check what it is (ls -ld {path}), then remove it: shipit makes it again"
+    hint = f"check what it is (ls -ld {path}), then remove it: shipit creates it again"
     return Failure("store-not-ours", f"{path} {why}; it must belong to root alone", "", hint)

@@ -1,8 +1,8 @@
-"""Find the Pythons of this host, and ask each once what it is.
+"""Find the Python interpreters of this host, and query each once.
 
-Looks only where an administrator puts them for everybody (/usr/bin, /usr/local/bin, /opt/*/bin),
-and runs only what root alone can change: the program, its standard library and the ways to them.
-Answers are kept until the file changes, so that asking again starts no process.
+Searches only where an administrator installs them for all users (/usr/bin, /usr/local/bin,
+/opt/*/bin), and runs only those that root alone can change: the program, its standard library and
+the paths to them. Caches the answers until a file changes: a repeated call starts no process.
 """
 
 import functools
@@ -37,7 +37,7 @@ QUESTION = (
 
 
 class Found(NamedTuple):
-    """The Pythons that may be used, those of the system first, and those that may not."""
+    """The usable interpreters, those of the system first, and the rejected ones."""
 
     usable: Tuple[Interpreter, ...]
     rejected: Tuple[Failure, ...]
@@ -47,7 +47,7 @@ Judge = Callable[[str], Optional[Failure]]
 
 
 def places() -> List[str]:
-    """Return the directories that are looked into."""
+    """Return the directories to search."""
     try:
         others = sorted(os.listdir("/opt"))
     except OSError:
@@ -56,9 +56,9 @@ def places() -> List[str]:
 
 
 def find(cache_path: str, directories: List[str], judge: Optional[Judge] = None) -> Found:
-    """Return the interpreters in these directories; one that does not answer is left out.
+    """Return the interpreters in these directories; skip those that do not answer.
 
-    What `judge` rejects now is not run and not returned, whatever it once answered.
+    An interpreter that `judge` rejects is neither run nor returned, even if it is cached.
     """
     judge = judge or _judge()
     usable, rejected = _judged(_candidates(directories), judge)
@@ -80,15 +80,14 @@ def find(cache_path: str, directories: List[str], judge: Optional[Judge] = None)
 
 
 def rejected(path: str, look: trust.Look = trust.look, step: str = "") -> Optional[Failure]:
-    """Say why root must not run an interpreter, or why no service could; None where both may.
+    """Return why root must not run an interpreter, or why no service could; None if both may.
 
-    Rejected ones are not asked as another user either: they could be no app's interpreter, so
-    there is nothing to know.
+    Rejected ones are not queried as another user either, as no app could use them.
     """
     try:
         why, hint = _objection(path, look)
     except OSError as error:
-        why, hint = f"it cannot be looked at: {error.strerror}", f"see ls -l {path}"
+        why, hint = f"it cannot be inspected: {error.strerror}", f"see ls -l {path}"
     return Failure(CODE, f"{path} is not used: {why}", step, hint) if why else None
 
 
@@ -96,7 +95,7 @@ def _objection(path: str, look: trust.Look) -> Tuple[str, str]:
     """Return what is wrong with an interpreter and what to do, both "" for nothing.
 
     Raises:
-        OSError: the way to it cannot be looked at.
+        OSError: the path to it cannot be read.
     """
     if not os.path.isabs(path):
         return "it is not an absolute path", "name it by its absolute path"
@@ -108,7 +107,7 @@ def _objection(path: str, look: trust.Look) -> Tuple[str, str]:
                 f"if root may trust it: {weak.cure}",
             )
     if any(map(look, _venv_configs(path))):
-        return "it belongs to a venv", "use the Python that the venv was made with"
+        return "it belongs to a venv", "use the Python that created the venv"
     closed = trust.closed(path, look)
     if closed:
         return f"the services cannot run it: {closed} is closed to them", f"chmod o+rx {closed}"
@@ -130,7 +129,7 @@ def lacks_distutils(path: str) -> bool:
 
 
 def _code(program: str) -> Iterator[str]:
-    """Yield where an interpreter loads code from before it runs any of ours (-I -S)."""
+    """Yield the paths from which an interpreter loads code before it runs ours (-I -S)."""
     prefix = os.path.dirname(os.path.dirname(program))
     for name in ("lib", "lib64"):
         folder = os.path.join(prefix, name)
@@ -140,7 +139,7 @@ def _code(program: str) -> Iterator[str]:
 
 
 def _venv_configs(path: str) -> Tuple[str, str]:
-    """Return where a pyvenv.cfg would send an interpreter to another standard library."""
+    """Return the paths where a pyvenv.cfg would redirect an interpreter's standard library."""
     beside = os.path.dirname(path)
     return (
         os.path.join(beside, "pyvenv.cfg"),
@@ -149,7 +148,7 @@ def _venv_configs(path: str) -> Tuple[str, str]:
 
 
 def _judge() -> Judge:
-    """Return `rejected` with a memory for one search: the ways to all of them are much the same."""
+    """Return `rejected` with a cache for one search, as the paths share most folders."""
     return functools.partial(rejected, look=functools.lru_cache(maxsize=None)(trust.look))
 
 
@@ -166,9 +165,9 @@ def _candidates(directories: List[str]) -> Iterator[str]:
 
 
 def _names(directory: str) -> List[str]:
-    """Return what is called like a Python there, not more than anybody needs.
+    """Return the names of interpreters in a folder, up to a limit.
 
-    Below /opt a folder may be another user's, and hold as many files as he likes.
+    Below /opt a folder may belong to another user, and contain any number of files.
     """
     try:
         with os.scandir(directory) as entries:
@@ -180,7 +179,7 @@ def _names(directory: str) -> List[str]:
 
 
 def _judged(candidates: Iterable[str], judge: Judge) -> Tuple[List[str], Tuple[Failure, ...]]:
-    """Return one path for each interpreter that may be used, and what was said of the others."""
+    """Return one path for each usable interpreter, and why the others were rejected."""
     usable: Dict[str, str] = {}
     no: Dict[str, Failure] = {}
     for path in candidates:
@@ -196,7 +195,7 @@ def _judged(candidates: Iterable[str], judge: Judge) -> Tuple[List[str], Tuple[F
 
 
 def _stamp(path: str) -> List[Any]:
-    """Return what changes with the file, its owner and its mode."""
+    """Return values that change with the file, its owner and its mode."""
     status = os.stat(path)
     owner = [status.st_uid, status.st_gid, status.st_mode]
     times = [status.st_mtime_ns, status.st_ctime_ns]
@@ -207,9 +206,9 @@ def _stamp(path: str) -> List[Any]:
 
 
 def _ask(paths: List[str]) -> Dict[str, Optional[Dict[str, Any]]]:
-    """Ask the interpreters all at once; None for one that gives no sensible answer.
+    """Query all interpreters at once; None for an invalid answer.
 
-    One that was too slow to answer is left out: it may be quicker next time.
+    Skips one that was too slow: it may be faster next time.
     """
     deadline = time.monotonic() + TIMEOUT
     children = {path: _start(path) for path in paths}
@@ -240,7 +239,7 @@ def _answer(
         try:
             output, _ = child.communicate(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            child.kill()  # and what it has started may hold its output: that is not waited for
+            child.kill()  # its children may hold the output open: do not wait for them
             raise
     try:
         return to_json(Interpreter(path=path, **json.loads(output)))
@@ -249,7 +248,7 @@ def _answer(
 
 
 def _remember(cache_path: str, known: Dict[str, Any]) -> None:
-    """Keep the answers; a host that can't be written to is asked again next time."""
+    """Cache the answers, unless the disk can't be written."""
     try:
         files.make_directory(os.path.dirname(cache_path))
         files.write(cache_path, json.dumps(known).encode())

@@ -1,7 +1,7 @@
-"""Tell whether a process of ours holds a lock on a file that others may have opened.
+"""Find out whether a process of this user holds a lock on a file that others may have opened.
 
-flock(2) needs no more than a read descriptor, so a lock file that was ever readable by others can
-be held by anybody who has it open, for as long as he likes. Only Linux's /proc can say who it is.
+flock(2) needs only a read descriptor, so any user who ever opened a readable lock file can hold it
+for any time. Only Linux's /proc shows the owner.
 """
 
 import os
@@ -10,22 +10,22 @@ from typing import Iterator, Tuple
 
 
 def is_exposed(status: os.stat_result) -> bool:
-    """Whether somebody else could open, and so hold, a lock file of this status."""
+    """Whether another user could open, and so hold, a lock file with this status."""
     return bool(status.st_mode & 0o077) or status.st_uid != os.geteuid()
 
 
 def holds_one_of_ours(path: str, status: os.stat_result) -> bool:
-    """Whether a process of our own user, not one that has borrowed its rights, holds the lock."""
+    """Whether a process of this user, and not a setuid program, holds the lock."""
     wanted = (status.st_dev, status.st_ino)
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):  # it has just ended
+        with suppress(OSError):  # the process has ended
             if _is_ours(pid) and any(_locks(*each, wanted) for each in _open(pid, path)):
                 return True
     return False
 
 
 def _is_ours(pid: str) -> bool:
-    """Ask for all four user ids: of a setuid program the real one is that of who started it."""
+    """Compare all four user ids: a setuid program keeps the real one of its caller."""
     with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as stream:
         ids = next(line.split()[1:] for line in stream if line.startswith("Uid:"))
     return set(ids) == {str(os.geteuid())}

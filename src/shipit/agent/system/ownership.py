@@ -1,9 +1,9 @@
-"""Decide which directories change hands when the services get another user or group. Pure.
+"""Decide which directories change their owner when the services get another user or group. Pure.
 
-systemd gives a service its directories as it starts, by a chown of all that is in them. That is too
-late for a release that runs beside its predecessor, leaves `shared/` out, and takes files that
-merely have a second name there. So the switch hands them over itself: `chowning` does it. What
-`DynamicUser=` makes up is left to systemd.
+systemd chowns a service's directories, with all content, when it starts. That is too late for a
+release that runs beside its predecessor, omits `shared/`, and includes files that have another
+hard link elsewhere. So the switch chowns them itself (`chown_tree`). The users of `DynamicUser=`
+are left to systemd.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Owner:
 
 @dataclass(frozen=True)
 class Move:
-    """A directory that changes hands, with all in it that belongs to one of the givers."""
+    """A directory that changes its owner, with all content that belongs to one of the givers."""
 
     path: str
-    givers: Tuple[Owner, ...]  # the first one had it before
+    givers: Tuple[Owner, ...]  # the first one is the present owner
     taker: Owner
 
 
@@ -35,8 +35,8 @@ def due(
 ) -> Tuple[Move, ...]:
     """Return the moves that lead from `present` to `wanted`.
 
-    Only what a release of the app has had (`known`) is taken from anybody. A directory that is not
-    wanted any more goes back to whom it belonged to.
+    Takes a directory only from owners of the app's releases (`known`). A directory that is no
+    longer wanted returns to its former owner.
     """
     unfinished = {move.path: move for move in begun}
     back = {path: move.givers[0] for path, move in unfinished.items()}

@@ -1,4 +1,4 @@
-"""Where everything lies on a host: the one place that knows."""
+"""The layout of all paths on a host."""
 
 import os
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Paths:
     root: str  # /opt/<app>
     var: str = VAR
     units: str = UNITS
-    runtime_units: str = RUNTIME_UNITS  # these are gone after a reboot
+    runtime_units: str = RUNTIME_UNITS  # a reboot removes these
     timer_stamps: str = TIMER_STAMPS
 
     @property
@@ -40,7 +40,7 @@ class Paths:
         return ReleasePaths(os.path.join(self.releases, release))
 
     def timer_stamp(self, timer: str) -> str:
-        """A file that is as old as the last run that the timer has started: Persistent=yes."""
+        """The stamp of Persistent=yes: its mtime is the timer's last run."""
         return os.path.join(self.timer_stamps, f"stamp-{timer}")
 
     @property
@@ -51,7 +51,7 @@ class Paths:
         return os.path.join(self.blobs, sha256)
 
     def incoming(self, sha256: str) -> str:
-        """A blob on its way in; it becomes one when its digest is proven."""
+        """An incoming blob; it becomes a blob once its digest is verified."""
         return os.path.join(self.var, "incoming", sha256)
 
     @property
@@ -73,12 +73,12 @@ class Paths:
 
     @property
     def store_lock(self) -> str:
-        """Shared by sessions that count on blobs, held alone by who removes some."""
+        """Shared by sessions that use blobs, exclusive for removing some."""
         return os.path.join(self.var, "store.lock")
 
     @property
     def apps(self) -> str:
-        """A file for each app that this host ever had: its name, holding its root."""
+        """A file for each app that this host ever had, with its root."""
         return os.path.join(self.var, "apps")
 
     @property
@@ -88,19 +88,19 @@ class Paths:
 
     @property
     def boot_unit(self) -> str:
-        """The unit that settles an interrupted transaction at boot; there while one is armed.
+        """The unit that settles an interrupted transaction at boot; present while one is armed.
 
-        No app can be called so that another unit of ours gets this name: none has an @.
+        No app's name leads to the same unit name, as none has an @.
         """
         return os.path.join(self.units, f"shipit-recover@{self.app}.service")
 
     @property
     def old_boot_unit(self) -> str:
-        """Its name in earlier versions, which is that of an app's driver, too."""
+        """Its name in earlier versions, which an app's driver may have as well."""
         return os.path.join(self.units, f"shipit-recover-{self.app}.service")
 
     def wants(self, unit: str) -> str:
-        """What enables a unit for the boot."""
+        """The link that enables a unit for the boot."""
         return os.path.join(self.units, "multi-user.target.wants", os.path.basename(unit))
 
     @property
@@ -116,7 +116,7 @@ class Paths:
 
     @property
     def unreadable(self) -> str:
-        """A journal that could not be read, kept for people."""
+        """A journal that could not be read, kept for an operator."""
         return self._txn(".json.unreadable")
 
     @property
@@ -131,7 +131,7 @@ class Paths:
 
     @property
     def verdict(self) -> str:
-        """Made by link(2): the first verdict wins."""
+        """Created by link(2): the first verdict wins."""
         return self._txn(".verdict")
 
     @property
@@ -140,7 +140,7 @@ class Paths:
 
     @property
     def events(self) -> str:
-        """What the transaction has said so far, a frame header a line."""
+        """The event log of the transaction, a frame header a line."""
         return self._txn(".events")
 
     @property
@@ -161,7 +161,7 @@ class ReleasePaths:
 
     @property
     def verified_stamp(self) -> str:
-        """An empty file, as old as the last proof that the release is as it was made."""
+        """An empty file whose mtime is the last verification of the release."""
         return os.path.join(self.top, "proven")
 
     @property

@@ -1,11 +1,11 @@
-"""Start a program, wait for it with a limit, and keep the end of what it said.
+"""Run a program with a timeout, and keep the end of its output.
 
-Promises: no shell, no secret in an argv unless the caller puts it there, and nothing of the agent's
-own leaks in: no environment, no descriptor, no OOM score. However much a program says, only its end
-is held in memory. When a call returns, the program's process group is gone. A program that is named
-without its folder is looked for in the system's folders, and only where root alone writes. It is
-for programs that root trusts: another one could leave its group, and runs in a unit (`transient`).
-Does not speak to systemd: that is `host`.
+Promises: no shell, no secret in an argv unless the caller puts it there, and the program inherits
+nothing of the agent: no environment, no descriptor, no OOM score. Only the end of the output is
+held in memory. When a call returns, the program's process group has ended. A program named without
+its folder is searched in the system's folders, and only where root alone can write. Use it for
+programs that root trusts: others could leave their group, and run in a unit (`transient`).
+`host` talks to systemd.
 """
 
 import errno
@@ -25,15 +25,18 @@ from .failures import Refused
 OUTPUT_LIMIT = 16 * 1024  # bytes kept of the end of the output, unless more are asked for
 CHUNK = 64 * 1024  # bytes; what a pipe holds
 WATCH_PAUSE = 0.25  # seconds
-SHORTEST_NAP, LONGEST_NAP = 0.0005, 0.05  # seconds; between looks at a program that says no more
-KILL_WAIT = 10.0  # seconds; a program that hangs in the kernel may take longer, or for ever
+SHORTEST_NAP, LONGEST_NAP = (
+    0.0005,
+    0.05,
+)  # seconds between polls of a program that has closed its output
+KILL_WAIT = 10.0  # seconds; a program that hangs in the kernel may take longer
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NO_FOLDER = "/nonexistent"
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a program ended: its exit status (negative: the signal), and what it said last."""
+    """How a program ended: its exit status (negative: the signal), and the end of its output."""
 
     status: int
     output: str
@@ -44,7 +47,7 @@ class Done:
         return self.status == 0 and not self.timed_out
 
     def end(self, timeout: float) -> str:
-        """Say in words how it ended."""
+        """Return in words how it ended."""
         if self.timed_out:
             return f"did not end within {timeout:g} s"
         if self.status < 0:
@@ -53,9 +56,9 @@ class Done:
 
 
 def clean_environment(extra: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
-    """Return an environment that depends on nothing but the caller.
+    """Return an environment that depends only on the argument.
 
-    A program that root runs finds others only in folders that root alone writes.
+    Its PATH has only folders that root alone can write.
     """
     folders = [folder for folder in SYSTEM_PATH.split(":") if not trust.weakness(folder)]
     path = ":".join(folders) or NO_FOLDER  # an empty PATH would mean the current directory
@@ -65,11 +68,10 @@ def clean_environment(extra: Optional[Mapping[str, str]] = None) -> Dict[str, st
 def program(name: str) -> Optional[str]:
     """Return the path of a program of the system that root may run, None where there is none.
 
-    One that users other than root can change is passed over: a later folder may have the
-    system's own.
+    Skips one that users other than root can change: a later folder may have the system's own.
 
     Raises:
-        Refused: program-untrusted: there are only such that others can change.
+        Refused: program-untrusted: other users can change all of them.
     """
     weak: Optional[trust.Weakness] = None
     for folder in SYSTEM_PATH.split(":"):
@@ -98,10 +100,10 @@ def run(
     keep: int = OUTPUT_LIMIT,
     keep_start: bool = False,
 ) -> Done:
-    """Run a program without a stdin; stdout and stderr are kept together.
+    """Run a program without a stdin; stdout and stderr are combined.
 
-    `keep`: bytes of the end of what it says that are returned; with `keep_start` of its beginning.
-    `watch` is called a few times a second; what it raises ends the program and comes out of here.
+    `keep`: bytes of the end of its output to return; with `keep_start` of its beginning. `watch` is
+    called a few times a second; an exception from it ends the program and is raised here.
 
     Raises:
         OSError: the program could not be started.
@@ -127,7 +129,7 @@ def run(
 
 
 def located(argv: Sequence[str]) -> List[str]:
-    """Return an argv with the program's path; who gives a path answers for it.
+    """Return an argv with the program's path; the caller answers for a given path.
 
     Raises:
         FileNotFoundError: the system has no such program.
@@ -141,14 +143,14 @@ def located(argv: Sequence[str]) -> List[str]:
 
 
 def _reset_oom_score(pid: int) -> None:
-    """Let the kernel end the program before the driver, which it is told to spare."""
+    """Let the kernel kill the program before the driver, whose OOM score protects it."""
     path = f"/proc/{pid}/oom_score_adj"
     with suppress(OSError), open(path, "w", encoding="ascii") as stream:  # it may have ended
         stream.write("0")
 
 
 class _Output:
-    """What a program says: never more than twice what is kept of it is held in memory."""
+    """A program's output: holds at most twice `keep` bytes in memory."""
 
     def __init__(self, stream: "IO[bytes]", keep: int, *, keep_start: bool) -> None:
         self._descriptor = stream.fileno()
@@ -160,7 +162,7 @@ class _Output:
         self._is_open, self._nap = True, SHORTEST_NAP
 
     def wait(self, pause: float) -> None:
-        """Take in what comes next, for so many seconds at most."""
+        """Read what comes next, waiting at most `pause` seconds."""
         if self._is_open:
             if self._poll.poll(pause * 1000):
                 self._take()
@@ -169,7 +171,7 @@ class _Output:
         self._nap = min(2 * self._nap, LONGEST_NAP)
 
     def drain(self) -> None:
-        """Take in what is in the pipe by now, if others hold it open and write on."""
+        """Read what is in the pipe, even if others hold it open."""
         left = self._total + CHUNK
         while self._is_open and self._total < left and self._poll.poll(0):
             self._take()
@@ -186,7 +188,7 @@ class _Output:
             del self._kept[: -self._keep]
 
     def text(self) -> str:
-        """Return what is kept, and say how much is not."""
+        """Return the kept output, and how much was left out."""
         kept = self._kept[: self._keep] if self._keep_start else self._kept[-self._keep :]
         text, left_out = kept.decode("utf-8", "replace"), self._total - len(kept)
         if not left_out:
@@ -198,7 +200,7 @@ class _Output:
 def _finish(
     child: "subprocess.Popen[bytes]", output: _Output, timeout: float, watch: Callable[[], None]
 ) -> bool:
-    """Wait for the child; whether it had to be killed. Its process group is gone in any case."""
+    """Wait for the child and end its process group; return whether it had to be killed."""
     deadline = time.monotonic() + timeout
     try:
         while not _has_ended(child):
@@ -214,7 +216,7 @@ def _finish(
 
 
 def _has_ended(child: "subprocess.Popen[bytes]") -> bool:
-    """Look whether it has, and leave it a zombie: until then its number is nobody else's."""
+    """Return whether it has ended, and leave it a zombie, so that its pid is not reused."""
     return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 

@@ -1,11 +1,11 @@
-"""Know a unit's processes by what /proc says of them. Starts none."""
+"""Find a unit's processes in /proc. Starts none."""
 
 import os
 import re
 from typing import Dict, List, Set
 
 UNIT = re.compile(r"[^/]+\.(?:service|socket|scope)")
-OF_FIRST = "/init.scope"  # where the first process lies, below the top of systemd's tree
+OF_FIRST = "/init.scope"  # the first process's group, below the top of systemd's tree
 
 
 def of_unit(unit: str, proc: str = "/proc") -> List[str]:
@@ -14,10 +14,10 @@ def of_unit(unit: str, proc: str = "/proc") -> List[str]:
 
 
 def unit_of(pid: str, proc: str = "/proc") -> str:
-    """Return the system's unit that a process belongs to, "" for none.
+    """Return the system's unit of a process, "" for none.
 
-    Of several on the way to it the first one counts. Who has been given a part of the tree (a
-    user's own manager, a container) names what lies below as he likes.
+    Of several on its path the first one counts: the owner of a delegated subtree (a user's manager,
+    a container) chooses the names below it.
     """
     tops = _places("1", proc)
     for tree, place in _places(pid, proc).items():
@@ -32,7 +32,7 @@ def unit_of(pid: str, proc: str = "/proc") -> str:
 
 
 def _places(pid: str, proc: str) -> Dict[str, str]:
-    """Return where a process lies in each tree of control groups."""
+    """Return the path of a process in each tree of control groups."""
     rows = (line.split(":", 2) for line in read(pid, "cgroup", proc).splitlines())
     return {row[1]: row[2] for row in rows if len(row) == 3}  # noqa: PLR2004 - id, tree, place
 
@@ -43,12 +43,12 @@ def sockets_of(pid: str, proc: str = "/proc") -> Set[str]:
     found: Set[str] = set()
     try:
         names = os.listdir(directory)
-    except OSError:  # the process has just ended
+    except OSError:  # the process has ended
         return found
     for name in names:
         try:
             kind, _, inode = os.readlink(os.path.join(directory, name)).partition(":[")
-        except OSError:  # it has just been closed
+        except OSError:  # it was closed meanwhile
             continue
         if kind == "socket":
             found.add(inode.rstrip("]"))
@@ -56,16 +56,16 @@ def sockets_of(pid: str, proc: str = "/proc") -> Set[str]:
 
 
 def memory_of(unit: str, proc: str = "/proc") -> int:
-    """Return the bytes that a unit's processes have in memory; what they share counts for each.
+    """Return the resident memory of a unit's processes, in bytes; shared memory counts for each.
 
-    systemd's own counter has the page cache in it, and is not there on every host.
+    systemd's own counter includes the page cache, and is not available on every host.
     """
     fields = [read(pid, "statm", proc).split() for pid in of_unit(unit, proc)]
     return sum(int(each[1]) for each in fields if each) * os.sysconf("SC_PAGE_SIZE")
 
 
 def read(pid: str, name: str, proc: str = "/proc") -> str:
-    """Return what a file of a process says; "" where the process has just ended."""
+    """Return the content of a process's file; "" if the process has ended."""
     try:
         with open(os.path.join(proc, pid, name), encoding="utf-8", errors="replace") as stream:
             return stream.read()

@@ -1,7 +1,7 @@
-"""Find out who listens where, and who has taken a connection, from /proc alone.
+"""Find out from /proc who listens where, and who has accepted a connection.
 
-The first is asked before systemd fails to bind a release's sockets. Sees IPv4, IPv6 and unix
-stream sockets in this network namespace. Starts no process.
+The former is checked before systemd would fail to bind a release's sockets. Sees IPv4, IPv6 and
+unix stream sockets in this network namespace. Starts no process.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ from . import processes, unit_text
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 ESTABLISHED, LISTENING = "01", "0A"  # include/net/tcp_states.h
-UNTAKEN = "0"  # the inode of a connection that nobody has accepted yet
+UNTAKEN = "0"  # the inode of a connection that is not accepted yet
 CONNECTED = "03"  # SS_CONNECTED in /proc/net/unix
 ACCEPTING = 0x10000  # __SO_ACCEPTCON in /proc/net/unix's flags
 WILDCARD = ipaddress.IPv6Address("::")
@@ -42,7 +42,7 @@ class Endpoint:
         return self.address is not None and self.address.is_unspecified
 
     def collides(self, other: "Endpoint") -> bool:
-        """Whether only one of the two can be listened on."""
+        """Whether only one of the two can be bound."""
         if self.path or other.path:
             return self.path == other.path
         wild = self.is_wildcard or other.is_wildcard
@@ -63,19 +63,19 @@ class Owner:
 
 
 def wanted(socket_unit: str) -> List[Endpoint]:
-    """Return what a socket unit's text listens on; vsock and abstract sockets are left out."""
+    """Return where a socket unit listens, without vsock and abstract sockets."""
     values = unit_text.settings(socket_unit, "Socket").get("ListenStream", ())
     return [endpoint for endpoint in map(parse, values) if endpoint]
 
 
 def accounts(socket_unit: str) -> Tuple[str, str]:
-    """Return the user and the group that a socket unit's text gives its socket to; "" for none."""
+    """Return the user and the group of a socket unit's socket; "" for none."""
     settings = unit_text.settings(socket_unit, "Socket")
     return unit_text.last(settings, "SocketUser"), unit_text.last(settings, "SocketGroup")
 
 
 def parse(text: str) -> Optional[Endpoint]:
-    """Read a ListenStream= value (systemd.socket(5)); None for what is not looked at."""
+    """Read a ListenStream= value (systemd.socket(5)); None for other kinds of address."""
     if text.startswith("/"):
         return Endpoint(path=text)
     host, _, port = text.rpartition(":")
@@ -91,7 +91,7 @@ def parse(text: str) -> Optional[Endpoint]:
 def occupied(
     endpoints: Iterable[Endpoint], proc: str = "/proc"
 ) -> Dict[Endpoint, Tuple[Owner, ...]]:
-    """Return who listens where one of the endpoints collides; a kernel's own has no owner."""
+    """Return the owners of listeners that collide with the endpoints; a kernel's has none."""
     inodes = {
         endpoint: {inode for inode, taken in _listening(proc) if taken.collides(endpoint)}
         for endpoint in endpoints
@@ -107,7 +107,7 @@ def occupied(
 
 
 def connected_to_port(port: int, peers: Iterable[int], proc: str = "/proc") -> Iterator[str]:
-    """Yield the inodes of taken TCP connections to a port, from these ports."""
+    """Yield the inodes of accepted TCP connections to a port, from these ports."""
     ours = set(peers)
     for table in ("tcp", "tcp6"):
         for fields in _rows(os.path.join(proc, "net", table)):
@@ -118,7 +118,7 @@ def connected_to_port(port: int, peers: Iterable[int], proc: str = "/proc") -> I
 
 
 def connected_to_path(path: str, proc: str = "/proc") -> Iterator[str]:
-    """Yield the inodes of connections to a unix socket, taken or waiting, whoever made them."""
+    """Yield the inodes of all connections to a unix socket, accepted or waiting."""
     for name, fields in _unix_rows(proc):
         if name == path and fields[5] == CONNECTED:
             yield fields[6]
@@ -136,7 +136,7 @@ def _listening(proc: str) -> Iterator[Tuple[str, Endpoint]]:
 
 
 def _is_socket(path: str) -> bool:
-    """Whether there is a socket; anybody may have bound one of that name in a root of his own."""
+    """Whether the path is a socket; in another root any user may have bound the same name."""
     try:
         return stat.S_ISSOCK(os.lstat(path).st_mode)
     except OSError:
@@ -146,8 +146,7 @@ def _is_socket(path: str) -> bool:
 def _unix_rows(proc: str) -> Iterator[Tuple[str, List[str]]]:
     """Yield the path of each unix socket that has one, and the fields before it.
 
-    The path is whatever its owner has chosen, with the ends of lines in it: what does not look
-    like a row is a part of one.
+    The owner chooses the path, which may contain line breaks: skip lines that are no row.
     """
     for fields in _rows(os.path.join(proc, "net", "unix")):
         found = UNIX_ROW.fullmatch(" ".join(fields))

@@ -1,9 +1,9 @@
-"""Say whether root may execute or read what is found at a path.
+"""Decide whether root may execute or read a path.
 
-It may where nobody but root can change what is found there: each folder from / down, each symlink
-with the folders that it leads through, and the file itself belong to root and are writable for
-nobody else. A sticky folder (/tmp) is writable for everybody. A POSIX ACL that lets somebody else
-write shows in the group's bits of the mode. Starts no program and reads no content.
+It may if no other user can change it: each folder from / down, each symlink with the folders of its
+target, and the file itself belong to root and are writable for root alone. A sticky folder (/tmp)
+counts as writable for all. A POSIX ACL that lets another user write shows in the group's bits of
+the mode. Starts no program and reads no content.
 """
 
 import errno
@@ -14,12 +14,12 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from . import accounts
 from .failures import existing
 
-LINKS_AT_MOST = 40  # as many as the kernel follows
+LINKS_AT_MOST = 40  # the kernel's limit
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Entry(NamedTuple):
-    """What stands at one path: its owner, its whole st_mode, and where a symlink leads."""
+    """One path: its owner, its whole st_mode, and a symlink's target."""
 
     uid: int
     mode: int
@@ -34,7 +34,7 @@ Look = Callable[[str], Optional[Entry]]
 
 
 class Weakness(NamedTuple):
-    """The first entry on the way to a path that somebody other than root can change."""
+    """The first entry on a path that a user other than root can change."""
 
     path: str
     uid: int
@@ -47,7 +47,7 @@ class Weakness(NamedTuple):
 
     @property
     def cure(self) -> str:
-        """The commands that give the entry to root alone."""
+        """The commands that make root the only one who can change the entry."""
         link = stat.S_ISLNK(self.mode)
         chown = f"chown {'-h ' if link else ''}root: {self.path}" if self.uid else ""
         chmod = f"chmod go-w {self.path}" if self.mode & OTHERS_WRITE and not link else ""
@@ -55,7 +55,7 @@ class Weakness(NamedTuple):
 
 
 def look(path: str) -> Optional[Entry]:
-    """Return what stands at a path; None where nothing does."""
+    """Return the entry at a path; None if there is none."""
     try:
         status = os.lstat(path)
         target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else ""
@@ -65,12 +65,12 @@ def look(path: str) -> Optional[Entry]:
 
 
 def weakness(path: str, look: Look = look) -> Optional[Weakness]:
-    """Return the first entry on the way to an absolute path that others can change, or None.
+    """Return the first entry on an absolute path that other users can change, or None.
 
-    What does not exist is nobody's: the last folder that does decides.
+    For a missing path, the last existing folder decides.
 
     Raises:
-        OSError: the path leads through too many symlinks (ELOOP), or cannot be looked at.
+        OSError: the path has too many symlinks (ELOOP), or cannot be read.
     """
     for place, entry in way(path, look):
         if entry.uid != 0 or (not entry.is_link and entry.mode & OTHERS_WRITE):
@@ -79,7 +79,7 @@ def weakness(path: str, look: Look = look) -> Optional[Weakness]:
 
 
 def closed(path: str, look: Look = look) -> Optional[str]:
-    """Return the first entry on the way to a program that keeps other users from running it.
+    """Return the first entry on a program's path that keeps other users from running it.
 
     Raises:
         OSError: as for `weakness`.
@@ -92,7 +92,7 @@ def closed(path: str, look: Look = look) -> Optional[str]:
 
 
 def way(path: str, look: Look) -> Iterator[Tuple[str, Entry]]:
-    """Yield every entry on the way from / to what an absolute path names, as the kernel goes it.
+    """Yield every entry from / to the target of an absolute path, as the kernel resolves it.
 
     Raises:
         OSError: as for `weakness`.
@@ -112,7 +112,7 @@ def way(path: str, look: Look) -> Iterator[Tuple[str, Entry]]:
         if not rest:
             return
         name, *rest = rest
-        # The way up from a real folder leads through folders that have been looked at.
+        # The parents of a real folder were checked before.
         place = os.path.dirname(place) if name == ".." else os.path.join(place, name)
 
 
@@ -121,9 +121,9 @@ def _names(path: str) -> List[str]:
 
 
 def weaknesses(*wanted: str) -> List[Weakness]:
-    """Return everything that users other than root can change on the way to these paths.
+    """Return every entry on these paths that users other than root can change.
 
-    In a sticky folder nobody can replace what belongs to root, but all can make what is missing.
+    In a sticky folder nobody can replace an entry of root, but anybody can create a missing one.
     """
     seen: Dict[str, Weakness] = {}
 
@@ -142,13 +142,13 @@ def weaknesses(*wanted: str) -> List[Weakness]:
 def _trusting_itself(entry: Entry, *, is_known: bool) -> Entry:
     sticky = stat.S_ISDIR(entry.mode) and entry.mode & stat.S_ISVTX
     mode = entry.mode & ~OTHERS_WRITE if sticky or is_known else entry.mode
-    # Whoever is not root (in a test) may trust itself.
+    # A process that is not root (in a test) trusts its own user.
     own = is_known or entry.uid == os.geteuid()
     return entry._replace(uid=0 if own else entry.uid, mode=mode)
 
 
 def _open_end(path: str) -> Optional[Weakness]:
-    """Return the folder in which the path, or what is missing of it, could be made by others."""
+    """Return the folder in which other users could create the path, or its missing part."""
     last = existing(os.path.realpath(path))
     status = os.stat(last)
     is_open = stat.S_ISDIR(status.st_mode) and status.st_mode & OTHERS_WRITE

@@ -1,14 +1,14 @@
-"""Say what the name of a systemd unit tells. Pure."""
+"""Read the parts of a systemd unit's name. Pure."""
 
 
 def family(name: str) -> str:
-    """Return what a unit's names in all releases have in common: `app-web` of `app-web@1.service`.
+    """Return the common part of a unit's names in all releases: `app-web` of `app-web@1.service`.
 
-    Instances of a service, units of a release, and the plain name of a service are of one family.
+    Instances of a service, units of a release, and the plain name of a service share a family.
     """
     return name.rpartition(".")[0].partition("@")[0]
 
 
 def is_timer(name: str) -> bool:
-    """Whether it is the unit that starts a job at its times."""
+    """Whether it is a timer unit."""
     return name.endswith(".timer")

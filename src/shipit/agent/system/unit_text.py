@@ -6,8 +6,8 @@ from typing import Dict, List, Mapping
 def settings(text: str, section: str) -> Dict[str, List[str]]:
     """Return the values of each setting of a section, in order, without comments.
 
-    An empty assignment takes back the earlier values of its setting. A line that ends in a
-    backslash goes on in the next one.
+    An empty assignment clears the earlier values of its setting. A line that ends in a backslash
+    continues in the next one.
     """
     found: Dict[str, List[str]] = {}
     current = ""
@@ -21,5 +21,5 @@ def settings(text: str, section: str) -> Dict[str, List[str]]:
 
 
 def last(values: Mapping[str, List[str]], key: str) -> str:
-    """Return the value of a setting that has one, "" where it is not set."""
+    """Return the last value of a setting, "" if it is not set."""
     return (values.get(key) or [""])[-1]
