@@ -4,7 +4,7 @@ Promises to mask a value also in base64, URL-quoted, JSON-escaped or in the form
 with `cut` if the end of a line cuts it in two. It can't mask values that were transformed in other
 ways (hashed, compressed, reversed).
 
-Values shorter than 4 characters are masked only as whole words: masking every `1` would make output
+Values shorter than 4 characters are masked only as whole words: to mask every `1` would make output
 unreadable and protect nothing. Both sides use this module.
 """
 
