@@ -79,7 +79,7 @@ def test_other_bytes_than_those_asked_for_never_run(tmp_path: Path, sent: bytes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_that_cannot_be_made_is_told_with_its_errno(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_reported_with_its_errno(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run(request(tmp_path / "file") + b"\n" + PACKED)
     last = json.loads(done.stdout.splitlines()[-1])

@@ -67,7 +67,7 @@ class _Streak:
     wrong: str = ""  # the last lasting error,
     wrong_since: float = 0.0  # and its beginning
     attempts: int = 0
-    told: Dict[str, str] = field(default_factory=dict)
+    reported: Dict[str, str] = field(default_factory=dict)
 
 
 def context(
@@ -165,8 +165,8 @@ def _observe(host: Host, of: Context, streak: _Streak, emit: Emit) -> GateState:
         name = described(check)
         answer = ask(host, of, check, min(check.timeout, left))
         wrong, hint = judge(check, answer)[:SHOWN], advice(check, answer)[:SHOWN]
-        if streak.told.get(name) != wrong:
-            streak.told[name] = wrong
+        if streak.reported.get(name) != wrong:
+            streak.reported[name] = wrong
             emit(Probed(name, not wrong, "; ".join(filter(None, [wrong, hint]))))
         if wrong:
             return GateState(name, wrong, answer.body, lasting=is_lasting(check, answer), hint=hint)

@@ -139,8 +139,8 @@ def _path(held: int) -> str:
 
 def _mount(held: int) -> bytes:
     """Return the mount in which an inode was opened."""
-    told = os.open(f"/proc/self/fdinfo/{held}", os.O_RDONLY | os.O_CLOEXEC)
+    fdinfo = os.open(f"/proc/self/fdinfo/{held}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(told, FDINFO).partition(b"mnt_id:")[2].partition(b"\n")[0]
+        return os.read(fdinfo, FDINFO).partition(b"mnt_id:")[2].partition(b"\n")[0]
     finally:
-        os.close(told)
+        os.close(fdinfo)

@@ -104,10 +104,10 @@ def _normal(name: str) -> str:
 def _site_packages(venv: str) -> Optional[str]:
     """Return the venv's own site-packages; a wheel may add folders of any name beside it."""
     try:
-        told = bytecode.configuration(venv)
+        settings = bytecode.configuration(venv)
     except FileNotFoundError:
         return None
-    version = told.get("version_info") or told.get("version", "")
+    version = settings.get("version_info") or settings.get("version", "")
     short = ".".join(version.split(".")[:2])
     places = [os.path.join(venv, "lib", name + short, "site-packages") for name in PYTHONS]
     return next(filter(os.path.isdir, places), None)
@@ -125,7 +125,8 @@ def _recorded(packages: str) -> Claims:
     for name in sorted(os.listdir(packages)):
         if name.endswith(INFO):
             record = releases.read_text(os.path.join(packages, name, "RECORD")) or ""
-            _add(claims, packages, {path: _Claim(said) for path, said in _entries(record).items()})
+            listed = {path: _Claim(digest) for path, digest in _entries(record).items()}
+            _add(claims, packages, listed)
             _add(claims, packages, {f"{name}/RECORD": _Claim("")})
     return claims
 
@@ -143,9 +144,9 @@ def _shipped(paths: Paths, item: Artifact) -> Optional[Dict[str, _Claim]]:
         # Only a list at the top is the wheel's own: vendored packages have others further down.
         record = next((name for name in names if RECORD.fullmatch(name)), "")
         is_list = record and archive.getinfo(record).file_size <= RECORD_LIMIT
-        said = _entries(archive.read(record).decode("utf-8", "replace")) if is_list else {}
+        recorded = _entries(archive.read(record).decode("utf-8", "replace")) if is_list else {}
     return {
-        name: _Claim(said.get(name, ""), blob, name)
+        name: _Claim(recorded.get(name, ""), blob, name)
         for name in names
         if not name.endswith(("/", BYTECODE)) and not ELSEWHERE.match(name)
     }

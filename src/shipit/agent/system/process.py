@@ -193,8 +193,8 @@ class _Output:
         text, left_out = kept.decode("utf-8", "replace"), self._total - len(kept)
         if not left_out:
             return text
-        said = f"[... {left_out} bytes left out]"
-        return f"{text}\n{said}" if self._keep_start else f"{said}\n{text}"
+        note = f"[... {left_out} bytes left out]"
+        return f"{text}\n{note}" if self._keep_start else f"{note}\n{text}"
 
 
 def _finish(

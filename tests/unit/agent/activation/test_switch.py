@@ -77,11 +77,11 @@ def test_a_unit_that_is_started_has_the_time_of_its_gate(tmp_path: Path) -> None
     assert switch.limit(None, slow) > slow.gate.deadline
 
 
-def test_a_release_is_called_back_while_it_is_waited_for(tmp_path: Path) -> None:
+def test_a_rollback_is_requested_while_a_release_starts(tmp_path: Path) -> None:
     told, machine = story(tmp_path)
     told.deploy(manifest(told.paths, "r1", overlaps=True))
     machine.mute.add("app-web@r2.service")
-    told.verdict = ""  # its controller is gone, and the gate has ten times as long
+    told.verdict = ""  # its controller has disconnected, and the gate has ten times as long
     slow = manifest(told.paths, "r2", overlaps=True)
     told.deploy(replace(slow, gate=replace(slow.gate, deadline=10 * told.lease)))
     assert told.outcomes == ["committed", "reverted"]
@@ -113,7 +113,7 @@ class Endless(Timed):
         return self._stop(names)
 
 
-def test_a_service_that_puts_off_its_stop_keeps_nobody_from_going_back(tmp_path: Path) -> None:
+def test_a_service_that_delays_its_stop_does_not_block_a_rollback(tmp_path: Path) -> None:
     """EXTEND_TIMEOUT_USEC= of sd_notify(3) is every notifying service's to send."""
     told = Story.at(tmp_path)
     machine = Endless(told.paths, idle=told.machine.idle)

@@ -2,7 +2,7 @@
 
 The model is simple. Of a release there run exactly the units that it starts, from its own texts,
 and exactly these are enabled. A job that is just at work may finish, if it stays a job. A
-transaction that is called back leaves exactly what was there before.
+transaction that is rolled back restores exactly the previous state.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_an_unchanged_socket_is_left_alone_services_restart_and_timers_wait_for_
     )
 
 
-def test_going_back_starts_the_timers_when_the_services_run() -> None:
+def test_a_rollback_starts_the_timers_after_the_services() -> None:
     actions = decide(ALL, TEXTS, (), scene(SOCKET, WEB, WORKER, reverting=True))
     assert (actions.retire, actions.timers) == ((), names(TIMER))
     assert actions.restart == (names(WEB, WORKER),)
@@ -151,12 +151,12 @@ def test_a_changed_install_section_is_enabled_anew() -> None:
     assert decide((WEB,), TEXTS, (), scene(WEB, texts=old)).reenable == names(WEB)
 
 
-def test_going_back_to_what_still_runs_touches_nothing() -> None:
+def test_a_rollback_to_what_still_runs_touches_nothing() -> None:
     there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), reverting=True)
     assert decide((SOCKET, WEB), TEXTS, (), there) == NOTHING
 
 
-def test_going_back_restarts_what_still_runs_behind_a_socket_that_is_made_anew() -> None:
+def test_a_rollback_restarts_what_runs_behind_a_recreated_socket() -> None:
     """Systemd stops it with the socket, and nobody would start it again."""
     there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), reverting=True)
     views = {**there.views, SOCKET.name: up(SOCKET, active="failed", sub="failed")}

@@ -40,7 +40,7 @@ def test_a_release_that_does_as_well_as_the_one_before_is_committed(story: Story
     assert story.head == "r2"
 
 
-def test_a_release_that_needs_far_more_memory_goes_back_with_the_figures(story: Story) -> None:
+def test_a_release_that_needs_far_more_memory_is_rolled_back_with_the_figures(story: Story) -> None:
     story.machine.needs[NEW] = 300 * MIB
     deploy(story)
     assert story.head == "r1"
@@ -50,7 +50,7 @@ def test_a_release_that_needs_far_more_memory_goes_back_with_the_figures(story: 
     assert "300 MiB, the previous release 100 MiB" in failure.what
 
 
-def test_a_release_that_logs_far_more_errors_goes_back_with_the_lines(story: Story) -> None:
+def test_a_release_that_logs_far_more_errors_is_rolled_back_with_the_lines(story: Story) -> None:
     story.machine.logs[NEW] = "hello\n" + "Traceback (most recent call last):\n" * 40
     deploy(story)
     assert story.head == "r1"
@@ -60,7 +60,7 @@ def test_a_release_that_logs_far_more_errors_goes_back_with_the_lines(story: Sto
     assert "hello" not in failure.evidence
 
 
-def test_a_release_that_crashes_after_its_gate_goes_back(story: Story) -> None:
+def test_a_release_that_crashes_after_its_gate_is_rolled_back(story: Story) -> None:
     def crash() -> None:
         run = story.machine.running.get(NEW)
         if run is not None and story.machine.clock - started > BAKE / 2:
@@ -120,5 +120,5 @@ def test_errors_are_too_many_when_they_are_three_times_and_five_more(
         ("web[1]: no error today", False),
     ],
 )
-def test_a_line_that_tells_of_an_error_is_known_by_its_level(line: str, *, tells: bool) -> None:
+def test_a_line_that_reports_an_error_is_known_by_its_level(line: str, *, tells: bool) -> None:
     assert bool(ERROR.search(line)) == tells

@@ -48,7 +48,7 @@ def test_the_lines_that_our_own_probes_make_are_folded() -> None:
     assert [line[9:] for line in lines] == ["ready", asked[-1], "(38 more like this)", "bye"]
 
 
-def test_the_restarts_of_a_crash_loop_are_told_once_and_the_last_one_whole() -> None:
+def test_the_restarts_of_a_crash_loop_are_shown_once_and_the_last_one_whole() -> None:
     lines = [line[9:] for line in log_text.folded(logged(*[CRASH] * 5, "gave up"))]
     assert lines == [*CRASH.splitlines(), "(4 more like this)", "gave up"]
 

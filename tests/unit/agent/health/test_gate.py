@@ -170,7 +170,7 @@ def test_the_last_attempt_has_a_while_however_late_it_begins(
     assert min(had) == had[-1] == gate.LAST_ATTEMPT
 
 
-def test_at_the_deadline_the_failure_says_expected_got_attempts_and_the_log(gated: Gated) -> None:
+def test_at_the_deadline_the_failure_names_expected_got_attempts_and_the_log(gated: Gated) -> None:
     gated.machine.sick.add("r1")
     failure = gated.run(deadline=4.0, interval=1.0)
     assert failure is not None
@@ -367,10 +367,10 @@ def test_the_exception_of_the_log_is_the_headline_and_its_advice_the_hint(gated:
     assert "`workdir: shared`" in failure.hint
 
 
-def test_what_is_wrong_with_an_answer_is_told_in_few_words(
+def test_what_is_wrong_with_an_answer_is_reported_in_few_words(
     gated: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is written down for every answer that differs, and in the end into the ledger."""
+    """It is written down for every answer that differs, and in the end into the history."""
     answers = (
         Answer(status=200, body=b'{"version": "%s%d"}' % (b"9" * 200_000, n)) for n in range(99)
     )

@@ -189,7 +189,7 @@ def test_a_tree_without_end_is_refused_and_keeps_nobody_from_lenient(
     assert owner(tree.top) == NEW
 
 
-def test_what_cannot_be_given_is_refused_and_keeps_nobody_from_going_back(
+def test_what_cannot_be_given_is_refused_and_does_not_block_a_rollback(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fixed, other = tree.make("a"), tree.make("b")

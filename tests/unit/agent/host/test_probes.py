@@ -136,7 +136,7 @@ def test_a_service_that_answers_without_an_end_fills_no_memory(
     assert answer.error or len(answer.body) <= probes.BODY_LIMIT
 
 
-def test_what_is_no_http_is_said(listener: socket.socket) -> None:
+def test_an_answer_that_is_no_http_is_reported(listener: socket.socket) -> None:
     with answering(listener, plainly(b"SSH-2.0-x\r\n")):
         assert "not an HTTP answer" in probes.get(url(listener), PATIENCE).error
 
@@ -148,7 +148,7 @@ def test_a_refused_connection_is_an_answer(listener: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("bad", ["ftp://x/", "http:///x", "http://x:99999/", "nonsense"])
-def test_what_is_no_url_is_said(bad: str) -> None:
+def test_an_invalid_url_is_reported(bad: str) -> None:
     assert "not a URL" in probes.get(bad, 1.0).error
 
 

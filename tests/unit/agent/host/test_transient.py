@@ -1,4 +1,4 @@
-"""A program of an app is started without anything of root's, and its end is told truly."""
+"""A program of an app is started without anything of root's, and its end is reported correctly."""
 
 from __future__ import annotations
 

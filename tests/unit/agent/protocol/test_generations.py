@@ -1,4 +1,4 @@
-"""Generations of a release: one to a person, and the last one counts."""
+"""Generations of a release: shown as one, and the last one counts."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_without_values_nothing_changes() -> None:
 
 
 def test_only_as_much_of_an_end_is_looked_at_as_a_form_is_long() -> None:
-    """A service that fills its log with beginnings of its secret would hold up the way back."""
+    """A service that fills its log with beginnings of its secret would delay the rollback."""
     line = f"ERROR {VALUE[:SHORT] * 100_000} {VALUE[-SHORT:] * 100_000}"
     made = Mask([VALUE])
     looked: list[int] = []

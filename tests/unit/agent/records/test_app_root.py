@@ -63,7 +63,7 @@ def test_a_root_that_others_can_change_is_refused_with_what_cures_it(
     assert failure.code == "root-untrusted"
     assert f"{path} belongs to" in failure.what
     assert failure.hint.endswith(path)
-    os.system(failure.hint)  # noqa: S605 - it is what an operator is told to type
+    os.system(failure.hint)  # noqa: S605 - it is what an operator is asked to type
     app_root.require(story.paths)
 
 
@@ -110,7 +110,7 @@ def empty(root: str) -> None:
 
 
 @pytest.mark.parametrize("hide", [shutil.rmtree, empty])
-def test_a_root_that_is_not_mounted_is_told_as_that(
+def test_a_root_that_is_not_mounted_is_reported_as_that(
     story: Story, hide: Callable[[str], object]
 ) -> None:
     story.deploy(manifest(story.paths, "r1"))
@@ -225,5 +225,5 @@ def test_all_that_was_given_away_is_named_at_once_with_what_takes_it_back(story:
     failure = refused(story.paths).failure
     for given in (story.paths.root, story.paths.ledger, story.paths.release("r1").top):
         assert f"{given} belongs to" in failure.what
-    os.system(failure.hint)  # noqa: S605 - it is what an operator is told to type
+    os.system(failure.hint)  # noqa: S605 - it is what an operator is asked to type
     app_root.require(story.paths)

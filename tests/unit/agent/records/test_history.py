@@ -45,7 +45,7 @@ def paths(tmp_path: Path) -> Paths:
         ("r1 r2 r3 <r2 <r1", "r1", None),
         ("r1 r2 <r1 r3", "r3", "r1"),  # not to the one that was rolled back from
         ("r1 r2 r1", "r1", "r2"),  # deployed again
-        ("r1 r2 r3 <r2!", "r3", "r1"),  # it failed when it was wanted back
+        ("r1 r2 r3 <r2!", "r3", "r1"),  # it failed as a rollback target
         ("r1 r2 r3 r2?", "r3", "r2"),  # it was not even tried
         ("r1 r2 r3 <r1", "r1", None),
         ("r1 r2 r2_2", "r2_2", "r1"),  # what was made anew is what it was made of
@@ -70,7 +70,7 @@ def test_head_and_rollback_target(text: str, head: str | None, target: str | Non
         ("r1 r2 r3 <r1", "r1", ""),
     ],
 )
-def test_what_a_rollback_may_go_back_to(text: str, running: str, behind: str) -> None:
+def test_the_possible_targets_of_a_rollback(text: str, running: str, behind: str) -> None:
     assert histories.behind(history(text), running) == behind.split()
 
 
@@ -120,7 +120,7 @@ def test_an_attempt_that_was_stuck_and_then_settled_has_one_line(paths: Paths) -
     assert (line.outcome, line.reason, len(line.failure)) == ("reverted", "why", FAILURE_KEPT)
 
 
-def test_of_very_many_attempts_the_last_are_told(paths: Paths) -> None:
+def test_of_very_many_attempts_the_last_are_returned(paths: Paths) -> None:
     lines = attempt_lines(paths, [_entry(str(n), f"r{n}") for n in range(MOST_ATTEMPTS + 5)])
     assert (len(lines), lines[-1].running) == (MOST_ATTEMPTS, True)
 
@@ -135,7 +135,7 @@ def test_of_very_many_attempts_the_last_are_told(paths: Paths) -> None:
         ("r1 r2 r3 r4 <r2", "r2", 2, "r1 r2 r4"),
         ("r1 r2 r2_2 r3", "r3", 2, "r2_2 r3"),  # what was made anew is not needed any more
         ("r1 r2 r2_2", "r2_2", 5, "r1 r2_2"),
-        ("r1 r2! r3! r4!", "r1", 3, "r1 r4"),  # failures don't push proven ones out
+        ("r1 r2! r3! r4!", "r1", 3, "r1 r4"),  # failures don't push committed ones out
     ],
 )
 def test_what_pruning_keeps(text: str, running: str, keep: int, stay: str) -> None:

@@ -176,7 +176,7 @@ def test_the_last_committed_release_comes_back(
 
 
 @each_damage
-def test_it_is_told_and_not_taken_for_no_transaction(
+def test_it_is_reported_and_not_taken_for_no_transaction(
     story: Story, damage: Callable[[Path], None], why: str
 ) -> None:
     path = interrupted(story)
@@ -241,7 +241,7 @@ def test_a_commit_that_is_recorded_is_not_recorded_again(story: Story) -> None:
     story.assert_nothing_is_left()
 
 
-def test_where_it_can_not_go_back_a_new_release_is_taken(story: Story) -> None:
+def test_where_it_can_not_roll_back_a_new_release_is_accepted(story: Story) -> None:
     zeroed(interrupted(story))
     story.machine.sick.add(OLD)
     story._rest()
@@ -277,7 +277,7 @@ def test_what_was_on_trial_goes_as_well(story: Story) -> None:
 
 
 @pytest.mark.parametrize("held", ["session_lock", "txn_lock"])
-def test_it_is_left_to_a_live_process_that_may_well_know_what_it_says(
+def test_it_is_left_to_a_live_process_that_may_well_know_its_content(
     story: Story, held: str
 ) -> None:
     changed(format=2)(interrupted(story))
@@ -315,7 +315,7 @@ def test_a_driver_that_can_not_take_the_transaction_is_started_again(
         assert client.transact(story.paths, story.machine) == LOCKED
     story._rest()
     story.assert_serves(OLD)
-    assert client.transact(story.paths, story.machine) == 0  # it came to its end elsewhere
+    assert client.transact(story.paths, story.machine) == 0  # it ended elsewhere
 
 
 def test_a_boot_that_can_not_take_the_transaction_is_tried_again(
@@ -335,13 +335,13 @@ def test_a_boot_that_can_not_take_the_transaction_is_tried_again(
     assert client.recover_at_boot(story.paths, story.machine) == ""
 
 
-# --- lease, verdict, ledger --------------------------------------------------------------------
+# --- lease, verdict, history --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "deadline", ["soon", None, "1e9", float("nan"), float("inf"), [1e9]], ids=str
 )
-def test_a_lease_that_says_no_moment_has_run_out(story: Story, deadline: object) -> None:
+def test_a_lease_without_a_valid_time_has_expired(story: Story, deadline: object) -> None:
     lease.write(story.paths, story.machine, "t9", 60.0)
     assert not lease.has_run_out(story.paths, story.machine, "t9")
     raw = {**json.loads(Path(story.paths.lease).read_text()), "deadline": deadline}

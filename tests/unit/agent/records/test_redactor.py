@@ -1,4 +1,4 @@
-"""No secret of any release on a host is said, journalled or recorded_runs there."""
+"""No secret of any release on a host is sent, journalled or recorded_runs there."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_secrets_of_every_release_are_masked_in_free_text_alone(
     assert Redactor(paths)(message) == masked
 
 
-def test_of_a_manifest_that_does_not_tell_every_value_is_secret(story: Story) -> None:
+def test_for_a_manifest_without_secret_names_every_value_is_secret(story: Story) -> None:
     lay(story.paths, "r1", OLD, secret=None)
     assert Redactor(story.paths).text(f"db.example.com {OLD}") == "*** ***"
 
@@ -112,7 +112,7 @@ def test_the_journal_holds_no_secret_and_neither_does_what_is_made_of_it(paths: 
     assert "s3ntinel" not in Path(paths.journal).read_text()
 
 
-def test_a_failed_release_leaves_no_secret_in_ledger_events_and_what_is_heard(
+def test_a_failed_release_leaves_no_secret_in_history_events_and_messages(
     story: Story, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer names the rotated password of the release before, and is cut in the new one."""

@@ -67,7 +67,7 @@ def test_what_is_hopeless_is_not_tried_again(state: State) -> None:
 
 @pytest.mark.parametrize("committed", [True, False])
 @pytest.mark.parametrize("state", ON_RECOVERY)
-def test_a_crash_resumes_on_the_way_back_unless_the_verdict_is_commit(
+def test_a_crash_resumes_with_the_rollback_unless_the_verdict_is_commit(
     state: State, *, committed: bool
 ) -> None:
     onward = resumed(state, committed=committed, moves=1)

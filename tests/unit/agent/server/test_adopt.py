@@ -1,4 +1,4 @@
-"""What another tool has deployed is taken over as it is, and can be gone back to."""
+"""What another tool has deployed is taken over as it is, and a rollback can return to it."""
 
 from __future__ import annotations
 

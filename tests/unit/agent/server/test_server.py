@@ -135,7 +135,7 @@ def commit(controller: Controller, manifest: manifests.Manifest) -> None:
 # --- hello -------------------------------------------------------------------------------------
 
 
-def test_an_empty_host_says_what_it_is(folder: Path) -> None:
+def test_an_empty_host_reports_what_it_is(folder: Path) -> None:
     with talking(folder) as controller:
         facts = controller.hello(blobs=["0" * 64])
     assert facts.protocol == messages.VERSION
@@ -149,7 +149,7 @@ def test_an_empty_host_says_what_it_is(folder: Path) -> None:
 
 
 @needs_root
-def test_a_host_with_a_release_tells_it_without_its_secrets(folder: Path) -> None:
+def test_a_host_reports_its_release_without_its_secrets(folder: Path) -> None:
     host = NoSystemd()
     with talking(folder, host) as controller:
         controller.hello()
@@ -183,7 +183,7 @@ def test_an_app_that_cannot_be_is_refused(folder: Path, app: str, root: str) -> 
 
 
 @pytest.mark.parametrize("word", [messages.AskStatus(), messages.End()])
-def test_what_may_not_be_said_now_ends_the_conversation(folder: Path, word: object) -> None:
+def test_an_unexpected_message_ends_the_session(folder: Path, word: object) -> None:
     with talking(folder) as controller:
         assert controller.ask(word).code == "bad-request"
         assert controller.answer() is None
@@ -215,7 +215,7 @@ def test_blobs_come_on_the_same_channel(folder: Path) -> None:
     assert kinds == ["StepBegan", "StepEnded"] * 3 + ["Staged"]
 
 
-def test_the_bulk_channel_takes_parts_and_says_end(folder: Path) -> None:
+def test_the_bulk_channel_takes_parts_and_sends_end(folder: Path) -> None:
     paths = Paths("", "/", var=str(folder / "var"))
     content = os.urandom(3 << 20)
     digest = hashlib.sha256(content).hexdigest()
@@ -245,7 +245,7 @@ def test_what_was_staged_is_discarded_when_the_controller_leaves(folder: Path) -
 
 
 @needs_root
-def test_what_was_staged_is_discarded_when_nothing_is_heard_any_more(folder: Path) -> None:
+def test_what_was_staged_is_discarded_when_the_controller_is_silent(folder: Path) -> None:
     with talking(folder) as controller:
         controller.hello()
         stage = request(controller)
@@ -277,7 +277,7 @@ def test_who_takes_no_lock_may_be_silent(folder: Path) -> None:
 
 
 @needs_root
-def test_who_takes_the_lock_has_to_be_heard(folder: Path) -> None:
+def test_a_holder_of_the_lock_must_keep_sending(folder: Path) -> None:
     with talking(folder) as controller:
         controller.hello()
         controller.ask(request(controller))
@@ -285,7 +285,7 @@ def test_who_takes_the_lock_has_to_be_heard(folder: Path) -> None:
 
 
 @needs_root
-def test_unstage_discards_and_says_so(folder: Path) -> None:
+def test_unstage_discards_and_reports_it(folder: Path) -> None:
     with talking(folder) as controller:
         controller.hello()
         stage = request(controller)
@@ -306,7 +306,7 @@ def test_a_failed_stage_is_answered_and_the_next_one_works(folder: Path) -> None
         assert isinstance(controller.ask(again), messages.Staged)
 
 
-def test_a_held_lock_says_whose_it_is(folder: Path) -> None:
+def test_a_held_lock_names_its_owner(folder: Path) -> None:
     with talking(folder) as controller:
         controller.hello()
         note = locks.note(agent_builders.attempt("other"), "session")
@@ -340,7 +340,7 @@ def test_a_lease_that_can_not_be_renewed_runs_out_and_answers_no_other_question(
         assert controller.ask(messages.Attach()) == messages.End()
 
 
-def test_a_verdict_that_can_not_be_written_ends_the_lease_and_the_host_says_why_it_went_back(
+def test_a_verdict_that_can_not_be_written_ends_the_lease_and_is_reported_as_the_cause(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> str:
@@ -366,7 +366,7 @@ def test_a_verdict_that_can_not_be_written_ends_the_lease_and_the_host_says_why_
         assert controller.ask(messages.Attach()) == running
         controller.send(messages.Settle("txn-1", "commit"))
         controller.send(messages.Renew("txn-1", 60.0))
-        controller.hello()  # the renewal has been heard by now
+        controller.hello()  # the renewal has been received by now
         renewed.set()
         settled = controller.answer()
     assert (settled.outcome, settled.failure.code) == ("reverted", "disk-full")
@@ -523,7 +523,7 @@ def test_a_host_without_a_release_has_an_empty_status(folder: Path) -> None:
         assert controller.ask(messages.AskLogs(10, follow=False)).code == "nothing-deployed"
 
 
-def test_a_bug_of_ours_is_told_with_its_traceback(
+def test_a_bug_of_ours_is_reported_with_its_traceback(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Broken(NoSystemd):
@@ -541,9 +541,7 @@ def test_a_bug_of_ours_is_told_with_its_traceback(
 # --- a host at work, and a controller that talks nonsense ---------------------------------------
 
 
-def test_a_host_at_work_says_that_it_is_there(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_at_work_sends_alive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEARTBEAT", 0.01)
     done = threading.Event()
 

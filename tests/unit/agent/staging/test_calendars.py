@@ -35,7 +35,7 @@ def test_what_systemd_understands_is_no_problem(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize("calendar", ["noon", "10:00 Nowhere/Land", "--help"])
-def test_what_systemd_does_not_understand_is_told(paths: Paths, calendar: str) -> None:
+def test_a_time_that_systemd_cannot_parse_is_reported(paths: Paths, calendar: str) -> None:
     assert told(paths, TIMER.format(calendar)) == ["timer-unknown"]
 
 

@@ -135,7 +135,7 @@ def test_units_are_verified_before_the_answer(place: Stage) -> None:
     ]
 
 
-def test_every_step_is_said(place: Stage) -> None:
+def test_every_step_is_reported(place: Stage) -> None:
     place.stage(place.manifest(smoke=("demoapp",), user="nobody"))
     began = [word.step for word in place.said if isinstance(word, StepBegan)]
     ended = [(word.step, word.ok) for word in place.said if isinstance(word, StepEnded)]
@@ -225,7 +225,7 @@ def small_disk(at: str, options: str) -> Iterator[None]:
         ("ro", "read-only", "mounted read-only"),
     ],
 )
-def test_a_disk_that_is_too_small_is_told_beforehand(
+def test_a_disk_that_is_too_small_is_reported_beforehand(
     place: Stage, options: str, code: str, words: str
 ) -> None:
     manifest = place.manifest()
@@ -342,7 +342,7 @@ def test_a_running_release_is_never_removed_to_be_made_anew(place: Stage) -> Non
 # --- preflight ---------------------------------------------------------------------------------
 
 
-def test_all_that_is_in_the_way_is_told_at_once(place: Stage) -> None:
+def test_all_problems_are_reported_at_once(place: Stage) -> None:
     manifest = replace(place.manifest(), interpreter="/usr/bin/python3.99")
     Path(place.paths.current).mkdir(parents=True)
     failure = place.refused(manifest).failure

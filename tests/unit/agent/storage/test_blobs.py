@@ -131,7 +131,7 @@ def test_a_file_name_that_leads_elsewhere_is_refused(paths: Paths) -> None:
         blobs.wheel_path(paths, Artifact("x", "1", "../x.whl", DIGEST, 1))
 
 
-def test_what_nobody_will_finish_is_swept_away(paths: Paths) -> None:
+def test_an_abandoned_upload_is_deleted(paths: Paths) -> None:
     send(paths)
     blobs.verify(paths, [ITEM])
     link = blobs.wheel_path(paths, ITEM)

@@ -1,4 +1,4 @@
-"""A venv is compared with its wheels as installers read them: no drift is told that is none."""
+"""A venv is compared with its wheels as installers read them: no false drift is reported."""
 
 from __future__ import annotations
 

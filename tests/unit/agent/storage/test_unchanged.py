@@ -1,4 +1,4 @@
-"""What was touched of a release is proven again; what was not is not read."""
+"""A release that was touched is verified again; an untouched one is not read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TOUCHES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES)
-def test_whatever_is_touched_has_to_be_proven_again(
+def test_whatever_is_touched_is_verified_again(
     deployed: Deployed,  # noqa: F811
     touch: Callable[[Path], object],
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_change_that_only_a_look_at_every_byte_shows_is_remembered(
     assert [each.code for each in controller.ask(hello).drift] == ["file-changed"]
 
 
-def test_a_release_of_an_earlier_version_is_proven_once(deployed: Deployed) -> None:  # noqa: F811
+def test_a_release_of_an_earlier_version_is_verified_once(deployed: Deployed) -> None:  # noqa: F811
     controller, manifest, host = deployed
     host.inactive.clear()
     Path(controller.paths.release(manifest.id).verified_stamp).unlink()

@@ -1,4 +1,4 @@
-"""An error of the operating system is told with its cause, and not with the next best one."""
+"""An error of the operating system is reported with its own cause."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("user", [0, 1000])
-def test_only_who_is_not_root_is_told_to_become_it(
+def test_only_users_other_than_root_get_the_hint_to_become_it(
     user: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
@@ -36,7 +36,7 @@ def test_only_who_is_not_root_is_told_to_become_it(
         (10_000, 500, "disk-full"),  # a quota, or what the file system keeps for itself
     ],
 )
-def test_no_room_is_told_as_what_is_used_up(
+def test_no_room_is_reported_as_what_is_used_up(
     blocks: int, inodes: int, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = os.statvfs_result((4096, 4096, 10**6, blocks, blocks, 10**6, inodes, inodes, 0, 255))
@@ -45,7 +45,7 @@ def test_no_room_is_told_as_what_is_used_up(
     assert from_os_error(error, "settle").code == code
 
 
-def test_a_program_on_a_file_system_without_programs_is_told_with_that(
+def test_a_program_on_a_file_system_without_programs_is_reported_with_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)

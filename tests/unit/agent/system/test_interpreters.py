@@ -38,7 +38,7 @@ def asked(path: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def test_a_real_python_says_what_it_is(tmp_path: Path) -> None:
+def test_a_real_python_reports_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python3").symlink_to(sys.executable)
     (found,) = find(str(tmp_path / "cache"), [str(tmp_path / "bin")])
@@ -57,7 +57,7 @@ def test_an_answer_is_kept_until_the_file_changes(tmp_path: Path) -> None:
     assert asked(python) == 2
 
 
-def test_of_two_names_the_one_with_a_version_is_told(tmp_path: Path) -> None:
+def test_of_two_names_the_one_with_a_version_is_returned(tmp_path: Path) -> None:
     python = fake(tmp_path / "bin" / "python3.12")
     (tmp_path / "bin" / "python3").symlink_to("python3.12")
     (found,) = find(str(tmp_path / "cache"), [str(tmp_path / "bin")])

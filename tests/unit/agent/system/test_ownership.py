@@ -47,7 +47,7 @@ def test_what_was_begun_is_taken_back_even_where_the_top_is_right_already() -> N
     assert due({STATE: OLD}, [{STATE: OLD}], {STATE: OLD}, begun) == (Move(STATE, (NEW,), OLD),)
 
 
-def test_what_was_begun_and_is_not_wanted_goes_back_to_whom_it_belonged_to() -> None:
+def test_what_was_begun_and_is_not_wanted_returns_to_its_former_owner() -> None:
     begun = (Move(STATE, (OLD,), NEW),)
     assert due({}, [], {}, begun) == (Move(STATE, (NEW,), OLD),)
 

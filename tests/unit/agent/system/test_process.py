@@ -22,7 +22,7 @@ PATIENCE = 60.0  # seconds
 MUCH = 200 * 2**20  # bytes
 
 
-def test_what_a_program_says_and_how_it_ends() -> None:
+def test_the_output_of_a_program_and_how_it_ends() -> None:
     done = process.run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=PATIENCE)
     assert (done.status, done.output, done.ok) == (3, "out\nerr\n", False)
     assert done.end(PATIENCE) == "ended with exit status 3"

@@ -21,7 +21,7 @@ def made(text: str) -> Endpoint:
     return endpoint
 
 
-def test_a_socket_unit_tells_where_it_listens() -> None:
+def test_a_socket_unit_names_where_it_listens() -> None:
     text = "[Socket]\nListenStream=1\nListenStream=\nListenStream = 80\nListenStream=/run/x.sock\n"
     assert [str(endpoint) for endpoint in wanted(text)] == ["port 80", "/run/x.sock"]
     assert wanted("[Socket]\nListenStream=@abstract\nListenStream=vsock:1:2\nBacklog=1\n") == []

@@ -122,7 +122,7 @@ def test_a_program_that_others_cannot_reach_is_closed_to_them(place: str, mode: 
         (link("/usr", VENDOR), "chown -h root: /opt"),
     ],
 )
-def test_a_weakness_is_told_with_its_owner_and_the_commands_that_cure_it(
+def test_a_weakness_is_reported_with_its_owner_and_the_commands_that_fix_it(
     entry: Entry, cure: str
 ) -> None:
     found = trust.weakness("/opt/x", tree(__opt=entry))

@@ -36,7 +36,7 @@ def said(story: Story) -> list[object]:
     return list(client.follow(story.paths, story.machine))
 
 
-def test_a_session_hears_every_step_and_the_end(story: Story) -> None:
+def test_a_session_receives_every_step_and_the_end(story: Story) -> None:
     story.deploy(manifest(story.paths, "r1"))
     messages = said(story)
     steps = [message.step for message in messages if isinstance(message, StepBegan)]
@@ -66,7 +66,7 @@ def test_a_dead_driver_is_made_up_for_by_who_follows(story: Story) -> None:
     story.assert_nothing_is_left()
 
 
-def test_a_second_transaction_is_refused_and_told_whose_the_first_is(story: Story) -> None:
+def test_a_second_transaction_is_refused_and_names_the_owner_of_the_first(story: Story) -> None:
     first = story._attempt("deploy")
     client.begin(story.paths, first, "r1", fresh=True)
     with (
@@ -216,14 +216,14 @@ def test_the_journal_is_roots_alone_and_holds_no_log(story: Story) -> None:
 
 @pytest.fixture
 def stuck(story: Story) -> Story:
-    """A host whose new release is bad, and whose old one is not well either after going back."""
+    """A host whose new release is bad, and whose old one is unhealthy after the rollback."""
     story.deploy(manifest(story.paths, "r1"))
     story.machine.sick |= {"r1", "r2"}
     story.deploy(manifest(story.paths, "r2"))
     return story
 
 
-def test_a_host_whose_old_release_is_not_well_is_stuck_and_says_so(stuck: Story) -> None:
+def test_a_host_whose_old_release_is_unhealthy_is_stuck_and_reports_it(stuck: Story) -> None:
     settled = stuck.settled()
     assert settled is not None
     assert (settled.outcome, settled.running) == ("stuck", "r1")
@@ -236,7 +236,7 @@ def test_a_host_whose_old_release_is_not_well_is_stuck_and_says_so(stuck: Story)
     stuck.assert_serves("r1")
 
 
-def test_a_stuck_host_is_mended_by_the_next_hello(stuck: Story) -> None:
+def test_a_stuck_host_is_fixed_by_the_next_hello(stuck: Story) -> None:
     assert "retried without success" in stuck.hello()
     stuck.machine.sick.clear()
     assert "was undone: release r1 runs" in stuck.hello()
@@ -268,7 +268,7 @@ def test_units_that_a_stuck_transaction_left_are_cleared_by_the_next(stuck: Stor
     story.assert_serves("r3")
 
 
-def test_a_previous_release_that_is_gone_is_said(story: Story) -> None:
+def test_a_missing_previous_release_is_reported(story: Story) -> None:
     story.deploy(manifest(story.paths, "r1"))
     Path(story.paths.release("r1").manifest).unlink()
     story.machine.sick.add("r2")
@@ -315,7 +315,7 @@ def test_of_the_failed_releases_the_newest_is_kept_as_evidence(story: Story) -> 
 
 
 def test_a_host_that_confirms_by_itself_waits_for_nobody(story: Story) -> None:
-    story.verdict = ""  # the controller is gone, and its lease with it
+    story.verdict = ""  # the controller has disconnected, and its lease has expired
     _launched_to_confirm_alone(story)
     story._rest()
     messages = said(story)
@@ -325,7 +325,7 @@ def test_a_host_that_confirms_by_itself_waits_for_nobody(story: Story) -> None:
     story.assert_nothing_is_left()
 
 
-def test_a_host_that_confirms_by_itself_goes_back_from_a_failed_gate(story: Story) -> None:
+def test_a_host_that_confirms_by_itself_rolls_back_after_a_failed_gate(story: Story) -> None:
     story.machine.sick.add("r1")
     _launched_to_confirm_alone(story)
     story._rest()
@@ -341,7 +341,7 @@ def _launched_to_confirm_alone(story: Story) -> None:
     client.launch(story.paths, story.machine, ask, agent_zip="a.pyz", python="python3")
 
 
-def test_what_runs_is_told_with_whose_it_is_and_whether_anybody_leads_it(story: Story) -> None:
+def test_what_runs_is_reported_with_its_owner_and_whether_it_has_a_session(story: Story) -> None:
     assert client.attached(story.paths) is None
     attempt = story._attempt("deploy")
     client.begin(story.paths, attempt, "r1", fresh=True)

@@ -256,7 +256,7 @@ def test_without_a_fault_a_story_ends_as_it_should(tale: Tale) -> None:
 @pytest.mark.parametrize(
     "tell", [sick_overlapping_upgrade, crashing_overlapping_upgrade], ids=lambda tell: tell.__name__
 )
-def test_a_release_that_fails_its_gate_was_never_where_customers_are(
+def test_a_release_that_fails_its_gate_never_had_live_traffic(
     scratch: Path, tell: Callable[[Story], None]
 ) -> None:
     story = prepared(scratch, tell)
@@ -288,7 +288,7 @@ def test_after_any_single_fault_one_release_runs_and_nothing_blocks(tale: Tale) 
             raise AssertionError(f"{fault.value} {call!r} (call {index})") from error
 
 
-def test_a_fault_that_is_left_out_repeats_a_story_that_is_told(scratch: Path) -> None:
+def test_a_skipped_fault_repeats_another_run(scratch: Path) -> None:
     tale = Tale.of(scratch, sick_upgrade)
     one_of_each = {call.split()[1]: (i, call) for i, call in moments(tale, most=2).items()}
     for index, call in one_of_each.values():

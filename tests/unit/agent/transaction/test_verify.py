@@ -1,4 +1,4 @@
-"""Nothing is switched to that is not what was committed, and nothing is without a way back."""
+"""Nothing is switched to that is not what was committed, and a rollback is always possible."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_changed_text_of_the_running_release_is_put_right_before_it_is_needed(
     story.assert_nothing_is_left()
 
 
-def test_nothing_is_switched_while_the_running_release_could_not_be_gone_back_to(
+def test_nothing_is_switched_while_no_rollback_to_the_running_release_is_possible(
     story: Story,
 ) -> None:
     for path in (unit(story, "r2"), Path(story.paths.units, "app-web.service")):
@@ -157,7 +157,7 @@ def test_a_rollback_leads_out_of_a_damaged_release(story: Story) -> None:
     story.assert_serves("r1")
 
 
-def test_what_is_damaged_while_it_is_needed_is_not_installed_and_a_person_is_told(
+def test_what_is_damaged_while_it_is_needed_is_not_installed_and_is_reported(
     story: Story,
 ) -> None:
     right = {path: path.read_text() for path in Path(story.paths.release("r2").top).rglob("*.*")
