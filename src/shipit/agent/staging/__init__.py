@@ -1,1 +1,1 @@
-"""Make a release directory that only has to be switched to."""
+"""Build a release directory, ready for the switch."""
