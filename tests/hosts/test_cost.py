@@ -60,7 +60,7 @@ class Costly:
         ran = subprocess.run(
             [sys.executable, tally.__file__, str(file), *line],
             cwd=workspace.folder,
-            env=workspace.surroundings(),
+            env=workspace.environment(),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -170,7 +170,7 @@ def test_ten_hosts_and_a_bundle_of_60_mb_need_less_than_150_mb_of_the_controller
         ran = subprocess.run(
             [sys.executable, "-c", program],
             cwd=workspace.folder,
-            env=workspace.surroundings(),
+            env=workspace.environment(),
             capture_output=True,
             text=True,
             timeout=300,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HOST = "web1"
 INTERRUPTED = 130
-LEFT = 3  # of one release: what runs, what ran before it, and one that failed
+LEFT = 3  # of one release: the running one, the previous one, and one that failed
 TOP = "/opt/tinyapp/current"
 UNITS = "/etc/systemd/system"
 PACKAGES = f"$(echo {TOP}/venv/lib/python3*/site-packages)"

@@ -186,7 +186,7 @@ def test_an_older_version_can_be_deployed_again(workspace: Workspace) -> None:
     assert done.told("sent") == []
     assert workspace.versions()["web1"] == "3.0.0"
     assert workspace.asked("status")["web1"]["release"] == first
-    assert workspace.shipit("rollback").status == 0  # what ran before, whatever its version
+    assert workspace.shipit("rollback").status == 0  # to the previous release, whatever its version
     assert workspace.versions()["web1"] == "3.1.0"
 
 

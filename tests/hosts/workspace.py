@@ -184,7 +184,7 @@ class Workspace:
         path.write_text(yaml.safe_dump(kept, sort_keys=False))
         return path
 
-    def surroundings(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Return the environment that commands run in."""
         return {**os.environ, "TINYAPP_PASSWORD": SECRET, **self.env}
 
@@ -196,7 +196,7 @@ class Workspace:
         return subprocess.Popen(
             [*hears, sys.executable, "-m", "shipit", verb, "playbook.yaml", *rest],
             cwd=self.folder,
-            env={**self.surroundings(), **(env or {})},
+            env={**self.environment(), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -206,7 +206,7 @@ class Workspace:
     def shipit(self, *words: str, env: Mapping[str, str] | None = None) -> Done:
         """Run a command; fail if it hangs."""
         verb, *rest = words
-        environment = {**self.surroundings(), **(env or {})}
+        environment = {**self.environment(), **(env or {})}
         try:
             ended = warm().run([verb, "playbook.yaml", *rest], self.folder, environment, PATIENCE)
         except subprocess.TimeoutExpired as late:

@@ -111,7 +111,7 @@ def test_the_json_of_status_has_drift_as_sentences_and_as_codes_with_what_to_run
     }
 
 
-def test_a_plan_says_what_it_puts_right_and_how() -> None:
+def test_a_plan_lists_its_repairs() -> None:
     drifted = HostPlan("web1", Action.DEPLOY, f"{OLD}_2", "1", current=OLD, repairs=(FILE,))
     reported = text(reports.plans([("demoapp", [drifted])], diff=False))
     assert reported.startswith(

@@ -83,7 +83,7 @@ def field_of(kind: type[Any], name: str, value: object) -> tuple[type[Any], Says
 
 
 def raw_field(kind: type[Any], name: str, token: str) -> tuple[type[Any], Says]:
-    """Say something that no dataclass can hold, in the place of one field."""
+    """Send something that no dataclass can hold, instead of one field."""
 
     def says(honest: object) -> list[object]:
         data = json.loads(messages.pack(honest))

@@ -102,7 +102,7 @@ def test_who_waits_for_a_file_that_is_replaced_gets_the_new_one(
         real(there.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
-def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_instead_of_a_lock_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "app.lock").symlink_to(tmp_path / "victim")
     with pytest.raises(OSError, match="symbolic link"), files.lock(str(tmp_path / "app.lock")):
         pass
