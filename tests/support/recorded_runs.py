@@ -61,7 +61,7 @@ def problem(host: str = "web2", evidence: str = "") -> Problem:
 
 
 def failed_run() -> list[Event]:
-    """Two hosts, two batches; the second host fails its gate, and both go back."""
+    """Two hosts, two batches; the second host fails its gate, and both are rolled back."""
     why = problem()
     return [
         RunBegan("deploy", "demoapp", ("web1", "web2")),
@@ -78,7 +78,7 @@ def failed_run() -> list[Event]:
         BatchBegan(2, 2, ("web2",)),
         StepEnded("web2", "check", 5.0, ok=False),
         HostFailed(why),
-        Noted("going back on 2 hosts"),
+        Noted("rolling back 2 hosts"),
         HostEnded("web2", Outcome.RETURNED, OLD, 8.2),
         HostEnded("web1", Outcome.RETURNED, OLD, 9.2),
         ended(4, {"web1": Outcome.RETURNED, "web2": Outcome.RETURNED}, OLD, why=why),

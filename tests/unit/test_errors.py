@@ -1,4 +1,4 @@
-"""How mistakes are told."""
+"""How mistakes are formatted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def test_a_mistake_names_its_place_its_hosts_and_what_to_do() -> None:
 def test_the_same_mistake_on_many_hosts_is_reported_once() -> None:
     names = [f"web{n}" for n in range(1, 301)]
     mistakes = [Mistake("undefined", "'x' is undefined", hosts=(name,)) for name in names]
-    (told,) = merged([*mistakes, *mistakes])
-    assert str(told) == "'x' is undefined, on web1, web2, web3 and 297 more [undefined]"
+    (found,) = merged([*mistakes, *mistakes])
+    assert str(found) == "'x' is undefined, on web1, web2, web3 and 297 more [undefined]"
 
 
 def test_different_mistakes_stay_apart_and_in_order() -> None:

@@ -1,1 +1,1 @@
-"""The command line: what is typed, and with which exit status it ends."""
+"""The command line: options, commands and exit statuses."""

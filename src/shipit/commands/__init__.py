@@ -1,1 +1,1 @@
-"""What each command does, one module a command."""
+"""The use cases of the commands, one module per command."""

@@ -189,7 +189,7 @@ class Grouping:
 
     def _refuse_shared_names(self) -> None:
         for name in self.hosts:
-            # A group of the one host of its own name means the same either way.
+            # A group whose only member is the host of the same name is not ambiguous.
             if name in self.groups and self.members(name) != (name,):
                 what = f"'{name}' is the name of both a group and a host"
                 hint = f"rename one of them: the pattern `{name}` would mean the host alone"

@@ -1,1 +1,1 @@
-"""What people and machines see of a run: a live table, plain lines, JSON, reports."""
+"""What operators and programs see of a run: a live table, plain lines, JSON, reports."""

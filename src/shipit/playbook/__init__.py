@@ -1,1 +1,1 @@
-"""The playbook: its models, the types of its values, and what is wrong with one."""
+"""The playbook: its models, the types of its values, and its mistakes."""

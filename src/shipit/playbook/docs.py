@@ -31,7 +31,7 @@ Unknown keys are refused; all mistakes are reported at once, each with file:line
   filters there are Jinja2's own and those of docs/inventory.md.
 - **Secrets** are available only in the services' environment: templates cannot see them.
 - **Env files** are dotenv files, read as by python-dotenv: `NAME=value` or `export NAME=value`;
-  `#` begins a comment on a line of its own or after a space. Both kinds of quotes keep spaces, `#`
+  `#` begins a comment at a line start or after a space. Both kinds of quotes keep spaces, `#`
   and newlines; in double quotes `\\n` is a newline, `\\"` a quote. Nothing is expanded: `$` and
   `$NAME` stay as they are, and `${NAME}` is refused outside of single quotes. Invalid lines, names
   without `=` and duplicate names are refused.

@@ -1,1 +1,1 @@
-"""What one host should get, and how it differs from what the host has."""
+"""The release that one host should get, and its differences from what the host has."""

@@ -118,7 +118,7 @@ def _allow_descriptors() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < most:
-        with suppress(ValueError, OSError):  # macOS may have a lower limit of its own
+        with suppress(ValueError, OSError):  # macOS may have its own, lower limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 

@@ -29,7 +29,7 @@ T = TypeVar("T")
 # (messages.SILENCE); these end the wait for one that only reports that it is still working.
 ANSWER = 60.0  # needs no work
 RECOVERY = 900.0  # settles an open transaction, or reads every byte of a release
-WORK = 3600.0  # compares or unpacks a release; each step there has a limit of its own
+WORK = 3600.0  # compares or unpacks a release; each step there has its own limit
 SWITCH = 2 * 3600.0  # besides the playbook's times for its gate, bake and stops
 LONG = 24 * 3600.0  # as long as another controller's fleet needs
 FOLLOWED = 7 * 24 * 3600.0  # a log that is followed

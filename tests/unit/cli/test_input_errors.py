@@ -1,4 +1,4 @@
-"""What is wrong on the controller is told clearly, with exit status 2, before any host is asked.
+"""Mistakes on the controller are reported clearly, with exit status 2, before any host is queried.
 
 In process, with an inventory whose hosts nobody may connect to. That a refusal changes nothing on
 real hosts, and that these are as they were when one has been asked, is in hosts/test_bad_input.
@@ -35,7 +35,7 @@ all:
 
 @dataclass
 class Desk(Workspace):
-    """A person's folder, and the command line in this process."""
+    """A user's folder, and the command line in this process."""
 
     printed: pytest.CaptureFixture[str] | None = None
 
@@ -44,7 +44,7 @@ class Desk(Workspace):
         self.playbook("1.0.0", **changes)
 
     def place(self, text: str) -> str:
-        """Return where in the playbook a text stands, as JSON tells it."""
+        """Return the place of a text in the playbook, as in JSON."""
         lines = (self.folder / "playbook.yaml").read_text().splitlines()
         (line,) = (number for number, each in enumerate(lines, 1) if text in each)
         return f'"line": {line}'
@@ -57,7 +57,7 @@ class Desk(Workspace):
         return Done(status, out, err)
 
     def refuses(self, *words: str, code: str, says: Sequence[str]) -> None:
-        """Deploy what must be refused with this one problem, told with all of `says`."""
+        """Deploy what must be refused with this one problem, reported with all of `says`."""
         done = self.deploy_now("--json", *words)
         assert (done.status, done.result["exit_status"]) == (2, 2), done.output
         found = [each for each in problems(done) if each["code"] == code]

@@ -379,7 +379,7 @@ def test_completion_prints_a_script_for_the_shell(
 
 
 def completed(words: str) -> list[str]:
-    """Return what a Tab after these words offers, as the shell's script asks for it."""
+    """Return the completions of a Tab after these words, as the shell's script requests them."""
     asked = {
         "_SHIPIT_COMPLETE": "bash_complete",
         "COMP_WORDS": words,
@@ -451,7 +451,7 @@ def outlive():
 def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=outlive).start()
-    print("told")
+    print("done")
     return 4
 
 cli.main = main
@@ -459,4 +459,4 @@ cli.entry()
 """
     argv = [sys.executable, "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (4, "told\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (4, "done\n", "")

@@ -104,7 +104,7 @@ def test_a_rollback_of_a_playbook_reports_all_its_deployments(
     run: RunOptions,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They go back in reverse order; the first of the playbook is not begun."""
+    """They are rolled back in reverse order; the first of the playbook is not begun."""
     second = PLAYBOOK.replace("app: demo", "app: other")
     run.playbook.write_text(
         "".join(f"- {'  '.join(text.splitlines(keepends=True))}" for text in (PLAYBOOK, second))

@@ -62,7 +62,7 @@ def test_a_failed_run_reads_the_same_each_time() -> None:
         "  | demoapp-web.service: failed, exit status 3\n"
         "  | RuntimeError: no login with ***\n"
         "  next: shipit logs playbooks/prod.yaml -l web2\n"
-        "note: going back on 2 hosts\n"
+        "note: rolling back 2 hosts\n"
         f"web2  returned  {OLD}  8.2s\n"
         f"web1  returned  {OLD}  9.2s\n"
         "\n"
@@ -106,7 +106,7 @@ def test_a_terminal_shows_the_same_as_a_pipe(terminal: Terminal) -> None:
         f"{URL}: expected 200, got 500 after 5.0 s",
         "demoapp-web.service: failed, exit status 3",
         "next: shipit logs playbooks/prod.yaml -l web2",
-        "going back on 2 hosts",
+        "rolling back 2 hosts",
         f"web1  returned  {OLD}  9.2s",
         "failed after the switch; every host is rolled back to its previous release",
     ):

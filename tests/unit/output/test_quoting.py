@@ -17,7 +17,7 @@ SECRET = "hunter2"
 
 
 def quoted(text: str, line: int = 0, *, file: str = "prod.yaml", code: str = "yaml-syntax") -> str:
-    """Quote a line; the last one unless told otherwise."""
+    """Quote a line; the last one by default."""
     return quotable(text, Place(file, line or text.rstrip("\n").count("\n") + 1), code)
 
 

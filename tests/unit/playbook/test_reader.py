@@ -1,4 +1,4 @@
-"""Playbooks are read strictly, and every mistake is told at its place."""
+"""Playbooks are read strictly, and every mistake is reported at its place."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_values_with_templates_wait_until_they_are_rendered(playbook: Path) -> N
     draft = reader.read(playbook)[0]
     with pytest.raises(InputError) as caught:
         reader.typed(draft, {**draft.values, "keep_releases": "many"})
-    # Whatever is still a template now is wrong, and told where the draft has it.
+    # A value that is still a template now is wrong, and reported at its place in the draft.
     places = [(m.place.line, m.place.column) for m in caught.value.mistakes if m.place]
     assert places == [(3, 8), (7, 16), (8, 9), (9, 9), (10, 18), (11, 15)]
 

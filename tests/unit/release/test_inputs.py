@@ -1,4 +1,4 @@
-"""What a person wrote is checked whole before any host is asked."""
+"""All input is checked before any host is queried."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_a_release_whose_units_are_down_is_started_again() -> None:
 
 def test_a_release_on_a_host_that_is_stuck_is_switched_to_again() -> None:
     made = manifest()
-    plan = compare("web1", wanted(made), replace(facts(made), stuck="mend it"))
+    plan = compare("web1", wanted(made), replace(facts(made), stuck="fix it"))
     assert plan.action is not Action.NOTHING
 
 

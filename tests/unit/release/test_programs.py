@@ -1,4 +1,4 @@
-"""The program of a service is one that a locked wheel brings, or that is told before a deploy."""
+"""The program of a service is in a locked wheel, or is reported before a deploy."""
 
 from __future__ import annotations
 

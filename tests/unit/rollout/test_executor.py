@@ -74,7 +74,7 @@ class Simulated:
         return Transition(Phase.COMMITTED, NEW)
 
     def roll_back(self) -> Transition:
-        self._do("go back")
+        self._do("roll back")
         was_switched, self.running = self.running == NEW, self.committed
         return Transition(Phase.RETURNED if was_switched else Phase.UNTOUCHED, OLD)
 
@@ -143,7 +143,7 @@ def test_an_unreachable_host_before_the_switch_stops_the_rollout() -> None:
 
 def test_a_batch_that_fails_its_gate_rolls_back_hosts_that_had_already_succeeded() -> None:
     made, hosts, diary, _ = run("a b c", {"b": {"switch": Phase.RETURNED}}, Policy((1,)))
-    assert ("a", "go back") in diary
+    assert ("a", "roll back") in diary
     assert ("c", "switch") not in diary
     assert {host.running for host in hosts.values()} == {OLD}
     assert exit_status(made.results()) == 4
@@ -207,7 +207,7 @@ def test_ctrl_c_brings_every_host_back() -> None:
 
 @dataclass
 class Patient(Simulated):
-    """A host that proves itself until it is called back."""
+    """A host that stays in its gate until it is cancelled."""
 
     begun: threading.Event = field(default_factory=threading.Event)
     called_back: threading.Event = field(default_factory=threading.Event)
@@ -262,7 +262,7 @@ def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
 
     class Slow(Simulated):
         def switch(self) -> Transition:
-            signal.raise_signal(signal.SIGINT)  # as a person's Ctrl-C, to the main thread
+            signal.raise_signal(signal.SIGINT)  # as Ctrl-C does, to the main thread
             assert interrupted.wait(timeout=60)
             return Transition(Phase.RETURNED, OLD)
 

@@ -273,7 +273,7 @@ def test_a_bug_over_one_hosts_answer_is_that_hosts_failure(
 def offered(
     run: RunOptions, unfit: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[set[str], dict[str, str]]:
-    """Return who gets an offer and who is lost, where no wheel fits some of the hosts."""
+    """Return which hosts get a release and which are lost, if no wheel fits some."""
     monkeypatch.setattr(connect, "connect", Fleet({}).connect)
 
     def make(resolved: ResolvedInput, *_: object) -> SimpleNamespace:

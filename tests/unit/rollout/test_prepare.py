@@ -1,4 +1,4 @@
-"""One machine under two names of an inventory is told as that, before anything is done there."""
+"""One machine under two names of an inventory is reported as such, before any change there."""
 
 from __future__ import annotations
 
