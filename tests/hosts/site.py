@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 HOSTS = ("web1", "web2")
 CLEANING = 60.0  # seconds
+STAMP = "/proven"  # of a release: the time of its last verification, which a look may renew
 UNWATCHED = (
     *("var/lib/shipit/agent", "var/lib/tinyapp", "var/lib/systemd"),
     *("var/log", "var/tmp", "run", "tmp"),
@@ -70,7 +71,7 @@ def _walk(top: Path, left_out: set[str]) -> list[tuple[str, tuple[object, ...]]]
         folders[:] = [each for each in folders if os.path.join(folder, each) not in left_out]  # noqa: PTH118 - thousands of them
         paths = [os.path.join(folder, each) for each in (*folders, *files)]  # noqa: PTH118
         for path in paths:
-            if path not in left_out:
+            if path not in left_out and not path.endswith(STAMP):
                 with suppress(FileNotFoundError):  # it is just being removed
                     found.append((path, _facts(path)))
     return found
