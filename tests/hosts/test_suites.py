@@ -154,7 +154,7 @@ def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(workspace: W
     before = workspace.versions()
     v1 = workspace.sh(HOST, "stat -fc %T /sys/fs/cgroup; awk '$3 == \"cgroup\"' /proc/mounts")
     assert v1 == "cgroup2fs"
-    for fault, words in (("leak:200", "tinyapp-web: it needs "), ("late:3", "dying as told")):
+    for fault, words in (("leak:200", "tinyapp-web: it uses "), ("late:3", "dying as told")):
         done = workspace.deploy("1.4.0", "--json", fault=fault, health=BAKED)
         assert done.status == 4, done.output
         problem = done.result["hosts"][HOST]["problem"]

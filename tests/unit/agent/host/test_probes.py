@@ -149,7 +149,7 @@ def test_a_refused_connection_is_an_answer(listener: socket.socket) -> None:
 
 @pytest.mark.parametrize("bad", ["ftp://x/", "http:///x", "http://x:99999/", "nonsense"])
 def test_an_invalid_url_is_reported(bad: str) -> None:
-    assert "not a URL" in probes.get(bad, 1.0).error
+    assert "not a valid URL" in probes.get(bad, 1.0).error
 
 
 def test_a_unix_socket_is_connected_to_and_asked(tmp_path: Path) -> None:
