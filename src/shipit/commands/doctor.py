@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import messages
@@ -75,7 +76,9 @@ def open_to_all(found: Sequence[HostInput]) -> Iterator[Finding]:
         reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
         if reachable and path.stat().st_mode & stat.S_IROTH:
             detail = f"{path} holds secrets, and every user of this machine can read it"
-            yield Finding("", "env-file", ok=False, detail=detail, mend=f"chmod 600 {path}")
+            yield Finding(
+                "", "env-file", ok=False, detail=detail, mend=f"chmod 600 {quote(str(path))}"
+            )
 
 
 def _has_secrets(file: EnvFile) -> bool:

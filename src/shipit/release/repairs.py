@@ -5,6 +5,7 @@ Pure. The agent reports what differs; this module knows what a deploy or an oper
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import generations
@@ -30,7 +31,7 @@ UNKNOWN_FIX = f"{DEPLOY}, or undo the change"
 
 def fix_for(drift: Drift) -> str:
     """Return what the operator must run or do."""
-    return FIXES.get(drift.code, UNKNOWN_FIX).format(path=drift.path)
+    return FIXES.get(drift.code, UNKNOWN_FIX).format(path=quote(drift.path))
 
 
 def name_of(release: str, facts: Facts) -> str:

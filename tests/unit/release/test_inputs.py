@@ -167,11 +167,11 @@ def test_a_look_at_logs_hides_what_env_files_hold_now(project: Path) -> None:
 def test_the_doctor_reports_an_env_file_that_every_user_can_read(
     project: Path, file: int, folder: int, public: list[str], is_told: object
 ) -> None:
-    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
+    with tempfile.TemporaryDirectory(prefix="my ") as name:  # pytest's own are closed to others
         path = Path(name).resolve() / "prod.env"
         path.write_text("PORT=8000\n")
         path.chmod(file)
         path.parent.chmod(folder)
         (found,) = targets(wanting(project, env_file={"path": str(path), "public": public}))
         reported = [it.mend for it in doctor.open_to_all(found)]
-    assert reported == ([f"chmod 600 {path}"] if is_told else [])
+    assert reported == ([f"chmod 600 '{path}'"] if is_told else [])

@@ -8,6 +8,7 @@ owns only what one of its releases has installed, or what did not exist. Changes
 import os
 import pwd
 from dataclasses import dataclass
+from shlex import quote
 from typing import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
 from ..host.host import Host
@@ -185,7 +186,7 @@ def _directories(named: Named) -> Iterator[Failure]:
         what = f"{path} belongs to {whose}: {each.unit} ({each.setting}) would give it to {user}"
         hint = "give the app another name"
         if not path.startswith(named.top + RUNTIME + "/"):
-            hint += f"; if it is the app's: chown -R {each.user or 'USER'}: {path}"
+            hint += f"; if it is the app's: chown -R {each.user or 'USER'}: {quote(path)}"
         yield _problem("directory-taken", what, hint)
 
 

@@ -6,6 +6,7 @@ Anything else that escapes a step is a bug of shipit, and is reported as such at
 
 import errno
 import os
+from shlex import quote
 from typing import Dict, Tuple
 
 from ..protocol.messages import Failure
@@ -65,7 +66,7 @@ def _denied_to_root(path: str, step: str) -> Failure:
     """Return the failure for an operation that is denied even to root."""
     if path and is_noexec(path):
         what = f"{path} can't be executed: its file system is mounted noexec"
-        hint = f"mount it with exec, as shipit executes programs there: findmnt -T {path}"
+        hint = f"mount it with exec, as shipit executes programs there: findmnt -T {quote(path)}"
         return Failure("noexec", what, step, hint)
     hint = "even root is denied: check for a network file system, SELinux or AppArmor"
     where = f": {path}" if path else ""

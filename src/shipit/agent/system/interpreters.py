@@ -13,6 +13,7 @@ import re
 import subprocess
 import time
 from contextlib import suppress
+from shlex import quote
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..protocol.codec import from_json, to_json
@@ -87,7 +88,7 @@ def rejected(path: str, look: trust.Look = trust.look, step: str = "") -> Option
     try:
         why, hint = _objection(path, look)
     except OSError as error:
-        why, hint = f"it cannot be inspected: {error.strerror}", f"see ls -l {path}"
+        why, hint = f"it cannot be inspected: {error.strerror}", f"see ls -l {quote(path)}"
     return Failure(CODE, f"{path} is not used: {why}", step, hint) if why else None
 
 
@@ -110,7 +111,10 @@ def _objection(path: str, look: trust.Look) -> Tuple[str, str]:
         return "it belongs to a venv", "use the Python that created the venv"
     closed = trust.closed(path, look)
     if closed:
-        return f"the services cannot run it: {closed} is closed to them", f"chmod o+rx {closed}"
+        return (
+            f"the services cannot run it: {closed} is closed to them",
+            f"chmod o+rx {quote(closed)}",
+        )
     return "", ""
 
 

@@ -9,6 +9,7 @@ the mode. Starts no program and reads no content.
 import errno
 import os
 import stat
+from shlex import quote
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import accounts
@@ -47,10 +48,13 @@ class Weakness(NamedTuple):
 
     @property
     def cure(self) -> str:
-        """The commands that make root the only one who can change the entry."""
-        link = stat.S_ISLNK(self.mode)
-        chown = f"chown {'-h ' if link else ''}root: {self.path}" if self.uid else ""
-        chmod = f"chmod go-w {self.path}" if self.mode & OTHERS_WRITE and not link else ""
+        """The commands that make root the only one who can change the entry.
+
+        For a shell: other users may have chosen the names in the path.
+        """
+        link, path = stat.S_ISLNK(self.mode), quote(self.path)
+        chown = f"chown {'-h ' if link else ''}root: {path}" if self.uid else ""
+        chmod = f"chmod go-w {path}" if self.mode & OTHERS_WRITE and not link else ""
         return " && ".join(filter(None, (chown, chmod)))
 
 

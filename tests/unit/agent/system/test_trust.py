@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import needs_root
 from shipit.agent.server import server
 from shipit.agent.system import trust
 from shipit.agent.system.failures import Refused
@@ -154,3 +156,20 @@ def test_an_agent_that_others_can_change_does_not_work(
         server.on_this_host("demo", "/opt/demo")
     assert caught.value.failure.code == "agent-untrusted"
     assert str(tmp_path / "python3") in caught.value.failure.what
+
+
+@needs_root
+def test_a_cure_executes_nothing_of_a_name_that_another_user_has_chosen(tmp_path: Path) -> None:
+    """An operator pastes it as root, and whoever owns a link chooses where it leads."""
+    folder = tmp_path / "evil" / "$(touch executed); touch executed"
+    folder.mkdir(parents=True)
+    for path in (folder.parent, folder):
+        os.chown(path, VENDOR, VENDOR)
+    way = tmp_path / "way"
+    way.symlink_to(folder)
+    found = trust.weaknesses(str(way))
+    assert str(folder) in {each.path for each in found}
+    script = " && ".join(each.cure for each in found)
+    subprocess.run(["/bin/sh", "-c", script], cwd=tmp_path, check=True)
+    assert not (tmp_path / "executed").exists()
+    assert trust.weaknesses(str(way)) == []
