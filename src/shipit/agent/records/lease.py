@@ -14,6 +14,7 @@ from ..system import files
 from ..system.paths import Paths
 
 COMMIT, REVERT = "commit", "revert"
+EXPIRED = "lease-expired"  # the code of a rollback because of it
 MODE = 0o600
 
 

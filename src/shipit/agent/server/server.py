@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from typing import Any, Callable, Dict, Optional
 
 from ..host.host import Host, RealHost
@@ -40,7 +39,7 @@ from ..protocol.messages import (
     Survey,
     Unstage,
 )
-from ..records import journal, lease, locks
+from ..records import journal, locks
 from ..records.redactor import Redactor
 from ..system import files, folders, trust
 from ..system.failures import Refused, from_os_error
@@ -48,6 +47,7 @@ from ..system.paths import Paths
 from ..transaction import boot_unit
 from .channel import Channel, ControllerDisconnected
 from .edge import bug, guarded
+from .lease_writer import LeaseWriter
 
 FIRST_RENEWAL = 60.0  # seconds in which a controller that holds the lock has to begin renewing
 Place = Callable[[str, str], Paths]
@@ -64,7 +64,7 @@ class Server:
         self._locked = False
         self._staged = ""  # the transaction of a staged release that is not activated
         self._write_error: Optional[OSError] = None  # why parts could not be written
-        self._settle_error: Optional[Failure] = None  # why the verdict could not be written
+        self._lease = LeaseWriter()
 
     @property
     def paths(self) -> Paths:
@@ -291,7 +291,7 @@ class Server:
         try:
             for message in client.follow(self.paths, self.host, is_guest=is_guest):
                 settled = isinstance(message, Settled)
-                self.channel.send(self._with_cause(message))
+                self.channel.send(self._lease.explained(message))
             if not settled:
                 self.channel.send(End())
         except ControllerDisconnected:
@@ -301,12 +301,6 @@ class Server:
         except Exception:  # noqa: BLE001 - the edge of a thread
             self._send_last(bug())
 
-    def _with_cause(self, message: object) -> object:
-        """Add why the verdict could not be written, where that caused the rollback."""
-        if isinstance(message, Settled) and self._settle_error and message.outcome != "committed":
-            return replace(message, failure=self._settle_error)
-        return message
-
     def _send_last(self, failure: Failure) -> None:
         try:
             self.channel.send(failure)
@@ -314,24 +308,11 @@ class Server:
             return
 
     def renew(self, ask: Renew) -> None:
-        from ..transaction import client  # noqa: PLC0415
-
         self.channel.patience = ask.lease
-        if self._settle_error:
-            return
-        with suppress(OSError):  # Renew has no answer; an unrenewed lease runs out
-            client.renew(self.paths, self.host, ask.txn, ask.lease)
+        self._lease.renew(self.paths, self.host, ask)  # without an answer
 
     def settle(self, ask: Settle) -> None:
-        from ..transaction import client  # noqa: PLC0415
-
-        try:
-            given = client.settle(self.paths, ask.txn, ask.verdict)
-        except OSError as error:  # roll back now, not when the lease runs out
-            self._settle_error = from_os_error(error, "settle")
-            lease.end(self.paths)
-            return
-        if not given:
+        if not self._lease.settle(self.paths, ask):
             what = f"{ask.verdict} was requested before the release had passed its gate"
             self.channel.send(Failure("not-healthy-yet", what, "settle"))
 

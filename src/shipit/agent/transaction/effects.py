@@ -14,7 +14,7 @@ from ..health.gate import Context
 from ..host.host import Host
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, Healthy
-from ..records import app_root, history, journal, lease, registry, releases  # fmt: skip
+from ..records import app_root, history, journal, lease, registry, releases
 from ..records.history import Entry
 from ..records.journal import Journal
 from ..records.redactor import Redactor
@@ -155,7 +155,7 @@ def _rollback_reason(context: EffectContext, open_: Journal) -> Optional[Failure
         return None
     if not verdict and lease.has_run_out(context.paths, context.host, txn):
         hint = "the controller did not renew the lease in time (confirm_timeout)"
-        return Failure("lease-expired", "nobody confirmed the release", State.CHECK.value, hint)
+        return Failure(lease.EXPIRED, "nobody confirmed the release", State.CHECK.value, hint)
     return None
 
 

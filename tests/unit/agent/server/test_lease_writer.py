@@ -1,0 +1,70 @@
+"""What the disk refuses of a lease or a verdict is named as the cause of the rollback."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fake_story import Story
+from shipit.agent.protocol.messages import Failure, Healthy, Renew, Settle, Settled
+from shipit.agent.records import lease
+from shipit.agent.server.lease_writer import LeaseWriter
+from shipit.agent.transaction import client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXPIRED = Failure(lease.EXPIRED, "nobody confirmed the release", "check")
+SICK = Failure("check-failed", "expected status 200, got 500", "check")
+RENEWAL, VERDICT = Renew("t1", 60.0), Settle("t1", "commit")
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "/var/lib/shipit/txn/demo.lease.new")
+
+
+def end(failure: Failure | None, outcome: str = "reverted") -> Settled:
+    return Settled("t1", outcome, "r1", failure)
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    return Story.at(tmp_path)
+
+
+def test_a_lease_that_ran_out_because_it_could_not_be_written_names_the_disk(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "renew", full)
+    writer = LeaseWriter()
+    writer.renew(story.paths, story.machine, RENEWAL)
+    settled = writer.explained(end(EXPIRED))
+    assert isinstance(settled, Settled)
+    assert settled.failure is not None
+    assert (settled.outcome, settled.failure.code) == ("reverted", "disk-full")
+    assert settled.failure.hint
+
+
+def test_a_renewal_that_is_written_ends_the_suspicion(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = LeaseWriter()
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "renew", full)
+        writer.renew(story.paths, story.machine, RENEWAL)
+    writer.renew(story.paths, story.machine, RENEWAL)
+    assert writer.explained(end(EXPIRED)) == end(EXPIRED)
+
+
+@pytest.mark.parametrize(
+    "message", [end(SICK), end(None, "committed"), Healthy("t1", "r1"), end(None, "stuck")]
+)
+def test_what_has_another_cause_keeps_it(
+    message: object, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "settle", full)
+    writer = LeaseWriter()
+    assert writer.settle(story.paths, VERDICT)
+    assert writer.explained(message) == message
