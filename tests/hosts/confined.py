@@ -17,7 +17,7 @@ sys.path.insert(0, "/root/lib")
 from shipit.agent.health import gate
 from shipit.agent.host.host import RealHost
 from shipit.agent.protocol.manifest import Artifact, Check, EnvDigest, Gate, Manifest
-from shipit.agent.protocol.messages import Attempt, Stage  # fmt: skip
+from shipit.agent.protocol.messages import Attempt, Stage
 from shipit.agent.staging import stage
 from shipit.agent.system import files
 from shipit.agent.system.failures import Refused

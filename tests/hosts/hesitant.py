@@ -53,7 +53,7 @@ class Hesitant:
 
     def _answer(self) -> str:
         with socket.create_connection(self._place, PATIENCE) as sock:
-            time.sleep(MOMENT)  # the moment in which servers lose these clients
+            time.sleep(MOMENT)  # the clients under test: servers that stop meanwhile lose them
             sock.sendall(REQUEST)
             with sock.makefile("rb") as answer:
                 first = answer.readline().decode("latin-1").strip()

@@ -17,7 +17,7 @@ sys.path.insert(0, "/root/lib")
 from shipit.agent.host.host import RealHost
 from shipit.agent.protocol.codec import to_json
 from shipit.agent.protocol.manifest import Artifact, Check, Gate, Manifest, Rendered, Unit
-from shipit.agent.protocol.messages import Activate, Attempt, Healthy  # fmt: skip
+from shipit.agent.protocol.messages import Activate, Attempt, Healthy
 from shipit.agent.records import releases
 from shipit.agent.records.states import State
 from shipit.agent.server import status

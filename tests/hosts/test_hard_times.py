@@ -253,7 +253,7 @@ def test_of_two_controllers_each_wins_completely_or_is_told_the_lock_owner(
         version = f"1.0.{site.number}"
         workspace.wheel(version)
         workspace.playbook(version)
-        time.sleep(offset)
+        time.sleep(offset)  # the race: the second may begin at any step of the first
         started[version] = workspace.start("deploy", "--json", "--allow-older")
     ends = {version: ended(process) for version, process in started.items()}
     won = [version for version, done in ends.items() if done.status == 0]

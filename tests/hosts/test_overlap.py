@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hosts.load import Demand, Load
+from hosts.overlap import HEALTH, HOST, HTTP, WEB, WORKER, deploy, serving
 from hosts.workspace import PORT, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hosts.workspace import Done
     from shipit.lab.lab import Lab
 
-HOST = "web1"
-HTTP = f"http://127.0.0.1:{PORT}/healthz"
-HEALTH = {"checks": [{"http": HTTP}], "min_healthy": "300ms", "deadline": "60s"}
 # Few, as other tests are at work beside.
 CLIENTS = Demand(rate=50, kept=3, fresh=3, long=1, long_page="/slow?seconds=3")
-WEB: dict[str, Any] = {"command": "tinyapp", "socket": PORT, "stop_timeout": "20s"}
-WORKER: dict[str, Any] = {"command": "tinyapp-worker", "stop_timeout": "5s"}
 
 
 ASK = """
@@ -36,21 +31,8 @@ with socket.socket(socket.AF_UNIX) as sock:
 @pytest.fixture
 def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Give a host that serves 1.0.0, handing over by overlapping."""
-    lab.reset(HOST)
-    workspace = Workspace.set(tmp_path_factory.mktemp("overlap"), lab, [HOST])
-    done = deploy(workspace, "1.0.0")
-    assert done.status == 0, done.output
-    yield workspace
-    assert workspace.sh(HOST, "ls /run/systemd/system") == ""  # nothing is left of any trial
-
-
-def deploy(workspace: Workspace, version: str, fault: str = "", **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
-    return workspace.deploy(
-        version,
-        "--json",
-        fault=fault,
-        **{"services": {"web": WEB, "worker": WORKER}, "health": HEALTH, **changes},
-    )
+    with serving(lab, tmp_path_factory.mktemp("overlap")) as workspace:
+        yield workspace
 
 
 def clients(workspace: Workspace) -> Load:

@@ -163,7 +163,7 @@ def told(result: Result) -> str:
 
 
 def dear(heading: str) -> Any:  # noqa: ANN401 - pytest's own kind of value is private
-    left_out = pytest.mark.skipif(not IS_WHOLE, reason="dear: make recipes plays it")
+    left_out = pytest.mark.skipif(not IS_WHOLE, reason="slow: `make recipes` runs it")
     return pytest.param(heading, marks=left_out)
 
 

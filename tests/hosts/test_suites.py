@@ -42,7 +42,7 @@ CI = ("bullseye", "trixie")
 IS_WHOLE = "SUPPORT" in os.environ
 # A fault of each kind before each of these; test_faults plays all states, on the usual suite.
 SAMPLED = (State.ACTIVATE, State.COMMIT, *((State.BUILD,) if IS_WHOLE else ()))
-DEAR = pytest.mark.skipif(not IS_WHOLE, reason="dear: make support plays it")
+SLOW = pytest.mark.skipif(not IS_WHOLE, reason="slow: `make support` runs it")
 FACTS = r"""
 . /etc/os-release; echo "$PRETTY_NAME"
 systemctl --version | sed -nE '1s/.*\((.*)\)/\1/p'
@@ -61,7 +61,7 @@ class Booted:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=() if name in CI else DEAR) for name in SUITES],
+    params=[pytest.param(name, marks=() if name in CI else SLOW) for name in SUITES],
 )
 def booted(
     request: pytest.FixtureRequest, lab_machine: None, tmp_path_factory: pytest.TempPathFactory
@@ -189,7 +189,7 @@ def test_no_request_is_lost_by_a_deploy_and_a_rollback(
 
 @pytest.mark.index
 @pytest.mark.plays("hand-over under load")
-@pytest.mark.parametrize("server", [pytest.param(name, marks=DEAR) for name in SERVERS])
+@pytest.mark.parametrize("server", [pytest.param(name, marks=SLOW) for name in SERVERS])
 def test_no_request_is_lost_on_a_real_app_server_unless_plan_warns_of_it(
     booted: Booted, tmp_path: Path, record_property: Callable[[str, object], None], server: str
 ) -> None:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.workspace import PORT, Workspace, stopped
+from hosts.overlap import HEALTH, HOST, HTTP, WEB, WORKER, deploy, serving
+from hosts.workspace import Workspace, stopped
 from patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hosts.workspace import Done
     from shipit.lab.lab import Lab
 
-HOST = "web1"
 OLD, NEW = "tinyapp", "other"
-HTTP = f"http://127.0.0.1:{PORT}/healthz"
-HEALTH: dict[str, Any] = {"checks": [{"http": HTTP}], "min_healthy": "300ms", "deadline": "60s"}
 TAKEN_BACK = {**HEALTH, "checks": [{"http": HTTP}, {"command": "/bin/false"}], "deadline": "3s"}
 OWN = "/var/lib/tinyapp /var/cache/tinyapp /var/log/tinyapp /run/tinyapp-web /opt/tinyapp/shared"
 LOOK = f"find {OWN} -printf '%p %u:%g %m %n\\n' | sort"
-WEB: dict[str, Any] = {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s"}
-WORKER: dict[str, Any] = {"command": "tinyapp-worker", "stop_timeout": "5s"}
 MANY = 20000  # files, so that handing them over can be interrupted
 PATIENCE = 120.0  # seconds
 FILL = f"""
@@ -50,21 +45,8 @@ TREASURE = "find /etc/shadow /etc/gshadow /etc/ssh /etc/mine -printf '%p %u:%g %
 @pytest.fixture
 def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Give a host that serves 1.0.0 as a user of the app's name."""
-    lab.reset(HOST)
-    workspace = Workspace.set(tmp_path_factory.mktemp("user"), lab, [HOST])
-    done = deploy(workspace, "1.0.0")
-    assert done.status == 0, done.output
-    yield workspace
-    assert workspace.sh(HOST, "ls /run/systemd/system") == ""  # nothing is left of any trial
-
-
-def deploy(workspace: Workspace, version: str, fault: str = "", **changes: Any) -> Done:  # noqa: ANN401 - as in a playbook
-    return workspace.deploy(
-        version,
-        "--json",
-        fault=fault,
-        **{"services": {"web": WEB, "worker": WORKER}, "health": HEALTH, **changes},
-    )
+    with serving(lab, tmp_path_factory.mktemp("user")) as workspace:
+        yield workspace
 
 
 def look(workspace: Workspace) -> str:

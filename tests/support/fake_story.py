@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fake_machine import Killed, Machine, PowerCut
 from shipit.agent.protocol.codec import to_json
 from shipit.agent.protocol.manifest import OVERLAP, Artifact, Check, Gate, Manifest, Rendered, Unit
-from shipit.agent.protocol.messages import Activate, Attempt, Failure, Settled  # fmt: skip
+from shipit.agent.protocol.messages import Activate, Attempt, Failure, Settled
 from shipit.agent.records import history, journal, lease, releases
 from shipit.agent.records.states import State
 from shipit.agent.storage import prune

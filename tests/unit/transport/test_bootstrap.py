@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import echo_agent
+from marks import needs_root
 from shipit.secrets import Secret
 from shipit.transport.bootstrap import Launch, Root, StartFailure, diagnose, greeting, not_installed
 from shipit.transport.endpoint import Endpoint
 
 PLACE = Endpoint("web1", "10.0.0.1", user="deploy", become=True)
 PYENV = Path.home() / ".pyenv" / "versions"
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be root already")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def run(
     )
 
 
-@as_root
+@needs_root
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
 def test_a_real_python_that_is_too_old_is_named(version: str) -> None:
     found = sorted(PYENV.glob(f"{version}.*/bin/python{version}"))
@@ -95,7 +95,7 @@ def test_a_real_python_that_is_too_old_is_named(version: str) -> None:
     assert error.code == "python-too-old"
 
 
-@as_root
+@needs_root
 def test_a_broken_python_on_the_path_is_skipped(tmp_path: Path) -> None:
     names = ("python3.98", "python3.97")  # no system has them
     for name, code in zip(names, ("exit 127", f'exec {sys.executable} "$@"'), strict=True):
@@ -105,7 +105,7 @@ def test_a_broken_python_on_the_path_is_skipped(tmp_path: Path) -> None:
     assert done.stdout == b"7\n"
 
 
-@as_root
+@needs_root
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python in /usr/bin")
 def test_a_python_of_the_logins_path_is_not_run_if_the_system_has_one(
     tmp_path: Path,
@@ -121,7 +121,7 @@ def put(path: Path, code: str) -> None:
     path.chmod(0o755)
 
 
-@as_root
+@needs_root
 def test_lines_before_the_boot_are_skipped() -> None:
     done = run(Launch(Root.LOGIN, sys.executable), b"a password\n\nshipit-boot 8\nprint(7)rest")
     assert done.stdout == b"7\n"

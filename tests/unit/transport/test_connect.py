@@ -10,6 +10,7 @@ import paramiko
 import pytest
 
 import echo_agent
+from marks import needs_root
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, Unreachable
 from shipit.transport.channel import FrameWire
@@ -24,7 +25,7 @@ AGENT = echo_agent.build()
 HERE = Endpoint("here", "here", connection="local")
 PATIENCE = 60.0  # seconds
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the agent runs as root only")
+pytestmark = needs_root
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ..storage import prune
 from ..system import files
 from ..system.failures import Refused, from_os_error
 from ..system.paths import Paths
-from . import effects, recovery, runner  # fmt: skip
+from . import effects, recovery, runner
 from .effects import EffectContext
 from .recovery import recover, recover_at_boot
 from .runner import transact

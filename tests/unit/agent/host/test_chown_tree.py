@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import needs_root
 from shipit.agent.host import chown_tree
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.ownership import Move, Owner
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 OLD, NEW, ALIEN = Owner(61001, 61001), Owner(61002, 61002), Owner(61003, 61003)
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+pytestmark = needs_root
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fake_story import Story, manifest
+from marks import needs_root
 from shipit.agent.records import app_root, registry, releases
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
@@ -17,8 +18,6 @@ from shipit.agent.transaction import client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
 
 SOMEBODY = 4711
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import needs_root
 from shipit.agent.system import files, folders, lock_owner
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
@@ -28,7 +29,6 @@ fcntl.flock(descriptor, getattr(fcntl, sys.argv[3]))
 print("held", flush=True)
 sys.stdin.read()
 """
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can play other users")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_lock_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
-@as_root
+@needs_root
 @pytest.mark.parametrize("kind", ["LOCK_EX", "LOCK_SH"])
 @pytest.mark.parametrize("users", [(NOBODY,) * 3, (NOBODY, 0, 0)], ids=["plain", "setuid"])
 def test_somebody_else_who_has_it_open_holds_nothing(
@@ -73,7 +73,7 @@ def test_somebody_else_who_has_it_open_holds_nothing(
     assert left.stat().st_mode & 0o777 == 0o600
 
 
-@as_root
+@needs_root
 def test_an_agent_of_an_earlier_version_that_is_at_work_keeps_its_lock(left: Path) -> None:
     left.write_bytes(b"theirs")
     with held_by((0, 0, 0), left):
@@ -159,7 +159,7 @@ def test_a_folder_that_is_a_link_is_refused(paths: Paths, tmp_path: Path) -> Non
     assert refused.value.failure.code == "store-not-ours"
 
 
-@as_root
+@needs_root
 def test_a_folder_or_a_file_that_somebody_else_made_is_refused(paths: Paths) -> None:
     os.chown(paths.tools, NOBODY, NOBODY)
     with pytest.raises(Refused, match="tools belongs to nobody"):

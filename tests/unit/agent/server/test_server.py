@@ -18,6 +18,7 @@ import pytest
 import agent_builders
 from agent_builders import NoSystemd
 from hostile_frames import TO_HOST, Mutator
+from marks import needs_root
 from patience import until
 from shipit.agent.protocol import manifest as manifests
 from shipit.agent.protocol import messages
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shipit.agent.host.host import Host
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the agent needs root")
 
 ENV = 'TOKEN="s3cret"\n'
 TEXTS = {f"units/{agent_builders.UNIT}": agent_builders.SERVICE, "files/app.ini": "[app]\n"}

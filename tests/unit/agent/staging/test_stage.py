@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytest
 
 import agent_builders
 from agent_builders import NoSystemd
+from marks import needs_root
 from shipit.agent.protocol.manifest import Check, Gate, Manifest, Rendered
 from shipit.agent.protocol.messages import Part, Staged, StepBegan, StepEnded, Survey
 from shipit.agent.records import history, journal, releases
@@ -30,7 +30,7 @@ from shipit.agent.system.process import Done
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the agent needs root")
+pytestmark = needs_root
 
 SECRET = "s3cret-sentinel-value"
 ENV = f'TOKEN="{SECRET}"\nMODE="x"\n'

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import agent_builders
+from marks import needs_root
 from shipit.agent.protocol import messages
 from shipit.agent.storage import blobs, drift, unchanged
 from unit.agent.server.test_server import (  # noqa: F401 - fixtures
@@ -16,7 +17,6 @@ from unit.agent.server.test_server import (  # noqa: F401 - fixtures
     deployed,
     edit,
     folder,
-    needs_root,
     site_packages,
 )
 
