@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+P = ParamSpec("P")
+T = TypeVar("T")
+U = TypeVar("U")
 NAMED_HOSTS = 3  # listed by name; the others are counted
 
 
@@ -93,6 +96,49 @@ class HostError(ShipitError):
 
 class Unreachable(HostError):
     """No session with the host could be opened: refused, timed out, wrong key, no login."""
+
+
+class ErrorCollector:
+    """Collects the mistakes of several steps, so that they are reported together."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[Mistake] = []
+
+    def attempt(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Return what `make` returns, or None after a mistake."""
+        try:
+            return make(*args, **kwargs)
+        except InputError as error:
+            self.mistakes += error.mistakes
+            return None
+
+    def result(self, made: T | None) -> T:
+        """Return `made` if there was no mistake.
+
+        Raises:
+            InputError: with all mistakes.
+        """
+        if self.mistakes or made is None:
+            raise InputError(*self.mistakes)
+        return made
+
+
+def collect(make: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """Return `make` of every item.
+
+    Raises:
+        InputError: with the mistakes of all items, each once.
+    """
+    made: list[U] = []
+    mistakes: list[Mistake] = []
+    for item in items:
+        try:
+            made.append(make(item))
+        except InputError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise InputError(*merged(mistakes))
+    return made
 
 
 def merged(mistakes: Iterable[Mistake]) -> list[Mistake]:

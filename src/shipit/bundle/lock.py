@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
@@ -15,11 +16,8 @@ from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from packaging.markers import Environment, Marker
-
-HOW_TO_LOCK = "write the lock with: uv pip compile --generate-hashes requirements.in -o {}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,12 @@ class Lock:
             "extras": frozenset(),
             "dependency_groups": self.groups,
         }
-        self._refuse_other_environments(environment)
+        place = Place(str(self.path))
+        others = self.environments
+        if others and not any(applies(marker, environment, place) for marker in others):
+            what = f"the lock is for other machines: {' or '.join(map(str, others))}"
+            hint = "lock for the hosts' platform and Python, too"
+            raise InputError(Mistake("wrong-environment", what, place, hint))
         reached = self._reached(app, environment) if self.is_graph else self.entries
         wanted: dict[str, Locked] = {}
         for entry in reached:
@@ -125,19 +128,9 @@ class Lock:
             known = wanted.setdefault(entry.name, entry)
             if known.version != entry.version:
                 what = f"{known.pin} ({known.place}) and {entry.pin} are both wanted by one host"
-                raise InputError(
-                    Mistake("locked-twice", what, entry.place, HOW_TO_LOCK.format(self.path.name))
-                )
+                raise InputError(Mistake("locked-twice", what, entry.place, how_to_lock(self.path)))
             wanted[entry.name] = replace(known, digests=known.digests | entry.digests)
         return tuple(sorted(wanted.values(), key=lambda entry: entry.name))
-
-    def _refuse_other_environments(self, environment: Mapping[str, str | frozenset[str]]) -> None:
-        place = Place(str(self.path))
-        if not self.environments or any(applies(m, environment, place) for m in self.environments):
-            return
-        what = f"the lock is for other machines: {' or '.join(map(str, self.environments))}"
-        hint = "lock for the hosts' platform and Python, too"
-        raise InputError(Mistake("wrong-environment", what, place, hint))
 
     def _reached(self, app: str, environment: Mapping[str, str | frozenset[str]]) -> list[Locked]:
         """Return the entries that the app depends on; an extra adds dependencies to an entry."""
@@ -171,3 +164,8 @@ def applies(
     except ValueError as error:  # UndefinedComparison and its like, or a number without end
         what = f"the marker `{marker}` can't be decided for a host: {error}"
         raise InputError(Mistake("undecidable-marker", what, place)) from error
+
+
+def how_to_lock(file: str | Path) -> str:
+    name = Path(file).name
+    return f"write the lock with: uv pip compile --generate-hashes requirements.in -o {name}"

@@ -6,7 +6,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from shipit.bundle.lock import HOW_TO_LOCK, Origin
+from shipit.bundle.lock import Origin, how_to_lock
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ def text_of(path: Path) -> str:
         raise InputError(Mistake("unreadable-lock", what, Place(str(path)))) from error
     except OSError as error:
         what = f"the lock can't be read: {error.strerror}"
-        raise InputError(
-            Mistake("missing-lock", what, Place(str(path)), HOW_TO_LOCK.format(path.name))
-        ) from error
+        mistake = Mistake("missing-lock", what, Place(str(path)), how_to_lock(path))
+        raise InputError(mistake) from error
 
 
 def toml(path: Path) -> tuple[dict[str, Any], list[Place]]:

@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from shipit.bundle import requirements_file, tool_locks, uv_locks
-from shipit.bundle.lock import HOW_TO_LOCK, Lock, Locked, Need, Origin
 from shipit.bundle.lock_text import text_of, toml
 from shipit.errors import InputError, Mistake, Place
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["HOW_TO_LOCK", "Lock", "Locked", "Need", "Origin", "read"]
+    from shipit.bundle.lock import Lock
 
 _PACKAGES = re.compile(r"^\[\[ *packages? *\]\]", re.MULTILINE)
 # Files that list dependencies but lock nothing, with the command that locks each.
@@ -40,19 +39,16 @@ def read(path: Path) -> Lock:
         InputError: with every mistake in it.
     """
     if path.name in _NO_LOCKS:
-        raise InputError(_no_lock(path))
+        how = _NO_LOCKS[path.name] or "uv pip compile --generate-hashes requirements.in -o {}"
+        what = f"{path.name} is not a lock of a Python app: it has no exact versions with hashes"
+        hint = f"lock it: {how.format('requirements.lock')}"
+        raise InputError(Mistake("no-lock", what, Place(str(path)), hint))
     text = text_of(path)
     if path.name == "Pipfile.lock" or text.lstrip().startswith("{"):
         return tool_locks.read_pipenv(path)
     if path.suffix == ".toml" or path.name in ("uv.lock", "poetry.lock", "pdm.lock"):
         return _read_toml(path)
     return _read_toml(path) if _PACKAGES.search(text) else requirements_file.read(path)
-
-
-def _no_lock(path: Path) -> Mistake:
-    how = _NO_LOCKS[path.name] or "uv pip compile --generate-hashes requirements.in -o {}"
-    what = f"{path.name} is not a lock of a Python app: it has no exact versions with hashes"
-    return Mistake("no-lock", what, Place(str(path)), f"lock it: {how.format('requirements.lock')}")
 
 
 def _read_toml(path: Path) -> Lock:

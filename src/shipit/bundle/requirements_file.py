@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from shipit.bundle.lock import HOW_TO_LOCK, Lock, Locked
+from shipit.bundle.lock import Lock, Locked, how_to_lock
 from shipit.bundle.lock_text import text_of
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import InputError, Mistake, Place, collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CREDENTIALS = re.compile(r"://[^/\s]*@")  # of a URL
@@ -81,29 +81,20 @@ def _lines(text: str, path: Path) -> Iterator[_Line]:
 
 
 def _read_requirements(path: Path, included_from: frozenset[Path]) -> list[Locked]:
-    entries: list[Locked] = []
-    mistakes: list[Mistake] = []
-    for line in _lines(text_of(path), path):
-        try:
-            if not line.text.startswith("-"):
-                entries.append(_requirement(line))
-            elif nested := re.match(r"(?:-r|--requirement)[\s=]*(\S+)", line.text):
-                inner = path.parent / nested[1]
-                entries += _included(inner, included_from | {path}, line)
-            else:
-                _refuse_option(line)
-        except InputError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise InputError(*mistakes)
-    return entries
+    def entries(line: _Line) -> list[Locked]:
+        if not line.text.startswith("-"):
+            return [_requirement(line)]
+        nested = re.match(r"(?:-r|--requirement)[\s=]*(\S+)", line.text)
+        if nested is None:
+            _refuse_option(line)
+            return []
+        inner = path.parent / nested[1]
+        if inner in {path, *included_from}:
+            what = f"{inner.name} includes itself"
+            raise InputError(Mistake("include-loop", what, line.place, "remove this line"))
+        return _read_requirements(inner, included_from | {path})
 
-
-def _included(path: Path, included_from: frozenset[Path], line: _Line) -> list[Locked]:
-    if path in included_from:
-        what = f"{path.name} includes itself"
-        raise InputError(Mistake("include-loop", what, line.place, "remove this line"))
-    return _read_requirements(path, included_from)
+    return [entry for found in collect(entries, _lines(text_of(path), path)) for entry in found]
 
 
 def _refuse_option(line: _Line) -> None:
@@ -119,7 +110,7 @@ def _refuse_option(line: _Line) -> None:
 
 def _unpinned(line: _Line, why: str) -> InputError:
     what = f"{why}: `{line.shown}`; expected name==version with hashes"
-    return InputError(Mistake("not-pinned", what, line.place, _lock_anew_of(line.place)))
+    return InputError(Mistake("not-pinned", what, line.place, how_to_lock(line.place.file)))
 
 
 def _no_index(line: _Line, why: str) -> InputError:
@@ -130,7 +121,7 @@ def _no_index(line: _Line, why: str) -> InputError:
     hint += " name==version --hash=sha256:... of that wheel"
     if words[-1:] == ["."]:
         hint = "the app's own wheel is given by `wheel:`; write the lock without it:"
-        hint += f" uv export --no-emit-project -o {line.place.file.rpartition('/')[2]}"
+        hint += f" uv export --no-emit-project -o {Path(line.place.file).name}"
     return InputError(Mistake("not-pinned", what, line.place, hint))
 
 
@@ -175,11 +166,9 @@ def _exact_version(requirement: Requirement, line: _Line) -> str:
 
 
 def _digests(name: str, options: list[str], line: _Line) -> frozenset[str]:
-    hashes = [
-        option[len("--hash") :].lstrip("= \t") for option in options if option[:6] == "--hash"
-    ]
+    hashes = [text[6:].lstrip("= \t") for text in options if text.startswith("--hash")]
     digests = [text[7:].lower() for text in hashes if text[:7] == "sha256:"]
-    hint = _lock_anew_of(line.place)
+    hint = how_to_lock(line.place.file)
     if not digests:
         kind = "no sha256 hash" if hashes else "no hash"
         raise InputError(Mistake("no-hash", f"{name} has {kind}", line.place, hint))
@@ -188,7 +177,3 @@ def _digests(name: str, options: list[str], line: _Line) -> frozenset[str]:
             what = f"{name} has a broken hash `sha256:{digest}`; expected 64 hexadecimal digits"
             raise InputError(Mistake("broken-hash", what, line.place, hint))
     return frozenset(digests)
-
-
-def _lock_anew_of(place: Place) -> str:
-    return HOW_TO_LOCK.format(place.file.rpartition("/")[2])

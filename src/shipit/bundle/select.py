@@ -15,11 +15,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from shipit.bundle import lockfile
-from shipit.bundle.target import Target
+from shipit.bundle.lock import how_to_lock
 from shipit.bundle.wheel import Wheel, open_wheel
 from shipit.bundle.wheelhouse import (
     INSTALLERS,
-    ErrorCollector,
     Installer,
     Wheelhouse,
     lacking,
@@ -30,26 +29,14 @@ from shipit.bundle.wheelhouse import (
     wrong_hash,
     wrong_hashes,
 )
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import ErrorCollector, InputError, Mistake, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from packaging.requirements import Requirement
-
-    from shipit.bundle.lockfile import Lock, Locked
-
-__all__ = [
-    "Bundle",
-    "Installer",
-    "Sources",
-    "Target",
-    "Wheel",
-    "load",
-    "requirements_txt",
-    "select",
-]
+    from shipit.bundle.lock import Lock, Locked
+    from shipit.bundle.target import Target
 
 
 @dataclass(frozen=True)
@@ -110,24 +97,20 @@ def load(wheel: Path, lock: Path, wheelhouse: Path) -> Sources:
     Raises:
         InputError: with all mistakes found.
     """
-    mistakes: list[Mistake] = []
-    app: Wheel | None = None
-    locked: Lock | None = None
-    with ErrorCollector(mistakes):
-        app = open_wheel(wheel)
-    with ErrorCollector(mistakes):
-        locked = lockfile.read(lock)
+    errors = ErrorCollector()
+    app = errors.attempt(open_wheel, wheel)
+    locked = errors.attempt(lockfile.read, lock)
+    sources = None
     if not wheelhouse.is_dir():
         hint = f"make it: pip download --only-binary=:all: --no-deps -r {lock} -d {wheelhouse}"
         what = "there is no such folder of wheels"
-        mistakes.append(Mistake("missing-wheelhouse", what, Place(str(wheelhouse)), hint))
-    elif app is not None and locked is not None:
-        stock = read(wheelhouse, locked.without(app.name), mistakes)
-        mistakes += wrong_hashes(locked.without(app.name), stock)
-        mistakes += lacking_anywhere(locked.without(app.name), stock)
-        if not mistakes:
-            return Sources(app, locked, stock)
-    raise InputError(*mistakes)
+        errors.mistakes.append(Mistake("missing-wheelhouse", what, Place(str(wheelhouse)), hint))
+    elif app and locked:
+        others = locked.without(app.name)
+        stock = read(wheelhouse, others, errors)
+        errors.mistakes += [*wrong_hashes(others, stock), *lacking_anywhere(others, stock)]
+        sources = Sources(app, locked, stock)
+    return errors.result(sources)
 
 
 def select(sources: Sources, target: Target, installer: Installer | None = None) -> Bundle:
@@ -136,21 +119,17 @@ def select(sources: Sources, target: Target, installer: Installer | None = None)
     Raises:
         InputError: with every wheel that is missing or does not run on the target.
     """
-    mistakes: list[Mistake] = []
-    chosen: list[Wheel] = []
-    tool: Wheel | None = None
-    choice = _Choice(sources, target)
-    mistakes += choice.app_misfits()
-    with ErrorCollector(mistakes):
-        wanted = sources.lock.wanted(sources.app.name, target.markers())
-        with ErrorCollector(mistakes):
-            chosen = choice.wheels(wanted)
-        mistakes += choice.unmet_requirements(wanted)
-    with ErrorCollector(mistakes):
-        tool = choice.installer(installer)
-    if mistakes or tool is None:
-        raise InputError(*mistakes)
-    return Bundle(sources.app, tuple(chosen), tool)
+    errors, choice = ErrorCollector(), _Choice(sources, target)
+    errors.mistakes += choice.app_misfits()
+    chosen: list[Wheel] | None = None
+    wanted = errors.attempt(sources.lock.wanted, sources.app.name, target.markers())
+    if wanted is not None:
+        chosen = errors.attempt(choice.wheels, wanted)
+        errors.mistakes += choice.unmet_requirements(wanted)
+    tool = errors.attempt(choice.installer, installer)
+    if chosen is None or tool is None:
+        return errors.result(None)
+    return errors.result(Bundle(sources.app, tuple(chosen), tool))
 
 
 def requirements_txt(bundle: Bundle) -> str:
@@ -173,12 +152,13 @@ class _Choice:
 
     def best(self, wheels: Sequence[Wheel]) -> Wheel | None:
         """Return the wheel that an installer would choose: by its tag, then its build (PEP 427)."""
-        fitting = [wheel for wheel in wheels if not wheel.tags.isdisjoint(self.ranks)]
-        return max(fitting, key=self._merit) if fitting else None
 
-    def _merit(self, wheel: Wheel) -> tuple[int, tuple[()] | tuple[int, str], str]:
-        rank = min(self.ranks[tag] for tag in wheel.tags if tag in self.ranks)
-        return -rank, wheel.build, wheel.filename
+        def merit(wheel: Wheel) -> tuple[int, tuple[()] | tuple[int, str], str]:
+            rank = min(self.ranks[tag] for tag in wheel.tags if tag in self.ranks)
+            return -rank, wheel.build, wheel.filename
+
+        fitting = [wheel for wheel in wheels if not wheel.tags.isdisjoint(self.ranks)]
+        return max(fitting, key=merit, default=None)
 
     def wheels(self, wanted: Sequence[Locked]) -> list[Wheel]:
         chosen: list[Wheel] = []
@@ -229,37 +209,33 @@ class _Choice:
         what = f"{wheel.filename} needs Python {wheel.requires_python}; the host has {self.target}"
         return Mistake("wrong-python", what, Place(str(wheel.path)))
 
-    def app_misfits(self) -> list[Mistake]:
+    def app_misfits(self) -> Iterator[Mistake]:
         """Check the app wheel and the whole lock against the target."""
         app, lock = self.sources.app, self.sources.lock
         if not self.best([app]):
-            return [self._misfit([app], Place(str(app.path)))]
-        problem = self._needs_other_python(app)
-        mistakes = [problem] if problem else []
+            yield self._misfit([app], Place(str(app.path)))
+            return
+        if problem := self._needs_other_python(app):
+            yield problem
         if not self.target.fits(lock.requires_python):
             what = f"the lock is for Python {lock.requires_python}; the host has {self.target}"
-            mistakes.append(Mistake("wrong-python", what, Place(str(lock.path))))
-        return mistakes
+            yield Mistake("wrong-python", what, Place(str(lock.path)))
 
-    def unmet_requirements(self, wanted: Sequence[Locked]) -> list[Mistake]:
+    def unmet_requirements(self, wanted: Sequence[Locked]) -> Iterator[Mistake]:
         """Check that the lock satisfies the app wheel's own requirements on this target."""
         environment = {name: str(value) for name, value in self.target.markers().items()}
         pinned = {entry.name: entry for entry in wanted}
-        mistakes = []
+        path = self.sources.lock.path
         for requirement in self.sources.app.requires:
             if requirement.marker and not requirement.marker.evaluate(environment):
                 continue
             entry = pinned.get(canonicalize_name(requirement.name))
-            if entry is None or not requirement.specifier.contains(entry.version, prereleases=True):
-                mistakes.append(self._unmet(requirement, entry))
-        return mistakes
-
-    def _unmet(self, requirement: Requirement, entry: Locked | None) -> Mistake:
-        has = f"has {entry.version}" if entry else "has none for this host"
-        what = f"{self.sources.app.filename} needs {requirement}; the lock {has}"
-        path = self.sources.lock.path
-        place = entry.place if entry else Place(str(path))
-        return Mistake("not-in-lock", what, place, lockfile.HOW_TO_LOCK.format(path.name))
+            if entry and requirement.specifier.contains(entry.version, prereleases=True):
+                continue
+            has = f"has {entry.version}" if entry else "has none for this host"
+            what = f"{self.sources.app.filename} needs {requirement}; the lock {has}"
+            place = entry.place if entry else Place(str(path))
+            yield Mistake("not-in-lock", what, place, how_to_lock(path))
 
     def installer(self, wanted: Installer | None) -> Wheel:
         """Return the newest installer that runs on the target; uv before pip by default."""

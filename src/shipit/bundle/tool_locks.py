@@ -7,9 +7,10 @@ the app needs on which machines: these are rejected with the command that export
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from packaging.markers import InvalidMarker, Marker
+from packaging.markers import Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -26,7 +27,6 @@ POETRY = "poetry export -f requirements.txt -o requirements.lock"
 PDM = "pdm export -f requirements -o requirements.lock"
 PIPENV = "pipenv requirements --hash > requirements.lock"
 _POETRY_SINCE = (2, 1)  # the lock's version: since then each package has groups and markers
-_NOT_UNDERSTOOD = (KeyError, TypeError, AttributeError, ValueError, InvalidMarker)
 
 
 def read_poetry(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
@@ -35,17 +35,14 @@ def read_poetry(path: Path, document: Mapping[str, Any], places: list[Place]) ->
     Raises:
         InputError: it is older than Poetry 2, or not understood.
     """
-    try:
-        version = Version(document["metadata"]["lock-version"])
-        if version.release < _POETRY_SINCE:
+    with _export_if_not_understood(path, POETRY):
+        if Version(document["metadata"]["lock-version"]).release < _POETRY_SINCE:
             why = "a lock of Poetry 1 does not say which packages the app itself needs"
-            raise InputError(_export(path, why, POETRY))
+            raise _export(path, why, POETRY)
         packages = _packages_of("main", document, places, path)
         entries = tuple(_poetry_entry(package, place) for package, place in packages)
         # Poetry's `^3.11` is in pyproject.toml alone: the lock may have `*` or a specifier.
         python = _specifier(document["metadata"].get("python-versions", "*"))
-    except _NOT_UNDERSTOOD as error:
-        raise InputError(_export(path, _unknown(error), POETRY)) from error
     return Lock(path, entries, python)
 
 
@@ -59,24 +56,16 @@ def _packages_of(
 
 
 def _poetry_entry(package: Mapping[str, Any], place: Place) -> Locked:
-    markers = package.get("markers", "")
-    text = markers.get("main", "") if isinstance(markers, dict) else markers
-    source = package.get("source", {})
-    return _entry(
-        package,
-        place,
-        Marker(text) if text else None,
-        _poetry_origin(package["name"], source),
-    )
-
-
-def _poetry_origin(name: str, source: Mapping[str, str]) -> Origin | None:
-    kind, url = source.get("type", ""), source.get("url", "")
+    markers, source = package.get("markers", ""), package.get("source", {})
+    marker = markers.get("main", "") if isinstance(markers, dict) else markers
+    origin, kind, url = None, source.get("type"), source.get("url", "")
     if kind == "directory":
-        return folder(url)
-    if kind == "git":
-        return repository(name, kind, url, source["resolved_reference"])
-    return file(url) if kind in ("file", "url") else None
+        origin = folder(url)
+    elif kind == "git":
+        origin = repository(package["name"], kind, url, source["resolved_reference"])
+    elif kind in ("file", "url"):
+        origin = file(url)
+    return _entry(package, place, marker, origin)
 
 
 def read_pdm(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
@@ -85,16 +74,14 @@ def read_pdm(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lo
     Raises:
         InputError: it lacks what PDM 2.11 and later write, or is not understood.
     """
-    try:
+    with _export_if_not_understood(path, PDM):
         if "inherit_metadata" not in document["metadata"].get("strategy", ()):
             why = "this lock does not say which packages the app itself needs"
-            raise InputError(_export(path, why, PDM))
+            raise _export(path, why, PDM)
         packages = _packages_of("default", document, places, path)
         entries = tuple(_pdm_entry(package, place) for package, place in packages)
         targets = document["metadata"].get("targets", ())
         pythons = [_specifier(target.get("requires_python", "*")) for target in targets]
-    except _NOT_UNDERSTOOD as error:
-        raise InputError(_export(path, _unknown(error), PDM)) from error
     return Lock(path, entries, pythons[0] if len(pythons) == 1 else SpecifierSet())
 
 
@@ -107,8 +94,7 @@ def _pdm_entry(package: Mapping[str, Any], place: Place) -> Locked:
     elif "path" in package:
         path = str(package["path"])
         origin = file(path) if path.endswith((".whl", ".gz", ".zip")) else folder(path)
-    marker = package.get("marker")
-    return _entry(package, place, Marker(marker) if marker else None, origin)
+    return _entry(package, place, package.get("marker"), origin)
 
 
 def read_pipenv(path: Path) -> Lock:
@@ -117,14 +103,12 @@ def read_pipenv(path: Path) -> Lock:
     Raises:
         InputError: it is not understood.
     """
-    try:
+    with _export_if_not_understood(path, PIPENV):
         document = json.loads(text_of(path))
         entries = tuple(
             _pipenv_entry(name, package, Place(str(path)))
             for name, package in document["default"].items()
         )
-    except (*_NOT_UNDERSTOOD, RecursionError) as error:
-        raise InputError(_export(path, _unknown(error), PIPENV)) from error
     return Lock(path, entries)
 
 
@@ -148,26 +132,24 @@ def _pipenv_entry(name: str, package: Mapping[str, Any], place: Place) -> Locked
 
 
 def _entry(
-    package: Mapping[str, Any], place: Place, marker: Marker | None, origin: Origin | None
+    package: Mapping[str, Any], place: Place, marker: str | None, origin: Origin | None
 ) -> Locked:
     """Return an entry from its files and hashes, as Poetry and PDM write them."""
+
+    def is_wheel(file: Mapping[str, str]) -> bool:
+        name = file.get("file") or file["url"].partition("#")[0]  # PDM may write a URL instead
+        return name.endswith(".whl")
+
     files = package.get("files", ())
-    wheels = [each for each in files if _filename(each).endswith(".whl")]
-    sdists = [each for each in files if each not in wheels]
     return Locked(
         canonicalize_name(package["name"]),
         str(Version(package["version"])),
-        sha256_of(each.get("hash") for each in wheels),
+        sha256_of(each.get("hash") for each in files if is_wheel(each)),
         place,
-        marker,
-        sources=sha256_of(each.get("hash") for each in sdists),
+        Marker(marker) if marker else None,
+        sources=sha256_of(each.get("hash") for each in files if not is_wheel(each)),
         origin=origin,
     )
-
-
-def _filename(file: Mapping[str, str]) -> str:
-    """Return the name of a file; PDM may write its URL instead."""
-    return file.get("file") or file["url"].partition("#")[0]
 
 
 def _specifier(text: str) -> SpecifierSet:
@@ -178,9 +160,14 @@ def _specifier(text: str) -> SpecifierSet:
         return SpecifierSet()
 
 
-def _unknown(error: Exception) -> str:
-    return f"the lock is not understood ({type(error).__name__}: {error})"
+@contextmanager
+def _export_if_not_understood(path: Path, command: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        why = f"the lock is not understood ({type(error).__name__}: {error})"
+        raise _export(path, why, command) from error
 
 
-def _export(path: Path, why: str, command: str) -> Mistake:
-    return Mistake("foreign-lock", why, Place(str(path)), f"export it: {command}")
+def _export(path: Path, why: str, command: str) -> InputError:
+    return InputError(Mistake("foreign-lock", why, Place(str(path)), f"export it: {command}"))

@@ -10,9 +10,9 @@ from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from shipit.bundle.lock import HOW_TO_LOCK, Lock, Locked, Need, Origin
+from shipit.bundle.lock import Lock, Locked, Need, Origin, how_to_lock
 from shipit.bundle.lock_text import file, folder, place_of, repository, sha256_of
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import InputError, Mistake, Place, collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,15 +33,8 @@ def read_pylock(path: Path, document: Mapping[str, Any], places: list[Place]) ->
         raise InputError(
             Mistake("lock-syntax", f"not a valid pylock.toml: {error}", place)
         ) from error
-    entries: list[Locked] = []
-    mistakes: list[Mistake] = []
-    for index, package in enumerate(lock.packages):
-        try:
-            entries.append(_pylock_entry(package, place_of(places, index, path)))
-        except InputError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise InputError(*mistakes)
+    packages = [(each, place_of(places, n, path)) for n, each in enumerate(lock.packages)]
+    entries = collect(lambda placed: _pylock_entry(*placed), packages)
     return Lock(
         path,
         tuple(entries),
@@ -56,8 +49,7 @@ def _pylock_entry(package: Package, place: Place) -> Locked:
     digests = {wheel.hashes["sha256"] for wheel in wheels if "sha256" in wheel.hashes}
     if wheels and not digests:
         what = f"{package.name} has no sha256 hash"
-        hint = HOW_TO_LOCK.format(place.file.rpartition("/")[2])
-        raise InputError(Mistake("no-hash", what, place, hint))
+        raise InputError(Mistake("no-hash", what, place, how_to_lock(place.file)))
     sdists = [each.hashes for each in (package.sdist, package.archive) if each is not None]
     sources = {hashes["sha256"].lower() for hashes in sdists if "sha256" in hashes}
     origin = _pylock_origin(package)

@@ -50,10 +50,6 @@ class _BrokenWheelError(Exception):
     """A zip whose contents don't match its file name."""
 
 
-class _UnsafeWheelError(Exception):
-    """A wheel that must not be unpacked; the text says why."""
-
-
 def open_wheel(path: Path) -> Wheel:
     """Read a wheel and hash it, streaming.
 
@@ -66,11 +62,10 @@ def open_wheel(path: Path) -> Wheel:
         raise InputError(Mistake("missing-wheel", "there is no such wheel", place, hint))
     try:
         name, version, build, tags = parse_wheel_filename(path.name)
-        python, requires, brings = _metadata(path)
-    except _UnsafeWheelError as error:
-        what = f"{path.name} is unsafe to install: {error}"
-        hint = "build it without that; if it is not yours, find out who made it before you use it"
-        raise InputError(Mistake("unsafe-wheel", what, place, hint)) from error
+        with zipfile.ZipFile(path) as archive:
+            info = _info_folder(archive)
+            brings = _checked_programs(archive, info, path)
+            python, requires = _metadata(archive.read(f"{info}/METADATA"), name, version)
     except (InvalidWheelFilename, _BrokenWheelError, zipfile.BadZipFile) as error:
         hint = (
             "expected NAME-VERSION-PYTHON-ABI-PLATFORM.whl, as `python -m build --wheel` makes it"
@@ -78,24 +73,21 @@ def open_wheel(path: Path) -> Wheel:
         raise InputError(Mistake("not-a-wheel", f"not a wheel: {error}", place, hint)) from error
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    size = path.stat().st_size
-    file = (path.name, path, digest, size)
+    file = (path.name, path, digest, path.stat().st_size)
     return Wheel(name, str(version), *file, tags, python, requires, build, brings)
 
 
-def _metadata(path: Path) -> tuple[SpecifierSet, tuple[Requirement, ...], frozenset[str]]:
-    """Read a wheel's requirements and programs; check that its metadata match its name."""
-    name, version, _, _ = parse_wheel_filename(path.name)
-    with zipfile.ZipFile(path) as archive:
-        info = _info_folder(archive)
-        raw, _ = parse_email(archive.read(f"{info}/METADATA"))
-        brings = _checked_programs(archive, info)
+def _metadata(
+    text: bytes, name: str, version: Version
+) -> tuple[SpecifierSet, tuple[Requirement, ...]]:
+    """Return what a wheel requires; check that its METADATA match its name."""
+    raw, _ = parse_email(text)
     is_for = (canonicalize_name(raw.get("name", "")), raw.get("version", ""))
     try:
         if is_for[0] != name or Version(is_for[1]) != version:
             raise _BrokenWheelError("its METADATA is that of {} {}".format(*is_for))
         requires = tuple(Requirement(text) for text in raw.get("requires_dist", ()))
-        return SpecifierSet(raw.get("requires_python", "")), requires, brings
+        return SpecifierSet(raw.get("requires_python", "")), requires
     except (InvalidRequirement, InvalidSpecifier, ValueError) as error:
         raise _BrokenWheelError(f"its METADATA is broken: {error}") from error
 
@@ -114,13 +106,15 @@ def _info_folder(archive: zipfile.ZipFile) -> str:
     return found[0]
 
 
-def _checked_programs(archive: zipfile.ZipFile, info: str) -> frozenset[str]:
+def _checked_programs(archive: zipfile.ZipFile, info: str, path: Path) -> frozenset[str]:
     """Return the programs that a wheel installs into bin/, after checking all its entries."""
     points = f"{info}/entry_points.txt"
     text = archive.read(points).decode(errors="replace") if points in archive.namelist() else ""
     entries = (Entry(each.filename, each.external_attr >> 16) for each in archive.infolist())
     if wrong := objection(entries, text):
-        raise _UnsafeWheelError(wrong)
+        what = f"{path.name} is unsafe to install: {wrong}"
+        hint = "build it without that; if it is not yours, find out who made it before you use it"
+        raise InputError(Mistake("unsafe-wheel", what, Place(str(path)), hint))
     return programs(archive.namelist(), text)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import stat
 from collections import Counter
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -52,41 +51,32 @@ def objection(entries: Iterable[Entry], entry_points: str = "") -> str:
     `entry_points` is the text of its entry_points.txt: an installer makes a program of each script.
     """
     known = list(entries)
-    times = Counter(name for name, _ in known)
-    twice = (f"{name!r} is in it {count} times" for name, count in times.items() if count > 1)
-    scripts = (
-        f"the script {name!r} of its entry_points.txt {wrong}"
-        for name in _scripts(entry_points)
-        if (wrong := _wrong(f"wheel{DATA}/scripts/{name}"))
-    )
-    found = (f"{entry.name!r} {wrong}" for entry in known if (wrong := _of_entry(entry)))
-    return next(chain(twice, found, scripts), "")
+    for name, count in Counter(entry.name for entry in known).items():
+        if count > 1:
+            return f"{name!r} is in it {count} times"
+    for entry in known:
+        if wrong := _wrong(entry):
+            return f"{entry.name!r} {wrong}"
+    for name in _scripts(entry_points):
+        if wrong := _wrong(Entry(f"wheel{DATA}/scripts/{name}")):
+            return f"the script {name!r} of its entry_points.txt {wrong}"
+    return ""
 
 
-def _of_entry(entry: Entry) -> str:
-    kind = stat.S_IFMT(entry.mode)
+def _wrong(entry: Entry) -> str:
+    """Return what is wrong with an entry; "" if nothing is."""
+    name, kind = entry.name, stat.S_IFMT(entry.mode)
     if kind == stat.S_IFLNK:
         return "is a symlink"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is neither a file nor a folder"
-    if entry.name.endswith("/"):
-        return _leads_out(entry.name)
-    return _wrong(entry.name)
-
-
-def _wrong(name: str) -> str:
-    """Return what is wrong with the place of an entry; "" if nothing is."""
-    place = landing(name)
-    replaces = f"would replace {place} of the venv" if VENV.fullmatch(place) else ""
-    return _leads_out(name) or replaces
-
-
-def _leads_out(name: str) -> str:
     if name.startswith("/") or ".." in name.split("/"):
         return "leads out of the venv"
     if "\\" in name or not name.isprintable():
         return "has a name that installers read differently"
-    return ""
+    place = landing(name)
+    is_taken = not name.endswith("/") and VENV.fullmatch(place)
+    return f"would replace {place} of the venv" if is_taken else ""
 
 
 def landing(name: str) -> str:

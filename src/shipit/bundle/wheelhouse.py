@@ -5,7 +5,8 @@ Only locked wheels and installers are read; each is hashed once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from packaging.utils import (
@@ -16,7 +17,7 @@ from packaging.utils import (
 )
 
 from shipit.bundle.wheel import Wheel, open_wheel
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import ErrorCollector, Mistake, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,26 +51,7 @@ def _those_of(entry: Locked, wheels: Sequence[Wheel]) -> list[Wheel]:
     return [wheel for wheel in wheels if entry.is_for(wheel.name, wheel.version)]
 
 
-class ErrorCollector:
-    """Collect the mistakes of a check and continue with the next one.
-
-    A class, because the type checker assumes that contextlib's generators swallow nothing.
-    """
-
-    def __init__(self, mistakes: list[Mistake]) -> None:
-        self.mistakes = mistakes
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, InputError):
-            self.mistakes += error.mistakes
-            return True
-        return False
-
-
-def read(wheelhouse: Path, lock: Lock, mistakes: list[Mistake]) -> Wheelhouse:
+def read(wheelhouse: Path, lock: Lock, errors: ErrorCollector) -> Wheelhouse:
     """Read the wheels that the lock names, and the installers; other files are ignored."""
     wheels: list[Wheel] = []
     others: list[Wheel] = []
@@ -78,38 +60,22 @@ def read(wheelhouse: Path, lock: Lock, mistakes: list[Mistake]) -> Wheelhouse:
     sdists: set[str] = set()
     for path in sorted(wheelhouse.iterdir()):
         if path.name.endswith(_SDISTS):
-            sdists |= _sdist_pin(path.name)
-        elif path.suffix == ".whl":
-            with ErrorCollector(mistakes):
-                name, version = _named(path)
-                seen |= {name, f"{name}=={version}"}
-                entries = [entry for entry in lock.entries if entry.is_for(name, version)]
-                if entries or name in free:
-                    wheel = open_wheel(path)
-                    (wheels if _is_locked(wheel, entries) else others).append(wheel)
+            with suppress(InvalidSdistFilename):
+                sdists.add("{}=={}".format(*parse_sdist_filename(path.name)))
+        if path.suffix != ".whl":
+            continue
+        try:
+            name, version, _, _ = parse_wheel_filename(path.name)
+        except InvalidWheelFilename:
+            errors.attempt(open_wheel, path)  # it is that mistake
+            continue
+        seen |= {name, f"{name}=={version}"}
+        entries = [entry for entry in lock.entries if entry.is_for(name, str(version))]
+        if (entries or name in free) and (wheel := errors.attempt(open_wheel, path)):
+            # An entry without a hash is reported later.
+            allows = any(not e.digests or wheel.sha256 in e.digests for e in entries)
+            (wheels if allows or not entries else others).append(wheel)
     return Wheelhouse(wheelhouse, tuple(wheels), frozenset(seen), frozenset(sdists), tuple(others))
-
-
-def _named(path: Path) -> tuple[str, str]:
-    try:
-        name, version, _, _ = parse_wheel_filename(path.name)
-    except InvalidWheelFilename:
-        wheel = open_wheel(path)  # raises the mistake
-        return wheel.name, wheel.version
-    return name, str(version)
-
-
-def _sdist_pin(filename: str) -> set[str]:
-    try:
-        name, version = parse_sdist_filename(filename)
-    except InvalidSdistFilename:
-        return set()
-    return {f"{name}=={version}"}
-
-
-def _is_locked(wheel: Wheel, entries: Sequence[Locked]) -> bool:
-    """Whether the lock allows this wheel; an entry without a hash is reported later."""
-    return not entries or any(not e.digests or wheel.sha256 in e.digests for e in entries)
 
 
 def wrong_hash(wheel: Wheel, entry: Locked, stock: Wheelhouse) -> Mistake:
@@ -161,9 +127,8 @@ def with_hint(mistakes: list[Mistake], hint: str) -> list[Mistake]:
     bare = [index for index, mistake in enumerate(mistakes) if not mistake.hint]
     if not bare:
         return mistakes
-    last = mistakes[bare[-1]]
-    hinted = Mistake(last.code, last.what, last.place, hint)
-    return [*mistakes[: bare[-1]], hinted, *mistakes[bare[-1] + 1 :]]
+    last = bare[-1]
+    return [*mistakes[:last], replace(mistakes[last], hint=hint), *mistakes[last + 1 :]]
 
 
 def no_hash(entry: Locked) -> Mistake:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from shipit import secrets
 from shipit.bundle import select
-from shipit.errors import InputError, Mistake, merged
+from shipit.errors import ErrorCollector, InputError, Mistake, collect, merged
 from shipit.inventory import model
 from shipit.inventory.ansible_cfg import AnsibleConfig
 from shipit.playbook import reader
@@ -212,7 +212,7 @@ def resolve(found: Sequence[HostInput]) -> list[ResolvedInput]:
         return dict(zip(target.deployment.secrets, fetched, strict=True))
 
     def resolve_host(target: HostInput) -> ResolvedInput:
-        wanted, errors = target.deployment, _ErrorCollector()
+        wanted, errors = target.deployment, ErrorCollector()
         own = errors.attempt(lambda: sources(wanted.wheel, wanted.lock, wanted.wheelhouse))
         if own:
             errors.attempt(lambda: _refuse_unknown_programs(target, own))
@@ -281,49 +281,6 @@ def _try_texts(target: HostInput, resolved: Mapping[str, Secret], names: Release
 def _refuse_unknown_programs(target: HostInput, sources: Sources) -> None:
     if mistakes := tuple(programs.unknown(target.draft, target.deployment, sources)):
         raise InputError(*mistakes)
-
-
-class _ErrorCollector:
-    """Collects the mistakes of several steps, so that they are reported together."""
-
-    def __init__(self) -> None:
-        self._mistakes: list[Mistake] = []
-
-    def attempt(self, make: Callable[[], T]) -> T | None:
-        """Return what `make` returns, or None after a mistake."""
-        try:
-            return make()
-        except InputError as error:
-            self._mistakes += error.mistakes
-            return None
-
-    def result(self, made: T | None) -> T:
-        """Return `made` if there was no mistake.
-
-        Raises:
-            InputError: with all mistakes.
-        """
-        if self._mistakes or made is None:
-            raise InputError(*self._mistakes)
-        return made
-
-
-def collect(make: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """Return `make` of every item.
-
-    Raises:
-        InputError: with the mistakes of all items, each once.
-    """
-    made: list[U] = []
-    mistakes: list[Mistake] = []
-    for item in items:
-        try:
-            made.append(make(item))
-        except InputError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise InputError(*merged(mistakes))
-    return made
 
 
 class Memoized(Generic[U]):

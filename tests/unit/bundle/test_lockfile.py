@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from shipit.bundle import lockfile
+from shipit.bundle.lock import Lock
 from shipit.errors import InputError, Mistake
 from wheelhouse import BOOKWORM
 
@@ -12,7 +13,7 @@ A, B = "a" * 64, "b" * 64
 PYLOCK = 'lock-version = "1.0"\ncreated-by = "test"\n'
 
 
-def locked(tmp_path: Path, text: str, name: str = "requirements.lock") -> lockfile.Lock:
+def locked(tmp_path: Path, text: str, name: str = "requirements.lock") -> Lock:
     path = tmp_path / name
     path.write_text(text)
     return lockfile.read(path)
@@ -29,7 +30,7 @@ def only(tmp_path: Path, text: str, name: str = "requirements.lock") -> Mistake:
     return mistake
 
 
-def wanted(lock: lockfile.Lock, **markers: str) -> list[str]:
+def wanted(lock: Lock, **markers: str) -> list[str]:
     environment = BOOKWORM.markers()
     environment.update(markers)  # type: ignore[typeddict-item] # only known markers are given
     return [entry.pin for entry in lock.wanted("app", environment)]

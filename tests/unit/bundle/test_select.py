@@ -12,6 +12,8 @@ import uv
 
 from shipit.bundle import select as selection
 from shipit.bundle.select import Bundle, Sources
+from shipit.bundle.target import Target
+from shipit.bundle.wheel import Wheel
 from shipit.errors import InputError
 from wheelhouse import BOOKWORM, MIB, Recipe, lock_text, tinyapp_wheel, write_lock, write_wheel
 
@@ -46,10 +48,10 @@ class Project:
         app = next(self.folder.glob("app-*.whl"))
         return selection.load(app, self.lock, self.wheelhouse)
 
-    def codes(self, target: selection.Target = BOOKWORM) -> list[str]:
+    def codes(self, target: Target = BOOKWORM) -> list[str]:
         return [mistake.code for mistake in self.refused(target).mistakes]
 
-    def refused(self, target: selection.Target = BOOKWORM) -> InputError:
+    def refused(self, target: Target = BOOKWORM) -> InputError:
         with pytest.raises(InputError) as caught:
             selection.select(self.load(), target)
         return caught.value
@@ -60,11 +62,11 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def names(wheels: Iterable[selection.Wheel]) -> list[str]:
+def names(wheels: Iterable[Wheel]) -> list[str]:
     return [wheel.filename for wheel in wheels]
 
 
-def select(project: Project, target: selection.Target = BOOKWORM) -> Bundle:
+def select(project: Project, target: Target = BOOKWORM) -> Bundle:
     return selection.select(project.load(), target)
 
 
