@@ -25,8 +25,10 @@ from shipit.commands.attach import Replies, Watcher
 from shipit.errors import HostError
 from shipit.output import messages as output_messages
 from shipit.output import reports
+from shipit.output.json_lines import JsonOutput
 from shipit.output.layout import plain
 from shipit.output.progress import Progress
+from shipit.output.redaction import Redactor
 from shipit.release import plan
 from shipit.rollout import rollback_target
 from shipit.rollout.assignment import Assignment
@@ -97,7 +99,7 @@ def use(message: Any) -> None:  # noqa: ANN401 - any word of protocol
     def emit(event: Any) -> None:  # noqa: ANN401
         progress.take(event, 0.0)
         reported.append(output_messages.line(event, 8))
-        json.dumps(reports.plain_data(event))
+        JsonOutput(io.StringIO(), verbosity=1, redactor=Redactor())(event)
 
     with suppress(*ANSWERED):
         HostSession("web1", ScriptedWire(deque([message])), print, emit).receive(

@@ -315,8 +315,7 @@ def doctor(invocation: Invocation) -> int:
 
     found = invocation.use.doctor(invocation.run_options(), invocation.output.quiet)
     ended = 0 if all(finding.ok for finding in found) else UNTOUCHED
-    data = reports.plain_data(list(found))
-    invocation.output.answer("doctor", ended, reports.findings(found), findings=data)
+    invocation.output.answer("doctor", ended, reports.findings(found), findings=list(found))
     return ended
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from itertools import zip_longest
 from typing import TYPE_CHECKING, TextIO, cast
 
 from rich.console import Console, Group, RenderableType
@@ -25,7 +26,6 @@ from shipit.events import (
     Noted,
     PlaybookEnded,
     Probed,
-    Problem,
     RunBegan,
     RunEnded,
     SecretsKnown,
@@ -37,14 +37,17 @@ from shipit.output import messages, reports
 from shipit.output.frames import Sources
 from shipit.output.layout import Line, Part, lines, plain, safe
 from shipit.output.printable import one_line
-from shipit.output.progress import Progress, Row
+from shipit.output.progress import Progress
 from shipit.output.redaction import redacted
 from shipit.output.stream import OutputStream
+from shipit.rollout.phase import problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from shipit.output.redaction import Hide, Redactor
+    from shipit.events import Problem
+    from shipit.output.progress import Row
+    from shipit.output.redaction import Redactor
 
 WHOLE_EVIDENCE = 3  # hosts whose evidence is shown; the rest mostly fail for the same reason
 STEPS_SHOWN = 10  # hosts of a run up to which each step is a plain line without -v
@@ -87,25 +90,30 @@ class Lines:
 
     def __init__(self, printer: Printer, *, verbosity: int) -> None:
         self._printer, self._verbosity = printer, verbosity
-        self._progress, self._lock = Progress(), threading.Lock()
-        self._problems = ProblemLines(verbosity)
+        self._progress, self._failures = Progress(), 0
+        self._print_lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        with self._lock:  # lines are printed in the order of their events
+        with self._print_lock:  # lines are printed in the order of their events
             self._progress.take(event, time.monotonic())
-            parts = self._parts(event)
-            if parts:
-                self._printer.show(parts)
+            self._show(event)
 
-    def _parts(self, event: Event) -> list[Part]:
+    def close(self) -> None:
+        """Do nothing: lines stay."""
+
+    def _show(self, event: Event) -> None:
+        if parts := self._parts(event):
+            self._printer.show(parts)
+
+    def _parts(self, event: Event) -> Sequence[Part]:
         if isinstance(event, RunEnded):
             return reports.ending(event, self._progress.rows)
         if isinstance(event, HostFailed):
-            return list(self._problems.problem(event.problem))
+            return self._failure(event.problem)
         if not self._is_shown(event):
             return []
         width = max(map(len, self._progress.rows), default=0)
-        return [*lines(messages.line(event, width))]
+        return lines(messages.line(event, width))
 
     def _is_shown(self, event: Event) -> bool:
         if isinstance(event, Sent):
@@ -114,33 +122,21 @@ class Lines:
             return bool(self._verbosity) or len(self._progress.rows) <= STEPS_SHOWN or not event.ok
         return bool(self._verbosity) or not isinstance(event, _TIMINGS)
 
-
-class ProblemLines:
-    """The lines of each problem, with the evidence of the first few; `-v` shows all of it."""
-
-    def __init__(self, verbosity: int) -> None:
-        self._verbosity, self._seen = verbosity, 0
-
-    def problem(self, failed: Problem) -> Iterator[Line]:
-        self._seen += 1
-        first, *rest = messages.problem(failed, whole=bool(self._verbosity))
-        yield Line(first, "bad")
-        if self._verbosity or self._seen <= WHOLE_EVIDENCE:
-            yield from (Line(text) for text in rest)
+    def _failure(self, failed: Problem) -> list[Line]:
+        """Return the lines of a problem: the evidence of the first few, or with -v of all."""
+        self._failures += 1
+        shown = _problem_lines(failed, whole=bool(self._verbosity))
+        return shown if self._verbosity or self._failures <= WHOLE_EVIDENCE else shown[:1]
 
 
-class LiveTable:
+class LiveTable(Lines):
     """A table of hosts that is redrawn during a run; problems and notes scroll by above it."""
 
     def __init__(self, printer: Printer, *, verbosity: int) -> None:
-        self._printer, self._verbosity = printer, verbosity
-        self._progress, self._problems = Progress(), ProblemLines(verbosity)
+        super().__init__(printer, verbosity=verbosity)
         # Guards the progress alone: rich calls _draw with its own lock held, so printing while
         # holding this one would deadlock.
         self._lock = threading.Lock()
-        # rich moves the cursor by what it drew last, and looks that up before it prints: two
-        # threads that print at once would write into each other's lines.
-        self._print_lock = threading.Lock()
         self._live: Live | None = None
 
     def __call__(self, event: Event) -> None:
@@ -148,11 +144,13 @@ class LiveTable:
             self._progress.take(event, time.monotonic())
         if isinstance(event, RunBegan):
             self._start()
-        elif isinstance(event, RunEnded):
+            return
+        if isinstance(event, RunEnded):
             self.close()
-            self._printer.show(reports.ending(event, self._progress.rows))
-        else:
-            self._print_above(event)
+        # rich moves the cursor by what it drew last, and looks that up before it prints: two
+        # threads that print at once would write into each other's lines.
+        with self._print_lock:
+            self._show(event)
 
     def close(self) -> None:
         """Remove the table from the screen; the lines above it stay."""
@@ -172,15 +170,9 @@ class LiveTable:
         )
         self._live.start(refresh=True)  # the next lines are printed above it
 
-    def _print_above(self, event: Event) -> None:
-        with self._print_lock:
-            parts = self._parts(event)
-            if parts:
-                self._printer.show(parts)
-
-    def _parts(self, event: Event) -> list[Line]:
-        if isinstance(event, HostFailed):
-            return list(self._problems.problem(event.problem))
+    def _parts(self, event: Event) -> Sequence[Part]:
+        if isinstance(event, (RunEnded, HostFailed)):
+            return super()._parts(event)
         if isinstance(event, Noted):
             return lines(messages.line(event))
         if self._verbosity and isinstance(event, _TIMINGS):
@@ -200,31 +192,24 @@ class LiveTable:
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         table.add_column(no_wrap=True, justify="right", width=TIME_WIDTH)
         for row in view.rows:
-            table.add_row(*_row_cells(row, now), style=_row_style(row))
+            doing, took, style = _doing(row, now)
+            cells = (Text(one_line(row.host)), Text(one_line(doing)), Text(took))
+            table.add_row(*cells, style="bad" if row.state == "failed" else style)
         rest = [Text(view.rest, style="quiet", overflow="ellipsis", no_wrap=True)]
         head = Text(title, style="strong", overflow="ellipsis", no_wrap=True)
         return Group(head, table, *(rest if view.rest else []))
 
 
-def _row_cells(row: Row, now: float) -> tuple[Text, Text, Text]:
+def _doing(row: Row, now: float) -> tuple[str, str, str]:
+    """Return what a host does or how it ended, since when or how long, and the style of both."""
     if row.outcome:
-        doing, took = row.outcome.value, messages.seconds(row.seconds)
-        doing += f"  {row.release}" if row.release else ""
-    elif row.step:
+        ended = "  ".join(filter(None, (row.outcome.value, row.release)))
+        return ended, messages.seconds(row.seconds), "good"
+    if row.step:
         sent = f"{messages.size(row.done)} of {messages.size(row.total)}" if row.total else ""
-        doing = "  ".join(part for part in (row.step, row.detail, sent) if part)
-        took = messages.seconds(now - row.since)
-    else:
-        doing, took = "waiting", ""
-    return Text(one_line(row.host)), Text(one_line(doing)), Text(took)
-
-
-def _row_style(row: Row) -> str:
-    if row.is_failed:
-        return "bad"
-    if row.outcome:
-        return "good"
-    return "" if row.step else "quiet"
+        step = "  ".join(filter(None, (row.step, row.detail, sent)))
+        return step, messages.seconds(now - row.since), ""
+    return "waiting", "", "quiet"
 
 
 def _drawn(part: Part) -> RenderableType:
@@ -233,9 +218,14 @@ def _drawn(part: Part) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="quiet")
     for heading in part.headings:
         table.add_column(Text(heading), overflow="fold")
-    for number, row in enumerate(part.rows):
-        table.add_row(*(Text(cell) for cell in row), style=part.style(number))
+    for row, style in zip_longest(part.rows, part.styles, fillvalue=""):
+        table.add_row(*map(Text, row), style=style)
     return table
+
+
+def _problem_lines(failed: Problem, *, whole: bool = False) -> list[Line]:
+    first, *rest = messages.problem(failed, whole=whole)
+    return [Line(first, "bad"), *map(Line, rest)]
 
 
 class ConsoleOutput:
@@ -243,11 +233,8 @@ class ConsoleOutput:
 
     def __init__(self, out: TextIO, err: TextIO, *, verbosity: int, redactor: Redactor) -> None:
         self._redactor, self._verbosity = redactor, verbosity
-        self._out, self._err = (
-            Printer(OutputStream(out, redactor)),
-            Printer(OutputStream(err, redactor)),
-        )
-        kind: Callable[..., LiveTable | Lines] = LiveTable if self._out.is_terminal else Lines
+        self._out, self._err = (Printer(OutputStream(to, redactor)) for to in (out, err))
+        kind = LiveTable if self._out.is_terminal else Lines
         self._run = kind(self._out, verbosity=verbosity)
         self._aside = Lines(self._err, verbosity=verbosity)
         self._sources = Sources(time.time())
@@ -294,19 +281,31 @@ class ConsoleOutput:
     def error(self, error: ShipitError) -> None:
         """Print what is wrong, where, and how to fix it."""
         self.close()
-        done = [end for end in self._last.deployments if end.exit_status == 0] if self._last else []
         if isinstance(error, InputError):
-            self._err.show([*self._mistakes(error), _count(error, is_first=not done)])
+            found = [line for mistake in error.mistakes for line in self._mistake(mistake)]
+            done = self._last and any(end.exit_status == 0 for end in self._last.deployments)
+            count = messages.count(len(error.mistakes), "mistake")
+            summary = f"{count}; nothing{' more' if done else ''} was changed"
+            self._err.show([*found, Line(summary, "strong")])
+        elif isinstance(error, HostError):
+            failed = problem_of(error, error.host)
+            self._err.show(_problem_lines(redacted(failed, self._redactor)))
         else:
-            self._err.show(_refusal(error, self._redactor))
+            self._err.show(lines(self._redactor(f"error: {error}"), "bad"))
 
-    def _mistakes(self, error: InputError) -> Iterator[Line]:
-        """Yield each mistake: on a terminal with its source line, elsewhere as tools parse it."""
-        for mistake in error.mistakes:
-            if self._err.is_terminal:
-                yield from _framed(mistake, self._sources, self._err.console.width, self._redactor)
-            else:
-                yield from lines(self._redactor(f"error: {mistake}"), "bad")
+    def _mistake(self, mistake: Mistake) -> list[Line]:
+        """Return a mistake as compilers show it: what, where, the source line, how to fix it.
+
+        Where there is no terminal, it is one line that tools can parse.
+        """
+        hide = self._redactor
+        if not self._err.is_terminal:
+            return lines(hide(f"error: {mistake}"), "bad")
+        what = lines(hide(f"error[{mistake.code}]: {mistake.summary}"), "bad")
+        where = lines(hide(f"  --> {mistake.place}")) if mistake.place else []
+        source = map(Line, self._sources.frame(mistake, self._err.console.width, hide))
+        hint = lines(hide(f"  help: {mistake.hint}")) if mistake.hint else []
+        return [*what, *where, *source, *hint]
 
     def bug(self, error: BaseException, trace: str) -> None:
         """Print a bug in shipit, with everything that a bug report needs."""
@@ -335,31 +334,4 @@ class ConsoleOutput:
             self._last = None
 
     def close(self) -> None:
-        if isinstance(self._run, LiveTable):
-            self._run.close()
-
-
-def _refusal(error: ShipitError, hide: Hide) -> list[Line]:
-    if isinstance(error, HostError):
-        failed = Problem(error.host, error.code, error.what, error.step, error.hint, error.evidence)
-        return [
-            Line(text, "" if number else "bad")
-            for number, text in enumerate(messages.problem(redacted(failed, hide)))
-        ]
-    return lines(hide(f"error: {error}"), "bad")
-
-
-def _framed(mistake: Mistake, sources: Sources, width: int, hide: Hide) -> Iterator[Line]:
-    """Yield a mistake as compilers do: what, where, the source line, and how to fix it."""
-    yield from lines(hide(f"error[{mistake.code}]: {mistake.summary}"), "bad")
-    if mistake.place:
-        yield from lines(hide(f"  --> {mistake.place}"))
-    yield from (Line(text) for text in sources.frame(mistake, width, hide))
-    if mistake.hint:
-        yield from lines(hide(f"  help: {mistake.hint}"))
-
-
-def _count(error: InputError, *, is_first: bool) -> Line:
-    found = messages.count(len(error.mistakes), "mistake")
-    more = "" if is_first else " more"
-    return Line(f"{found}; nothing{more} was changed", "strong")
+        self._run.close()

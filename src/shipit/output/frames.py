@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from shipit.output.printable import one_line
@@ -32,9 +33,8 @@ _CUT = "…"
 class Sources:
     """The files that mistakes are about, each read once, as they were when the command began."""
 
-    def __init__(self, began: float) -> None:
-        self._began = began  # seconds since the epoch
-        self._texts: dict[str, str] = {}
+    def __init__(self, began: float) -> None:  # in seconds since the epoch
+        self._text = cache(partial(_read, began))
 
     def frame(self, mistake: Mistake, width: int, hide: Hide) -> list[str]:
         """Return the lines of a mistake's frame, or none where there is nothing to show."""
@@ -42,17 +42,13 @@ class Sources:
         if place is None or not place.line:
             return []
         text = self._text(place.file)
-        line, shown = _line(text, place.line), quotable(text, place, mistake.code)
+        line = "".join(text.split("\n")[place.line - 1 : place.line])
+        shown = quotable(text, place, mistake.code)
         is_whole = shown == line.rstrip()
         is_there = place.column <= len(line) + 1 if is_whole else 0 < place.column <= len(shown)
         if not shown or not is_there or hide(line) != line:
             return []
         return drawn(shown if is_whole else f"{shown} {_CUT}", place.line, place.column, width)
-
-    def _text(self, file: str) -> str:
-        if file not in self._texts:
-            self._texts[file] = _read(file, self._began)
-        return self._texts[file]
 
 
 def drawn(text: str, number: int, column: int, width: int = WIDEST) -> list[str]:
@@ -100,12 +96,7 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def _line(text: str, number: int) -> str:
-    lines = text.split("\n")
-    return lines[number - 1] if number <= len(lines) else ""
-
-
-def _read(file: str, began: float) -> str:
+def _read(began: float, file: str) -> str:
     r"""Return a file's text, with \n line ends; "" if it cannot be shown."""
     try:  # O_NONBLOCK: do not wait for a named pipe
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

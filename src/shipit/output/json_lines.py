@@ -8,6 +8,8 @@ bad input or a bug in shipit. New keys may be added; existing keys keep their me
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
@@ -16,7 +18,6 @@ from shipit.errors import HostError, InputError, ShipitError
 from shipit.events import Event, HostFailed, Outcome, RunBegan, RunEnded, SecretsKnown, Sent
 from shipit.output import messages
 from shipit.output.redaction import redacted
-from shipit.output.reports import plain_data
 from shipit.output.stream import OutputStream
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class JsonOutput:
             processors=[
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
                 _event_first,
-                structlog.processors.JSONRenderer(),
+                structlog.processors.JSONRenderer(default=_as_json),
                 _without_delete,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(0),
@@ -63,7 +64,8 @@ class JsonOutput:
         self._is_run = self._is_run or isinstance(event, RunBegan)
         if isinstance(event, RunEnded):
             self._remember(event)
-        self._write(_kebab(type(event).__name__), cast("dict[str, object]", plain_data(event)))
+        kebab = re.sub(r"(?<!^)(?=[A-Z])", "-", type(event).__name__).lower()
+        self._write(kebab, vars(event))
 
     def quiet(self, event: Event) -> None:
         """Drop an event: a query is answered by one document. Secrets are still learnt."""
@@ -86,7 +88,15 @@ class JsonOutput:
 
     def error(self, error: ShipitError) -> None:
         """Write the error that ended the command; each mistake on its own line."""
-        for fields in _error_fields(error):
+        if isinstance(error, InputError):
+            names: tuple[str, ...] = ("code", "what", "hint", "place")
+            found = [{name: getattr(mistake, name) for name in names} for mistake in error.mistakes]
+        elif isinstance(error, HostError):
+            names = ("code", "what", "host", "step", "hint", "evidence")
+            found = [{name: getattr(error, name) for name in names}]
+        else:
+            found = [{"code": "error", "what": str(error)}]
+        for fields in found:
             self._write("error", fields)
 
     def bug(self, error: BaseException, trace: str) -> None:
@@ -101,23 +111,26 @@ class JsonOutput:
     def conclude(self, status: int) -> None:
         """Write the result line, unless an answer was one already."""
         if not self._is_answered:
-            self._result(status, {"hosts": plain_data(self._hosts), "runs": self._runs})
+            self._result(status, {"hosts": self._hosts, "runs": self._runs})
 
     def _remember(self, ended: RunEnded) -> None:
         outcomes = {host: result.outcome.value for host, result in ended.hosts.items()}
         self._runs.append({"what": ended.what, "app": ended.app, "hosts": outcomes})
         for host, result in ended.hosts.items():
             known = self._hosts.get(host, result)
-            worst = max(known, result, key=lambda it: _WORSE.index(it.outcome))
-            self._hosts[host] = worst
+            self._hosts[host] = max(known, result, key=lambda it: _WORSE.index(it.outcome))
 
     def _result(self, status: int, data: Mapping[str, object]) -> None:
         head = {"outcome": messages.outcome(status), "exit_status": status}
         self._write("result", {**head, **data})
 
     def _write(self, event: str, data: Mapping[str, object]) -> None:
-        shown = redacted(dict(data), self._redactor)
-        self._log.info(event, **shown)
+        self._log.info(event, **redacted(dict(data), self._redactor))
+
+
+def _as_json(value: object) -> object:
+    """Convert an enum or a dataclass; everything else is JSON already."""
+    return value.value if isinstance(value, Enum) else asdict(cast("Any", value))
 
 
 def _without_delete(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - a text by now
@@ -128,24 +141,3 @@ def _without_delete(_logger: object, _method: str, line: Any) -> str:  # noqa: A
 def _event_first(_logger: object, _method: str, fields: EventDict) -> EventDict:
     """Put the event's name and time first in each line."""
     return {"event": fields.pop("event"), "time": fields.pop("time"), **fields}
-
-
-def _kebab(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
-
-
-def _error_fields(error: ShipitError) -> list[dict[str, object]]:
-    if isinstance(error, InputError):
-        return [
-            {
-                "code": mistake.code,
-                "what": mistake.what,
-                "hint": mistake.hint,
-                "place": plain_data(mistake.place),
-            }
-            for mistake in error.mistakes
-        ]
-    if isinstance(error, HostError):
-        names = ("code", "what", "host", "step", "hint", "evidence")
-        return [{name: getattr(error, name) for name in names}]
-    return [{"code": "error", "what": str(error)}]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from shipit.output.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,9 @@ class Line:
 class Grid:
     """A table: each row has a cell per heading; `styles` has one style per row, or is empty."""
 
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    styles: tuple[str, ...] = ()
-
-    def style(self, row: int) -> str:
-        return self.styles[row] if self.styles else ""
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    styles: Sequence[str] = ()
 
 
 Part = Line | Grid
@@ -47,8 +44,8 @@ def safe(part: Part) -> Part:
     """Return a part in which no character acts on the terminal; control characters are shown."""
     if isinstance(part, Line):
         return Line(one_line(part.text.expandtabs()), part.style)
-    rows = tuple(tuple(map(one_line, row)) for row in part.rows)
-    return Grid(tuple(map(one_line, part.headings)), rows, part.styles)
+    headings, *rows = ([*map(one_line, row)] for row in (part.headings, *part.rows))
+    return Grid(headings, rows, part.styles)
 
 
 def plain(parts: Iterable[Part]) -> Iterator[str]:
@@ -56,13 +53,9 @@ def plain(parts: Iterable[Part]) -> Iterator[str]:
     for part in parts:
         if isinstance(part, Line):
             yield part.text
-        else:
-            yield from _columns(part)
-
-
-def _columns(grid: Grid) -> Iterator[str]:
-    table = [grid.headings, *grid.rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-    for row in table:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        yield "  ".join(cells).rstrip()
+            continue
+        table = [part.headings, *part.rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for row in table:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            yield "  ".join(cells).rstrip()

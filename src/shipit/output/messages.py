@@ -6,11 +6,11 @@ and carry no time of day, so that the lines of two runs can be compared.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from shipit.events import (
     BatchBegan,
-    DeploymentEnd,
     Event,
     HostEnded,
     HostResult,
@@ -96,38 +96,29 @@ def names(hosts: Iterable[str], limit: int = NAMES_SHOWN) -> str:
 
 def line(event: Event, width: int = 0) -> str:
     """Return an event as one line, with host names padded to `width`; "" for other events."""
+    columns: tuple[str, ...]
     match event:
         case RunBegan(what, app, hosts):
             return f"{what} {app} on {count(len(hosts), 'host')}: {names(hosts)}"
         case BatchBegan(number, of, hosts):
             return f"batch {number}/{of}: {names(hosts)}"
-        case Noted(text, host) if host:
-            return f"{host:{width}}  {one_line(text)}"
-        case Noted(text, _):  # a report of several lines has its own form
+        case Noted(text, ""):  # a report of several lines has its own form
             return text.rstrip("\n") if "\n" in text else f"note: {text}"
-        case HostEnded(host, ended, release, duration):
-            runs = f"{one_line(release) or '-'}  {seconds(duration)}"
-            return f"{host:{width}}  {ended.value}  {runs}"
-        case _:
-            return _step_line(event, width)
-
-
-def _step_line(event: Event, width: int) -> str:
-    match event:
+        case Noted(text, host):
+            columns = (text,)
         case StepBegan(host, step, detail):
-            more = f"  {one_line(detail)}" if detail else ""
-            return f"{host:{width}}  {one_line(step)}  ...{more}"
+            columns = (step, "...", detail)
         case StepEnded(host, step, duration, ok):
-            failed = "" if ok else "  failed"
-            return f"{host:{width}}  {one_line(step)}  {seconds(duration)}{failed}"
+            columns = (step, seconds(duration), "" if ok else "failed")
         case Sent(host, done, total):
-            return f"{host:{width}}  sent {size(done)} of {size(total)}"
+            columns = (f"sent {size(done)} of {size(total)}",)
         case Probed(host, check, ok, detail):
-            answer = "ok" if ok else "not yet"
-            more = f"  {one_line(detail)}" if detail else ""
-            return f"{host:{width}}  probe  {one_line(check)}  {answer}{more}"
+            columns = ("probe", check, "ok" if ok else "not yet", detail)
+        case HostEnded(host, ended, release, duration):
+            columns = (ended.value, release or "-", seconds(duration))
         case _:
             return ""
+    return "  ".join([f"{host:{width}}", *map(one_line, filter(None, columns))])
 
 
 def problem(failed: Problem, *, whole: bool = False) -> list[str]:
@@ -137,11 +128,11 @@ def problem(failed: Problem, *, whole: bool = False) -> list[str]:
     """
     step = f"  {one_line(failed.step)}" if failed.step else ""
     head = f"{failed.host}{step}  failed: {failed.what} [{failed.code}]"
+    first, *rest = head.splitlines()
     evidence = failed.evidence.rstrip().splitlines()
     hidden = 0 if whole else max(0, len(evidence) - EVIDENCE_LINES)
     above = [f"  | ... {count(hidden, 'earlier line')} (-v shows all)"] if hidden else []
     shown = [f"  | {text}" for text in evidence[hidden:]]
-    first, *rest = head.splitlines()
     hint = [f"  next: {text}" for text in failed.hint.splitlines()]
     return [first, *(f"  | {text}" for text in rest), *above, *shown, *hint]
 
@@ -175,12 +166,11 @@ def playbook_verdict(ended: PlaybookEnded) -> str:
     if ended.exit_status == 0:
         return f"all {len(each)} deployments are done: {names(end.app for end in each)}"
     done = sum(end.exit_status == 0 for end in each)
-    ends = "; ".join(f"{end.app}: {_end_of(end)}" for end in each)
-    return f"{done} of {len(each)} deployments are done: {ends}"
-
-
-def _end_of(end: DeploymentEnd) -> str:
-    return "not begun" if end.exit_status is None else outcome(end.exit_status)
+    ends = (
+        f"{end.app}: {'not begun' if end.exit_status is None else outcome(end.exit_status)}"
+        for end in each
+    )
+    return f"{done} of {len(each)} deployments are done: {'; '.join(ends)}"
 
 
 def interrupted(*, is_run: bool) -> str:
@@ -192,10 +182,8 @@ def interrupted(*, is_run: bool) -> str:
 
 def tally(ended: RunEnded) -> str:
     """Return the number of hosts per outcome: `2 deployed, 1 returned`."""
-    numbers = dict.fromkeys(Outcome, 0)
-    for result in ended.hosts.values():
-        numbers[result.outcome] += 1
-    return ", ".join(f"{number} {kind.value}" for kind, number in numbers.items() if number)
+    numbers = Counter(result.outcome for result in ended.hosts.values())
+    return ", ".join(f"{numbers[kind]} {kind.value}" for kind in Outcome if numbers[kind])
 
 
 def _success(ended: RunEnded) -> str:

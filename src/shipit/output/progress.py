@@ -6,6 +6,7 @@ a count. It has no clock and no lock: callers pass times and synchronize threads
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from shipit.events import (
@@ -39,12 +40,16 @@ class Row:
     problem: Problem | None = None
 
     @property
-    def is_failed(self) -> bool:
-        return self.problem is not None or bool(self.outcome and not self.outcome.is_wanted)
+    def state(self) -> str:
+        """One of STATES."""
+        if self.problem or (self.outcome and not self.outcome.is_wanted):
+            return "failed"
+        if self.outcome:
+            return "ended"
+        return "active" if self.step else "waiting"
 
-    @property
-    def is_active(self) -> bool:
-        return self.outcome is None and bool(self.step)
+
+STATES = ("failed", "active", "ended", "waiting")  # in the order in which rows are shown
 
 
 @dataclass(frozen=True)
@@ -73,26 +78,9 @@ class Progress:
             case BatchBegan(number, of, _):
                 self.batch = f"batch {number}/{of}"
             case RunEnded():
-                self._settle(event)
-            case _:
-                self._take_of_host(event, now)
-
-    def view(self, height: int) -> View:
-        """Return what to show on `height` lines, failed and active hosts first."""
-        rows = self.rows.values()
-        failed = [row for row in rows if row.is_failed]
-        active = [row for row in rows if row.is_active and not row.is_failed]
-        ended = [row for row in rows if row.outcome and not row.is_failed]
-        waiting = [row for row in rows if not row.outcome and not row.step and not row.is_failed]
-        # Where all rows fit, hosts keep their order: rows that jump cannot be read.
-        shown = tuple(rows) if len(rows) <= height else tuple([*failed, *active][:height])
-        seen = {row.host for row in shown}
-        hidden = [row for row in (*failed, *active, *ended, *waiting) if row.host not in seen]
-        parts = [self.what, self.app, f"{len(rows)} host" + "s" * (len(rows) != 1), self.batch]
-        return View("  ".join(part for part in parts if part), shown, _counts(hidden))
-
-    def _take_of_host(self, event: Event, now: float) -> None:
-        match event:
+                for host, result in event.hosts.items():
+                    why = result.problem or self.rows.get(host, Row(host)).problem
+                    self._change(host, outcome=result.outcome, release=result.release, problem=why)
             case StepBegan(host, step, detail):
                 self._change(host, step=step, detail=detail, since=now, done=0, total=0)
             case StepEnded(host, step, _, ok):
@@ -106,22 +94,20 @@ class Progress:
             case _:
                 pass
 
-    def _settle(self, ended: RunEnded) -> None:
-        for host, result in ended.hosts.items():
-            why = result.problem or self.rows.get(host, Row(host)).problem
-            self._change(host, outcome=result.outcome, release=result.release, problem=why)
+    def view(self, height: int) -> View:
+        """Return what to show on `height` lines, failed and active hosts first."""
+        rows = list(self.rows.values())
+        shown = len(
+            rows
+        )  # where all rows fit, hosts keep their order: rows that jump are hard to read
+        if len(rows) > height:
+            rows.sort(key=lambda row: STATES.index(row.state))
+            shown = min(height, sum(row.state in ("failed", "active") for row in rows))
+        parts = [self.what, self.app, f"{len(rows)} host" + "s" * (len(rows) != 1), self.batch]
+        hidden = Counter(row.outcome.value if row.outcome else row.state for row in rows[shown:])
+        rest = ", ".join(f"{number} more {word}" for word, number in hidden.items())
+        return View("  ".join(filter(None, parts)), tuple(rows[:shown]), rest)
 
     def _change(self, host: str, **changes: object) -> None:
         row = self.rows.get(host, Row(host))
         self.rows[host] = replace(row, **changes)  # type: ignore[arg-type]
-
-
-def _counts(rows: list[Row]) -> str:
-    numbers: dict[str, int] = {}
-    for row in rows:
-        if row.outcome:
-            word = row.outcome.value
-        else:
-            word = "failed" if row.problem else "active" if row.step else "waiting"
-        numbers[word] = numbers.get(word, 0) + 1
-    return ", ".join(f"{number} more {word}" for word, number in numbers.items())

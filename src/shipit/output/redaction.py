@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, TypeVar, cast
-
-if TYPE_CHECKING:
-    from shipit.events import Emit, Event
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 Hide = Callable[[str], str]
@@ -37,15 +34,6 @@ class Redactor:
 def redacted(value: T, hide: Hide) -> T:
     """Return the same value with every text in it put through `hide`."""
     return cast("T", _masked(value, hide))
-
-
-def redacting(emit: Emit, hide: Hide) -> Emit:
-    """Return an emit that redacts each event before it passes it on."""
-
-    def emit_masked(event: Event) -> None:
-        emit(redacted(event, hide))
-
-    return emit_masked
 
 
 def _masked(value: object, hide: Hide) -> object:

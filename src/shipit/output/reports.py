@@ -6,10 +6,9 @@ values of the environment: plans hold only the keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
-from enum import Enum
-from typing import TYPE_CHECKING, cast
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from shipit.agent.protocol.messages import History, Status
 from shipit.events import Outcome, PlaybookEnded, Problem, RunEnded
@@ -18,7 +17,7 @@ from shipit.output.layout import Grid, Line, Part
 from shipit.release import repairs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from shipit.agent.protocol.answers import AttemptLine
     from shipit.commands.doctor import Finding
@@ -30,29 +29,13 @@ _MARKS = {"added": "+", "changed": "~", "removed": "-"}
 _DIFF_STYLES = {"+": "good", "-": "bad", "@": "quiet"}
 
 
-def plain_data(value: object) -> object:
-    """Convert dataclasses, enums and tuples to JSON types."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {part.name: plain_data(getattr(value, part.name)) for part in fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): plain_data(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_data(item) for item in value]
-    return value
-
-
 def plans_data(found: Sequence[tuple[str, Sequence[HostPlan]]]) -> object:
-    """Return plans as plain data: a list of deployments, each with its hosts by name."""
-    return [
-        {"app": app, "hosts": {plan.host: plain_data(plan) for plan in hosts}}
-        for app, hosts in found
-    ]
+    """Return plans for JSON: a list of deployments, each with its hosts by name."""
+    return [{"app": app, "hosts": {plan.host: plan for plan in plans}} for app, plans in found]
 
 
 def answers_data(found: Sequence[tuple[str, Mapping[str, object]]]) -> object:
-    """Return the hosts' answers as plain data; one that could not be queried has a `problem`."""
+    """Return the hosts' answers for JSON; one that could not be queried has a `problem`."""
     return [
         {"app": app, "hosts": {host: _answer_data(answer) for host, answer in hosts.items()}}
         for app, hosts in found
@@ -60,19 +43,11 @@ def answers_data(found: Sequence[tuple[str, Mapping[str, object]]]) -> object:
 
 
 def _answer_data(answer: object) -> object:
-    data = plain_data(answer)
     if isinstance(answer, Status):
-        return {**cast("dict[str, object]", data), **_drift_data(answer)}
-    return {"problem": data} if isinstance(answer, Problem) else data
-
-
-def _drift_data(answer: Status) -> dict[str, object]:
-    """Return drift as sentences, and with codes for programs."""
-    each = [
-        {"code": it.code, "path": it.path, "what": it.what, "hint": repairs.fix_for(it)}
-        for it in answer.drift
-    ]
-    return {"drift": [it.what for it in answer.drift], "drifts": each}
+        sentences = [drift.what for drift in answer.drift]
+        drifts = [{**vars(drift), "hint": repairs.fix_for(drift)} for drift in answer.drift]
+        return {**vars(answer), "drift": sentences, "drifts": drifts}
+    return {"problem": answer} if isinstance(answer, Problem) else answer
 
 
 # --- the end of a run --------------------------------------------------------------------------
@@ -86,38 +61,32 @@ def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
         for host, result in ended.hosts.items()
         if host not in wanted or len(ended.hosts) <= FULL_TABLE
     ]
-    cells = tuple(
-        (
-            host,
-            result.outcome.value,
-            result.release or "-",
-            messages.seconds(rows[host].seconds) if host in rows else "-",
-        )
-        for host, result in shown
-    )
-    styles = tuple(_outcome_style(result.outcome) for _, result in shown)
-    grid = [Grid(("host", "outcome", "release", "time"), cells, styles)] if cells else []
-    left_out = len(ended.hosts) - len(shown)
-    more = [Line(f"and {messages.count(left_out, 'host')} as wanted", "quiet")] if left_out else []
-    unwanted = [
+    parts: list[Part] = [Line("")]
+    if shown:
+        took = {host: messages.seconds(rows[host].seconds) for host, _ in shown if host in rows}
+        cells = [
+            (host, result.outcome.value, result.release or "-", took.get(host, "-"))
+            for host, result in shown
+        ]
+        styles = [_outcome_style(result.outcome) for _, result in shown]
+        parts.append(Grid(("host", "outcome", "release", "time"), cells, styles))
+    if left_out := len(ended.hosts) - len(shown):
+        parts.append(Line(f"and {messages.count(left_out, 'host')} as wanted", "quiet"))
+    parts += [
         Line(messages.host_summary(host, result), _outcome_style(result.outcome))
         for host, result in ended.hosts.items()
         if result.outcome.needs_operator or (host not in wanted and result.problem)
     ]
-    return [Line(""), *grid, *more, *unwanted, *_sentence(ended)]
+    took_all = f" ({messages.seconds(ended.seconds)})" if ended.seconds else ""
+    style = "good" if ended.exit_status == 0 else "bad"
+    parts.append(Line(messages.verdict(ended) + took_all, style))
+    return [*parts, Line(f"next: {ended.advice}", "strong")] if ended.advice else parts
 
 
 def playbook_ending(ended: PlaybookEnded) -> list[Part]:
     """Return the last line of a run of several deployments."""
     style = "good" if ended.exit_status == 0 else "bad"
     return [Line(messages.playbook_verdict(ended), style)]
-
-
-def _sentence(ended: RunEnded) -> list[Line]:
-    took = f" ({messages.seconds(ended.seconds)})" if ended.seconds else ""
-    style = "good" if ended.exit_status == 0 else "bad"
-    advice = [Line(f"next: {ended.advice}", "strong")] if ended.advice else []
-    return [Line(messages.verdict(ended) + took, style), *advice]
 
 
 def _outcome_style(outcome: Outcome) -> str:
@@ -133,25 +102,19 @@ def plans(found: Sequence[tuple[str, Sequence[HostPlan]]], *, diff: bool) -> lis
     """Return what would change on each host; hosts with the same plan are listed together."""
     parts: list[Part] = []
     for app, hosts in found:
-        alike: dict[object, list[str]] = {}
+        alike: dict[HostPlan, list[HostPlan]] = {}
         for plan in hosts:
-            alike.setdefault(repr(_anonymous(plan)), []).append(plan.host)
-        by_name = {plan.host: plan for plan in hosts}
+            unnamed = tuple(replace(problem, host="") for problem in plan.problems)
+            alike.setdefault(replace(plan, host="", problems=unnamed), []).append(plan)
         for together in alike.values():
-            parts += _plan(app, together, by_name[together[0]], diff=diff)
+            parts += _plan(app, [each.host for each in together], together[0], diff=diff)
     return parts
 
 
-def _anonymous(plan: HostPlan) -> HostPlan:
-    """Return the plan without the host's name, so that equal plans compare equal."""
-    unnamed = tuple(replace(problem, host="") for problem in plan.problems)
-    return replace(plan, host="", problems=unnamed)
-
-
-def _plan(app: str, hosts: list[str], plan: HostPlan, *, diff: bool) -> Iterator[Part]:
+def _plan(app: str, hosts: Sequence[str], plan: HostPlan, *, diff: bool) -> Iterator[Line]:
     style = "bad" if plan.problems else "quiet" if plan.action.name == "NOTHING" else "strong"
     yield Line(f"{app} on {messages.names(hosts)}: {_headline(plan)}", style)
-    for label, items in _changes(plan):
+    for label, items in _changes(plan).items():
         for number, item in enumerate(items):
             yield Line(f"  {label if number == 0 else '':10}{item}")
     for note in plan.notes:
@@ -159,8 +122,8 @@ def _plan(app: str, hosts: list[str], plan: HostPlan, *, diff: bool) -> Iterator
     for problem in plan.problems:
         yield from (Line(f"  {text}", "bad") for text in messages.problem(problem, whole=True))
     if diff:
-        for change in plan.texts:
-            yield from _diff(change.diff)
+        texts = (text for change in plan.texts for text in change.diff.splitlines())
+        yield from (Line(f"    {text}", _DIFF_STYLES.get(text[:1], "")) for text in texts)
 
 
 def _headline(plan: HostPlan) -> str:
@@ -178,27 +141,24 @@ def _headline(plan: HostPlan) -> str:
     return f"deploy {plan.release} ({runs})"
 
 
-def _changes(plan: HostPlan) -> Iterator[tuple[str, list[str]]]:
-    yield "repairs", [item.what for item in plan.repairs]
-    yield "packages", [_package(item.name, item.old, item.new) for item in plan.packages]
-    yield "texts", [f"{_MARKS[item.kind]} {item.path}" for item in plan.texts]
-    yield "env", [f"{_MARKS[item.kind]} {item.service}: {item.key}" for item in plan.env]
-    yield "overlaps", [messages.names(plan.handovers, limit=20)] if plan.handovers else []
-    yield "restarts", [messages.names(plan.restarts, limit=20)] if plan.restarts else []
-    if plan.missing:
-        wheels = messages.count(len(plan.missing), "wheel")
-        yield "sends", [f"{wheels}, {messages.size(plan.missing_bytes)}"]
+def _changes(plan: HostPlan) -> dict[str, list[str]]:
+    """Return the lines for each kind of change."""
+    sends = f"{messages.count(len(plan.missing), 'wheel')}, {messages.size(plan.missing_bytes)}"
+    return {
+        "repairs": [item.what for item in plan.repairs],
+        "packages": [_package(item.name, item.old, item.new) for item in plan.packages],
+        "texts": [f"{_MARKS[item.kind]} {item.path}" for item in plan.texts],
+        "env": [f"{_MARKS[item.kind]} {item.service}: {item.key}" for item in plan.env],
+        "overlaps": [messages.names(plan.handovers, limit=20)] if plan.handovers else [],
+        "restarts": [messages.names(plan.restarts, limit=20)] if plan.restarts else [],
+        "sends": [sends] if plan.missing else [],
+    }
 
 
 def _package(name: str, old: str, new: str) -> str:
     if not old:
         return f"+ {name} {new}"
     return f"~ {name} {old} -> {new}" if new else f"- {name} {old}"
-
-
-def _diff(text: str) -> Iterator[Line]:
-    for line in text.splitlines():
-        yield Line(f"    {line}", _DIFF_STYLES.get(line[:1], ""))
 
 
 # --- status and releases -----------------------------------------------------------------------
@@ -209,10 +169,10 @@ def status(found: Sequence[tuple[str, Mapping[str, Status | Problem]]]) -> list[
     parts: list[Part] = []
     for app, hosts in found:
         answers = {host: it for host, it in hosts.items() if isinstance(it, Status)}
-        rows = tuple(_status_row(host, it) for host, it in answers.items())
-        styles = tuple("bad" if _is_worrying(it) else "" for it in answers.values())
         parts.append(Line(app, "strong"))
-        if rows:
+        if answers:
+            rows = [_status_row(host, it) for host, it in answers.items()]
+            styles = ["bad" if _is_worrying(it) else "" for it in answers.values()]
             parts.append(Grid(("host", "release", "since", "by", "units"), rows, styles))
         for host, answer in answers.items():
             parts += _details(host, answer)
@@ -221,9 +181,7 @@ def status(found: Sequence[tuple[str, Mapping[str, Status | Problem]]]) -> list[
 
 
 def _status_row(host: str, answer: Status) -> tuple[str, ...]:
-    numbers: dict[str, int] = {}
-    for unit in answer.units:
-        numbers[unit.active] = numbers.get(unit.active, 0) + 1
+    numbers = Counter(unit.active for unit in answer.units)
     units = ", ".join(f"{number} {state}" for state, number in numbers.items()) or "-"
     return host, answer.release or "-", answer.since or "-", answer.who or "-", units
 
@@ -254,10 +212,11 @@ def releases(found: Sequence[tuple[str, Mapping[str, History | Problem]]]) -> li
         past = [
             (host, attempt)
             for host, answer in hosts.items()
-            for attempt in (answer.attempts if isinstance(answer, History) else ())
+            if isinstance(answer, History)
+            for attempt in answer.attempts
         ]
-        rows = tuple(_attempt_row(host, attempt) for host, attempt in past)
-        styles = tuple(_attempt_style(attempt) for _, attempt in past)
+        rows = [_attempt_row(host, attempt) for host, attempt in past]
+        styles = [_attempt_style(attempt) for _, attempt in past]
         headings = ("host", "at", "what", "release", "outcome", "by", "now", "why")
         parts.append(Line(app, "strong"))
         parts.append(Grid(headings, rows, styles) if rows else Line("no releases yet"))
@@ -267,8 +226,7 @@ def releases(found: Sequence[tuple[str, Mapping[str, History | Problem]]]) -> li
 
 def _attempt_row(host: str, past: AttemptLine) -> tuple[str, ...]:
     now = "running" if past.running else "kept" if past.present else "removed"
-    failure = past.failure.splitlines()[0] if past.failure else ""
-    why = "; ".join(filter(None, (past.reason, failure))) or "-"
+    why = "; ".join(filter(None, (past.reason, *past.failure.splitlines()[:1]))) or "-"
     return host, past.at, past.what, past.release, past.outcome, past.who, now, why
 
 
@@ -299,11 +257,11 @@ def query_status(found: Sequence[tuple[str, Mapping[str, object]]]) -> int:
 
 def findings(found: Sequence[Finding]) -> list[Part]:
     """Return all checks, and how to fix each failed one."""
-    rows = tuple(("ok" if it.ok else "BAD", it.host or "-", it.title, it.detail) for it in found)
-    styles = tuple("" if it.ok else "bad" for it in found)
+    rows = [("ok" if it.ok else "BAD", it.host or "-", it.title, it.detail) for it in found]
+    styles = ["" if it.ok else "bad" for it in found]
     bad = [it for it in found if not it.ok]
     fixes = [
-        Line(f"{it.host + ': ' if it.host else ''}{it.title}: {it.mend}", "strong")
+        Line(": ".join(filter(None, (it.host, it.title, it.mend))), "strong")
         for it in bad
         if it.mend
     ]

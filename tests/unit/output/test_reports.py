@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +11,10 @@ from shipit.agent.protocol.messages import Attempt, History, Holder, Status, Uni
 from shipit.commands.doctor import Finding
 from shipit.events import Outcome, Problem
 from shipit.output import reports
+from shipit.output.json_lines import JsonOutput
 from shipit.output.layout import Part, plain
 from shipit.output.progress import Row
+from shipit.output.redaction import Redactor
 from shipit.release import repairs
 from shipit.release.plan import Action, EnvChange, HostPlan, PackageChange, TextChange
 
@@ -52,6 +56,12 @@ STATUS = Status(
 
 def text(parts: list[Part]) -> str:
     return "".join(f"{line}\n" for line in plain(parts))
+
+
+def as_json(data: object) -> Any:  # noqa: ANN401 - JSON
+    stream = io.StringIO()
+    JsonOutput(stream, verbosity=0, redactor=Redactor()).answer("plan", 0, [], data=data)
+    return json.loads(stream.getvalue())["data"]
 
 
 def test_a_plan_names_every_change_and_equal_plans_are_reported_once() -> None:
@@ -99,7 +109,7 @@ DROP_IN = Drift(
 
 def test_the_json_of_status_has_drift_as_sentences_and_as_codes_with_what_to_run() -> None:
     drifted = replace(STATUS, drift=(FILE,))
-    data: Any = reports.answers_data([("demoapp", {"web1": drifted})])
+    data = as_json(reports.answers_data([("demoapp", {"web1": drifted})]))
     host = data[0]["hosts"]["web1"]
     assert host["drift"] == [FILE.what]
     (drift,) = host["drifts"]
@@ -233,12 +243,11 @@ def test_a_question_ends_with_the_worst_of_its_answers() -> None:
     assert reports.query_status([("a", {"web1": replace(STATUS, stuck="run this")})]) == 5
 
 
-def test_answers_become_plain_data_by_host() -> None:
-    data = reports.answers_data([("demoapp", {"web1": History(()), "web2": problem()})])
-    assert isinstance(data, list)
+def test_answers_become_json_by_host() -> None:
+    answers = {"web1": History(()), "web2": problem()}
+    data = as_json(reports.answers_data([("demoapp", answers)]))
     assert data[0]["hosts"]["web1"] == {"releases": [], "attempts": []}
     assert data[0]["hosts"]["web2"]["problem"]["code"] == "health-failed"
-    plans = reports.plans_data([("demoapp", (PLAN,))])
-    assert isinstance(plans, list)
+    plans = as_json(reports.plans_data([("demoapp", (PLAN,))]))
     assert plans[0]["hosts"]["web1"]["action"] == "deploy"
     assert plans[0]["hosts"]["web1"]["packages"][0] == {"name": "anyio", "old": "", "new": "4.0"}
