@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +25,9 @@ from shipit.vault import Envelope, Passwords, Source, Vaulted, password_of
 from shipit.vault import sealed as sealed_by_us
 from shipit.yaml_source import parse
 from shipit.yaml_tags import mapped
+
+if TYPE_CHECKING:
+    from shipit.playbook.models import Deployment
 
 TOOL = Path(sys.executable).with_name("ansible-vault")
 PASSWORD = "correct horse"
@@ -299,7 +303,7 @@ def test_secrets_of_a_playbook_take_vaulted_variables_and_nothing_else_does(
 ) -> None:
     host = Host("w1", (), {"pw": vaulted(sealed, PASSWORD)})
 
-    def deployment(more: str) -> reader.Deployment:
+    def deployment(more: str) -> Deployment:
         (folder / "book.yaml").write_text(BOOK + more)
         return units.deployment(reader.read(folder / "book.yaml")[0], host, {}, RELEASE)
 

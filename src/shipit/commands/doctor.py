@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shipit.events import Emit
-    from shipit.playbook.reader import EnvFile
+    from shipit.playbook.models import EnvFile
     from shipit.release.inputs import HostInput, ResolvedInput, RunOptions
     from shipit.rollout.connections import Connections
 

@@ -60,7 +60,9 @@ def _is_calendar(text: str) -> bool:
     if text.lower() in _SHORT or re.fullmatch(r"@\d+(\.\d+)?", text):
         return True
     words = text.split()
-    if len(words) > 1 and _is_zone(words[-1]):
+    last = words[-1]
+    is_other = _WEEKDAYS.fullmatch(last) or last.lower() in _SHORT
+    if len(words) > 1 and _ZONE.fullmatch(last) and not is_other:
         words.pop()
         if len(words) == 1 and words[0].lower() in _SHORT:
             return True
@@ -69,11 +71,6 @@ def _is_calendar(text: str) -> bool:
         if not words:
             return True
     return bool(words) and _is_moment(words)
-
-
-def _is_zone(word: str) -> bool:
-    is_other = _WEEKDAYS.fullmatch(word) or word.lower() in _SHORT
-    return bool(_ZONE.fullmatch(word)) and not is_other
 
 
 def _is_moment(words: list[str]) -> bool:
@@ -124,7 +121,8 @@ def _instead_of_cron(fields: list[str]) -> str:
     minute, hour, day, month, weekday = fields
     if day != "*" and weekday != "*":  # cron runs on either, systemd where both hold
         return "systemd's OnCalendar instead of a cron line (a day of the month or of the week)"
-    days = "" if weekday == "*" else _weekdays(weekday) + " "
+    named = re.sub(r"\b[0-7]\b", lambda found: _DAYS[int(found[0])], weekday)
+    days = "" if weekday == "*" else named.replace("-", "..") + " "
     date = f"*-{_to_systemd(month, 1)}-{_to_systemd(day, 1)}"
     time = _SINGLE.sub(r"0\1", f"{_to_systemd(hour, 0)}:{_to_systemd(minute, 0)}")
     expression = f"{days}{date} {time}:00"
@@ -137,8 +135,3 @@ def _to_systemd(field: str, first: int) -> str:
     """Translate a cron field to systemd's syntax: 1-5 is 1..5, */5 is 0/5."""
     found = field.replace("-", "..")
     return re.sub(r"\*/", f"{first}/", found)
-
-
-def _weekdays(field: str) -> str:
-    named = re.sub(r"\b[0-7]\b", lambda found: _DAYS[int(found[0])], field)
-    return named.replace("-", "..")

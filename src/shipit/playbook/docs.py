@@ -93,24 +93,24 @@ def markdown() -> str:
     """Return the text of docs/playbook.md."""
     schema = models.json_schema()
     known = {"Deployment": schema, **schema["$defs"]}
-    return _INTRO + "".join(_section(known[name], title) for name, title in _SECTIONS) + _UNITS
-
-
-def _section(model: dict[str, Any], title: str) -> str:
-    required = model.get("required", [])
-    rows = [
-        _row(key, found, is_required=key in required) for key, found in model["properties"].items()
+    sections = [
+        f"\n## {title}\n\n{known[name]['description']}\n\n"
+        "| key | meaning | default | examples |\n|---|---|---|---|\n" + _rows(known[name])
+        for name, title in _SECTIONS
     ]
-    head = f"\n## {title}\n\n{model['description']}\n\n"
-    return head + "| key | meaning | default | examples |\n|---|---|---|---|\n" + "".join(rows)
+    return _INTRO + "".join(sections) + _UNITS
 
 
-def _row(key: str, found: dict[str, Any], *, is_required: bool) -> str:
-    default = "**required**" if is_required else _default(key, found.get("default"))
-    examples = ", ".join(f"`{written(example)}`" for example in found.get("examples", []))
-    cells = [f"`{key}`", found["description"], default, examples]
-    cells[1] = cells[1].replace("<", "\\<")  # outside of code it is a tag
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+def _rows(model: dict[str, Any]) -> str:
+    rows = []
+    for key, found in model["properties"].items():
+        is_required = key in model.get("required", [])
+        default = "**required**" if is_required else _default(key, found.get("default"))
+        examples = ", ".join(f"`{written(example)}`" for example in found.get("examples", []))
+        meaning = found["description"].replace("<", "\\<")  # outside of code it is a tag
+        cells = [f"`{key}`", meaning, default, examples]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
+    return "".join(rows)
 
 
 def _default(key: str, value: object) -> str:
@@ -125,9 +125,5 @@ def _default(key: str, value: object) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{written(value)}`"
 
 
-def main() -> None:
-    sys.stdout.write(markdown())
-
-
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(markdown())

@@ -6,7 +6,7 @@ an example. A value below `secrets` is never shown: it may be a secret written t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipit.errors import Mistake, nearest
@@ -63,20 +63,16 @@ class ErrorFormatter:
         return self._document.key_place(path) if of_key else self._document.place(path)
 
     def _named(self, loc: Loc) -> str:
-        """Return a path in its usual notation: services.web.socket, files[0].mode."""
-        parts = [
-            f"[{step}]" if isinstance(step, int) else f".{step}"
-            for step in self._visible_steps(loc)
-        ]
-        return "".join(parts).removeprefix(".")
+        """Return a path in its usual notation, without the steps that a short form omits.
 
-    def _visible_steps(self, loc: Loc) -> Iterator[str | int]:
-        """Yield the steps of a path, without those that a short form omits."""
-        value = self._rendered
+        For example services.web.socket, files[0].mode.
+        """
+        value, named = self._rendered, ""
         for step in loc:
             if isinstance(value, Mapping if isinstance(step, str) else list) or _has(value, step):
-                yield step
+                named += f"[{step}]" if isinstance(step, int) else f".{step}"
                 value = _part(value, step)
+        return named.removeprefix(".")
 
     def _in_playbook(self, loc: Loc) -> Loc:
         """Return the path in the playbook, without steps that only the models have."""
@@ -109,7 +105,7 @@ class ErrorFormatter:
         known, key = list(_keys(loc[:-1])), loc[-1]
         close = nearest(str(key), known)
         hint = foreign.advice(key) or close or f"known here: {', '.join(known)}"
-        what = f"unknown key '{loc[-1]}'" + (f" in {self._named(loc[:-1])}" if loc[:-1] else "")
+        what = f"unknown key '{key}'{self._within(loc)}"
         return Mistake("playbook-unknown-key", what, self.place(loc, of_key=True), hint)
 
     def _boolean_key(self, loc: Loc) -> Mistake:
@@ -120,9 +116,11 @@ class ErrorFormatter:
         return Mistake("playbook-key", what, self.place(loc, of_key=True), hint)
 
     def _missing_key(self, loc: Loc) -> Mistake:
-        where = f" in {self._named(loc[:-1])}" if loc[:-1] else ""
-        what = f"the key '{loc[-1]}' is missing{where}"
+        what = f"the key '{loc[-1]}' is missing{self._within(loc)}"
         return Mistake("playbook-missing-key", what, self.place(loc[:-1]), _meaning(loc))
+
+    def _within(self, loc: Loc) -> str:
+        return f" in {self._named(loc[:-1])}" if loc[:-1] else ""
 
 
 def _offender(error: Mapping[str, Any]) -> object:
@@ -149,6 +147,7 @@ def _part(value: Any, step: str | int) -> object:  # noqa: ANN401 - YAML's
     return value[step] if _has(value, step) else None
 
 
+# The models at each path; `*` is any item, and any service.
 _MODELS: dict[Loc, type[Model]] = {
     (): Deployment,
     ("env_file", "*"): EnvFile,
@@ -160,21 +159,15 @@ _MODELS: dict[Loc, type[Model]] = {
 }
 
 
-def _model_at(loc: Loc) -> type[Model] | None:
-    """Return the model of the keys at a path; `*` is any item, and any service."""
+def _keys(loc: Loc) -> dict[str, str]:
+    """Return the keys that are allowed at a path, each with its meaning."""
     of_any = tuple(
         "*" if isinstance(step, int) or loc[:index] == ("services",) else step
         for index, step in enumerate(loc)
     )
-    return _MODELS.get(of_any)
-
-
-def _keys(loc: Loc) -> dict[str, str]:
-    """Return the keys that are allowed at a path, each with its meaning."""
-    model = _model_at(loc)
-    fields = model.model_fields if model else {}
+    model = _MODELS.get(of_any)
     meanings = {}
-    for name, field in fields.items():
+    for name, field in model.model_fields.items() if model else ():
         key = field.alias or name
         shortest = [e for e in field.examples or [] if isinstance(e, _SHORT_EXAMPLE)][:1]
         example = f" For example: {key}: {written(shortest[0])}" if shortest else ""

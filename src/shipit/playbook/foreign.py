@@ -4,93 +4,49 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 _NOTHING = "nothing: "
 # Keys of other tools (systemd, Compose, Kamal, Ansible, supervisord, cron), in lower case and
 # without separators, with what to write in a shipit playbook.
-_ENV = "`env: {NAME: value}`, and `secrets:` for what nobody may see"
-_ENV_FILE = "`env_file:`, a dotenv file on this machine, or a list of these"
-_SERVICE_COMMAND = "`command:` of a service"
-_CHECKS = '`health:`, a list of checks: - {http: "http://127.0.0.1:8000/healthz"}'
-_SOCKET = "`socket:` of a service: systemd listens there, the service gets descriptor 3"
-_TIMER = '`timer:` of a service, as systemd\'s OnCalendar: "*-*-* 03:00:00"'
-_HOOK = "nothing: a playbook says what runs, and no steps. What a release needs first is `smoke:`"
-_NO_IMAGE = "`wheel:`, `lock:` and `wheelhouse:`: wheels are shipped, not images"
-_PROVISION = "nothing: hosts are set up by Ansible and the like, before"
-_FOLDER = "`workdir:` of a service: `shared`, or an absolute path on the host"
-_STOP = "`stop_timeout:` of a service"
-KEYS = {
-    "execstart": _SERVICE_COMMAND,
-    "cmd": _SERVICE_COMMAND,
-    "exec": _SERVICE_COMMAND,
-    "run": _SERVICE_COMMAND,
-    "script": _SERVICE_COMMAND,
-    "entrypoint": _SERVICE_COMMAND,
-    "program": _SERVICE_COMMAND,
-    "start": _SERVICE_COMMAND,
-    "execstartpre": _HOOK,
+_KEYS = {
+    "execstart cmd exec run script entrypoint program start": "`command:` of a service",
+    "execstartpre tasks pretasks posttasks handlers hooks roles beforescript": (
+        "nothing: a playbook says what runs, and no steps. What a release needs first is `smoke:`"
+    ),
     "execreload": "nothing: a release is started anew",
-    "environment": _ENV,
-    "environ": _ENV,
-    "envvars": _ENV,
-    "envfile": _ENV_FILE,
-    "environmentfile": _ENV_FILE,
-    "dotenv": _ENV_FILE,
-    "image": _NO_IMAGE,
-    "build": _NO_IMAGE,
-    "builder": _NO_IMAGE,
-    "dockerfile": _NO_IMAGE,
-    "registry": _NO_IMAGE,
-    "container": _NO_IMAGE,
-    "ports": _SOCKET,
-    "port": _SOCKET,
-    "expose": _SOCKET,
-    "bind": _SOCKET,
-    "listen": _SOCKET,
-    "listenstream": _SOCKET,
+    "environment environ envvars": "`env: {NAME: value}`, and `secrets:` for what nobody may see",
+    "envfile environmentfile dotenv": (
+        "`env_file:`, a dotenv file on this machine, or a list of these"
+    ),
+    "image build builder dockerfile registry container": (
+        "`wheel:`, `lock:` and `wheelhouse:`: wheels are shipped, not images"
+    ),
+    "ports port expose bind listen listenstream": (
+        "`socket:` of a service: systemd listens there, the service gets descriptor 3"
+    ),
     "proxy": "nothing: behind a `socket:` of a service no proxy is needed",
-    "cron": _TIMER,
-    "crontab": _TIMER,
-    "schedule": _TIMER,
-    "oncalendar": _TIMER,
-    "every": _TIMER,
-    "replicas": "`instances:` of a service",
-    "scale": "`instances:` of a service",
-    "numprocs": "`instances:` of a service",
-    "processes": "`instances:` of a service",
+    "cron crontab schedule oncalendar every": (
+        '`timer:` of a service, as systemd\'s OnCalendar: "*-*-* 03:00:00"'
+    ),
+    "replicas scale numprocs processes": "`instances:` of a service",
     "workers": "`instances:` of a service, or the option of its command",
     "deploy": "`instances:` of a service; `serial:` says how many hosts at a time",
-    "autorestart": "`restart:` of a service: on-failure, always, no ...",
-    "restartpolicy": "`restart:` of a service: on-failure, always, no ...",
+    "autorestart restartpolicy": "`restart:` of a service: on-failure, always, no ...",
     "restartsec": "nothing: it is one second; a `unit:` template of your own may say another",
-    "healthcheck": _CHECKS,
-    "healthchecks": _CHECKS,
-    "checks": _CHECKS,
-    "livenessprobe": _CHECKS,
-    "readinessprobe": _CHECKS,
-    "stopgraceperiod": _STOP,
-    "stopwaitsecs": _STOP,
-    "timeoutstopsec": _STOP,
-    "draintimeout": _STOP,
-    "gracefultimeout": _STOP,
-    "tasks": _HOOK,
-    "pretasks": _HOOK,
-    "posttasks": _HOOK,
-    "handlers": _HOOK,
-    "hooks": _HOOK,
-    "roles": _HOOK,
-    "beforescript": _HOOK,
+    "healthcheck healthchecks checks livenessprobe readinessprobe": (
+        '`health:`, a list of checks: - {http: "http://127.0.0.1:8000/healthz"}'
+    ),
+    "stopgraceperiod stopwaitsecs timeoutstopsec draintimeout gracefultimeout": (
+        "`stop_timeout:` of a service"
+    ),
     "when": "`hosts:` with a pattern (web:&eu), or a template with {% if %}",
     "varsfiles": "`vars:` here, group_vars/ of the inventory, or -e @FILE",
-    "gatherfacts": _PROVISION,
+    "gatherfacts": "nothing: hosts are set up by Ansible and the like, before",
     "become": "`ansible_become: true` in the inventory",
     "becomeuser": "nothing: the host's agent runs as root; `user:` is whom the services run as",
     "remoteuser": "`ansible_user:` in the inventory",
     "connection": "`ansible_connection:` in the inventory",
-    "servers": "`hosts:`, a pattern of the inventory",
-    "host": "`hosts:`, a pattern of the inventory",
-    "targets": "`hosts:`, a pattern of the inventory",
+    "servers host targets": "`hosts:`, a pattern of the inventory",
     "strategy": "`serial:`, and `handover:` of a service",
     "dependson": "nothing: services start together; one that needs another has to wait for it",
     "after": "a `unit:` template of your own with the block `unit`",
@@ -99,34 +55,26 @@ KEYS = {
     "networks": "nothing: services use the network of the host",
     "linkeddirs": "`shared/` in the app's root, which survives releases",
     "linkedfiles": "`files:` for a file of the release, `shared/` for one that survives releases",
-    "logging": "nothing: logs go to the journal: shipit logs",
-    "stdoutlogfile": "nothing: logs go to the journal: shipit logs",
-    "workingdirectory": _FOLDER,
-    "cwd": _FOLDER,
-    "chdir": _FOLDER,
-    "directory": "`root:` of the app",
+    "logging stdoutlogfile": "nothing: logs go to the journal: shipit logs",
+    "workingdirectory cwd chdir": (
+        "`workdir:` of a service: `shared`, or an absolute path on the host"
+    ),
+    "directory path": "`root:` of the app",
     "deployto": "`root:`",
-    "path": "`root:` of the app",
     "packages": "`lock:`; packages of the system are installed by Ansible and the like, before",
-    "requirements": "`lock:` with hashes",
-    "dependencies": "`lock:` with hashes",
+    "requirements dependencies": "`lock:` with hashes",
     "pythonversion": '`python: ">=3.11"`',
     "version": "nothing: the version is the wheel's",
-    "application": "`app:`",
-    "project": "`app:`",
-    "repository": "`wheel:`: what is shipped is built before",
-    "repourl": "`wheel:`: what is shipped is built before",
-    "branch": "`wheel:`: what is shipped is built before",
-    "keepreleases": "`keep_releases:`",
-    "releases": "`keep_releases:`",
-    "memory": "`hardening: {MemoryMax: 500M}` of a service",
-    "memlimit": "`hardening: {MemoryMax: 500M}` of a service",
-    "limits": "`hardening: {MemoryMax: 500M}` of a service",
+    "application project": "`app:`",
+    "repository repourl branch": "`wheel:`: what is shipped is built before",
+    "keepreleases releases": "`keep_releases:`",
+    "memory memlimit limits": "`hardening: {MemoryMax: 500M}` of a service",
     "ulimits": "`hardening: {LimitNOFILE: 65536}` of a service",
     "capadd": "`hardening: {AmbientCapabilities: ...}` of a service",
     "maxfail": "`max_fail_percentage:`",
     "anyerrorsfatal": "nothing: one failed host takes all back (`max_fail_percentage: 0`)",
 }
+KEYS = {key: what for keys, what in _KEYS.items() for key in keys.split()}
 
 
 def advice(key: object) -> str:
@@ -137,24 +85,9 @@ def advice(key: object) -> str:
     return f"write {found}" if found else ""
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A file of another tool: how to recognize it, and what to do."""
-
-    is_one: Callable[[object], bool]
-    what: str
-    hint: str
-
-
 _START = "begin with docs/playbook.md: app, hosts, wheel, lock, wheelhouse, services"
 _OF_PLAYS = {
-    "tasks",
-    "roles",
-    "pre_tasks",
-    "post_tasks",
-    "handlers",
-    "gather_facts",
-    "import_playbook",
+    *("tasks", "roles", "pre_tasks", "post_tasks", "handlers", "gather_facts", "import_playbook")
 }
 _SECTION = re.compile(r"\s*(?:[#;].*\n\s*)*\[([\w:. -]+)\]\s*\n")
 _UNIT = {"Unit", "Service", "Socket", "Timer", "Path", "Install", "Container"}
@@ -173,10 +106,8 @@ def text_is(text: str) -> tuple[str, str] | None:
         hint = "write its ExecStart= as `command:` of a service; or name this file there as `unit:`"
         return "a systemd unit file", hint
     if section.startswith(("program:", "supervisord")):
-        return (
-            "a supervisord configuration",
-            "write each [program:x] as a service x with `command:`",
-        )
+        hint = "write each [program:x] as a service x with `command:`"
+        return "a supervisord configuration", hint
     if section.partition(".")[0] in ("project", "tool", "build-system"):
         return "a pyproject.toml", _START
     return "an INI file", "an inventory is named with -i; a playbook is YAML"
@@ -184,7 +115,7 @@ def text_is(text: str) -> tuple[str, str] | None:
 
 def value_is(value: object) -> tuple[str, str] | None:
     """Return what a YAML value is if it is another tool's file, and what to do; else None."""
-    return next(((kind.what, kind.hint) for kind in _KINDS if kind.is_one(value)), None)
+    return next(((what, hint) for is_one, what, hint in _KINDS if is_one(value)), None)
 
 
 def _has(value: object, *keys: str) -> bool:
@@ -226,39 +157,40 @@ def _is_procfile(value: object) -> bool:
     return "web" in value and all(isinstance(each, str) and " " in each for each in value.values())
 
 
-_KINDS = (
-    _Kind(
+# How to recognize a file of another tool, what it is, and what to do.
+_KINDS: tuple[tuple[Callable[[object], object], str, str], ...] = (
+    (
         _is_ansible,
         "an Ansible playbook",
         "run it with ansible-playbook; one of shipit says what runs, and has no tasks: " + _START,
     ),
-    _Kind(_is_tasks, "a list of Ansible tasks", "shipit runs no tasks: " + _START),
-    _Kind(
+    (_is_tasks, "a list of Ansible tasks", "shipit runs no tasks: " + _START),
+    (
         _is_compose,
         "a Docker Compose file",
         "shipit ships wheels, not images: write each service's `command:`, and " + _START,
     ),
-    _Kind(
+    (
         lambda value: _has(value, "service", "image") or _has(value, "service", "servers"),
         "a Kamal deploy.yml",
         "shipit ships wheels, not images; servers are in the inventory: " + _START,
     ),
-    _Kind(
+    (
         lambda value: _has(value, "apiVersion", "kind"),
         "a Kubernetes manifest",
         "shipit deploys to hosts with systemd: " + _START,
     ),
-    _Kind(
+    (
         lambda value: _has(value, "jobs") and not _is_ours(value),
         "a GitHub Actions workflow",
         "name the playbook that the workflow deploys",
     ),
-    _Kind(
+    (
         lambda value: _has(value, "all") and not _is_ours(value),
         "an inventory",
         "name it with -i, and a playbook as the argument",
     ),
-    _Kind(
+    (
         _is_procfile,
         "a Procfile",
         "write each line as a service: `services: {web: {command: ...}}`; " + _START,

@@ -9,11 +9,16 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from shipit.agent.protocol.manifest import OVERLAP, RESTART
 from shipit.errors import nearest
 from shipit.playbook.shell import NO_SHELL, shell_word
 from shipit.secrets import KINDS, Secret, Unopened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # in seconds
 LONGEST = 24 * 3600.0  # seconds; a longer wait is a typing error
@@ -38,16 +43,13 @@ HARDENING = (
 )
 
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#")
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_USER = r"[a-z_][a-z0-9_-]{0,30}"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _NEEDS_NO_QUOTES = re.compile(r"[A-Za-z/][^{}#,]*(?<![: ])")
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)%")
 _SPECIFIER = re.compile(r"(~=|==|!=|<=|>=|<|>)\s*\d+(\.\d+)*(\.\*)?")
 _PROGRAM = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9._/+-]*")  # none of systemd's prefixes
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-_HIGHEST_MODE = 0o777
 _DIGITS = 20  # of a whole number; Python refuses to read one of more than 4300
 _CUT = 60  # characters of a value that an error shows
 
@@ -73,22 +75,21 @@ def is_template(value: object) -> bool:
 def shown(value: object) -> str:
     """Return a value as it is shown in an error."""
     if isinstance(value, str):
-        return repr(value if len(value) <= _CUT else value[: _CUT - 3] + "...")
+        return repr(_short(value))
     if isinstance(value, bool):
         return f"{str(value).lower()} (a boolean)"
     if isinstance(value, (int, float)):
-        return f"{_short(value)} (a number)"
+        try:
+            return f"{_short(str(value))} (a number)"
+        except ValueError:  # Python refuses to write more than 4300 digits
+            return "one of thousands of digits (a number)"
     if isinstance(value, (list, tuple, dict)):
         kind = "mapping" if isinstance(value, dict) else "list"
         return f"a {kind}" if value else f"an empty {kind}"
     return "nothing" if value is None else f"{value} (a {type(value).__name__})"
 
 
-def _short(value: float) -> str:
-    try:
-        text = str(value)
-    except ValueError:  # Python refuses to write more than 4300 digits
-        return "one of thousands of digits"
+def _short(text: str) -> str:
     return text if len(text) <= _CUT else text[: _CUT - 3] + "..."
 
 
@@ -103,10 +104,41 @@ def written(value: object) -> str:
     return json.dumps(value)
 
 
-def text(value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidValueError("text (put it in quotes)", value)
-    return value
+# --- texts -------------------------------------------------------------------------------------
+
+
+def matching(pattern: str, expected: str) -> Callable[[object], str]:
+    """Return a parser of texts that match a pattern as a whole."""
+    form = re.compile(pattern)
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not form.fullmatch(value):
+            raise InvalidValueError(expected, value)
+        return value
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise InvalidValueError(" or ".join(words), value)
+        return str(value)
+
+    return parse
+
+
+text = matching(r"(?s).*", "text (put it in quotes)")
+name = matching(
+    r"[a-z][a-z0-9-]{0,30}",
+    "a name of a-z, 0-9 and -, that begins with a letter, at most 31 characters",
+)
+user_name = matching(_USER, "the name of a system user (a-z, 0-9, _ and -)")
+group_name = matching(_USER, "the name of a system group (a-z, 0-9, _ and -)")
+variable = matching("[A-Za-z_][A-Za-z0-9_]*", "a variable's name of letters, digits and _")
+handover = one_of(*HANDOVERS)
+installer = one_of("uv", "pip")
+confirm = one_of("controller", "host")
 
 
 def line(value: object) -> str:
@@ -120,33 +152,12 @@ def line(value: object) -> str:
     return value.strip()
 
 
-def name(value: object) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise InvalidValueError(
-            "a name of a-z, 0-9 and -, that begins with a letter, at most 31 characters", value
-        )
-    return value
-
-
 def app_name(value: object) -> str:
     if value in TAKEN_APPS:
         raise InvalidValueError(f"another name: {value} is the name of a part of the system", value)
     if isinstance(value, str) and value.startswith(OWN_UNITS):
         raise InvalidValueError(f"another name: units called {OWN_UNITS}* are shipit's own", value)
     return name(value)
-
-
-def user_name(value: object) -> str:
-    if not isinstance(value, str) or not _USER.fullmatch(value):
-        raise InvalidValueError("the name of a system user (a-z, 0-9, _ and -)", value)
-    return value
-
-
-def variable(value: object) -> str:
-    """The name of an environment variable."""
-    if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
-        raise InvalidValueError("a variable's name of letters, digits and _", value)
-    return value
 
 
 def template_variable(value: object) -> str:
@@ -166,9 +177,7 @@ def env_value(value: object) -> str:
 
 
 def secret_reference(value: object) -> str | Secret | Unopened:
-    if isinstance(
-        value, (Secret, Unopened)
-    ):  # from a template: a variable that was encrypted with ansible-vault
+    if isinstance(value, (Secret, Unopened)):  # a template's, of a variable in ansible-vault
         return value
     kind, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
     if kind not in KINDS or not rest.strip():
@@ -176,30 +185,20 @@ def secret_reference(value: object) -> str | Secret | Unopened:
     return f"{kind}:{rest.strip()}"
 
 
-def whole(value: object, least: int, most: int) -> int:
-    is_number = isinstance(value, str) and value.isdecimal() and len(value) <= _DIGITS
-    number = int(str(value)) if is_number else value
-    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
-        raise InvalidValueError(f"a whole number from {least} to {most}", value)
-    return number
+def whole(least: int, most: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        is_number = isinstance(value, str) and value.isdecimal() and len(value) <= _DIGITS
+        number = int(str(value)) if is_number else value
+        if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
+            raise InvalidValueError(f"a whole number from {least} to {most}", value)
+        return number
+
+    return parse
 
 
-def count(value: object) -> int:
-    return whole(value, 1, 1000)
-
-
-def http_status(value: object) -> int:
-    return whole(value, 100, 599)
-
-
-def instances(value: object) -> int:
-    return whole(value, 1, 64)
-
-
-def handover(value: object) -> str:
-    if value not in HANDOVERS:
-        raise InvalidValueError(" or ".join(HANDOVERS), value)
-    return str(value)
+count = whole(1, 1000)
+http_status = whole(100, 599)
+instances = whole(1, 64)
 
 
 def flag(value: object) -> bool:
@@ -208,29 +207,14 @@ def flag(value: object) -> bool:
     return value
 
 
-def installer(value: object) -> str:
-    if value not in ("uv", "pip"):
-        raise InvalidValueError("uv or pip", value)
-    return str(value)
-
-
-def confirm(value: object) -> str:
-    if value not in ("controller", "host"):
-        raise InvalidValueError("controller or host", value)
-    return str(value)
-
-
 def percentage(value: object) -> float:
-    expected = "a percentage from 0 to 100"
-    try:
-        number = float(value.removesuffix("%")) if isinstance(value, str) else value
-    except ValueError as error:
-        raise InvalidValueError(expected, value) from error
-    if not isinstance(number, (int, float)) or isinstance(number, bool):
-        raise InvalidValueError(expected, value)
-    if not 0 <= number <= 100:  # noqa: PLR2004 - percent
-        raise InvalidValueError(expected, value)
-    return float(number)
+    number = value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            number = float(value.removesuffix("%"))
+    if isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number <= 100:  # noqa: PLR2004 - percent
+        return float(number)
+    raise InvalidValueError("a percentage from 0 to 100", value)
 
 
 def duration(value: object) -> float:
@@ -261,7 +245,7 @@ def batches(value: object) -> tuple[int | str, ...]:
     sizes = value if isinstance(value, (list, tuple)) else [value]
     if not sizes:
         raise InvalidValueError("at least one batch", value)
-    return tuple(_batch(size) for size in sizes)
+    return tuple(map(_batch, sizes))
 
 
 def _batch(size: object) -> int | str:
@@ -290,12 +274,6 @@ def restart(value: object) -> str:
     return str(value)
 
 
-def group_name(value: object) -> str:
-    if not isinstance(value, str) or not _USER.fullmatch(value):
-        raise InvalidValueError("the name of a system group (a-z, 0-9, _ and -)", value)
-    return value
-
-
 def file_mode(value: object) -> int:
     if isinstance(value, int):
         raise InvalidValueError(
@@ -305,7 +283,7 @@ def file_mode(value: object) -> int:
         raise InvalidValueError(
             'an octal mode in quotes, such as "0640", without special bits', value
         )
-    return int(value, 8) & _HIGHEST_MODE
+    return int(value, 8)
 
 
 def command(value: object) -> str:
@@ -367,7 +345,7 @@ def directive(value: object) -> str:
     if value not in HARDENING:
         guess = nearest(str(value), HARDENING)
         expected = "a directive of systemd.exec(5) that confines a service"
-        raise InvalidValueError(f"{expected} ({guess})" if guess else expected, value)
+        raise InvalidValueError(expected + (f" ({guess})" if guess else ""), value)
     return str(value)
 
 

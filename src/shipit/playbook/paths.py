@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -40,14 +41,10 @@ def root(value: object) -> str:
     plain = "/" + "/".join(parts)
     if ".." in parts or plain in SHARED_DIRECTORIES:
         raise InvalidValueError("a directory of the app's own, such as /opt/demoapp", value)
-    if is_of_system(plain):
+    is_of_system = any(f"{plain}/".startswith(f"{top}/") for top in SYSTEM_DIRECTORIES)
+    if is_of_system and not plain.startswith("/usr/local/"):
         raise InvalidValueError("a directory that isn't the system's, such as /opt/demoapp", value)
     return plain
-
-
-def is_of_system(path: str) -> bool:
-    inside = any(path == top or path.startswith(f"{top}/") for top in SYSTEM_DIRECTORIES)
-    return inside and not path.startswith("/usr/local/")
 
 
 def destination(value: object) -> str:
@@ -60,13 +57,12 @@ def destination(value: object) -> str:
 
 def work_directory(value: object) -> str:
     """A directory on the host, or one relative to the app's root: shared, shared/web."""
+    if isinstance(value, str) and value and _PLAIN_PATH.fullmatch("/" + value):
+        parts = value.split("/")
+        if parts[0] in ("", SHARED) and ".." not in parts:
+            return value.rstrip("/") or "/"
     expected = "an absolute path on the host, `shared`, or a path below it such as shared/web"
-    parts = value.split("/") if isinstance(value, str) else []
-    if not isinstance(value, str) or not _PLAIN_PATH.fullmatch("/" + value) or ".." in parts:
-        raise InvalidValueError(expected, value)
-    if not value.startswith("/") and parts[0] != SHARED:
-        raise InvalidValueError(expected, value)
-    return value.rstrip("/") or "/"
+    raise InvalidValueError(expected, value)
 
 
 def local_file(value: object, folder: Path, *, must_exist: bool) -> Path:
@@ -118,23 +114,18 @@ def _local(value: object, folder: Path, kind: str) -> Path:
 
 def socket_address(value: object) -> str:
     """What a socket unit listens to: a port, IP:port, [IPv6]:port or an absolute path."""
-    expected = "a port, an IP address and port, [IPv6]:port, or an absolute path"
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str):
-        raise InvalidValueError(expected, value)
-    if value.startswith("/") and _PLAIN_PATH.fullmatch(value) and not value.endswith("/"):
-        return value
-    host, colon, port = value.rpartition(":")
-    if not _is_port(port):
-        raise InvalidValueError(expected, value)
-    if not colon:
-        return port
-    if host == "localhost":
-        raise InvalidValueError("an IP address: 127.0.0.1 or [::1] instead of localhost", value)
-    if not _is_ip(host):
-        raise InvalidValueError(expected, value)
-    return value
+    if isinstance(value, str):
+        if _PLAIN_PATH.fullmatch(value) and not value.endswith("/"):
+            return value
+        host, colon, port = value.rpartition(":")
+        if host == "localhost" and _is_port(port):
+            raise InvalidValueError("an IP address: 127.0.0.1 or [::1] instead of localhost", value)
+        if _is_port(port) and (not colon or _is_ip(host)):
+            return value
+    expected = "a port, an IP address and port, [IPv6]:port, or an absolute path"
+    raise InvalidValueError(expected, value)
 
 
 def _is_ip(host: str) -> bool:
@@ -170,14 +161,9 @@ def unix_address(value: object) -> str:
 
 
 def url(value: object) -> str:
-    expected = "a URL such as http://127.0.0.1:8000/healthz"
-    if not isinstance(value, str) or has_control(value) or " " in value:
-        raise InvalidValueError(expected, value)
-    try:
-        parts = urlsplit(value)
-        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError as error:  # the port is no number, or the brackets are no IPv6 address
-        raise InvalidValueError(expected, value) from error
-    if not is_good:
-        raise InvalidValueError(expected, value)
-    return value
+    if isinstance(value, str) and " " not in value and not has_control(value):
+        with suppress(ValueError):  # the port is no number, or the brackets are no IPv6 address
+            parts = urlsplit(value)
+            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+                return value
+    raise InvalidValueError("a URL such as http://127.0.0.1:8000/healthz", value)

@@ -15,30 +15,17 @@ from shipit.errors import InputError, Mistake, Place
 from shipit.playbook import foreign, models, rules
 from shipit.playbook.errors import ErrorFormatter
 from shipit.playbook.fields import ReadContext
-from shipit.playbook.health import Check, Health
-from shipit.playbook.models import Deployment, EnvFile, RenderedFile, Service
+from shipit.playbook.models import Deployment
 from shipit.vault import NONE, Passwords
 from shipit.yaml_source import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
-
-__all__ = [
-    "Check",
-    "Deployment",
-    "Draft",
-    "EnvFile",
-    "Health",
-    "RenderedFile",
-    "Service",
-    "read",
-    "schema",
-    "typed",
-]
 
 Loc = tuple[str | int, ...]
 _TEMPLATE = {"type": "string", "pattern": r"\{[{%]"}
+_ANNOTATIONS = ("description", "examples", "default")
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -109,9 +96,16 @@ def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) ->
             mistakes.append(_no_deployment(document, loc, part))
     if not parts:
         mistakes.append(_no_deployment(document, (), None))
-    confused = list(_of_base_60(document))
-    elsewhere = [each for each in mistakes if each.place not in {one.place for one in confused}]
-    mistakes = elsewhere + confused
+    confused = {
+        place: Mistake(
+            "yaml-base-60",
+            f"{text} is the number {number} in YAML 1.1, which reads it in base 60",
+            place,
+            f'put it in quotes: "{text}"',
+        )
+        for place, text, number in yaml_source.base_60(document)
+    }
+    mistakes = [each for each in mistakes if each.place not in confused] + [*confused.values()]
     if mistakes:
         raise InputError(*mistakes)
     return tuple(drafts)
@@ -119,22 +113,14 @@ def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) ->
 
 def _ours(path: Path, text: str, passwords: Passwords) -> Document:
     """Return the document; the error for another tool's file names the tool."""
-    found = foreign.text_is(text)
-    document = Document(path, None) if found else yaml_source.parse(path, text, passwords)
-    found = found or foreign.value_is(document.value)
+    document = Document(path, None)
+    if not (found := foreign.text_is(text)):
+        document = yaml_source.parse(path, text, passwords)
+        found = foreign.value_is(document.value)
     if found:
-        what, hint = found
-        place = Place(str(path), 1, 1)
-        raise InputError(
-            Mistake("foreign-file", f"this is {what}, not a shipit playbook", place, hint)
-        )
+        what = f"this is {found[0]}, not a shipit playbook"
+        raise InputError(Mistake("foreign-file", what, Place(str(path), 1, 1), found[1]))
     return document
-
-
-def _of_base_60(document: Document) -> Iterator[Mistake]:
-    for place, text, number in yaml_source.base_60(document):
-        what = f"{text} is the number {number} in YAML 1.1, which reads it in base 60"
-        yield Mistake("yaml-base-60", what, place, f'put it in quotes: "{text}"')
 
 
 def typed(draft: Draft, rendered: Mapping[str, object]) -> Deployment:
@@ -166,17 +152,22 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema of a playbook, for editors. Every value may be a template instead."""
     deployment = models.json_schema()
     definitions = deployment.pop("$defs")
-    health = {"anyOf": [{"$ref": "#/$defs/Health"}, {"type": "array", "items": _ref("Check")}]}
-    deployment["properties"]["health"] |= health
+    deployment["properties"]["health"] |= _or_list(_ref("Check"), _ref("Health"))
     deployment["properties"]["health"].pop("$ref", None)
     definitions["Deployment"] = deployment
+    file = {"anyOf": [{"type": "string"}, _ref("EnvFile")]}
     for name in ("Deployment", "Service"):
-        env_file = definitions[name]["properties"]["env_file"]
-        definitions[name]["properties"]["env_file"] = _without_rule(env_file) | _one_or_more(
-            {"anyOf": [{"type": "string"}, _ref("EnvFile")]}
-        )
+        keys = definitions[name]["properties"]
+        keys["env_file"] = _annotations(keys["env_file"]) | _or_list(file, file)
     for definition in definitions.values():
-        _allow_templates(definition)
+        for key, found in definition["properties"].items():
+            annotations = _annotations(found)
+            rule = {
+                word: part for word, part in found.items() if word not in (*_ANNOTATIONS, "title")
+            }
+            if rule != {"type": "string"}:  # that takes templates already
+                rule = {"anyOf": [rule, _TEMPLATE]}
+            definition["properties"][key] = annotations | rule
     return {
         "$schema": _DRAFT,
         "title": "A shipit playbook",
@@ -192,32 +183,12 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _one_or_more(rule: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [rule, {"type": "array", "items": rule}]}
+def _or_list(item: dict[str, Any], instead: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [instead, {"type": "array", "items": item}]}
 
 
-def _without_rule(found: dict[str, Any]) -> dict[str, Any]:
-    return {word: part for word, part in found.items() if word in _ANNOTATIONS}
-
-
-_ANNOTATIONS = ("description", "examples", "default", "title")
-
-
-def _allow_templates(definition: dict[str, Any]) -> None:
-    """Allow a string with {{ or {% in place of any value of a definition's keys."""
-    for key, found in definition["properties"].items():
-        annotations = {
-            word: found[word] for word in _ANNOTATIONS if word in found and word != "title"
-        }
-        rule = {word: part for word, part in found.items() if word not in _ANNOTATIONS}
-        takes_any_text = rule == {"type": "string"}
-        definition["properties"][key] = annotations | (
-            rule if takes_any_text else _or_template(rule)
-        )
-
-
-def _or_template(rule: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [rule, _TEMPLATE]}
+def _annotations(found: dict[str, Any]) -> dict[str, Any]:
+    return {word: found[word] for word in _ANNOTATIONS if word in found}
 
 
 def _no_deployment(document: Document, loc: Loc, part: object) -> Mistake:

@@ -17,7 +17,7 @@ from shipit.rehearsal.scenario import Served
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from shipit.playbook.reader import Check
+    from shipit.playbook.health import Check
     from shipit.rehearsal.providers.base import Machines
     from shipit.rehearsal.scenario import Releases
     from shipit.release.inputs import ResolvedInput

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from shipit.agent.protocol.messages import Status
     from shipit.events import Event
-    from shipit.playbook.reader import Check
+    from shipit.playbook.health import Check
     from shipit.rehearsal.hosts import Assignment
     from shipit.rehearsal.providers.base import Machines
     from shipit.release.inputs import ResolvedInput, RunOptions

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shipit.agent.protocol import manifest as manifests
     from shipit.agent.protocol import messages
     from shipit.bundle.select import Bundle
-    from shipit.playbook.reader import Deployment
+    from shipit.playbook.models import Deployment
     from shipit.release.inputs import ResolvedInput
     from shipit.release.manifest import Origin, Parts, SlowDigests
     from shipit.render.units import ReleaseNames

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from shipit.bundle.select import Sources
     from shipit.inventory.model import Host
-    from shipit.playbook.reader import Deployment, Draft, EnvFile
+    from shipit.playbook.models import Deployment, EnvFile
+    from shipit.playbook.reader import Draft
     from shipit.render.units import Values
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from shipit.bundle.select import Bundle
     from shipit.bundle.wheel import Wheel
-    from shipit.playbook.reader import Deployment
+    from shipit.playbook.models import Deployment
     from shipit.render.units import ReleaseTexts
 
 DIGITS = 8  # of the digest in an id: enough within one app, short enough to read aloud

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shipit.bundle.select import Sources
-    from shipit.playbook.reader import Deployment, Draft
+    from shipit.playbook.models import Deployment
+    from shipit.playbook.reader import Draft
 
 _OF_A_VENV = re.compile(r"python(\d+(\.\d+)?)?")
 

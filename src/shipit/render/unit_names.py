@@ -15,7 +15,7 @@ from shipit.agent.protocol.manifest import OVERLAP
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipit.playbook.reader import Deployment, Service
+    from shipit.playbook.models import Deployment, Service
 
 _QUICK = 10.0  # seconds for systemd to stop a socket or a timer
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.inventory.model import Host
-    from shipit.playbook.reader import Check, Deployment, Draft, RenderedFile
+    from shipit.playbook.health import Check
+    from shipit.playbook.models import Deployment, RenderedFile
+    from shipit.playbook.reader import Draft
     from shipit.render.unit_names import Named
     from shipit.secrets import Secret
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from project import TESTS
 from shipit.agent.protocol import codec, messages
 from shipit.errors import InputError
 from shipit.playbook import reader
+
+if TYPE_CHECKING:
+    from shipit.playbook.models import Deployment
 
 MISTAKES = TESTS / "mistakes"
 BASE = """\
@@ -79,7 +82,7 @@ def playbook(tmp_path: Path) -> Path:
     return tmp_path / "playbook.yaml"
 
 
-def typed(playbook: Path, text: str, **changed: object) -> reader.Deployment:
+def typed(playbook: Path, text: str, **changed: object) -> Deployment:
     playbook.write_text(text)
     draft = reader.read(playbook)[0]
     return reader.typed(draft, {**draft.values, **changed})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shipit.playbook.reader import Check
+from shipit.playbook.health import Check
 from shipit.rehearsal.probe import misfit
 
 URL = "http://127.0.0.1:8000/healthz"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from shipit.playbook.parsers import HARDENING
 from shipit.render import units as rendering
 from shipit.render.units import ReleaseNames, ReleaseTexts
 from shipit.secrets import Secret
+
+if TYPE_CHECKING:
+    from shipit.playbook.models import Deployment
 
 GOLDEN = TESTS / "golden_units"
 RELEASE = ReleaseNames("1.4.0-3f9a2c1b", "1.4.0", "/opt/demoapp/releases/1.4.0-3f9a2c1b")
@@ -56,9 +60,7 @@ def host(**variables: object) -> Host:
     return Host("web1", ("eu", "web"), {**about, **variables})
 
 
-def rendered(
-    folder: Path, text: str, where: Host | None = None, **extra: object
-) -> reader.Deployment:
+def rendered(folder: Path, text: str, where: Host | None = None, **extra: object) -> Deployment:
     (folder / "playbook.yaml").write_text(text)
     draft = reader.read(folder / "playbook.yaml")[0]
     return rendering.deployment(draft, where or host(), extra, RELEASE)
