@@ -23,7 +23,8 @@ from hosts.test_transport import at
 from hosts.workspace import PATIENCE, Done, Workspace
 from shipit.lab.lab import Lab
 from shipit.transport import agent_zip
-from shipit.transport.connect import Network, connect
+from shipit.transport.connect import connect
+from shipit.transport.ssh.client import Network
 from wheelhouse import MIB, Recipe, write_wheel
 
 if TYPE_CHECKING:

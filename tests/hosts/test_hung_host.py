@@ -12,7 +12,8 @@ from shipit.agent.protocol import messages
 from shipit.errors import Unreachable
 from shipit.rollout.host_session import HostSession
 from shipit.transport import agent_zip
-from shipit.transport.connect import Network, connect
+from shipit.transport.connect import connect
+from shipit.transport.ssh.client import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.lab.lab import Lab
-    from shipit.transport.connect import Network
+    from shipit.transport.ssh.client import Network
 
 __all__ = ["network"]  # a fixture of this module, too
 

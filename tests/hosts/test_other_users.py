@@ -14,7 +14,8 @@ from hosts.test_staging import PATHS, Release, Talk, blob, place_of
 from hosts.workspace import Workspace
 from shipit.agent.protocol import messages
 from shipit.transport import agent_zip
-from shipit.transport.connect import Network, connect
+from shipit.transport.connect import connect
+from shipit.transport.ssh.client import Network
 from wheelhouse import Recipe, write_wheel
 
 if TYPE_CHECKING:

@@ -15,14 +15,17 @@ from patience import until
 from shipit.agent.protocol import manifest, messages
 from shipit.agent.system.paths import Paths
 from shipit.transport import agent_zip
-from shipit.transport.connect import Endpoint, Network, Wire, connect, ship
+from shipit.transport.connect import connect
+from shipit.transport.endpoint import Endpoint
+from shipit.transport.ssh.client import Network
+from shipit.transport.upload import ship
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from shipit.lab.lab import Lab, LabHost
-    from shipit.transport.connect import Link
+    from shipit.transport.channel import Link, Wire
 
 PATIENCE = 300.0  # seconds
 LEASE = 600.0  # seconds; no machine is busy for that long

@@ -22,11 +22,15 @@ from shipit.errors import HostError, Unreachable
 from shipit.lab.lab import SUDO_PASSWORD, Lab, LabHost
 from shipit.secrets import Secret
 from shipit.transport import agent_zip, upload
-from shipit.transport.connect import Endpoint, Limits, Link, Network, Wire, connect, ship
-from shipit.transport.endpoint import endpoint
+from shipit.transport.connect import connect
+from shipit.transport.endpoint import Endpoint, endpoint
+from shipit.transport.ssh.client import Limits, Network
+from shipit.transport.upload import ship
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from shipit.transport.channel import Link, Wire
 
 HELLO = messages.Hello("demo", "/opt/demo")
 AGENT = echo_agent.build()

@@ -16,6 +16,9 @@ from shipit.rollout.host_session import HostSession
 from shipit.rollout.phase import Phase, Transition, bug_of, problem_of
 from shipit.secrets import Mask
 from shipit.transport import agent_zip, connect
+from shipit.transport.endpoint import endpoint
+from shipit.transport.ssh.client import Network
+from shipit.transport.upload import ship
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     from shipit.release.inputs import HostInput, RunOptions
     from shipit.secrets import Secret
     from shipit.transport.agent_zip import AgentZip
-    from shipit.transport.connect import Endpoint, Link, Network
+    from shipit.transport.channel import Link
+    from shipit.transport.endpoint import Endpoint
 
 DESCRIPTORS = 8192  # for hundreds of hosts: three each, and up to 18 more while wheels are sent
 T = TypeVar("T")
@@ -93,7 +97,7 @@ def connect_all(targets: Sequence[HostInput], run: RunOptions, emit: Emit) -> It
     with ExitStack() as stack:
         executor = stack.enter_context(_executor(run.forks))
         connections = Connections(executor, emit)
-        network = stack.enter_context(connect.Network(note=lambda text: emit(Noted(text))))
+        network = stack.enter_context(Network(note=lambda text: emit(Noted(text))))
         opened = {
             name: executor.submit(_open, endpoint, agent, network, emit)
             for name, endpoint in endpoints.items()
@@ -132,7 +136,7 @@ def _executor(forks: int) -> Iterator[Executor]:
 
 
 def _endpoint(target: HostInput, run: RunOptions) -> Endpoint:
-    return connect.endpoint(target.host, become_password=run.become_password, render=target.filled)
+    return endpoint(target.host, become_password=run.become_password, render=target.filled)
 
 
 def _passwords(endpoints: Iterable[Endpoint]) -> list[Secret]:
@@ -157,4 +161,4 @@ def _open(
         link.close()
         raise
     emit(StepEnded(endpoint.name, "connect", time.monotonic() - began, ok=True))
-    return link, HostSession(endpoint.name, wire, partial(connect.ship, link, wire), emit)
+    return link, HostSession(endpoint.name, wire, partial(ship, link, wire), emit)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from shipit.errors import Unreachable
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shipit.errors import Unreachable
     from shipit.transport.agent_zip import AgentZip
     from shipit.transport.endpoint import Endpoint
 
@@ -25,7 +24,6 @@ READY = b"shipit-ready"
 BOOT = b'{"boot": '  # how every line of agent/boot.py begins
 NOISE_LIMIT = 256 * 1024  # bytes that a login shell may print before the agent does
 NOISE_KEPT = 4000  # bytes of them, for the error
-_OLDEST = (3, 8)
 # Versions first: where `python3` is too old (RHEL 8), a newer one is often installed beside it.
 _VERSIONS = (f"python3.{minor}" for minor in range(15, 7, -1))
 _NAMES = " ".join([*_VERSIONS, "python3", "/usr/libexec/platform-python"])
@@ -172,18 +170,25 @@ def refused_password(stderr: str) -> bool:
 def diagnose(endpoint: Endpoint, failure: StartFailure) -> Unreachable:
     """Return the error that explains why the agent did not start."""
     code = _code(failure)
-    what, hint = _explain(endpoint, code, failure)
+    what, hint = _EXPLANATIONS[code]
+    words = {
+        "user": endpoint.user or "the login user",
+        "python": endpoint.python or "python3",
+        "address": endpoint.address,
+        "oldest": "3.8",
+        "found": failure.stderr.partition(_TOO_OLD)[2].partition("\n")[0] or "2",
+        "status": "" if failure.status is None else f" (exit status {failure.status})",
+    }
     output = "\n".join(filter(None, [failure.stdout.decode(errors="replace"), failure.stderr]))
-    return Unreachable(
-        code, what, host=endpoint.name, step="connect", hint=hint, evidence=output[-4000:].strip()
-    )
+    evidence = output[-4000:].strip()
+    return endpoint.unreachable(code, what.format(**words), hint.format(**words), evidence)
 
 
 def not_installed(endpoint: Endpoint, reply: Mapping[str, object]) -> Unreachable:
     """Return the error for an agent that could not be written on the host."""
     hint = _INSTALL_HINTS.get(str(reply.get("errno")), "see the reason; is the disk in order?")
     what = f"the agent could not be installed below {AGENTS}: {reply.get('what')}"
-    return Unreachable("agent-not-installed", what, host=endpoint.name, step="connect", hint=hint)
+    return endpoint.unreachable("agent-not-installed", what, hint)
 
 
 def _code(failure: StartFailure) -> str:
@@ -199,16 +204,3 @@ def _code(failure: StartFailure) -> str:
     if failure.status in _STATUSES:
         return _STATUSES[failure.status]
     return "login-shell-noise" if len(failure.stdout) >= NOISE_KEPT else "agent-not-started"
-
-
-def _explain(endpoint: Endpoint, code: str, failure: StartFailure) -> tuple[str, str]:
-    what, hint = _EXPLANATIONS[code]
-    words = {
-        "user": endpoint.user or "the login user",
-        "python": endpoint.python or "python3",
-        "address": endpoint.address,
-        "oldest": ".".join(map(str, _OLDEST)),
-        "found": failure.stderr.partition(_TOO_OLD)[2].partition("\n")[0] or "2",
-        "status": "" if failure.status is None else f" (exit status {failure.status})",
-    }
-    return what.format(**words), hint.format(**words)

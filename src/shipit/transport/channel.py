@@ -12,12 +12,12 @@ import threading
 import time
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, Unreachable
 from shipit.transport import bootstrap
+from shipit.transport.bootstrap import AGENTS
 
 if TYPE_CHECKING:
     from shipit.transport.agent_zip import AgentZip
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 START_TIMEOUT = 60.0  # seconds; a sudo without DNS takes 20
 ANSWER_LIMIT = 8 * 1024 * 1024  # bytes of one answer; a manifest of 1,000 wheels has 2 MiB
 INSTALL_TIMEOUT = 120.0  # seconds to write the agent on a slow disk
-
-
-@dataclass(frozen=True)
-class StartRequest:
-    """What to start: the agent's role, and its directory on the host."""
-
-    role: str = "serve"
-    directory: str = bootstrap.AGENTS
 
 
 class Stream(Protocol):
@@ -245,7 +237,13 @@ class FrameWire:
         return HostError(code, what, host=self.name, hint=hint, evidence=self.stderr)
 
 
-def start(stream: Stream, endpoint: Endpoint, agent: AgentZip, request: StartRequest) -> FrameWire:
+def start(
+    stream: Stream,
+    endpoint: Endpoint,
+    agent: AgentZip,
+    role: str = "serve",
+    directory: str = AGENTS,
+) -> FrameWire:
     """Start the agent at the other end of a stream on which `Launch.command` was just run.
 
     Raises:
@@ -254,34 +252,24 @@ def start(stream: Stream, endpoint: Endpoint, agent: AgentZip, request: StartReq
     """
     wire = FrameWire(endpoint.name, stream)
     try:
-        _start(wire, endpoint, agent, request)
-    except Unreachable:
+        _start(wire, endpoint, agent, role, directory)
+    except BaseException as error:
         wire.close()
-        raise
-    except HostError as error:
-        wire.close()
-        raise Unreachable(
-            error.code,
-            error.what,
-            host=endpoint.name,
-            step="connect",
-            hint=error.hint,
-            evidence=error.evidence,
-        ) from error
-    except BaseException:
-        wire.close()
+        if isinstance(error, HostError) and not isinstance(error, Unreachable):
+            told = error.code, error.what, error.hint, error.evidence
+            raise endpoint.unreachable(*told) from error
         raise
     return wire
 
 
-def _start(wire: FrameWire, endpoint: Endpoint, agent: AgentZip, request: StartRequest) -> None:
+def _start(wire: FrameWire, endpoint: Endpoint, agent: AgentZip, role: str, directory: str) -> None:
     packed = zlib.compress(agent.content, 9)
     if endpoint.become and (password := endpoint.become_password):
         wire.write(password.reveal().encode() + b"\n")
         if wire.find(bootstrap.READY, START_TIMEOUT) is None:
             raise bootstrap.diagnose(endpoint, wire.start_failure())
     with suppress(HostError):  # it may have ended already; its output explains more
-        wire.write(bootstrap.greeting(agent, request.role, len(packed), request.directory))
+        wire.write(bootstrap.greeting(agent, role, len(packed), directory))
     reply = _reply(wire, endpoint, START_TIMEOUT)
     if reply["boot"] == "need":
         wire.write(packed)

@@ -26,29 +26,18 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from shipit.errors import Unreachable
 from shipit.transport import bootstrap
-from shipit.transport.channel import FrameWire, Link, StartRequest, Wire, start
-from shipit.transport.endpoint import Endpoint, endpoint
+from shipit.transport.channel import FrameWire, Link, start
 from shipit.transport.ssh import auth
-from shipit.transport.ssh.client import Connection, Limits, Network
-from shipit.transport.upload import ship
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shipit.errors import Unreachable
     from shipit.transport.agent_zip import AgentZip
-
-__all__ = [
-    "Endpoint",
-    "Limits",
-    "Link",
-    "Network",
-    "Wire",
-    "connect",
-    "endpoint",
-    "ship",
-]
+    from shipit.transport.channel import Stream
+    from shipit.transport.endpoint import Endpoint
+    from shipit.transport.ssh.client import Connection, Network
 
 _SEND_TIMEOUT = 180.0  # seconds without progress: the host may be syncing a slow disk
 _CHUNK = 256 * 1024  # bytes
@@ -71,60 +60,76 @@ def connect(
     return _SshLink(endpoint, agent, directory, network.connect(endpoint))
 
 
-class _SshLink:
+class _Link:
+    """Starts agents on one host; each has a stream of its own."""
+
+    rtt = 0.0
+
+    def __init__(self, endpoint: Endpoint, agent: AgentZip, directory: str) -> None:
+        self.name = endpoint.name
+        self._endpoint, self._agent, self._directory = endpoint, agent, directory
+        self._streams: list[Stream] = []
+
+    def open(self, role: str = "serve") -> FrameWire:
+        stream = self._stream(bootstrap.Launch.of(self._endpoint))
+        self._streams.append(stream)
+        return start(stream, self._endpoint, self._agent, role, self._directory)
+
+    def _stream(self, launch: bootstrap.Launch) -> Stream:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+
+
+class _SshLink(_Link):
     def __init__(
         self, endpoint: Endpoint, agent: AgentZip, directory: str, connection: Connection
     ) -> None:
-        self.name = endpoint.name
-        self._endpoint, self._agent, self._directory = endpoint, agent, directory
+        super().__init__(endpoint, agent, directory)
         self._connection = connection
         self._trips: list[float] = []
-        self._streams: list[_ChannelStream] = []
 
-    @property
-    def rtt(self) -> float:
-        return min(self._trips, default=0.0)
-
-    def open(self, role: str = "serve") -> FrameWire:
-        channel = self._channel()
-        stream = _ChannelStream(channel, self._connection.transport)
-        self._streams.append(stream)
-        return start(stream, self._endpoint, self._agent, StartRequest(role, self._directory))
-
-    def _channel(self) -> paramiko.Channel:
+    def _stream(self, launch: bootstrap.Launch) -> Stream:
         transport = self._connection.transport
-        command = bootstrap.Launch.of(self._endpoint).command
+        patience = max(auth.SESSION_TIMEOUT, self._endpoint.connect_timeout)
         begin = time.perf_counter()
         try:
-            channel = transport.open_session(timeout=self._patience)
+            channel = transport.open_session(timeout=patience)
             opened = time.perf_counter()
-            channel.exec_command(command)
+            channel.exec_command(launch.command)
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise self._refused(error) from error
+            raise self._refused(error, patience) from error
         self._trips += [opened - begin, time.perf_counter() - opened]
-        return channel
+        self.rtt = min(self._trips)
+        return _ChannelStream(channel, transport)
 
-    @property
-    def _patience(self) -> float:
-        return max(auth.SESSION_TIMEOUT, self._endpoint.connect_timeout)
-
-    def _refused(self, error: Exception) -> Unreachable:
+    def _refused(self, error: Exception, patience: float) -> Unreachable:
         if "Timeout" in str(error):  # paramiko has no type for it
-            what = f"logged in, but the host opened no session within {self._patience:g} s"
+            what = f"logged in, but the host opened no session within {patience:g} s"
             hint = "PAM or logind may wait for something: see its journal (ssh, systemd-logind)"
-            return Unreachable("session-timeout", what, host=self.name, step="connect", hint=hint)
+            return self._endpoint.unreachable("session-timeout", what, hint)
         code, hint = "link-lost", "run the command again"
         # Of several refused at once paramiko calls only one a ChannelException.
         if self._connection.transport.is_active():
             code = "channel-refused"
             hint = "raise MaxSessions in the host's sshd_config (10 is its default)"
-        what = f"sshd opened no channel: {error!r}"
-        return Unreachable(code, what, host=self.name, step="connect", hint=hint)
+        return self._endpoint.unreachable(code, f"sshd opened no channel: {error!r}", hint)
 
     def close(self) -> None:
-        for stream in self._streams:
-            stream.close()
+        super().close()
         self._connection.close()
+
+
+class _LocalLink(_Link):
+    def __init__(self, endpoint: Endpoint, agent: AgentZip, directory: str) -> None:
+        # As Ansible: our own Python, not the first on the PATH; not a venv's, which may be deleted.
+        python = endpoint.python or os.path.realpath(sys.executable)
+        super().__init__(replace(endpoint, python=python), agent, directory)
+
+    def _stream(self, launch: bootstrap.Launch) -> Stream:
+        return _LocalStream(launch.argv)
 
 
 class _ChannelStream:
@@ -141,9 +146,7 @@ class _ChannelStream:
         if not self._poll.poll(timeout * 1000):
             return None
         channel = self._channel
-        ended = (
-            channel.eof_received or channel.closed
-        )  # checked before reading: then everything has arrived
+        ended = channel.eof_received or channel.closed  # before reading: then all has arrived
         while channel.recv_stderr_ready():
             self._stderr = (self._stderr + channel.recv_stderr(_CHUNK))[-_STDERR_KEPT:]
         if channel.recv_ready():
@@ -183,25 +186,6 @@ def _lost_as_os_error() -> Iterator[None]:
         yield
     except (EOFError, paramiko.SSHException) as error:
         raise ConnectionError(f"the connection has ended: {error!r}") from error
-
-
-class _LocalLink:
-    def __init__(self, endpoint: Endpoint, agent: AgentZip, directory: str) -> None:
-        self.name, self.rtt = endpoint.name, 0.0
-        # As Ansible: our own Python, not the first on the PATH; not a venv's, which may be deleted.
-        python = endpoint.python or os.path.realpath(sys.executable)
-        self._endpoint = replace(endpoint, python=python)
-        self._agent, self._directory = agent, directory
-        self._streams: list[_LocalStream] = []
-
-    def open(self, role: str = "serve") -> FrameWire:
-        stream = _LocalStream(bootstrap.Launch.of(self._endpoint).argv)
-        self._streams.append(stream)
-        return start(stream, self._endpoint, self._agent, StartRequest(role, self._directory))
-
-    def close(self) -> None:
-        for stream in self._streams:
-            stream.close()
 
 
 class _LocalStream:

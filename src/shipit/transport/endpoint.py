@@ -7,13 +7,12 @@ None or empty here is decided by ~/.ssh/config when the host is connected. Conne
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shipit.errors import InputError, Mistake
+from shipit.errors import InputError, Mistake, Unreachable
 from shipit.secrets import Secret
 from shipit.transport import ssh_arguments
 from shipit.transport.ssh_arguments import SshArguments
@@ -29,9 +28,8 @@ _LOCAL_NAMES = {"local", "ansible.builtin.local"}
 _YES, _NO = {"1", "true", "yes", "on", "y", "t"}, {"0", "false", "no", "off", "n", "f", ""}
 _AUTO_PYTHON = re.compile(r"auto(_legacy)?(_silent)?")
 _SUDO_NAMES = {"sudo", "ansible.builtin.sudo"}
-_ENV_PYTHON = re.compile(
-    r"/usr/bin/env\s+(python[0-9.]*)"
-)  # the start of the agent looks it up the same way
+# The start of the agent looks it up the same way.
+_ENV_PYTHON = re.compile(r"/usr/bin/env\s+(python[0-9.]*)")
 # As in OpenSSH: they may be used in a ProxyCommand, or be read as an option of a program.
 _UNSAFE_ADDRESS = re.compile(r"""^-|[\x00-\x20\x7f'`"$\\;&<>|(){},]""")
 _UNSAFE_USER = re.compile(r"""^-|[\x00-\x1f\x7f'`";&<>|(){}]|\s-|\\$""")
@@ -71,6 +69,10 @@ class Endpoint:
     python: str | None = None
     connect_timeout: float = CONNECT_TIMEOUT
 
+    def unreachable(self, code: str, what: str, hint: str = "", evidence: str = "") -> Unreachable:
+        """Return the error for a session with this host that could not be opened."""
+        return Unreachable(code, what, host=self.name, step="connect", hint=hint, evidence=evidence)
+
 
 def endpoint(
     host: Host,
@@ -95,14 +97,15 @@ def endpoint(
     )
     read.only("ansible_become_user", {"root"}, "the agent runs as root")
     read.only("ansible_become_method", _SUDO_NAMES, "shipit knows sudo")
-    key = read.path("ansible_private_key_file", "ansible_ssh_private_key_file")
+    key = read.optional("ansible_private_key_file", "ansible_ssh_private_key_file")
+    keys = [str(Path(key).expanduser())] if key else []
     result = Endpoint(
         name=host.name,
         address=read.address("ansible_host", "ansible_ssh_host"),
         port=read.port(args, "ansible_port", "ansible_ssh_port"),
         user=read.user(args, "ansible_user", "ansible_ssh_user"),
         password=read.secret("ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
-        key_files=(*args.before.keys, *((key,) if key else ()), *args.after.keys),
+        key_files=(*args.before.keys, *keys, *args.after.keys),
         proxy_jump=read.jump(args),
         proxy_command=args.first("proxycommand"),
         host_key=read.host_key("shipit_host_key"),
@@ -132,7 +135,9 @@ class _Variables:
     def _last(self, names: tuple[str, ...]) -> tuple[str, object]:
         for name in reversed(names):
             if self.values.get(name) is not None:
-                return name, _opened(self.render(self.values[name]))
+                value = self.render(self.values[name])
+                # From a vault; it may be an address.
+                return name, value.reveal() if isinstance(value, Secret) else value
         return names[0], None
 
     def _wrong(self, name: str, value: object, expected: str, hint: str = "") -> None:
@@ -162,7 +167,8 @@ class _Variables:
 
     def user(self, args: _Arguments, *names: str) -> str | None:
         name, _ = self._last(names)
-        found = args.before.options.get("user") or self.optional(*names) or args.after_user
+        found = args.before.options.get("user") or self.optional(*names)
+        found = found or args.after.options.get("user")
         if found is not None and not is_safe_user(found):
             self._unsafe(name, found, "the name of a user")
         return found
@@ -180,10 +186,6 @@ class _Variables:
     def _unsafe(self, name: str, value: str, expected: str) -> None:
         hint = "no leading -, and no character that a shell would act on"
         self._wrong(name, value, expected, hint)
-
-    def path(self, *names: str) -> str | None:
-        text = self.optional(*names)
-        return str(Path(text).expanduser()) if text else None
 
     def secret(self, *names: str) -> Secret | None:
         name, value = self._last(names)
@@ -254,23 +256,25 @@ class _Variables:
         word = self.text(name)
         if word is None:
             return None
-        parts = word.split()[:2]
-        if len(parts) != 2 or not is_public_key(*parts):  # noqa: PLR2004 - type and key
+        kind, text = (*word.split(), "")[:2]
+        try:
+            blob = base64.b64decode(text, validate=True)
+        except ValueError:
+            blob = b""
+        if not blob.startswith(len(kind).to_bytes(4, "big") + kind.encode()):
             hint = "take the line of /etc/ssh/ssh_host_ed25519_key.pub on the host"
             self._wrong(name, word, "a public key, `ssh-ed25519 AAAA...`", hint)
             return None
-        return " ".join(parts)
+        return f"{kind} {text}"
 
     def ssh_arguments(self) -> _Arguments:
         """Read the three variables in the order in which Ansible passes them to ssh."""
         names = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
-        before, *after = (self._parsed(name) for name in names)
-        common, extra = after
-        rivals = {"proxyjump", "proxycommand"}
-        taken = rivals if rivals & common.options.keys() else set()
+        before, common, extra = (self._parsed(name) for name in names)
+        taken = ssh_arguments.JUMPS if common.jumps else set()
         rest = {k: v for k, v in extra.options.items() if k not in taken}
-        merged = {**rest, **common.options}
-        return _Arguments(before, SshArguments(merged, (*common.keys, *extra.keys)))
+        after = SshArguments({**rest, **common.options}, (*common.keys, *extra.keys))
+        return _Arguments(before, after)
 
     def _parsed(self, name: str) -> SshArguments:
         text = self.optional(name) if self.values.get(name) is not None else None
@@ -288,11 +292,6 @@ class _Variables:
         return found
 
 
-def _opened(value: object) -> object:
-    """Return a variable's value; one from a vault is revealed, as it may be an address."""
-    return value.reveal() if isinstance(value, Secret) else value
-
-
 @dataclass(frozen=True)
 class _Arguments:
     """The ssh arguments before and after Ansible's own for port, key and user."""
@@ -302,13 +301,8 @@ class _Arguments:
 
     def first(self, option: str) -> str | None:
         """Return ProxyJump or ProxyCommand, unless the other one comes first."""
-        rivals = {"proxyjump", "proxycommand"} & self.before.options.keys()
-        part = self.before if rivals else self.after
+        part = self.before if self.before.jumps else self.after
         return part.options.get(option)
-
-    @property
-    def after_user(self) -> str | None:
-        return self.after.options.get("user")
 
 
 def is_safe_address(text: str) -> bool:
@@ -319,12 +313,3 @@ def is_safe_address(text: str) -> bool:
 def is_safe_user(text: str) -> bool:
     """Whether a program or a shell can read it as nothing but a user's name."""
     return bool(text) and not _UNSAFE_USER.search(text)
-
-
-def is_public_key(kind: str, text: str) -> bool:
-    """Whether `text` is a public key of this type, in OpenSSH's base64."""
-    try:
-        blob = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return blob.startswith(len(kind).to_bytes(4, "big") + kind.encode())

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 import shlex
+import string
 from dataclasses import dataclass, field
+from getopt import GetoptError, gnu_getopt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FOLLOWED = {"proxyjump", "proxycommand", "port", "user", "identityfile"}
-_LETTERS = {"J": "proxyjump", "p": "port", "l": "user", "i": "identityfile"}
+_LETTERS = {"-J": "proxyjump", "-p": "port", "-l": "user", "-i": "identityfile"}
+JUMPS = {"proxyjump", "proxycommand"}  # they count as one option
 # Forwarding, terminals, verbosity, and connection sharing: shipit has one connection per host, kept
 # alive, and nothing on the host needs an agent or a display.
 _WITHOUT_MEANING = {
@@ -25,7 +28,8 @@ _WITHOUT_MEANING = {
     *("forwardx11", "updatehostkeys", "checkhostip", "hashknownhosts"),
 }
 _FLAGS_WITHOUT_MEANING = "CqvtTxXYaAnkK"
-_OTHER_ARGUMENTS = "BbcDEeIFLmOQRSWw"  # letters that take a value
+_WITH_VALUE = "BbcDEeIFLmOQRSWwJpilo"
+_FORM = "".join(c + ":" * (c in _WITH_VALUE) for c in string.ascii_letters + string.digits)
 _CONFIG = "write it to ~/.ssh/config for this host, which shipit reads"
 _HINTS = {
     "stricthostkeychecking": (
@@ -52,6 +56,10 @@ class SshArguments:
     keys: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def jumps(self) -> bool:
+        return bool(JUMPS & self.options.keys())
+
 
 def parse(text: str) -> SshArguments:
     """Read arguments as ssh does.
@@ -59,53 +67,33 @@ def parse(text: str) -> SshArguments:
     Raises:
         ValueError: the words can't be told apart, or a value is missing.
     """
-    found = SshArguments()
+    taken: dict[str, str] = {}
     keys: list[str] = []
     refused: list[tuple[str, str]] = []
-    for option, value in _pairs(shlex.split(text)):
+    for option, value in _options(shlex.split(text)):
         if option == "identityfile":
             keys.append(value)
         elif option in _FOLLOWED:
-            _take(found.options, option, value)
+            rivals = JUMPS if option in JUMPS else {option}
+            if not rivals & taken.keys():
+                taken[option] = value
         elif option not in _WITHOUT_MEANING:
             refused.append((option, _HINTS.get(option, _CONFIG)))
-    return SshArguments(found.options, tuple(keys), tuple(refused))
+    return SshArguments(taken, tuple(keys), tuple(refused))
 
 
-def _take(options: dict[str, str], option: str, value: str) -> None:
-    """Keep the first value; ProxyJump and ProxyCommand count as one option."""
-    jumps = {"proxyjump", "proxycommand"}
-    rivals = jumps if option in jumps else {option}
-    if not rivals & options.keys():
-        options[option] = value
-
-
-def _pairs(words: list[str]) -> Iterator[tuple[str, str]]:
+def _options(words: list[str]) -> Iterator[tuple[str, str]]:
     """Yield options in lower case with their values; a word that is no option as it is."""
-    waiting = iter(words)
-    for word in waiting:
-        if not re.match(r"-[A-Za-z0-9]", word):
-            yield word, ""
-            continue
-        yield from _letters(word[1:], waiting)
-
-
-def _letters(letters: str, waiting: Iterator[str]) -> Iterator[tuple[str, str]]:
-    """Yield the options of one word; the last may take its rest or the next word as value."""
-    for index, letter in enumerate(letters, 1):
-        if letter in _FLAGS_WITHOUT_MEANING:
-            continue
-        if letter not in {*_LETTERS, *_OTHER_ARGUMENTS, "o"}:
-            yield f"-{letter}", ""
-            continue
-        value = letters[index:] or next(waiting, "")
-        if not value:
-            raise ValueError(f"-{letter} needs a value")
-        yield _option(value) if letter == "o" else (_LETTERS.get(letter, f"-{letter}"), value)
-        return
-
-
-def _option(text: str) -> tuple[str, str]:
-    """Split `Name=value` or `Name value`."""
-    name, _, value = re.sub(r"\s*=\s*|\s+", "=", text.strip(), count=1).partition("=")
-    return name.lower(), value.strip('"')
+    try:
+        options, others = gnu_getopt([word for word in words if word[:2] != "--"], _FORM)
+    except GetoptError as error:
+        raise ValueError(f"-{error.opt} needs a value") from error
+    for letter, value in options:
+        if letter[1] in _WITH_VALUE and not value:
+            raise ValueError(f"{letter} needs a value")
+        if letter == "-o":  # Name=value or Name value
+            name, _, setting = re.sub(r"\s*=\s*|\s+", "=", value.strip(), count=1).partition("=")
+            yield name.lower(), setting.strip('"')
+        elif letter[1] not in _FLAGS_WITHOUT_MEANING:
+            yield _LETTERS.get(letter, letter), value
+    yield from ((word, "") for word in words if word in others or word[:2] == "--")

@@ -88,24 +88,18 @@ def ship(link: Link, wire: Wire, blobs: Iterable[Blob], progress: Callable[[int]
     """
     queue = _Queue(blobs, progress)
     if count := channels(link.rtt, queue.total):
-        _stripe(link, queue, count)
+        with ThreadPoolExecutor(count, thread_name_prefix="bulk") as pool:
+            lanes = [pool.submit(_lane, link, queue) for _ in range(count)]
+        for lane in lanes:
+            lane.result()
     return _drain(wire, queue, link.name)
-
-
-def _stripe(link: Link, queue: _Queue, count: int) -> None:
-    with ThreadPoolExecutor(count, thread_name_prefix="bulk") as pool:
-        lanes = [pool.submit(_lane, link, queue) for _ in range(count)]
-    for lane in lanes:
-        lane.result()
 
 
 def _lane(link: Link, queue: _Queue) -> None:
     try:
         wire = link.open("receive")
     except HostError as error:
-        if (
-            error.code in NO_CHANNEL
-        ):  # a low MaxSessions or a slow login: other channels send the rest
+        if error.code in NO_CHANNEL:  # a low MaxSessions or a slow login: others send the rest
             return
         queue.stop()
         raise

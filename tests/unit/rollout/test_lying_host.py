@@ -24,7 +24,7 @@ from shipit.output.redaction import Redactor
 from shipit.release import build, plan
 from shipit.release.build import ReleaseFiles
 from shipit.release.inputs import ResolvedInput, RunOptions, targets
-from shipit.rollout import executor, prepare, rollback_target
+from shipit.rollout import connections, executor, prepare, rollback_target
 from shipit.rollout import host_session as sessions
 from shipit.rollout.executor import Policy
 from shipit.transport import connect
@@ -137,7 +137,7 @@ def run(tmp_path: Path) -> RunOptions:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "SILENCE", 0.05)
     monkeypatch.setattr(sessions, "MOST_MESSAGES", 300)
-    monkeypatch.setattr(connect, "Network", lambda **_: nullcontext())
+    monkeypatch.setattr(connections, "Network", lambda **_: nullcontext())
 
 
 Act = Callable[[RunOptions, Callable[[Event], None]], int]

@@ -10,7 +10,7 @@ from shipit.agent.protocol import messages
 from shipit.errors import HostError, Unreachable
 from shipit.secrets import Secret
 from shipit.transport import bootstrap
-from shipit.transport.channel import FrameWire, StartRequest, start
+from shipit.transport.channel import FrameWire, start
 from shipit.transport.endpoint import Endpoint
 
 AGENT = echo_agent.build()
@@ -135,7 +135,7 @@ def test_frames_of_several_senders_do_not_mix() -> None:
 
 def test_an_installed_agent_is_not_sent_again() -> None:
     stream = Script(b"Welcome!\nno newline", HAVE + frame("hello"))
-    wire = start(stream, PLACE, AGENT, StartRequest("receive", "/tmp/x"))
+    wire = start(stream, PLACE, AGENT, "receive", "/tmp/x")
     size = len(zlib.compress(AGENT.content, 9))
     assert stream.written == bootstrap.greeting(AGENT, "receive", size, "/tmp/x")
     first = wire.receive(PATIENCE)
@@ -145,7 +145,7 @@ def test_an_installed_agent_is_not_sent_again() -> None:
 
 def test_a_missing_agent_is_sent() -> None:
     stream = Script(NEED, HAVE)
-    start(stream, PLACE, AGENT, StartRequest())
+    start(stream, PLACE, AGENT)
     assert stream.written.endswith(zlib.compress(AGENT.content, 9))
 
 
@@ -158,7 +158,7 @@ def test_the_password_is_sent_first_and_the_rest_after_the_loader_is_ready() -> 
 
     place = Endpoint("web1", "web1", become=True, become_password=Secret("sentinel"))
     stream = Waiting(b"shipit-ready\n", HAVE)
-    start(stream, place, AGENT, StartRequest())
+    start(stream, place, AGENT)
     assert stream.written.startswith(b"sentinel\nshipit-boot ")
 
 
@@ -166,7 +166,7 @@ def test_nothing_is_sent_after_a_refused_password() -> None:
     place = Endpoint("web1", "web1", become=True, become_password=Secret("sentinel"))
     stream = Script(None, stderr="Sorry, try again.\n", status=None)
     with pytest.raises(Unreachable) as caught:
-        start(stream, place, AGENT, StartRequest())
+        start(stream, place, AGENT)
     assert caught.value.code == "sudo-password-wrong"
     assert stream.written == b"sentinel\n"
     assert stream.closed
@@ -186,6 +186,6 @@ def test_an_agent_that_does_not_start_is_unreachable_and_leaves_nothing_open(
     stream: Script, code: str
 ) -> None:
     with pytest.raises(Unreachable) as caught:
-        start(stream, PLACE, AGENT, StartRequest())
+        start(stream, PLACE, AGENT)
     assert caught.value.code == code
     assert stream.closed

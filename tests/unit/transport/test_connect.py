@@ -14,12 +14,14 @@ from marks import needs_root
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, Unreachable
 from shipit.transport.channel import FrameWire
-from shipit.transport.connect import Endpoint, Network, _ChannelStream, connect
+from shipit.transport.connect import _ChannelStream, connect
+from shipit.transport.endpoint import Endpoint
+from shipit.transport.ssh.client import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipit.transport.connect import Link
+    from shipit.transport.channel import Link
 
 AGENT = echo_agent.build()
 HERE = Endpoint("here", "here", connection="local")

@@ -26,7 +26,7 @@ class Kind:
 
     Attributes:
         word: its name in messages.
-        options: the options of ssh_config that set it, in lower case.
+        options: the options of ssh_config that set it.
         offer: the keys of paramiko's parsed KEXINIT with the host's list.
     """
 
@@ -35,20 +35,11 @@ class Kind:
     offer: tuple[str, ...] = ()
 
 
-KEX = Kind("key exchange", ("kexalgorithms",), ("kex_algo_list",))
-HOST_KEYS = Kind("host key algorithm", ("hostkeyalgorithms",), ("server_key_algo_list",))
-CIPHERS = Kind("cipher", ("ciphers",), ("client_encrypt_algo_list", "server_encrypt_algo_list"))
-MACS = Kind("MAC", ("macs",), ("client_mac_algo_list", "server_mac_algo_list"))
-PUBKEYS = Kind("public key algorithm", ("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"))
-_SPELLED = {
-    "kexalgorithms": "KexAlgorithms",
-    "hostkeyalgorithms": "HostKeyAlgorithms",
-    "ciphers": "Ciphers",
-    "macs": "MACs",
-    "pubkeyacceptedalgorithms": "PubkeyAcceptedAlgorithms",
-    "pubkeyacceptedkeytypes": "PubkeyAcceptedKeyTypes",
-}
-OPTIONS = tuple(_SPELLED)
+KEX = Kind("key exchange", ("KexAlgorithms",), ("kex_algo_list",))
+HOST_KEYS = Kind("host key algorithm", ("HostKeyAlgorithms",), ("server_key_algo_list",))
+CIPHERS = Kind("cipher", ("Ciphers",), ("client_encrypt_algo_list", "server_encrypt_algo_list"))
+MACS = Kind("MAC", ("MACs",), ("client_mac_algo_list", "server_mac_algo_list"))
+PUBKEYS = Kind("public key algorithm", ("PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes"))
 
 
 def chosen(kind: Kind, supported: Sequence[str], settings: Mapping[str, object]) -> tuple[str, ...]:
@@ -66,7 +57,7 @@ def chosen(kind: Kind, supported: Sequence[str], settings: Mapping[str, object])
     option, setting = _setting(kind, settings)
     found = _applied(setting, usable)
     if not found:
-        what = f"{_SPELLED[option]} {setting} of ssh_config leaves no {kind.word} that shipit knows"
+        what = f"{option} {setting} of ssh_config leaves no {kind.word} that shipit knows"
         hint = f"add one of these for shipit: {', '.join(usable)}"
         raise InputError(Mistake("ssh-config-algorithms", what, hint=hint))
     return found
@@ -79,8 +70,10 @@ def is_ordered(kind: Kind, settings: Mapping[str, object]) -> bool:
 
 
 def _setting(kind: Kind, settings: Mapping[str, object]) -> tuple[str, str]:
-    set_ones = ((option, str(settings[option])) for option in kind.options if option in settings)
-    return next(set_ones, (kind.options[0], ""))
+    for option in kind.options:
+        if option.lower() in settings:
+            return option, str(settings[option.lower()])
+    return kind.options[0], ""
 
 
 def _applied(setting: str, usable: Sequence[str]) -> tuple[str, ...]:
@@ -120,7 +113,7 @@ class Mismatch:
 
     def hint(self, supported: Sequence[str]) -> str:
         """Return a hint, given what the library supports."""
-        option = _SPELLED[self.kind.options[0]]
+        option = self.kind.options[0]
         possible = next((name for name in self.theirs if name in supported), None)
         renew = f"allow one of shipit's in the host's sshd_config ({option}), or upgrade its sshd"
         if possible is None:

@@ -25,13 +25,12 @@ from paramiko.auth_strategy import (
     SourceResult,
 )
 
-from shipit.errors import Unreachable
 from shipit.transport.ssh.host_keys import HostKey, KnownKey, Verdict, check, kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
-    from shipit.errors import Place
+    from shipit.errors import Place, Unreachable
     from shipit.transport.endpoint import Endpoint
 
 # Seconds for each answer during a login: PAM and name services may take 20 and more.
@@ -99,18 +98,20 @@ class HostKeyPolicy:
                 raise self._changed(key, where)
             case Verdict.REVOKED:
                 what = f"the host's key {key.fingerprint} is revoked by {checked.lines[0].place}"
-                raise self._refusal("host-key-revoked", what, "give the host a new key")
+                raise self.endpoint.unreachable("host-key-revoked", what, "give the host a new key")
             case Verdict.TRUSTED:
                 pass
 
     def _refuse_revoked_and_short(self, key: HostKey) -> None:
         if key.blob in self.revoked:
             what = f"the host's key {key.fingerprint} is revoked by {self.revoked[key.blob]}"
-            raise self._refusal("host-key-revoked", what, "give the host a new key")
+            raise self.endpoint.unreachable("host-key-revoked", what, "give the host a new key")
         bits = key.rsa_bits
         if bits is not None and bits < self.rsa_bits:
             what = f"the host's RSA key has {bits} bits; RequiredRSASize asks for {self.rsa_bits}"
-            raise self._refusal("host-key-short", what, "give the host a longer key, or an ed25519")
+            raise self.endpoint.unreachable(
+                "host-key-short", what, "give the host a longer key, or an ed25519"
+            )
 
     def _unknown(self, key: HostKey, *, has_authority: bool) -> Unreachable:
         port = "" if self.port == 22 else f"-p {self.port} "  # noqa: PLR2004 - ssh's own
@@ -123,7 +124,7 @@ class HostKeyPolicy:
         )
         also = "; a @cert-authority line covers it, which shipit can't use" * has_authority
         what = f"the host's key is not known: {key.kind} {key.fingerprint}{also}"
-        return self._refusal("host-key-unknown", what, accept)
+        return self.endpoint.unreachable("host-key-unknown", what, accept)
 
     def _changed(self, key: HostKey, others: list[str]) -> Unreachable:
         name = self.host if self.port == 22 else f"[{self.host}]:{self.port}"  # noqa: PLR2004
@@ -135,10 +136,7 @@ class HostKeyPolicy:
             f" expected {', '.join(others)}"
         )
         hint = f"this may be an attack. If the host was really reinstalled: {forget}"
-        return self._refusal("host-key-changed", what, hint)
-
-    def _refusal(self, code: str, what: str, hint: str) -> Unreachable:
-        return Unreachable(code, what, host=self.endpoint.name, step="connect", hint=hint)
+        return self.endpoint.unreachable("host-key-changed", what, hint)
 
 
 class KnownHostsOnly(paramiko.MissingHostKeyPolicy):
@@ -217,7 +215,17 @@ class Login(AuthStrategy):
         """
         transport.auth_timeout = max(AUTH_TIMEOUT, self._endpoint.connect_timeout)
         with contextlib.closing(self.get_sources()) as sources:
-            result = self._try_all(transport, sources)
+            result = AuthResult(strategy=self)
+            for source in sources:
+                if not transport.is_active():  # the server has closed the connection
+                    break
+                try:
+                    result.append(SourceResult(source, source.authenticate(transport)))
+                except (paramiko.SSHException, OSError, ValueError, TypeError) as error:
+                    # TypeError: the library's error for an encrypted key
+                    result.append(SourceResult(source, error))
+                if transport.is_authenticated() or _is_timeout(result[-1].result):
+                    break
         if not transport.is_authenticated():
             raise self._failure(transport, result)
         return result
@@ -229,20 +237,6 @@ class Login(AuthStrategy):
             yield from self._sources(agent)
         finally:
             agent.close()
-
-    def _try_all(self, transport: paramiko.Transport, sources: Iterable[AuthSource]) -> AuthResult:
-        result = AuthResult(strategy=self)
-        for source in sources:
-            if not transport.is_active():  # the server has closed the connection
-                break
-            try:
-                result.append(SourceResult(source, source.authenticate(transport)))
-            except (paramiko.SSHException, OSError, ValueError, TypeError) as error:
-                # TypeError: the library's error for an encrypted key
-                result.append(SourceResult(source, error))
-            if transport.is_authenticated() or _is_timeout(result[-1].result):
-                break
-        return result
 
     def _sources(self, agent: paramiko.Agent) -> Iterator[AuthSource]:
         keys = self._keys
@@ -270,25 +264,24 @@ class Login(AuthStrategy):
             hint = (
                 "PAM or a name service there may wait for something: see its journal (ssh, logind)"
             )
-            return self._unreachable("login-timeout", what, hint)
-        banner = _banner(transport)
+            return self._endpoint.unreachable("login-timeout", what, hint)
+        # paramiko's own getter loses the banner when the connection ends.
+        raw = getattr(transport.auth_handler, "banner", None) or b""
+        banner = raw.decode(errors="replace").strip()
         if banner and not transport.is_active():
             what = f"the host closed the login of {self._keys.user} with the message: {banner}"
             hint = (
                 "while it boots or shuts down, or while /run/nologin or /etc/nologin exists, only"
                 " root may log in: try again later, or read that file"
             )
-            return self._unreachable("login-closed", what, hint)
+            return self._endpoint.unreachable("login-closed", what, hint)
         return self._refusal(result)
-
-    def _unreachable(self, code: str, what: str, hint: str) -> Unreachable:
-        return Unreachable(code, what, host=self._endpoint.name, step="connect", hint=hint)
 
     def _refusal(self, result: AuthResult) -> Unreachable:
         tried = "; ".join(f"{_name_of(each.source)}: {_describe(each.result)}" for each in result)
         key = self._endpoint.key_files or ("~/.ssh/id_ed25519",)
         login = f"{self._keys.user}@{self._endpoint.address}"
-        return self._unreachable(
+        return self._endpoint.unreachable(
             "login-refused",
             f"the host refused to log in {self._keys.user}; tried {tried or 'nothing: no keys'}",
             f"put a key on the host: ssh-copy-id -i {shlex.quote(key[0])} {login}; "
@@ -298,13 +291,6 @@ class Login(AuthStrategy):
 
 def _is_timeout(result: object) -> bool:
     return isinstance(result, paramiko.AuthenticationException) and "timeout" in str(result)
-
-
-def _banner(transport: paramiko.Transport) -> str:
-    """Return the host's banner; paramiko's own getter loses it when the connection ends."""
-    banner = getattr(transport.auth_handler, "banner", None) or b""
-    text: str = banner.decode(errors="replace").strip()
-    return text
 
 
 def _public_blob(path: Path) -> bytes | None:

@@ -26,7 +26,7 @@ from shipit.transport.endpoint import Endpoint, is_safe_address, is_safe_user
 from shipit.transport.keepalive import Keepalive, RecordingPacketizer
 from shipit.transport.ssh import config, host_keys
 from shipit.transport.ssh.auth import DEFAULT_KEYS, HostKeyPolicy, Keys, KnownHostsOnly, Login
-from shipit.transport.ssh.errors import DroppedError, failure, refusal
+from shipit.transport.ssh.errors import DroppedError, refusal
 from shipit.transport.ssh.negotiation import Negotiator
 from shipit.transport.ssh.proxy_command import ProxyCommand, tokens_of
 from shipit.transport.ssh.settings import Settings
@@ -65,6 +65,7 @@ class Network:
         self._ssh = self._home / ".ssh"
         self._at_once = threading.BoundedSemaphore(self.limits.at_once)
         self._jumps: dict[tuple[object, ...], _Jump] = {}
+        self._known: dict[tuple[Path, ...], tuple[host_keys.KnownKey, ...]] = {}
         self._lock = threading.Lock()
         # It would print tracebacks of lost connections to the terminal; we report them ourselves.
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -127,10 +128,6 @@ class Network:
             if is_new:
                 self._note(text)
 
-    @cached_property
-    def _known(self) -> dict[tuple[Path, ...], tuple[host_keys.KnownKey, ...]]:
-        return {}
-
     def default_keys(self) -> tuple[Path, ...]:
         return tuple(self._ssh / name for name in DEFAULT_KEYS)
 
@@ -146,7 +143,7 @@ class Network:
                 return self._connect(endpoint)
             except DroppedError as error:
                 if attempt == self.limits.tries:
-                    raise failure(endpoint, "ssh-failed", str(error)) from error
+                    raise endpoint.unreachable("ssh-failed", str(error)) from error
                 # Jitter, so that hosts that were dropped together don't retry together.
                 time.sleep(random.uniform(0.1, 0.5) * 2**attempt)  # noqa: S311 - no secret
         raise AssertionError(self.limits.tries)
@@ -276,9 +273,9 @@ class Connection:
         """Return the error with the algorithms that the host offers, if none is shared."""
         found = self.transport.mismatch()
         if found is None:
-            return failure(self._endpoint, "ssh-failed", f"ssh failed: {error}")
+            return self._endpoint.unreachable("ssh-failed", f"ssh failed: {error}")
         mismatch, hint = found
-        return failure(self._endpoint, "ssh-algorithms", mismatch.what, hint)
+        return self._endpoint.unreachable("ssh-algorithms", mismatch.what, hint)
 
     def _socket(self, route: _Route) -> Any:  # noqa: ANN401 - a socket, or a channel like one
         timeout = self._endpoint.connect_timeout
@@ -320,13 +317,8 @@ class _Jump:
             if self._refusal is None and not alive:
                 self._connect()
             if (refusal := self._refusal) is not None:
-                raise Unreachable(
-                    refusal.code,
-                    f"the jump host {self._hop.name}: {refusal.what}",
-                    host=endpoint.name,
-                    step="connect",
-                    hint=refusal.hint,
-                ) from refusal
+                what = f"the jump host {self._hop.name}: {refusal.what}"
+                raise endpoint.unreachable(refusal.code, what, refusal.hint) from refusal
 
     def _connect(self) -> None:
         if self._connection is not None:
@@ -357,10 +349,12 @@ def _parse_hop(behind: Endpoint, text: str, before: str) -> Endpoint:
     """Parse one hop of ProxyJump, `[user@]host[:port]`; earlier ones are its own jump hosts."""
     found = _HOP.fullmatch(text.removeprefix("ssh://"))
     if found is None:
-        raise failure(behind, "jump-failed", f"{text!r} is no jump host; expected user@host:port")
+        raise behind.unreachable(
+            "jump-failed", f"{text!r} is no jump host; expected user@host:port"
+        )
     user, bracketed, plain, port = found.groups()
     if not is_safe_address(bracketed or plain) or not is_safe_user(user or "root"):
-        raise failure(behind, "jump-failed", f"{text!r} has characters that no jump host has")
+        raise behind.unreachable("jump-failed", f"{text!r} has characters that no jump host has")
     return Endpoint(
         name=text,
         address=bracketed or plain,

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from shipit.errors import Unreachable
-
 if TYPE_CHECKING:
+    from shipit.errors import Unreachable
     from shipit.transport.endpoint import Endpoint
 
 
@@ -51,11 +50,6 @@ _EXPLANATIONS: tuple[tuple[type[Exception], str, str, str], ...] = (  # the firs
 )
 
 
-def failure(endpoint: Endpoint, code: str, what: str, hint: str = "") -> Unreachable:
-    """Return an Unreachable of this host."""
-    return Unreachable(code, what, host=endpoint.name, step="connect", hint=hint)
-
-
 def refusal(endpoint: Endpoint, error: Exception) -> Unreachable | DroppedError:
     """Return what to raise for an error of the socket or of paramiko."""
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
@@ -76,4 +70,4 @@ def refusal(endpoint: Endpoint, error: Exception) -> Unreachable | DroppedError:
         "seconds": endpoint.connect_timeout,
         "error": error,
     }
-    return failure(endpoint, code, what.format(**words), hint.format(**words))
+    return endpoint.unreachable(code, what.format(**words), hint.format(**words))

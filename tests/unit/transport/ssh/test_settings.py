@@ -23,8 +23,9 @@ import pytest
 from project import TOP
 from shipit.errors import InputError, ShipitError, Unreachable
 from shipit.secrets import Secret
-from shipit.transport.connect import Endpoint, Network
+from shipit.transport.endpoint import Endpoint
 from shipit.transport.ssh.auth import certified_key
+from shipit.transport.ssh.client import Network
 from shipit.transport.ssh.config import FOLLOWED, WITHOUT_MEANING
 
 if TYPE_CHECKING:
