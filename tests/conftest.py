@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from shipit.lab.lab import obstacles
+from shipit.lab.image import obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

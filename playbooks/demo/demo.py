@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipit.lab.lab import Lab, LabError, obstacles
+from shipit.lab.commands import LabError
+from shipit.lab.image import obstacles
+from shipit.lab.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,7 +15,8 @@ import pytest
 import support_matrix
 from hosts.site import Site
 from hosts.workspace import Workspace
-from shipit.lab.lab import Lab, obstacles
+from shipit.lab.image import obstacles
+from shipit.lab.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -15,7 +15,7 @@ import pytest
 import wheelhouse
 from hosts.site import HOSTS, Site, problems
 from hosts.workspace import PORT
-from shipit.lab.lab import SUDO_PASSWORD
+from shipit.lab.image import SUDO_PASSWORD
 from wheelhouse import Recipe
 
 if TYPE_CHECKING:

@@ -14,18 +14,21 @@ import pytest
 
 from hosts.relay import Relay
 from patience import until
-from shipit.lab.image import held
-from shipit.lab.lab import SUDO_PASSWORD, Lab, LabError, LabHost
+from shipit.lab.commands import LabError, held
+from shipit.lab.image import SUDO_PASSWORD
+from shipit.lab.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from shipit.lab.machine import Machine
 
 CGROUPS = Path("/sys/fs/cgroup")
 PATIENCE = 60  # seconds
 
 
 def ssh(
-    host: LabHost, *command: str, user: str = "deploy", port: int = 0, given: str = ""
+    host: Machine, *command: str, user: str = "deploy", port: int = 0, given: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Log in with the system's own client, the host key pinned."""
     known = host.root.parent / "known_hosts"
@@ -170,21 +173,21 @@ def test_a_command_that_takes_too_long_is_ended(fresh: Lab) -> None:
 
 
 def test_a_power_cut_keeps_the_disk_and_a_boot_brings_the_host_back(fresh: Lab) -> None:
-    before = fresh.hosts["web1"]
+    host = fresh.hosts["web1"]
+    before = (host.pid, host.host_key, host.address)
     fresh.run("web1", "systemd-run", "--unit=gone", "sleep", "600")
     fresh.run("web1", "sh", "-c", "echo here > /srv/kept; echo gone > /run/lost")
     fresh.power_cut("web1")
-    assert not Path(f"/proc/{before.pid}").exists()
-    assert fresh.hosts["web1"].pid == 0
+    assert not Path(f"/proc/{before[0]}").exists()
+    assert host.pid == 0
     assert fresh.read("web1", "/srv/kept") == b"here\n"
     with pytest.raises(LabError, match="machine-off"):
         fresh.run("web1", "true")
 
     fresh.boot("web1")
-    after = fresh.hosts["web1"]
-    assert after.pid not in (0, before.pid)
-    assert (after.host_key, after.address) == (before.host_key, before.address)
-    assert ssh(after, "cat /srv/kept").stdout == "here\n"
+    assert host.pid not in (0, before[0])
+    assert (host.host_key, host.address) == before[1:]
+    assert ssh(host, "cat /srv/kept").stdout == "here\n"
     assert fresh.run("web1", "test", "-e", "/run/lost").returncode == 1
     assert fresh.run("web1", "systemctl", "is-active", "gone").stdout == "inactive\n"
 
@@ -199,14 +202,14 @@ def test_a_reboot_runs_what_is_enabled_and_keeps_the_journal(fresh: Lab) -> None
 
 def test_a_reset_leaves_nothing_of_the_disk(fresh: Lab) -> None:
     fresh.run("web1", "sh", "-c", "echo old > /srv/old; rm /etc/hosts")
-    host = fresh.hosts["web1"]
+    host_key = fresh.hosts["web1"].host_key
     fresh.power_cut("web2")
     fresh.cut_cable("web2")
     fresh.reset()
     with pytest.raises(LabError, match="No such file"):
         fresh.read("web1", "/srv/old")
     assert b"web1" in fresh.read("web1", "/etc/hosts")
-    assert fresh.hosts["web1"].host_key == host.host_key
+    assert fresh.hosts["web1"].host_key == host_key
     assert ssh(fresh.hosts["web2"], "true").returncode == 0
 
 

@@ -20,7 +20,8 @@ import wheelhouse
 from hosts.hesitant import Hesitant
 from hosts.load import Demand, Load
 from hosts.workspace import PORT, Done, Workspace
-from shipit.lab.image import CACHE, LabError, call, held
+from shipit.lab.commands import LabError, call, held
+from shipit.lab.image import CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

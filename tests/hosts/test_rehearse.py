@@ -19,7 +19,8 @@ import pytest
 from hosts.workspace import PORT, SECRET, Workspace
 from shipit.errors import InputError
 from shipit.events import Event, Noted, RunBegan, RunEnded
-from shipit.lab.lab import Lab, LabError
+from shipit.lab.commands import LabError
+from shipit.lab.lab import Lab
 from shipit.rehearsal import scenario
 from shipit.rehearsal.providers import nspawn
 from shipit.rehearsal.run import PROVIDERS, MachineChoice, rehearse

@@ -23,7 +23,7 @@ import yaml
 
 from hosts.site import HOSTS
 from hosts.workspace import PORT, SECRET, Done, Workspace
-from shipit.lab.lab import SUDO_PASSWORD
+from shipit.lab.image import SUDO_PASSWORD
 from shipit.secrets import Secret
 from shipit.vault import sealed
 

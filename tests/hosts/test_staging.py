@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from shipit.lab.lab import Lab, LabHost
+    from shipit.lab.lab import Lab
+    from shipit.lab.machine import Machine
     from shipit.transport.channel import Link, Wire
 
 PATIENCE = 300.0  # seconds
@@ -155,7 +156,7 @@ def talk(fresh_web1: Lab, network: Network) -> Iterator[Talk]:
     link.close()
 
 
-def place_of(host: LabHost) -> Endpoint:
+def place_of(host: Machine) -> Endpoint:
     return Endpoint(
         name=host.name,
         address=host.address,

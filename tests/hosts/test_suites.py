@@ -21,7 +21,8 @@ from hosts.workspace import PORT, Workspace, all_in, heard, stopped
 from load.deploys import GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, App, DeployedApp, Step
 from patience import until
 from shipit.agent.records.states import State
-from shipit.lab.lab import SUITES, Lab
+from shipit.lab.image import SUITES
+from shipit.lab.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

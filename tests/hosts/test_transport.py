@@ -19,7 +19,7 @@ from hosts.tally import tally
 from patience import until
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, Unreachable
-from shipit.lab.lab import SUDO_PASSWORD, Lab, LabHost
+from shipit.lab.image import SUDO_PASSWORD
 from shipit.secrets import Secret
 from shipit.transport import agent_zip, upload
 from shipit.transport.connect import connect
@@ -30,6 +30,8 @@ from shipit.transport.upload import ship
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shipit.lab.lab import Lab
+    from shipit.lab.machine import Machine
     from shipit.transport.channel import Link, Wire
 
 HELLO = messages.Hello("demo", "/opt/demo")
@@ -38,7 +40,7 @@ PATIENCE = 60.0  # seconds
 QUICK = Limits(interval=0.3, silence=6.0)  # a busy host may answer late
 
 
-def at(host: LabHost, **changes: object) -> Endpoint:
+def at(host: Machine, **changes: object) -> Endpoint:
     """Reach a lab host as its user `deploy`, with its key pinned."""
     plain = Endpoint(
         name=host.name,

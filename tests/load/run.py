@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING
 from hosts.load import Demand
 from hosts.wire import NO_CLOSE
 from load.deploys import GUNICORN, UVICORN, DeployedApp, UnexpectedEnd, steps
-from shipit.lab.lab import Lab, LabError, obstacles
+from shipit.lab.commands import LabError
+from shipit.lab.image import obstacles
+from shipit.lab.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

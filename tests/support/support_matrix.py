@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
-from shipit.lab.lab import SUITES
+from shipit.lab.image import SUITES
 
 PAGE = Path(__file__).parents[2] / "docs/support.md"
 BEGIN, END = "<!-- written by make support -->\n", "<!-- end -->\n"

@@ -21,7 +21,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipit.lab.image import LabError, call, held
+from shipit.lab.commands import LabError, call, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -87,7 +87,9 @@ def claim(directory: Path) -> Claim:
         folder = directory.resolve() / f"shipit{slot}-{secrets.token_hex(3)}"
         owner = os.getpid()
         new = Claim(slot, folder, owner, started_at(owner))
-        _write(new)
+        part = new.record.with_suffix(".part")
+        part.write_text(json.dumps(asdict(new), default=str))
+        part.rename(new.record)  # /run does not survive a reboot: no fsync
     return new
 
 
@@ -101,9 +103,8 @@ def free_slot(taken: Iterable[int], routes: Sequence[IPv4Network]) -> int:
     for slot in sorted(set(range(_SLOTS)) - set(taken)):
         if not any(_network(slot).overlaps(route) for route in narrow):
             return slot
-    raise LabError(
-        "lab-no-subnet", "no free 10.213.x.0/24 for a lab", hint=f"see {REGISTER} and `ip route`"
-    )
+    hint = f"see {REGISTER} and `ip route`"
+    raise LabError("lab-no-subnet", "no free 10.213.x.0/24 for a lab", hint=hint)
 
 
 def add_bridge(claim: Claim) -> None:
@@ -134,11 +135,10 @@ def clear(claim: Claim) -> None:
     """
     _kill_machines(claim)
     unmount_below(claim.folder)
-    links = sorted(link for link in _names_in(Path("/sys/class/net")) if _is_of(claim, link))
-    for link in reversed(links):  # cables before the bridge, which sorts first
+    for link in reversed(_owned(claim, "/sys/class/net")):  # the bridge, which sorts first, at last
         with suppress(LabError):  # a cable is deleted with its other end
             call("ip", "link", "delete", link)
-    for namespace in _namespaces(claim):
+    for namespace in _owned(claim, "/run/netns"):
         call("ip", "netns", "delete", namespace)
     for hierarchy in {group.parent for group in cgroups_of(claim.prefix)}:
         for group in hierarchy.glob(f"{claim.prefix}-*"):
@@ -180,7 +180,8 @@ def kill(pid: int) -> None:
 def unmount_below(folder: Path) -> None:
     """Unmount everything mounted at or below a folder, innermost first."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for mount in reversed([re.sub(r"\\([0-7]{3})", _octal, spot) for spot in mounts]):
+    for escaped in reversed(mounts):
+        mount = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), escaped)
         if Path(mount).is_relative_to(folder):
             # lazily: a dying machine's own mounts may keep it busy for some milliseconds
             call("umount", "--lazy", mount, timeout=_SYNC_SECONDS)
@@ -205,12 +206,10 @@ def _network(slot: int) -> IPv4Network:
     return IPv4Network(f"10.213.{slot}.0/24")
 
 
-def _is_of(claim: Claim, name: str) -> bool:
-    return re.fullmatch(rf"{claim.prefix}(-\d+)?", name) is not None
-
-
-def _octal(escaped: re.Match[str]) -> str:
-    return chr(int(escaped[1], 8))
+def _owned(claim: Claim, folder: str) -> list[str]:
+    """Return the names in a folder that belong to a claim, sorted."""
+    names = [path.name for path in Path(folder).glob(f"{claim.prefix}*")]
+    return sorted(name for name in names if re.fullmatch(rf"{claim.prefix}(-\d+)?", name))
 
 
 def _claims() -> Iterator[Claim]:
@@ -222,31 +221,18 @@ def _claims() -> Iterator[Claim]:
         yield Claim(**{**fields, "folder": Path(fields["folder"])})
 
 
-def _write(claim: Claim) -> None:
-    part = claim.record.with_suffix(".part")
-    part.write_text(json.dumps(asdict(claim), default=str))
-    part.rename(claim.record)  # /run does not survive a reboot: no fsync
-
-
 def _routes() -> list[IPv4Network]:
     listed = json.loads(call("ip", "-json", "-4", "route", "show"))
     spots = [route["dst"] for route in listed if route.get("dst", "default") != "default"]
     return [IPv4Network(spot, strict=False) for spot in spots]
 
 
-def _namespaces(claim: Claim) -> list[str]:
-    return [name for name in _names_in(Path("/run/netns")) if _is_of(claim, name)]
-
-
-def _names_in(folder: Path) -> list[str]:
-    return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-
-
 def _kill_machines(claim: Claim) -> None:
     """Kill what runs in the claim's machines; their supervisors then clean up and end."""
     begin = time.monotonic()
     while True:
-        inside = [pid for name in _namespaces(claim) for pid in _inside(name)]
+        listed = (call("ip", "netns", "pids", name) for name in _owned(claim, "/run/netns"))
+        inside = [int(pid) for text in listed for pid in text.split()]
         supervisors = _supervisors(claim)
         if not inside and not supervisors:
             return
@@ -259,24 +245,14 @@ def _kill_machines(claim: Claim) -> None:
         time.sleep(0.02)
 
 
-def _inside(namespace: str) -> list[int]:
-    return [int(pid) for pid in call("ip", "netns", "pids", namespace).split()]
-
-
 def _supervisors(claim: Claim) -> list[int]:
     word = f"--machine={claim.prefix}-".encode()
     here = Path("/proc/self/ns/pid").readlink()  # a lab inside a lab may have the same names
-    return [int(process.name) for process in _processes() if _runs(process, word, here)]
-
-
-def _processes() -> Iterator[Path]:
-    return (entry for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-
-
-def _runs(process: Path, word: bytes, namespace: Path) -> bool:
-    try:
-        arguments = (process / "cmdline").read_bytes().split(b"\0")
-        named = any(argument.startswith(word) for argument in arguments)
-        return named and (process / "ns/pid").readlink() == namespace
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            named = any(argument.startswith(word) for argument in arguments)
+            if named and (process / "ns/pid").readlink() == here:
+                found.append(int(process.name))
+    return found

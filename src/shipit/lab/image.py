@@ -7,23 +7,19 @@ recipe's image (a running lab may still use it).
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
-import signal
-import subprocess
-import time
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipit.errors import ShipitError
+from shipit.lab.commands import LabError, call, held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection
 
 CACHE = Path("/var/cache/shipit-lab")
 SUDO_PASSWORD = "lab-sudo-password"  # noqa: S105 - public, and only for disposable machines
@@ -95,30 +91,16 @@ _COMMANDS = {  # command -> its Debian package
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # bits, as in linux/capability.h
 
 
-class LabError(ShipitError):
-    """The lab could not be built, booted or reached; no real host is affected.
-
-    Attributes:
-        code: kebab-case and stable.
-        what: what happened, with the output of the command or console.
-        hint: what to do about it.
-    """
-
-    def __init__(self, code: str, what: str, *, hint: str = "") -> None:
-        super().__init__(f"{what} [{code}]" + (f"\n  {hint}" if hint else ""))
-        self.code, self.what, self.hint = code, what, hint
-
-
 def obstacles() -> list[str]:
     """Return why this machine can't boot a lab, one short line per reason; empty if it can."""
     system = platform.system()
     if system != "Linux":
         return [f"a lab needs Linux, this is {system}"]
-    missing = [command for command in _COMMANDS if shutil.which(command) is None]
+    effective = re.search(r"^CapEff:\s*(\w+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
     return obstacles_of(
         is_root=os.geteuid() == 0,
-        capabilities=_effective_capabilities(Path("/proc/self/status").read_text()),
-        missing=missing,
+        capabilities=int(effective[1], 16) if effective else 0,
+        missing=[command for command in _COMMANDS if shutil.which(command) is None],
         has_keyring=_KEYRING.exists(),
     )
 
@@ -128,12 +110,11 @@ def obstacles_of(
 ) -> list[str]:
     """Return the obstacles of a Linux machine with these properties."""
     reasons = []
+    lacking = [name for name, bit in _CAPABILITIES.items() if not capabilities >> bit & 1]
     if not is_root:
         reasons.append("a lab needs root: run it with sudo")
-    else:
-        lacking = [name for name, bit in _CAPABILITIES.items() if not capabilities >> bit & 1]
-        if lacking:
-            reasons.append(f"root without {' and '.join(lacking)} (an unprivileged container?)")
+    elif lacking:
+        reasons.append(f"root without {' and '.join(lacking)} (an unprivileged container?)")
     packages: dict[str, list[str]] = {}
     for command in missing:
         packages.setdefault(_COMMANDS[command], []).append(command)
@@ -154,7 +135,11 @@ def base_image(
             lock for 15 minutes.
     """
     about = title(suite)
-    base = cache / _digest(suite)
+    recipe = (
+        *(_EDITION, suite, (*_PACKAGES, *SUITES[suite].extra), _LEFT_OUT, _MASKED),
+        *(USERS, SUDO_PASSWORD, platform.machine()),
+    )
+    base = cache / hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
     if base.is_dir():
         return base
     cache.mkdir(parents=True, exist_ok=True)
@@ -165,104 +150,13 @@ def base_image(
     return base
 
 
-@contextmanager
-def held(lock: Path, *, timeout: float) -> Iterator[None]:
-    """Hold the kernel's lock on a file; it is released when its owner ends.
-
-    Raises:
-        LabError: another process still holds it after `timeout` seconds.
-    """
-    deadline = time.monotonic() + timeout
-    with lock.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise LabError(
-                        "lab-busy",
-                        f"another process holds {lock} for more than {timeout:.0f} s",
-                        hint=f"see who does: fuser -v {lock}",
-                    ) from None
-                time.sleep(0.02)
-        yield
-
-
-def call(*argv: str, given: str = "", timeout: float = 30.0) -> str:
-    """Run a command of this machine and return its output.
-
-    Raises:
-        LabError: it failed, with its output, or ran longer than `timeout` seconds.
-    """
-    done = finish(argv, given=given.encode(), timeout=timeout)
-    if done.returncode:
-        words = (done.stderr or done.stdout).decode(errors="replace").strip()
-        raise LabError(
-            "lab-command-failed",
-            f"{' '.join(argv)} ended with {done.returncode}: {words[-2000:]}",
-        )
-    return done.stdout.decode(errors="replace")
-
-
-def finish(
-    argv: tuple[str, ...],
-    *,
-    given: bytes = b"",
-    timeout: float,
-    environment: Mapping[str, str] | None = None,
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a command to its end; if the wait is interrupted, kill the command's process group.
-
-    Raises:
-        LabError: it ran longer than `timeout` seconds, or there is no such command.
-    """
-    pipe = subprocess.PIPE
-    try:
-        process = subprocess.Popen(
-            argv, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
-        )
-    except FileNotFoundError as error:
-        raise LabError("lab-command-missing", f"no such command: {argv[0]}") from error
-    with process:
-        try:
-            out, err = process.communicate(given, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            words = f"{' '.join(argv)} did not finish within {timeout:.0f} s"
-            raise LabError("lab-command-timeout", words) from None
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-    return subprocess.CompletedProcess(argv, process.returncode, out, err)
-
-
-def _effective_capabilities(status: str) -> int:
-    found = [line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")]
-    return int(found[0], 16) if found else 0
-
-
-def _digest(suite: str) -> str:
-    parts = (
-        _EDITION,
-        suite,
-        (*_PACKAGES, *SUITES[suite].extra),
-        _LEFT_OUT,
-        _MASKED,
-        USERS,
-        SUDO_PASSWORD,
-    )
-    return hashlib.sha256(repr((*parts, platform.machine())).encode()).hexdigest()[:16]
-
-
 def _build(base: Path, suite: str) -> None:
     part, about = base.with_suffix(".part"), SUITES[suite]
     shutil.rmtree(part, ignore_errors=True)  # left by a killed build: we hold the lock
     if not about.keyring.exists():
         what = f"no archive keys of {about.title} ({about.keyring})"
-        raise LabError(
-            "lab-no-keys", what, hint="they are a package of the distribution: docs/support.md"
-        )
+        hint = "they are a package of the distribution: docs/support.md"
+        raise LabError("lab-no-keys", what, hint=hint)
     argv = (
         *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"),
         f"--keyring={about.keyring}",
@@ -294,10 +188,7 @@ def _settle(root: Path) -> None:
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()  # each machine gets its own
-    for empty in (
-        "etc/machine-id",
-        "etc/resolv.conf",
-    ):  # with a nameserver each sudo would wait 20 s
+    for empty in ("etc/machine-id", "etc/resolv.conf"):  # a nameserver would delay sudo by 20 s
         (root / empty).unlink(missing_ok=True)
         (root / empty).touch(mode=0o644)
     (root / "var/log/journal").mkdir(exist_ok=True)  # the log survives a power cut

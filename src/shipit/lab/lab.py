@@ -8,7 +8,7 @@
 At the end of the block, or on SIGTERM, every machine, mount, network and file is removed. What a
 killed owner left is cleared by the next `up`. A power cut keeps the page cache, so a missing fsync
 has no effect. The machines share this machine's kernel and reach only the lab's network and this
-machine. Needs root on Linux: call `obstacles()` first.
+machine. Needs root on Linux: call `image.obstacles()` first.
 """
 
 from __future__ import annotations
@@ -18,53 +18,24 @@ import json
 import os
 import re
 import signal
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from shipit.lab.claim import Claim, add_bridge, add_cable, claim, clear
-from shipit.lab.image import (
-    SUDO_PASSWORD,
-    SUITES,
-    USUAL,
-    LabError,
-    base_image,
-    call,
-    obstacles,
-    title,
-)
-from shipit.lab.machine import Blueprint, Machine
+from shipit.lab.commands import LabError, call
+from shipit.lab.image import USUAL, base_image
+from shipit.lab.machine import Machine
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from types import FrameType, TracebackType
-
-__all__ = [
-    "SUDO_PASSWORD", "SUITES", "USUAL", "Lab", "LabError", "LabHost",
-    "base_image", "obstacles", "title",
-]  # fmt: skip
+    from types import FrameType
 
 _MOST_HOSTS = 100
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 _UNMOUNTABLE = set(',:\\"')
-
-
-@dataclass(frozen=True)
-class LabHost:
-    """How to use a machine; `pid` is that of the last boot."""
-
-    name: str
-    address: str
-    key: Path  # private key of every user
-    host_key: str  # `ssh-ed25519 AAAA...`
-    root: Path  # the merged file system; don't follow absolute links in it: see Lab.read
-    upper: Path  # the disk: what differs from the base image
-    pid: int  # the machine's PID 1, as seen from outside
-    user: str = "deploy"  # `pwsudo` and `nosudo` exist as well
-    port: int = 22
 
 
 class Lab:
@@ -76,7 +47,7 @@ class Lab:
         self._machines: dict[str, Machine] = {}
         self._going_down = threading.Lock()
         self._is_down = False
-        self._signals: dict[signal.Signals, signal.Handlers] = {}
+        self._signals: list[signal.Signals] = []
 
     @classmethod
     def up(
@@ -109,7 +80,7 @@ class Lab:
         try:
             lab._watch_for_the_end()
             lab._lay_out(disk or {})
-            lab._on_all(lambda machine: _first_boot(machine, timeout), names)
+            lab._on_all(lambda machine: _renew(machine, timeout), names)
         except BaseException:
             lab.down()
             raise
@@ -118,18 +89,13 @@ class Lab:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.down()
 
     @property
-    def hosts(self) -> dict[str, LabHost]:
-        """The hosts by name, in their current state."""
-        return {name: _host(machine) for name, machine in self._machines.items()}
+    def hosts(self) -> dict[str, Machine]:
+        """The hosts by name."""
+        return dict(self._machines)
 
     @property
     def folder(self) -> Path:
@@ -153,9 +119,7 @@ class Lab:
         Raises:
             LabError: the host is off, or the command took longer than `timeout` seconds.
         """
-        done = self._machine(name).run(argv, given=(input or "").encode(), timeout=timeout)
-        out, err = (words.decode(errors="replace") for words in (done.stdout, done.stderr))
-        return subprocess.CompletedProcess(list(argv), done.returncode, out, err)
+        return self._machine(name).run(*argv, input=input, timeout=timeout)
 
     def read(self, name: str, path: str) -> bytes:
         """Return a file of a host, running or off.
@@ -167,15 +131,22 @@ class Lab:
 
     def inventory(self, groups: Mapping[str, Sequence[str]] | None = None) -> str:
         """Return an inventory of these hosts as YAML text, with pinned host keys."""
-        lines = ["all:", "  hosts:"]
-        for host in self.hosts.values():
-            lines.append(f"    {host.name}:")
-            lines += [f"      {key}: {json.dumps(value)}" for key, value in _variables(host)]
-        if groups:
-            lines.append("  children:")
-        for group, members in (groups or {}).items():
-            lines += [f"    {group}:", "      hosts:", *(f"        {name}:" for name in members)]
-        return "\n".join(lines) + "\n"
+        hosts = {
+            host.name: {
+                "ansible_host": host.address,
+                "ansible_port": host.port,
+                "ansible_user": host.user,
+                "ansible_ssh_private_key_file": str(host.key),
+                "ansible_become": True,
+                "ansible_timeout": 60,  # seconds: many hosts on one machine may be slow
+                "shipit_host_key": host.host_key,
+            }
+            for host in self._machines.values()
+        }
+        children = {
+            group: {"hosts": dict.fromkeys(members)} for group, members in (groups or {}).items()
+        }
+        return json.dumps({"all": {"hosts": hosts, "children": children}}, indent=2)
 
     def power_cut(self, name: str) -> None:
         """Kill a host's PID 1, and thereby all its processes at once; its disk stays.
@@ -191,9 +162,7 @@ class Lab:
         Raises:
             LabError: it is on, or accepts no login in time.
         """
-        machine = self._machine(name)
-        machine.start()
-        machine.wait_for_login(timeout)
+        self._machine(name).boot(timeout)
 
     def reboot(self, name: str, *, timeout: float = 60.0) -> None:
         """Shut a host down in order, start it again and wait for a login.
@@ -203,9 +172,7 @@ class Lab:
         Raises:
             LabError: it does not shut down, or accepts no login in time.
         """
-        machine = self._machine(name)
-        machine.reboot()
-        machine.wait_for_login(timeout)
+        self._machine(name).reboot(timeout)
 
     def reset(self, *names: str) -> None:
         """Give hosts (all if none is named) a clean disk; address and host key stay the same.
@@ -216,14 +183,14 @@ class Lab:
         chosen = names or self._names
         for name in chosen:
             self.repair_cable(name)
-        self._on_all(_renew, chosen)
+        self._on_all(lambda machine: _renew(machine, 180.0), chosen)
 
     def cut_cable(self, name: str) -> None:
         """Disconnect a host from the network without notice to its peers."""
-        call("ip", "link", "set", self._machine(name).blueprint.label, "down")
+        call("ip", "link", "set", self._machine(name).label, "down")
 
     def repair_cable(self, name: str) -> None:
-        call("ip", "link", "set", self._machine(name).blueprint.label, "up")
+        call("ip", "link", "set", self._machine(name).label, "up")
 
     def stay(self) -> str:
         """Let the hosts outlive this process; return the rehearsal's message about it."""
@@ -249,7 +216,9 @@ class Lab:
                 machine.reap()
             self._is_down = True
         atexit.unregister(self.down)
-        self._leave_signals()
+        # Handlers that can't be restored from another thread end the process, too.
+        while self._signals and threading.current_thread() is threading.main_thread():
+            signal.signal(self._signals.pop(), signal.SIG_DFL)
 
     def _machine(self, name: str) -> Machine:
         try:
@@ -268,16 +237,14 @@ class Lab:
         for index, name in enumerate(self._names):
             add_cable(self._claim, index)
             self._machines[name] = Machine(
-                Blueprint(
-                    name=name,
-                    label=self._claim.machine(index),
-                    address=self._claim.address(index),
-                    base=self._base,
-                    folder=folder / name,
-                    key=key,
-                    hosts_file=book,
-                    disk=disk.get(name),
-                )
+                name=name,
+                label=self._claim.machine(index),
+                address=self._claim.address(index),
+                base=self._base,
+                folder=folder / name,
+                key=key,
+                hosts_file=book,
+                disk=disk.get(name),
             )
 
     def _on_all(self, act: Callable[[Machine], None], names: Sequence[str]) -> None:
@@ -291,19 +258,12 @@ class Lab:
     def _watch_for_the_end(self) -> None:
         """Run the block's exit on SIGTERM and SIGHUP, and `down` at the end of the process."""
         atexit.register(self.down)
-        if not _may_set_signals():
+        if threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, _exit_by_signal)
-                self._signals[number] = signal.SIG_DFL
-
-    def _leave_signals(self) -> None:
-        """Restore the signal handlers; from another thread they stay, and end the process, too."""
-        if not _may_set_signals():
-            return
-        while self._signals:
-            signal.signal(*self._signals.popitem())
+                self._signals.append(number)
 
 
 def _check(names: Sequence[str], directory: Path, disk: Mapping[str, str]) -> None:
@@ -321,44 +281,10 @@ def _check(names: Sequence[str], directory: Path, disk: Mapping[str, str]) -> No
         raise LabError("lab-bad-directory", what, hint="an overlay's options can't carry those")
 
 
-def _first_boot(machine: Machine, timeout: float) -> None:
-    machine.format()
-    machine.start()
-    machine.wait_for_login(timeout)
-
-
-def _renew(machine: Machine) -> None:
+def _renew(machine: Machine, timeout: float) -> None:
     machine.cut_power()
-    _first_boot(machine, 180.0)
-
-
-def _host(machine: Machine) -> LabHost:
-    plan = machine.blueprint
-    return LabHost(
-        name=plan.name,
-        address=plan.address,
-        key=plan.key,
-        host_key=machine.host_key,
-        root=plan.root,
-        upper=plan.upper,
-        pid=machine.leader,
-    )
-
-
-def _variables(host: LabHost) -> list[tuple[str, object]]:
-    return [
-        ("ansible_host", host.address),
-        ("ansible_port", host.port),
-        ("ansible_user", host.user),
-        ("ansible_ssh_private_key_file", str(host.key)),
-        ("ansible_become", True),
-        ("ansible_timeout", 60),  # seconds: many hosts on one machine may be slow
-        ("shipit_host_key", host.host_key),
-    ]
-
-
-def _may_set_signals() -> bool:
-    return threading.current_thread() is threading.main_thread()
+    machine.format()
+    machine.boot(timeout)
 
 
 def _exit_by_signal(number: int, _frame: FrameType | None) -> None:

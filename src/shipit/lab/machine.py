@@ -1,8 +1,8 @@
 """One disposable machine: its disk, its identity, its power switch and its console.
 
 A machine is a systemd under systemd-nspawn, with an overlay over the base image and its own network
-cable. `start` and `wait_for_login` end in a working login or in an error with the console's last
-lines. `claim` sets up its network and removes its remains.
+cable. `boot` ends in a working login or in an error with the console's last lines. `claim` sets up
+its network and removes its remains.
 """
 
 from __future__ import annotations
@@ -15,17 +15,14 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from shipit.lab.claim import cgroups_of, children, discard_cgroup, kill, unmount_below
-from shipit.lab.image import USERS, LabError, call, finish
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from shipit.lab.commands import LabError, call, finish, poll_until
+from shipit.lab.image import USERS
 
 _POLL_SECONDS = 0.02
 _OFF_SECONDS = 60.0
-_SHUTDOWN_SECONDS = 100.0
+_SHUTDOWN_SECONDS = 100.0  # systemd waits 90 s for a service
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -35,92 +32,83 @@ _ENVIRONMENT = {
 _JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
 
 
-@dataclass(frozen=True)
-class Blueprint:
-    """What a machine is made of; all its files are in its folder."""
+@dataclass(eq=False)
+class Machine:
+    """A machine that can be formatted, booted, entered and switched off.
 
-    name: str  # the host's name
-    label: str  # the name of machine, network namespace and cable on this machine
+    Attributes:
+        name: its hostname.
+        label: the name of machine, network namespace and cable on this machine.
+        base: the root file system under its disk.
+        folder: all its files are in it.
+        key: the private key of every user.
+        hosts_file: the text of its /etc/hosts.
+        disk: tmpfs options for a small disk, or its size only.
+        user: one of USERS; the others exist as well.
+        host_key: `ssh-ed25519 AAAA...`
+        root: the merged file system; don't follow absolute links in it: see `read`.
+        upper: what differs from the base image.
+    """
+
+    name: str
+    label: str
     address: str
     base: Path
     folder: Path
     key: Path
     hosts_file: str
-    disk: str | None = None  # tmpfs options for the disk, or its size only
+    disk: str | None = None
+    user: str = USERS[0]
+    port: int = 22
 
-    @property
-    def root(self) -> Path:
-        return self.folder / "root"
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "disk"
-
-    @property
-    def upper(self) -> Path:
-        return self.store / "upper"
-
-    @property
-    def console(self) -> Path:
-        return self.folder / "console.log"
-
-
-class Machine:
-    """A machine that can be formatted, started, entered and switched off."""
-
-    def __init__(self, blueprint: Blueprint) -> None:
-        self.blueprint = blueprint
+    def __post_init__(self) -> None:
+        self.root, self._store = self.folder / "root", self.folder / "disk"
+        self.upper, self._console = self._store / "upper", self.folder / "console.log"
         self._switch = threading.Lock()
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._is_retired = False
-        blueprint.folder.mkdir(parents=True)
-        key = blueprint.folder / "host_key"
+        self.folder.mkdir(parents=True)
+        key = self.folder / "host_key"
         call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key))
         self.host_key = " ".join(key.with_suffix(".pub").read_text().split()[:2])
-        known = f"{blueprint.address} {self.host_key}\n"
-        (blueprint.folder / "known_hosts").write_text(known)
+        (self.folder / "known_hosts").write_text(f"{self.address} {self.host_key}\n")
 
     @property
-    def leader(self) -> int:
+    def pid(self) -> int:
         """The process id of the machine's PID 1 on this machine; 0 while it is off."""
-        supervisor = self._supervisor
-        if supervisor is None or supervisor.poll() is not None:
+        if (supervisor := self._running()) is None:
             return 0
         return next((pid for pid in children(supervisor.pid) if _is_first(pid)), 0)
 
     def format(self) -> None:
-        """Give the machine, which must be off, an empty disk and its identity.
-
-        Raises:
-            LabError: the disk can't be mounted here.
-        """
-        plan = self.blueprint
-        unmount_below(plan.folder)
-        shutil.rmtree(plan.store, ignore_errors=True)
-        _folder(plan.store)
-        if plan.disk:
-            options = plan.disk if "=" in plan.disk else f"size={plan.disk}"
-            call("mount", "-t", "tmpfs", "-o", f"mode=755,{options}", "tmpfs", str(plan.store))
-        work = plan.store / "work"
-        for folder in (plan.upper, work, plan.root):
+        """Give the machine, which must be off, an empty disk and its identity."""
+        unmount_below(self.folder)
+        shutil.rmtree(self._store, ignore_errors=True)
+        _folder(self._store)
+        if self.disk:
+            options = self.disk if "=" in self.disk else f"size={self.disk}"
+            call("mount", "-t", "tmpfs", "-o", f"mode=755,{options}", "tmpfs", str(self._store))
+        work = self._store / "work"
+        for folder in (self.upper, work, self.root):
             _folder(folder)
-        options = f"lowerdir={plan.base},upperdir={plan.upper},workdir={work}"
-        call("mount", "-t", "overlay", "-o", options, "overlay", str(plan.root))
+        options = f"lowerdir={self.base},upperdir={self.upper},workdir={work}"
+        call("mount", "-t", "overlay", "-o", options, "overlay", str(self.root))
         self._sign()
 
-    def start(self) -> None:
-        """Switch the power on; return at once.
+    def boot(self, timeout: float) -> None:
+        """Switch the power on and wait for a login.
 
         Raises:
-            LabError: it is on already, or its lab is being removed.
+            LabError: it is on already, or its lab is being removed; or it ended or timed out, with
+                the console's last lines.
         """
         with self._switch:
-            if self._is_retired or self.leader:
-                state = "on already" if self.leader else "being removed with its lab"
-                raise LabError("machine-not-off", f"{self.blueprint.name} is {state}")
-            with self.blueprint.console.open("wb") as console:
+            if self._is_retired or self.pid:
+                state = "on already" if self.pid else "being removed with its lab"
+                raise LabError("machine-not-off", f"{self.name} is {state}")
+            with self._console.open("wb") as console:
                 self._supervisor = subprocess.Popen(
-                    _boot_argv(self.blueprint),
+                    self._boot_argv(),
                     stdin=subprocess.DEVNULL,
                     stdout=console,
                     stderr=subprocess.STDOUT,
@@ -128,55 +116,31 @@ class Machine:
                     # a Debian machine has /tmp on its disk
                     env={**os.environ, "SYSTEMD_NSPAWN_TMPFS_TMP": "0"},
                 )
-
-    def wait_for_login(self, timeout: float = 60.0) -> None:
-        """Wait until an ssh login works: the port alone is open too early.
-
-        Raises:
-            LabError: the machine ended, or timed out; with the console's last lines.
-        """
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            supervisor = self._supervisor
-            if supervisor is None or supervisor.poll() is not None:
-                raise self._failed("machine-stopped", "stopped while it booted")
-            if self._may_log_in() and self._logs_in():
-                return
-            time.sleep(_POLL_SECONDS)
-        raise self._failed("boot-timeout", f"accepted no login within {timeout:.0f} s")
+        if not poll_until(self._accepts_login, timeout, _POLL_SECONDS):
+            raise self._failed("boot-timeout", f"accepted no login within {timeout:.0f} s")
 
     def cut_power(self) -> None:
-        """Kill the machine at once, as a power cut does; its disk stays.
+        """Kill the machine at once, as a power cut does; its disk stays."""
 
-        Raises:
-            LabError: it does not end within 60 s.
-        """
+        def is_off() -> bool:
+            if pid := self.pid:  # 0 for a moment while it starts
+                kill(pid)  # its death ends the supervisor as well
+            return self._running() is None
+
         with self._switch:
-            supervisor = self._supervisor
-            deadline = time.monotonic() + _OFF_SECONDS
-            while supervisor is not None and supervisor.poll() is None:
-                if time.monotonic() > deadline:
-                    raise self._failed("machine-not-off", "does not die")
-                if leader := self.leader:  # 0 for a moment while it starts
-                    kill(leader)  # its death ends the supervisor as well
-                time.sleep(_POLL_SECONDS / 4)
+            if not poll_until(is_off, _OFF_SECONDS, _POLL_SECONDS / 4):
+                raise self._failed("machine-not-off", "does not die")
 
-    def reboot(self) -> None:
-        """Ask the machine to shut down in order, wait until it is off, and start it again.
-
-        Raises:
-            LabError: it is off, or still on after 100 s (systemd waits 90 s for a service).
-        """
+    def reboot(self, timeout: float) -> None:
+        """Ask the machine to shut down in order, wait until it is off, and boot it again."""
         supervisor = self._supervisor
-        self.run(
-            ("systemctl", "reboot"), given=b"", timeout=30
-        )  # the connection may break before the answer
+        self.run("systemctl", "reboot")  # the connection may break before the answer
         try:
             if supervisor is not None:
                 supervisor.wait(_SHUTDOWN_SECONDS)  # started with --keep-unit, it ends here as well
         except subprocess.TimeoutExpired:
             raise self._failed("machine-not-off", "does not shut down") from None
-        self.start()
+        self.boot(timeout)
 
     def retire(self) -> None:
         """Prevent another start."""
@@ -188,101 +152,108 @@ class Machine:
         if self._supervisor is not None:
             self._supervisor.wait(_OFF_SECONDS)
 
-    def run(self, argv: Sequence[str], *, given: bytes, timeout: float) -> _Done:
-        """Run a command as root inside the running machine, without ssh.
-
-        Raises:
-            LabError: the machine is off, or the command timed out.
-        """
-        if not (leader := self.leader):
-            raise LabError("machine-off", f"{self.blueprint.name} is off: boot it first")
-        enter = ("nsenter", "--target", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w")
-        return finish((*enter, "--", *argv), given=given, timeout=timeout, environment=_ENVIRONMENT)
+    def run(
+        self,
+        *argv: str,
+        input: str | None = None,  # noqa: A002 - as subprocess.run calls it
+        timeout: float = 30.0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as root inside the running machine, without ssh."""
+        done = self._finish_inside(argv, (input or "").encode(), timeout)
+        out, err = (words.decode(errors="replace") for words in (done.stdout, done.stderr))
+        return subprocess.CompletedProcess(list(argv), done.returncode, out, err)
 
     def read(self, path: str) -> bytes:
-        """Return a file of the machine, running or off.
-
-        Raises:
-            LabError: there is no such file.
-        """
+        """Return a file of the machine, running or off."""
         look = ("cat", "--", path)
-        if self.leader:
-            done = self.run(look, given=b"", timeout=30)
+        if self.pid:
+            done = self._finish_inside(look)
         else:  # not by its path from here: a link would lead into this machine's own files
-            argv = ("chroot", str(self.blueprint.root), *look)
+            argv = ("chroot", str(self.root), *look)
             done = finish(argv, timeout=30, environment=_ENVIRONMENT)
         if done.returncode:
             words = done.stderr.decode(errors="replace").strip()
-            raise LabError("no-such-file", f"{self.blueprint.name}: {words}")
+            raise LabError("no-such-file", f"{self.name}: {words}")
         return done.stdout
 
+    def _running(self) -> subprocess.Popen[bytes] | None:
+        """Return the supervisor unless it has ended."""
+        supervisor = self._supervisor
+        return supervisor if supervisor and supervisor.poll() is None else None
+
+    def _finish_inside(
+        self, argv: tuple[str, ...], given: bytes = b"", timeout: float = 30.0
+    ) -> subprocess.CompletedProcess[bytes]:
+        if not (pid := self.pid):
+            raise LabError("machine-off", f"{self.name} is off: boot it first")
+        enter = ("nsenter", "--target", str(pid), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w")
+        return finish((*enter, "--", *argv), given=given, timeout=timeout, environment=_ENVIRONMENT)
+
     def _sign(self) -> None:
-        plan, etc = self.blueprint, self.blueprint.root / "etc"
-        _file(etc / "hostname", f"{plan.name}\n")
-        _file(etc / "hosts", plan.hosts_file)  # without its own name each sudo waits 20 s
+        """Write its hostname, its host key, and the key of its users."""
+        etc = self.root / "etc"
+        texts = {"hostname": f"{self.name}\n", "hosts": self.hosts_file}
+        for file, text in texts.items():  # without its own name each sudo waits 20 s
+            (etc / file).write_text(text)
+            (etc / file).chmod(0o644)
         for suffix in ("", ".pub"):
-            source = plan.folder / f"host_key{suffix}"
+            source = self.folder / f"host_key{suffix}"
             shutil.copy(source, etc / "ssh" / f"ssh_host_ed25519_key{suffix}")
-        granted = plan.key.with_suffix(".pub").read_text()
+        granted = self.key.with_suffix(".pub").read_text()
         for user in USERS:
-            home = plan.root / "home" / user
+            home = self.root / "home" / user
             folder, owner = home / ".ssh", home.stat()
             folder.mkdir(mode=0o700)
             (folder / "authorized_keys").write_text(granted)
             for spot in (folder, folder / "authorized_keys"):
                 os.chown(spot, owner.st_uid, owner.st_gid)
 
-    def _may_log_in(self) -> bool:
-        if not (leader := self.leader) or Path(f"/proc/{leader}/root/run/nologin").exists():
+    def _accepts_login(self) -> bool:
+        """Whether an ssh login works: the port alone is open too early."""
+        if self._running() is None:
+            raise self._failed("machine-stopped", "stopped while it booted")
+        if not (pid := self.pid) or Path(f"/proc/{pid}/root/run/nologin").exists():
             return False
-        try:
-            socket.create_connection((self.blueprint.address, 22), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def _logs_in(self) -> bool:
-        plan = self.blueprint
         words = (
             *("BatchMode=yes", "IdentitiesOnly=yes", "ConnectTimeout=5"),
-            *("StrictHostKeyChecking=yes", f'UserKnownHostsFile="{plan.folder}/known_hosts"'),
+            *("StrictHostKeyChecking=yes", f'UserKnownHostsFile="{self.folder}/known_hosts"'),
         )
         options = [part for word in words for part in ("-o", word)]
-        to = ("-i", str(plan.key), f"{USERS[0]}@{plan.address}", "true")
+        to = ("-i", str(self.key), f"{self.user}@{self.address}", "true")
         try:
+            socket.create_connection((self.address, self.port), timeout=1).close()
             return finish(("ssh", "-F", "none", *options, *to), timeout=30).returncode == 0
-        except LabError:
+        except (OSError, LabError):
             return False
 
     def _failed(self, code: str, what: str) -> LabError:
-        log = self.blueprint.console
+        log = self._console
         tail = log.read_text(errors="replace")[-2000:].strip() if log.exists() else ""
-        return LabError(code, f"{self.blueprint.name} {what}; its console: {tail or '(silent)'}")
+        return LabError(code, f"{self.name} {what}; its console: {tail or '(silent)'}")
 
+    def _boot_argv(self) -> list[str]:
+        """Return the command that boots the machine in its own control groups.
 
-def _boot_argv(plan: Blueprint) -> list[str]:
-    """Return the command that boots a machine in its own control groups.
-
-    In its parent's group, nspawn would put every machine into the same `payload` group: their
-    systemds would share one tree and mistake each other's processes for their own. Inside there is
-    only cgroup v2, as distributions boot, even if this machine has v1.
-    """
-    boot = [
-        *("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"),
-        *("systemd-nspawn", "--quiet", "--boot", f"--directory={plan.root}"),
-        *("--register=no", "--keep-unit", f"--machine={plan.label}", f"--hostname={plan.name}"),
-        *(f"--network-namespace-path=/run/netns/{plan.label}", "--resolv-conf=off"),
-        *("--link-journal=no", "--timezone=off", "--console=pipe"),
-    ]
-    if Path("/run/systemd/system").is_dir():  # systemd manages the groups here: use a scope
-        scope = ("systemd-run", "--scope", "--quiet", "--collect", "--property=Delegate=yes")
-        unit = f"--unit={plan.label}-{time.monotonic_ns()}"  # the last one may still exist
-        return [*scope, unit, "--", *boot]
-    groups = cgroups_of(plan.label)
-    for group in groups:
-        discard_cgroup(group)
-        group.mkdir(exist_ok=True)
-    return ["sh", "-c", _JOIN, "sh", *map(str, groups), "--", *boot]
+        In its parent's group, nspawn would put every machine into the same `payload` group: their
+        systemds would share one tree and mistake each other's processes for their own. Inside there
+        is only cgroup v2, as distributions boot, even if this machine has v1.
+        """
+        boot = [
+            *("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"),
+            *("systemd-nspawn", "--quiet", "--boot", f"--directory={self.root}"),
+            *("--register=no", "--keep-unit", f"--machine={self.label}", f"--hostname={self.name}"),
+            *(f"--network-namespace-path=/run/netns/{self.label}", "--resolv-conf=off"),
+            *("--link-journal=no", "--timezone=off", "--console=pipe"),
+        ]
+        if Path("/run/systemd/system").is_dir():  # systemd manages the groups here: use a scope
+            scope = ("systemd-run", "--scope", "--quiet", "--collect", "--property=Delegate=yes")
+            unit = f"--unit={self.label}-{time.monotonic_ns()}"  # the last one may still exist
+            return [*scope, unit, "--", *boot]
+        groups = cgroups_of(self.label)
+        for group in groups:
+            discard_cgroup(group)
+            group.mkdir(exist_ok=True)
+        return ["sh", "-c", _JOIN, "sh", *map(str, groups), "--", *boot]
 
 
 def _is_first(pid: int) -> bool:
@@ -298,11 +269,3 @@ def _folder(path: Path) -> None:
     """Make a folder that all users inside may enter, independent of our umask."""
     path.mkdir(exist_ok=True)
     path.chmod(0o755)
-
-
-def _file(path: Path, text: str) -> None:
-    path.write_text(text)
-    path.chmod(0o644)
-
-
-_Done = subprocess.CompletedProcess[bytes]

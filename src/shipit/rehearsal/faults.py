@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from shipit.errors import ShipitError
 from shipit.events import Noted, SecretsKnown, StepBegan
-from shipit.lab.lab import LabError
+from shipit.lab.commands import LabError
 from shipit.output.redaction import Redactor, redacted
 from shipit.rehearsal import histories
 from shipit.rehearsal.scenario import Fault

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipit.lab.lab import LabError
+from shipit.lab.commands import LabError
 from shipit.rehearsal.programs import load_url
 from shipit.rehearsal.scenario import Served
 

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from shipit.lab.lab import LabError
+from shipit.lab.commands import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shipit.commands import inspect
 from shipit.events import Problem
-from shipit.lab.lab import LabError
+from shipit.lab.commands import LabError
 from shipit.rehearsal.programs import probe_url
 from shipit.rehearsal.scenario import Observation
 

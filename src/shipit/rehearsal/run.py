@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from shipit.commands import deploy
 from shipit.errors import InputError, Mistake, Place
 from shipit.events import Noted
-from shipit.lab.lab import LabError
+from shipit.lab.commands import LabError
 from shipit.output.printable import printable
 from shipit.rehearsal import faults as fault_injection
 from shipit.rehearsal import histories, hosts, load, probe, report_text

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from shipit.lab.claim import Claim, free_slot, kill, started_at
-from shipit.lab.image import held, obstacles_of
-from shipit.lab.lab import SUITES, Lab, LabError, base_image
+from shipit.lab.commands import LabError, held
+from shipit.lab.image import SUITES, base_image, obstacles_of
+from shipit.lab.lab import Lab
 
 EVERY_CAPABILITY = (1 << 41) - 1
 

@@ -18,7 +18,7 @@ from shipit.events import (
     StepBegan,
     StepEnded,
 )
-from shipit.lab.lab import LabError
+from shipit.lab.commands import LabError
 from shipit.rehearsal import faults
 from shipit.rehearsal.histories import Attempt
 from shipit.rehearsal.scenario import Fault

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shipit.lab.lab import LabError
+from shipit.lab.commands import LabError
 from shipit.rehearsal import long_command
 from shipit.rehearsal.long_command import follow
 

@@ -10,7 +10,7 @@ import pytest
 import wheelhouse
 from shipit.errors import InputError
 from shipit.events import Event, Noted
-from shipit.lab.lab import LabError
+from shipit.lab.commands import LabError
 from shipit.rehearsal.providers import nspawn, vagrant
 from shipit.rehearsal.run import PROVIDERS, MachineChoice, _check_report_path, rehearse
 from shipit.release.inputs import RunOptions

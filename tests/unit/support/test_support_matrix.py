@@ -9,7 +9,7 @@ import pytest
 import support_matrix
 from hosts import test_suites
 from load import wheels
-from shipit.lab.lab import SUITES
+from shipit.lab.image import SUITES
 from support_matrix import OWN, Host, Played
 
 if TYPE_CHECKING:

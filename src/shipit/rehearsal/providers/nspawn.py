@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipit.lab.lab import USUAL, Lab, LabError, obstacles, title
+from shipit.lab.commands import LabError
+from shipit.lab.image import USUAL, obstacles, title
+from shipit.lab.lab import Lab
 from shipit.rehearsal.providers.base import Provider
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from shipit.lab.lab import LabError, obstacles
+from shipit.lab.commands import LabError
+from shipit.lab.image import obstacles
 from shipit.rehearsal.long_command import follow
 from shipit.rehearsal.providers.base import Provider
 from shipit.rehearsal.scenario import Fault

@@ -13,7 +13,7 @@ import pytest
 
 from project import TOP
 from shipit.inventory import model
-from shipit.lab.lab import LabError
+from shipit.lab.commands import LabError
 from shipit.rehearsal.providers import vagrant
 from shipit.rehearsal.providers.vagrant import Vagrant, ssh_settings
 
