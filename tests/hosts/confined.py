@@ -47,7 +47,7 @@ def smoke(wish: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
 
 
 def check(wish: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
-    asked = Check("command", wish["words"])
+    asked = Check.of("command", wish["words"])
     answer = gate.ask(RealHost(), gate.Context(PATHS, MANIFEST, 0.0, {}), asked, wish["timeout"])
     return {"wrong": gate.judge(asked, answer), "output": answer.body.decode()}
 

@@ -78,7 +78,7 @@ def put(paths: Paths, wish: dict[str, Any]) -> None:
         files.write(release.text(name), text.encode())
     rendered = tuple(Rendered(n, 0o644, releases.digest(text)) for n, text in texts.items())
     url = f"http://127.0.0.1:{wish.get('port', 8000)}/healthz"
-    check = Check("http", url, json={"release": wish["release"]})
+    check = Check.of("http", url, json={"release": wish["release"]})
     gate = Gate((check,), 0.25, 15.0 if wish.get("mode") == "sick" else 60.0, 0.2)
     manifest = Manifest(
         id=wish["release"], app="app", version="1", root=paths.root, user="root",

@@ -123,7 +123,9 @@ def release(folder: Path, version: str = "1.0.0", **changes: str) -> Release:
     texts |= {path.replace("__", "/"): text for path, text in changes.items()}
     made = agent_builders.manifest(PATHS, goods, name, texts, ENV)
     units = tuple(replace(unit, watched=unit.name.endswith(".service")) for unit in made.units)
-    gate = manifest.Gate((manifest.Check("http", "http://127.0.0.1:8000/healthz"),), 0.1, 60.0, 0.1)
+    gate = manifest.Gate(
+        (manifest.Check.of("http", "http://127.0.0.1:8000/healthz"),), 0.1, 60.0, 0.1
+    )
     made = replace(
         made,
         user="tinyapp",

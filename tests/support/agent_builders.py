@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from shipit.agent.host.host import QUICK, RealHost, UnitView
 from shipit.agent.protocol import manifest as manifests
-from shipit.agent.protocol import messages
+from shipit.agent.protocol import messages, unit_text
 from shipit.agent.records import env_file
 from shipit.agent.storage import blobs
 from shipit.agent.system.process import Done
@@ -108,11 +108,7 @@ def manifest(
         wheels=tuple(artifacts[1:]),
         requirements=requirements,
         bundle="0" * 64,
-        units=tuple(
-            manifests.Unit(name[len("units/") :], "web", start=True, watched=True, stop_timeout=5.0)
-            for name in texts
-            if name.startswith("units/")
-        ),
+        units=units(texts),
         texts=tuple(
             manifests.Rendered(name, 0o644, hashlib.sha256(text.encode()).hexdigest())
             for name, text in sorted(texts.items())
@@ -123,6 +119,22 @@ def manifest(
         keep_releases=5,
         created="2026-01-01T00:00:00+00:00",
         created_by="dev@laptop",
+    )
+
+
+def units(texts: Mapping[str, str]) -> tuple[manifests.Unit, ...]:
+    """Return units with these texts, all of one service."""
+    return tuple(
+        manifests.Unit(
+            name.removeprefix("units/"),
+            "web",
+            start=True,
+            watched=True,
+            stop_timeout=5.0,
+            listen=unit_text.listen(text),
+        )
+        for name, text in texts.items()
+        if name.startswith("units/")
     )
 
 

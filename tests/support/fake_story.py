@@ -70,7 +70,7 @@ def manifest(
         app_wheel=replace(TOOL, sha256=release.ljust(64, "0")),
         units=units(worker=worker, overlaps=release if overlaps else ""),
         wheels=(), requirements="", bundle="", texts=(), env=(),
-        gate=Gate((Check("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5, bake),
+        gate=Gate((Check.of("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5, bake),
         smoke=(), keep_releases=keep, created="", created_by="",
     )  # fmt: skip
 

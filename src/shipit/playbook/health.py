@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from pydantic import Field
 
+from shipit.agent.protocol.manifest import KINDS
 from shipit.playbook.fields import (
     Duration,
     DurationOrZero,
@@ -96,9 +96,8 @@ class Check(Model):
         return {**self.headers, **({"Host": self.host} if self.host else {})}
 
     @property
-    def kind(self) -> Literal["http", "tcp", "unix", "command", "unit"]:
-        found = [kind for kind in ("http", "tcp", "unix", "command") if getattr(self, kind)]
-        return found[0] if found else "unit"  # type: ignore[return-value]
+    def kind(self) -> str:
+        return next((kind for kind in KINDS if getattr(self, kind)), "unit")
 
 
 class Health(Model):

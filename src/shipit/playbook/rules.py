@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from shipit.agent.protocol.manifest import KINDS
 from shipit.playbook import parsers, paths
 from shipit.playbook.parsers import InvalidValueError, is_template
 
 Loc = tuple[str | int, ...]
-KINDS = ("http", "tcp", "unix", "command", "unit")
+CHECKS = (*KINDS, "unit")
 _OF_HTTP = ("status", "json", "body", "host", "headers")
 
 
@@ -122,10 +123,10 @@ def _health(values: Mapping[str, object]) -> Iterator[RuleViolation]:
 
 
 def _check(loc: Loc, check: Mapping[object, object]) -> Iterator[RuleViolation]:
-    kinds = [kind for kind in KINDS if kind in check]
+    kinds = [kind for kind in CHECKS if kind in check]
     if len(kinds) != 1:
         found = " and ".join(kinds) or "none"
-        what = f"a check has exactly one of {', '.join(KINDS)}; found {found}"
+        what = f"a check has exactly one of {', '.join(CHECKS)}; found {found}"
         hint = 'for example: - {http: "http://127.0.0.1:8000/healthz"}'
         yield RuleViolation((*loc, kinds[1]) if kinds else loc, what, hint)
         return

@@ -7,11 +7,12 @@ docs/recipes.md describes what each of them needs.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from shipit.agent.protocol.manifest import Check
 
@@ -20,16 +21,29 @@ LISTEN_ALONE = {  # commands that can't be given a listener, and the alternative
     "waitress-serve": "uvicorn and gunicorn take one",
 }
 SERVERS = ("uvicorn", "gunicorn", "hypercorn", "daphne", "uwsgi")
-_USUAL = {"http": 80, "https": 443}
-_PROGRAM = re.compile(r"(?:\S*?python[\d.]*\s+-m\s+)?\S*?([^/\s]+)(?:\s|$)")
-_LISTENS = re.compile(r"^ListenStream=(?:.*:)?(\d+)\s*$", re.MULTILINE)
-_OWN_HTTP = re.compile(r"\s--http[=\s]\S+:")  # of uvicorn: a custom class, which may drain
+_PYTHON = re.compile(r"python[\d.]*")
 
 
-def gap(command: str, *, has_socket: bool, overlaps: bool) -> str:
+def program_of(command: Sequence[str]) -> str:
+    """Return the name of what a command runs: its program, or the module of `python -m`."""
+    name = PurePosixPath(command[0]).name if command else ""
+    is_module = _PYTHON.fullmatch(name) and "-m" in command[1:2]
+    return command[2] if is_module and command[2:] else name
+
+
+def options(command: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield options with their values: `--bind x`, `--bind=x` and `-bx` are the same."""
+    for word, following in pairwise([*command, ""]):
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            yield name, value if equals else following
+        elif re.match(r"-[a-zA-Z]", word):
+            yield word[:2], word[2:] or following
+
+
+def gap(command: Sequence[str], *, has_socket: bool, overlaps: bool) -> str:
     """Return what clients lose in a handover of this command; "" for nothing known."""
-    found = _PROGRAM.match(command)
-    program = found.group(1) if found else ""
+    program = program_of(command)
     if overlaps and not has_socket and program in (*LISTEN_ALONE, *SERVERS):
         return (
             f"{program} listens itself, and two of them can't listen on one port: without a"
@@ -48,28 +62,21 @@ def gap(command: str, *, has_socket: bool, overlaps: bool) -> str:
     return _dropped(program, command)
 
 
-def ports_without_socket(checks: Iterable[Check], socket_units: Iterable[str]) -> list[int]:
-    """Return the local ports that checks use and that no socket unit listens on."""
-    covered = {int(port) for text in socket_units for port in _LISTENS.findall(text)}
-    checked_ports = {port for check in checks if (port := _own_port(check))}
-    return sorted(checked_ports - covered)
+def ports_without_socket(checks: Iterable[Check], listen: Iterable[str]) -> list[int]:
+    """Return the local ports that checks use and where no socket listens."""
+    covered = {address.rpartition(":")[2] for address in listen}
+    local = {c.port for c in checks if c.host in ("localhost", "::1") or c.host.startswith("127.")}
+    return sorted(port for port in local if str(port) not in covered)
 
 
-def _own_port(check: Check) -> int | None:
-    """Return the local port that a check uses; None for any other check."""
-    targets = {"http": check.target, "tcp": f"tcp://{check.target}"}
-    parts = urlsplit(targets.get(check.kind, ""))
-    is_own = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
-    return (parts.port or _USUAL.get(parts.scheme)) if is_own else None
-
-
-def _dropped(program: str, command: str) -> str:
+def _dropped(program: str, command: Sequence[str]) -> str:
     if program == "hypercorn":
         return (
             "hypercorn drops accepted connections when it stops: some requests are lost at each"
             " deploy; gunicorn answers them first"
         )
-    if program == "uvicorn" and not _OWN_HTTP.search(command):
+    # A custom class may drain: --http package.module:Class.
+    if program == "uvicorn" and ":" not in dict(options(command)).get("--http", ""):
         return (
             "uvicorn closes accepted connections that it has not yet read from when it stops:"
             " under load a request is sometimes lost; docs/recipes.md shows how to avoid it"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shipit.render.units import ReleaseTexts
 
 DIGITS = 8  # of the digest in an id: enough within one app, short enough to read aloud
+READ = ("host", "port", "socket", "url", "command")  # of a check, from its target
 SCRYPT = {"n": 2**14, "r": 8, "p": 1}  # RFC 7914; about 50 ms, so that guessing a secret is slow
 
 
@@ -79,7 +80,7 @@ def release_id(unnamed: Parts, digests: SlowDigests) -> str:
         "python": unnamed.interpreter.version.rsplit(".", 1)[0],
         "root": str(deployment.root),
         "user": deployment.user,
-        "units": [asdict(unit) for unit in unnamed.texts.units],
+        "units": [_without(asdict(unit), "command", "listen") for unit in unnamed.texts.units],
         "texts": dict(sorted(unnamed.texts.texts.items())),
         "modes": dict(sorted(unnamed.texts.modes.items())),
         "env": {
@@ -87,11 +88,19 @@ def release_id(unnamed: Parts, digests: SlowDigests) -> str:
             for service, text in sorted(unnamed.env.items())
         },
         "secret": dict(sorted(unnamed.secret.items())),
-        "gate": asdict(unnamed.gate),
+        "gate": {
+            **asdict(unnamed.gate),
+            "checks": [_without(asdict(check), *READ) for check in unnamed.gate.checks],
+        },
         "smoke": unnamed.smoke,
     }
     digest = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
     return f"{_file_safe(unnamed.bundle.version)}-{digest[:DIGITS]}"
+
+
+def _without(fields: dict[str, object], *names: str) -> dict[str, object]:
+    """Return fields without those that the texts or the target of a check determine."""
+    return {name: value for name, value in fields.items() if name not in names}
 
 
 def _file_safe(version: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from enum import Enum
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 Kind = Literal["added", "changed", "removed"]
 UNITS, FILES = "units/", "files/"  # where a release keeps its texts
 MIB = 2**20
-_COMMAND = re.compile(r"^ExecStart=(.*)$", re.MULTILINE)
 RESERVE = 64 * MIB  # bytes that a host must keep free, for logs and the next deploy
 
 
@@ -288,22 +286,18 @@ def _started_units(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]
 
 def _gaps(wanted: Wanted) -> Iterator[str]:
     """Yield a note for each service that loses requests in a handover, and why."""
-    texts, units = _unit_texts(wanted), wanted.manifest.units
-    sockets = {unit.service: texts[unit.name] for unit in units if unit.name.endswith(".socket")}
-    gaps = {}
-    versions = _packages(wanted.manifest)
-    for service, unit in {unit.service: unit for unit in units if unit.watched}.items():
-        found = _COMMAND.search(texts[unit.name])
-        command, overlaps = found.group(1) if found else "", unit.handover == OVERLAP
-        held = service in sockets
-        gaps[service] = gap(command, has_socket=held, overlaps=overlaps)
-        for text in remarks(command, versions, socket=held, overlap=overlaps):
+    manifest, gaps = wanted.manifest, {}
+    listen = {unit.service: unit.listen for unit in manifest.units if unit.listen}
+    for service, unit in {unit.service: unit for unit in manifest.units if unit.watched}.items():
+        overlaps, held = unit.handover == OVERLAP, service in listen
+        gaps[service] = gap(unit.command, has_socket=held, overlaps=overlaps)
+        for text in remarks(unit.command, _packages(manifest), socket=held, overlap=overlaps):
             yield f"{service}: {text}"
     yield from (f"{service}: {text}" for service, text in gaps.items() if text)
-    unknown = [service for service, text in gaps.items() if not text and service not in sockets]
-    suspects = " or ".join(unknown)
+    suspects = " or ".join(name for name, text in gaps.items() if not text and name not in listen)
     if suspects:
-        for port in ports_without_socket(wanted.manifest.gate.checks, sockets.values()):
+        addresses = [address for each in listen.values() for address in each]
+        for port in ports_without_socket(manifest.gate.checks, addresses):
             yield (
                 f"port {port} of a health check has no `socket`: if {suspects} listens there,"
                 " connections are refused while it restarts"

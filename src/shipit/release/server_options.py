@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from shipit.release.app_servers import options, program_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 PATIENT_GUNICORN, CONTROLLED_GUNICORN = (27,), (25, 1)  # docs/recipes.md
-_PROGRAM = re.compile(r"(?:\S*?python[\d.]*\s+-m\s+)?\S*?([^/\s]+)(?:\s|$)")
 _PID = ("--pid", "--pidfile", "--pid-file", "--pidfile2")
 _SHORT_PID = {"gunicorn": ("-p",), "hypercorn": ("-p",)}
 _CONTROL = ("--master-fifo", "--unix-control", "--rpc-socket")
@@ -25,7 +25,7 @@ _FROM_SYSTEMD = ("fd://", "fd=", "fileno=")
 
 
 def remarks(
-    command: str, versions: Mapping[str, str], *, socket: bool, overlap: bool
+    command: Sequence[str], versions: Mapping[str, str], *, socket: bool, overlap: bool
 ) -> Iterator[str]:
     """Yield the problems of a command's options.
 
@@ -35,31 +35,18 @@ def remarks(
         socket: whether systemd listens for it.
         overlap: whether two releases of it run at the same time.
     """
-    found = _PROGRAM.match(command)
-    program = found.group(1) if found else ""
-    given = dict(_options(command))
+    program, given = program_of(command), dict(options(command))
     if overlap:
         yield from _shared_files(program, given)
     if program == "gunicorn":
         yield from _of_gunicorn(given, versions.get("gunicorn", ""), overlap=overlap)
-    options, instead = _LISTEN.get(program, ((), ""))
-    for option in options if socket else ():
+    addresses, instead = _LISTEN.get(program, ((), ""))
+    for option in addresses if socket else ():
         if option in given and not given[option].startswith(_FROM_SYSTEMD):
             yield (
                 f"{option} makes {program} listen itself, besides systemd on the `socket`:"
                 f" {instead}"
             )
-
-
-def _options(command: str) -> Iterator[tuple[str, str]]:
-    """Yield options with their values: `--bind x`, `--bind=x` and `-bx` are the same."""
-    words = [*command.split(), ""]
-    for word, following in pairwise(words):
-        name, equals, value = word.partition("=")
-        if word.startswith("--"):
-            yield name, value if equals else following
-        elif re.match(r"-[a-zA-Z]", word):
-            yield word[:2], word[2:] or following
 
 
 def _shared_files(program: str, given: Mapping[str, str]) -> Iterator[str]:

@@ -104,7 +104,8 @@ def units(deployment: Deployment, release: str) -> tuple[manifest.Unit, ...]:
             for unit in of.units
         ]
         if of.service.socket:
-            sockets.append(manifest.Unit(of.socket, of.name, True, False, _QUICK))
+            listen = (of.service.socket,)
+            sockets.append(manifest.Unit(of.socket, of.name, True, False, _QUICK, listen=listen))
         if of.service.timer:
             timers.append(manifest.Unit(of.timer, of.name, True, False, _QUICK))
     return tuple(unit for kind in kinds for unit in kind)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from shipit.agent.protocol import manifest
+from shipit.agent.protocol import manifest, unit_text
 from shipit.errors import InputError, Mistake, Place
 from shipit.playbook import reader
 from shipit.playbook.parsers import RESERVED
@@ -221,7 +221,9 @@ def release_texts(
         raise InputError(*dict.fromkeys(writer.mistakes))
     modes = dict.fromkeys(writer.texts, _UNIT_MODE)
     modes |= {f"files/{file.dest}": file.mode for file in deployment.files}
-    return ReleaseTexts(unit_names.units(deployment, release.id), writer.texts, modes, env)
+    named = unit_names.units(deployment, release.id)
+    made = (replace(u, command=unit_text.command(writer.texts[f"units/{u.name}"])) for u in named)
+    return ReleaseTexts(tuple(made), writer.texts, modes, env)
 
 
 class _Writer:
@@ -303,9 +305,9 @@ def gate(deployment: Deployment) -> manifest.Gate:
 
 def _check(check: Check) -> manifest.Check:
     fields = check.json_fields
-    return manifest.Check(
-        kind=check.kind,
-        target=str(getattr(check, check.kind)),
+    return manifest.Check.of(
+        check.kind,
+        str(getattr(check, check.kind)),
         status=check.status,
         json=dict(fields) if fields else None,
         body=check.body,

@@ -23,7 +23,7 @@ BIN = "/opt/demo/releases/x/venv/bin"
     ],
 )
 def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, said: str) -> None:
-    reported = gap(f"{BIN}/{command}", has_socket=True, overlaps=True)
+    reported = gap(f"{BIN}/{command}".split(), has_socket=True, overlaps=True)
     assert said in reported if said else reported == ""
 
 
@@ -38,34 +38,33 @@ def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, sai
     ],
 )
 def test_without_a_socket_connections_to_a_server_are_refused(command: str, said: str) -> None:
-    reported = gap(f"{BIN}/{command}", has_socket=False, overlaps=False)
+    reported = gap(f"{BIN}/{command}".split(), has_socket=False, overlaps=False)
     assert said in reported if said else reported == ""
 
 
 @pytest.mark.parametrize("command", ["uvicorn demo:app --port 80", "granian demo:app"])
 def test_a_server_that_listens_by_itself_can_not_overlap(command: str) -> None:
-    reported = gap(f"{BIN}/{command}", has_socket=False, overlaps=True)
+    reported = gap(f"{BIN}/{command}".split(), has_socket=False, overlaps=True)
     assert "`handover: restart`" in reported
-    assert gap(f"{BIN}/demo-worker", has_socket=False, overlaps=True) == ""
+    assert gap([f"{BIN}/demo-worker"], has_socket=False, overlaps=True) == ""
 
 
 @pytest.mark.parametrize(
     ("check", "ports"),
     [
-        (Check("http", "http://127.0.0.1:8000/healthz"), [8000]),
-        (Check("http", "http://localhost/healthz"), [80]),
-        (Check("http", "https://localhost/healthz"), [443]),
-        (Check("http", "http://[::1]:8000/"), [8000]),
-        (Check("tcp", "127.0.0.1:9000"), [9000]),
-        (Check("http", "http://127.0.0.1:7000/"), []),
-        (Check("http", "http://127.0.0.1:7001/"), []),
-        (Check("http", "http://db.example.com:5432/"), []),
-        (Check("unix", "/run/demo.sock:/healthz"), []),
-        (Check("command", "true"), []),
+        (Check.of("http", "http://127.0.0.1:8000/healthz"), [8000]),
+        (Check.of("http", "http://localhost/healthz"), [80]),
+        (Check.of("http", "https://localhost/healthz"), [443]),
+        (Check.of("http", "http://[::1]:8000/"), [8000]),
+        (Check.of("tcp", "127.0.0.1:9000"), [9000]),
+        (Check.of("http", "http://127.0.0.1:7000/"), []),
+        (Check.of("http", "http://127.0.0.1:7001/"), []),
+        (Check.of("http", "http://db.example.com:5432/"), []),
+        (Check.of("unix", "/run/demo.sock:/healthz"), []),
+        (Check.of("command", "true"), []),
     ],
 )
 def test_a_port_of_the_host_that_a_check_asks_and_no_socket_has_is_found(
     check: Check, ports: list[int]
 ) -> None:
-    sockets = ["[Socket]\nListenStream=7000\n", "[Socket]\nListenStream=127.0.0.1:7001\n"]
-    assert ports_without_socket([check], sockets) == ports
+    assert ports_without_socket([check], ["7000", "127.0.0.1:7001", "/run/a.sock"]) == ports

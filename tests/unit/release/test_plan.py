@@ -265,21 +265,24 @@ def test_a_service_that_overlaps_has_one_name_in_all_releases_and_its_socket_sta
 
 def test_what_a_service_loses_is_said_once_however_many_processes_it_has() -> None:
     made = manifest()
-    webs = tuple(replace(made.units[1], name=f"demo-web@{n}.service") for n in (1, 2))
-    texts = {f"units/{web.name}": "ExecStart=/x/bin/uvicorn demo:app --port 80\n" for web in webs}
+    command = ("/x/bin/uvicorn", "demo:app", "--port", "80")
+    webs = tuple(
+        replace(made.units[1], name=f"demo-web@{n}.service", command=command) for n in (1, 2)
+    )
+    texts = {f"units/{web.name}": "[Service]\n" for web in webs}
     notes = compare("web1", Wanted(replace(made, units=webs), texts, {}), facts(made)).notes
     assert [note.startswith("web: uvicorn listens itself") for note in notes] == [True]
 
 
 def test_a_port_of_a_check_without_a_socket_is_reported_with_what_may_listen_there() -> None:
     made = manifest()
-    asked = manifests.Gate((manifests.Check("http", "http://127.0.0.1:8000/"),), 0.1, 1.0, 0.1)
+    asked = manifests.Gate((manifests.Check.of("http", "http://127.0.0.1:8000/"),), 0.1, 1.0, 0.1)
     alone = replace(made, units=made.units[1:], gate=asked)
     texts = {f"units/{WEB}": "[Service]\nExecStart=/x/bin/demo-server\n"}
     (note,) = compare("web1", Wanted(alone, texts, {}), facts(alone)).notes
     assert note.startswith("port 8000")
     assert "if web listens there, connections are refused" in note
-    held = replace(alone, units=made.units)
+    held = replace(alone, units=(replace(made.units[0], listen=("8000",)), made.units[1]))
     texts |= {f"units/{SOCKET}": "[Socket]\nListenStream=8000\n"}
     assert compare("web1", Wanted(held, texts, {}), facts(held)).notes == ()
 
@@ -288,9 +291,11 @@ def test_an_option_that_prevents_a_handover_is_reported_by_service() -> None:
     made = manifest()
     gunicorn = replace(made.app_wheel, name="gunicorn", version="20.1.0")
     texts = {f"units/{unit.name}": "" for unit in made.units}
-    texts[f"units/{WEB}"] = "ExecStart=/x/bin/gunicorn demo:app --bind :80\n"
-    texts[f"units/{SOCKET}"] = "[Socket]\nListenStream=80\n"
-    wanted = Wanted(replace(made, wheels=(gunicorn,)), texts, {})
+    units = (
+        replace(made.units[0], listen=("80",)),
+        replace(made.units[1], command=("/x/bin/gunicorn", "demo:app", "--bind", ":80")),
+    )
+    wanted = Wanted(replace(made, wheels=(gunicorn,), units=units), texts, {})
     notes = compare("web1", wanted, facts(made)).notes
     drops = "may drop accepted connections when it stops: lock gunicorn 27 or later"
     assert [note.partition(",")[0] for note in notes] == [
@@ -301,7 +306,7 @@ def test_an_option_that_prevents_a_handover_is_reported_by_service() -> None:
 
 def test_another_gate_is_reported() -> None:
     made = manifest()
-    check = manifests.Check("http", "http://10.0.0.9/", headers={"Host": "www.example.com"})
+    check = manifests.Check.of("http", "http://10.0.0.9/", headers={"Host": "www.example.com"})
     changed = replace(made, id="1.2.3-00000009", gate=replace(made.gate, checks=(check,)))
     texts = {f"units/{unit.name}": "" for unit in made.units}
     notes = compare("web1", Wanted(changed, texts, {}), facts(made)).notes

@@ -12,7 +12,8 @@ def reported(
     command: str, *, socket: bool = True, overlap: bool = True, gunicorn: str = "27.0.0"
 ) -> str:
     versions = {"gunicorn": gunicorn}
-    return "; ".join(remarks(f"{BIN}/{command}", versions, socket=socket, overlap=overlap))
+    words = f"{BIN}/{command}".split()
+    return "; ".join(remarks(words, versions, socket=socket, overlap=overlap))
 
 
 @pytest.mark.parametrize(

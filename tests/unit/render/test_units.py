@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -212,8 +213,9 @@ def test_a_socket_of_the_network_has_no_owner(folder: Path) -> None:
 
 
 def test_units_are_in_the_order_of_their_start(folder: Path) -> None:
-    assert texts(folder, FULL).units == (
-        manifest.Unit("demoapp-web.socket", "web", True, False, 10.0),
+    found = texts(folder, FULL).units
+    assert tuple(replace(unit, command=()) for unit in found) == (
+        manifest.Unit("demoapp-web.socket", "web", True, False, 10.0, listen=("127.0.0.1:8000",)),
         manifest.Unit("demoapp-nightly.service", "nightly", False, False, 30.0),
         manifest.Unit(
             "demoapp-web@1.4.0-3f9a2c1b.service",
@@ -227,6 +229,25 @@ def test_units_are_in_the_order_of_their_start(folder: Path) -> None:
         manifest.Unit("demoapp-worker.service", "worker", True, True, 300.0),
         manifest.Unit("demoapp-nightly.timer", "nightly", True, False, 10.0),
     )
+
+
+def test_a_service_has_the_words_of_its_command_as_rendered(folder: Path) -> None:
+    found = {unit.service: unit.command for unit in texts(folder, FULL).units if unit.command}
+    bin_ = f"{RELEASE.path}/venv/bin"
+    assert found == {
+        "nightly": (f"{bin_}/demoapp-report", "--all", "two words"),
+        "web": (f"{bin_}/uvicorn", "demoapp.main:app", "--fd", "3"),
+        "worker": ("/usr/bin/env", "worker"),
+    }
+
+
+def test_the_command_of_a_custom_unit_is_the_one_in_its_text(folder: Path) -> None:
+    (folder / "own.j2").write_text(
+        "[Service]\nExecStartPre=/bin/true\nExecStart=\n"
+        "ExecStart=-{{ release.path }}/venv/bin/serve \\\n  --name 'a b'\n"
+    )
+    (unit,) = texts(folder, HEAD + "services: {web: {unit: own.j2}}\n").units
+    assert unit.command == (f"{RELEASE.path}/venv/bin/serve", "--name", "a b")
 
 
 def test_only_the_services_change_from_release_to_release(folder: Path) -> None:
@@ -392,10 +413,12 @@ health:
     wanted = rendered(folder, text)
     assert rendering.gate(wanted) == manifest.Gate(
         checks=(
-            manifest.Check("http", "http://h/", 204, {"v": "1.4.0"}, "ok", 2.0),
-            manifest.Check("tcp", "127.0.0.1:80"),
-            manifest.Check("unix", "/run/x.sock"),
-            manifest.Check("command", "demoapp check 'a b'"),
+            manifest.Check.of(
+                "http", "http://h/", status=204, json={"v": "1.4.0"}, body="ok", timeout=2.0
+            ),
+            manifest.Check.of("tcp", "127.0.0.1:80"),
+            manifest.Check.of("unix", "/run/x.sock"),
+            manifest.Check.of("command", "demoapp check 'a b'"),
         ),
         interval=0.25,
         deadline=30.0,

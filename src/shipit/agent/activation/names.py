@@ -12,10 +12,11 @@ from shlex import quote
 from typing import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
 from ..host.host import Host
+from ..protocol import unit_text
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure
 from ..records import registry, releases
-from ..system import accounts, trust, unit_text
+from ..system import accounts, trust
 from ..system.paths import Paths
 
 STEP = "preflight"

@@ -1,18 +1,16 @@
 """Start units, and hand over from one to another; a failed start is reported with its log."""
 
 from dataclasses import dataclass, replace
-from typing import Dict, Optional, Sequence
+from typing import Optional, Sequence
 
 from ..health import evidence
 from ..health.gate import Interrupted
 from ..host.host import QUICK, Host
 from ..protocol.messages import Failure
-from ..system import sockets
 from ..system.failures import Refused, from_output
 from ..system.paths import Paths
 from ..system.process import Done
 from ..system.sockets import Endpoint
-from ..system.unit_names import family
 from .unit_plan import Handover
 
 STOPPING = "deactivating"  # ActiveState of a unit that is stopping
@@ -80,14 +78,14 @@ class Starting:
         if failure is not None:
             raise Refused(replace(failure, step=self.step))
 
-    def hand_over(self, handover: Handover, texts: Dict[str, str]) -> None:
+    def hand_over(self, handover: Handover, listening: Optional[Endpoint]) -> None:
         """Start a unit, wait until it serves, then stop those that it replaces.
 
-        `texts` are the release's units: they name where its socket listens.
+        `listening`: where its socket does; None if it has none that can be probed.
         """
         self.run("start", (handover.start,))
         began = self.host.now()
-        pause, listening = FIRST_PAUSE, _listener(handover.start, texts)
+        pause = FIRST_PAUSE
         while not self._serves(handover.start, listening, began):
             self._check_interrupted()
             self.host.sleep(pause)
@@ -122,9 +120,3 @@ class Starting:
             or f"see the log below; the whole log: {evidence.where(ill[0].name)}",
             evidence=f"{output.rstrip()}\n{logs}".strip(),
         )
-
-
-def _listener(name: str, texts: Dict[str, str]) -> Optional[Endpoint]:
-    """Return what the service's socket listens on; None if it has none that can be probed."""
-    found = sockets.wanted(texts.get(f"{family(name)}.socket", ""))
-    return found[0] if found else None

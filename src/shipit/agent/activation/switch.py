@@ -14,9 +14,10 @@ from ..health.gate import Interrupted
 from ..host.host import QUICK, Host, UnitView
 from ..protocol.manifest import Manifest
 from ..records import releases
-from ..system import files
+from ..system import files, sockets
 from ..system.ownership import Move
 from ..system.paths import Paths
+from ..system.sockets import Endpoint
 from ..system.unit_names import is_timer
 from .start import Starting, ask
 from .unit_plan import Actions, UnitState, call_limit, decide
@@ -90,10 +91,18 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
     for wave in actions.restart:
         starting.run("restart", wave)
     for handover in actions.handovers:
-        starting.hand_over(handover, texts)
+        starting.hand_over(handover, _listener(to.wanted, handover.start))
     if actions.leaving:
         _forget(paths, host, to, actions.leaving)
     starting.run("restart", actions.timers)
+
+
+def _listener(wanted: Optional[Manifest], name: str) -> Optional[Endpoint]:
+    """Return where systemd listens for a unit; None if nowhere that can be probed."""
+    if wanted is None:
+        return None
+    service = next(unit.service for unit in wanted.units if unit.name == name)
+    return next(iter(sockets.endpoints(wanted.listen(service))), None)
 
 
 def before_commit(wanted: Manifest) -> Manifest:

@@ -7,7 +7,6 @@ removes them; `clear` removes them in all other cases.
 import os
 from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Tuple
-from urllib.parse import urlsplit
 
 from ..health import gate
 from ..health.gate import Emit, Interrupted
@@ -18,7 +17,6 @@ from ..records import releases
 from ..system import sockets
 from ..system.paths import Paths
 from ..system.sockets import Endpoint
-from ..system.unit_names import family
 from . import trial_directories
 from .start import Starting, ask
 from .unit_plan import call_limit
@@ -58,7 +56,7 @@ def run(
     Raises:
         Refused: systemd refused to start it; its log is in the evidence.
     """
-    opened = endpoints(paths, host, wanted)
+    opened = endpoints(host, wanted)
     if not opened:
         return None
     since, deadline = host.wall(), wanted.gate.deadline
@@ -75,12 +73,11 @@ def run(
     return None
 
 
-def endpoints(paths: Paths, host: Host, wanted: Manifest) -> List[TrialEndpoint]:
+def endpoints(host: Host, wanted: Manifest) -> List[TrialEndpoint]:
     """Return an endpoint for each service that can be tried, one for several instances."""
-    texts, units = releases.unit_texts(paths, wanted), wanted.units
     found: Dict[str, TrialEndpoint] = {}
-    for unit in units:
-        listening = sockets.wanted(texts.get(f"{family(unit.name)}.socket", ""))
+    for unit in wanted.units:
+        listening = sockets.endpoints(wanted.listen(unit.service))
         if unit.trial and listening and unit.trial not in found:
             tried = Unit(unit.trial, unit.service, True, True, unit.stop_timeout)
             private = _private(host, unit.trial, listening[0])
@@ -150,21 +147,12 @@ def redirected(check: Check, opened: List[TrialEndpoint]) -> Optional[Check]:
 
 def _place(check: Check) -> Optional[Endpoint]:
     """Return where a check connects to; None if it is no address of this host."""
-    if check.kind == "unix":
-        return Endpoint(path=check.target.partition(":")[0])
-    if check.kind == "tcp":
-        name, _, port = check.target.rpartition(":")
-    elif check.kind == "http" and check.target.startswith("http://"):
-        parts = urlsplit(check.target)
-        name, port = parts.hostname or "", str(parts.port or 80)
-    else:
+    if check.socket:
+        return Endpoint(path=check.socket)
+    if not check.port or check.url.startswith("https:"):
         return None
-    name = name.strip("[]")
-    return sockets.parse(f"[{name}]:{port}" if ":" in name else f"{_numeric(name)}:{port}")
-
-
-def _numeric(name: str) -> str:
-    return LOOPBACK if name == "localhost" else name
+    name = LOOPBACK if check.host == "localhost" else check.host
+    return sockets.parse(f"[{name}]:{check.port}" if ":" in name else f"{name}:{check.port}")
 
 
 def clear(paths: Paths, host: Host, wanted: Manifest) -> None:

@@ -7,7 +7,7 @@ namespace: it disappears with the trial.
 
 from typing import Callable, Dict, List, Optional, Tuple
 
-from ..system import unit_text
+from ..protocol import unit_text
 from . import names, owners
 from .names import DIRECTORIES, Wanted
 

@@ -32,7 +32,7 @@ def is_lasting(check: Check, answer: Answer) -> bool:
 
 def advice(check: Check, answer: Answer) -> str:
     """Return what to set in a check that got a wrong status; "" if unknown."""
-    if check.kind not in ("http", "unix") or answer.error or answer.status == check.status:
+    if not check.url or answer.error or answer.status == check.status:
         return ""
     host, secure = _requested(check)
     if answer.status in REDIRECTS:
@@ -43,7 +43,7 @@ def advice(check: Check, answer: Answer) -> str:
 def _requested(check: Check) -> "tuple[str, bool]":
     """Return the host that a check requests, and whether the service sees it as https."""
     headers = {key.lower(): value for key, value in (check.headers or {}).items()}
-    parts = urlsplit(check.target if check.kind == "http" else "http://localhost")
+    parts = urlsplit(check.url)
     secure = "https" in (parts.scheme, headers.get("x-forwarded-proto", "").lower())
     return headers.get("host") or parts.netloc, secure
 

@@ -7,7 +7,6 @@ a while. Checks every 10 ms at first, then ever more slowly, up to the interval.
 """
 
 import json
-import shlex
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -226,30 +225,25 @@ def described(check: Check) -> str:
 
 def ask(host: Host, of: Context, check: Check, timeout: float) -> Answer:
     """Make one attempt of a check."""
-    if check.kind == "http":
-        return host.http(check.target, timeout=timeout, via=check.via, headers=check.headers)
-    if check.kind == "tcp":
-        address, _, port = (check.via or check.target).rpartition(":")
-        return host.tcp(address.strip("[]") or "127.0.0.1", int(port), timeout=timeout)
+    if check.kind == "command":
+        return _command(host, of, check, timeout)
+    if check.url:
+        via = check.via or check.socket
+        return host.http(check.url, timeout=timeout, via=via, headers=check.headers)
     if check.kind == "unix":
-        path, _, url = check.target.partition(":")
-        if url:
-            at, via = f"http://localhost{url}", check.via or path
-            return host.http(at, timeout=timeout, via=via, headers=check.headers)
-        return host.unix(check.via or path, timeout=timeout)
-    return _command(host, of, check, timeout)
+        return host.unix(check.via or check.socket, timeout=timeout)
+    address, _, port = (check.via or f"{check.host}:{check.port}").rpartition(":")
+    return host.tcp(address.strip("[]"), int(port), timeout=timeout)
 
 
 def judge(check: Check, answer: Answer) -> str:
     """Return what is wrong with an answer: expected and actual; "" for a good one."""
     if answer.error:
         return answer.error
-    expected = 0 if check.kind == "command" else check.status
-    speaks_http = check.kind == "http" or (check.kind == "unix" and ":" in check.target)
-    if not speaks_http and check.kind != "command":
+    if not check.url and not check.command:
         return ""  # connecting was the whole check
+    word, expected = ("exit status", 0) if check.command else ("status", check.status)
     if answer.status != expected:
-        word = "exit status" if check.kind == "command" else "status"
         leads = f" (Location: {answer.location})" if answer.location else ""
         return f"expected {word} {expected}, got {answer.status}{leads}"
     text = answer.body.decode("utf-8", "replace")
@@ -283,8 +277,7 @@ def differs(expected: Any, got: Any, where: str = "") -> str:
 
 
 def _command(host: Host, of: Context, check: Check, timeout: float) -> Answer:
-    argv = shlex.split(check.target)
-    done = commands.run(of.paths, host, of.manifest, argv, timeout)
+    done = commands.run(of.paths, host, of.manifest, check.command, timeout)
     if done.timed_out:
         return Answer(error=f"no end within {timeout:g} s")
     return Answer(status=done.status, body=done.output.encode())

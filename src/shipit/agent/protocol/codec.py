@@ -90,9 +90,12 @@ def _dataclass(kind: Type[Any]) -> Build:
         if each.default is MISSING and each.default_factory is MISSING
     }
 
+    upgraded = getattr(kind, "upgraded", None)  # reads what earlier versions wrote
+
     def build(value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise _wrong(f"an object for {kind.__name__}", value)
+        value = upgraded(value) if upgraded else value
         if missing := needed - value.keys():
             raise ValueError(f"{kind.__name__}: {', '.join(sorted(missing))} is missing")
         return kind(**{name: one(name, item) for name, item in value.items() if name in known})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
+from urllib.parse import urlsplit
 
 from .fields import APP, COUNT, FILE_NAME, PATH, RELEASE, SECONDS, one_of
 
 RESTART, OVERLAP = "restart", "overlap"
+KINDS = ("http", "tcp", "unix", "command")  # of health checks
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,13 @@ class EnvDigest:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit of the release."""
+    """A systemd unit of the release.
+
+    Attributes:
+        trial: the unit that runs it on a private socket before the switch; its text is in trial/.
+        command: what a service runs, as rendered.
+        listen: where a socket listens, each a port, IP:port or path.
+    """
 
     name: str = field(metadata=FILE_NAME)
     service: str  # the playbook's name of the service it belongs to
@@ -52,9 +61,9 @@ class Unit:
     stop_timeout: float = field(metadata=SECONDS)  # that stopping it may take
     # or OVERLAP: started beside its predecessor, which then stops
     handover: str = field(default=RESTART, metadata=one_of(RESTART, OVERLAP))
-    trial: str = (
-        ""  # the unit that runs it on a private socket before the switch; its text is in trial/
-    )
+    trial: str = ""
+    command: Tuple[str, ...] = ()
+    listen: Tuple[str, ...] = ()
 
 
 def lasting(name: str, text: str) -> str:
@@ -70,12 +79,17 @@ def lasting(name: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class Check:
-    """One health check, made on the host.
+    """One health check, made on the host; `of` makes it.
 
-    `kind` is http, tcp, unix or command. `target` is the URL, host:port, socket path or command.
+    Attributes:
+        target: what the playbook has: a URL, host:port, socket path or command. For reports.
+        host, port: where a check of http or tcp connects.
+        socket: the path of the unix socket where one of unix connects.
+        url: what is requested there by HTTP; "" if connecting is the whole check.
+        command: what one of command runs.
     """
 
-    kind: str = field(metadata=one_of("http", "tcp", "unix", "command"))
+    kind: str = field(metadata=one_of(*KINDS))
     target: str
     status: int = 200
     json: Optional[Dict[str, Any]] = None  # fields that must be in the answer, with these values
@@ -83,6 +97,39 @@ class Check:
     timeout: float = field(default=5.0, metadata=SECONDS)  # for one attempt
     via: str = ""  # where to connect instead: host:port or the path of a unix socket
     headers: Optional[Dict[str, str]] = None  # of an HTTP request; Host is the name it asks for
+    host: str = ""
+    port: int = 0
+    socket: str = ""
+    url: str = ""
+    command: Tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, kind: str, target: str, **rest: Any) -> Check:
+        """Return a check of what the playbook has, which is read here once."""
+        return cls(kind, target, **rest, **_destination(kind, target))
+
+    @staticmethod
+    def upgraded(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the fields of a check as `codec` reads them: earlier versions wrote the target."""
+        if fields.keys() & {"host", "socket", "command"}:
+            return fields
+        kind, target = str(fields.get("kind")), str(fields.get("target"))
+        return {**fields, **_destination(kind, target)}
+
+
+def _destination(kind: str, target: str) -> Dict[str, Any]:
+    """Return the fields of a check that its target determines."""
+    if kind == "command":
+        return {"command": tuple(shlex.split(target))}
+    if kind == "unix":
+        path, _, page = target.partition(":")
+        return {"socket": path, "url": f"http://localhost{page}" if page else ""}
+    if kind == "http":
+        parts = urlsplit(target)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return {"host": parts.hostname or "", "port": port, "url": target}
+    name, _, number = target.rpartition(":")
+    return {"host": name.strip("[]"), "port": int(number)}
 
 
 @dataclass(frozen=True)
@@ -131,3 +178,7 @@ class Manifest:
 
     def artifacts(self) -> Tuple[Artifact, ...]:
         return (self.installer_wheel, self.app_wheel, *self.wheels)
+
+    def listen(self, service: str) -> Tuple[str, ...]:
+        """Return where systemd listens for a service."""
+        return next((u.listen for u in self.units if u.service == service and u.listen), ())

@@ -6,11 +6,12 @@ Changes only the mode of manifests that an older version left readable by all us
 import hashlib
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import Dict, Iterable, List, Optional
 
-from ..protocol import messages
+from ..protocol import messages, unit_text
 from ..protocol.codec import from_json, parse
-from ..protocol.manifest import Manifest
+from ..protocol.manifest import Manifest, Unit
 from ..protocol.messages import Failure
 from ..system import files
 from ..system.failures import Refused
@@ -23,14 +24,23 @@ TEXT_LIMIT = messages.LINE_LIMIT  # characters; all texts of a release are sent 
 
 def manifest(paths: Paths, release: str) -> Optional[Manifest]:
     """Return a release's manifest; None if it is missing or broken."""
-    return _parsed(read_text(paths.release(release).manifest) or "")
+    return _parsed(paths, read_text(paths.release(release).manifest) or "")
 
 
-def _parsed(text: str) -> Optional[Manifest]:
+def _parsed(paths: Paths, text: str) -> Optional[Manifest]:
     try:
-        return from_json(Manifest, parse(text.encode("utf-8", "surrogateescape")))
+        found = from_json(Manifest, parse(text.encode("utf-8", "surrogateescape")))
     except ValueError:
         return None
+    return replace(found, units=tuple(_listening(paths, found, unit) for unit in found.units))
+
+
+def _listening(paths: Paths, of: Manifest, unit: Unit) -> Unit:
+    """Return a unit with its addresses, which earlier versions left to the text of a socket."""
+    if unit.listen or not unit.name.endswith(".socket"):
+        return unit
+    text = read_text(os.path.join(paths.release(of.id).units, unit.name)) or ""
+    return replace(unit, listen=unit_text.listen(text))
 
 
 def hide_manifests(paths: Paths) -> None:
@@ -52,7 +62,7 @@ def verified(paths: Paths, release: str) -> Optional[Manifest]:
         return None
     if expected and digest(text) != expected:
         raise Refused(_damaged(release, f"{path} was changed since it was committed"))
-    return _parsed(text)
+    return _parsed(paths, text)
 
 
 def manifest_digest(paths: Paths, release: str) -> str:

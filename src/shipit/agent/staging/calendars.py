@@ -8,9 +8,9 @@ import os
 from typing import Iterator, Mapping
 
 from ..host.host import Host
+from ..protocol import unit_text
 from ..protocol.messages import Failure
 from ..records import releases
-from ..system import unit_text
 from ..system.paths import Paths
 
 STEP = "preflight"

@@ -194,7 +194,8 @@ def _times(context: Context) -> Iterator[Failure]:
 def _sockets(context: Context) -> Iterator[Failure]:
     """Find missing owners of sockets: systemd would fail to create the socket."""
     hint = "create it on the host, or correct the playbook's socket_user and socket_group"
-    for text in dict.fromkeys(_socket_units(context.texts)):
+    texts = (text for name, text in context.texts.items() if name.endswith(".socket"))
+    for text in dict.fromkeys(texts):
         user, group = sockets.accounts(text)
         if user and user != context.manifest.user and not accounts.user(user):
             yield _problem("no-user", f"there is no user {user} to give a socket to", hint)
@@ -209,7 +210,7 @@ def _socket_folders(context: Context) -> Iterator[Failure]:
     it by a link would get the link's target.
     """
     given = _given(context)
-    for endpoint in _endpoints(context.texts):
+    for endpoint in _endpoints(context.manifest):
         folder = os.path.dirname(os.path.normpath(endpoint.path))
         if not endpoint.path:
             continue
@@ -232,7 +233,7 @@ def _given(context: Context) -> Dict[str, str]:
 
 
 def _ports(context: Context) -> Iterator[Failure]:
-    wanted = _endpoints(context.texts)
+    wanted = _endpoints(context.manifest)
     ours = {*names.ours(context.paths), *(unit.name for unit in context.manifest.units)}
     own = list(_installed_endpoints(context.paths, ours))
     for endpoint, owners in sockets.occupied(wanted, context.proc).items():
@@ -247,13 +248,9 @@ def _ports(context: Context) -> Iterator[Failure]:
         yield _problem("port-taken", what, f"stop that, or give the service another than {socket}")
 
 
-def _endpoints(texts: Mapping[str, str]) -> List[sockets.Endpoint]:
-    found = (endpoint for text in _socket_units(texts) for endpoint in sockets.wanted(text))
-    return list(dict.fromkeys(found))
-
-
-def _socket_units(texts: Mapping[str, str]) -> Iterator[str]:
-    return (text for name, text in texts.items() if name.endswith(".socket"))
+def _endpoints(manifest: Manifest) -> List[sockets.Endpoint]:
+    addresses = [address for unit in manifest.units for address in unit.listen]
+    return list(dict.fromkeys(sockets.endpoints(addresses)))
 
 
 def _installed_endpoints(paths: Paths, ours: "set[str]") -> Iterator[sockets.Endpoint]:

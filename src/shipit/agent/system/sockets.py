@@ -11,7 +11,8 @@ import stat
 from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
-from . import processes, unit_text
+from ..protocol import unit_text
+from . import processes
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 ESTABLISHED, LISTENING = "01", "0A"  # include/net/tcp_states.h
@@ -63,9 +64,13 @@ class Owner:
 
 
 def wanted(socket_unit: str) -> List[Endpoint]:
-    """Return where a socket unit listens, without vsock and abstract sockets."""
-    values = unit_text.settings(socket_unit, "Socket").get("ListenStream", ())
-    return [endpoint for endpoint in map(parse, values) if endpoint]
+    """Return where an installed socket unit listens."""
+    return endpoints(unit_text.listen(socket_unit))
+
+
+def endpoints(addresses: Iterable[str]) -> List[Endpoint]:
+    """Return the endpoints of listeners, without vsock and abstract sockets."""
+    return [endpoint for endpoint in map(parse, addresses) if endpoint]
 
 
 def accounts(socket_unit: str) -> Tuple[str, str]:

@@ -29,8 +29,8 @@ PATH = TrialEndpoint(SERVICE, Endpoint(path="/run/app.sock"), "/run/app-web@tria
 def test_a_check_of_the_service_goes_through_its_private_door(
     kind: str, target: str, endpoint: TrialEndpoint
 ) -> None:
-    check = Check(kind, target, status=204)
-    assert redirected(check, [endpoint]) == Check(kind, target, status=204, via=endpoint.private)
+    check = Check.of(kind, target, status=204)
+    assert redirected(check, [endpoint]) == Check.of(kind, target, status=204, via=endpoint.private)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_check_of_the_service_goes_through_its_private_door(
         ("http", "http://127.0.0.1:9000/healthz"),  # another service, of the old release
         ("http", "http://10.0.0.5:8000/healthz"),  # not where this one listens
         ("http", "http://example.com:8000/"),
-        ("https", "https://127.0.0.1:8000/"),
+        ("http", "https://127.0.0.1:8000/"),
         ("unix", "/run/other.sock"),
         ("command", "demoapp check"),
     ],
@@ -47,4 +47,4 @@ def test_a_check_of_the_service_goes_through_its_private_door(
 def test_a_check_that_the_old_release_would_answer_is_left_for_later(
     kind: str, target: str
 ) -> None:
-    assert redirected(Check(kind, target), [LOOPBACK, PATH]) is None
+    assert redirected(Check.of(kind, target), [LOOPBACK, PATH]) is None

@@ -14,7 +14,7 @@ import pytest
 from fake_machine import Fault, Machine, distinct
 from fake_story import Story, manifest, unit_texts
 from shipit.agent.activation import owners
-from shipit.agent.system import unit_text
+from shipit.agent.protocol import unit_text
 from shipit.agent.system.ownership import Owner
 
 if TYPE_CHECKING:

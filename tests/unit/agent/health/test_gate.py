@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 
     from shipit.agent.host.host import UnitView
 
-HTTP = Check("http", "http://127.0.0.1:8000/healthz", json={"version": "2"})
+HTTP = Check.of("http", "http://127.0.0.1:8000/healthz", json={"version": "2"})
 
 
 @pytest.mark.parametrize(
     ("check", "answer", "wrong"),
     [
-        (Check("http", "u"), Answer(status=200), ""),
-        (Check("http", "u"), Answer(error="connection refused"), "connection refused"),
-        (Check("http", "u"), Answer(status=302), "expected status 200, got 302"),
+        (Check.of("http", "u"), Answer(status=200), ""),
+        (Check.of("http", "u"), Answer(error="connection refused"), "connection refused"),
+        (Check.of("http", "u"), Answer(status=302), "expected status 200, got 302"),
         (
-            Check("http", "u"),
+            Check.of("http", "u"),
             Answer(status=301, location="https://www.example.com/"),
             "got 301 (Location: https://www.example.com/)",
         ),
-        (Check("http", "u", status=204), Answer(status=204), ""),
-        (Check("http", "u", body="ok"), Answer(status=200, body=b"all ok"), ""),
-        (Check("http", "u", body="ok"), Answer(status=200, body=b"no"), "the text 'ok'"),
+        (Check.of("http", "u", status=204), Answer(status=204), ""),
+        (Check.of("http", "u", body="ok"), Answer(status=200, body=b"all ok"), ""),
+        (Check.of("http", "u", body="ok"), Answer(status=200, body=b"no"), "the text 'ok'"),
         (HTTP, Answer(status=200, body=b'{"version": "2", "more": 1}'), ""),
         (HTTP, Answer(status=200, body=b'{"version": "1"}'), "version to be '2', got '1'"),
         (HTTP, Answer(status=200, body=b"{}"), "expected a field version"),
         (HTTP, Answer(status=200, body=b"<html>"), "expected JSON"),
         (HTTP, Answer(status=200, body=b"[" * 200_000), "nested too deeply"),
-        (Check("tcp", "a:1"), Answer(), ""),
-        (Check("unix", "/run/a"), Answer(), ""),
-        (Check("unix", "/run/a:/healthz"), Answer(status=500), "expected status 200, got 500"),
-        (Check("command", "check"), Answer(status=0), ""),
-        (Check("command", "check"), Answer(status=3), "expected exit status 0, got 3"),
+        (Check.of("tcp", "a:1"), Answer(), ""),
+        (Check.of("unix", "/run/a"), Answer(), ""),
+        (Check.of("unix", "/run/a:/healthz"), Answer(status=500), "expected status 200, got 500"),
+        (Check.of("command", "check"), Answer(status=0), ""),
+        (Check.of("command", "check"), Answer(status=3), "expected exit status 0, got 3"),
     ],
 )
 def test_an_answer_is_judged(check: Check, answer: Answer, wrong: str) -> None:
@@ -251,7 +251,7 @@ def test_an_interruption_ends_the_gate(gated: Gated) -> None:
 
 
 def test_a_command_runs_in_the_release_as_the_apps_user(gated: Gated) -> None:
-    check = Check("command", "sh -c true", body="root in")
+    check = Check.of("command", "sh -c true", body="root in")
     wanted = replace(gated.manifest, gate=Gate((check,), 0.25, 1.0, 0.0))
     put(gated.story.paths, wanted)
     context = gated._context(wanted)
@@ -305,36 +305,40 @@ def test_a_redirect_while_a_service_starts_is_waited_out(
 @pytest.mark.parametrize(
     ("check", "answer", "said"),
     [
-        (Check("http", "http://127.0.0.1:80/"), Answer(status=200), ""),
-        (Check("http", "http://127.0.0.1:80/"), Answer(error="connection refused"), ""),
+        (Check.of("http", "http://127.0.0.1:80/"), Answer(status=200), ""),
+        (Check.of("http", "http://127.0.0.1:80/"), Answer(error="connection refused"), ""),
         (
-            Check("http", "http://127.0.0.1:8000/"),
+            Check.of("http", "http://127.0.0.1:8000/"),
             Answer(status=308, location="https://www.example.com/x"),
             "`host: www.example.com, headers: {X-Forwarded-Proto: https}`",
         ),
         (
-            Check("http", "http://127.0.0.1:8000/"),
+            Check.of("http", "http://127.0.0.1:8000/"),
             Answer(status=301, location="https://127.0.0.1/"),
             "set `headers: {X-Forwarded-Proto: https}`",
         ),
         (
-            Check("http", "http://127.0.0.1:8000/", headers={"X-Forwarded-Proto": "https"}),
+            Check.of("http", "http://127.0.0.1:8000/", headers={"X-Forwarded-Proto": "https"}),
             Answer(status=301, location="https://www.example.com/"),
             "set `host: www.example.com`",
         ),
         (
-            Check("http", "http://127.0.0.1:8000/healthz"),
+            Check.of("http", "http://127.0.0.1:8000/healthz"),
             Answer(status=307, location="/healthz/"),
             "(/healthz/), or write `status: 307`",
         ),
-        (Check("http", "http://127.0.0.1:8000/"), Answer(status=302, location="//["), "redirect"),
-        (Check("unix", "/run/a:/x"), Answer(status=400), "the host localhost?"),
         (
-            Check("http", "http://127.0.0.1:8000/", headers={"Host": "a.example"}),
+            Check.of("http", "http://127.0.0.1:8000/"),
+            Answer(status=302, location="//["),
+            "redirect",
+        ),
+        (Check.of("unix", "/run/a:/x"), Answer(status=400), "the host localhost?"),
+        (
+            Check.of("http", "http://127.0.0.1:8000/", headers={"Host": "a.example"}),
             Answer(status=421),
             "the host a.example",
         ),
-        (Check("command", "check"), Answer(status=3), ""),
+        (Check.of("command", "check"), Answer(status=3), ""),
     ],
 )
 def test_a_wrong_status_comes_with_what_to_set(check: Check, answer: Answer, said: str) -> None:
@@ -351,7 +355,7 @@ def test_the_headers_of_a_check_are_sent(gated: Gated, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(gated.machine, "http", http)
     headers = {"Host": "www.example.com"}
-    for check in (Check("http", "http://a/"), Check("unix", "/run/a:/x")):
+    for check in (Check.of("http", "http://a/"), Check.of("unix", "/run/a:/x")):
         context = gated._context(gated.manifest)
         gate.ask(gated.machine, context, replace(check, headers=headers), 1.0)
     assert sent == [headers, headers]

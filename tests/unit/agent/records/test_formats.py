@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from fake_story import Story
+from fake_story import Story, manifest, put
 from project import TESTS
 from shipit.agent.protocol.codec import from_json
 from shipit.agent.protocol.manifest import Manifest
 from shipit.agent.protocol.messages import MESSAGES
-from shipit.agent.records import journal
+from shipit.agent.records import journal, releases
 from shipit.agent.records.history import Entry
 from shipit.agent.records.registry import Registration
 from shipit.agent.records.states import State
@@ -44,6 +44,21 @@ def test_every_line_of_an_event_log_of_an_earlier_version_is_read(written: dict[
 @pytest.mark.parametrize("name", KINDS)
 def test_every_record_of_an_earlier_version_is_read(written: dict[str, Any], name: str) -> None:
     from_json(KINDS[name], written[name])
+
+
+def test_a_socket_of_an_earlier_version_listens_where_its_text_says(tmp_path: Path) -> None:
+    story = Story.at(tmp_path)
+    wanted = manifest(story.paths, "r1", overlaps=True)
+    put(story.paths, wanted, port=8001)
+    path = Path(story.paths.release("r1").manifest)
+    written = json.loads(path.read_text())
+    for unit in written["units"]:
+        del unit["listen"], unit["command"]
+    path.write_text(json.dumps(written))
+    found = releases.manifest(story.paths, "r1")
+    assert found is not None
+    assert found.listen("web") == ("8001",)
+    assert [unit.listen for unit in found.units] == [("8001",), ()]
 
 
 def test_an_open_transaction_of_an_earlier_version_is_recovered_from_its_journal(

@@ -425,8 +425,11 @@ def test_a_socket_of_nobody_s_is_refused_before_anything_is_sent(place: Stage) -
     ("asked", "says"),
     [
         ({"smoke": ("demoapp",)}, "the smoke command cannot be run"),
-        ({"gate": Gate((Check("command", "demoapp"),), 0.25, 10.0, 0.0)}, "a command check cannot"),
-        ({"gate": Gate((Check("tcp", "127.0.0.1:1"),), 0.25, 10.0, 0.0)}, ""),
+        (
+            {"gate": Gate((Check.of("command", "demoapp"),), 0.25, 10.0, 0.0)},
+            "a command check cannot",
+        ),
+        ({"gate": Gate((Check.of("tcp", "127.0.0.1:1"),), 0.25, 10.0, 0.0)}, ""),
     ],
 )
 def test_a_host_without_a_system_bus_runs_no_command_of_an_app(
@@ -445,7 +448,8 @@ def test_a_host_without_a_system_bus_runs_no_command_of_an_app(
 def socket_problems(place: Stage, path: str, service: str) -> list[str]:
     texts = {"units/demo-web.socket": f"[Socket]\nListenStream={path}\n"}
     texts["units/demo-web.service"] = service
-    context = preflight.Context(place.paths, place.host, place.manifest(), texts, ())
+    manifest = place.manifest(units=agent_builders.units(texts))
+    context = preflight.Context(place.paths, place.host, manifest, texts, ())
     found = preflight.problems(context)
     return [each.what for each in found if each.code == "socket-untrusted"]
 
@@ -476,10 +480,10 @@ def test_a_socket_in_a_folder_that_the_service_will_own_is_refused(
 
 def test_a_socket_in_shared_is_refused_before_that_is_there(place: Stage) -> None:
     path, service = f"{place.paths.shared}/web.sock", "[Service]\n"
-    manifest = place.manifest(user="nobody")
     texts = {
         "units/demo-web.socket": f"[Socket]\nListenStream={path}\n",
         "units/w.service": service,
     }
+    manifest = place.manifest(user="nobody", units=agent_builders.units(texts))
     context = preflight.Context(place.paths, place.host, manifest, texts, ())
     assert "socket-untrusted" in [each.code for each in preflight.problems(context)]
