@@ -29,6 +29,7 @@ import paramiko
 from shipit.transport import bootstrap
 from shipit.transport.channel import FrameWire, Link, start
 from shipit.transport.ssh import auth
+from shipit.transport.ssh.proxy_command import wait_or_kill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,6 @@ _SEND_TIMEOUT = 180.0  # seconds without progress: the host may be syncing a slo
 _CHUNK = 256 * 1024  # bytes
 _STDERR_KEPT = 8000  # bytes
 _STATUS_WAIT = 2.0  # seconds between the end of the output and the exit status
-_STOP_WAIT = 5.0  # seconds for a local agent to end after its input has
 
 
 def connect(
@@ -240,11 +240,7 @@ class _LocalStream:
 
     def close(self) -> None:
         self._socket.close()
-        try:
-            self._process.wait(_STOP_WAIT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process)
         if self._process.stderr:
             self._process.stderr.close()
 

@@ -146,11 +146,12 @@ class _Variables:
 
     def text(self, *names: str) -> str | None:
         name, value = self._last(names)
-        if value is None or (isinstance(value, str) and value.strip()):
-            return value.strip() if isinstance(value, str) else None
         if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)  # a user name or host of digits only, as YAML reads it
-        self._wrong(name, value, "a text")
+            value = str(value)  # a user name or host of digits only, as YAML reads it
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+        if value is not None:
+            self._wrong(name, value, "a text")
         return None
 
     def optional(self, *names: str) -> str | None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from shipit.agent.protocol.messages import End, Failure, Part
 from shipit.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from shipit.transport.channel import Link, Wire
@@ -43,15 +42,6 @@ class Blob(Protocol):
     def size(self) -> int: ...
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A part of a file that has not been read yet."""
-
-    path: Path
-    part: Part
-    size: int
-
-
 def channels(rtt: float, total: int) -> int:
     """Return the number of extra channels for `total` bytes; 0 for the control channel alone."""
     best, quickest = 0, total / _rate(1, rtt)
@@ -64,14 +54,6 @@ def channels(rtt: float, total: int) -> int:
 
 def _rate(count: int, rtt: float) -> float:
     return min(_CAP, count * WINDOW / rtt) if rtt > 0 else _CAP
-
-
-def cut(blobs: Iterable[Blob]) -> Iterator[Piece]:
-    """Cut blobs into parts; an empty one is one empty part."""
-    for blob in blobs:
-        for offset in range(0, max(1, blob.size), PART):
-            part = Part(blob.sha256, offset, blob.size)
-            yield Piece(blob.path, part, min(PART, blob.size - offset))
 
 
 def ship(link: Link, wire: Wire, blobs: Iterable[Blob], progress: Callable[[int], None]) -> int:
@@ -133,35 +115,41 @@ def _confirm(wire: Wire, name: str) -> None:
 def _drain(wire: Wire, queue: _Queue, name: str) -> int:
     count = 0
     while (piece := queue.next()) is not None:
-        wire.send(piece.part, _content(piece, name))
-        queue.done(piece.size)
+        content = _content(*piece, name)
+        wire.send(piece[1], content)
+        queue.done(len(content))
         count += 1
     return count
 
 
-def _content(piece: Piece, name: str) -> bytes:
-    with piece.path.open("rb") as stream:
-        stream.seek(piece.part.offset)
-        content = stream.read(piece.size)
-    if len(content) != piece.size:
-        what = f"{piece.path} became shorter while it was sent"
+def _content(path: Path, part: Part, name: str) -> bytes:
+    size = min(PART, part.total - part.offset)
+    with path.open("rb") as stream:
+        stream.seek(part.offset)
+        content = stream.read(size)
+    if len(content) != size:
+        what = f"{path} became shorter while it was sent"
         raise HostError("blob-gone", what, host=name, step="send", hint="build the bundle again")
     return content
 
 
 class _Queue:
-    """The pieces that are still to be sent, shared by the channels."""
+    """The parts that are still to be sent, shared by the channels; an empty blob is one."""
 
     def __init__(self, blobs: Iterable[Blob], progress: Callable[[int], None]) -> None:
         blobs = tuple(blobs)
         self.total = sum(blob.size for blob in blobs)
-        self._pieces = cut(blobs)
+        self._pieces = (
+            (blob.path, Part(blob.sha256, offset, blob.size))
+            for blob in blobs
+            for offset in range(0, max(1, blob.size), PART)
+        )
         self._progress = progress
         self._done = 0
         self._stopped = False
         self._lock = threading.Lock()
 
-    def next(self) -> Piece | None:
+    def next(self) -> tuple[Path, Part] | None:
         with self._lock:
             return None if self._stopped else next(self._pieces, None)
 

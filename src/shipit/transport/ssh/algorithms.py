@@ -78,7 +78,7 @@ def _setting(kind: Kind, settings: Mapping[str, object]) -> tuple[str, str]:
 
 def _applied(setting: str, usable: Sequence[str]) -> tuple[str, ...]:
     """Apply a value of ssh_config to the default; "" is the default itself."""
-    default = [name for name in usable if not _is_like(name, _WEAK)]
+    default = [name for name in usable if not any(fnmatchcase(name, weak) for weak in _WEAK)]
     how, listed = (setting[:1], setting[1:]) if setting[:1] in ("+", "-", "^") else ("", setting)
     patterns = [_ALIASES.get(part, part) for part in listed.split(",") if part.strip()]
     named = [name for pattern in patterns for name in usable if fnmatchcase(name, pattern)]
@@ -91,43 +91,25 @@ def _applied(setting: str, usable: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(by_prefix[how]))
 
 
-def _is_like(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """A list in which the two sides share nothing."""
-
-    kind: Kind
-    theirs: tuple[str, ...]
-    ours: tuple[str, ...]
-
-    @property
-    def what(self) -> str:
-        return (
-            f"the host and shipit have no {self.kind.word} in common: "
-            f"the host offers {', '.join(self.theirs) or 'none'}; "
-            f"shipit takes {', '.join(self.ours)}"
-        )
-
-    def hint(self, supported: Sequence[str]) -> str:
-        """Return a hint, given what the library supports."""
-        option = self.kind.options[0]
-        possible = next((name for name in self.theirs if name in supported), None)
-        renew = f"allow one of shipit's in the host's sshd_config ({option}), or upgrade its sshd"
-        if possible is None:
-            return renew
-        return f"{renew}; or accept a weak one for this host in ~/.ssh/config: {option} +{possible}"
-
-
 def mismatch(
-    offered: Mapping[str, Sequence[str]], ours: Mapping[Kind, Sequence[str]]
-) -> Mismatch | None:
-    """Return the first kind of algorithm in which the host offers none of ours."""
+    offered: Mapping[str, Sequence[str]],
+    ours: Mapping[Kind, Sequence[str]],
+    supported: Mapping[Kind, Sequence[str]],
+) -> tuple[str, str] | None:
+    """Return the first kind of algorithm that the two sides do not share, and a hint."""
     for kind, mine in ours.items():
-        for key in kind.offer:
-            theirs = offered.get(key, ())
-            if key in offered and not set(mine) & set(theirs):
-                return Mismatch(kind, tuple(theirs), tuple(mine))
+        for theirs in (offered[key] for key in kind.offer if key in offered):
+            if set(mine) & set(theirs):
+                continue
+            what = (
+                f"the host and shipit have no {kind.word} in common: "
+                f"the host offers {', '.join(theirs) or 'none'}; shipit takes {', '.join(mine)}"
+            )
+            option = kind.options[0]
+            hint = (
+                f"allow one of shipit's in the host's sshd_config ({option}), or upgrade its sshd"
+            )
+            if weak := next((name for name in theirs if name in supported[kind]), None):
+                hint += f"; or accept a weak one for this host in ~/.ssh/config: {option} +{weak}"
+            return what, hint
     return None

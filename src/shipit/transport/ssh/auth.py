@@ -28,7 +28,7 @@ from paramiko.auth_strategy import (
 from shipit.transport.ssh.host_keys import HostKey, KnownKey, Verdict, check, kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from shipit.errors import Place, Unreachable
     from shipit.transport.endpoint import Endpoint
@@ -232,22 +232,16 @@ class Login(AuthStrategy):
 
     def get_sources(self) -> Generator[AuthSource, None, None]:
         """Yield what to try, in order."""
-        agent = paramiko.Agent()
-        try:
-            yield from self._sources(agent)
-        finally:
-            agent.close()
-
-    def _sources(self, agent: paramiko.Agent) -> Iterator[AuthSource]:
         keys = self._keys
         for path in keys.named:
             yield KeyFile(keys.user, path, keys.certificates)
         files = (*keys.named, *keys.configured)
         wanted = {blob for path in files if (blob := _public_blob(path))}
-        for key in agent.get_keys():
-            if not keys.only_these or key.asbytes() in wanted:
-                _load_certificate(key, keys.certificates)
-                yield InMemoryPrivateKey(keys.user, key)
+        with contextlib.closing(paramiko.Agent()) as agent:
+            for key in agent.get_keys():
+                if not keys.only_these or key.asbytes() in wanted:
+                    _load_certificate(key, keys.certificates)
+                    yield InMemoryPrivateKey(keys.user, key)
         for path in (*keys.configured, *(() if keys.only_these else keys.default)):
             if path.is_file() and path not in keys.named:
                 yield KeyFile(keys.user, path, keys.certificates)

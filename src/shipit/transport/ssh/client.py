@@ -221,7 +221,9 @@ class Connection:
         except BaseException as error:
             self.close()
             if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-                raise self._incompatible(error) from error
+                if found := self.transport.mismatch():
+                    raise endpoint.unreachable("ssh-algorithms", *found) from error
+                raise endpoint.unreachable("ssh-failed", f"ssh failed: {error}") from error
             if isinstance(error, (OSError, EOFError, paramiko.SSHException)):
                 raise refusal(endpoint, error) from error
             raise
@@ -268,14 +270,6 @@ class Connection:
             only_these=self._settings.has_value("identitiesonly", "yes"),
             certificates=self._settings.certificates(),
         )
-
-    def _incompatible(self, error: paramiko.ssh_exception.IncompatiblePeer) -> Unreachable:
-        """Return the error with the algorithms that the host offers, if none is shared."""
-        found = self.transport.mismatch()
-        if found is None:
-            return self._endpoint.unreachable("ssh-failed", f"ssh failed: {error}")
-        mismatch, hint = found
-        return self._endpoint.unreachable("ssh-algorithms", mismatch.what, hint)
 
     def _socket(self, route: _Route) -> Any:  # noqa: ANN401 - a socket, or a channel like one
         timeout = self._endpoint.connect_timeout

@@ -61,9 +61,7 @@ def refusal(endpoint: Endpoint, error: Exception) -> Unreachable | DroppedError:
     if isinstance(cause, TimeoutError) or "No existing session" in str(error):
         # The text: paramiko's error for a handshake that timed out.
         error = TimeoutError()
-    code, what, hint = next(
-        explanation[1:] for explanation in _EXPLANATIONS if isinstance(error, explanation[0])
-    )
+    code, what, hint = next(found[1:] for found in _EXPLANATIONS if isinstance(error, found[0]))
     words = {
         "address": endpoint.address,
         "where": where,

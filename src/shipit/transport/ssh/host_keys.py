@@ -16,6 +16,8 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+import paramiko
+
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ _SSH_PORT = 22
 _MARKERS = ("@revoked", "@cert-authority")
 _FIELDS = 3  # hosts, type, key
 _KRL = b"SSHKRL\n\0"
-_LENGTH = 4  # bytes of a length on the wire
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,7 @@ class HostKey:
         """The length of an RSA key's modulus; None for another type."""
         if self.kind != "ssh-rsa":
             return None
-        rest, field = self.blob, b""
-        for _ in range(_FIELDS):  # type, exponent, modulus
-            size = int.from_bytes(rest[:_LENGTH], "big")
-            field, rest = rest[_LENGTH : _LENGTH + size], rest[_LENGTH + size :]
-        return int.from_bytes(field, "big").bit_length()
+        return paramiko.RSAKey(data=self.blob).get_bits()
 
     @classmethod
     def parse(cls, text: str) -> HostKey:

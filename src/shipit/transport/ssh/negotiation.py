@@ -12,7 +12,7 @@ from shipit.transport.ssh.algorithms import CIPHERS, HOST_KEYS, KEX, MACS, PUBKE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shipit.transport.ssh.algorithms import Kind, Mismatch
+    from shipit.transport.ssh.algorithms import Kind
     from shipit.transport.ssh.auth import HostKeyPolicy
 
 
@@ -48,10 +48,9 @@ class Negotiator(paramiko.Transport):
         self.disabled_algorithms = {"pubkeys": sorted(refused)}
         self._ours = ours
 
-    def mismatch(self) -> tuple[Mismatch, str] | None:
-        """Return the kind of algorithm that we and the host don't share, and a hint."""
-        found = algorithms.mismatch(self._offered, self._ours)
-        return (found, found.hint(self._library[found.kind])) if found else None
+    def mismatch(self) -> tuple[str, str] | None:
+        """Return which kind of algorithm we and the host don't share, and a hint."""
+        return algorithms.mismatch(self._offered, self._ours, self._library)
 
     def _really_parse_kex_init(self, m: Any, ignore_first_byte: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - paramiko's
         parsed = super()._really_parse_kex_init(m, ignore_first_byte)  # type: ignore[misc]

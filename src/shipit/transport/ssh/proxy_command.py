@@ -10,7 +10,7 @@ import shlex
 import socket
 import subprocess
 
-_STOP = 5.0  # seconds for the command to end
+_STOP = 5.0  # seconds for a program to end once its input has
 
 
 class ProxyCommand:
@@ -26,11 +26,15 @@ class ProxyCommand:
     def close(self) -> None:
         self.socket.close()
         self._process.terminate()
-        try:
-            self._process.wait(_STOP)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process)
+
+
+def wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_STOP)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def tokens_of(host: str, port: int, user: str) -> dict[str, str]:
