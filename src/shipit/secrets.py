@@ -18,7 +18,7 @@ from shipit.agent.protocol import redaction
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 KINDS = ("env", "file", "command")
 COMMAND_TIMEOUT = 30.0  # seconds
@@ -136,15 +136,7 @@ def _from_command(text: str, base: Path, place: Place | None) -> str:
     program = argv[0]
     hint = "run it by hand to see why; what it printed is not shown here"
     try:
-        # stderr is captured as well: programs print secrets there, too.
-        done = subprocess.run(
-            argv,
-            cwd=base,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_TIMEOUT,
-            check=False,
-        )
+        done = run(argv, COMMAND_TIMEOUT, base)
     except subprocess.TimeoutExpired:
         what = f"the secret's command {program} took longer than {COMMAND_TIMEOUT:g} s"
         # `from None`: the cause contains the output so far.
@@ -158,15 +150,27 @@ def _from_command(text: str, base: Path, place: Place | None) -> str:
     return _without_newline(done.stdout, program, place)
 
 
+def run(
+    argv: Sequence[str], seconds: float, cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program that prints secrets: on stderr, too, so that both are captured.
+
+    Raises:
+        OSError, subprocess.TimeoutExpired: a timeout has the output so far.
+    """
+    return subprocess.run(
+        argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
+    )
+
+
 def _without_newline(raw: bytes, source: object, place: Place | None) -> str:
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         what = f"the secret from {source} is not UTF-8 text"
         # `from None`: the cause contains the value.
-        raise InputError(
-            Mistake("secret-unreadable", what, place, "keep binary secrets in base64")
-        ) from None
+        hint = "keep binary secrets in base64"
+        raise InputError(Mistake("secret-unreadable", what, place, hint)) from None
     return text.removesuffix("\n").removesuffix("\r")
 
 

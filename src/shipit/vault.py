@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from shipit.errors import InputError, Mistake
-from shipit.secrets import Secret
+from shipit.secrets import Secret, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,8 +121,14 @@ class Passwords:
         order = sorted(enumerate(self._sources), key=lambda one: one[1].label != envelope.label)
         for index, _ in order:
             plain = envelope.opened(self._password(index))
-            if plain is not None:
-                return _text(plain, place)
+            if plain is None:
+                continue
+            try:
+                return plain.decode()
+            except UnicodeDecodeError:
+                what = "what is encrypted here is not UTF-8 text"
+                # `from None`: the cause holds the value.
+                raise InputError(Mistake("vault-damaged", what, place)) from None
         what = f"{about}, and no vault password that was given opens it"
         raise InputError(Mistake("vault-password", what, place, WAYS))
 
@@ -189,15 +195,6 @@ def is_encrypted(text: str) -> bool:
     return text.startswith(HEADER)
 
 
-def _text(plain: bytes, place: Place) -> str:
-    try:
-        return plain.decode()
-    except UnicodeDecodeError:
-        what = "what is encrypted here is not UTF-8 text"
-        # `from None`: the cause holds the value.
-        raise InputError(Mistake("vault-damaged", what, place)) from None
-
-
 def password_of(file: Path, label: str = "") -> Secret:
     """Read a password from a file, or from the output of an executable.
 
@@ -224,13 +221,7 @@ def password_of(file: Path, label: str = "") -> Secret:
 
 def _printed(program: Path, label: str) -> bytes:
     ask = ["--vault-id", label or "default"] if program.stem.endswith("-client") else []
-    done = subprocess.run(
-        [str(program.absolute()), *ask],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=_SECONDS,
-        check=False,
-    )
+    done = run([str(program.absolute()), *ask], _SECONDS)
     if done.returncode:
         raise _no_password(program, f"it ended with status {done.returncode}")
     return done.stdout

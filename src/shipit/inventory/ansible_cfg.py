@@ -84,7 +84,11 @@ def load(environment: Mapping[str, str], here: Path, home: Path) -> AnsibleConfi
     behaviour = settings.text("defaults", "hash_behaviour", "ANSIBLE_HASH_BEHAVIOUR")
     return AnsibleConfig(
         inventory=tuple(settings.path(source, "ANSIBLE_INVENTORY") for source in sources),
-        variables=dict(_variables(settings)),
+        variables={
+            name: value
+            for section, key, variable, name in _VARIABLES
+            if (value := settings.text(section, key, variable))
+        },
         merges=behaviour.lower() == "merge",
         vaults=tuple(_vaults(settings)),
         notes=tuple(_notes(settings)),
@@ -140,13 +144,6 @@ class _Settings:
         base = self.file.parent if in_file and self.file else Path()
         expanded = os.path.expandvars(text.replace("{{CWD}}", str(Path.cwd())))
         return base / Path(expanded).expanduser()
-
-
-def _variables(settings: _Settings) -> Iterator[tuple[str, object]]:
-    for section, key, variable, name in _VARIABLES:
-        value = settings.text(section, key, variable)
-        if value:
-            yield name, value
 
 
 def _vaults(settings: _Settings) -> Iterator[tuple[str, Path]]:

@@ -65,7 +65,9 @@ def read(
     """
     name = str(source)
     if "," in name and not source.exists():
-        _read_list(grouping, name)
+        place = Place(name)
+        for entry in filter(None, (part.strip() for part in name.split(","))):
+            _add_hosts(grouping, entry, name, lambda: place, group=grouping.groups[UNGROUPED])
     elif _is_program(source):
         Answers(grouping, source, passwords, seconds).read([str(source.absolute())])
     else:
@@ -79,46 +81,32 @@ def _read_text(grouping: Grouping, source: Path, passwords: vault.Passwords) -> 
     grouping.is_secret = vault.is_encrypted(text)
     if grouping.is_secret:
         text = passwords.open(text, Place(str(source), 1, 1))
-    trial = grouping.mistakes
-    known = len(trial)
-    try:
-        # Not .suffix: `.hosts` has none, `hosts.` has one: as in Ansible.
-        if os.path.splitext(source)[1] not in _YAML_ENDINGS:  # noqa: PTH122
-            ini.read(grouping, str(source), text)
-        else:
-            _read_yaml_or_ini(grouping, source, text, passwords)
-    except InputError as error:
-        trial.extend(error.mistakes)
-    finally:
-        grouping.is_secret = False
-    if is_script and len(trial) > known:
+    known = len(grouping.mistakes)
+    # Not .suffix: `.hosts` has none, `hosts.` has one: as in Ansible.
+    if os.path.splitext(source)[1] in _YAML_ENDINGS:  # noqa: PTH122
+        grouping.attempt(_read_yaml_or_ini, grouping, source, text, passwords)
+    else:
+        ini.read(grouping, str(source), text)
+    grouping.is_secret = False
+    if is_script and len(grouping.mistakes) > known:
         what = "this begins like a script (#!), but is not executable"
         place, hint = Place(str(source), 1, 1), f"chmod +x {source}"
-        trial[known:] = [Mistake("inventory-script", what, place, hint)]
-
-
-def _read_list(grouping: Grouping, source: str) -> None:
-    def where() -> Place:
-        return Place(source)
-
-    for entry in filter(None, (part.strip() for part in source.split(","))):
-        _add_hosts(grouping, entry, source, where, group=grouping.groups[UNGROUPED])
+        grouping.mistakes[known:] = [Mistake("inventory-script", what, place, hint)]
 
 
 def _read_yaml_or_ini(
     grouping: Grouping, source: Path, text: str, passwords: vault.Passwords
 ) -> None:
+    is_yaml = _is_meant_as_yaml(source, text)
     try:
         document = yaml_source.parse(source, text, passwords)
+        if is_yaml or isinstance(document.value, dict) or not document.value:
+            _Yaml(grouping, document).read()
+            return
     except InputError:
-        if _is_meant_as_yaml(source, text):
+        if is_yaml:
             raise
-        ini.read(grouping, str(source), text)
-        return
-    if isinstance(document.value, dict) or not document.value or _is_meant_as_yaml(source, text):
-        _Yaml(grouping, document).read()
-    else:
-        ini.read(grouping, str(source), text)
+    ini.read(grouping, str(source), text)
 
 
 def _is_meant_as_yaml(source: Path, text: str) -> bool:
@@ -154,7 +142,6 @@ class _Yaml:
     def __init__(self, grouping: Grouping, document: Document) -> None:
         self._grouping = grouping
         self._document = document
-        self._source = str(document.path)
 
     def read(self) -> None:
         groups = self._document.value
@@ -183,7 +170,10 @@ class _Yaml:
         section = loc[-1]
         if section not in SECTIONS:
             what = f"unknown key '{section}' in the group '{group.name}'"
-            self._grouping.wrong("inventory-key", what, self._key(loc), _section_hint(loc))
+            hint = nearest(str(section), SECTIONS) or f"known are {', '.join(SECTIONS)}"
+            if loc[0] in SECTIONS:
+                hint = f"'{loc[0]}' is read as a group here: put it under `all:`"
+            self._grouping.wrong("inventory-key", what, self._key(loc), hint)
             return
         if isinstance(entries, str) and section != "vars":
             entries = {entries: None}  # `hosts: web1`, as Ansible allows
@@ -212,17 +202,11 @@ class _Yaml:
             what = f"the variables of '{loc[-1]}' must be a mapping, not {content!r}"
             self._grouping.wrong("inventory-variable", what, self._key(loc))
             return
-        names = _add_hosts(self._grouping, loc[-1], self._source, self._key(loc), group=group)
-        for name in names:
+        source = str(self._document.path)
+        for name in _add_hosts(self._grouping, loc[-1], source, self._key(loc), group=group):
             host = self._grouping.hosts[name]
             for key, value in content.items() if isinstance(content, dict) else ():
                 self._grouping.set_var(host.vars, key, value, self._key((*loc, key)))
-
-
-def _section_hint(loc: Loc) -> str:
-    if loc[0] in SECTIONS:
-        return f"'{loc[0]}' is read as a group here: put it under `all:`"
-    return nearest(str(loc[-1]), SECTIONS) or f"known are {', '.join(SECTIONS)}"
 
 
 def _is_program(source: Path) -> bool:

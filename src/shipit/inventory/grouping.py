@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.secrets import Secret
 from shipit.yaml_tags import mapped
 
@@ -46,13 +46,13 @@ class Member:
     vars: dict[str, object] = field(default_factory=dict)
 
 
-class Grouping:
+class Grouping(ErrorCollector):
     """The groups and hosts of all sources, and the mistakes in them."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.groups: dict[str, Group] = {}
         self.hosts: dict[str, Member] = {}
-        self.mistakes: list[Mistake] = []
         self.is_secret = False  # while a source that was encrypted is read
         for name in (ALL, UNGROUPED):
             self.groups[name] = Group(name, lambda: Place(""))
@@ -123,7 +123,12 @@ class Grouping:
                 self.groups[UNGROUPED].hosts[name] = None
             else:
                 self.groups[UNGROUPED].hosts.pop(name, None)
-        self._refuse_shared_names()
+        for name in self.hosts:
+            # A group whose only member is the host of the same name is not ambiguous.
+            if name in self.groups and self.members(name) != (name,):
+                what = f"'{name}' is the name of both a group and a host"
+                hint = f"rename one of them: the pattern `{name}` would mean the host alone"
+                self.wrong("inventory-name-twice", what, self.hosts[name].where, hint)
         if self.mistakes:
             raise InputError(*self.mistakes)
 
@@ -152,19 +157,7 @@ class Grouping:
 
     def groups_of_hosts(self) -> dict[str, tuple[str, ...]]:
         """Return each host's groups except `all`, by ascending precedence."""
-        depths = self._depths()
-
-        def rank(name: str) -> tuple[int, int, str]:
-            return depths[name], self.groups[name].priority, name
-
-        return {
-            host: tuple(sorted(self.above(groups) - {ALL}, key=rank))
-            for host, groups in self._direct_groups().items()
-        }
-
-    def _depths(self) -> dict[str, int]:
-        """Return the length of the longest path from `all` to each group."""
-        depths = {ALL: 0}
+        depths = {ALL: 0}  # the length of the longest path from `all` to each group
         level = [ALL]
         while level:
             below = {
@@ -173,7 +166,14 @@ class Grouping:
             # A group found again at a deeper level moves down, with all groups below it.
             depths.update(below)
             level = list(below)
-        return depths
+
+        def rank(name: str) -> tuple[int, int, str]:
+            return depths[name], self.groups[name].priority, name
+
+        return {
+            host: tuple(sorted(self.above(groups) - {ALL}, key=rank))
+            for host, groups in self._direct_groups().items()
+        }
 
     def _direct_groups(self) -> dict[str, list[str]]:
         """Return for each host the groups that list it directly."""
@@ -186,11 +186,3 @@ class Grouping:
     def _link(self, parent: str, child: str) -> None:
         self.groups[parent].children[child] = None
         self.groups[child].parents[parent] = None
-
-    def _refuse_shared_names(self) -> None:
-        for name in self.hosts:
-            # A group whose only member is the host of the same name is not ambiguous.
-            if name in self.groups and self.members(name) != (name,):
-                what = f"'{name}' is the name of both a group and a host"
-                hint = f"rename one of them: the pattern `{name}` would mean the host alone"
-                self.wrong("inventory-name-twice", what, self.hosts[name].where, hint)

@@ -78,7 +78,14 @@ def _spread(text: str) -> list[str]:
 
 
 def _items(inside: str) -> list[str]:
-    begin, end, step = _bounds(inside)
+    begin, colon, rest = inside.partition(":")
+    end, with_step, text = rest.partition(":")
+    begin = begin or "0"
+    if not colon or not end:
+        raise ValueError(f"the range [{inside}] must be [begin:end] or [begin:end:step]")
+    if with_step and not (_is_number(text) and int(text)):
+        raise ValueError(f"the step of the range [{inside}] must be a number from 1 up")
+    step = int(text or 1)
     if len(begin) == len(end) == 1 and begin in ascii_letters and end in ascii_letters:
         first, last = ascii_letters.index(begin), ascii_letters.index(end)
         items = list(ascii_letters[first : last + 1 : step])
@@ -89,16 +96,6 @@ def _items(inside: str) -> list[str]:
     if not items:
         raise ValueError(f"the range [{inside}] is empty: its end comes before its beginning")
     return items
-
-
-def _bounds(inside: str) -> tuple[str, str, int]:
-    begin, colon, rest = inside.partition(":")
-    end, with_step, step = rest.partition(":")
-    if not colon or not end:
-        raise ValueError(f"the range [{inside}] must be [begin:end] or [begin:end:step]")
-    if with_step and not (_is_number(step) and int(step)):
-        raise ValueError(f"the step of the range [{inside}] must be a number from 1 up")
-    return begin or "0", end, int(step or 1)
 
 
 def _numbers(begin: str, end: str, step: int) -> list[str]:

@@ -114,15 +114,12 @@ class _Ini:
             return
         self._grouping.add_group(name, where)
         if kind != "vars":
-            self._declare(name)
+            self._declared.add(name)
+            self._vars_of.pop(name, None)
+            for parent, place in self._undeclared.pop(name, []):
+                self._grouping.add_child(parent, name, place)
         elif name not in self._declared and name not in self._undeclared:
             self._vars_of.setdefault(name, where)
-
-    def _declare(self, name: str) -> None:
-        self._declared.add(name)
-        self._vars_of.pop(name, None)
-        for parent, where in self._undeclared.pop(name, []):
-            self._grouping.add_child(parent, name, where)
 
     def _host(self, line: str, where: Where) -> None:
         pattern = line
@@ -135,19 +132,16 @@ class _Ini:
             return
         variables: dict[str, object] = {}
         for pair in pairs:
-            self._pair(variables, pair, where)
+            key, equals, text = pair.partition("=")
+            if equals:
+                self._grouping.set_var(variables, key, value(text), where)
+            else:
+                what = f"expected key=value after the host's name, found '{pair}'"
+                self._grouping.wrong("inventory-variable", what, where)
         for name in names:
             group = self._grouping.groups[self._group]
             host = self._grouping.add_host(name, self._source, where, group=group, port=port)
             host.vars.update(variables)
-
-    def _pair(self, onto: dict[str, object], pair: str, where: Where) -> None:
-        name, equals, text = pair.partition("=")
-        if equals:
-            self._grouping.set_var(onto, name, value(text), where)
-        else:
-            what = f"expected key=value after the host's name, found '{pair}'"
-            self._grouping.wrong("inventory-variable", what, where)
 
     def _var(self, line: str, where: Where) -> None:
         name, equals, text = line.partition("=")

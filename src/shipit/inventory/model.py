@@ -30,8 +30,6 @@ from shipit.vault import NONE, Passwords
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from shipit.inventory.vars_files import Merge
-
 _NOT_INVENTORIES = re.compile(
     r"^\.|^(host_vars|group_vars|vars_plugins)$"
     r"|(\.pyc|\.pyo|\.swp|\.bak|~|\.rpm|\.md|\.txt|\.rst|\.orig|\.cfg|\.retry)$"
@@ -55,10 +53,6 @@ class Reading:
     config: AnsibleConfig = field(default_factory=AnsibleConfig)
     may_run: bool = True
     beside_playbook: bool = True
-
-    @property
-    def play_folders(self) -> list[Path]:
-        return [self.playbook_dir] if self.playbook_dir and self.beside_playbook else []
 
 
 @dataclass(frozen=True)
@@ -131,36 +125,24 @@ def load(sources: Sequence[Path], reading: Reading = Reading()) -> Inventory:
     grouping = Grouping()
     _read(grouping, sources, reading)
     grouping.settle()
+    beside = [source if source.is_dir() else source.parent for source in sources if source.exists()]
+    play = [reading.playbook_dir] if reading.playbook_dir and reading.beside_playbook else []
     merge = merging if reading.config.merges else replacing
-
-    def files_in(folders: list[Path]) -> VarsFiles:
-        return VarsFiles(folders, reading.passwords, merge)
-
-    beside = files_in([folder for source in sources for folder in _folder_of(source)])
-    play = files_in(reading.play_folders)
-    inventory = _Merging(grouping, beside, play, merge).inventory(tuple(sources), reading)
-    if beside.mistakes or play.mistakes:
-        raise InputError(*dict.fromkeys([*beside.mistakes, *play.mistakes]))
-    return inventory
+    files = VarsFiles((beside, play), reading.passwords, merge)
+    inventory = _inventory(grouping, files, tuple(sources), reading)
+    return files.result(inventory)
 
 
 def _read(grouping: Grouping, sources: Sequence[Path], reading: Reading) -> None:
     """Add all sources; mistakes are added to the grouping."""
-    try:
-        parts = [part for source in sources for part in _files_of(source)]
-        for_ansible = next(filter(formats.is_for_ansible, parts), None)
-        if for_ansible is not None and reading.may_run:
-            reason = Place(str(for_ansible))
-            scripts.read_by_ansible(grouping, sources, reason, reading.passwords)
-            return
-    except InputError as error:
-        grouping.mistakes.extend(error.mistakes)
+    parts = grouping.attempt(lambda: [part for each in sources for part in _files_of(each)]) or []
+    for_ansible = next(filter(formats.is_for_ansible, parts), None)
+    if for_ansible is not None and reading.may_run:
+        reason = Place(str(for_ansible))
+        grouping.attempt(scripts.read_by_ansible, grouping, sources, reason, reading.passwords)
         return
     for part in parts:
-        try:
-            formats.read(grouping, part, reading.passwords)
-        except InputError as error:
-            grouping.mistakes.extend(error.mistakes)
+        grouping.attempt(formats.read, grouping, part, reading.passwords)
 
 
 def _files_of(source: Path) -> Iterator[Path]:
@@ -178,79 +160,47 @@ def _files_of(source: Path) -> Iterator[Path]:
             yield from _files_of(entry)
 
 
-def _folder_of(source: Path) -> list[Path]:
-    """Return the folder of a source's group_vars/ and host_vars/; a list of hosts has none."""
-    if source.is_dir():
-        return [source]
-    return [source.parent] if source.exists() else []
-
-
-@dataclass(frozen=True)
-class _Merging:
-    """Merges the variables of each host, in Ansible's order of precedence."""
-
-    grouping: Grouping
-    beside: VarsFiles  # the sources
-    play: VarsFiles  # beside the playbook
-    merge: Merge
-
-    def inventory(self, sources: tuple[Path, ...], reading: Reading) -> Inventory:
-        grouping, members = self.grouping, self.grouping.hosts
-        groups_of = grouping.groups_of_hosts()
-        groups = {name: grouping.members(name) for name in grouping.groups}
-        peers: dict[str, Mapping[str, object]] = {}
-        magic = {**_magic(reading), "groups": {name: list(found) for name, found in groups.items()}}
-
-        def host(name: str, own: Mapping[str, object], about: Mapping[str, object]) -> Host:
-            above = groups_of.get(name, ())
-            direct = tuple(sorted(above))
-            found = {**self._vars(name, above, own), **_about(name, direct), **about}
-            locked = tuple(dict.fromkeys(self._locked(name, above)))
-            peers[name] = found
-            defaults, notes = reading.config.variables, reading.config.notes
-            return Host(name, direct, found, defaults, magic, peers, locked, notes)
-
-        local = {"ansible_connection": "local"}
-        return Inventory(
-            hosts=tuple(
-                host(name, members[name].vars, _origin(members[name].source))
-                for name in grouping.members(ALL)
-            ),
-            groups=groups,
-            sources=sources,
-            implicit=tuple(host(n, local, {}) for n in patterns.LOCALHOSTS if n not in members),
-            read_order=tuple(members),
-        )
-
-    def _vars(
-        self, name: str, groups: tuple[str, ...], own: Mapping[str, object]
-    ) -> Mapping[str, object]:
-        layers = [
-            self.grouping.groups[ALL].vars,
-            *(self.grouping.groups[group].vars for group in groups),
-            self.beside.of("group_vars", [ALL]),
-            self.play.of("group_vars", [ALL]),
-            self.beside.of("group_vars", groups),
-            self.play.of("group_vars", groups),
-            own,
-            self.beside.of("host_vars", [name]),
-            self.play.of("host_vars", [name]),
-        ]
-        nothing: Mapping[str, object] = {}
-        return reduce(self.merge, layers, nothing)
-
-    def _locked(self, name: str, groups: tuple[str, ...]) -> Iterator[Mistake]:
-        for files in (self.beside, self.play):
-            yield from files.locked("group_vars", [ALL, *groups])
-            yield from files.locked("host_vars", [name])
-
-
-def _magic(reading: Reading) -> dict[str, object]:
+def _inventory(
+    grouping: Grouping, files: VarsFiles, sources: tuple[Path, ...], reading: Reading
+) -> Inventory:
+    members, groups_of = grouping.hosts, grouping.groups_of_hosts()
+    groups = {name: grouping.members(name) for name in grouping.groups}
+    peers: dict[str, Mapping[str, object]] = {}
     here = reading.playbook_dir or Path()
-    return {
+    magic = {
         "playbook_dir": os.path.abspath(here),  # noqa: PTH100 - symlinks stay: as in Ansible
         "ansible_playbook_python": sys.executable,
+        "groups": {name: list(found) for name, found in groups.items()},
     }
+
+    def host(name: str, own: Mapping[str, object], about: Mapping[str, object]) -> Host:
+        above = groups_of.get(name, ())
+        direct = tuple(sorted(above))
+        layers: list[Mapping[str, object]] = [
+            *(grouping.groups[group].vars for group in (ALL, *above)),
+            *files.layers("group_vars", [ALL]),
+            *files.layers("group_vars", above),
+            own,
+            *files.layers("host_vars", [name]),
+        ]
+        nothing: Mapping[str, object] = {}
+        merged: Mapping[str, object] = reduce(files.merge, layers, nothing)
+        found = {**merged, **_about(name, direct), **about}
+        locked = [*files.locked("group_vars", [ALL, *above]), *files.locked("host_vars", [name])]
+        peers[name] = found
+        defaults, notes = reading.config.variables, reading.config.notes
+        unread = tuple(dict.fromkeys(locked))
+        return Host(name, direct, found, defaults, magic, peers, unread, notes)
+
+    local = {"ansible_connection": "local"}
+    names = grouping.members(ALL)
+    return Inventory(
+        hosts=tuple(host(n, members[n].vars, _origin(members[n].source)) for n in names),
+        groups=groups,
+        sources=sources,
+        implicit=tuple(host(n, local, {}) for n in patterns.LOCALHOSTS if n not in members),
+        read_order=tuple(members),
+    )
 
 
 def _about(name: str, groups: tuple[str, ...]) -> dict[str, object]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,6 @@ from shipit.inventory import host_ranges
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-Matcher = Callable[[str], object]
 LOCALHOSTS = ("localhost", "127.0.0.1", "::1")
 _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)([:-])([0-9]*))\]")
 _BETWEEN_COLONS = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
@@ -79,21 +77,17 @@ def split(pattern: str) -> list[str]:
 
 def _within(names: Names, limit: str) -> set[str]:
     """Return the hosts of a limit; the place of its mistakes is --limit, not the playbook."""
+    parts: list[str] = []
     try:
-        return set(_evaluate(names, _limit_parts(limit)))
+        for part in split(limit):
+            parts += _lines(Path(part[1:])) if part.startswith("@") else [part]
+        if not parts:
+            what = f"the limit '{limit}' is empty"
+            raise _wrong("limit-empty", what, "leave --limit out to take all hosts")
+        return set(_evaluate(names, parts))
     except InputError as error:
         place = Place("--limit")
         raise InputError(*(replace(each, place=place) for each in error.mistakes)) from error
-
-
-def _limit_parts(limit: str) -> list[str]:
-    parts: list[str] = []
-    for part in split(limit):
-        parts += _lines(Path(part[1:])) if part.startswith("@") else [part]
-    if not parts:
-        what = f"the limit '{limit}' is empty"
-        raise _wrong("limit-empty", what, "leave --limit out to take all hosts")
-    return parts
 
 
 def _lines(path: Path) -> list[str]:
@@ -115,7 +109,11 @@ def _evaluate(names: Names, parts: Iterable[str]) -> list[str]:
             required.append(part[1:])
         else:
             plain.append(part)
-    chosen = [name for part in plain or ["all"] for name in _plain(names, part)]
+    chosen = [
+        name
+        for part in plain or ["all"]
+        for name in ([part] if part in names.hosts else _match(names, part))
+    ]
     for part in required:
         within = set(_match(names, part))
         chosen = [name for name in chosen if name in within]
@@ -123,10 +121,6 @@ def _evaluate(names: Names, parts: Iterable[str]) -> list[str]:
         without = set(_match(names, part, may_be_none=_is_glob(part)))
         chosen = [name for name in chosen if name not in without]
     return chosen
-
-
-def _plain(names: Names, part: str) -> list[str]:
-    return [part] if part in names.hosts else _match(names, part)
 
 
 def _is_glob(part: str) -> bool:
@@ -140,7 +134,13 @@ def _match(names: Names, part: str, *, may_be_none: bool = False) -> list[str]:
     twice: as in Ansible.
     """
     expression, subscript = _split_subscript(part)
-    matches = _matcher(expression)
+    try:
+        is_regex = expression.startswith("~")
+        pattern = expression[1:] if is_regex else fnmatch.translate(expression)
+        matches = re.compile(pattern).match
+    except re.error as error:
+        what = f"the pattern '{expression}' is not a regular expression: {error}"
+        raise _wrong("pattern-invalid", what) from error
     groups = [name for name in names.groups if matches(name)]
     found = [host for group in groups for host in names.groups[group]]
     if not groups or "." in expression or _is_glob(expression):  # the dot: as in Ansible
@@ -151,16 +151,6 @@ def _match(names: Names, part: str, *, may_be_none: bool = False) -> list[str]:
         hint = nearest(expression, [*names.groups, *names.hosts]) or _known_groups(names)
         raise _wrong("pattern-unknown", f"no group or host is called '{expression}'", hint)
     return _apply_subscript(found, subscript, part)
-
-
-def _matcher(expression: str) -> Matcher:
-    try:
-        if expression.startswith("~"):
-            return re.compile(expression[1:]).match
-        return re.compile(fnmatch.translate(expression)).match
-    except re.error as error:
-        what = f"the pattern '{expression}' is not a regular expression: {error}"
-        raise _wrong("pattern-invalid", what) from error
 
 
 def _split_subscript(part: str) -> tuple[str, tuple[int, int | None] | None]:

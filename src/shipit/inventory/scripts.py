@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipit.errors import InputError, Mistake, Place
+from shipit.secrets import run
 from shipit.yaml_tags import in_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipit.inventory.grouping import Group, Grouping
+    from shipit.inventory.grouping import Grouping
     from shipit.vault import Passwords
 
 SECTIONS = ("hosts", "children", "vars")
@@ -99,13 +100,7 @@ class Answers:
     def _ask(self, command: Sequence[str], *question: str) -> object:
         asked = " ".join(question)
         try:
-            answer = subprocess.run(
-                [*command, *question],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self._seconds,
-                check=False,
-            )
+            answer = run([*command, *question], self._seconds)
         except subprocess.TimeoutExpired as error:
             what = f"the inventory script did not answer {asked} within {self._seconds:g} s"
             raise self._failure(what) from error
@@ -131,7 +126,9 @@ class Answers:
         if group is None or not any(key in content for key in SECTIONS):
             what = f"the group '{name}' has none of {', '.join(SECTIONS)}"
             raise self._failure(what, "remove an empty group")
-        hosts = [self._host(group, host) for host in self._names(name, content, "hosts")]
+        hosts = self._names(name, content, "hosts")
+        for host in hosts:
+            self._grouping.add_host(host, self._source, self._where, group=group)
         for key, value in self._mapping(f"'{name}.vars'", content.get("vars")).items():
             self._grouping.set_group_var(group, key, value, self._where)
         for child in self._names(name, content, "children"):
@@ -144,6 +141,3 @@ class Answers:
         if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
             raise self._failure(f"'{group}.{section}' must be a list of names")
         return names
-
-    def _host(self, group: Group, name: str) -> str:
-        return self._grouping.add_host(name, self._source, self._where, group=group).name

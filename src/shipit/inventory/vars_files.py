@@ -7,14 +7,15 @@ of its variables is used.
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from shipit import yaml_source
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.vault import LOCKED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from shipit.vault import Passwords
@@ -40,27 +41,32 @@ def merging(first: Mapping[str, object], then: Mapping[str, object]) -> dict[str
     return found
 
 
-class VarsFiles:
-    """The variables in group_vars/ and host_vars/ of some folders; each file is read once."""
+class VarsFiles(ErrorCollector):
+    """The variables in group_vars/ and host_vars/ of some folders; each file is read once.
 
-    def __init__(self, folders: list[Path], passwords: Passwords, merge: Merge) -> None:
-        self.mistakes: list[Mistake] = []
-        self._folders = [folder.resolve() for folder in folders]
-        self._passwords, self._merge = passwords, merge
+    The folders are those beside the sources, and those beside the playbook.
+    """
+
+    def __init__(self, places: Iterable[list[Path]], passwords: Passwords, merge: Merge) -> None:
+        super().__init__()
+        self.merge = merge
+        self._places = [[folder.resolve() for folder in folders] for folders in places]
+        self._passwords = passwords
         self._known: dict[Path, dict[str, object]] = {}
         self._locked: dict[Path, list[Mistake]] = {}
 
-    def of(self, kind: str, names: Sequence[str]) -> dict[str, object]:
-        """Merge the variables of these groups or hosts in all folders; later ones override."""
-        merged: dict[str, object] = {}
-        for folder in self._folders:
-            for name in names:
-                merged = self._merge(merged, self._of_one(folder / kind, name))
-        return merged
+    def layers(self, kind: str, names: Sequence[str]) -> Iterator[dict[str, object]]:
+        """Yield the variables of these groups or hosts: of each place those of all its folders."""
+        for folders in self._places:
+            merged: dict[str, object] = {}
+            for folder in folders:
+                for name in names:
+                    merged = self.merge(merged, self._of_one(folder / kind, name))
+            yield merged
 
     def locked(self, kind: str, names: Sequence[str]) -> Iterator[Mistake]:
         """Yield why files of these groups or hosts could not be opened."""
-        for folder in self._folders:
+        for folder in chain(*self._places):
             for name in names:
                 yield from self._locked.get(folder / kind / name, ())
 
@@ -71,7 +77,7 @@ class VarsFiles:
         if key not in self._known:
             self._known[key] = {}
             for path in self._paths(folder, name):
-                self._known[key] = self._merge(self._known[key], self._read(path, key))
+                self._known[key] = self.merge(self._known[key], self._read(path, key))
         return self._known[key]
 
     def _paths(self, folder: Path, name: str) -> list[Path]:
@@ -94,9 +100,8 @@ class VarsFiles:
             document = yaml_source.read(path, self._passwords)
         except InputError as error:
             is_locked = all(mistake.code in LOCKED for mistake in error.mistakes)
-            (self._locked.setdefault(key, []) if is_locked else self.mistakes).extend(
-                error.mistakes
-            )
+            mistakes = self._locked.setdefault(key, []) if is_locked else self.mistakes
+            mistakes += error.mistakes
             return {}
         content = document.value or {}
         if not isinstance(content, dict):
