@@ -13,10 +13,10 @@ import os
 import stat
 import time
 from contextlib import ExitStack
-from typing import FrozenSet, Iterator, Optional
+from typing import FrozenSet, Iterator
 
 from ..protocol.messages import Failure
-from ..system import trust
+from ..system import files, trust
 from ..system.failures import Refused
 from ..system.ownership import Move
 
@@ -36,8 +36,12 @@ def hand_over(move: Move, *, timeout: float, lenient: bool) -> None:
         Refused: hand-over-unfinished: the tree is too deep, or `timeout` seconds were too few.
         OSError: something in it cannot be chowned.
     """
-    top = _top(move.path)
-    if top is None:
+    real = os.path.realpath(move.path)
+    if trust.weaknesses(os.path.dirname(move.path), os.path.dirname(real)):
+        return  # it is in another of the app's directories, and is chowned with that
+    try:
+        top = os.open(real, FOLDER | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
         return
     walk = _Walk(move, time.monotonic() + timeout, lenient=lenient)
     with ExitStack() as opened:
@@ -45,17 +49,6 @@ def hand_over(move: Move, *, timeout: float, lenient: bool) -> None:
         walk.mount = _mount(top)
         walk.give(top, os.fstat(top))
         walk.below(top, 1)
-
-
-def _top(path: str) -> Optional[int]:
-    """Open the directory; None if there is none, or if other users could replace it."""
-    real = os.path.realpath(path)
-    if trust.weaknesses(os.path.dirname(path), os.path.dirname(real)):
-        return None  # it is in another of the app's directories, and is chowned with that
-    try:
-        return os.open(real, FOLDER | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 class _Walk:
@@ -71,8 +64,9 @@ class _Walk:
         """Chown the content of a directory, recursively."""
         for name in _names(folder):
             if time.monotonic() >= self._deadline or depth > DEPTH:
-                self._unfinished(depth)
-                return
+                if self._is_lenient:
+                    return
+                raise Refused(_unfinished(self._move.path, depth))
             try:
                 self._entry(folder, name, depth)
             except FileNotFoundError:
@@ -84,21 +78,16 @@ class _Walk:
 
     def _entry(self, folder: int, name: str, depth: int) -> None:
         child = os.open(name, PINNED, dir_fd=folder)
-        try:
-            if _mount(child) == self.mount:  # on another mount not even the owner is read
-                self._held(child, depth)
-        finally:
-            os.close(child)
-
-    def _held(self, child: int, depth: int) -> None:
-        status = os.fstat(child)
-        self.give(child, status)
-        if stat.S_ISDIR(status.st_mode):
-            inside = os.open(_path(child), FOLDER)
-            try:
+        with ExitStack() as opened:
+            opened.callback(os.close, child)
+            if _mount(child) != self.mount:
+                return  # on another mount not even the owner is read
+            status = os.fstat(child)
+            self.give(child, status)
+            if stat.S_ISDIR(status.st_mode):
+                inside = os.open(_path(child), FOLDER)
+                opened.callback(os.close, inside)
                 self.below(inside, depth + 1)
-            finally:
-                os.close(inside)
 
     def give(self, held: int, status: os.stat_result) -> None:
         """Chown an inode if it belongs to a giver; keep a group that is not theirs."""
@@ -109,13 +98,12 @@ class _Walk:
         if own != (taker.uid, gid):
             os.chown(_path(held), taker.uid, gid)
 
-    def _unfinished(self, depth: int) -> None:
-        if self._is_lenient:
-            return
-        how = f"more than {DEPTH} deep" if depth > DEPTH else "too large to be chowned in time"
-        what = f"{self._move.path} could not be chowned to its new user: it is {how}"
-        hint = "remove what is not needed there; or keep the user"
-        raise Refused(Failure("hand-over-unfinished", what, "", hint))
+
+def _unfinished(path: str, depth: int) -> Failure:
+    how = f"more than {DEPTH} deep" if depth > DEPTH else "too large to be chowned in time"
+    what = f"{path} could not be chowned to its new user: it is {how}"
+    hint = "remove what is not needed there; or keep the user"
+    return Failure("hand-over-unfinished", what, "", hint)
 
 
 def _names(folder: int) -> Iterator[str]:
@@ -139,8 +127,5 @@ def _path(held: int) -> str:
 
 def _mount(held: int) -> bytes:
     """Return the mount in which an inode was opened."""
-    fdinfo = os.open(f"/proc/self/fdinfo/{held}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with files.opened(f"/proc/self/fdinfo/{held}", os.O_RDONLY) as fdinfo:
         return os.read(fdinfo, FDINFO).partition(b"mnt_id:")[2].partition(b"\n")[0]
-    finally:
-        os.close(fdinfo)

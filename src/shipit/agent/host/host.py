@@ -9,8 +9,8 @@ real directory for them.
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, Optional, Protocol, Sequence, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, Iterator, Optional, Protocol, Sequence, Tuple
 
 from ..protocol.messages import Failure
 from ..system import files, process, processes
@@ -18,7 +18,7 @@ from ..system.failures import Refused, from_os_error
 from ..system.ownership import Move
 from ..system.process import Done
 from ..system.sockets import Endpoint
-from . import transient
+from . import accept_probe, connect, log_reader, transient
 from .answer import Answer, Headers
 from .transient import Command
 
@@ -195,7 +195,9 @@ class RealHost:
         done = _started(argv, QUICK, keep=ANSWER_LIMIT)
         blocks = done.output.strip("\n").split("\n\n")
         if not done.ok or len(blocks) != len(names):
-            raise Refused(_unanswered("systemctl show", done))
+            how = "gave an unexpected answer" if done.ok else done.end(QUICK)
+            hint = "is systemd healthy? systemctl status, journalctl -b -p err"
+            raise Refused(Failure("systemd-mute", f"systemctl show {how}", "", hint, done.output))
         epoch = self.wall() - self.now()
         return {name: _view(name, block, epoch) for name, block in zip(names, blocks)}
 
@@ -245,21 +247,15 @@ class RealHost:
         return probes.unix(path, timeout)
 
     def accepts(self, at: Endpoint, unit: str) -> bool:
-        from . import accept_probe  # noqa: PLC0415 - see its docstring
-
         return accept_probe.takes(at, unit)
 
     def free_port(self, address: str) -> int:
-        from . import accept_probe  # noqa: PLC0415 - see its docstring
-
-        return accept_probe.free_port(address)
+        return connect.free_port(address)
 
     def memory(self, unit: str) -> int:
         return processes.memory_of(unit)
 
     def unit_log(self, unit: str, *, since: float, lines: int) -> str:
-        from . import log_reader  # noqa: PLC0415 - only evidence needs it
-
         _started(["journalctl", "--sync"], JOURNAL_SYNC)
         with _refusing("journalctl"):
             return log_reader.last(unit, since, lines)
@@ -322,18 +318,13 @@ def _refusing(program: str) -> Iterator[None]:
         raise Refused(from_os_error(error, "")) from error
 
 
-def _unanswered(what: str, done: Done) -> Failure:
-    hint = "is systemd healthy? systemctl status, journalctl -b -p err"
-    how = done.end(QUICK) if not done.ok else "gave an unexpected answer"
-    return Failure("systemd-mute", f"{what} {how}", "", hint, done.output)
-
-
 def _view(name: str, block: str, epoch: float) -> UnitView:
     raw = dict(line.partition("=")[::2] for line in block.splitlines())
-    texts = {ours: raw[theirs] for theirs, ours in PROPERTIES.items() if theirs in raw}
-    drop_ins = tuple(raw.get(DROP_INS, "").split())
-    numbers = {ours: int(texts.pop(ours, "0") or 0) for ours in NUMBERS}
+    values: Dict[str, Any] = {ours: raw[key] for key, ours in PROPERTIES.items() if key in raw}
+    values.update((ours, int(values.get(ours) or 0)) for ours in NUMBERS)
+    values.update(
+        need_reload=raw.get(RELOAD) == "yes", drop_ins=tuple(raw.get(DROP_INS, "").split())
+    )
+    view = UnitView(name, **values)
     entered = int(raw.get(SINCE) or 0) / MICROSECONDS
-    view = UnitView(name, **texts, **numbers, need_reload=raw.get(RELOAD) == "yes")  # type: ignore[arg-type]
-    since = epoch + entered if entered and view.is_active else 0.0
-    return UnitView(**{**view.__dict__, "since": since, "drop_ins": drop_ins})
+    return replace(view, since=epoch + entered) if entered and view.is_active else view

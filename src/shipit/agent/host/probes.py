@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Callable, Iterator, Mapping
 from urllib.parse import SplitResult, urlsplit
 
+from . import connect
 from .answer import Answer, Headers
 
 BODY_LIMIT = 256 * 1024  # bytes read of an answer; enough for a health check
@@ -26,7 +27,7 @@ class _RedirectedConnection(http.client.HTTPConnection):
     via = ""
 
     def connect(self) -> None:
-        self.sock = _opened(self.via, self.timeout or 0.0)
+        self.sock = connect.opened(self.via, self.timeout or 0.0)
 
 
 class _RedirectedTlsConnection(_RedirectedConnection):
@@ -59,20 +60,6 @@ def _host_in(headers: Headers) -> str:
     """Return the Host of the headers without its port; "" for none."""
     found = [value for key, value in (headers or {}).items() if key.lower() == "host"]
     return urlsplit(f"//{found[0]}").hostname or "" if found else ""
-
-
-def _opened(via: str, timeout: float) -> socket.socket:
-    if not via.startswith("/"):
-        address, _, port = via.rpartition(":")
-        return socket.create_connection((address.strip("[]"), int(port)), timeout)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(timeout)
-        sock.connect(via)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _connection(
@@ -135,21 +122,17 @@ def _cut_at(deadline: float, sock: socket.socket) -> Iterator[None]:
 
 def tcp(address: str, port: int, timeout: float) -> Answer:
     """Connect to a TCP port."""
-
-    def attempt() -> Answer:
-        socket.create_connection((address, port), timeout=timeout).close()
-        return Answer()
-
-    return _answer(attempt, timeout)
+    return _connects(f"{address}:{port}", timeout)
 
 
 def unix(path: str, timeout: float) -> Answer:
     """Connect to a unix stream socket."""
+    return _connects(path, timeout)
 
+
+def _connects(to: str, timeout: float) -> Answer:
     def attempt() -> Answer:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(timeout)
-            sock.connect(path)
+        connect.opened(to, timeout).close()
         return Answer()
 
     return _answer(attempt, timeout)

@@ -1,9 +1,7 @@
 """Find the version of systemd on this host."""
 
-import json
 import os
 import re
-from typing import Dict
 
 from ..system import files
 from ..system.process import program
@@ -22,14 +20,5 @@ def systemd_version(cache_path: str, host: Host) -> int:
         return int(known["version"])
     found = re.search(r"systemd (\d+)", host.systemctl("--version").output)
     version = int(found.group(1)) if found else 0
-    _remember(cache_path, {"stamp": stamp, "version": version})
+    files.remember(cache_path, {"stamp": stamp, "version": version})
     return version
-
-
-def _remember(cache_path: str, answer: Dict[str, object]) -> None:
-    """Cache an answer, unless the disk can't be written."""
-    try:
-        files.make_directory(os.path.dirname(cache_path))
-        files.write(cache_path, json.dumps(answer).encode())
-    except OSError:
-        return

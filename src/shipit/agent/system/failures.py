@@ -12,10 +12,7 @@ from typing import Dict, Tuple
 from ..protocol.messages import Failure
 
 BECOME_ROOT = "the agent must run as root: set ansible_become: true, or log in as root"
-SPARE_BYTES, SPARE_INODES = (
-    1024 * 1024,
-    4,
-)  # with this many bytes free, this few inodes count as none
+SPARE_BYTES, SPARE_INODES = 1024 * 1024, 4  # with so many bytes free, so few inodes are none
 # errno -> (code, what, hint)
 NAMED: Dict[int, Tuple[str, str, str]] = {
     errno.ENOSPC: (
@@ -52,25 +49,19 @@ class Refused(Exception):
 def from_os_error(error: OSError, step: str) -> Failure:
     """Return the failure for an error of the operating system, with the path it is about."""
     path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-    where = f": {path}" if path else ""
-    if error.errno == errno.ENOSPC and path and inodes_used_up(path):
-        hint = "many small files use them up; df -i shows on which file system"
-        return Failure("no-inodes", f"no inode is left{where}", step, hint)
-    if error.errno == errno.EACCES and os.geteuid() == 0:
-        return _denied_to_root(path, step)
     code, what, hint = NAMED.get(error.errno or 0, ("os-error", error.strerror or str(error), ""))
-    return Failure(code, what + where, step, hint)
-
-
-def _denied_to_root(path: str, step: str) -> Failure:
-    """Return the failure for an operation that is denied even to root."""
-    if path and is_noexec(path):
-        what = f"{path} can't be executed: its file system is mounted noexec"
-        hint = f"mount it with exec, as shipit executes programs there: findmnt -T {quote(path)}"
-        return Failure("noexec", what, step, hint)
-    hint = "even root is denied: check for a network file system, SELinux or AppArmor"
-    where = f": {path}" if path else ""
-    return Failure("permission-denied", f"permission denied{where}", step, hint)
+    if error.errno == errno.ENOSPC and path and inodes_used_up(path):
+        code, what = "no-inodes", "no inode is left"
+        hint = "many small files use them up; df -i shows on which file system"
+    elif error.errno == errno.EACCES and os.geteuid() == 0:
+        if path and is_noexec(path):
+            what = f"{path} can't be executed: its file system is mounted noexec"
+            hint = (
+                f"mount it with exec, as shipit executes programs there: findmnt -T {quote(path)}"
+            )
+            return Failure("noexec", what, step, hint)
+        hint = "even root is denied: check for a network file system, SELinux or AppArmor"
+    return Failure(code, f"{what}: {path}" if path else what, step, hint)
 
 
 def is_noexec(path: str) -> bool:

@@ -8,8 +8,8 @@ import re
 import shutil
 import stat
 import time
-from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO, Iterator, List, Optional
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, BinaryIO, Iterator, List, Optional, Union
 
 from . import lock_owner, process
 
@@ -31,6 +31,17 @@ def naming(path: str) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or path
         raise
+
+
+@contextmanager
+def opened(path: str, flags: int, mode: int = 0o600) -> Iterator[int]:
+    """Open a path for a `with` block; errors of its descriptor there get the path."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, mode)
+    try:
+        with naming(path):
+            yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def write(path: str, content: bytes, mode: int = 0o644, *, sync: bool = True) -> None:
@@ -59,22 +70,19 @@ def write(path: str, content: bytes, mode: int = 0o644, *, sync: bool = True) ->
 
 def append_line(path: str, line: bytes, mode: int = 0o644) -> None:
     """Append one line and fsync it; first terminate a line left incomplete by a crash."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, mode)
-    try:
+    with opened(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, mode) as descriptor:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        with naming(path):
-            _write_all(descriptor, (b"\n" if torn else b"") + line + b"\n")
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        write_all(descriptor, (b"\n" if torn else b"") + line + b"\n")
+        os.fsync(descriptor)
     sync_directory(os.path.dirname(path))
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(descriptor, content) :]
+def write_all(descriptor: int, content: Union[bytes, memoryview]) -> None:
+    """Write all of the content, which one write(2) may not."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def point(link: str, target: str) -> None:
@@ -111,11 +119,8 @@ def claim(path: str, content: bytes, mode: int = 0o600) -> bool:
 
 
 def sync_directory(path: str) -> None:
-    descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(path or ".", os.O_RDONLY | os.O_DIRECTORY) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_filesystem(path: str) -> None:
@@ -128,10 +133,8 @@ def sync_filesystem(path: str) -> None:
 
 def unlink(path: str) -> None:
     """Remove a file, if it exists."""
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        return
 
 
 def remove(path: str) -> None:
@@ -144,10 +147,8 @@ def remove(path: str) -> None:
 
 def touch(path: str) -> None:
     """Set a file's times to now, if it exists."""
-    try:
+    with suppress(FileNotFoundError):
         os.utime(path)
-    except FileNotFoundError:
-        return
 
 
 def remove_tree(path: str) -> None:
@@ -176,22 +177,19 @@ def read_own(path: str, limit: int) -> bytes:
         NotOurs: it is a link, a directory or another user's.
         OSError: it is missing, unreadable or too large.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, flags)
+        with opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as descriptor:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise NotOurs("it is no file")
+            if status.st_uid != os.geteuid():
+                raise NotOurs(f"it belongs to the user {status.st_uid}")
+            with os.fdopen(descriptor, "rb", closefd=False) as stream:
+                return _whole(stream, limit)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotOurs("it is a symbolic link") from None
         raise
-    with ExitStack() as opened:
-        opened.callback(os.close, descriptor)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotOurs("it is no file")
-        if status.st_uid != os.geteuid():
-            raise NotOurs(f"it belongs to the user {status.st_uid}")
-        with naming(path), os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return _whole(stream, limit)
 
 
 def _whole(stream: BinaryIO, limit: int = READ_LIMIT) -> bytes:
@@ -201,13 +199,40 @@ def _whole(stream: BinaryIO, limit: int = READ_LIMIT) -> bytes:
     return content
 
 
+def _content(path: str) -> bytes:
+    with open(path, "rb") as stream, naming(path):
+        return _whole(stream)
+
+
+def _parsed(content: bytes) -> Optional[Any]:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
 def read_json(path: str) -> Optional[Any]:
     """Return the JSON in a file; None if it is missing or torn."""
     try:
-        with open(path, "rb") as stream, naming(path):
-            return json.loads(_whole(stream))
-    except (FileNotFoundError, ValueError, RecursionError):
+        return _parsed(_content(path))
+    except FileNotFoundError:
         return None
+
+
+def read_json_lines(path: str) -> List[Any]:
+    """Return the JSON values of a file of lines; skips torn lines."""
+    try:
+        values = map(_parsed, _content(path).split(b"\n"))
+    except FileNotFoundError:
+        return []
+    return [value for value in values if value is not None]
+
+
+def remember(path: str, answers: Any) -> None:
+    """Cache answers as JSON, unless the disk can't be written."""
+    with suppress(OSError):
+        make_directory(os.path.dirname(path))
+        write(path, json.dumps(answers).encode())
 
 
 def read_text(path: str) -> str:
@@ -219,21 +244,25 @@ def read_text(path: str) -> str:
         return ""
 
 
-def read_json_lines(path: str) -> List[Any]:
-    """Return the JSON values of a file of lines; skips torn lines."""
+def entries(folder: str) -> List["os.DirEntry[str]"]:
+    """Return what is in a folder, by name; nothing if there is none."""
     try:
-        with open(path, "rb") as stream, naming(path):
-            lines = _whole(stream).split(b"\n")
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
     except FileNotFoundError:
         return []
-    return [value for value in map(_parsed, lines) if value is not None]
 
 
-def _parsed(line: bytes) -> Optional[Any]:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+def below(*folders: str, without: str = "") -> Iterator["os.DirEntry[str]"]:
+    """Yield all that is below some folders, except what has the name `without`. Follows no link."""
+    waiting = list(folders)
+    while waiting:
+        with os.scandir(waiting.pop()) as found:
+            for entry in found:
+                if entry.name != without:
+                    yield entry
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
 
 
 def is_real_directory(path: str) -> bool:
@@ -260,39 +289,26 @@ def lock(
         Locked: another process still holds it after `wait` seconds.
     """
     make_directory(os.path.dirname(path), PRIVATE)
-    descriptor = _acquired(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
+    kind, deadline = fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + wait
+    descriptor: Optional[int] = None
+    while descriptor is None:
+        try:
+            descriptor = _locked(path, kind)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise Locked(path) from None
+            time.sleep(LOCK_PAUSE)
     try:
         if not shared:
-            _leave(descriptor, note)
+            with suppress(OSError):  # a full disk: it is held, but its owner is not recorded
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, note, 0)
         yield
     finally:
         os.close(descriptor)
 
 
-def _leave(descriptor: int, note: bytes) -> None:
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, note, 0)
-    except OSError:
-        return  # a full disk: the lock is held, but its owner is not recorded
-
-
-def _acquired(path: str, kind: int, wait: float) -> int:
-    """Return a descriptor with the lock on the present file at `path`."""
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            descriptor = _tried(path, kind)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise Locked(path) from None
-            time.sleep(LOCK_PAUSE)
-        else:
-            if descriptor is not None:
-                return descriptor
-
-
-def _tried(path: str, kind: int) -> Optional[int]:
+def _locked(path: str, kind: int) -> Optional[int]:
     """Return a descriptor with the lock; None if `path` was replaced meanwhile."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with ExitStack() as opened:
@@ -331,17 +347,11 @@ def _is_at(path: str, status: os.stat_result) -> bool:
 
 def lock_note(path: str) -> Optional[bytes]:
     """Return the note of a lock's live owner; None if no process of this user holds it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        status = os.fstat(descriptor)
-        if lock_owner.is_exposed(status) and not lock_owner.holds_one_of_ours(path, status):
-            return None
-        return os.pread(descriptor, NOTE_LIMIT, 0)
-    finally:
-        os.close(descriptor)
+    with suppress(FileNotFoundError), opened(path, os.O_RDONLY | os.O_NOFOLLOW) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            status = os.fstat(descriptor)
+            if not lock_owner.is_exposed(status) or lock_owner.holds_one_of_ours(path, status):
+                return os.pread(descriptor, NOTE_LIMIT, 0)
     return None

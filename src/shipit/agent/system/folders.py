@@ -36,8 +36,7 @@ def secure(paths: Paths) -> None:
             continue
         if not stat.S_ISDIR(status.st_mode):
             raise Refused(_not_ours(folder, "is not a directory"))
-        if status.st_uid != os.geteuid():
-            raise Refused(_not_ours(folder, f"belongs to {accounts.user_name(status.st_uid)}"))
+        _require_own(folder, status.st_uid)
         if stat.S_IMODE(status.st_mode) != files.PRIVATE:
             _close(folder, was_open=bool(status.st_mode & trust.OTHERS_WRITE))
 
@@ -50,21 +49,20 @@ def make(paths: Paths, *wanted: str) -> None:
 
 
 def _close(folder: str, *, was_open: bool) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.fchmod(descriptor, files.PRIVATE)
+        with files.opened(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) as descriptor:
+            os.fchmod(descriptor, files.PRIVATE)
     except OSError as error:
         if was_open or error.errno != errno.EROFS:
-            error.filename = folder
             raise
         return  # the preflight reports this disk
-    finally:
-        os.close(descriptor)
-    for name in os.listdir(folder) if was_open else ():
-        path = os.path.join(folder, name)
-        owner = os.lstat(path).st_uid
-        if owner != os.geteuid():
-            raise Refused(_not_ours(path, f"belongs to {accounts.user_name(owner)}"))
+    for entry in files.entries(folder) if was_open else ():
+        _require_own(entry.path, entry.stat(follow_symlinks=False).st_uid)
+
+
+def _require_own(path: str, owner: int) -> None:
+    if owner != os.geteuid():
+        raise Refused(_not_ours(path, f"belongs to {accounts.user_name(owner)}"))
 
 
 def _not_ours(path: str, why: str) -> Failure:

@@ -12,14 +12,14 @@ import os
 import re
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from shlex import quote
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..protocol.codec import from_json, to_json
 from ..protocol.messages import Failure, Interpreter
 from . import files, trust
-from .process import clean_environment
+from .process import Running
 
 TIMEOUT = 10.0  # seconds for all of them together
 CODE = "interpreter-rejected"
@@ -49,10 +49,9 @@ Judge = Callable[[str], Optional[Failure]]
 
 def places() -> List[str]:
     """Return the directories to search."""
-    try:
+    others: List[str] = []
+    with suppress(OSError):
         others = sorted(os.listdir("/opt"))
-    except OSError:
-        others = []
     return ["/usr/bin", "/usr/local/bin", *(os.path.join("/opt", name, "bin") for name in others)]
 
 
@@ -61,8 +60,10 @@ def find(cache_path: str, directories: List[str], judge: Optional[Judge] = None)
 
     An interpreter that `judge` rejects is neither run nor returned, even if it is cached.
     """
-    judge = judge or _judge()
-    usable, rejected = _judged(_candidates(directories), judge)
+    if judge is None:  # the paths share most folders
+        look = functools.lru_cache(maxsize=None)(trust.look)
+        judge = functools.partial(rejected, look=look)
+    usable, refused = _judged(_candidates(directories), judge)
     cache = files.read_json(cache_path)
     known: Dict[str, Any] = cache if isinstance(cache, dict) else {}
     stamps = {path: _stamp(path) for path in usable}
@@ -72,9 +73,9 @@ def find(cache_path: str, directories: List[str], judge: Optional[Judge] = None)
     }
     kept = {path: fresh.get(path) or known[path] for path in stamps if path in {*fresh, *known}}
     if fresh or kept.keys() != known.keys():
-        _remember(cache_path, kept)
+        files.remember(cache_path, kept)
     found = (kept[path]["is"] for path in stamps if path in kept)
-    return Found(tuple(from_json(Interpreter, value) for value in found if value), rejected)
+    return Found(tuple(from_json(Interpreter, value) for value in found if value), refused)
 
 
 # --- which may be run --------------------------------------------------------------------------
@@ -103,18 +104,15 @@ def _objection(path: str, look: trust.Look) -> Tuple[str, str]:
     for part in (path, *_code(os.path.realpath(path))):
         weak = trust.weakness(part, look)
         if weak:
-            return (
-                f"users other than root can change it: {weak}",
-                f"if root may trust it: {weak.cure}",
-            )
-    if any(map(look, _venv_configs(path))):
+            why = f"users other than root can change it: {weak}"
+            return why, f"if root may trust it: {weak.cure}"
+    beside = os.path.dirname(path)  # a pyvenv.cfg would redirect its standard library
+    if any(look(os.path.join(at, "pyvenv.cfg")) for at in (beside, os.path.dirname(beside))):
         return "it belongs to a venv", "use the Python that created the venv"
     closed = trust.closed(path, look)
     if closed:
-        return (
-            f"the services cannot run it: {closed} is closed to them",
-            f"chmod o+rx {quote(closed)}",
-        )
+        why = f"the services cannot run it: {closed} is closed to them"
+        return why, f"chmod o+rx {quote(closed)}"
     return "", ""
 
 
@@ -142,44 +140,21 @@ def _code(program: str) -> Iterator[str]:
             yield from (os.path.join(folder, library, part) for part in LIBRARY_PARTS)
 
 
-def _venv_configs(path: str) -> Tuple[str, str]:
-    """Return the paths where a pyvenv.cfg would redirect an interpreter's standard library."""
-    beside = os.path.dirname(path)
-    return (
-        os.path.join(beside, "pyvenv.cfg"),
-        os.path.join(os.path.dirname(beside), "pyvenv.cfg"),
-    )
-
-
-def _judge() -> Judge:
-    """Return `rejected` with a cache for one search, as the paths share most folders."""
-    return functools.partial(rejected, look=functools.lru_cache(maxsize=None)(trust.look))
-
-
 def _candidates(directories: List[str]) -> Iterator[str]:
     """Yield the paths of interpreters; in a directory those with a version in their names first.
 
-    An upgrade of the system moves `python3` to the next version under a venv's feet.
+    An upgrade of the system moves `python3` to the next version under a venv's feet. Below /opt a
+    folder may belong to another user and contain any number of files: only some are read.
     """
     for directory in directories:
-        for name in sorted(sorted(_names(directory)), key=len, reverse=True):
-            path = os.path.join(directory, name)
+        found: List[str] = []
+        with suppress(OSError), os.scandir(directory) as entries:
+            some = itertools.islice(entries, ENTRIES_AT_MOST)
+            pythons = (entry.path for entry in some if NAME.fullmatch(entry.name))
+            found = list(itertools.islice(pythons, PYTHONS_AT_MOST))
+        for path in sorted(sorted(found), key=len, reverse=True):
             if os.access(path, os.X_OK):
                 yield path
-
-
-def _names(directory: str) -> List[str]:
-    """Return the names of interpreters in a folder, up to a limit.
-
-    Below /opt a folder may belong to another user, and contain any number of files.
-    """
-    try:
-        with os.scandir(directory) as entries:
-            some = itertools.islice(entries, ENTRIES_AT_MOST)
-            found = (entry.name for entry in some if NAME.fullmatch(entry.name))
-            return list(itertools.islice(found, PYTHONS_AT_MOST))
-    except OSError:
-        return []
 
 
 def _judged(candidates: Iterable[str], judge: Judge) -> Tuple[List[str], Tuple[Failure, ...]]:
@@ -214,47 +189,18 @@ def _ask(paths: List[str]) -> Dict[str, Optional[Dict[str, Any]]]:
 
     Skips one that was too slow: it may be faster next time.
     """
-    deadline = time.monotonic() + TIMEOUT
-    children = {path: _start(path) for path in paths}
-    answers: Dict[str, Optional[Dict[str, Any]]] = {}
-    for path, child in children.items():
-        with suppress(subprocess.TimeoutExpired):
-            answers[path] = _answer(path, child, deadline) if child else None
+    answers: Dict[str, Optional[Dict[str, Any]]] = dict.fromkeys(paths)
+    with ExitStack() as stack:
+        deadline, asked = time.monotonic() + TIMEOUT, {}
+        for path in paths:
+            with suppress(OSError):  # it can't be executed
+                argv = [path, "-I", "-S", "-c", QUESTION]
+                asked[path] = stack.enter_context(closing(Running(argv, stderr=subprocess.DEVNULL)))
+        for path, running in asked.items():
+            done = running.finish(max(0.1, deadline - time.monotonic()))
+            if done.timed_out:
+                del answers[path]
+                continue
+            with suppress(ValueError, TypeError):
+                answers[path] = to_json(Interpreter(path=path, **json.loads(done.output)))
     return answers
-
-
-def _start(path: str) -> Optional["subprocess.Popen[bytes]"]:
-    try:
-        return subprocess.Popen(
-            [path, "-I", "-S", "-c", QUESTION],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=clean_environment(),
-        )
-    except OSError:
-        return None
-
-
-def _answer(
-    path: str, child: "subprocess.Popen[bytes]", deadline: float
-) -> Optional[Dict[str, Any]]:
-    with child:
-        try:
-            output, _ = child.communicate(timeout=max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            child.kill()  # its children may hold the output open: do not wait for them
-            raise
-    try:
-        return to_json(Interpreter(path=path, **json.loads(output)))
-    except (ValueError, TypeError):
-        return None
-
-
-def _remember(cache_path: str, known: Dict[str, Any]) -> None:
-    """Cache the answers, unless the disk can't be written."""
-    try:
-        files.make_directory(os.path.dirname(cache_path))
-        files.write(cache_path, json.dumps(known).encode())
-    except OSError:
-        return

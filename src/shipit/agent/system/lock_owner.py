@@ -6,7 +6,8 @@ for any time. Only Linux's /proc shows the owner.
 
 import os
 from contextlib import suppress
-from typing import Iterator, Tuple
+
+from . import processes
 
 
 def is_exposed(status: os.stat_result) -> bool:
@@ -16,35 +17,25 @@ def is_exposed(status: os.stat_result) -> bool:
 
 def holds_one_of_ours(path: str, status: os.stat_result) -> bool:
     """Whether a process of this user, and not a setuid program, holds the lock."""
-    wanted = (status.st_dev, status.st_ino)
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):  # the process has ended
-            if _is_ours(pid) and any(_locks(*each, wanted) for each in _open(pid, path)):
-                return True
-    return False
+    pids = filter(str.isdigit, os.listdir("/proc"))
+    return any(_is_ours(pid) and _locks(pid, os.path.basename(path), status) for pid in pids)
 
 
 def _is_ours(pid: str) -> bool:
     """Compare all four user ids: a setuid program keeps the real one of its caller."""
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as stream:
-        ids = next(line.split()[1:] for line in stream if line.startswith("Uid:"))
+    rows = processes.read(pid, "status").splitlines()
+    ids = next((row.split()[1:] for row in rows if row.startswith("Uid:")), [])
     return set(ids) == {str(os.geteuid())}
 
 
-def _open(pid: str, path: str) -> Iterator[Tuple[str, str]]:
-    """Yield the descriptors that may be of this file, by its name: a stat could hang on NFS."""
-    name = os.path.basename(path)
-    for descriptor in os.listdir(f"/proc/{pid}/fd"):
-        with suppress(OSError):
-            target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
-            if os.path.basename(target) in (name, f"{name} (deleted)"):
-                yield pid, descriptor
-
-
-def _locks(pid: str, descriptor: str, wanted: Tuple[int, int]) -> bool:
-    with suppress(OSError):
-        status = os.stat(f"/proc/{pid}/fd/{descriptor}")
-        if (status.st_dev, status.st_ino) == wanted:
-            with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="utf-8") as stream:
-                return "FLOCK" in stream.read()
+def _locks(pid: str, name: str, wanted: os.stat_result) -> bool:
+    """Compare the names of open files first: a stat could hang on NFS."""
+    with suppress(OSError):  # the process has ended
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                link = f"/proc/{pid}/fd/{descriptor}"
+                if os.path.basename(os.readlink(link)) in (name, f"{name} (deleted)"):
+                    is_same = os.path.samestat(os.stat(link), wanted)
+                    if is_same and "FLOCK" in processes.read(pid, f"fdinfo/{descriptor}"):
+                        return True
     return False

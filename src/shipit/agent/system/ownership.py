@@ -7,7 +7,7 @@ are left to systemd.
 """
 
 from dataclasses import dataclass
-from typing import Mapping, Optional, Sequence, Tuple
+from typing import Mapping, Sequence, Tuple
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,10 @@ def due(
     for path, taker in {**back, **wanted}.items():
         move, now = unfinished.get(path), present.get(path)
         givers = [*move.givers, move.taker] if move else []
-        if now not in (None, taker):
-            givers += [each[path] for each in known if path in each and _same_user(each[path], now)]
+        if now is not None and now != taker:
+            owners = (each[path] for each in known if path in each)
+            givers += [owner for owner in owners if owner.uid == now.uid]
         givers = [giver for giver in dict.fromkeys(givers) if giver != taker]
         if givers:
             found.append(Move(path, tuple(givers), taker))
     return tuple(found)
-
-
-def _same_user(one: Owner, other: Optional[Owner]) -> bool:
-    return other is not None and one.uid == other.uid

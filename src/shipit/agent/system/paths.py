@@ -9,6 +9,18 @@ RUNTIME_UNITS = "/run/systemd/system"
 TIMER_STAMPS = "/var/lib/systemd/timers"
 
 
+class At:
+    """A path below one of the fields of its object: `At("var", "txn", "{app}.lease")`."""
+
+    def __init__(self, field: str, *names: str) -> None:
+        self._field, self._names = field, names
+
+    def __get__(self, owner: object, _type: object = None) -> str:
+        fields = vars(owner)
+        names = (name.format_map(fields) for name in self._names)
+        return os.path.join(fields[self._field], *names)
+
+
 @dataclass(frozen=True)
 class Paths:
     """The paths of one app on this host."""
@@ -20,32 +32,49 @@ class Paths:
     runtime_units: str = RUNTIME_UNITS  # a reboot removes these
     timer_stamps: str = TIMER_STAMPS
 
-    @property
-    def current(self) -> str:
-        return os.path.join(self.root, "current")
+    # --- of the app ---
+    current = At("root", "current")
+    releases = At("root", "releases")
+    shared = At("root", "shared")
+    ledger = At("root", "ledger.jsonl")
+    # Releases that are being removed; on the file system of releases/.
+    marked = At("root", ".doomed")
+
+    # --- of all apps ---
+    agents = At("var", "agent")
+    apps = At("var", "apps")  # a file for each app that this host ever had, with its root
+    blobs = At("var", "blobs", "sha256")
+    tools = At("var", "tools")
+    wheels = At("var", "wheels")  # links to blobs under the names of wheels
+    uv_cache = At("var", "uv-cache")
+    # Shared by sessions that use blobs, exclusive for removing some.
+    store_lock = At("var", "store.lock")
+
+    # --- of its transaction ---
+    journal = At("var", "txn", "{app}.json")
+    unreadable = At("var", "txn", "{app}.json.unreadable")  # a journal, kept for an operator
+    # Held by the session that stages and follows: one deploy at a time.
+    session_lock = At("var", "txn", "{app}.session.lock")
+    # Held by the process that drives the transaction, in its own unit.
+    txn_lock = At("var", "txn", "{app}.txn.lock")
+    verdict = At("var", "txn", "{app}.verdict")  # created by link(2): the first verdict wins
+    lease = At("var", "txn", "{app}.lease")
+    events = At("var", "txn", "{app}.events")  # the event log, a frame header a line
+
+    # The unit that settles an interrupted transaction at boot, and the link that enables it;
+    # present while one is armed. No app's name leads to the same unit name, as none has an @.
+    boot_unit = At("units", "shipit-recover@{app}.service")
+    boot_link = At("units", "multi-user.target.wants", "shipit-recover@{app}.service")
+    # Its name in earlier versions, which an app's driver may have as well.
+    old_boot_unit = At("units", "shipit-recover-{app}.service")
 
     @property
-    def releases(self) -> str:
-        return os.path.join(self.root, "releases")
-
-    @property
-    def shared(self) -> str:
-        return os.path.join(self.root, "shared")
-
-    @property
-    def ledger(self) -> str:
-        return os.path.join(self.root, "ledger.jsonl")
+    def unit(self) -> str:
+        """The transient unit that drives the transaction; its name is unique on the host."""
+        return f"shipit-{self.app}.service"
 
     def release(self, release: str) -> "ReleasePaths":
         return ReleasePaths(os.path.join(self.releases, release))
-
-    def timer_stamp(self, timer: str) -> str:
-        """The stamp of Persistent=yes: its mtime is the timer's last run."""
-        return os.path.join(self.timer_stamps, f"stamp-{timer}")
-
-    @property
-    def blobs(self) -> str:
-        return os.path.join(self.var, "blobs", "sha256")
 
     def blob(self, sha256: str) -> str:
         return os.path.join(self.blobs, sha256)
@@ -54,99 +83,13 @@ class Paths:
         """An incoming blob; it becomes a blob once its digest is verified."""
         return os.path.join(self.var, "incoming", sha256)
 
-    @property
-    def agents(self) -> str:
-        return os.path.join(self.var, "agent")
-
-    @property
-    def tools(self) -> str:
-        return os.path.join(self.var, "tools")
-
-    @property
-    def wheels(self) -> str:
-        """Links to blobs under the names of wheels."""
-        return os.path.join(self.var, "wheels")
-
-    @property
-    def uv_cache(self) -> str:
-        return os.path.join(self.var, "uv-cache")
-
-    @property
-    def store_lock(self) -> str:
-        """Shared by sessions that use blobs, exclusive for removing some."""
-        return os.path.join(self.var, "store.lock")
-
-    @property
-    def apps(self) -> str:
-        """A file for each app that this host ever had, with its root."""
-        return os.path.join(self.var, "apps")
-
-    @property
-    def marked(self) -> str:
-        """Releases that are being removed; on the file system of releases/."""
-        return os.path.join(self.root, ".doomed")
-
-    @property
-    def boot_unit(self) -> str:
-        """The unit that settles an interrupted transaction at boot; present while one is armed.
-
-        No app's name leads to the same unit name, as none has an @.
-        """
-        return os.path.join(self.units, f"shipit-recover@{self.app}.service")
-
-    @property
-    def old_boot_unit(self) -> str:
-        """Its name in earlier versions, which an app's driver may have as well."""
-        return os.path.join(self.units, f"shipit-recover-{self.app}.service")
+    def timer_stamp(self, timer: str) -> str:
+        """The stamp of Persistent=yes: its mtime is the timer's last run."""
+        return os.path.join(self.timer_stamps, f"stamp-{timer}")
 
     def wants(self, unit: str) -> str:
         """The link that enables a unit for the boot."""
         return os.path.join(self.units, "multi-user.target.wants", os.path.basename(unit))
-
-    @property
-    def boot_link(self) -> str:
-        return self.wants(self.boot_unit)
-
-    def _txn(self, suffix: str) -> str:
-        return os.path.join(self.var, "txn", self.app + suffix)
-
-    @property
-    def journal(self) -> str:
-        return self._txn(".json")
-
-    @property
-    def unreadable(self) -> str:
-        """A journal that could not be read, kept for an operator."""
-        return self._txn(".json.unreadable")
-
-    @property
-    def session_lock(self) -> str:
-        """Held by the session that stages and follows: one deploy at a time."""
-        return self._txn(".session.lock")
-
-    @property
-    def txn_lock(self) -> str:
-        """Held by the process that drives the transaction, in its own unit."""
-        return self._txn(".txn.lock")
-
-    @property
-    def verdict(self) -> str:
-        """Created by link(2): the first verdict wins."""
-        return self._txn(".verdict")
-
-    @property
-    def lease(self) -> str:
-        return self._txn(".lease")
-
-    @property
-    def events(self) -> str:
-        """The event log of the transaction, a frame header a line."""
-        return self._txn(".events")
-
-    @property
-    def unit(self) -> str:
-        """The transient unit that drives the transaction; its name is unique on the host."""
-        return f"shipit-{self.app}.service"
 
 
 @dataclass(frozen=True)
@@ -155,38 +98,14 @@ class ReleasePaths:
 
     top: str
 
-    @property
-    def manifest(self) -> str:
-        return os.path.join(self.top, "manifest.json")
-
-    @property
-    def verified_stamp(self) -> str:
-        """An empty file whose mtime is the last verification of the release."""
-        return os.path.join(self.top, "proven")
-
-    @property
-    def venv(self) -> str:
-        return os.path.join(self.top, "venv")
-
-    @property
-    def python(self) -> str:
-        return os.path.join(self.venv, "bin", "python")
-
-    @property
-    def units(self) -> str:
-        return os.path.join(self.top, "units")
-
-    @property
-    def trial(self) -> str:
-        return os.path.join(self.top, "trial")
-
-    @property
-    def files(self) -> str:
-        return os.path.join(self.top, "files")
-
-    @property
-    def env(self) -> str:
-        return os.path.join(self.top, "env")
+    manifest = At("top", "manifest.json")
+    verified_stamp = At("top", "proven")  # empty; its mtime is the release's last verification
+    venv = At("top", "venv")
+    python = At("top", "venv", "bin", "python")
+    units = At("top", "units")
+    trial = At("top", "trial")
+    files = At("top", "files")
+    env = At("top", "env")
 
     def text(self, path: str) -> str:
         """The path of a rendered text: units/<name>, trial/<name> or files/<dest>."""

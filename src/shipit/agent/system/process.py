@@ -14,9 +14,9 @@ import select
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import IO, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 from ..protocol.messages import Failure
 from . import trust
@@ -25,10 +25,7 @@ from .failures import Refused
 OUTPUT_LIMIT = 16 * 1024  # bytes kept of the end of the output, unless more are asked for
 CHUNK = 64 * 1024  # bytes; what a pipe holds
 WATCH_PAUSE = 0.25  # seconds
-SHORTEST_NAP, LONGEST_NAP = (
-    0.0005,
-    0.05,
-)  # seconds between polls of a program that has closed its output
+SHORTEST_NAP, LONGEST_NAP = 0.0005, 0.05  # seconds between looks, once its output is closed
 KILL_WAIT = 10.0  # seconds; a program that hangs in the kernel may take longer
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NO_FOLDER = "/nonexistent"
@@ -109,23 +106,9 @@ def run(
         OSError: the program could not be started.
         Refused: program-untrusted.
     """
-    child = subprocess.Popen(
-        located(argv),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        bufsize=0,
-        cwd="/",
-        env=dict(clean_environment() if environment is None else environment),
-        start_new_session=True,
-    )
-    _reset_oom_score(child.pid)
-    assert child.stdout is not None  # noqa: S101 - asked for above
-    with child.stdout as stream:
-        output = _Output(stream, keep, keep_start=keep_start)
-        timed_out = _finish(child, output, timeout, watch)
-    status = -signal.SIGKILL if child.returncode is None else child.returncode
-    return Done(status, output.text(), timed_out)
+    running = Running(argv, environment=environment, keep=keep, keep_start=keep_start)
+    with closing(running):
+        return running.finish(timeout, watch)
 
 
 def located(argv: Sequence[str]) -> List[str]:
@@ -142,52 +125,106 @@ def located(argv: Sequence[str]) -> List[str]:
     return [path, *arguments]
 
 
-def _reset_oom_score(pid: int) -> None:
-    """Let the kernel kill the program before the driver, whose OOM score protects it."""
-    path = f"/proc/{pid}/oom_score_adj"
-    with suppress(OSError), open(path, "w", encoding="ascii") as stream:  # it may have ended
-        stream.write("0")
+class Running:
+    """A started program, in a process group of its own, which `close` kills at the latest.
 
+    Holds at most twice `keep` bytes of its output in memory.
+    """
 
-class _Output:
-    """A program's output: holds at most twice `keep` bytes in memory."""
-
-    def __init__(self, stream: "IO[bytes]", keep: int, *, keep_start: bool) -> None:
-        self._descriptor = stream.fileno()
-        os.set_blocking(self._descriptor, False)
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Optional[Mapping[str, str]] = None,
+        stdin: int = subprocess.DEVNULL,
+        stderr: int = subprocess.STDOUT,
+        keep: int = OUTPUT_LIMIT,
+        keep_start: bool = False,
+    ) -> None:
+        self._child = subprocess.Popen(
+            located(argv),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd="/",
+            env=dict(clean_environment() if environment is None else environment),
+            start_new_session=True,
+        )
+        assert self._child.stdout is not None  # noqa: S101 - asked for above
+        self._stdout, self._poll = self._child.stdout.fileno(), select.poll()
+        self._poll.register(self._stdout, select.POLLIN)
         self._keep, self._keep_start = keep, keep_start
-        self._kept, self._total = bytearray(), 0
-        self._is_open, self._nap = True, SHORTEST_NAP
+        self._kept, self._total, self._is_open = bytearray(), 0, True
+        # Let the kernel kill it before the driver, whose OOM score protects it. It may have ended.
+        score = f"/proc/{self._child.pid}/oom_score_adj"
+        with suppress(OSError), open(score, "w", encoding="ascii") as stream:
+            stream.write("0")
 
-    def wait(self, pause: float) -> None:
-        """Read what comes next, waiting at most `pause` seconds."""
-        if self._is_open:
-            if self._poll.poll(pause * 1000):
-                self._take()
-            return
-        time.sleep(min(pause, self._nap))
-        self._nap = min(2 * self._nap, LONGEST_NAP)
+    def give(self, content: bytes) -> None:
+        """Write its whole stdin; it may have ended."""
+        assert self._child.stdin is not None  # noqa: S101 - the caller has asked for it
+        with suppress(BrokenPipeError), self._child.stdin as stream:
+            stream.write(content)
 
-    def drain(self) -> None:
-        """Read what is in the pipe, even if others hold it open."""
-        left = self._total + CHUNK
-        while self._is_open and self._total < left and self._poll.poll(0):
-            self._take()
+    def finish(self, timeout: float, watch: Callable[[], None] = unwatched) -> Done:
+        """Wait for its end, and kill its process group then, or after `timeout` seconds."""
+        deadline, nap, timed_out = time.monotonic() + timeout, SHORTEST_NAP, False
+        try:
+            while not self._has_ended():
+                left = min(deadline - time.monotonic(), WATCH_PAUSE)
+                if left <= 0:
+                    timed_out = True
+                    break
+                if self._is_open:
+                    self._read(left)
+                else:
+                    time.sleep(min(left, nap))
+                    nap = min(2 * nap, LONGEST_NAP)
+                watch()
+        finally:
+            self._end()
+        end = self._total + CHUNK  # of what is in the pipe; others may hold it open
+        while self._total < end and self._read(0.0):
+            pass
+        status = self._child.returncode
+        return Done(-signal.SIGKILL if status is None else status, self._text(), timed_out)
 
-    def _take(self) -> None:
-        chunk = os.read(self._descriptor, CHUNK)
+    def _has_ended(self) -> bool:
+        """Return whether it has ended, and leave it a zombie, so that its pid is not reused."""
+        return (
+            os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        )
+
+    def _end(self) -> None:
+        if self._child.returncode is not None:
+            return  # its group's number may belong to others now
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(KILL_WAIT)
+
+    def close(self) -> None:
+        """Kill its process group, unless it has ended."""
+        self._end()
+        for stream in filter(None, (self._child.stdin, self._child.stdout)):
+            stream.close()
+
+    def _read(self, wait: float) -> bool:
+        """Read the next output, waiting at most `wait` seconds; return whether there was any."""
+        if not self._is_open or not self._poll.poll(wait * 1000):
+            return False
+        chunk = os.read(self._stdout, CHUNK)
         self._is_open = bool(chunk)
         self._total += len(chunk)
         if self._keep_start:
             self._kept += chunk[: self._keep - len(self._kept)]
-            return
-        self._kept += chunk
-        if len(self._kept) > 2 * self._keep:
-            del self._kept[: -self._keep]
+        else:
+            self._kept += chunk
+            if len(self._kept) > 2 * self._keep:
+                del self._kept[: -self._keep]
+        return self._is_open
 
-    def text(self) -> str:
+    def _text(self) -> str:
         """Return the kept output, and how much was left out."""
         kept = self._kept[: self._keep] if self._keep_start else self._kept[-self._keep :]
         text, left_out = kept.decode("utf-8", "replace"), self._total - len(kept)
@@ -195,33 +232,3 @@ class _Output:
             return text
         note = f"[... {left_out} bytes left out]"
         return f"{text}\n{note}" if self._keep_start else f"{note}\n{text}"
-
-
-def _finish(
-    child: "subprocess.Popen[bytes]", output: _Output, timeout: float, watch: Callable[[], None]
-) -> bool:
-    """Wait for the child and end its process group; return whether it had to be killed."""
-    deadline = time.monotonic() + timeout
-    try:
-        while not _has_ended(child):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return True
-            output.wait(min(left, WATCH_PAUSE))
-            watch()
-        return False
-    finally:
-        _kill_group(child)
-        output.drain()
-
-
-def _has_ended(child: "subprocess.Popen[bytes]") -> bool:
-    """Return whether it has ended, and leave it a zombie, so that its pid is not reused."""
-    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _kill_group(child: "subprocess.Popen[bytes]") -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(KILL_WAIT)

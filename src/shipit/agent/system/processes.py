@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from typing import Dict, List, Set
 
 UNIT = re.compile(r"[^/]+\.(?:service|socket|scope)")
@@ -24,8 +25,7 @@ def unit_of(pid: str, proc: str = "/proc") -> str:
         top = tops.get(tree, "")
         top = top[: -len(OF_FIRST)] if top.endswith(OF_FIRST) else ""
         below = place[len(top) :] if place.startswith(f"{top}/") else place
-        units = filter(UNIT.fullmatch, below.split("/"))
-        found = next(units, "")
+        found = next(filter(UNIT.fullmatch, below.split("/")), None)
         if found:
             return found
     return ""
@@ -41,17 +41,12 @@ def sockets_of(pid: str, proc: str = "/proc") -> Set[str]:
     """Return the inodes of all sockets that a process has open."""
     directory = os.path.join(proc, pid, "fd")
     found: Set[str] = set()
-    try:
-        names = os.listdir(directory)
-    except OSError:  # the process has ended
-        return found
-    for name in names:
-        try:
-            kind, _, inode = os.readlink(os.path.join(directory, name)).partition(":[")
-        except OSError:  # it was closed meanwhile
-            continue
-        if kind == "socket":
-            found.add(inode.rstrip("]"))
+    with suppress(OSError):  # the process has ended
+        for name in os.listdir(directory):
+            with suppress(OSError):  # it was closed meanwhile
+                kind, _, inode = os.readlink(os.path.join(directory, name)).partition(":[")
+                if kind == "socket":
+                    found.add(inode.rstrip("]"))
     return found
 
 

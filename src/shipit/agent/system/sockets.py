@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
@@ -20,7 +21,6 @@ UNTAKEN = "0"  # the inode of a connection that is not accepted yet
 CONNECTED = "03"  # SS_CONNECTED in /proc/net/unix
 ACCEPTING = 0x10000  # __SO_ACCEPTCON in /proc/net/unix's flags
 WILDCARD = ipaddress.IPv6Address("::")
-IPV6_BYTES = 16
 # Num: RefCount Protocol Flags Type St Inode Path
 UNIX_ROW = re.compile(r"[0-9a-f]+:(?: [0-9A-F]+){5} [0-9]+ (/\S+)", re.ASCII)
 
@@ -136,16 +136,10 @@ def _listening(proc: str) -> Iterator[Tuple[str, Endpoint]]:
                 host, _, port = fields[1].partition(":")
                 yield fields[9], Endpoint(_address(host), int(port, 16))
     for name, fields in _unix_rows(proc):
-        if int(fields[3], 16) & ACCEPTING and _is_socket(name):
-            yield fields[6], Endpoint(path=name)
-
-
-def _is_socket(path: str) -> bool:
-    """Whether the path is a socket; in another root any user may have bound the same name."""
-    try:
-        return stat.S_ISSOCK(os.lstat(path).st_mode)
-    except OSError:
-        return False
+        if int(fields[3], 16) & ACCEPTING:
+            with suppress(OSError):  # in another root any user may have bound the same name
+                if stat.S_ISSOCK(os.lstat(name).st_mode):
+                    yield fields[6], Endpoint(path=name)
 
 
 def _unix_rows(proc: str) -> Iterator[Tuple[str, List[str]]]:
@@ -169,22 +163,17 @@ def _rows(path: str) -> List[List[str]]:
 
 def _address(text: str) -> Address:
     """Decode /proc's form: 32-bit words, each in the machine's byte order (here: little-endian)."""
-    words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
-    packed = b"".join(words)
-    if len(packed) != IPV6_BYTES:
-        return ipaddress.IPv4Address(packed)
-    address = ipaddress.IPv6Address(packed)
-    return address.ipv4_mapped or address
+    packed = b"".join(bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8))
+    address = ipaddress.ip_address(packed)
+    is_mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped
+    return is_mapped or address
 
 
 def _owners(inodes: Set[str], proc: str) -> Mapping[str, List[Owner]]:
     found: Dict[str, List[Owner]] = {}
     for pid in filter(str.isdigit, os.listdir(proc)):
         for inode in processes.sockets_of(pid, proc) & inodes:
-            found.setdefault(inode, []).append(_owner(pid, proc))
+            command = processes.read(pid, "comm", proc).strip() or "?"
+            owner = Owner(int(pid), command, processes.unit_of(pid, proc))
+            found.setdefault(inode, []).append(owner)
     return found
-
-
-def _owner(pid: str, proc: str) -> Owner:
-    command = processes.read(pid, "comm", proc).strip()
-    return Owner(int(pid), command or "?", processes.unit_of(pid, proc))

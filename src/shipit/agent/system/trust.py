@@ -133,7 +133,13 @@ def weaknesses(*wanted: str) -> List[Weakness]:
 
     def look_again(path: str) -> Optional[Entry]:
         entry = look(path)
-        return _trusting_itself(entry, is_known=path in seen) if entry else None
+        if entry is None:
+            return None
+        sticky = stat.S_ISDIR(entry.mode) and entry.mode & stat.S_ISVTX
+        mode = entry.mode & ~OTHERS_WRITE if sticky or path in seen else entry.mode
+        # A process that is not root (in a test) trusts its own user.
+        is_trusted = path in seen or entry.uid == os.geteuid()
+        return entry._replace(uid=0 if is_trusted else entry.uid, mode=mode)
 
     for path in wanted:
         found = weakness(path, look_again) or _open_end(path)
@@ -141,14 +147,6 @@ def weaknesses(*wanted: str) -> List[Weakness]:
             seen[found.path] = found
             found = weakness(path, look_again) or _open_end(path)
     return list(seen.values())
-
-
-def _trusting_itself(entry: Entry, *, is_known: bool) -> Entry:
-    sticky = stat.S_ISDIR(entry.mode) and entry.mode & stat.S_ISVTX
-    mode = entry.mode & ~OTHERS_WRITE if sticky or is_known else entry.mode
-    # A process that is not root (in a test) trusts its own user.
-    own = is_known or entry.uid == os.geteuid()
-    return entry._replace(uid=0 if own else entry.uid, mode=mode)
 
 
 def _open_end(path: str) -> Optional[Weakness]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from patience import until
-from shipit.agent.host import accept_probe
+from shipit.agent.host import accept_probe, connect
 from shipit.agent.system import processes
 from shipit.agent.system.sockets import Endpoint
 
@@ -99,6 +99,6 @@ def test_connections_that_others_take_prove_nothing(listener: socket.socket) -> 
 
 
 def test_where_nobody_listens_nobody_serves() -> None:
-    port = accept_probe.free_port("127.0.0.1")
+    port = connect.free_port("127.0.0.1")
     assert not accept_probe.takes(Endpoint(ip_address("127.0.0.1"), port), UNIT)
     assert not accept_probe.takes(Endpoint(path="/nowhere/at/all"), UNIT)

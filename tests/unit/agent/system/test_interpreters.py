@@ -80,7 +80,7 @@ def test_one_that_was_too_slow_is_asked_again(
 ) -> None:
     python = fake(tmp_path / "bin" / "python3.12")
     quick = python.read_text()
-    python.write_text(quick + "sleep 30\n")  # of its child, which is not killed with it
+    python.write_text(quick + "sleep 30\n")  # of its child, which is killed with it
     cache, places = str(tmp_path / "cache"), [str(tmp_path / "bin")]
     monkeypatch.setattr(interpreters, "TIMEOUT", 0.5)
     assert find(cache, places) == ()
