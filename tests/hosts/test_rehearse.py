@@ -23,7 +23,8 @@ from shipit.lab.commands import LabError
 from shipit.lab.lab import Lab
 from shipit.rehearsal import scenario
 from shipit.rehearsal.providers import nspawn
-from shipit.rehearsal.run import PROVIDERS, MachineChoice, rehearse
+from shipit.rehearsal.providers.base import MachineChoice
+from shipit.rehearsal.run import PROVIDERS, rehearse
 from shipit.rehearsal.scenario import Fault
 from shipit.release.inputs import RunOptions
 

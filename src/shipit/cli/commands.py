@@ -94,10 +94,11 @@ class UseCases:
         report: Path | None,
         faults: bool,
     ) -> int:
-        from shipit.rehearsal import run as rehearsal
+        from shipit.rehearsal.providers.base import MachineChoice
+        from shipit.rehearsal.run import rehearse
 
-        choice = rehearsal.MachineChoice(*machines)
-        return rehearsal.rehearse(run, emit, choice=choice, keep=keep, report=report, faults=faults)
+        choice = MachineChoice(*machines)
+        return rehearse(run, emit, choice=choice, keep=keep, report=report, faults=faults)
 
     def schema(self) -> dict[str, object]:
         from shipit.playbook import reader

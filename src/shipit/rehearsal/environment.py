@@ -51,22 +51,16 @@ def machines_for(
     assignment: Assignment, provider: Provider, emit: Emit, *, keep: bool
 ) -> Iterator[Machines]:
     """Boot the machines; remove every trace of them unless they are to be kept."""
-
-    def report(text: str) -> None:
-        emit(Noted(text))
-
     names = list(assignment.machines.values())
-    report(f"booting disposable machines ({provider.kind}): {', '.join(names)}")
+    emit(Noted(f"booting disposable machines ({provider.kind}): {', '.join(names)}"))
     folder = Path(tempfile.mkdtemp(prefix="shipit-rehearsal-"))
     try:
-        machines = provider.up(names, folder, report)
+        machines = provider.up(names, folder, lambda text: emit(Noted(text)))
         try:
             yield machines
         finally:
-            if keep:
-                report(machines.stay())
-            else:
-                report("removing the machines")
+            emit(Noted(machines.stay() if keep else "removing the machines"))
+            if not keep:
                 machines.down()
     finally:
         if not any(folder.iterdir()):  # otherwise the kept machines need it
@@ -106,15 +100,11 @@ def set_up(
         [
             _changed(resolved, by_host[resolved.target.name], as_written)
             for resolved in each
-            if _is_assigned(assignment, resolved)
+            if resolved.target.name in assignment.machines
         ]
         for each in wanted
     ]
     return Environment(on_machines, assigned_inputs, assignment, machines)
-
-
-def _is_assigned(assignment: Assignment, resolved: ResolvedInput) -> bool:
-    return resolved.target.name in assignment.machines
 
 
 def as_changed(wanted: Sequence[ResolvedInput], change: Change) -> list[ResolvedInput]:

@@ -11,7 +11,7 @@ import multiprocessing
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from shipit.errors import ShipitError
 from shipit.events import Noted, SecretsKnown, StepBegan
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     Ship = Callable[[Emit], int]
 
 GATE = "check"  # the step during which the fault happens
-# Each limit is added to the deadline of the playbook's health checks.
+# Each limit is added to the patience of the Site.
 STAGING_SECONDS = 600.0  # until the gate begins
 SETTLING_SECONDS = 300.0  # from the fault until every host has settled its transaction
-ENDING_SECONDS = 60.0  # from then until the controller has ended
+ENDING_SECONDS = 60.0  # from then until the controller has ended: it may roll back other hosts
 PROGRESS_SECONDS = 15.0  # between two progress reports
 _PAUSE_SECONDS = 0.05
 
@@ -90,21 +90,6 @@ class Site:
             for host, machine in self.names.items()
         }
 
-    @property
-    def staging(self) -> float:
-        """The timeout until a gate begins, in seconds."""
-        return STAGING_SECONDS + self.patience
-
-    @property
-    def settling(self) -> float:
-        """The timeout from the fault until all is settled, in seconds."""
-        return SETTLING_SECONDS + self.patience
-
-    @property
-    def ending(self) -> float:
-        """The timeout for the controller to end, in seconds: it may roll back other hosts."""
-        return ENDING_SECONDS + self.patience
-
 
 def inject(fault: Fault, ship: Ship, site: Site, emit: Emit) -> FaultOutcome:
     """Deploy by `ship` in a separate process, and inject the fault in the first gate.
@@ -121,13 +106,14 @@ def inject(fault: Fault, ship: Ship, site: Site, emit: Emit) -> FaultOutcome:
     controller.start()
     sender.close()
     try:
-        host = _first_gate(receiver, emit, began + site.staging)
-        after = time.monotonic() - began
+        host = _first_gate(receiver, emit, began + STAGING_SECONDS + site.patience)
+        after, seconds, attempts = time.monotonic() - began, None, before
         if host:
             emit(Noted(f"in the gate of {host}: now {fault.value}"))
-        seconds = _inject(fault, site, host, controller.kill, emit) if host else None
-        attempts = site.attempts() if seconds is not None else before
-        controller.join(site.ending)
+            seconds = _inject(fault, site, host, controller.kill, emit)
+        if seconds is not None:
+            attempts = site.attempts()
+        controller.join(ENDING_SECONDS + site.patience)
     finally:
         controller.kill()
         controller.join()
@@ -139,11 +125,12 @@ def unsettled(outcome: FaultOutcome, site: Site) -> str:
     """Explain an outcome in which the affected hosts did not settle the fault."""
     if outcome.host:
         return (
-            f"{outcome.host} had not recovered by itself after {site.settling:.0f} s;"
+            f"{outcome.host} had not recovered by itself after"
+            f" {SETTLING_SECONDS + site.patience:.0f} s;"
             " rehearse with --keep and inspect the host with `shipit doctor`"
         )
     if outcome.status < 0:
-        return f"no gate had begun after {site.staging:.0f} s"
+        return f"no gate had begun after {STAGING_SECONDS + site.patience:.0f} s"
     return f"the deploy ended with exit status {outcome.status} before a gate began"
 
 
@@ -161,7 +148,7 @@ def _run_controller(ship: Ship, sender: Connection) -> None:
                 redactor.learn(event.hide)
             elif not sender.closed:
                 sender.send(redacted(event, redactor))
-                if _is_gate(event):
+                if isinstance(event, StepBegan) and event.step == GATE:
                     sender.close()
 
     try:
@@ -173,10 +160,6 @@ def _run_controller(ship: Ship, sender: Connection) -> None:
     raise SystemExit(status)
 
 
-def _is_gate(event: Event) -> TypeGuard[StepBegan]:
-    return isinstance(event, StepBegan) and event.step == GATE
-
-
 def _first_gate(receiver: Connection, emit: Emit, deadline: float) -> str:
     """Return the first host whose gate begins; empty if the deploy ended or timed out before."""
     while receiver.poll(max(0.0, deadline - time.monotonic())):
@@ -185,7 +168,7 @@ def _first_gate(receiver: Connection, emit: Emit, deadline: float) -> str:
         except EOFError:
             return ""
         emit(event)
-        if _is_gate(event):
+        if isinstance(event, StepBegan) and event.step == GATE:
             return event.host
     return ""
 
@@ -221,7 +204,7 @@ def _settled(site: Site, hit: Sequence[str], began: float, emit: Emit) -> float 
     reported = began
     while not all(map(site.is_settled, hit)):
         now = time.monotonic()
-        if now - began > site.settling:
+        if now - began > SETTLING_SECONDS + site.patience:
             return None
         if now - reported >= PROGRESS_SECONDS:
             emit(Noted(f"still settling, {now - began:.0f} s after the fault"))

@@ -54,8 +54,9 @@ def not_by_lease(
     """
     if not fault.is_left_to_the_lease:
         return ()
-    switched = [host for host, each in attempts.items() if each.outcome != _UNSWITCHED]
-    hit = dict.fromkeys([host_at_fault, *(switched if fault is Fault.CONTROLLER else ())])
+    hit = [host_at_fault]
+    if fault is Fault.CONTROLLER:
+        hit += [host for host, each in attempts.items() if each.outcome != _UNSWITCHED]
     failures = {host: attempts.get(host, Attempt()).failure for host in hit}
     return tuple(
         f"{host}: rolled back, but not because its lease expired: {failure or _NO_ATTEMPT}"

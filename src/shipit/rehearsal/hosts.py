@@ -28,7 +28,6 @@ _OF_ITSELF = {
     *("inventory_hostname", "inventory_hostname_short", "group_names"),
     *("inventory_file", "inventory_dir"),
 }
-_OF_ALL = {"all", "ungrouped"}
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,11 @@ def assign(
     more = [name for name in every if name not in needed][:room]
     assigned = [name for name in every if name in {*selected, *needed, *more}]
     left_out = tuple(name for name in every if name not in assigned)
-    return Assignment(dict(zip(assigned, _machine_names(assigned), strict=True)), left_out)
-
-
-def _machine_names(hosts: Sequence[str]) -> list[str]:
-    """Return hostnames for the machines: those of the hosts where they are valid and unique."""
-    names = [re.sub(r"[^a-z0-9.-]", "-", name.lower())[:63].strip("-.") for name in hosts]
-    if "localhost" in names or not all(names) or len(set(names)) < len(names):
-        return [f"machine{number}" for number in range(1, len(hosts) + 1)]
-    return names
+    # The hosts' own names, where they are valid hostnames and unique.
+    machines = [re.sub(r"[^a-z0-9.-]", "-", name.lower())[:63].strip("-.") for name in assigned]
+    if "localhost" in machines or not all(machines) or len(set(machines)) < len(machines):
+        machines = [f"machine{number}" for number in range(1, len(assigned) + 1)]
+    return Assignment(dict(zip(assigned, machines, strict=True)), left_out)
 
 
 def inventory_text(
@@ -87,14 +82,16 @@ def inventory_text(
         passwords: encrypt again what they decrypted, so that the text holds no secret.
     """
     hosts = {host.name: host for host in (*known.hosts, *assigned)}
-    groups: dict[str, object] = {
-        group: {"hosts": {name: {} for name in members}}
-        for group, members in known.groups.items()
-        if group not in _OF_ALL
-    }
     text = {
-        "hosts": {name: _variables(host, connections.get(name)) for name, host in hosts.items()},
-        "children": groups,
+        "hosts": {
+            name: {**_own_variables(host), **connections.get(name, {"ansible_host": NOWHERE})}
+            for name, host in hosts.items()
+        },
+        "children": {
+            group: {"hosts": {name: {} for name in members}}
+            for group, members in known.groups.items()
+            if group not in ("all", "ungrouped")
+        },
     }
 
     def as_json(value: object) -> object:
@@ -113,13 +110,12 @@ def _marked(text: str) -> object:
     return {"__ansible_unsafe": str(text)} if isinstance(text, Raw) else text
 
 
-def _variables(host: Host, connections: Mapping[str, object] | None) -> dict[str, object]:
-    own = {
+def _own_variables(host: Host) -> dict[str, object]:
+    return {
         key: value
         for key, value in host.vars.items()
         if key not in _OF_ITSELF and not key.startswith(_CONNECTING)
     }
-    return {**own, **({"ansible_host": NOWHERE} if connections is None else connections)}
 
 
 def connection_of(host: Host) -> dict[str, object]:

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipit.lab.commands import LabError
-from shipit.rehearsal.programs import load_url
+from shipit.rehearsal.programs import ask_url
 from shipit.rehearsal.scenario import Served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from shipit.playbook.health import Check
+    from shipit.rehearsal.environment import Environment
     from shipit.rehearsal.providers.base import Machines
     from shipit.rehearsal.scenario import Releases
-    from shipit.release.inputs import ResolvedInput
 
 _TIMEOUT_SECONDS = 60.0
 _FOLDER = "/run/shipit-rehearsal"
@@ -28,7 +28,7 @@ _FOLDER = "/run/shipit-rehearsal"
 _START = f"""
 mkdir -p {_FOLDER} && cat >{_FOLDER}/$1.py &&
 exec systemd-run --quiet --collect --unit=shipit-customer-$1 \
-  python3 -I {_FOLDER}/$1.py "$2" "$3" {_FOLDER}/$1.json "$4"
+  python3 -I {_FOLDER}/$1.py "$2" "$3" "$4" {_FOLDER}/$1.json
 """
 _COLLECT = (
     f"systemctl stop shipit-customer-$1 2>/dev/null; cat {_FOLDER}/$1.json; rm -f {_FOLDER}/$1.*"
@@ -37,23 +37,19 @@ _COLLECT = (
 LoadFiles = dict[tuple[str, str], str]
 
 
-def start(
-    wanted: Sequence[Sequence[ResolvedInput]],
-    running: Releases,
-    names: Mapping[str, str],
-    machines: Machines,
-) -> LoadFiles:
+def start(environment: Environment, running: Releases) -> LoadFiles:
     """Start a client for each running service; return its machine, by app and host."""
     started: LoadFiles = {}
-    program = Path(load_url.__file__).read_text()
-    for resolved in (resolved for each in wanted for resolved in each):
+    program = Path(ask_url.__file__).read_text()
+    for resolved in (resolved for each in environment.wanted for resolved in each):
         app, host = resolved.target.deployment.app, resolved.target.name
-        release = running.get((app, host), "")
-        check = _load_check(resolved, release) if release else None
-        if check:
+        if not (release := running.get((app, host), "")):
+            continue
+        checks: Iterable[Check] = resolved.target.rendered(resolved.names(release)).health.checks
+        if check := next((check for check in checks if check.http), None):
             words = (app, check.http, str(check.status), json.dumps(check.sent))
-            _run(machines, names[host], _START, *words, given=program)
-            started[app, host] = names[host]
+            machine = started[app, host] = environment.assignment.machines[host]
+            _run(environment.machines, machine, _START, *words, given=program)
     return started
 
 
@@ -61,11 +57,6 @@ def stop(started: LoadFiles, machines: Machines) -> dict[tuple[str, str], Served
     """Stop the clients and return their results."""
     results = {spot: _run(machines, name, _COLLECT, spot[0]) for spot, name in started.items()}
     return {spot: Served(**json.loads(text)) for spot, text in results.items() if text}
-
-
-def _load_check(resolved: ResolvedInput, release: str) -> Check | None:
-    checks: Iterable[Check] = resolved.target.rendered(resolved.names(release)).health.checks
-    return next((check for check in checks if check.http), None)
 
 
 def _run(machines: Machines, machine: str, script: str, *words: str, given: str = "") -> str:

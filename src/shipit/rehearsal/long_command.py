@@ -11,12 +11,12 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from shipit.lab.commands import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _PAUSE_SECONDS = 0.1
@@ -43,53 +43,47 @@ def follow(
     Raises:
         LabError: it timed out, or there is no such command.
     """
-    deadline = time.monotonic() + timeout
     # Its output goes to a file: a pipe would stay open as long as any child of its lives.
     with log.open("wb") as sink, log.open(errors="replace") as source:
-        process = _started(argv, log.parent, env, sink)
-        lines = _lines(source, process)
         try:
-            for line in lines:
-                if line:
-                    on_line(line)
-                elif time.monotonic() > deadline:
-                    what = f"{' '.join(argv)} did not finish within {timeout:.0f} s"
-                    raise LabError("lab-command-timeout", f"{what}; see {log}")
+            process = subprocess.Popen(
+                argv,
+                cwd=log.parent,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise LabError("lab-command-missing", f"no such command: {argv[0]}") from error
+        try:
+            if not _pass_on(process, source, on_line, time.monotonic() + timeout):
+                what = f"{' '.join(argv)} did not finish within {timeout:.0f} s"
+                raise LabError("lab-command-timeout", f"{what}; see {log}")
         finally:
             _end(process)
     return process.returncode
 
 
-def _started(
-    argv: Sequence[str], folder: Path, env: Mapping[str, str], sink: BinaryIO
-) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            argv,
-            cwd=folder,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        raise LabError("lab-command-missing", f"no such command: {argv[0]}") from error
-
-
-def _lines(source: TextIO, process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Yield the lines that a process writes to a file, and an empty one for every pause."""
-    rest = ""
-    while True:
-        has_ended = process.poll() is not None
-        *lines, rest = (rest + source.read()).split("\n")
-        yield from (line for line in lines if line)
-        if has_ended:
-            yield from filter(None, [rest])
-            return
-        yield ""
+def _pass_on(
+    process: subprocess.Popen[bytes],
+    source: TextIO,
+    on_line: Callable[[str], None],
+    deadline: float,
+) -> bool:
+    """Call `on_line` with each line that a process writes to a file; return whether it ended."""
+    rest, has_ended = "", False
+    while not has_ended:
+        if time.monotonic() > deadline:
+            return False
         with suppress(subprocess.TimeoutExpired):
             process.wait(_PAUSE_SECONDS)
+        has_ended = process.returncode is not None
+        *lines, rest = (rest + source.read()).split("\n")
+        for line in filter(None, [*lines, rest] if has_ended else lines):
+            on_line(line)
+    return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -14,43 +14,33 @@ from typing import TYPE_CHECKING
 from shipit.commands import inspect
 from shipit.events import Problem
 from shipit.lab.commands import LabError
-from shipit.rehearsal.programs import probe_url
+from shipit.rehearsal.programs import ask_url
 from shipit.rehearsal.scenario import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from shipit.agent.protocol.messages import Status
-    from shipit.events import Event
     from shipit.playbook.health import Check
-    from shipit.rehearsal.hosts import Assignment
+    from shipit.rehearsal.environment import Environment
     from shipit.rehearsal.providers.base import Machines
-    from shipit.release.inputs import ResolvedInput, RunOptions
+    from shipit.release.inputs import ResolvedInput
 
 PATIENCE_SECONDS = 15.0  # for a service that has just been restarted
 PAUSE_SECONDS = 0.2
 _OVERHEAD_SECONDS = 30.0  # of starting a program on a machine
 
 
-def observe(
-    run: RunOptions,
-    wanted: Sequence[Sequence[ResolvedInput]],
-    assignment: Assignment,
-    machines: Machines,
-) -> dict[tuple[str, str], Observation]:
+def observe(environment: Environment) -> dict[tuple[str, str], Observation]:
     """Return the observations by app and host."""
-    observations: dict[tuple[str, str], Observation] = {}
-    for each, (app, answers) in zip(wanted, inspect.status(run, _discard), strict=True):
-        for resolved in each:
-            name = resolved.target.name
-            observations[app, name] = _observe_host(
-                resolved, answers[name], assignment.machines[name], machines
-            )
-    return observations
-
-
-def _discard(_event: Event) -> None:
-    """Drop the events of `status`: its answers contain the problems."""
+    names, machines = environment.assignment.machines, environment.machines
+    found = inspect.status(environment.run, lambda _: None)  # its answers contain the problems
+    return {
+        (app, host): _observe_host(resolved, answers[host], names[host], machines)
+        for each, (app, answers) in zip(environment.wanted, found, strict=True)
+        for resolved in each
+        for host in [resolved.target.name]
+    }
 
 
 def _observe_host(
@@ -77,12 +67,12 @@ def _check_answer(machines: Machines, machine: str, check: Check) -> str:
 
 
 def _answer(machines: Machines, machine: str, check: Check) -> Mapping[str, object]:
-    headers = json.dumps(check.sent)
-    argv = ("python3", "-I", "-", check.http, str(check.timeout), headers)
-    program = Path(probe_url.__file__).read_text()
-    seconds = check.timeout + _OVERHEAD_SECONDS
+    argv = ("python3", "-I", "-", check.http, str(check.timeout), json.dumps(check.sent))
+    program = Path(ask_url.__file__).read_text()
     try:
-        done = machines.run(machine, *argv, input=program, timeout=seconds)
+        done = machines.run(
+            machine, *argv, input=program, timeout=check.timeout + _OVERHEAD_SECONDS
+        )
     except LabError as error:
         return {"error": str(error)}
     if done.returncode:
@@ -100,16 +90,14 @@ def misfit(check: Check, answer: Mapping[str, object]) -> str:
         return f"expected status {check.status}, got {status}"
     if check.body not in body:
         return f"expected {check.body!r} in the answer"
-    if check.json_fields and not _holds(_parsed(body), check.json_fields):
-        return f"expected the fields {dict(check.json_fields)}, got {body}"
+    if check.json_fields:
+        try:
+            found = json.loads(body)
+        except ValueError:
+            found = None
+        if not _holds(found, check.json_fields):
+            return f"expected the fields {dict(check.json_fields)}, got {body}"
     return ""
-
-
-def _parsed(body: str) -> object:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
 
 
 def _holds(found: object, wanted: object) -> bool:

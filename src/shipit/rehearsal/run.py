@@ -17,9 +17,9 @@ from shipit.errors import InputError, Mistake, Place
 from shipit.events import Noted
 from shipit.lab.commands import LabError
 from shipit.output.printable import printable
-from shipit.rehearsal import faults as fault_injection
 from shipit.rehearsal import histories, hosts, load, probe, report_text
 from shipit.rehearsal.environment import as_changed, how_to_reach, machines_for, set_up
+from shipit.rehearsal.faults import Site, inject, unsettled
 from shipit.rehearsal.providers import nspawn, vagrant
 from shipit.rehearsal.providers.base import MachineChoice
 from shipit.rehearsal.report_html import page
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from shipit.rehearsal.providers.base import Provider
     from shipit.rehearsal.scenario import Fault, Step
     from shipit.release.inputs import ResolvedInput, RunOptions
-
-__all__ = ["FAILED", "GROUP", "INTERRUPTED", "PROVIDERS", "MachineChoice", "rehearse"]
 
 PROVIDERS = {"nspawn": nspawn.PROVIDER, "vagrant": vagrant.PROVIDER}
 GROUP = "rehearsal"  # the inventory's group of the hosts to rehearse
@@ -74,13 +72,12 @@ def rehearse(
         LabError: this machine can't boot others, or can't remove them.
     """
     provider = _provider(choice)
-    _check_report_path(report)
-    _remove_older(report)
+    if report:
+        _prepare_report(report)
     timeline = Timeline(emit)
     wanted = wanted_by(run, timeline)
     assignment = _assign(run, wanted, timeline)
-    plan = _planned(run, provider, (*STEPS, *FAULTS) if faults else STEPS, assignment)
-    _check_changes(wanted, plan.steps)
+    plan = _plan(run, provider, wanted, assignment, (*STEPS, *FAULTS) if faults else STEPS)
     rehearsal = None
     try:
         with machines_for(assignment, provider, timeline, keep=keep) as machines:
@@ -98,19 +95,20 @@ def rehearse(
     return 0 if rehearsal.is_good else FAILED
 
 
-def _planned(
-    run: RunOptions, provider: Provider, steps: Sequence[Step], assignment: Assignment
+def _plan(
+    run: RunOptions,
+    provider: Provider,
+    wanted: Sequence[Sequence[ResolvedInput]],
+    assignment: Assignment,
+    steps: Sequence[Step],
 ) -> RehearsalReport:
+    """Return the report of a rehearsal without results, once each step can change the playbook."""
     unsupported = tuple(step for step in steps if step.fault in provider.unsupported)
     playable = tuple(step for step in steps if step not in unsupported)
-    return RehearsalReport(str(run.playbook), provider, assignment, (), playable, unsupported)
-
-
-def _check_changes(wanted: Sequence[Sequence[ResolvedInput]], steps: Sequence[Step]) -> None:
-    """Check before a machine is booted that every step can change the playbook."""
-    for change in dict.fromkeys(step.change or as_written for step in steps):
+    for change in dict.fromkeys(step.change or as_written for step in playable):
         for each in wanted:
             as_changed(each, change)
+    return RehearsalReport(str(run.playbook), provider, assignment, (), playable, unsupported)
 
 
 def _assign(run: RunOptions, wanted: Sequence[Sequence[ResolvedInput]], emit: Emit) -> Assignment:
@@ -129,31 +127,23 @@ def _provider(choice: MachineChoice) -> Provider:
         what = f"there is no provider {choice.provider!r}"
         raise InputError(Mistake("rehearsal-provider", what, hint=f"known: {', '.join(PROVIDERS)}"))
     provider = PROVIDERS[choice.provider]
-    if choice.suite and provider.with_suite is None:
-        what = f"{choice.provider} takes no --suite"
-        hint = "its box says what the machines run: see the Vagrantfile"
-        raise InputError(Mistake("rehearsal-suite", what, hint=hint))
-    if choice.suite and provider.with_suite is not None:
+    if choice.suite:
+        if provider.with_suite is None:
+            what = f"{choice.provider} takes no --suite"
+            hint = "its box says what the machines run: see the Vagrantfile"
+            raise InputError(Mistake("rehearsal-suite", what, hint=hint))
         provider = provider.with_suite(choice.suite)
     provider.check()
     return provider
 
 
-def _check_report_path(report: Path | None) -> None:
-    """Check before the rehearsal that its report can be written."""
-    if report is None:
-        return
-    spots = [spot for spot in _files(report) if spot.exists()] or [report.parent]
-    if report.is_dir() or not all(os.access(spot, os.W_OK) for spot in spots):
-        what = "the report can't be written here"
-        raise InputError(
-            Mistake("rehearsal-report", what, Place(str(report)), "--report FILE.html")
-        )
-
-
-def _remove_older(report: Path | None) -> None:
-    """Delete an older report: it could be mistaken for this rehearsal's."""
-    for path in _files(report) if report else ():
+def _prepare_report(report: Path) -> None:
+    """Check that the report can be written, and delete an older one: they could be mixed up."""
+    existing = [path for path in _files(report) if path.exists()]
+    if report.is_dir() or not all(os.access(it, os.W_OK) for it in existing or [report.parent]):
+        what, hint = "the report can't be written here", "--report FILE.html"
+        raise InputError(Mistake("rehearsal-report", what, Place(str(report)), hint))
+    for path in existing:
         if path.is_file() and not path.is_symlink():  # /dev/null and /dev/stdout are no report
             with suppress(PermissionError):  # not our folder: the file is overwritten at the end
                 path.unlink()
@@ -186,11 +176,10 @@ def _run_steps(
             timeline(Noted(f"step {number} of {len(plan.steps)}: {step.title}"))
             result = _run_step(step, environment, timeline, results)
         except KeyboardInterrupt:
-            result = None
-        except LabError as error:
-            result = _broken_off(step, error, timeline)
-        if result is None:
             return replace(plan, results=results, is_interrupted=True)
+        except LabError as error:  # a machine did not obey
+            texts = timeline.masked((str(error), *timeline.problems))
+            result = StepResult(step, timeline.seconds, texts, bars=tuple(timeline.bars))
         results.append(result)
         if result.wrong:
             break
@@ -199,32 +188,21 @@ def _run_steps(
 
 def _run_step(
     step: Step, environment: Environment, timeline: Timeline, before: Sequence[StepResult]
-) -> StepResult | None:
-    """Run one step under load and check the machines; None if it was interrupted."""
-    running = before[-1].releases if before else {}
-    first = before[0].releases if before else {}
-    started = load.start(
-        environment.wanted, running, environment.assignment.machines, environment.machines
-    )
+) -> StepResult:
+    """Run one step under load and check the machines."""
+    started = load.start(environment, before[-1].releases if before else {})
     timeline.begin()
     ended = _deploy_or_break(step, environment, timeline)
     seconds = timeline.seconds
     served = load.stop(started, environment.machines)
-    if INTERRUPTED in ended.statuses:
-        return None
-    observations = probe.observe(
-        environment.run, environment.wanted, environment.assignment, environment.machines
-    )
+    if INTERRUPTED in ended.statuses:  # the deploy has reported it
+        raise KeyboardInterrupt
+    observations = probe.observe(environment)
+    first = before[0].releases if before else {}
     wrong = (*ended.wrong, *wrong_with(step, ended.statuses, observations, first))
     texts = timeline.masked((*wrong, *timeline.problems)) if wrong else ()
     bars = (*timeline.bars, *ended.bars)
     return StepResult(step, seconds, texts, observations, ended.settled, served, bars)
-
-
-def _broken_off(step: Step, error: LabError, timeline: Timeline) -> StepResult:
-    """Return the result of a step whose machines did not obey."""
-    texts = timeline.masked((str(error), *timeline.problems))
-    return StepResult(step, timeline.seconds, texts, bars=timeline.bars)
 
 
 @dataclass(frozen=True)
@@ -254,31 +232,19 @@ def _inject(fault: Fault, step: Step, environment: Environment, timeline: Timeli
     """Inject the fault into each deployment; the slowest recovery counts."""
     slowest, statuses, wrong, bars = 0.0, list[int](), list[str](), list[Bar]()
     for each in environment.wanted:
-        changed = as_changed(each, step.change or as_written)
-        site, began = _site(changed, environment), timeline.seconds
-        outcome = fault_injection.inject(
-            fault, partial(deploy.ship, changed, environment.run), site, timeline
-        )
+        changed, began = as_changed(each, step.change or as_written), timeline.seconds
+        of, machines = changed[0].target.deployment, environment.assignment.machines
+        names = {resolved.target.name: machines[resolved.target.name] for resolved in changed}
+        site = Site(of.app, of.root, names, environment.machines, of.health.deadline)
+        outcome = inject(fault, partial(deploy.ship, changed, environment.run), site, timeline)
         if outcome.status == INTERRUPTED:
             return _StepEnd([INTERRUPTED])
         if outcome.seconds is None:
-            return _StepEnd(
-                statuses, (*wrong, f"{site.app}: {fault_injection.unsettled(outcome, site)}")
-            )
+            wrong.append(f"{site.app}: {unsettled(outcome, site)}")
+            return _StepEnd(statuses, tuple(wrong))
         statuses.append(outcome.status)
         wrong += histories.not_by_lease(fault, outcome.host, outcome.attempts)
         slowest = max(slowest, outcome.seconds)
         at = began + outcome.after
         bars.append(Bar(outcome.host, fault.value, at, outcome.seconds, ok=False))
     return _StepEnd(statuses, tuple(wrong), slowest, tuple(bars))
-
-
-def _site(wanted: Sequence[ResolvedInput], environment: Environment) -> fault_injection.Site:
-    names = {
-        resolved.target.name: environment.assignment.machines[resolved.target.name]
-        for resolved in wanted
-    }
-    deployment = wanted[0].target.deployment
-    return fault_injection.Site(
-        deployment.app, deployment.root, names, environment.machines, deployment.health.deadline
-    )

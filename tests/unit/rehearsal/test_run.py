@@ -12,7 +12,8 @@ from shipit.errors import InputError
 from shipit.events import Event, Noted
 from shipit.lab.commands import LabError
 from shipit.rehearsal.providers import nspawn, vagrant
-from shipit.rehearsal.run import PROVIDERS, MachineChoice, _check_report_path, rehearse
+from shipit.rehearsal.providers.base import MachineChoice
+from shipit.rehearsal.run import PROVIDERS, _prepare_report, rehearse
 from shipit.release.inputs import RunOptions
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def test_the_other_provider_is_suggested_only_where_it_can_run(
 def test_an_unwritable_report_is_rejected_before_anything_runs(tmp_path: Path) -> None:
     for report in (tmp_path, tmp_path / "nowhere" / "report.html"):
         with pytest.raises(InputError, match="the report can't be written here"):
-            _check_report_path(report)
-    _check_report_path(tmp_path / "report.html")
+            _prepare_report(report)
+    _prepare_report(tmp_path / "report.html")
 
 
 def test_an_older_report_is_deleted_even_if_the_rehearsal_fails_at_once(

@@ -13,7 +13,7 @@ def test_steps_become_bars_and_every_event_is_passed_on() -> None:
     events: list[Event] = [StepBegan("web", "build"), StepEnded("web", "build", 2.0, ok=True)]
     for event in events:
         timeline(event)
-    assert timeline.bars == (Bar("web", "build", 1.0, 2.0),)
+    assert timeline.bars == [Bar("web", "build", 1.0, 2.0)]
     assert passed_on == events
 
 
@@ -22,9 +22,9 @@ def test_a_new_step_starts_with_an_empty_timeline() -> None:
     timeline = Timeline(list[Event]().append, lambda: float(next(ticks)))
     timeline(StepEnded("web", "build", 0.0, ok=True))
     timeline(HostFailed(Problem("web", "code", "it broke", "check")))
-    assert timeline.problems == ("web: check: it broke",)
+    assert timeline.problems == ["web: check: it broke"]
     timeline.begin()
-    assert timeline.bars == ()
+    assert timeline.bars == []
     assert not timeline.problems
 
 

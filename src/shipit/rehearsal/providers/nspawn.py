@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shipit.lab.commands import LabError
 from shipit.lab.image import USUAL, obstacles, title
 from shipit.lab.lab import Lab
 from shipit.rehearsal.providers.base import Provider
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from shipit.rehearsal.providers.base import Machines
 
 
 def _check() -> None:
@@ -28,17 +20,13 @@ def of(suite: str) -> Provider:
     Raises:
         LabError: there is no such suite.
     """
-
-    def up(names: Sequence[str], folder: Path, report: Callable[[str], None]) -> Machines:
-        return Lab.up(names, folder, emit=report, suite=suite)
-
     return Provider(
         kind=f"systemd-nspawn, {title(suite)}",
         limits="The machines share this machine's kernel and clock, and reach no other network:"
         " what needs a database, a DNS name or another kernel has not been rehearsed.",
         unsupported=frozenset(),
         check=_check,
-        up=up,
+        up=lambda names, folder, report: Lab.up(names, folder, emit=report, suite=suite),
         with_suite=of,
     )
 

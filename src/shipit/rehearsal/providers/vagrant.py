@@ -12,11 +12,10 @@ import os
 import shlex
 import shutil
 import subprocess
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from shipit.lab.commands import LabError
+from shipit.lab.commands import LabError, poll_until
 from shipit.lab.image import obstacles
 from shipit.rehearsal.long_command import follow
 from shipit.rehearsal.providers.base import Provider
@@ -24,10 +23,9 @@ from shipit.rehearsal.scenario import Fault
 from shipit.render.templating import own_templates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from shipit.rehearsal.providers.base import Machines
 
 INSTALL = (
     "install it: https://developer.hashicorp.com/vagrant/install, and a provider such as "
@@ -88,7 +86,16 @@ class Vagrant:
 
     def inventory(self) -> str:
         hosts = {
-            name: _variables(self._ssh_settings[name], key) for name, key in self._host_keys.items()
+            name: {
+                "ansible_host": settings["HostName"],
+                "ansible_port": int(settings["Port"]),
+                "ansible_user": settings["User"],
+                "ansible_ssh_private_key_file": settings["IdentityFile"],
+                "ansible_become": True,
+                "shipit_host_key": self._host_keys[name],
+            }
+            for name, settings in self._ssh_settings.items()
+            if name in self._host_keys
         }
         return json.dumps({"all": {"hosts": hosts}}, indent=2)
 
@@ -99,11 +106,6 @@ class Vagrant:
         input: str | None = None,  # noqa: A002 - as subprocess.run calls it
         timeout: float = 30.0,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root on a machine; its failure is not an error here.
-
-        Raises:
-            LabError: the machine can't be reached, or the command timed out.
-        """
         pinned = (
             *("StrictHostKeyChecking=yes", f'UserKnownHostsFile="{self._home}/known_hosts"'),
             f"HostKeyAlias={name}",
@@ -120,14 +122,15 @@ class Vagrant:
         before = self._boot_id(name)
         with suppress(LabError):  # the connection may break before the answer
             self.run(name, "systemctl", "reboot")
-        deadline = time.monotonic() + _LOGIN_SECONDS
-        while time.monotonic() < deadline:
+
+        def is_back() -> bool:
             with suppress(LabError):
-                if self._boot_id(name) != before:
-                    return
-            time.sleep(_PAUSE_SECONDS)
-        what = f"{name} accepts no login {_LOGIN_SECONDS:.0f} s after its reboot"
-        raise LabError("boot-timeout", what)
+                return self._boot_id(name) != before
+            return False
+
+        if not poll_until(is_back, _LOGIN_SECONDS, _PAUSE_SECONDS):
+            what = f"{name} accepts no login {_LOGIN_SECONDS:.0f} s after its reboot"
+            raise LabError("boot-timeout", what)
 
     def cut_cable(self, name: str) -> None:
         raise LabError("no-such-fault", f"Vagrant has no command that cuts the cable of {name}")
@@ -203,8 +206,7 @@ class Vagrant:
                 self._report(line.removeprefix(_ACTION))
 
         argv = ("vagrant", *words)
-        status = follow(argv, log, env=_environment(), on_line=record, timeout=timeout)
-        if status:
+        if status := follow(argv, log, env=_environment(), on_line=record, timeout=timeout):
             last = "\n".join(output[-_EVIDENCE_LINES:])
             raise LabError("vagrant-failed", f"{' '.join(argv)} ended with {status}: {last}")
         return output
@@ -220,17 +222,6 @@ def ssh_settings(ssh_config: Iterable[str]) -> SshSettings:
         elif values and found:
             list(found.values())[-1].setdefault(key, values[0])
     return found
-
-
-def _variables(settings: Mapping[str, str], host_key: str) -> dict[str, object]:
-    return {
-        "ansible_host": settings["HostName"],
-        "ansible_port": int(settings["Port"]),
-        "ansible_user": settings["User"],
-        "ansible_ssh_private_key_file": settings["IdentityFile"],
-        "ansible_become": True,
-        "shipit_host_key": host_key,
-    }
 
 
 def _environment() -> dict[str, str]:
@@ -250,15 +241,11 @@ def _check() -> None:
     raise LabError("no-vagrant", what, hint=hint + other)
 
 
-def _up(names: Sequence[str], folder: Path, report: Callable[[str], None]) -> Machines:
-    return Vagrant.up(names, folder, report)
-
-
 PROVIDER = Provider(
     kind="Vagrant",
     limits="The machines are of one box, and reach neither each other nor what only production "
     "has: what needs a database, a DNS name or a load balancer has not been rehearsed.",
     unsupported=frozenset({Fault.CABLE}),
     check=_check,
-    up=_up,
+    up=Vagrant.up,
 )
