@@ -69,24 +69,21 @@ class Document:
 
         If there is no such value, return the place of the nearest existing part above it.
         """
-        node = self.root
-        for step in loc:
-            found = _child(node, step)
-            if found is None:
-                break
-            node = found[1]
-        return _place(self.path, node)
+        return _place(self.path, self._nodes_at(loc)[1])
 
     def key_place(self, loc: Sequence[str | int]) -> Place:
         """Return the place of the key of a mapping's entry; of anything else, of the value."""
-        node = self.root
-        for step in loc[:-1]:
+        return _place(self.path, self._nodes_at(loc)[0])
+
+    def _nodes_at(self, loc: Sequence[str | int]) -> tuple[Node | None, Node | None]:
+        """Return the nodes of a key and its value, or twice the nearest existing one above."""
+        key = node = self.root
+        for step in loc:
             found = _child(node, step)
             if found is None:
-                return _place(self.path, node)
-            node = found[1]
-        found = _child(node, loc[-1]) if loc else None
-        return _place(self.path, found[0] if found else node)
+                return node, node
+            key, node = found
+        return key, node
 
 
 def read(path: Path, passwords: vault.Passwords = vault.NONE) -> Document:
@@ -115,7 +112,13 @@ def parse(path: Path, text: str, passwords: vault.Passwords = vault.NONE) -> Doc
         return _parse_yaml(path, text, passwords)
     except RecursionError as error:
         raise _too_deep(path) from error
-    return _with_places(path, text, value)
+    try:
+        root = _compose(path, text)
+    except InputError:  # a few JSON texts are not YAML: these have the file's place only
+        return Document(path, value)
+    if root is not None:
+        _refuse_faults(path, root)
+    return Document(path, value, root)
 
 
 def base_60(document: Document) -> Iterator[tuple[Place, str, int]]:
@@ -125,17 +128,6 @@ def base_60(document: Document) -> Iterator[tuple[Place, str, int]]:
             number = _scalar(node)
             if isinstance(number, int):
                 yield _place(document.path, node), str(node.value), number
-
-
-def _with_places(path: Path, text: str, value: object) -> Document:
-    """Find the places in a JSON text; the few that are not YAML have the file's place only."""
-    try:
-        root = _compose(path, text)
-    except InputError:
-        return Document(path, value)
-    if root is not None:
-        _refuse_faults(path, root)
-    return Document(path, value, root)
 
 
 def _parse_yaml(path: Path, text: str, passwords: vault.Passwords) -> Document:
@@ -214,14 +206,9 @@ def _syntax_mistake(path: Path, text: str, error: yaml.MarkedYAMLError) -> Mista
     if what.startswith("mapping values are not allowed"):
         hint = 'a value with ": " in it must be in quotes; or this line is indented too far'
         return Mistake("yaml-syntax", what, place, hint)
-    return Mistake("yaml-syntax", what, place, _context(error))
-
-
-def _context(error: yaml.MarkedYAMLError) -> str:
-    if not error.context:
-        return ""
-    mark = error.context_mark
-    return error.context + (f" that starts at line {mark.line + 1}" if mark else "")
+    began = error.context_mark
+    since = f" that starts at line {began.line + 1}" if error.context and began else ""
+    return Mistake("yaml-syntax", what, place, (error.context or "") + since)
 
 
 def _refuse_faults(path: Path, root: Node) -> None:

@@ -15,7 +15,6 @@ from dotenv.parser import parse_stream
 
 from shipit import vault
 from shipit.errors import InputError, Mistake, Place, nearest
-from shipit.playbook.parsers import InvalidValueError, variable
 from shipit.render.env_file import faults
 from shipit.secrets import Secret
 
@@ -29,7 +28,6 @@ LARGEST = 256 * 1024  # bytes; twice what Linux passes on in one variable
 MOST_REPORTED = 20  # mistakes of one file: with more it is no dotenv file
 _REFERENCE = re.compile(r"\$\{[A-Za-z_]")
 _IN_SINGLE_QUOTES = re.compile(r"\s*[^=]*=\s*'")
-_LEADING = re.compile(r"\s*")
 
 
 def read(path: Path, public: Collection[str] = ()) -> dict[str, str | Secret]:
@@ -42,7 +40,9 @@ def read(path: Path, public: Collection[str] = ()) -> dict[str, str | Secret]:
     lines: dict[str, int] = {}
     mistakes: list[Mistake] = []
     for binding in parse_stream(io.StringIO(_text(path), newline=None)):
-        line = _line(binding)
+        # The parser counts from the empty lines before a statement.
+        source = binding.original.string
+        line = binding.original.line + source[: len(source) - len(source.lstrip())].count("\n")
         if fault := next(_faults(binding, lines), None):
             mistakes.append(Mistake("env-file", fault[0], Place(str(path), line), fault[1]))
             if len(mistakes) == MOST_REPORTED:
@@ -50,7 +50,11 @@ def read(path: Path, public: Collection[str] = ()) -> dict[str, str | Secret]:
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
             lines[binding.key] = line
-    mistakes += _unknown(path, public, values) if not mistakes else ()
+    for name in public if not mistakes else ():
+        if name not in values:
+            what = f"`public:` in the playbook names {name}, which this file does not have"
+            hint = nearest(name, values) or "take it out of `public:`, or put it into the file"
+            mistakes.append(Mistake("env-file", what, Place(str(path)), hint))
     if mistakes:
         raise InputError(*mistakes)
     return {name: text if name in public else Secret(text) for name, text in values.items()}
@@ -83,12 +87,6 @@ def _text(path: Path) -> str:
     return text
 
 
-def _line(binding: Binding) -> int:
-    """Return the line of a statement; the parser's counts from the empty lines before it."""
-    leading = _LEADING.match(binding.original.string)
-    return binding.original.line + (leading.group().count("\n") if leading else 0)
-
-
 def _faults(binding: Binding, lines: dict[str, int]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a statement, and a hint.
 
@@ -105,30 +103,12 @@ def _faults(binding: Binding, lines: dict[str, int]) -> Iterator[tuple[str, str]
             "write NAME=value, or NAME= for an empty one; nothing comes from your own environment"
         )
         yield "expected NAME=value; there is no = in this line", hint
-    elif not _is_name(name):
+    elif not (name.isascii() and name.isidentifier()):
         yield "the name before = is not one of letters, digits and _", "give it another name"
     elif name in lines:
         yield f"{name} is given twice: first in line {lines[name]}", "keep one of the two"
     elif _REFERENCE.search(value) and not _IN_SINGLE_QUOTES.match(binding.original.string):
         hint = "nothing is expanded: write the value out; in single quotes ${...} stays as it is"
-        yield (
-            f"the value of {name} refers to another variable, by ${{...}}",
-            hint,
-        )
+        yield f"the value of {name} refers to another variable, by ${{...}}", hint
     else:
         yield from ((f"the variable {name} {what}", hint) for what, hint in faults(name, value))
-
-
-def _is_name(name: str) -> bool:
-    try:
-        return bool(variable(name))
-    except InvalidValueError:
-        return False
-
-
-def _unknown(path: Path, public: Collection[str], known: Collection[str]) -> Iterator[Mistake]:
-    for name in public:
-        if name not in known:
-            what = f"`public:` in the playbook names {name}, which this file does not have"
-            hint = nearest(name, known) or "take it out of `public:`, or put it into the file"
-            yield Mistake("env-file", what, Place(str(path)), hint)

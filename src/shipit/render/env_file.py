@@ -47,11 +47,8 @@ def env_file(values: Mapping[str, str | Secret]) -> str:
     ]
     if mistakes:
         raise InputError(*mistakes)
-    return "".join(f'{key}="{_escaped(value)}"\n' for key, value in plain.items())
-
-
-def _escaped(value: str) -> str:
-    return _ESCAPED.sub(r"\\\1", value)
+    escaped = {key: _ESCAPED.sub(r"\\\1", value) for key, value in plain.items()}
+    return "".join(f'{key}="{value}"\n' for key, value in escaped.items())
 
 
 def revealed(value: str | Secret) -> str:

@@ -17,16 +17,12 @@ class HostVars(Mapping[str, object]):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._known: dict[str, _OfOne] = {}
-        self._user = Variables({})
-
-    def bind(self, user: Variables) -> None:
-        """Set the variables of the templates that use this: what uses a secret becomes one."""
-        self._user = user
+        self.user = Variables({})  # of the templates that use this: what uses a secret becomes one
 
     def __getitem__(self, name: str) -> object:
         if name not in self._known:
             values = {**self._host.magic, **self._host.peers[name]}
-            self._known[name] = _OfOne(values, self._user)
+            self._known[name] = _OfOne(values, self.user)
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -64,5 +60,5 @@ def scope(host: Host, values: Mapping[str, object], secrets: Collection[str] = (
     """
     peers = HostVars(host)
     variables = Variables({**host.magic, "hostvars": peers, **host.vars, **values}, secrets)
-    peers.bind(variables)
+    peers.user = variables
     return variables

@@ -33,6 +33,7 @@ from jinja2 import (
     UndefinedError,
     nodes,
 )
+from jinja2.environment import TemplateExpression
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from jinja2 import Template
-    from jinja2.environment import TemplateExpression
 
 _SECRET = "secret-in-template"  # noqa: S105 - a code
 _SECRET_WHAT = "this uses a variable that ansible-vault had encrypted"  # noqa: S105 - a sentence
@@ -94,13 +94,14 @@ class Variables:
 
     def __init__(self, values: Mapping[str, object], secrets: Collection[str] = ()) -> None:
         """Args: values: may contain templates that use each other; secrets: names only."""
-        self._values = {**{name: _Hidden(name) for name in secrets}, **values}
+        self._values = dict(values)
+        self._secrets = frozenset(secrets) - values.keys()
         self._rendered: dict[str, object] = {}
         self._open: list[str] = []
         self._has_secret = False  # the current template has used a secret
 
     def __contains__(self, name: object) -> bool:
-        return name in self._values
+        return name in self._values or name in self._secrets
 
     def __getitem__(self, name: str) -> object:
         """Return a variable, rendered.
@@ -110,8 +111,10 @@ class Variables:
         """
         if name in self._rendered:
             return self._rendered[name]
-        if isinstance(self._values[name], _Hidden):
-            raise _secret_used(name)
+        if name in self._secrets:
+            what = f"'{name}' is one of `secrets:`: no template sees its value"
+            hint = f"the services have it in their environment: read {name} there, or write ${name}"
+            raise TemplateFaultError(_SECRET, what, f"{hint} in a service's `command:`")
         if name in self._open or len(self._open) >= _DEEPEST:
             circle = " -> ".join([*self._open, name])
             what = f"variables refer to each other in a circle, or too deep: {circle}"
@@ -157,18 +160,16 @@ class Variables:
             return text
         outer, self._has_secret = self._has_secret, False
         try:
-            found = self._filled(text)
+            compiled, context = _compiled(text), {_VARIABLES: self}
+            if isinstance(compiled, TemplateExpression):
+                found = _plain(compiled(context))
+            else:
+                found = compiled.render(context)
             return mapped(found, Secret) if self._has_secret else found
         except (TemplateError, *_WRONG) as error:
-            raise _fault(error, self._values) from error
+            raise _fault(error, [*self._values, *self._secrets]) from error
         finally:
             self._has_secret = outer
-
-    def _filled(self, text: str) -> object:
-        compiled = _compiled(text)
-        if isinstance(compiled, _Expression):
-            return _plain(compiled.evaluate({_VARIABLES: self}))
-        return compiled.render({_VARIABLES: self})
 
     def fill_file(self, path: Path, extra: Mapping[str, object]) -> str:
         """Return the rendered template file; `extra` adds variables.
@@ -186,7 +187,7 @@ class Variables:
             fault.file, fault.line = _spot(fault, path)
             raise
         except (TemplateError, OSError, *_WRONG) as error:
-            failure = _fault(error, {**self._values, **extra})
+            failure = _fault(error, [*self._values, *self._secrets, *extra])
             failure.file, failure.line = _spot(error, path)
             raise failure from error
 
@@ -222,20 +223,7 @@ def opened(value: object) -> object:
         raise fault from error
 
 
-@dataclass(frozen=True)
-class _Hidden:
-    """A placeholder for a secret: known by name, so that no hint says to set it in `vars:`."""
-
-    name: str
-
-
-def _secret_used(name: str) -> TemplateFaultError:
-    what = f"'{name}' is one of `secrets:`: no template sees its value"
-    hint = f"the services have it in their environment: read {name} there, or write ${name} in a"
-    return TemplateFaultError("secret-in-template", what, f"{hint} service's `command:`")
-
-
-def _fault(error: Exception, known: Mapping[str, object]) -> TemplateFaultError:
+def _fault(error: Exception, known: Collection[str]) -> TemplateFaultError:
     match error:
         case UndefinedError():
             return _undefined(str(error), known)
@@ -253,7 +241,7 @@ def _fault(error: Exception, known: Mapping[str, object]) -> TemplateFaultError:
     return TemplateFaultError("template-failed", message)
 
 
-def _undefined(message: str, known: Mapping[str, object]) -> TemplateFaultError:
+def _undefined(message: str, known: Collection[str]) -> TemplateFaultError:
     found = _UNDEFINED.search(message)
     if not found:
         return TemplateFaultError("template-undefined", message)
@@ -265,16 +253,6 @@ def _undefined(message: str, known: Mapping[str, object]) -> TemplateFaultError:
     )
     what = f"the variable '{found[1]}' is undefined"
     return TemplateFaultError("template-undefined", what, hint)
-
-
-@dataclass(frozen=True)
-class _Expression:
-    """A text that is a single expression."""
-
-    compiled: TemplateExpression
-
-    def evaluate(self, context: Mapping[str, object]) -> object:
-        return self.compiled(context)
 
 
 class _LazyContext(Context):
@@ -311,7 +289,7 @@ def _environment(folder: Path | None) -> _Environment:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(text: str) -> _Expression | Template:
+def _compiled(text: str) -> TemplateExpression | Template:
     environment = _environment(None)
     body = environment.parse(text).body
     parts = body[0].nodes if len(body) == 1 and isinstance(body[0], nodes.Output) else []
@@ -319,7 +297,7 @@ def _compiled(text: str) -> _Expression | Template:
     bare = _BARE.fullmatch(text) if is_expression else None
     if not bare:
         return environment.from_string(text)
-    return _Expression(environment.compile_expression(bare[1], undefined_to_none=False))
+    return environment.compile_expression(bare[1], undefined_to_none=False)
 
 
 def page(template: str, **names: object) -> str:
@@ -371,16 +349,9 @@ def _spot(error: Exception, path: Path) -> tuple[str, int]:
     """Return the file and line of a template that an error comes from."""
     if isinstance(error, TemplateSyntaxError) and error.filename:
         return error.filename, error.lineno
-    return str(path), _line_of(error, path)
-
-
-def _line_of(error: Exception, path: Path) -> int:
-    lines = [
-        line or 0
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if Path(frame.f_code.co_filename) == path
-    ]
-    return lines[-1] if lines else 0
+    calls = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in calls if Path(frame.f_code.co_filename) == path]
+    return str(path), lines[-1] if lines else 0
 
 
 def _to_json(value: object) -> str:
