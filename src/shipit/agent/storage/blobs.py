@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 from contextlib import ExitStack, contextmanager
-from typing import Iterable, Iterator, List, Tuple
+from typing import IO, Iterable, Iterator, List, Tuple
 
 from ..protocol.manifest import Artifact
 from ..protocol.messages import Failure, Part, ProtocolError
@@ -59,18 +59,10 @@ def receive(paths: Paths, part: Part, body: bytes) -> None:
     end = part.offset + len(body)
     if not DIGEST.fullmatch(part.sha256) or not 0 <= part.offset <= end <= part.total <= BLOB_LIMIT:
         raise ProtocolError(f"a part of {part.sha256!r} at {part.offset} that cannot be")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     incoming = paths.incoming(part.sha256)
-    descriptor = os.open(incoming, flags, 0o600)
-    try:
-        position = part.offset
-        view = memoryview(body)
-        with files.naming(incoming):
-            while view:
-                written = os.pwrite(descriptor, view, position)
-                view, position = view[written:], position + written
-    finally:
-        os.close(descriptor)
+    with files.opened(incoming, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW) as descriptor:
+        os.lseek(descriptor, part.offset, os.SEEK_SET)
+        files.write_all(descriptor, body)
 
 
 def present(paths: Paths, wanted: Iterable[str]) -> Tuple[str, ...]:
@@ -110,17 +102,10 @@ def verify(paths: Paths, artifacts: Iterable[Artifact]) -> None:
         if _size(incoming) != item.size or digest_of(incoming) != item.sha256:
             files.unlink(incoming)
             raise Refused(_again("blob-corrupt", f"{item.filename} arrived with other bytes"))
-        _admit(incoming, blob)
-
-
-def _admit(incoming: str, blob: str) -> None:
-    descriptor = os.open(incoming, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(incoming, blob)
-    files.sync_directory(os.path.dirname(blob))
+        with files.opened(incoming, os.O_RDONLY) as descriptor:
+            os.fsync(descriptor)
+        os.rename(incoming, blob)
+        files.sync_directory(os.path.dirname(blob))
 
 
 def _again(code: str, what: str) -> Failure:
@@ -129,13 +114,16 @@ def _again(code: str, what: str) -> Failure:
 
 def digest_of(path: str) -> str:
     """Return the sha256 of a file, read as a stream."""
-    digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as stream:
-        while True:
-            chunk = stream.read(CHUNK)
-            if not chunk:
-                return digest.hexdigest()
-            digest.update(chunk)
+        return hashed(stream, "sha256").hexdigest()
+
+
+def hashed(stream: IO[bytes], algorithm: str) -> "hashlib._Hash":
+    """Read a stream to its end; return the digest of what came."""
+    digest = hashlib.new(algorithm)
+    for chunk in iter(lambda: stream.read(CHUNK), b""):
+        digest.update(chunk)
+    return digest
 
 
 def evict_corrupt(paths: Paths, artifacts: Iterable[Artifact]) -> List[Artifact]:
@@ -180,20 +168,12 @@ def delete_abandoned(paths: Paths, now: float) -> None:
     `now` is in seconds since the epoch. The caller holds paths.store_lock exclusively.
     """
     incoming = os.path.dirname(paths.incoming(""))
-    for entry in _entries(incoming):
+    for entry in files.entries(incoming):
         if now - entry.stat(follow_symlinks=False).st_mtime > ABANDONED:
             files.unlink(entry.path)
-    for entry in _entries(paths.wheels):
+    for entry in files.entries(paths.wheels):
         if not os.path.exists(paths.blob(entry.name)):
             files.remove_tree(entry.path)
-    for entry in _entries(paths.tools):
+    for entry in files.entries(paths.tools):
         if not os.path.exists(paths.blob(entry.name.partition("-")[2])):
             files.remove_tree(entry.path)
-
-
-def _entries(directory: str) -> List["os.DirEntry[str]"]:
-    try:
-        with os.scandir(directory) as found:
-            return list(found)
-    except FileNotFoundError:
-        return []

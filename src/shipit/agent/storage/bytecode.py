@@ -9,19 +9,19 @@ contains the previous release's source path, which Python corrects on import.
 import os
 import subprocess
 import time
-from typing import Dict, Iterator, List, NamedTuple
+from contextlib import ExitStack, suppress
+from typing import Dict, List, NamedTuple, Tuple
 
 from ..protocol.messages import Failure
-from ..system.failures import Refused, from_output
-from ..system.process import clean_environment
+from ..system import files
+from ..system.failures import Refused
+from ..system.process import Running
 
 TIMEOUT = 600.0  # seconds
 FILES_A_WORKER = 100  # fewer do not justify another process
 WORKERS = 8
 CACHE = "__pycache__"
-SYNTAX_ERRORS = (
-    1  # compileall's status if a file is not valid in this Python version, as in some wheels
-)
+SYNTAX_ERRORS = 1  # compileall's status if a file is invalid in this Python, as in some wheels
 
 
 class Tally(NamedTuple):
@@ -41,31 +41,15 @@ def complete(venv: str, previous: str, python: str) -> Tally:
         Refused: bytecode-failed.
     """
     shared = previous if previous and _same_python(venv, previous) else ""
-    rest: List[str] = []
-    linked = 0
-    for package_root in _libraries(venv):
-        old_root = os.path.join(shared, os.path.relpath(package_root, venv)) if shared else ""
-        for directory, old in _directories(package_root, old_root):
-            done, todo = _link_directory(directory, old)
+    linked, rest = 0, []
+    for entry in files.below(os.path.join(venv, "lib"), without=CACHE):
+        if entry.is_dir(follow_symlinks=False):
+            old = os.path.join(shared, os.path.relpath(entry.path, venv)) if shared else ""
+            done, todo = _link_directory(entry.path, old)
             linked += done
             rest += todo
-    _refuse_unlisted(rest)
     _compile(python, rest)
     return Tally(linked, len(rest))
-
-
-def _refuse_unlisted(sources: List[str]) -> None:
-    """Refuse a name with a line break: the rest of it would be another file's path.
-
-    Raises:
-        Refused: bytecode-failed.
-    """
-    for source in sources:
-        if not source.isprintable():
-            what = f"a wheel brings {source!a}, a name with control characters"
-            raise Refused(
-                Failure("bytecode-failed", what, "build", "find out who built that wheel")
-            )
 
 
 def _same_python(venv: str, previous: str) -> bool:
@@ -85,62 +69,24 @@ def configuration(venv: str) -> Dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs if key.strip() in wanted}
 
 
-def _libraries(venv: str) -> Iterator[str]:
-    lib = os.path.join(venv, "lib")
-    for name in sorted(os.listdir(lib)):
-        yield os.path.join(lib, name)
-
-
-class _Pair(NamedTuple):
-    new: str
-    old: str  # the same directory in the previous venv, "" if there is none
-
-
-def _directories(new: str, old: str) -> Iterator[_Pair]:
-    stack = [_Pair(new, old)]
-    while stack:
-        pair = stack.pop()
-        yield pair
-        with os.scandir(pair.new) as entries:
-            for entry in entries:
-                if entry.name != CACHE and entry.is_dir(follow_symlinks=False):
-                    below = os.path.join(pair.old, entry.name) if pair.old else ""
-                    stack.append(_Pair(entry.path, below))
-
-
-class _Linked(NamedTuple):
-    done: int
-    rest: List[str]  # sources that must be compiled
-
-
-def _link_directory(new: str, old: str) -> _Linked:
+def _link_directory(new: str, old: str) -> Tuple[int, List[str]]:
+    """Link the bytecode of one directory; return how much, and the sources that need compiling."""
     sources = _inodes(new, ".py")
-    if not sources:
-        return _Linked(0, [])
-    old_sources = _inodes(old, ".py") if old else {}
+    old_sources = _inodes(old, ".py") if old and sources else {}
     same = {name for name, inode in sources.items() if old_sources.get(name) == inode}
     bytecode = _bytecode_by_source(os.path.join(old, CACHE)) if same else {}
     ready = {name: bytecode[name] for name in same if name in bytecode}
     if ready:
         os.makedirs(os.path.join(new, CACHE), exist_ok=True)
     for found in ready.values():
-        _link(os.path.join(old, CACHE, found), os.path.join(new, CACHE, found))
-    return _Linked(len(ready), [os.path.join(new, name) for name in sources if name not in ready])
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        return
+        with suppress(FileExistsError):
+            os.link(os.path.join(old, CACHE, found), os.path.join(new, CACHE, found))
+    return len(ready), [os.path.join(new, name) for name in sources if name not in ready]
 
 
 def _inodes(directory: str, suffix: str) -> Dict[str, int]:
-    try:
-        with os.scandir(directory) as entries:
-            return {entry.name: entry.inode() for entry in entries if entry.name.endswith(suffix)}
-    except FileNotFoundError:
-        return {}
+    found = files.entries(directory)
+    return {entry.name: entry.inode() for entry in found if entry.name.endswith(suffix)}
 
 
 def _bytecode_by_source(cache: str) -> Dict[str, str]:
@@ -154,53 +100,23 @@ def _bytecode_by_source(cache: str) -> Dict[str, str]:
 
 
 def _compile(python: str, sources: List[str]) -> None:
-    if not sources:
-        return
+    for source in sources:
+        if not source.isprintable():  # after a line break the rest would be another file's path
+            what = f"a wheel brings {source!a}, a name with control characters"
+            hint = "find out who built that wheel"
+            raise Refused(Failure("bytecode-failed", what, "build", hint))
     workers = max(1, min(WORKERS, os.cpu_count() or 1, len(sources) // FILES_A_WORKER))
     deadline = time.monotonic() + TIMEOUT
-    chunks = [sources[start::workers] for start in range(workers)]
-    children = [(_start(python), chunk) for chunk in chunks]
-    try:
-        for child, chunk in children:
-            _feed(child, chunk)
-        for child, _chunk in children:
-            _check(child, max(0.1, deadline - time.monotonic()))
-    finally:
-        for child, _chunk in children:
-            _stop(child)
-
-
-def _start(python: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [python, "-I", "-S", "-m", "compileall", "-qq", "-i", "-"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=clean_environment(),
-    )
-
-
-def _feed(child: "subprocess.Popen[bytes]", sources: List[str]) -> None:
-    assert child.stdin is not None  # noqa: S101 - asked for in _start
-    try:
-        with child.stdin as stream:
-            stream.write(b"".join(os.fsencode(source) + b"\n" for source in sources))
-    except BrokenPipeError:
-        return  # it died: its exit status is checked later
-
-
-def _check(child: "subprocess.Popen[bytes]", timeout: float) -> None:
-    try:
-        status = child.wait(timeout)
-    except subprocess.TimeoutExpired:
-        what = f"compiling the bytecode did not end within {TIMEOUT:g} s"
-        raise Refused(Failure("bytecode-failed", what, "build")) from None
-    if status not in (0, SYNTAX_ERRORS):
-        what = f"compiling the bytecode ended with exit status {status}"
-        raise Refused(from_output("bytecode-failed", what, "build", ""))
-
-
-def _stop(child: "subprocess.Popen[bytes]") -> None:
-    if child.poll() is None:
-        child.kill()
-        child.wait()
+    with ExitStack() as stack:
+        started = []
+        for _ in range(workers if sources else 0):
+            compiling = [python, "-I", "-S", "-m", "compileall", "-qq", "-i", "-"]
+            started.append(Running(compiling, stdin=subprocess.PIPE))
+            stack.callback(started[-1].close)
+        for number, running in enumerate(started):
+            running.give(b"".join(os.fsencode(s) + b"\n" for s in sources[number::workers]))
+        for running in started:
+            done = running.finish(max(0.1, deadline - time.monotonic()))
+            if done.timed_out or done.status not in (0, SYNTAX_ERRORS):
+                what = f"compiling the bytecode {done.end(TIMEOUT)}"
+                raise Refused(Failure("bytecode-failed", what, "build"))

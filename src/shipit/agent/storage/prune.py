@@ -8,7 +8,8 @@ quarantined by a rename, which is quick, and deleted when nobody waits for it.
 import os
 import shutil
 import time
-from typing import FrozenSet, Iterable, Iterator, List, Sequence, Set
+from contextlib import suppress
+from typing import FrozenSet, Iterable, Sequence, Set
 
 from ..protocol import generations
 from ..records import history, registry, releases
@@ -67,13 +68,10 @@ def delete_unused(paths: Paths, now: float) -> None:
     """
     delete_marked(paths)
     remove_leftovers(paths, now)
-    try:
-        with files.lock(paths.store_lock):
-            _remove_old(paths.blobs, now - BLOB_GRACE, spare=_used_blobs(paths))
-            blobs.delete_abandoned(paths, now)
-    except files.Locked:
-        pass
-    _remove_old(paths.agents, now - AGENT_UNUSED, spare=())
+    with suppress(files.Locked), files.lock(paths.store_lock):
+        _remove_old(paths.blobs, now - BLOB_GRACE, spare=_used_blobs(paths))
+        blobs.delete_abandoned(paths, now)
+    _remove_old(paths.agents, now - AGENT_UNUSED)
     uv_cache.limit(paths)
 
 
@@ -86,12 +84,12 @@ def remove_leftovers(paths: Paths, now: float) -> None:
     ours = ("current.", "shipit-", paths.app + "-")
     shared_with_others = (paths.root, paths.units, os.path.dirname(paths.boot_link))
     for folder in (*folders.folders(paths), *shared_with_others):
-        for name in filter(files.LEFTOVER.fullmatch, _names(folder)):
-            path = os.path.join(folder, name)
-            is_written = name.startswith(ours) and name.endswith(".new")
+        for entry in files.entries(folder):
+            is_written = entry.name.startswith(ours) and entry.name.endswith(".new")
             is_ours = folder not in shared_with_others or is_written
-            if is_ours and _is_older(path, now - LEFTOVER_GRACE):
-                files.remove(path)
+            is_leftover = files.LEFTOVER.fullmatch(entry.name) and is_ours
+            if is_leftover and _is_older(entry.path, now - LEFTOVER_GRACE):
+                files.remove(entry.path)
 
 
 def _is_older(path: str, before: float) -> bool:
@@ -108,33 +106,16 @@ def delete_marked(paths: Paths) -> None:
 
 def _used_blobs(paths: Paths) -> Set[str]:
     """Return the digests that the kept releases of all apps on this host refer to."""
-    return {
-        artifact.sha256
-        for each in _apps(paths)
-        for name in releases.listed(each)
-        for found in [releases.manifest(each, name)]
-        if found
-        for artifact in found.artifacts()
-    }
-
-
-def _apps(paths: Paths) -> Iterator[Paths]:
-    yield paths
+    apps = [paths]
     for app, known in registry.others(paths).items():
         if not trust.weaknesses(known.root, os.path.join(known.root, "releases")):
-            yield Paths(app, known.root, paths.var, paths.units)
+            apps.append(Paths(app, known.root, paths.var, paths.units))
+    there = (releases.manifest(each, name) for each in apps for name in releases.listed(each))
+    return {artifact.sha256 for found in there if found for artifact in found.artifacts()}
 
 
-def _remove_old(directory: str, before: float, *, spare: Iterable[str]) -> None:
+def _remove_old(directory: str, before: float, *, spare: Iterable[str] = ()) -> None:
     spared = set(spare)
-    for name in _names(directory):
-        path = os.path.join(directory, name)
-        if name not in spared and _is_older(path, before):
-            files.unlink(path)
-
-
-def _names(directory: str) -> List[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return []
+    for entry in files.entries(directory):
+        if entry.name not in spared and _is_older(entry.path, before):
+            files.unlink(entry.path)

@@ -7,7 +7,6 @@ verification; without it, or if anything is younger, verify again (drift.of).
 import os
 import stat
 from contextlib import suppress
-from typing import Iterator
 
 from ..records import history, releases
 from ..system import files
@@ -40,15 +39,17 @@ def since_verified(paths: Paths, release: str) -> bool:
     expected = history.manifest_digest(history.entries(paths), release)
     if found is None or (expected and releases.manifest_digest(paths, release) != expected):
         return False
+    of = paths.release(release)
+    folders = [*filter(os.path.lexists, (of.venv, of.units, of.trial, of.files, of.env))]
     try:
-        verified = os.stat(paths.release(release).verified_stamp).st_mtime_ns
+        verified = os.stat(of.verified_stamp).st_mtime_ns
         wheels = [os.stat(paths.blob(item.sha256)) for item in found.artifacts()]
-        touched = [*wheels, *_below(paths, release)]
+        inside = files.below(*folders, without=CACHE)
+        content = [entry.stat(follow_symlinks=False) for entry in inside]
+        touched = map(_touched, [*wheels, *map(os.lstat, folders), *content])
     except OSError:  # a missing file is a change
         return False
-    return os.access(paths.release(release).python, os.X_OK) and all(
-        _touched(each) <= verified for each in touched
-    )
+    return os.access(of.python, os.X_OK) and max(touched, default=verified) <= verified
 
 
 def _touched(status: os.stat_result) -> int:
@@ -59,19 +60,3 @@ def _touched(status: os.stat_result) -> int:
     """
     is_shared = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
     return status.st_mtime_ns if is_shared else max(status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _below(paths: Paths, release: str) -> Iterator[os.stat_result]:
-    """Yield the states of the venv, the texts and the env files."""
-    of = paths.release(release)
-    folders = [of.venv, of.units, of.trial, of.files, of.env]
-    folders = [folder for folder in folders if os.path.lexists(folder)]
-    yield from (os.lstat(folder) for folder in folders)
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.name == CACHE:
-                    continue
-                yield entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)

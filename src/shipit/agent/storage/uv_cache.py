@@ -6,7 +6,7 @@ hard links, so only the files that it alone has count.
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Iterator
 
 from ..system import files
@@ -26,15 +26,14 @@ def trusted(paths: Paths) -> Iterator[None]:
     Raises:
         files.Locked: another installation takes longer than WAIT.
     """
-    mark = _mark(paths)
-    with files.lock(_lock(paths), wait=WAIT):
-        if os.path.exists(mark):
+    with files.lock(paths.uv_cache_lock, wait=WAIT):
+        if os.path.exists(paths.uv_cache_mark):
             files.remove_tree(paths.uv_cache)
         files.make_directory(paths.uv_cache, files.PRIVATE)
-        files.write(mark, b"", 0o600)
+        files.write(paths.uv_cache_mark, b"", 0o600)
         yield
         files.sync_filesystem(paths.uv_cache)
-        files.unlink(mark)
+        files.unlink(paths.uv_cache_mark)
 
 
 def distrust(paths: Paths) -> None:
@@ -43,8 +42,8 @@ def distrust(paths: Paths) -> None:
     Raises:
         files.Locked: another installation takes longer than WAIT.
     """
-    with files.lock(_lock(paths), wait=WAIT):
-        files.write(_mark(paths), b"", 0o600)
+    with files.lock(paths.uv_cache_lock, wait=WAIT):
+        files.write(paths.uv_cache_mark, b"", 0o600)
 
 
 def limit(paths: Paths, most: int = LIMIT) -> None:
@@ -52,35 +51,14 @@ def limit(paths: Paths, most: int = LIMIT) -> None:
 
     The venvs keep the files that they share; the next one is unpacked from its wheels again.
     """
-    try:
-        with files.lock(_lock(paths)):
-            if _alone(paths.uv_cache) > most:
-                files.remove_tree(paths.uv_cache)
-    except files.Locked:
-        return  # the next call checks again
+    with suppress(files.Locked), files.lock(paths.uv_cache_lock):  # else the next call checks again
+        if _alone(paths.uv_cache) > most:
+            files.remove_tree(paths.uv_cache)
 
 
 def _alone(top: str) -> int:
     """Return the bytes of the files below a directory that have no other hard link."""
-    total, folders = 0, [top]
-    while folders:
-        try:
-            with os.scandir(folders.pop()) as found:
-                entries = [(entry.path, entry.stat(follow_symlinks=False)) for entry in found]
-        except FileNotFoundError:
-            continue
-        folders += [path for path, status in entries if stat.S_ISDIR(status.st_mode)]
-        total += sum(s.st_blocks * 512 for _, s in entries if _is_alone(s))
-    return total
-
-
-def _is_alone(status: os.stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-
-
-def _mark(paths: Paths) -> str:
-    return paths.uv_cache + ".dirty"
-
-
-def _lock(paths: Paths) -> str:
-    return paths.uv_cache + ".lock"
+    found = files.below(top) if os.path.isdir(top) else ()
+    states = [entry.stat(follow_symlinks=False) for entry in found]
+    alone = (each for each in states if stat.S_ISREG(each.st_mode) and each.st_nlink == 1)
+    return sum(each.st_blocks * 512 for each in alone)

@@ -27,8 +27,7 @@ RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
 ELSEWHERE = re.compile(
     r"[^/]+\.data/|[^/]+\.dist-info/(RECORD(\.jws|\.p7s)?|INSTALLER|REQUESTED|direct_url\.json)$"
 )
-CHUNK = 1024 * 1024  # bytes
-RECORD_LIMIT = 16 * CHUNK  # bytes; compressed it may be a thousand times smaller
+RECORD_LIMIT = 16 * 1024 * 1024  # bytes; compressed it may be a thousand times smaller
 SEEN_AT_MOST = 20  # sentences about files; more add nothing
 
 
@@ -183,19 +182,16 @@ def _is_as(path: str, claim: _Claim) -> bool:
 
 
 def _digest(path: str, algorithm: str) -> str:
-    """Return a file's digest in RECORD's format, "" for an algorithm that this Python lacks."""
     with open(path, "rb") as stream:
         return _streamed(stream, algorithm)
 
 
 def _streamed(stream: IO[bytes], algorithm: str) -> str:
+    """Return a digest in RECORD's format, "" for an algorithm that this Python lacks."""
     if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
         return ""
-    digest = hashlib.new(algorithm)
-    for chunk in iter(lambda: stream.read(CHUNK), b""):
-        digest.update(chunk)
-    text = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
-    return f"{algorithm}={text}"
+    digest = blobs.hashed(stream, algorithm).digest()
+    return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
 def _added(packages: str, expected: Claims) -> Iterator[Drift]:
@@ -203,10 +199,6 @@ def _added(packages: str, expected: Claims) -> Iterator[Drift]:
     for directory, below, names in os.walk(packages):
         below[:] = [name for name in below if name != "__pycache__"]
         links = [name for name in below if os.path.islink(os.path.join(directory, name))]
-        for path in _paths(directory, [*names, *links]):
+        for path in (os.path.join(directory, name) for name in sorted([*names, *links])):
             if path not in known and not path.endswith(BYTECODE):
                 yield Drift("file-added", path, f"{path} was added")
-
-
-def _paths(directory: str, names: List[str]) -> List[str]:
-    return [os.path.join(directory, name) for name in sorted(names)]

@@ -47,6 +47,8 @@ class Paths:
     tools = At("var", "tools")
     wheels = At("var", "wheels")  # links to blobs under the names of wheels
     uv_cache = At("var", "uv-cache")
+    uv_cache_lock = At("var", "uv-cache.lock")
+    uv_cache_mark = At("var", "uv-cache.dirty")  # present while the cache is not to be trusted
     # Shared by sessions that use blobs, exclusive for removing some.
     store_lock = At("var", "store.lock")
 
