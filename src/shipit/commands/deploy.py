@@ -7,7 +7,7 @@ host is staged before any is switched; and no host is committed before all have 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,10 +35,8 @@ from shipit.secrets import Mask
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from shipit.agent.protocol import messages
-    from shipit.agent.protocol.answers import ReleaseLine
     from shipit.events import Emit, HostResult
-    from shipit.release.build import BuiltRelease, ReleaseFiles
+    from shipit.release.build import BuiltRelease
     from shipit.release.inputs import HostInput, ResolvedInput, RunOptions
     from shipit.release.plan import HostPlan
     from shipit.rollout.connections import Connections
@@ -68,33 +66,30 @@ def deploy(run: RunOptions, emit: Emit) -> int:
         InputError: the input is wrong; no host was changed.
     """
     runs = [
-        (each[0].target.deployment.app, partial(ship, each, run, emit))
-        for each in wanted_by(run, emit)
+        (wanted[0].deployment.app, partial(ship, wanted, run, emit))
+        for wanted in wanted_by(run, emit)
     ]
     return until_one_fails("deploy", runs, emit)
 
 
 def ship(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> int:
     """Deploy one deployment to its hosts; return the exit status."""
-    found = [resolved.target for resolved in wanted]
-    rollout = Run("deploy", found, run, emit)
+    rollout, deployment = Run("deploy", wanted, run, emit), wanted[0].deployment
 
     def fleet(connections: Connections) -> Fleet:
-        tasks = {
-            name: _ship_task(built, plan, rollout)
-            for name, (built, plan) in prepare(
-                wanted, connections, rollout.attempt, allow_older=run.allow_older
-            ).items()
-        }
-        return _fleet(tasks, found, connections)
+        made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
+        return rollout.fleet(
+            connections,
+            {name: rollout.job(plan.release, built) for name, (built, plan) in made.items()},
+            {name: _before(plan) for name, (_, plan) in made.items()},
+        )
 
-    deployment = found[0].deployment
     return rollout.execute(fleet, Policy(deployment.serial, deployment.max_fail_percentage))
 
 
-def _ship_task(built: BuiltRelease, plan: HostPlan, rollout: Run) -> _Task:
-    phase = Phase.UNCHANGED if plan.action is Action.NOTHING else Phase.READY
-    return _Task(rollout.job(plan.release, built.files), Transition(phase, plan.current))
+def _before(plan: HostPlan) -> Transition:
+    is_idle = plan.action is Action.NOTHING
+    return Transition(Phase.UNCHANGED if is_idle else Phase.READY, plan.current)
 
 
 # --- rollback ----------------------------------------------------------------------------------
@@ -126,47 +121,25 @@ def _roll_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str 
         choice = rollback_target.choose(known, to)
         if choice.note:
             emit(Noted(choice.note))
-        made: dict[str, _Task] = {}
+        jobs: dict[str, Job] = {}
+        before: dict[str, Transition] = {}
         for name in known:
             facts = answers[name]
             with connections.holding(name, running(facts)):
-                made[name] = _rollback_task(
-                    facts, choice.of(name), rollout, is_named=to is not None
+                goal = choice.of(name)
+                is_idle = goal.running and not facts.stuck
+                before[name] = Transition(
+                    Phase.UNCHANGED if is_idle else Phase.READY, running(facts)
                 )
-        return _fleet(made, found, connections)
+                # The agent checks that this is still the last release: another run may be ending.
+                last = next((line.id for line in facts.releases if line.running), "")
+                jobs[name] = replace(rollout.job(goal.id), before=None if to else last)
+        return rollout.fleet(connections, jobs, before)
 
     return rollout.execute(fleet, AT_ONCE)
 
 
-def _rollback_task(
-    facts: messages.Facts, goal: ReleaseLine, rollout: Run, *, is_named: bool
-) -> _Task:
-    phase = Phase.UNCHANGED if goal.running and not facts.stuck else Phase.READY
-    # The agent checks that `last` is still the last release: another run may be ending.
-    last = next((line.id for line in facts.releases if line.running), "")
-    job = replace(rollout.job(goal.id, None), before=None if is_named else last)
-    return _Task(job, Transition(phase, running(facts)))
-
-
-def _fleet(
-    tasks: Mapping[str, _Task], found: Sequence[HostInput], connections: Connections
-) -> Fleet:
-    before = {**{name: task.before for name, task in tasks.items()}, **connections.lost}
-    return Fleet(
-        {name: Assignment(connections.sessions[name], task.job) for name, task in tasks.items()},
-        {target.name: before[target.name] for target in found},
-    )
-
-
 # --- running -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What one host has to do, and its state before."""
-
-    job: Job
-    before: Transition
 
 
 class Run:
@@ -177,7 +150,17 @@ class Run:
         self._found, self._run, self._emit = found, run, emit
         self._began = time.monotonic()
 
-    def job(self, release: str, files: ReleaseFiles | None) -> Job:
+    def fleet(
+        self, connections: Connections, jobs: Mapping[str, Job], before: Mapping[str, Transition]
+    ) -> Fleet:
+        """Return the hosts with a job, and the states of all hosts before it."""
+        states = {**before, **connections.lost}
+        return Fleet(
+            {name: Assignment(connections.sessions[name], job) for name, job in jobs.items()},
+            {target.name: states[target.name] for target in self._found},
+        )
+
+    def job(self, release: str, built: BuiltRelease | None = None) -> Job:
         deployment = self._found[0].deployment
         lease, wait = deployment.confirm_timeout, self._run.lock_wait
         times = (
@@ -188,7 +171,7 @@ class Run:
         # Twice: the switch and its rollback. SWITCH covers other times of an older release.
         patience = SWITCH + 2 * sum(times)
         return Job(
-            self.attempt, release, files, lease, wait, confirm=deployment.confirm, patience=patience
+            self.attempt, release, built, lease, wait, confirm=deployment.confirm, patience=patience
         )
 
     def execute(self, fleet_of: Callable[[Connections], Fleet], policy: Policy) -> int:

@@ -38,12 +38,11 @@ def plan(run: RunOptions, emit: Emit) -> list[tuple[str, tuple[HostPlan, ...]]]:
 
 
 def _app(wanted: Sequence[ResolvedInput]) -> str:
-    return wanted[0].target.deployment.app
+    return wanted[0].deployment.app
 
 
 def _plans(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> tuple[HostPlan, ...]:
-    found = [resolved.target for resolved in wanted]
-    with connect_all(found, run, emit) as connections:
+    with connect_all(wanted, run, emit) as connections:
         made = prepare(
             wanted, connections, attempt_to("plan", run), recover=False, allow_older=True
         )
@@ -55,7 +54,7 @@ def _plans(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> tupl
         )
         for name, answer in findings.items()
     }
-    return tuple(plans.get(t.name) or _no_plan(t.name, lost.get(t.name)) for t in found)
+    return tuple(plans.get(t.name) or _no_plan(t.name, lost.get(t.name)) for t in wanted)
 
 
 def _problems(name: str, findings: messages.Findings) -> tuple[Problem, ...]:

@@ -17,8 +17,7 @@ from shipit.inventory import model
 from shipit.inventory.ansible_cfg import AnsibleConfig
 from shipit.rehearsal import hosts
 from shipit.rehearsal.scenario import as_written
-from shipit.release.inputs import PLACEHOLDER, inventory_of
-from shipit.render import units
+from shipit.release.inputs import HostInput, inventory_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,7 +78,7 @@ def set_up(
     connections = {host.name: hosts.connection_of(host) for host in model.load([by_name]).hosts}
     text = hosts.inventory_text(
         inventory_of(run),
-        [resolved.target.host for each in wanted for resolved in each],
+        [resolved.host for each in wanted for resolved in each],
         {host: connections[machine] for host, machine in assignment.machines.items()},
         run.passwords,
     )
@@ -98,9 +97,9 @@ def set_up(
     by_host = {host.name: host for host in inventory_of(on_machines).hosts}
     assigned_inputs = [
         [
-            _changed(resolved, by_host[resolved.target.name], as_written)
+            _changed(resolved, by_host[resolved.name], as_written)
             for resolved in each
-            if resolved.target.name in assignment.machines
+            if resolved.name in assignment.machines
         ]
         for each in wanted
     ]
@@ -109,14 +108,12 @@ def set_up(
 
 def as_changed(wanted: Sequence[ResolvedInput], change: Change) -> list[ResolvedInput]:
     """Return the inputs with a changed deployment; the playbook's file is not modified."""
-    return [_changed(resolved, resolved.target.host, change) for resolved in wanted]
+    return [_changed(resolved, resolved.host, change) for resolved in wanted]
 
 
 def _changed(resolved: ResolvedInput, host: Host, change: Change) -> ResolvedInput:
-    target = resolved.target
-    draft = replace(target.draft, values=change(target.draft.values))
-    deployment = units.deployment(draft, host, target.extra_vars, PLACEHOLDER)
-    return replace(resolved, target=replace(target, draft=draft, host=host, deployment=deployment))
+    draft = replace(resolved.draft, values=change(resolved.draft.values))
+    return replace(resolved, **vars(HostInput.of(draft, host, resolved.extra_vars)))
 
 
 def how_to_reach(environment: Environment) -> str:

@@ -42,10 +42,10 @@ def start(environment: Environment, running: Releases) -> LoadFiles:
     started: LoadFiles = {}
     program = Path(ask_url.__file__).read_text()
     for resolved in (resolved for each in environment.wanted for resolved in each):
-        app, host = resolved.target.deployment.app, resolved.target.name
+        app, host = resolved.deployment.app, resolved.name
         if not (release := running.get((app, host), "")):
             continue
-        checks: Iterable[Check] = resolved.target.rendered(resolved.names(release)).health.checks
+        checks: Iterable[Check] = resolved.deployed(release).health.checks
         if check := next((check for check in checks if check.http), None):
             words = (app, check.http, str(check.status), json.dumps(check.sent))
             machine = started[app, host] = environment.assignment.machines[host]

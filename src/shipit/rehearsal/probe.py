@@ -39,7 +39,7 @@ def observe(environment: Environment) -> dict[tuple[str, str], Observation]:
         (app, host): _observe_host(resolved, answers[host], names[host], machines)
         for each, (app, answers) in zip(environment.wanted, found, strict=True)
         for resolved in each
-        for host in [resolved.target.name]
+        for host in [resolved.name]
     }
 
 
@@ -50,7 +50,7 @@ def _observe_host(
         return Observation("", wrong=(answer.what,))
     if not answer.release:
         return Observation("")
-    health = resolved.target.rendered(resolved.names(answer.release)).health
+    health = resolved.deployed(answer.release).health
     problems = [_check_answer(machines, machine, check) for check in health.checks if check.http]
     wrong = (answer.stuck, *(each.what for each in answer.drift), *problems)
     return Observation(answer.release, problems.count(""), tuple(text for text in wrong if text))

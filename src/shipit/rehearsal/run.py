@@ -114,9 +114,7 @@ def _plan(
 def _assign(run: RunOptions, wanted: Sequence[Sequence[ResolvedInput]], emit: Emit) -> Assignment:
     groups = inventory_of(run).groups
     chosen = groups.get(GROUP, ())
-    assignment = hosts.assign(
-        [[resolved.target.name for resolved in each] for each in wanted], chosen
-    )
+    assignment = hosts.assign([[resolved.name for resolved in each] for each in wanted], chosen)
     if GROUP in groups and not set(chosen) & set(assignment.machines):
         emit(Noted(f"no host of the playbook is in the group {GROUP}: the first hosts are used"))
     return assignment
@@ -233,8 +231,8 @@ def _inject(fault: Fault, step: Step, environment: Environment, timeline: Timeli
     slowest, statuses, wrong, bars = 0.0, list[int](), list[str](), list[Bar]()
     for each in environment.wanted:
         changed, began = as_changed(each, step.change or as_written), timeline.seconds
-        of, machines = changed[0].target.deployment, environment.assignment.machines
-        names = {resolved.target.name: machines[resolved.target.name] for resolved in changed}
+        of, machines = changed[0].deployment, environment.assignment.machines
+        names = {resolved.name: machines[resolved.name] for resolved in changed}
         site = Site(of.app, of.root, names, environment.machines, of.health.deadline)
         outcome = inject(fault, partial(deploy.ship, changed, environment.run), site, timeline)
         if outcome.status == INTERRUPTED:

@@ -1,7 +1,7 @@
 """Build the release that one host should get, from the resolved input and the host's facts.
 
 The order is: the newest Python that fits, the wheels for it, an id from all contents (a new
-generation of it, if the host's own has drifted), then every text rendered again with that id.
+generation of it, if the host's own has drifted), then every text rendered with that id.
 """
 
 from __future__ import annotations
@@ -13,22 +13,17 @@ from shipit.bundle import select
 from shipit.bundle.target import Target
 from shipit.errors import HostError, InputError
 from shipit.release import manifest, repairs
-from shipit.release.inputs import PLACEHOLDER
-from shipit.release.plan import Wanted, keyed
-from shipit.render import units
-from shipit.secrets import Secret
+from shipit.render.env_file import revealed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from shipit.agent.protocol import manifest as manifests
     from shipit.agent.protocol import messages
+    from shipit.agent.protocol.manifest import Manifest
     from shipit.bundle.select import Bundle
-    from shipit.playbook.models import Deployment
     from shipit.release.inputs import ResolvedInput
-    from shipit.release.manifest import Origin, Parts, SlowDigests
-    from shipit.render.units import ReleaseNames
+    from shipit.release.manifest import Digest
 
 
 @dataclass(frozen=True)
@@ -41,26 +36,31 @@ class Blob:
 
 
 @dataclass(frozen=True)
-class ReleaseFiles:
-    """A release that is ready to be staged."""
-
-    manifest: manifests.Manifest
-    texts: Mapping[str, str]
-    env: Mapping[str, str] = field(repr=False)  # holds secrets
-    blobs: tuple[Blob, ...] = ()
-    user_given: bool = False  # the playbook names the user
-
-
-@dataclass(frozen=True)
 class BuiltRelease:
-    """A release for one host: to compare, and to send."""
+    """A release for one host: to compare, and to send.
 
-    wanted: Wanted
-    files: ReleaseFiles = field(repr=False)
+    Attributes:
+        texts: path in the release -> text, for units and files.
+        env: the text of each service's env file; holds secrets.
+        env_digests: service -> variable -> `keyed` digest of its value.
+        blobs: those that the host lacks.
+        user_given: whether the playbook names the user.
+    """
+
+    manifest: Manifest
+    texts: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env_digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    blobs: tuple[Blob, ...] = ()
+    user_given: bool = False
 
 
 def build(
-    resolved: ResolvedInput, facts: messages.Facts, origin: Origin, digests: SlowDigests, nonce: str
+    resolved: ResolvedInput,
+    facts: messages.Facts,
+    attempt: messages.Attempt,
+    digest: Digest,
+    nonce: str,
 ) -> BuiltRelease:
     """Return the release for a host.
 
@@ -68,26 +68,21 @@ def build(
         HostError: the host has no Python that fits (no-python-fits).
         InputError: a wheel is missing or does not run there.
     """
-    interpreter, chosen = choose(resolved, facts)
-    unnamed, _ = _parts(resolved, resolved.names(PLACEHOLDER.id), chosen, interpreter)
-    name = repairs.name_of(manifest.release_id(unnamed, digests), facts)
-    parts, env = _parts(resolved, resolved.names(name), chosen, interpreter)
-    made = manifest.build(name, parts, origin, digests)
-    texts = parts.texts.texts
-    secret_digests = {
-        service: {key: keyed(nonce, value) for key, value in values.items()}
-        for service, values in env.items()
-    }
+    interpreter, bundle = choose(resolved, facts)
+    contents = manifest.release_id(resolved.stand_in, bundle, interpreter, digest)
+    name = repairs.name_of(contents, facts)
+    made = resolved.rendered(name)
     return BuiltRelease(
-        Wanted(made, texts, secret_digests),
-        ReleaseFiles(
-            made, texts, parts.env, _blobs(chosen, facts), _names_its_user(parts.deployment)
-        ),
+        manifest.build(name, made, bundle, interpreter, attempt, digest),
+        made.texts,
+        made.env_files,
+        {
+            service: {key: manifest.keyed(nonce, revealed(value)) for key, value in values.items()}
+            for service, values in made.env.items()
+        },
+        _blobs(bundle, facts),
+        "user" in made.deployment.model_fields_set,
     )
-
-
-def _names_its_user(deployment: Deployment) -> bool:
-    return "user" in deployment.model_fields_set
 
 
 def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Interpreter, Bundle]:
@@ -97,7 +92,7 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
         HostError: the host has no Python that the playbook accepts (no-python-fits).
         InputError: no fitting Python has all wheels; names what the newest one lacks.
     """
-    wanted = resolved.target.deployment
+    wanted = resolved.deployment
     fitting = [i for i in facts.interpreters if _target(facts, i).fits(wanted.python)]
     if not fitting:
         raise _no_python(resolved, facts)
@@ -118,8 +113,8 @@ def _no_python(resolved: ResolvedInput, facts: messages.Facts) -> HostError:
     fixes = "".join(f"; or: {one.hint}" for one in facts.rejected)
     return HostError(
         "no-python-fits",
-        f"the app needs Python {resolved.target.deployment.python}; found: {found}{left_out}",
-        host=resolved.target.name,
+        f"the app needs Python {resolved.deployment.python}; found: {found}{left_out}",
+        host=resolved.name,
         step="hello",
         hint=f"install one on the host, or change `python:` in the playbook{fixes}",
     )
@@ -138,37 +133,6 @@ def _target(facts: messages.Facts, interpreter: messages.Interpreter) -> Target:
         libc=facts.libc,
         full_version=interpreter.version,
     )
-
-
-def _parts(
-    resolved: ResolvedInput, names: ReleaseNames, chosen: Bundle, interpreter: messages.Interpreter
-) -> tuple[Parts, Mapping[str, Mapping[str, str]]]:
-    """Return the release's parts rendered with these names, and the revealed env values."""
-    deployment = resolved.target.rendered(names)
-    texts = units.release_texts(
-        deployment, resolved.target.host, resolved.secrets, names, resolved.from_files
-    )
-    env = {
-        service: {key: units.revealed(value) for key, value in values.items()}
-        for service, values in texts.env.items()
-    }
-    parts = manifest.Parts(
-        deployment=deployment,
-        bundle=chosen,
-        texts=texts,
-        gate=units.gate(deployment),
-        smoke=units.smoke(deployment),
-        interpreter=interpreter,
-        env={service: units.env_file(values) for service, values in env.items()},
-        keys={service: tuple(sorted(values)) for service, values in env.items()},
-        secret={
-            service: tuple(
-                sorted(key for key, value in values.items() if isinstance(value, Secret))
-            )
-            for service, values in texts.env.items()
-        },
-    )
-    return parts, env
 
 
 def _blobs(chosen: Bundle, facts: messages.Facts) -> tuple[Blob, ...]:

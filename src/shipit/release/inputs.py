@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from shipit.inventory.model import Host
     from shipit.playbook.models import Deployment, EnvFile
     from shipit.playbook.reader import Draft
-    from shipit.render.units import Values
+    from shipit.render.units import ReleaseTexts, Values
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -60,8 +61,14 @@ class HostInput:
 
     draft: Draft
     host: Host
-    deployment: Deployment
     extra_vars: Mapping[str, object]
+    deployment: Deployment
+    varies: bool = True  # from release to release
+
+    @classmethod
+    def of(cls, draft: Draft, host: Host, extra_vars: Mapping[str, object]) -> HostInput:
+        """Render the deployment of a draft for a host; no release is known yet."""
+        return cls(draft, host, extra_vars, *units.rendered(draft, host, extra_vars, PLACEHOLDER))
 
     @property
     def name(self) -> str:
@@ -71,16 +78,11 @@ class HostInput:
         """Return a variable of the host with its templates rendered."""
         return units.value(value, self.host, self.extra_vars)
 
-    def rendered(self, names: ReleaseNames) -> Deployment:
-        """Return the deployment rendered for this host and a release with these names."""
-        return units.deployment(self.draft, self.host, self.extra_vars, names)
 
-
-@dataclass(frozen=True)
-class ResolvedInput:
+@dataclass(frozen=True, kw_only=True)
+class ResolvedInput(HostInput):
     """What a host should get; the selection of wheels depends on the host's facts."""
 
-    target: HostInput
     sources: Sources
     secrets: Mapping[str, Secret]
     from_files: Mapping[str, Values] = field(default_factory=dict)  # by service
@@ -91,9 +93,29 @@ class ResolvedInput:
         for values in self.from_files.values():
             yield from secrets_among(values)
 
-    def names(self, release: str) -> ReleaseNames:
-        root = self.target.deployment.root
-        return ReleaseNames(release, self.sources.app.version, f"{root}/releases/{release}")
+    @cached_property
+    def stand_in(self) -> ReleaseTexts:
+        """The release as rendered with a stand-in for its id, which is made from the contents."""
+        return self.rendered(PLACEHOLDER.id)
+
+    def rendered(self, release: str) -> ReleaseTexts:
+        """Return everything of a release with this id, rendered.
+
+        Raises:
+            InputError: with all mistakes in templates, files and environment.
+        """
+        deployment, names = self.deployed(release), self._names(release)
+        return units.release_texts(deployment, self.host, self.secrets, names, self.from_files)
+
+    def deployed(self, release: str) -> Deployment:
+        """Return the deployment as it is in a release with this id."""
+        if not self.varies:
+            return self.deployment
+        return units.deployment(self.draft, self.host, self.extra_vars, self._names(release))
+
+    def _names(self, release: str) -> ReleaseNames:
+        path = f"{self.deployment.root}/releases/{release}"
+        return ReleaseNames(release, self.sources.app.version, path)
 
 
 PLACEHOLDER = ReleaseNames(
@@ -138,36 +160,39 @@ def inventory_of(run: RunOptions) -> model.Inventory:
 
 def roots_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
     """Yield a mistake where the roots of two deployments on one host are equal or nested."""
-    for (_, ones), (number, others) in combinations(enumerate(found, 1), 2):
-        by_name = {target.name: target for target in ones}
-        for other in others:
-            one = by_name.get(other.name)
-            if one and _meet(one.deployment.root, other.deployment.root):
-                mine, its = other.deployment, one.deployment
-                what = (
-                    f"the root {mine.root} of {mine.app} (deployment {number}) overlaps with"
-                    f" {its.root} of {its.app} on the same host: each would remove the other"
-                )
-                key = "root" if "root" in other.draft.values else "app"
-                hint = "give each deployment its own `root:`, none inside another"
-                place = other.draft.place((key,))
-                yield Mistake("roots-meet", what, place, hint, (other.name,))
+    for one, _, other, number in _neighbours(found):
+        mine, its = other.deployment, one.deployment
+        if _meet(mine.root, its.root):
+            what = (
+                f"the root {mine.root} of {mine.app} (deployment {number}) overlaps with"
+                f" {its.root} of {its.app} on the same host: each would remove the other"
+            )
+            place = other.draft.place(("root" if "root" in other.draft.values else "app",))
+            hint = "give each deployment its own `root:`, none inside another"
+            yield Mistake("roots-meet", what, place, hint, (other.name,))
 
 
 def units_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
     """Yield a mistake where two deployments have the same unit: a-b and c, a and b-c."""
-    for (number, ones), (_, others) in combinations(enumerate(found, 1), 2):
-        by_name = {target.name: target for target in ones}
+    for one, number, other, _ in _neighbours(found):
+        if _meet(one.deployment.root, other.deployment.root):
+            continue  # reported as overlapping roots
+        mine, theirs = _units_of(other), _units_of(one)
+        for unit in (unit for unit in mine if unit in theirs):
+            what = f"{unit} is the unit of {theirs[unit]} in deployment {number}, too"
+            place = other.draft.place(("services", mine[unit]), of_key=True)
+            yield Mistake("units-meet", what, place, "give one another name", (other.name,))
+
+
+def _neighbours(
+    found: Sequence[Sequence[HostInput]],
+) -> Iterator[tuple[HostInput, int, HostInput, int]]:
+    """Yield every two deployments of one host, each with its number in the playbook."""
+    for (first, ones), (second, others) in combinations(enumerate(found, 1), 2):
+        by_name = {one.name: one for one in ones}
         for other in others:
-            one = by_name.get(other.name)
-            if one is None or _meet(one.deployment.root, other.deployment.root):
-                continue  # reported as overlapping roots
-            theirs = _units_of(one)
-            for unit, service in _units_of(other).items():
-                if unit in theirs:
-                    what = f"{unit} is the unit of {theirs[unit]} in deployment {number}, too"
-                    place = other.draft.place(("services", service), of_key=True)
-                    yield Mistake("units-meet", what, place, "give one another name", (other.name,))
+            if other.name in by_name:
+                yield by_name[other.name], first, other, second
 
 
 def _units_of(target: HostInput) -> dict[str, str]:
@@ -184,8 +209,7 @@ def _targets_of(draft: Draft, known: model.Inventory, run: RunOptions) -> list[H
     def target(host: Host) -> HostInput:
         if run.passwords and host.locked:  # none of the given passwords opens its files
             raise InputError(*host.locked)
-        deployment = units.deployment(draft, host, run.extra_vars, PLACEHOLDER)
-        return HostInput(draft, host, deployment, run.extra_vars)
+        return HostInput.of(draft, host, run.extra_vars)
 
     try:
         chosen = known.select(draft.hosts, run.limit)
@@ -202,31 +226,37 @@ def resolve(found: Sequence[HostInput]) -> list[ResolvedInput]:
     Raises:
         InputError: with all mistakes in lock, wheels, templates and secrets.
     """
-    sources = Memoized(select.load)
-    resolved, dotenv = Memoized(secrets.resolve), Memoized(units.dotenv)
-
-    def secrets_of(target: HostInput) -> dict[str, Secret]:
-        found = target.deployment.secrets.items()
-        place = target.draft.place
-        folder = target.draft.folder
-        fetched = collect(lambda kv: resolved(kv[1], folder, place(("secrets", kv[0]))), found)
-        return dict(zip(target.deployment.secrets, fetched, strict=True))
+    load, secret = Memoized(select.load), Memoized(secrets.resolve)
+    dotenv = Memoized(units.dotenv)
 
     def resolve_host(target: HostInput) -> ResolvedInput:
         wanted, errors = target.deployment, ErrorCollector()
-        own = errors.attempt(lambda: sources(wanted.wheel, wanted.lock, wanted.wheelhouse))
-        if own:
-            errors.attempt(lambda: _refuse_unknown_programs(target, own))
-        known = errors.attempt(lambda: secrets_of(target))
-        from_files = errors.attempt(lambda: _from_files(target, dotenv)) or {}
-        # Templates are tried even if wheels or secrets are wrong: with placeholders.
-        unknown = dict.fromkeys(wanted.secrets, Secret(PLACEHOLDER.id))
-        made = ResolvedInput(target, own, known or {}, from_files) if own else None
-        names = made.names(PLACEHOLDER.id) if made else PLACEHOLDER
-        errors.attempt(lambda: _try_texts(target, unknown if known is None else known, names))
+        sources = errors.attempt(load, wanted.wheel, wanted.lock, wanted.wheelhouse)
+        if sources:
+            errors.mistakes += programs.unknown(target.draft, wanted, sources)
+        known = errors.attempt(_secrets, target, secret)
+        if known is None:  # templates are tried even if wheels or secrets are wrong
+            known = dict.fromkeys(wanted.secrets, Secret(PLACEHOLDER.id))
+        from_files = errors.attempt(_from_files, target, dotenv) or {}
+        if sources is None:
+            tried = (wanted, target.host, known, PLACEHOLDER)
+            errors.attempt(units.release_texts, *tried, from_files)
+            return errors.result(None)
+        made = ResolvedInput(**vars(target), sources=sources, secrets=known, from_files=from_files)
+        errors.attempt(lambda: made.stand_in)
         return errors.result(made)
 
     return collect(resolve_host, found)
+
+
+def _secrets(target: HostInput, read: Memoized[Secret]) -> dict[str, Secret]:
+    """Return the deployment's secrets by the names of their variables."""
+    draft, wanted = target.draft, target.deployment.secrets
+
+    def of(name: str) -> Secret:
+        return read(wanted[name], draft.folder, draft.place(("secrets", name)))
+
+    return dict(zip(wanted, collect(of, wanted), strict=True))
 
 
 def _from_files(target: HostInput, read: Memoized[dict[str, str | Secret]]) -> dict[str, Values]:
@@ -273,15 +303,6 @@ def secrets_at_hand(found: Sequence[HostInput], *, run_commands: bool) -> frozen
         with suppress(InputError):
             known.update(secrets_among(units.dotenv(file.path, file.public)))
     return frozenset(known)
-
-
-def _try_texts(target: HostInput, resolved: Mapping[str, Secret], names: ReleaseNames) -> None:
-    units.release_texts(target.rendered(names), target.host, resolved, names)
-
-
-def _refuse_unknown_programs(target: HostInput, sources: Sources) -> None:
-    if mistakes := tuple(programs.unknown(target.draft, target.deployment, sources)):
-        raise InputError(*mistakes)
 
 
 class Memoized(Generic[U]):

@@ -8,94 +8,72 @@ deploy of the running release is recognized before anything is sent.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from shipit.agent.protocol import manifest, messages
+from shipit.agent.protocol import manifest
 from shipit.bundle.select import requirements_txt
+from shipit.render import units
+from shipit.secrets import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
+    from shipit.agent.protocol.messages import Attempt, Interpreter
     from shipit.bundle.select import Bundle
     from shipit.bundle.wheel import Wheel
-    from shipit.playbook.models import Deployment
-    from shipit.render.units import ReleaseTexts
+    from shipit.render.units import ReleaseTexts, Values
+
+    Digest = Callable[[str, str], str]  # of a text and a salt
 
 DIGITS = 8  # of the digest in an id: enough within one app, short enough to read aloud
 READ = ("host", "port", "socket", "url", "command")  # of a check, from its target
 SCRYPT = {"n": 2**14, "r": 8, "p": 1}  # RFC 7914; about 50 ms, so that guessing a secret is slow
 
 
-class SlowDigests:
-    """Slow digests (scrypt) of texts that hold secrets, each computed only once."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], str] = {}
-
-    def __call__(self, text: str, salt: str) -> str:
-        key = (text, salt)
-        if key not in self._known:
-            made = hashlib.scrypt(text.encode(), salt=salt.encode(), dklen=32, **SCRYPT)
-            self._known[key] = made.hex()
-        return self._known[key]
+def slow_digest(text: str, salt: str) -> str:
+    """Return a slow digest (scrypt) of a text that holds secrets; a run computes each once."""
+    return hashlib.scrypt(text.encode(), salt=salt.encode(), dklen=32, **SCRYPT).hex()
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Who built a release, and when: in the manifest, but not part of the id."""
-
-    who: str
-    when: str  # ISO 8601, UTC
+def keyed(nonce: str, value: str) -> str:
+    """Return the digest by which controller and host compare a value without revealing it."""
+    return hmac.new(bytes.fromhex(nonce), value.encode(), hashlib.sha256).hexdigest()
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The contents of a release on one host, before it has a name.
-
-    Attributes:
-        env: the text of each service's env file; holds secrets.
-        keys: the names of the variables in it.
-        secret: those of them whose values may not be shown.
-    """
-
-    deployment: Deployment
-    bundle: Bundle
-    texts: ReleaseTexts
-    gate: manifest.Gate
-    smoke: tuple[str, ...]
-    interpreter: messages.Interpreter
-    env: Mapping[str, str] = field(repr=False)
-    keys: Mapping[str, tuple[str, ...]]
-    secret: Mapping[str, tuple[str, ...]]
-
-
-def release_id(unnamed: Parts, digests: SlowDigests) -> str:
-    """Return `<version>-<digest>` for parts that were rendered with a placeholder for the id."""
-    deployment = unnamed.deployment
+def release_id(
+    stand_in: ReleaseTexts, bundle: Bundle, interpreter: Interpreter, digest: Digest
+) -> str:
+    """Return `<version>-<digest>` for a release that was rendered with a stand-in for its id."""
+    deployment, gate = stand_in.deployment, units.gate(stand_in.deployment)
     contents = {
-        "bundle": unnamed.bundle.digest,
-        "python": unnamed.interpreter.version.rsplit(".", 1)[0],
+        "bundle": bundle.digest,
+        "python": interpreter.version.rsplit(".", 1)[0],
         "root": str(deployment.root),
         "user": deployment.user,
-        "units": [_without(asdict(unit), "command", "listen") for unit in unnamed.texts.units],
-        "texts": dict(sorted(unnamed.texts.texts.items())),
-        "modes": dict(sorted(unnamed.texts.modes.items())),
+        "units": [_without(asdict(unit), "command", "listen") for unit in stand_in.units],
+        "texts": stand_in.texts,
+        "modes": stand_in.modes,
         "env": {
-            service: digests(text, f"shipit release {deployment.app}")
-            for service, text in sorted(unnamed.env.items())
+            service: digest(text, f"shipit release {deployment.app}")
+            for service, text in stand_in.env_files.items()
         },
-        "secret": dict(sorted(unnamed.secret.items())),
+        "secret": {service: secret_keys(values) for service, values in stand_in.env.items()},
         "gate": {
-            **asdict(unnamed.gate),
-            "checks": [_without(asdict(check), *READ) for check in unnamed.gate.checks],
+            **asdict(gate),
+            "checks": [_without(asdict(check), *READ) for check in gate.checks],
         },
-        "smoke": unnamed.smoke,
+        "smoke": units.smoke(deployment),
     }
-    digest = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
-    return f"{_file_safe(unnamed.bundle.version)}-{digest[:DIGITS]}"
+    found = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+    return f"{_file_safe(bundle.version)}-{found[:DIGITS]}"
+
+
+def secret_keys(values: Values) -> tuple[str, ...]:
+    return tuple(sorted(key for key, value in values.items() if isinstance(value, Secret)))
 
 
 def _without(fields: dict[str, object], *names: str) -> dict[str, object]:
@@ -108,44 +86,51 @@ def _file_safe(version: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]", "-", version)
 
 
-def build(name: str, parts: Parts, origin: Origin, digests: SlowDigests) -> manifest.Manifest:
-    """Return the manifest of the release called `name`, whose parts were rendered with it."""
-    deployment, bundle = parts.deployment, parts.bundle
+def build(
+    name: str,
+    made: ReleaseTexts,
+    bundle: Bundle,
+    interpreter: Interpreter,
+    attempt: Attempt,
+    digest: Digest,
+) -> manifest.Manifest:
+    """Return the manifest of the release called `name`, which was rendered with that."""
+    deployment = made.deployment
     return manifest.Manifest(
         id=name,
         app=deployment.app,
         version=bundle.version,
         root=str(deployment.root),
         user=deployment.user,
-        interpreter=parts.interpreter.path,
+        interpreter=interpreter.path,
         installer=bundle.installer.name,
         installer_wheel=_artifact(bundle.installer),
         app_wheel=_artifact(bundle.app),
         wheels=tuple(_artifact(wheel) for wheel in bundle.wheels),
         requirements=requirements_txt(bundle),
         bundle=bundle.digest,
-        units=parts.texts.units,
+        units=made.units,
         texts=tuple(
-            manifest.Rendered(path, parts.texts.modes.get(path, 0o644), _sha256(text))
-            for path, text in sorted(parts.texts.texts.items())
+            manifest.Rendered(path, made.modes[path], hashlib.sha256(text.encode()).hexdigest())
+            for path, text in sorted(made.texts.items())
         ),
         env=tuple(
             manifest.EnvDigest(
-                service, parts.keys[service], name, digests(text, name), parts.secret[service]
+                service,
+                tuple(sorted(values)),
+                name,
+                digest(made.env_files[service], name),
+                secret_keys(values),
             )
-            for service, text in sorted(parts.env.items())
+            for service, values in sorted(made.env.items())
         ),
-        gate=parts.gate,
-        smoke=parts.smoke,
+        gate=units.gate(deployment),
+        smoke=units.smoke(deployment),
         keep_releases=deployment.keep_releases,
-        created=origin.when,
-        created_by=origin.who,
+        created=attempt.started,
+        created_by=attempt.who,
     )
 
 
 def _artifact(wheel: Wheel) -> manifest.Artifact:
     return manifest.Artifact(wheel.name, wheel.version, wheel.filename, wheel.sha256, wheel.size)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from enum import Enum
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from shipit.agent.protocol.manifest import Manifest
     from shipit.agent.protocol.messages import Facts
     from shipit.events import Problem
+    from shipit.release.build import BuiltRelease
 
 Kind = Literal["added", "changed", "removed"]
 UNITS, FILES = "units/", "files/"  # where a release keeps its texts
@@ -90,21 +89,7 @@ class HostPlan:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A release as it should be on one host.
-
-    Attributes:
-        texts: path in the release -> text, for units and files.
-        env: service -> variable -> `keyed` digest of its value.
-    """
-
-    manifest: Manifest
-    texts: Mapping[str, str]
-    env: Mapping[str, Mapping[str, str]]
-
-
-def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
+def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
     """Return what a deploy of `wanted` would do on a host with these facts."""
     new, old = wanted.manifest, _own_release(facts)
     plan = HostPlan(
@@ -122,7 +107,7 @@ def compare(host: str, wanted: Wanted, facts: Facts) -> HostPlan:
         plan,
         packages=tuple(_package_changes(old, new)),
         texts=(*_unit_changes(wanted, facts), *_file_changes(old, new)),
-        env=tuple(_env_changes(facts.env, wanted.env)),
+        env=tuple(_env_changes(facts.env, wanted.env_digests)),
         repairs=facts.drift if _is_repair(new, facts) else (),
         restarts=tuple(_started_units(wanted, facts, RESTART)),
         handovers=tuple(_started_units(wanted, facts, OVERLAP)),
@@ -177,17 +162,19 @@ def refuse_if_older(plan: HostPlan) -> None:
         )
 
 
-def _action(wanted: Wanted, facts: Facts) -> Action:
+def _action(wanted: BuiltRelease, facts: Facts) -> Action:
     release = wanted.manifest.id
     runs = facts.current is not None and facts.current.id == release
-    whole = facts.units == _unit_texts(wanted) and not any(_env_changes(facts.env, wanted.env))
+    whole = facts.units == _unit_texts(wanted) and not any(
+        _env_changes(facts.env, wanted.env_digests)
+    )
     if runs and facts.healthy and not facts.stuck and whole and not facts.drift:
         return Action.NOTHING
     verified = {line.id for line in facts.releases if line.present and line.outcome == "committed"}
     return Action.SWITCH if release in verified else Action.DEPLOY
 
 
-def _unit_texts(wanted: Wanted) -> dict[str, str]:
+def _unit_texts(wanted: BuiltRelease) -> dict[str, str]:
     return {
         path.removeprefix(UNITS): text
         for path, text in wanted.texts.items()
@@ -215,7 +202,7 @@ def _packages(manifest: Manifest) -> dict[str, str]:
     return {a.name: a.version for a in (manifest.app_wheel, *manifest.wheels)}
 
 
-def _unit_changes(wanted: Wanted, facts: Facts) -> Iterator[TextChange]:
+def _unit_changes(wanted: BuiltRelease, facts: Facts) -> Iterator[TextChange]:
     before = _with_stable_names(facts.units, facts.current.id if facts.current else "")
     after = _with_stable_names(_unit_texts(wanted), wanted.manifest.id)
     for name, kind in _kinds(before, after):
@@ -274,7 +261,7 @@ def _kinds(before: Mapping[str, object], after: Mapping[str, object]) -> Iterato
             yield name, "changed"
 
 
-def _started_units(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]:
+def _started_units(wanted: BuiltRelease, facts: Facts, handover: str) -> Iterator[str]:
     """Yield the units that will be started again: processes always, others if changed."""
     after = _unit_texts(wanted)
     for unit in wanted.manifest.units:
@@ -284,7 +271,7 @@ def _started_units(wanted: Wanted, facts: Facts, handover: str) -> Iterator[str]
             yield _stable_name(unit.name, wanted.manifest.id)
 
 
-def _gaps(wanted: Wanted) -> Iterator[str]:
+def _gaps(wanted: BuiltRelease) -> Iterator[str]:
     """Yield a note for each service that loses requests in a handover, and why."""
     manifest, gaps = wanted.manifest, {}
     listen = {unit.service: unit.listen for unit in manifest.units if unit.listen}
@@ -324,8 +311,3 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
             "this release is installed, but it is damaged or not all of its units run: it is"
             " repaired, and they are started again"
         )
-
-
-def keyed(nonce: str, value: str) -> str:
-    """Return the digest by which controller and host compare a value without revealing it."""
-    return hmac.new(bytes.fromhex(nonce), value.encode(), hashlib.sha256).hexdigest()

@@ -129,6 +129,9 @@ class Variables:
             self._open.pop()
         return self._rendered[name]
 
+    def has_used(self, name: str) -> bool:
+        return name in self._rendered
+
     def fill(self, value: object) -> object:
         """Return a value with all templates in it rendered, at any depth; keys are unchanged.
 

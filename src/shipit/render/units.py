@@ -74,25 +74,36 @@ class ReleaseNames:
 
 @dataclass(frozen=True)
 class ReleaseTexts:
-    """All texts of a release on one host.
+    """A release rendered for one host.
 
     Attributes:
+        deployment: as rendered with the release's names.
         units: in the order they are started: sockets, services, timers.
         texts: by path in the release: units/<name>, trial/<name> and files/<dest>.
         modes: of those texts, by the same paths.
         env: service -> variable -> value.
+        env_files: the text of each service's env file; holds secrets.
     """
 
+    deployment: Deployment
     units: tuple[manifest.Unit, ...]
     texts: Mapping[str, str]
     modes: Mapping[str, int]
     env: Mapping[str, Values] = field(repr=False)
+    env_files: Mapping[str, str] = field(repr=False)
 
 
 def deployment(
     draft: Draft, host: Host, extra_vars: Mapping[str, object], release: ReleaseNames
 ) -> Deployment:
-    """Return a deployment rendered for one host.
+    """Return a deployment rendered for one host and a release with these names."""
+    return rendered(draft, host, extra_vars, release)[0]
+
+
+def rendered(
+    draft: Draft, host: Host, extra_vars: Mapping[str, object], release: ReleaseNames
+) -> tuple[Deployment, bool]:
+    """Return a deployment rendered for one host, and whether it uses the release's names.
 
     Its `vars` are those of the playbook and of the command line, not rendered.
 
@@ -111,10 +122,10 @@ def deployment(
     )
     filling = _Filling(draft, host, scope)
     written = {key: value for key, value in draft.values.items() if key != "vars"}
-    rendered = {key: filling.of(value, (key,)) for key, value in written.items()}
+    found = {key: filling.of(value, (key,)) for key, value in written.items()}
     if filling.mistakes:
         raise InputError(*filling.mistakes)
-    return reader.typed(draft, {**rendered, "vars": variables})
+    return reader.typed(draft, {**found, "vars": variables}), scope.has_used("release")
 
 
 class _Filling:
@@ -215,15 +226,14 @@ def release_texts(
         name: {**from_files.get(name, {}), **_env(deployment, name, secrets)}
         for name in deployment.services
     }
-    for values in env.values():
-        writer.gather_env(values)
+    env_files = {name: writer.env_file(values) for name, values in env.items()}
     if writer.mistakes:
         raise InputError(*dict.fromkeys(writer.mistakes))
     modes = dict.fromkeys(writer.texts, _UNIT_MODE)
     modes |= {f"files/{file.dest}": file.mode for file in deployment.files}
     named = unit_names.units(deployment, release.id)
     made = (replace(u, command=unit_text.command(writer.texts[f"units/{u.name}"])) for u in named)
-    return ReleaseTexts(tuple(made), writer.texts, modes, env)
+    return ReleaseTexts(deployment, tuple(made), writer.texts, modes, env, env_files)
 
 
 class _Writer:
@@ -271,12 +281,13 @@ class _Writer:
             what = f"the file cannot be used: {reason}"
             self.mistakes.append(Mistake("file-unreadable", what, Place(str(file.src))))
 
-    def gather_env(self, values: Values) -> None:
-        """Check early that systemd can pass on these variables."""
+    def env_file(self, values: Values) -> str:
+        """Return the text of an env file; systemd may not be able to pass on its variables."""
         try:
-            env_file(values)
+            return env_file(values)
         except InputError as error:
             self.mistakes += error.mistakes
+            return ""
 
     def _write(self, path: str, template: Path, extra: Mapping[str, object]) -> None:
         try:

@@ -22,7 +22,7 @@ from shipit.rollout.phase import Phase, Transition, problem_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shipit.release.build import Blob, ReleaseFiles
+    from shipit.release.build import Blob, BuiltRelease
     from shipit.rollout.host_session import HostSession, Wire
 
 RENEWALS = 3  # renewals of a lease within its length, so that one lost packet costs nothing
@@ -41,7 +41,7 @@ class Job:
 
     Attributes:
         release: the id to switch to.
-        files: what to stage for it; None when the host already has the release.
+        built: what to stage for it; None when the host already has the release.
         lease: seconds without contact to the controller after which the host rolls back.
         lock_wait: seconds to wait for another deploy to end.
         confirm: "host" where the host commits by itself once its gate has passed.
@@ -51,7 +51,7 @@ class Job:
 
     attempt: messages.Attempt
     release: str
-    files: ReleaseFiles | None
+    built: BuiltRelease | None
     lease: float
     lock_wait: float = 0.0
     confirm: str = "controller"
@@ -72,31 +72,31 @@ class Assignment:
         return self._session.name
 
     def stage(self) -> Transition:
-        files = self._job.files
-        if files is None:
+        built = self._job.built
+        if built is None:
             return Transition(Phase.STAGED)
-        self._send_blobs(files.blobs)
+        self._send_blobs(built.blobs)
         self._keep_lease()
         try:
-            self._stage(files)
+            self._stage(built)
         except HostError:
             self.close()
             raise
         self._session.emit(events.StepBegan(self.name, "staged", "waits for its turn"))
         return Transition(Phase.STAGED)
 
-    def _stage(self, files: ReleaseFiles) -> None:
+    def _stage(self, built: BuiltRelease) -> None:
         request = messages.Stage(
             attempt=self._job.attempt,
-            manifest=files.manifest,
-            texts=dict(files.texts),
-            env=dict(files.env),
+            manifest=built.manifest,
+            texts=dict(built.texts),
+            env=dict(built.env),
             lock_wait=self._job.lock_wait,
-            user_given=files.user_given,
+            user_given=built.user_given,
         )
         within = WORK + self._job.lock_wait
         staged = self._session.ask(request, messages.Staged, within, "the release to be staged")
-        self._check_answer(staged, release=files.manifest.id)
+        self._check_answer(staged, release=built.manifest.id)
 
     def _check_answer(self, answer: object, **expected: str) -> None:
         """Refuse an answer that does not match the request.

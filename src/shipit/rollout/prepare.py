@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import secrets
@@ -15,7 +16,7 @@ from shipit.events import SecretsKnown
 from shipit.release import build
 from shipit.release import plan as planning
 from shipit.release.inputs import HostInput, ResolvedInput, RunOptions, resolve, targets
-from shipit.release.manifest import Origin, SlowDigests
+from shipit.release.manifest import slow_digest
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def prepare(
         InputError: the input fits none of the hosts.
     """
     nonce = secrets.token_hex(16)
-    origin, digests = Origin(attempt.who, attempt.started), SlowDigests()
-    by_name = {resolved.target.name: resolved for resolved in wanted}
+    digest = functools.cache(slow_digest)
+    by_name = {resolved.name: resolved for resolved in wanted}
     requests = {
         name: _hello(resolved, nonce, recover=recover) for name, resolved in by_name.items()
     }
@@ -67,7 +68,7 @@ def prepare(
     for name, facts in answers.items():
         with connections.holding(name, running(facts)):
             try:
-                built = build.build(by_name[name], facts, origin, digests, nonce)
+                built = build.build(by_name[name], facts, attempt, digest, nonce)
             except InputError as error:
                 unfit[name] = error
                 continue
@@ -80,7 +81,7 @@ def prepare(
 
 
 def _plan(name: str, built: BuiltRelease, facts: messages.Facts, *, allow_older: bool) -> HostPlan:
-    plan = planning.compare(name, built.wanted, facts)
+    plan = planning.compare(name, built, facts)
     planning.refuse_if_it_does_not_fit(plan, facts)
     if not allow_older:
         planning.refuse_if_older(plan)
@@ -101,18 +102,16 @@ def surveyed(
 
     def survey(name: str, session: HostSession) -> messages.Findings:
         built, plan = made[name]
-        files, size = built.files, plan.missing_bytes
-        return session.survey(
-            messages.Survey(files.manifest, size, dict(files.texts), files.user_given)
-        )
+        texts, size = dict(built.texts), plan.missing_bytes
+        return session.survey(messages.Survey(built.manifest, size, texts, built.user_given))
 
     return connections.each(survey)
 
 
 def _hello(resolved: ResolvedInput, nonce: str, *, recover: bool) -> messages.Hello:
     return messages.Hello(
-        app=resolved.target.deployment.app,
-        root=str(resolved.target.deployment.root),
+        app=resolved.deployment.app,
+        root=str(resolved.deployment.root),
         blobs=resolved.sources.digests(),
         nonce=nonce,
         recover=recover,

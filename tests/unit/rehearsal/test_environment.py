@@ -64,7 +64,7 @@ def test_no_setting_leads_to_a_real_host_and_no_secret_is_written(tmp_path: Path
     ((target,),) = inputs.targets(run)
     assert endpoint(target.host, render=target.filled).address == "10.0.0.1"
 
-    wanted = [[ResolvedInput(target, cast("Any", None), {})]]
+    wanted = [[ResolvedInput(**vars(target), sources=cast("Any", None), secrets={})]]
     environment = set_up(run, wanted, Assignment({"web1": "web1"}), cast("Any", Machines(folder)))
     ((target_on_machine,),) = inputs.targets(environment.run)
     place = endpoint(target_on_machine.host, render=target_on_machine.filled)

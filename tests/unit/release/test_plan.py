@@ -9,14 +9,14 @@ import pytest
 from shipit.agent.protocol import answers, messages
 from shipit.agent.protocol import manifest as manifests
 from shipit.errors import HostError
+from shipit.release.build import BuiltRelease
+from shipit.release.manifest import keyed
 from shipit.release.plan import (
     Action,
     EnvChange,
     PackageChange,
     TextChange,
-    Wanted,
     compare,
-    keyed,
     refuse_if_it_does_not_fit,
     refuse_if_older,
 )
@@ -60,9 +60,11 @@ def manifest(
     )
 
 
-def wanted(made: manifests.Manifest, env: dict[str, str] | None = None) -> Wanted:
+def wanted(made: manifests.Manifest, env: dict[str, str] | None = None) -> BuiltRelease:
     texts = {f"units/{WEB}": f"[Service]\nExecStart={made.id}\n", f"units/{SOCKET}": "[Socket]\n"}
-    return Wanted(made, texts, {"web": {k: keyed(NONCE, v) for k, v in (env or {}).items()}})
+    return BuiltRelease(
+        made, texts, {}, {"web": {k: keyed(NONCE, v) for k, v in (env or {}).items()}}
+    )
 
 
 def facts(current: manifests.Manifest | None = None) -> messages.Facts:
@@ -242,14 +244,14 @@ def test_a_first_release_is_older_than_nothing() -> None:
 # --- hand-over ----------------------------------------------------------------------------------
 
 
-def overlapping(version: str) -> Wanted:
+def overlapping(version: str) -> BuiltRelease:
     """Return a release whose web has a unit of its own."""
     made = manifest(version)
     name = f"demo-web@{made.id}.service"
     web = replace(made.units[1], name=name, handover=manifests.OVERLAP)
     socket = f"[Socket]\nListenStream=8000\nService={name}\n"
     texts = {f"units/{name}": f"[Service]\nExecStart={made.id}\n", f"units/{SOCKET}": socket}
-    return Wanted(replace(made, units=(made.units[0], web)), texts, {})
+    return BuiltRelease(replace(made, units=(made.units[0], web)), texts)
 
 
 def test_a_service_that_overlaps_has_one_name_in_all_releases_and_its_socket_stays() -> None:
@@ -270,7 +272,7 @@ def test_what_a_service_loses_is_said_once_however_many_processes_it_has() -> No
         replace(made.units[1], name=f"demo-web@{n}.service", command=command) for n in (1, 2)
     )
     texts = {f"units/{web.name}": "[Service]\n" for web in webs}
-    notes = compare("web1", Wanted(replace(made, units=webs), texts, {}), facts(made)).notes
+    notes = compare("web1", BuiltRelease(replace(made, units=webs), texts), facts(made)).notes
     assert [note.startswith("web: uvicorn listens itself") for note in notes] == [True]
 
 
@@ -279,12 +281,12 @@ def test_a_port_of_a_check_without_a_socket_is_reported_with_what_may_listen_the
     asked = manifests.Gate((manifests.Check.of("http", "http://127.0.0.1:8000/"),), 0.1, 1.0, 0.1)
     alone = replace(made, units=made.units[1:], gate=asked)
     texts = {f"units/{WEB}": "[Service]\nExecStart=/x/bin/demo-server\n"}
-    (note,) = compare("web1", Wanted(alone, texts, {}), facts(alone)).notes
+    (note,) = compare("web1", BuiltRelease(alone, texts), facts(alone)).notes
     assert note.startswith("port 8000")
     assert "if web listens there, connections are refused" in note
     held = replace(alone, units=(replace(made.units[0], listen=("8000",)), made.units[1]))
     texts |= {f"units/{SOCKET}": "[Socket]\nListenStream=8000\n"}
-    assert compare("web1", Wanted(held, texts, {}), facts(held)).notes == ()
+    assert compare("web1", BuiltRelease(held, texts), facts(held)).notes == ()
 
 
 def test_an_option_that_prevents_a_handover_is_reported_by_service() -> None:
@@ -295,7 +297,7 @@ def test_an_option_that_prevents_a_handover_is_reported_by_service() -> None:
         replace(made.units[0], listen=("80",)),
         replace(made.units[1], command=("/x/bin/gunicorn", "demo:app", "--bind", ":80")),
     )
-    wanted = Wanted(replace(made, wheels=(gunicorn,), units=units), texts, {})
+    wanted = BuiltRelease(replace(made, wheels=(gunicorn,), units=units), texts)
     notes = compare("web1", wanted, facts(made)).notes
     drops = "may drop accepted connections when it stops: lock gunicorn 27 or later"
     assert [note.partition(",")[0] for note in notes] == [
@@ -309,19 +311,19 @@ def test_another_gate_is_reported() -> None:
     check = manifests.Check.of("http", "http://10.0.0.9/", headers={"Host": "www.example.com"})
     changed = replace(made, id="1.2.3-00000009", gate=replace(made.gate, checks=(check,)))
     texts = {f"units/{unit.name}": "" for unit in made.units}
-    notes = compare("web1", Wanted(changed, texts, {}), facts(made)).notes
+    notes = compare("web1", BuiltRelease(changed, texts), facts(made)).notes
     assert any("`health:`" in note for note in notes)
-    assert compare("web1", Wanted(changed, texts, {}), facts(changed)).notes == ()
+    assert compare("web1", BuiltRelease(changed, texts), facts(changed)).notes == ()
 
 
 def test_another_user_is_reported() -> None:
     made = replace(manifest(), user="demoapp")
     changed = replace(made, id="1.2.3-00000009", user="other")
     texts = {f"units/{unit.name}": "" for unit in made.units}
-    (note,) = compare("web1", Wanted(changed, texts, {}), facts(made)).notes
+    (note,) = compare("web1", BuiltRelease(changed, texts), facts(made)).notes
     assert note.startswith("the services' user changes from demoapp to other")
     adopted = replace(made, adopted="")
-    notes = compare("web1", Wanted(changed, texts, {}), facts(adopted)).notes
+    notes = compare("web1", BuiltRelease(changed, texts), facts(adopted)).notes
     assert not any("user changes" in note for note in notes)
 
 
@@ -329,7 +331,7 @@ def test_an_env_file_that_was_changed_on_the_host_is_put_right() -> None:
     made = manifest()
     texts = {f"units/{unit.name}": "" for unit in made.units}
     units = {unit.name: "" for unit in made.units}
-    wanted = Wanted(made, texts, {"web": {"PORT": "digest"}})
+    wanted = BuiltRelease(made, texts, {}, {"web": {"PORT": "digest"}})
     said = replace(facts(made), units=units)
     untouched = replace(said, env={"web": {"PORT": "digest"}})
     changed = replace(said, env={"web": {"PORT": "another"}})

@@ -15,7 +15,7 @@ import pytest
 from shipit import events
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, Unreachable
-from shipit.release.build import Blob, ReleaseFiles
+from shipit.release.build import Blob, BuiltRelease
 from shipit.rollout import host_session as sessions
 from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.host_session import HostSession, RefusedError
@@ -87,12 +87,13 @@ def session(*answers: object) -> tuple[HostSession, ScriptedWire, list[events.Ev
     return HostSession("web1", wire, ship, reported.append), wire, reported
 
 
-def job(release_files: ReleaseFiles | None = None, lease: float = 3600.0) -> Job:
-    return Job(ATTEMPT, "1.1.0-aaaaaaaa", release_files, lease)
+def job(built: BuiltRelease | None = None, lease: float = 3600.0) -> Job:
+    return Job(ATTEMPT, "1.1.0-aaaaaaaa", built, lease)
 
 
-def release_files(*blobs: Blob) -> ReleaseFiles:
-    return ReleaseFiles(manifest(), {"units/a.service": ""}, {"web": 'KEY="hunter2"'}, blobs)
+def built(*blobs: Blob) -> BuiltRelease:
+    texts, env = {"units/a.service": ""}, {"web": 'KEY="hunter2"'}
+    return BuiltRelease(manifest(), texts, env, blobs=blobs)
 
 
 def settled(outcome: str, failure: messages.Failure | None = None) -> messages.Settled:
@@ -130,7 +131,7 @@ def test_a_stream_that_ends_early_is_a_lost_link() -> None:
 
 def test_staging_sends_what_is_missing_first_and_then_the_release() -> None:
     talk, wire, reported = session(messages.Staged("1.1.0-aaaaaaaa", reused=False))
-    assert Assignment(talk, job(release_files(BLOB))).stage() == Transition(Phase.STAGED)
+    assert Assignment(talk, job(built(BLOB))).stage() == Transition(Phase.STAGED)
     steps = [event.step for event in reported if isinstance(event, events.StepBegan)]
     assert steps == ["send", "staged"]
     blobs, renewal, stage = wire.sent
@@ -146,7 +147,7 @@ def test_a_release_that_lies_on_the_host_is_not_staged_again() -> None:
 
 
 def test_env_values_are_not_in_a_repr() -> None:
-    assert "hunter2" not in repr(job(release_files()))
+    assert "hunter2" not in repr(job(built()))
 
 
 def test_a_healthy_host_waits_and_is_committed() -> None:
@@ -209,7 +210,7 @@ def test_the_host_says_how_it_ended_whatever_was_asked(outcome: str, phase: Phas
 
 def test_a_staged_host_is_unstaged_and_not_reverted() -> None:
     talk, wire, _ = session(messages.Staged("1.1.0-aaaaaaaa", reused=False), settled("discarded"))
-    part = Assignment(talk, job(release_files()))
+    part = Assignment(talk, job(built()))
     part.stage()
     assert part.roll_back().phase is Phase.UNTOUCHED
     assert wire.sent[-1] == messages.Unstage("t1")
@@ -233,7 +234,7 @@ def test_a_staging_host_hears_of_its_controller_until_the_switch_and_on() -> Non
         messages.Healthy("t1", "1.1.0-aaaaaaaa"),
         settled("committed"),
     )
-    part = Assignment(talk, job(release_files(), lease=0.03))
+    part = Assignment(talk, job(built(), lease=0.03))
     part.stage()
     for _ in range(3):
         assert wire.renewals.acquire(timeout=60)
@@ -245,7 +246,7 @@ def test_a_staging_host_hears_of_its_controller_until_the_switch_and_on() -> Non
 
 def test_a_host_that_could_not_be_staged_is_left_in_silence() -> None:
     talk, _, _ = session(FAILURE)
-    part = Assignment(talk, job(release_files(), lease=0.03))
+    part = Assignment(talk, job(built(), lease=0.03))
     with pytest.raises(RefusedError):
         part.stage()
     assert part._keeper is not None

@@ -22,7 +22,7 @@ from shipit.output.console import ConsoleOutput
 from shipit.output.json_lines import JsonOutput
 from shipit.output.redaction import Redactor
 from shipit.release import build, plan
-from shipit.release.build import ReleaseFiles
+from shipit.release.build import BuiltRelease
 from shipit.release.inputs import ResolvedInput, RunOptions, targets
 from shipit.rollout import connections, executor, prepare, rollback_target
 from shipit.rollout import host_session as sessions
@@ -154,12 +154,9 @@ def shipped(run: RunOptions, emit: Callable[[Event], None]) -> int:
 
     def fleet(hosts: Connections) -> executor.Fleet:
         prepare.ask(found, hosts, recover=True)
-        release_files = ReleaseFiles(OLD, {}, {})
-        tasks = {
-            name: deploy._Task(rollout.job(OLD.id, release_files), Transition(Phase.READY))
-            for name in hosts.sessions
-        }
-        return deploy._fleet(tasks, found, hosts)
+        built = BuiltRelease(OLD, {})
+        jobs = {name: rollout.job(OLD.id, built) for name in hosts.sessions}
+        return rollout.fleet(hosts, jobs, dict.fromkeys(jobs, Transition(Phase.READY)))
 
     return rollout.execute(fleet, deploy.AT_ONCE)
 
@@ -276,18 +273,18 @@ def offered(
     """Return which hosts get a release and which are lost, if no wheel fits some."""
     monkeypatch.setattr(connect, "connect", Fleet({}).connect)
 
-    def make(resolved: ResolvedInput, *_: object) -> SimpleNamespace:
-        if resolved.target.name in unfit:
+    def make(resolved: ResolvedInput, *_: object) -> ResolvedInput:
+        if resolved.name in unfit:
             raise InputError(Mistake("wheel-missing", "no wheel of click fits Python 3.99"))
-        return SimpleNamespace(wanted=resolved)
+        return resolved
 
     plans = {"compare", "refuse_if_it_does_not_fit", "refuse_if_older"}
     for name in plans:
         monkeypatch.setattr(plan, name, lambda *_: None)
     monkeypatch.setattr(build, "build", make)
     [found] = targets(run)
-    nothing = SimpleNamespace(digests=lambda: ())
-    wanted = [ResolvedInput(target, nothing, {}) for target in found]  # type: ignore[arg-type]
+    nothing: Any = SimpleNamespace(digests=lambda: ())
+    wanted = [ResolvedInput(**vars(target), sources=nothing, secrets={}) for target in found]
     with connect_all(found, run, lambda _: None) as hosts:
         made = prepare.prepare(wanted, hosts, prepare.attempt_to("deploy", run))
         lost = {name: moved.problem.code for name, moved in hosts.lost.items() if moved.problem}

@@ -1,0 +1,129 @@
+"""From a playbook to a release for one host: how often its input is rendered, and its id."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shipit.agent.protocol.messages import Attempt, Facts, Interpreter
+from shipit.playbook import models
+from shipit.release import build, inputs
+from shipit.release.manifest import slow_digest
+from shipit.render.templating import Variables
+from wheelhouse import Recipe, tinyapp_wheel, write_lock, write_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shipit.release.build import BuiltRelease
+
+PYTHON = Interpreter(
+    path="/usr/bin/python3", version="3.11.2", implementation="cpython", machine="x86_64"
+)
+FACTS = Facts(
+    protocol=1,
+    hostname="web1",
+    machine="x86_64",
+    libc=("glibc", 2, 36),
+    systemd=252,
+    agent_python="3.11.2",
+    interpreters=(PYTHON,),
+    fullest="/opt",
+    free_bytes=1,
+    free_inodes=1,
+    present=(),
+    current=None,
+    healthy=False,
+    units={},
+    env={},
+    releases=(),
+    behind=(),
+    holder=None,
+    recovered="",
+    stuck="",
+)
+PLAYBOOK = """\
+hosts: all
+app: tinyapp
+wheel: dist/tinyapp-1.0.0-py3-none-any.whl
+lock: lock.txt
+wheelhouse: wheels
+vars: {port: 8000}
+services: {web: {command: "tinyapp --fd 3", socket: "{{ port }}"}}
+files: [{src: app.ini.j2, dest: app.ini}]
+"""
+CHECK = (
+    'health: [{http: "http://127.0.0.1:{{ port }}/", json: {version: "{{ release.version }}"}}]\n'
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tinyapp_wheel(tmp_path / "dist", "1.0.0")
+    write_wheel(tmp_path / "wheels", Recipe("uv"))
+    write_lock(tmp_path / "lock.txt", [])
+    (tmp_path / "inventory.yaml").write_text("all: {hosts: {web1: }}\n")
+    (tmp_path / "app.ini.j2").write_text("release = {{ release.id }}\n")
+    return tmp_path
+
+
+def built(folder: Path, playbook: str) -> BuiltRelease:
+    (folder / "playbook.yaml").write_text(playbook)
+    run = inputs.RunOptions(folder / "playbook.yaml", (folder / "inventory.yaml",))
+    ((resolved,),) = [inputs.resolve(found) for found in inputs.targets(run, must_exist=True)]
+    attempt = Attempt("t1", "deploy", "me", 1, "now")
+    return build.build(resolved, FACTS, attempt, slow_digest, "00")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what is rendered and validated."""
+    found: Counter[str] = Counter()
+
+    def counted(owner: Any, name: str) -> None:  # noqa: ANN401
+        real = getattr(owner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            found[name] += 1
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(models, "validate")
+    counted(Variables, "fill_file")
+    return found
+
+
+def test_a_playbook_is_validated_once_as_written_and_once_for_a_host(
+    folder: Path, calls: Counter[str]
+) -> None:
+    built(folder, PLAYBOOK)
+    assert calls["validate"] == 2
+
+
+def test_a_playbook_that_uses_its_release_is_rendered_once_for_each_name_of_it(
+    folder: Path, calls: Counter[str]
+) -> None:
+    made = built(folder, PLAYBOOK + CHECK)
+    assert calls["validate"] == 4  # as written; without a release, with its version, with its id
+    assert made.manifest.gate.checks[0].json == {"version": "1.0.0"}
+
+
+def test_a_text_is_rendered_once_for_the_id_and_once_with_it(
+    folder: Path, calls: Counter[str]
+) -> None:
+    made = built(folder, PLAYBOOK + CHECK)
+    assert calls["fill_file"] == 2 * len(made.texts)
+    assert made.texts["files/app.ini"] == f"release = {made.manifest.id}\n"
+
+
+@pytest.mark.parametrize(
+    ("playbook", "release"),
+    [(PLAYBOOK, "1.0.0-776a4e4f"), (PLAYBOOK + CHECK, "1.0.0-c7eb6f7a")],
+)
+def test_a_release_has_the_id_that_earlier_versions_of_shipit_gave_it(
+    folder: Path, playbook: str, release: str
+) -> None:
+    assert built(folder, playbook).manifest.id == release
