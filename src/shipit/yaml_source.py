@@ -163,11 +163,7 @@ def text_of(path: Path) -> str:
 
 
 def _compose(path: Path, text: str) -> Node | None:
-    """Parse the text into a tree of nodes.
-
-    Raises:
-        InputError: with the code yaml-syntax.
-    """
+    """Parse the text into a tree of nodes."""
     strange = Reader.NON_PRINTABLE.search(text)
     if strange:
         what = f"the character U+{ord(strange.group()):04X} is not allowed in YAML"

@@ -83,7 +83,7 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """Return the total size of the wheels in bytes."""
+        """The wheels' total size in bytes."""
         return sum(wheel.size for wheel in self.all())
 
     def all(self) -> tuple[Wheel, ...]:

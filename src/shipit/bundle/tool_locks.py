@@ -30,11 +30,7 @@ _POETRY_SINCE = (2, 1)  # the lock's version: since then each package has groups
 
 
 def read_poetry(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
-    """Return the main group of a poetry.lock.
-
-    Raises:
-        InputError: it is older than Poetry 2, or not understood.
-    """
+    """Return the main group of a poetry.lock of Poetry 2 or later."""
     with _export_if_not_understood(path, POETRY):
         if Version(document["metadata"]["lock-version"]).release < _POETRY_SINCE:
             why = "a lock of Poetry 1 does not say which packages the app itself needs"
@@ -69,11 +65,7 @@ def _poetry_entry(package: Mapping[str, Any], place: Place) -> Locked:
 
 
 def read_pdm(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
-    """Return the default group of a pdm.lock.
-
-    Raises:
-        InputError: it lacks what PDM 2.11 and later write, or is not understood.
-    """
+    """Return the default group of a pdm.lock of PDM 2.11 or later."""
     with _export_if_not_understood(path, PDM):
         if "inherit_metadata" not in document["metadata"].get("strategy", ()):
             why = "this lock does not say which packages the app itself needs"
@@ -98,11 +90,7 @@ def _pdm_entry(package: Mapping[str, Any], place: Place) -> Locked:
 
 
 def read_pipenv(path: Path) -> Lock:
-    """Return the default section of a Pipfile.lock.
-
-    Raises:
-        InputError: it is not understood.
-    """
+    """Return the default section of a Pipfile.lock."""
     with _export_if_not_understood(path, PIPENV):
         document = json.loads(text_of(path))
         entries = tuple(

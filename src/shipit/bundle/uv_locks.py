@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 
 def read_pylock(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
-    """Return the lock of a pylock.toml.
-
-    Raises:
-        InputError: with every mistake in it.
-    """
     try:
         lock = Pylock.from_dict(document)
     except PylockValidationError as error:
@@ -78,11 +73,6 @@ def _pylock_origin(package: Package) -> Origin | None:
 
 
 def read_uv(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
-    """Return the lock of a uv.lock: a graph.
-
-    Raises:
-        InputError: it is not what uv writes.
-    """
     try:
         entries = tuple(
             _uv_entry(package, place_of(places, index, path))

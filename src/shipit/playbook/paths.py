@@ -9,13 +9,9 @@ import ipaddress
 import re
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shipit.playbook.parsers import InvalidValueError, has_control
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # Directories that an app may lie below, but never be.
 SHARED_DIRECTORIES = ("/", "/opt", "/srv", "/home", "/var", "/var/lib", "/mnt", "/usr/local")
@@ -67,17 +63,21 @@ def work_directory(value: object) -> str:
 
 def local_file(value: object, folder: Path, *, must_exist: bool) -> Path:
     """A file on this machine, relative to the playbook's folder."""
-    path = _local(value, folder, "file")
-    if must_exist and not _is(path.is_file, value):
-        raise InvalidValueError(f"a file that exists (looked for {path})", value)
-    return path
+    return _local(value, folder, "file", must_exist=must_exist)
+
+
+def local_folder(value: object, folder: Path, *, must_exist: bool) -> Path:
+    return _local(value, folder, "folder", must_exist=must_exist)
 
 
 def the_one_file(value: object, folder: Path, *, must_exist: bool) -> Path:
     """A file on this machine, or a pattern that exactly one file matches."""
-    path = _local(value, folder, "file")
-    if not must_exist or not _PATTERN.search(path.name) or _is(path.is_file, value):
+    path = local_file(value, folder, must_exist=False)
+    try:
         return local_file(value, folder, must_exist=must_exist)
+    except InvalidValueError:
+        if not _PATTERN.search(path.name):
+            raise
     found = sorted(each for each in path.parent.glob(path.name) if each.is_file())
     if len(found) == 1:
         return found[0]
@@ -87,29 +87,20 @@ def the_one_file(value: object, folder: Path, *, must_exist: bool) -> Path:
     raise InvalidValueError(f"a pattern that exactly one file matches ({found_names}{more})", value)
 
 
-def local_folder(value: object, folder: Path, *, must_exist: bool) -> Path:
-    path = _local(value, folder, "folder")
-    if must_exist and not _is(path.is_dir, value):
-        raise InvalidValueError(f"a folder that exists (looked for {path})", value)
-    return path
-
-
-def _is(look: Callable[[], bool], value: object) -> bool:
-    try:
-        return look()
-    except OSError as error:  # a name that is too long for any file system
-        raise InvalidValueError(
-            f"a path that can be looked up ({error.strerror})", value
-        ) from error
-
-
-def _local(value: object, folder: Path, kind: str) -> Path:
+def _local(value: object, folder: Path, kind: str, *, must_exist: bool) -> Path:
     if not isinstance(value, str) or not value.strip() or has_control(value):
         raise InvalidValueError(f"the path of a {kind}, relative to the playbook", value)
     try:
-        return folder / Path(value).expanduser()
+        path = folder / Path(value).expanduser()
+        is_there = not must_exist or (path.is_dir() if kind == "folder" else path.is_file())
     except RuntimeError as error:
         raise InvalidValueError("a path whose ~ is a known user", value) from error
+    except OSError as error:  # a name that is too long for any file system
+        expected = f"a path that can be looked up ({error.strerror})"
+        raise InvalidValueError(expected, value) from error
+    if not is_there:
+        raise InvalidValueError(f"a {kind} that exists (looked for {path})", value)
+    return path
 
 
 def socket_address(value: object) -> str:

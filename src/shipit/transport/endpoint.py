@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shipit.errors import InputError, Mistake, Unreachable
+from shipit.errors import ErrorCollector, Mistake, Unreachable
 from shipit.secrets import Secret
 from shipit.transport import ssh_arguments
 from shipit.transport.ssh_arguments import SshArguments
@@ -91,7 +91,8 @@ def endpoint(
         InputError: with all mistakes (host-variable) of this host.
     """
     read = _Variables(host.name, {**host.defaults, **host.vars}, render)
-    args = read.ssh_arguments()
+    before, after = read.ssh_arguments()
+    jumps = (before if before.jumps else after).options
     own_password = read.secret(
         "ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"
     )
@@ -99,15 +100,15 @@ def endpoint(
     read.only("ansible_become_method", _SUDO_NAMES, "shipit knows sudo")
     key = read.optional("ansible_private_key_file", "ansible_ssh_private_key_file")
     keys = [str(Path(key).expanduser())] if key else []
-    result = Endpoint(
+    found = Endpoint(
         name=host.name,
         address=read.address("ansible_host", "ansible_ssh_host"),
-        port=read.port(args, "ansible_port", "ansible_ssh_port"),
-        user=read.user(args, "ansible_user", "ansible_ssh_user"),
+        port=read.port(before, after, "ansible_port", "ansible_ssh_port"),
+        user=read.user(before, after, "ansible_user", "ansible_ssh_user"),
         password=read.secret("ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
-        key_files=(*args.before.keys, *keys, *args.after.keys),
-        proxy_jump=read.jump(args),
-        proxy_command=args.first("proxycommand"),
+        key_files=(*before.keys, *keys, *after.keys),
+        proxy_jump=read.jump(jumps.get("proxyjump")),
+        proxy_command=jumps.get("proxycommand"),
         host_key=read.host_key("shipit_host_key"),
         connection=read.connection("ansible_connection"),
         become=read.flag("ansible_become", "ansible_sudo"),
@@ -115,22 +116,17 @@ def endpoint(
         python=read.interpreter("ansible_python_interpreter"),
         connect_timeout=read.seconds("ansible_timeout", "ansible_ssh_timeout") or CONNECT_TIMEOUT,
     )
-    if read.mistakes:
-        raise InputError(*read.mistakes)
-    return result
+    return read.result(found)
 
 
-@dataclass
-class _Variables:
-    """A host's variables; of several names the last one that is set counts, as in Ansible.
+class _Variables(ErrorCollector):
+    """A host's variables; of several names the last one that is set counts, as in Ansible."""
 
-    Mistakes are collected.
-    """
-
-    host: str
-    values: Mapping[str, object] = field(repr=False)
-    render: Callable[[object], object]
-    mistakes: list[Mistake] = field(default_factory=list)
+    def __init__(
+        self, host: str, values: Mapping[str, object], render: Callable[[object], object]
+    ) -> None:
+        super().__init__()
+        self.host, self.values, self.render = host, values, render
 
     def _last(self, names: tuple[str, ...]) -> tuple[str, object]:
         for name in reversed(names):
@@ -166,17 +162,15 @@ class _Variables:
             self._unsafe(name, found, "the address of a host")
         return found
 
-    def user(self, args: _Arguments, *names: str) -> str | None:
+    def user(self, before: SshArguments, after: SshArguments, *names: str) -> str | None:
         name, _ = self._last(names)
-        found = args.before.options.get("user") or self.optional(*names)
-        found = found or args.after.options.get("user")
+        found = before.options.get("user") or self.optional(*names) or after.options.get("user")
         if found is not None and not is_safe_user(found):
             self._unsafe(name, found, "the name of a user")
         return found
 
-    def jump(self, args: _Arguments) -> str | None:
+    def jump(self, found: str | None) -> str | None:
         """Return the hops; reject what ssh would read as an option."""
-        found = args.first("proxyjump")
         for hop in (found or "").split(",") if found else ():
             parts = _HOP.fullmatch(hop.strip())
             address, user = (parts["address"], parts["user"]) if parts else (hop, None)
@@ -199,10 +193,11 @@ class _Variables:
         self.mistakes.append(Mistake("host-variable", what))
         return None
 
-    def port(self, args: _Arguments, *names: str) -> int | None:
+    def port(self, before: SshArguments, after: SshArguments, *names: str) -> int | None:
         name, value = self._last(names)
-        before, after = (part.options.get("port") for part in (args.before, args.after))
-        value = before or (after if value is None else value)
+        value = before.options.get("port") or (
+            after.options.get("port") if value is None else value
+        )
         if value is None:
             return None
         number = int(value) if isinstance(value, (int, str)) and str(value).isdecimal() else 0
@@ -268,14 +263,13 @@ class _Variables:
             return None
         return f"{kind} {text}"
 
-    def ssh_arguments(self) -> _Arguments:
-        """Read the three variables in the order in which Ansible passes them to ssh."""
+    def ssh_arguments(self) -> tuple[SshArguments, SshArguments]:
+        """Return the ssh arguments before and after Ansible's own for port, key and user."""
         names = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
         before, common, extra = (self._parsed(name) for name in names)
         taken = ssh_arguments.JUMPS if common.jumps else set()
         rest = {k: v for k, v in extra.options.items() if k not in taken}
-        after = SshArguments({**rest, **common.options}, (*common.keys, *extra.keys))
-        return _Arguments(before, after)
+        return before, SshArguments({**rest, **common.options}, (*common.keys, *extra.keys))
 
     def _parsed(self, name: str) -> SshArguments:
         text = self.optional(name) if self.values.get(name) is not None else None
@@ -291,19 +285,6 @@ class _Variables:
             )
             self.mistakes.append(Mistake("host-variable", what, hint=hint))
         return found
-
-
-@dataclass(frozen=True)
-class _Arguments:
-    """The ssh arguments before and after Ansible's own for port, key and user."""
-
-    before: SshArguments
-    after: SshArguments
-
-    def first(self, option: str) -> str | None:
-        """Return ProxyJump or ProxyCommand, unless the other one comes first."""
-        part = self.before if self.before.jumps else self.after
-        return part.options.get(option)
 
 
 def is_safe_address(text: str) -> bool:

@@ -63,6 +63,7 @@ class Network:
         self._note, self._noted = note, set[str]()
         self._home = home or Path.home()
         self._ssh = self._home / ".ssh"
+        self.default_keys = tuple(self._ssh / name for name in DEFAULT_KEYS)
         self._at_once = threading.BoundedSemaphore(self.limits.at_once)
         self._jumps: dict[tuple[object, ...], _Jump] = {}
         self._known: dict[tuple[Path, ...], tuple[host_keys.KnownKey, ...]] = {}
@@ -127,9 +128,6 @@ class Network:
                 self._noted.add(text)
             if is_new:
                 self._note(text)
-
-    def default_keys(self) -> tuple[Path, ...]:
-        return tuple(self._ssh / name for name in DEFAULT_KEYS)
 
     def connect(self, endpoint: Endpoint) -> Connection:
         """Open a connection; waits while too many are being opened.
@@ -266,7 +264,7 @@ class Connection:
             user=self._ssh.user,
             named=tuple(Path(f).expanduser() for f in self._endpoint.key_files),
             configured=self._settings.identities(),
-            default=self._network.default_keys(),
+            default=self._network.default_keys,
             only_these=self._settings.has_value("identitiesonly", "yes"),
             certificates=self._settings.certificates(),
         )
