@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 from click.shell_completion import get_completion_class
@@ -20,18 +20,16 @@ from shipit import __version__
 from shipit.cli.commands import UseCases
 from shipit.cli.parameters import Duration, names_for_limit
 from shipit.cli.password_options import PASSWORDS
-from shipit.cli.runner import (
-    UNTOUCHED,
-    CliOptions,
-    Invocation,
-    run_command,
-)
+from shipit.cli.runner import UNTOUCHED, Invocation, run_command
 from shipit.errors import InputError, Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+
+    from shipit.output.layout import Part
 
 
+P = ParamSpec("P")
 SHELLS = ("bash", "zsh", "fish")
 
 _STATUSES = """\b
@@ -118,13 +116,16 @@ def program() -> None:
 
 def command(
     *params: click.Parameter, example: str
-) -> Callable[[Callable[[Invocation], int]], Callable[[Invocation], int]]:
-    """Register a function as a command; its docstring is the help."""
+) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """Register a function as a command; its docstring is the help.
 
-    def register(handler: Callable[[Invocation], int]) -> Callable[[Invocation], int]:
+    Its keyword arguments are the options that only this command has.
+    """
+
+    def register(handler: Callable[P, int]) -> Callable[P, int]:
         def callback(**given: Any) -> int:  # noqa: ANN401 - click gives each option its type
             use = click.get_current_context().obj or UseCases()
-            return run_command(handler, CliOptions(**given), use, _password)
+            return run_command(handler, given, use, _password)
 
         program.add_command(
             click.Command(
@@ -152,15 +153,15 @@ def command(
     example="  shipit deploy playbooks/prod.yaml\n"
     "  shipit deploy playbooks/prod.yaml -l web1 --reason 'fix for #42'",
 )
-def deploy(invocation: Invocation) -> int:
+def deploy(invocation: Invocation, *, check: bool, diff: bool) -> int:
     """Deploy the playbook's releases to its hosts.
 
     Every host is staged before any host is switched. If a release fails its health checks, every
     host is rolled back to its previous release. Hosts that already run the release are left alone.
     An older version replaces a newer one only with --allow-older.
     """
-    if invocation.options.check:
-        return plan(invocation)
+    if check:
+        return plan(invocation, diff=diff)
     return invocation.use.deploy(invocation.run_options(), invocation.output)
 
 
@@ -176,7 +177,7 @@ def deploy(invocation: Invocation) -> int:
     example="  shipit rollback playbooks/prod.yaml\n"
     "  shipit rollback playbooks/prod.yaml --to 1.3.9-0c5e7d21",
 )
-def rollback(invocation: Invocation) -> int:
+def rollback(invocation: Invocation, *, to: str | None) -> int:
     """Roll back to the last good release that all hosts had, or to the one given by --to.
 
     Nothing is sent or built: the release is still on the host, and must pass the health checks that
@@ -184,9 +185,7 @@ def rollback(invocation: Invocation) -> int:
     those that already run it are left alone. Without a common release the rollback is refused, with
     a list of what each host has; --limit excludes hosts.
     """
-    return invocation.use.rollback(
-        invocation.run_options(), invocation.output, invocation.options.to
-    )
+    return invocation.use.rollback(invocation.run_options(), invocation.output, to)
 
 
 @command(
@@ -199,15 +198,28 @@ def rollback(invocation: Invocation) -> int:
     ),
     example="  shipit attach playbooks/prod.yaml\n  shipit attach playbooks/prod.yaml --take-over",
 )
-def attach(invocation: Invocation) -> int:
+def attach(invocation: Invocation, *, take_over: bool) -> int:
     """Follow the deploy or rollback that runs on the hosts, from any machine, until it ends.
 
     By default it only follows. With --take-over it replaces a controller that is gone: it renews
     the leases, and commits once every host is healthy, or else rolls every host back.
     """
-    return invocation.use.attach(
-        invocation.run_options(), invocation.output, take_over=invocation.options.take_over
-    )
+    run = invocation.run_options()
+    return invocation.use.attach(run, invocation.output, take_over=take_over)
+
+
+def _answer(
+    invocation: Invocation,
+    what: str,
+    found: Sequence[tuple[str, Mapping[str, object]]],
+    parts: Sequence[Part],
+) -> int:
+    """Show the hosts' answers to a query, and return its exit status."""
+    from shipit.output import reports
+
+    ended = reports.query_status(found)
+    invocation.output.answer(what, ended, parts, deployments=reports.answers_data(found))
+    return ended
 
 
 @command(
@@ -226,14 +238,11 @@ def adopt(invocation: Invocation) -> int:
     from shipit.output import reports
 
     found = invocation.use.adopt(invocation.run_options(), invocation.output.quiet)
-    ended = reports.query_status(found)
-    data = reports.answers_data(found)
-    invocation.output.answer("adopt", ended, reports.status(found), deployments=data)
-    return ended
+    return _answer(invocation, "adopt", found, reports.status(found))
 
 
 @command(*_TARGETS, _FORKS, _DIFF, example="  shipit plan playbooks/prod.yaml --diff")
-def plan(invocation: Invocation) -> int:
+def plan(invocation: Invocation, *, diff: bool) -> int:
     """Show what a deploy would change on each host: packages, units, env keys, restarts.
 
     Nothing is changed. Values of environment variables are never shown.
@@ -242,7 +251,7 @@ def plan(invocation: Invocation) -> int:
 
     found = invocation.use.plan(invocation.run_options(), invocation.output.quiet)
     status = UNTOUCHED if any(host.problems for _, hosts in found for host in hosts) else 0
-    parts = reports.plans(found, diff=invocation.options.diff)
+    parts = reports.plans(found, diff=diff)
     invocation.output.answer("plan", status, parts, deployments=reports.plans_data(found))
     return status
 
@@ -258,10 +267,7 @@ def status(invocation: Invocation) -> int:
     from shipit.output import reports
 
     found = invocation.use.status(invocation.run_options(), invocation.output.quiet)
-    ended = reports.query_status(found)
-    data = reports.answers_data(found)
-    invocation.output.answer("status", ended, reports.status(found), deployments=data)
-    return ended
+    return _answer(invocation, "status", found, reports.status(found))
 
 
 @command(*_TARGETS, _FORKS, example="  shipit releases playbooks/prod.yaml -l web1")
@@ -270,10 +276,7 @@ def releases(invocation: Invocation) -> int:
     from shipit.output import reports
 
     found = invocation.use.releases(invocation.run_options(), invocation.output.quiet)
-    ended = reports.query_status(found)
-    data = reports.answers_data(found)
-    invocation.output.answer("releases", ended, reports.releases(found), deployments=data)
-    return ended
+    return _answer(invocation, "releases", found, reports.releases(found))
 
 
 @command(
@@ -292,19 +295,14 @@ def releases(invocation: Invocation) -> int:
     click.Option(["-s", "--service"], default="", help="Show only this service of the playbook."),
     example="  shipit logs playbooks/prod.yaml -f -l web1 -s worker",
 )
-def logs(invocation: Invocation) -> int:
+def logs(invocation: Invocation, *, lines: int, follow: bool, service: str) -> int:
     """Show the journal of the app's units, each line with its host.
 
     Includes units on trial, failed releases, and what shipit itself did on the host.
     """
-    options = invocation.options
+    run, output = invocation.run_options(), invocation.output
     return invocation.use.logs(
-        invocation.run_options(),
-        invocation.output.aside,
-        invocation.output.log,
-        lines=options.lines,
-        follow=options.follow,
-        service=options.service,
+        run, output.aside, output.log, lines=lines, follow=follow, service=service
     )
 
 
@@ -344,20 +342,21 @@ def doctor(invocation: Invocation) -> int:
     ),
     example="  shipit rehearse playbooks/prod.yaml --provider vagrant --faults",
 )
-def rehearse(invocation: Invocation) -> int:
+def rehearse(
+    invocation: Invocation, *, provider: str, suite: str, keep: bool, faults: bool, report: Path
+) -> int:
     """Rehearse on disposable machines: deploy, break, watch the rollback, roll back by hand.
 
     No real host is touched. It rehearses the playbook's hosts in the group `rehearsal`, or else the
     first four. Exits with 0 if every scenario ended as expected.
     """
-    options = invocation.options
     return invocation.use.rehearse(
         invocation.run_options(is_rehearsal=True),
         invocation.output,
-        machines=(options.provider, options.suite),
-        keep=options.keep,
-        report=options.report,
-        faults=options.faults,
+        machines=(provider, suite),
+        keep=keep,
+        report=report,
+        faults=faults,
     )
 
 

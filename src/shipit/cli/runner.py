@@ -8,19 +8,19 @@ as an interruption, and every other exception as a bug in shipit, with what a bu
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shipit.errors import ShipitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shipit.cli.commands import UseCases
     from shipit.events import Event
@@ -48,46 +48,14 @@ class Output(Protocol):
 
 
 @dataclass(frozen=True)
-class CliOptions:
-    """The parsed command line; an option that a command lacks has its default value."""
-
-    playbook: Path = Path()
-    inventory: tuple[Path, ...] = ()
-    limit: str | None = None
-    extra_vars: tuple[str, ...] = ()
-    forks: int = 30
-    ask_become_pass: bool = False
-    ask_vault_pass: bool = False
-    vault_password_file: tuple[Path, ...] = ()
-    vault_id: tuple[str, ...] = ()
-    verbose: int = 0
-    json: bool = False
-    check: bool = False
-    diff: bool = False
-    lock_wait: float = 0.0
-    allow_older: bool = False
-    take_over: bool = False
-    reason: str = ""
-    to: str | None = None
-    lines: int = 100
-    follow: bool = False
-    service: str = ""
-    provider: str = "nspawn"
-    suite: str = ""
-    keep: bool = False
-    faults: bool = False
-    report: Path | None = None
-
-
-@dataclass(frozen=True)
 class Invocation:
     """One command that is being run."""
 
-    options: CliOptions
     output: Output
     use: UseCases
     redactor: Redactor
     ask_password: Callable[[str], str]
+    given: Mapping[str, Any]  # the options of a run, by their names, as click has parsed them
 
     def run_options(self, *, is_rehearsal: bool = False) -> RunOptions:
         """Return the options for the use cases.
@@ -98,30 +66,28 @@ class Invocation:
         from shipit.cli import options
         from shipit.release.inputs import RunOptions
 
-        given = self.options
+        given, config = dict(self.given), options.ansible_config(os.environ)
         names = options.REHEARSAL_NAMES if is_rehearsal else options.INVENTORY_NAMES
-        config = options.ansible_config(os.environ)
-        last = () if is_rehearsal else config.inventory
-        inventory = options.inventory(given.playbook, given.inventory, os.environ, names, last)
-        ask_vault = self._vault_password if given.ask_vault_pass else None
-        files, identities = given.vault_password_file, given.vault_id
+        found = options.inventory(
+            given["playbook"],
+            given.pop("inventory", ()),
+            os.environ,
+            names,
+            last=() if is_rehearsal else config.inventory,
+        )
+        ask_vault = self._vault_password if given.pop("ask_vault_pass", False) else None
+        files, identities = given.pop("vault_password_file", ()), given.pop("vault_id", ())
         passwords = options.passwords(config, files, identities, ask_vault)
+        variables = options.extra_vars(given.pop("extra_vars", ()), passwords)
+        asks_sudo = given.pop("ask_become_pass", False)
         return RunOptions(
-            playbook=given.playbook,
-            inventory=inventory,
+            inventory=found,
             config=config,
             passwords=passwords,
-            limit=given.limit,
-            extra_vars=options.extra_vars(given.extra_vars, passwords),
-            forks=given.forks,
-            become_password=self._become_password() if given.ask_become_pass else None,
-            reason=given.reason,
-            lock_wait=given.lock_wait,
-            allow_older=given.allow_older,
+            extra_vars=variables,
+            become_password=self._ask("BECOME password") if asks_sudo else None,
+            **given,
         )
-
-    def _become_password(self) -> Secret:
-        return self._ask("BECOME password")
 
     def _vault_password(self, label: str) -> Secret:
         return self._ask(f"Vault password ({label})" if label else "Vault password")
@@ -135,20 +101,28 @@ class Invocation:
 
 
 def run_command(
-    command: Callable[[Invocation], int],
-    options: CliOptions,
+    command: Callable[..., int],
+    given: Mapping[str, Any],
     use: UseCases,
     ask_password: Callable[[str], str],
 ) -> int:
-    """Run a command, report how it ended, and return the exit status."""
+    """Run a command, report how it ended, and return the exit status.
+
+    Options that only this command has are its keyword arguments; the others are those of a run.
+    """
     from shipit.output.redaction import Redactor
 
-    redactor = Redactor()
-    output = _output(options, redactor)
+    of_run, redactor = dict(given), Redactor()
+    verbosity, is_json = of_run.pop("verbose", 0), of_run.pop("json", False)
+    output = _output(redactor, verbosity, is_json=is_json)
+    parameters = inspect.signature(command).parameters.values()
+    own = {
+        each.name: of_run.pop(each.name) for each in parameters if each.kind is each.KEYWORD_ONLY
+    }
     try:
-        ended = command(Invocation(options, output, use, redactor, ask_password))
+        ended = command(Invocation(output, use, redactor, ask_password, of_run), **own)
     except ShipitError as error:
-        if options.verbose >= _TRACEBACKS:
+        if verbosity >= _TRACEBACKS:
             from shipit.output.printable import printable
 
             sys.stderr.write(printable(redactor(traceback.format_exc())))
@@ -164,14 +138,14 @@ def run_command(
     return ended
 
 
-def _output(options: CliOptions, redactor: Redactor) -> Output:
-    if options.json:
+def _output(redactor: Redactor, verbosity: int, *, is_json: bool) -> Output:
+    if is_json:
         from shipit.output.json_lines import JsonOutput
 
-        return JsonOutput(sys.stdout, verbosity=options.verbose, redactor=redactor)
+        return JsonOutput(sys.stdout, verbosity=verbosity, redactor=redactor)
     from shipit.output.console import ConsoleOutput
 
-    return ConsoleOutput(sys.stdout, sys.stderr, verbosity=options.verbose, redactor=redactor)
+    return ConsoleOutput(sys.stdout, sys.stderr, verbosity=verbosity, redactor=redactor)
 
 
 @contextmanager
