@@ -69,23 +69,14 @@ def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_ove
         for name, text in replies.notes(take_over=take_over):
             emit(Noted(text, name))
         states = replies.states(take_over=take_over)
-        parts = {
-            name: _part(name, connections.sessions[name], replies, lease, take_over=take_over)
-            for name, state in states.items()
-            if state.phase is Phase.STAGED
-        }
+        parts: dict[str, HostControl] = {}
+        for name in (name for name, state in states.items() if state.phase is Phase.STAGED):
+            session, attached = connections.sessions[name], under_way[name]
+            job = Job(attached.holder.attempt, attached.release, None, lease)
+            parts[name] = Leader(session, job) if take_over else Watcher(session, attached)
         return Fleet(parts, {target.name: states[target.name] for target in found})
 
     return rollout.execute(fleet, TAKING_OVER if take_over else WATCHING)
-
-
-def _part(
-    name: str, session: HostSession, replies: Replies, lease: float, *, take_over: bool
-) -> HostControl:
-    attached = replies.under_way[name]
-    if not take_over:
-        return Watcher(session, attached)
-    return Leader(session, Job(attached.holder.attempt, attached.release, None, lease))
 
 
 # --- deciding ----------------------------------------------------------------------------------
@@ -102,54 +93,57 @@ class Replies:
     def states(self, *, take_over: bool) -> dict[str, Transition]:
         """Return the state of every host; STAGED means one to follow or take over."""
         idle = {name: self._idle(name) for name in self.facts if name not in self.under_way}
-        followed = {name: self._beginning(name, take_over=take_over) for name in self.under_way}
+        refused = self._refusals() if take_over else {}
+        followed = {
+            name: self._ended(name, Phase.UNKNOWN, "not-taken-over", refused[name])
+            if name in refused
+            else Transition(Phase.STAGED, running(self.facts[name]))
+            for name in self.under_way
+        }
         return {**idle, **followed, **self.lost}
 
     def notes(self, *, take_over: bool) -> list[tuple[str, str]]:
         """Return a note for the operator about each host."""
         return [
-            (name, self._note(name, take_over=take_over))
-            for name in self.facts
+            (
+                name,
+                under_way_note(self.under_way[name], take_over=take_over)
+                if name in self.under_way
+                else idle_note(facts),
+            )
+            for name, facts in self.facts.items()
             if name not in self.lost
         ]
 
-    def _beginning(self, name: str, *, take_over: bool) -> Transition:
-        before = running(self.facts[name])
-        if take_over and self.lost:
-            what = f"not taken over, because of {', '.join(self.lost)}; its lease decides"
-            return Transition(
-                Phase.UNKNOWN, before, Problem(name, "not-taken-over", what, "attach")
-            )
-        if take_over and self.under_way[name].holder.attempt.txn != self._newest().txn:
-            what = "its transaction is not the newest one; its lease decides"
-            return Transition(
-                Phase.UNKNOWN, before, Problem(name, "not-taken-over", what, "attach")
-            )
-        return Transition(Phase.STAGED, before)
+    def _refusals(self) -> dict[str, str]:
+        """Return why hosts are not taken over; their leases decide."""
+        if self.lost:
+            why = f"not taken over, because of {', '.join(self.lost)}; its lease decides"
+            return dict.fromkeys(self.under_way, why)
+        newest = self._newest().txn if self.under_way else ""
+        return {
+            name: "its transaction is not the newest one; its lease decides"
+            for name, attached in self.under_way.items()
+            if attached.holder.attempt.txn != newest
+        }
 
     def _idle(self, name: str) -> Transition:
         facts = self.facts[name]
         if facts.stuck:
             what = "its transaction could neither be finished nor rolled back"
-            return Transition(
-                Phase.STUCK, running(facts), Problem(name, "stuck", what, "attach", facts.stuck)
-            )
+            return self._ended(name, Phase.STUCK, "stuck", what, facts.stuck)
         if self.under_way and rolled_back(facts, self._newest()):
             what = f"{facts.releases[-1].id} has {facts.releases[-1].outcome} here"
-            return Transition(
-                Phase.RETURNED, running(facts), Problem(name, "gone-back", what, "attach")
-            )
+            return self._ended(name, Phase.RETURNED, "gone-back", what)
         return Transition(Phase.UNCHANGED, running(facts))
+
+    def _ended(self, name: str, phase: Phase, code: str, what: str, hint: str = "") -> Transition:
+        problem = Problem(name, code, what, "attach", hint)
+        return Transition(phase, running(self.facts[name]), problem)
 
     def _newest(self) -> messages.Attempt:
         attempts = [attached.holder.attempt for attached in self.under_way.values()]
         return max(attempts, key=lambda attempt: attempt.started)  # all are UTC, of one form
-
-    def _note(self, name: str, *, take_over: bool) -> str:
-        attached = self.under_way.get(name)
-        if attached is None:
-            return idle_note(self.facts[name])
-        return under_way_note(attached, take_over=take_over)
 
 
 def rolled_back(facts: messages.Facts, attempt: messages.Attempt) -> bool:
@@ -198,9 +192,8 @@ class Watcher(Assignment):
     def roll_back(self) -> Transition:
         what = "no longer followed; its transaction continues"
         hint = "shipit attach PLAYBOOK follows it again"
-        return Transition(
-            Phase.UNKNOWN, problem=Problem(self.name, "detached", what, "attach", hint)
-        )
+        problem = Problem(self.name, "detached", what, "attach", hint)
+        return Transition(Phase.UNKNOWN, problem=problem)
 
     def interrupt(self) -> None:
         self._detached.set()

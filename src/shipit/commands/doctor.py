@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shipit.events import Emit
-    from shipit.playbook.models import EnvFile
     from shipit.release.inputs import HostInput, ResolvedInput, RunOptions
     from shipit.rollout.connections import Connections
 
@@ -72,17 +71,17 @@ def _mistakes(error: InputError) -> Iterator[Finding]:
 
 def open_to_all(found: Sequence[HostInput]) -> Iterator[Finding]:
     """Yield a finding for each env file with secrets that every user of this machine can read."""
-    for path in sorted({file.path.resolve() for file in env_files(found) if _has_secrets(file)}):
+    secret = {
+        file.path.resolve()
+        for file in env_files(found)
+        if any(secrets_among(units.dotenv(file.path, file.public)))
+    }
+    for path in sorted(secret):
         reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
         if reachable and path.stat().st_mode & stat.S_IROTH:
             detail = f"{path} holds secrets, and every user of this machine can read it"
-            yield Finding(
-                "", "env-file", ok=False, detail=detail, mend=f"chmod 600 {quote(str(path))}"
-            )
-
-
-def _has_secrets(file: EnvFile) -> bool:
-    return any(secrets_among(units.dotenv(file.path, file.public)))
+            mend = f"chmod 600 {quote(str(path))}"
+            yield Finding("", "env-file", ok=False, detail=detail, mend=mend)
 
 
 def _check_hosts(

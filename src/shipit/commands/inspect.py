@@ -19,7 +19,7 @@ from shipit.rollout.prepare import ask, attempt_to, prepare, surveyed, wanted_by
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from shipit.events import Emit
     from shipit.rollout.host_session import HostSession
@@ -33,28 +33,21 @@ def plan(run: RunOptions, emit: Emit) -> list[tuple[str, tuple[HostPlan, ...]]]:
     Raises:
         InputError: the input is wrong.
     """
-    wanted = wanted_by(run, emit)
-    return [(_app(each), _plans(each, run, emit)) for each in wanted]
-
-
-def _app(wanted: Sequence[ResolvedInput]) -> str:
-    return wanted[0].deployment.app
+    return [(each[0].deployment.app, _plans(each, run, emit)) for each in wanted_by(run, emit)]
 
 
 def _plans(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> tuple[HostPlan, ...]:
     with connect_all(wanted, run, emit) as connections:
-        made = prepare(
-            wanted, connections, attempt_to("plan", run), recover=False, allow_older=True
-        )
-        findings = surveyed(made, connections)
-        lost = connections.problems()
-    plans = {
-        name: replace(
-            made[name][1], problems=(*_problems(name, answer), *_of_order(made[name][1], run))
-        )
-        for name, answer in findings.items()
-    }
-    return tuple(plans.get(t.name) or _no_plan(t.name, lost.get(t.name)) for t in wanted)
+        attempt = attempt_to("plan", run)
+        made = prepare(wanted, connections, attempt, recover=False, allow_older=True)
+        plans = {
+            name: replace(plan, problems=(*_problems(name, findings), *_of_order(plan, run)))
+            for name, findings in surveyed(made, connections).items()
+            for _, plan in [made[name]]
+        }
+        for name, problem in connections.problems().items():
+            plans.setdefault(name, HostPlan(name, Action.NOTHING, "", "", problems=(problem,)))
+    return tuple(plans[resolved.name] for resolved in wanted)
 
 
 def _problems(name: str, findings: messages.Findings) -> tuple[Problem, ...]:
@@ -71,44 +64,43 @@ def _of_order(plan: HostPlan, run: RunOptions) -> tuple[Problem, ...]:
     return ()
 
 
-def _no_plan(name: str, problem: Problem | None) -> HostPlan:
-    return HostPlan(name, Action.NOTHING, "", "", problems=(problem,) if problem else ())
-
-
 def status(run: RunOptions, emit: Emit) -> list[tuple[str, dict[str, messages.Status | Problem]]]:
     """Return what runs on each host, and how it differs from its manifest."""
-    return _query(run, emit, lambda _, session: session.status(messages.AskStatus()))
+    return query(run, emit, lambda _, session: session.status(messages.AskStatus()))
 
 
 def releases(
     run: RunOptions, emit: Emit
 ) -> list[tuple[str, dict[str, messages.History | Problem]]]:
     """Return each host's releases, the newest first."""
-    return _query(run, emit, lambda _, session: session.history())
+    return query(run, emit, lambda _, session: session.history())
 
 
-def _query(
-    run: RunOptions, emit: Emit, question: Callable[[HostInput, HostSession], T]
-) -> list[tuple[str, dict[str, T | Problem]]]:
-    """Send one query to every host of every deployment."""
-    answers: list[tuple[str, dict[str, T | Problem]]] = []
-    for found in targets(run):
-        with connect_all(found, run, emit) as connections:
-            ask(found, connections, recover=False)
-            answered = connections.each(partial(_ask_host, question, {t.name: t for t in found}))
-            lost = connections.problems()
-        results: dict[str, T | Problem] = {**answered, **lost}
-        answers.append((found[0].deployment.app, {t.name: results[t.name] for t in found}))
-    return answers
-
-
-def _ask_host(
+def query(
+    run: RunOptions,
+    emit: Emit,
     question: Callable[[HostInput, HostSession], T],
-    of: Mapping[str, HostInput],
-    name: str,
-    session: HostSession,
-) -> T:
-    return question(of[name], session)
+    *,
+    recover: bool = False,
+) -> list[tuple[str, dict[str, T | Problem]]]:
+    """Send one query to every host of every deployment.
+
+    Args:
+        run: the options of the command.
+        emit: receives the events of the connections.
+        question: asks one host.
+        recover: first finish what a crash has left open there.
+    """
+
+    def answers(found: Sequence[HostInput]) -> dict[str, T | Problem]:
+        by_name = {target.name: target for target in found}
+        with connect_all(found, run, emit) as connections:
+            ask(found, connections, recover=recover)
+            answered = connections.each(lambda name, session: question(by_name[name], session))
+            results: dict[str, T | Problem] = {**answered, **connections.problems()}
+        return {name: results[name] for name in by_name}
+
+    return [(found[0].deployment.app, answers(found)) for found in targets(run)]
 
 
 def logs(
@@ -131,6 +123,5 @@ def logs(
         ask = messages.AskLogs(lines, follow, service, tuple(target.deployment.services))
         session.logs(ask, partial(write, target.name))
 
-    answers = _query(run, emit, stream)
-    failed = [one for _, hosts in answers for one in hosts.values() if isinstance(one, Problem)]
-    return 3 if failed else 0
+    answers = (answer for _, hosts in query(run, emit, stream) for answer in hosts.values())
+    return 3 if any(isinstance(answer, Problem) for answer in answers) else 0
