@@ -59,7 +59,7 @@ def problems(named: Named) -> Iterator[Failure]:
     yield from _directories(named)
 
 
-def _problem(code: str, what: str, hint: str) -> Failure:
+def problem(code: str, what: str, hint: str) -> Failure:
     return Failure(code, what, STEP, hint)
 
 
@@ -76,7 +76,7 @@ def _units(named: Named) -> Iterator[Failure]:
         owner = _app_with(named.paths, unit)
         whose = f"belongs to the app {owner}" if owner else "was not installed by shipit"
         what = f"{unit} already exists: {path} {whose}"
-        yield _problem("unit-taken", what, "give the service another name, or remove that unit")
+        yield problem("unit-taken", what, "give the service another name, or remove that unit")
 
 
 def _foreign_units(named: Named) -> Dict[str, str]:
@@ -137,7 +137,7 @@ def _account(named: Named) -> Iterator[Failure]:
     if account is None and group is not None:
         what = f"there is a group {name} (gid {group}), but no user: the app would get its rights"
         hint = f"give the app another `user:`, or make it: useradd --system --gid {name} {name}"
-        yield _problem("group-taken", what, hint)
+        yield problem("group-taken", what, hint)
     if account is None or chosen or _is_ours(named, account):
         return
     what = (
@@ -145,7 +145,7 @@ def _account(named: Named) -> Iterator[Failure]:
         f" home {account.pw_dir}) was there before the app"
     )
     hint = f"if the services are to run as it, write `user: {name}`; or give them another user"
-    yield _problem("user-taken", what, hint)
+    yield problem("user-taken", what, hint)
 
 
 def _is_ours(named: Named, account: pwd.struct_passwd) -> bool:
@@ -188,7 +188,7 @@ def _directories(named: Named) -> Iterator[Failure]:
         hint = "give the app another name"
         if not path.startswith(named.top + RUNTIME + "/"):
             hint += f"; if it is the app's: chown -R {each.user or 'USER'}: {quote(path)}"
-        yield _problem("directory-taken", what, hint)
+        yield problem("directory-taken", what, hint)
 
 
 def _is_taken(each: Wanted) -> bool:

@@ -15,7 +15,6 @@ from ..system.paths import Paths
 
 STEP = "preflight"
 QUICK = 10.0  # seconds
-_ANALYZE = ["systemd-analyze", "calendar", "--"]
 
 
 def problems(paths: Paths, host: Host, texts: Mapping[str, str]) -> Iterator[Failure]:
@@ -27,7 +26,7 @@ def problems(paths: Paths, host: Host, texts: Mapping[str, str]) -> Iterator[Fai
         if releases.read_text(os.path.join(paths.units, unit)) == text:
             continue
         for calendar in unit_text.settings(text, "Timer").get("OnCalendar", ()):
-            done = host.run([*_ANALYZE, calendar], timeout=QUICK)
+            done = host.run(["systemd-analyze", "calendar", "--", calendar], timeout=QUICK)
             if not done.ok:
                 what = f"systemd cannot parse OnCalendar= of {unit}: {calendar!r}"
                 hint = (

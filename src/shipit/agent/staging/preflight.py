@@ -5,9 +5,10 @@ Changes nothing: `plan` runs the same checks as a deploy.
 
 import os
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..activation import names
+from ..activation.names import STEP, problem
 from ..host.host import Host
 from ..protocol.manifest import Artifact, Manifest
 from ..protocol.messages import Failure, Survey
@@ -18,7 +19,6 @@ from ..system.failures import Refused, existing
 from ..system.paths import Paths
 from . import calendars
 
-STEP = "preflight"
 MIB = 1024 * 1024
 RESERVE = 64 * MIB  # kept free for logs, bytecode of the first start, the next deploy
 RESERVED_INODES = 1000
@@ -30,43 +30,37 @@ SYSTEM_BUS = "/run/dbus/system_bus_socket"  # systemd-run --wait needs it
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(names.Named):
     """The release to stage, and where."""
 
-    paths: Paths
-    host: Host
-    manifest: Manifest
-    texts: Mapping[str, str]
-    missing: Tuple[Artifact, ...]  # not yet among the blobs
+    missing: Tuple[Artifact, ...] = ()  # not yet among the blobs
     reused: bool = False  # the release exists already: it needs no room
-    user_given: bool = False  # the playbook names the user
     proc: str = "/proc"
 
 
 def problems(context: Context) -> Tuple[Failure, ...]:
     """Return all problems; empty if there are none."""
-    checks = (
-        *(_root, _dests, _machine, _bus, _room),
-        *(_names, _times, _sockets, _socket_folders, _ports),
+    return (
+        *app_root.problems(context.paths),
+        *_dests(context),
+        *_machine(context),
+        *_bus(context),
+        *_room(context),
+        *names.problems(context),
+        *calendars.problems(context.paths, context.host, context.texts),
+        *_sockets(context),
+        *_socket_folders(context),
+        *_ports(context),
     )
-    return tuple(problem for check in checks for problem in check(context))
 
 
 def together(found: Sequence[Failure]) -> Optional[Failure]:
     """Combine all problems into one failure, for an answer with room for one."""
     if len(found) <= 1:
         return found[0] if found else None
-    what = "; ".join(problem.what for problem in found)
-    hints = list(dict.fromkeys(problem.hint for problem in found if problem.hint))
+    what = "; ".join(each.what for each in found)
+    hints = dict.fromkeys(each.hint for each in found if each.hint)
     return Failure(found[0].code, what, STEP, "; ".join(hints))
-
-
-def _problem(code: str, what: str, hint: str = "") -> Failure:
-    return Failure(code, what, STEP, hint)
-
-
-def _root(context: Context) -> Iterator[Failure]:
-    yield from app_root.problems(context.paths)
 
 
 def _dests(context: Context) -> Iterator[Failure]:
@@ -81,18 +75,18 @@ def _machine(context: Context) -> Iterator[Failure]:
     manifest = context.manifest
     if not os.path.isdir(SYSTEMD_RUNS):
         what = f"this host is not run by systemd ({SYSTEMD_RUNS} is missing)"
-        yield _problem("no-systemd", what, "shipit needs a host that runs systemd")
+        yield problem("no-systemd", what, "shipit needs a host that runs systemd")
     if not os.access(manifest.interpreter, os.X_OK):
         what = f"the interpreter {manifest.interpreter} no longer exists"
-        yield _problem("no-interpreter", what, "run the command again, or install that Python")
+        yield problem("no-interpreter", what, "run the command again, or install that Python")
     elif rejected := interpreters.rejected(manifest.interpreter, step=STEP):
         yield rejected
     elif interpreters.lacks_distutils(manifest.interpreter):
         what = f"{manifest.installer} can't use {manifest.interpreter}: it has no distutils"
-        yield _problem("no-distutils", what, "apt-get install python3-distutils")
+        yield problem("no-distutils", what, "apt-get install python3-distutils")
     if not accounts.user(manifest.user) and not process.program("useradd"):
         what = f"there is no user {manifest.user}, and no useradd to create it"
-        yield _problem("no-user", what, f"create the user {manifest.user} by hand")
+        yield problem("no-user", what, f"create the user {manifest.user} by hand")
 
 
 def _bus(context: Context) -> Iterator[Failure]:
@@ -102,7 +96,7 @@ def _bus(context: Context) -> Iterator[Failure]:
     if (manifest.smoke or "command" in kinds) and not os.path.exists(SYSTEM_BUS):
         wanted = "the smoke command" if manifest.smoke else "a command check"
         what = f"{wanted} cannot be run: this host has no system bus ({SYSTEM_BUS} is missing)"
-        yield _problem("no-system-bus", what, "install and start it: apt-get install dbus")
+        yield problem("no-system-bus", what, "install and start it: apt-get install dbus")
 
 
 # --- room --------------------------------------------------------------------------------------
@@ -128,18 +122,14 @@ def needs(context: Context, *, one_disk: bool) -> List[Need]:
         return [Need(context.paths.var), Need(context.paths.root)]
     coming = sum(item.size for item in context.missing)
     everything = sum(item.size for item in (manifest.app_wheel, *manifest.wheels))
+    unpacked = UNPACKED * coming
     shared = one_disk and manifest.installer == "uv"
     copied = 0 if shared else UNPACKED * everything
-    unpacked = UNPACKED * coming
     return [
-        Need(context.paths.var, coming + unpacked, _files(unpacked)),
+        Need(context.paths.var, coming + unpacked, unpacked // BYTES_PER_FILE),
         # Hard links need space for directories only; UNPACKED includes new bytecode.
-        Need(context.paths.root, copied, _files(copied or everything)),
+        Need(context.paths.root, copied, (copied or everything) // BYTES_PER_FILE),
     ]
-
-
-def _files(size: int) -> int:
-    return size // BYTES_PER_FILE
 
 
 def _room(context: Context) -> Iterator[Failure]:
@@ -149,46 +139,27 @@ def _room(context: Context) -> Iterator[Failure]:
     if one_disk:
         both = context.paths.root
         wanted = [Need(both, sum(n.size for n in wanted), sum(n.inodes for n in wanted))]
-    places = [*wanted, Need(context.paths.units)]
-    for need in places:
-        yield from _shortage(need, reserve=need is not places[-1])
+    for need in wanted:
+        yield from _shortage(Need(need.path, need.size + RESERVE, need.inodes + RESERVED_INODES))
+    yield from _shortage(Need(context.paths.units))
 
 
-def _shortage(need: Need, *, reserve: bool) -> Iterator[Failure]:
-    space = os.statvfs(existing(need.path))
+def _shortage(need: Need) -> Iterator[Failure]:
+    space, of = os.statvfs(existing(need.path)), f"the file system of {need.path}"
     if space.f_flag & os.ST_RDONLY:
-        what = f"the file system of {need.path} is mounted read-only"
-        yield _problem("read-only", what, "see why (dmesg | grep -i remount), mount it writable")
+        hint = "see why (dmesg | grep -i remount), mount it writable"
+        yield problem("read-only", f"{of} is mounted read-only", hint)
         return
-    size = need.size + (RESERVE if reserve else 0)
-    inodes = need.inodes + (RESERVED_INODES if reserve else 0)
     free = space.f_bavail * space.f_frsize
-    if free < size:
-        left = f"{_mib(free)} free, {_mib(size)} are needed"
-        what = f"the file system of {need.path} has {left}"
-        yield _problem("disk-too-small", what, "free some space, or lower keep_releases")
-    if space.f_files and space.f_favail < inodes:
-        left = f"{space.f_favail} inodes left, {inodes} are needed"
-        what = f"the file system of {need.path} has {left}"
-        yield _problem("inodes-too-few", what, "many small files use them up; df -i shows where")
-
-
-def _mib(size: int) -> str:
-    return f"{size / MIB:.0f} MiB"
+    if free < need.size:
+        what = f"{of} has {free / MIB:.0f} MiB free, {need.size / MIB:.0f} MiB are needed"
+        yield problem("disk-too-small", what, "free some space, or lower keep_releases")
+    if space.f_files and space.f_favail < need.inodes:
+        what = f"{of} has {space.f_favail} inodes left, {need.inodes} are needed"
+        yield problem("inodes-too-few", what, "many small files use them up; df -i shows where")
 
 
 # --- names and ports that are taken ----------------------------------------------------
-
-
-def _names(context: Context) -> Iterator[Failure]:
-    named = names.Named(
-        context.paths, context.host, context.manifest, context.texts, context.user_given
-    )
-    return names.problems(named)
-
-
-def _times(context: Context) -> Iterator[Failure]:
-    return calendars.problems(context.paths, context.host, context.texts)
 
 
 def _sockets(context: Context) -> Iterator[Failure]:
@@ -198,9 +169,9 @@ def _sockets(context: Context) -> Iterator[Failure]:
     for text in dict.fromkeys(texts):
         user, group = sockets.accounts(text)
         if user and user != context.manifest.user and not accounts.user(user):
-            yield _problem("no-user", f"there is no user {user} to give a socket to", hint)
+            yield problem("no-user", f"there is no user {user} to give a socket to", hint)
         if group and group != context.manifest.user and accounts.group_id(group) is None:
-            yield _problem("no-group", f"there is no group {group} to give a socket to", hint)
+            yield problem("no-group", f"there is no group {group} to give a socket to", hint)
 
 
 def _socket_folders(context: Context) -> Iterator[Failure]:
@@ -211,15 +182,15 @@ def _socket_folders(context: Context) -> Iterator[Failure]:
     """
     given = _given(context)
     for endpoint in _endpoints(context.manifest):
-        folder = os.path.dirname(os.path.normpath(endpoint.path))
         if not endpoint.path:
             continue
+        folder = os.path.dirname(os.path.normpath(endpoint.path))
         seen = [str(each) for each in trust.weaknesses(folder)]
         seen += [how for path, how in given.items() if f"{folder}/".startswith(f"{path}/")]
         if seen:
             what = f"users other than root can replace the socket {endpoint}: {seen[0]}"
             hint = f"put it where only root can write, for example /run/{context.paths.app}.sock"
-            yield _problem("socket-untrusted", what, hint)
+            yield problem("socket-untrusted", what, hint)
 
 
 def _given(context: Context) -> Dict[str, str]:
@@ -235,17 +206,16 @@ def _given(context: Context) -> Dict[str, str]:
 def _ports(context: Context) -> Iterator[Failure]:
     wanted = _endpoints(context.manifest)
     ours = {*names.ours(context.paths), *(unit.name for unit in context.manifest.units)}
-    own = list(_installed_endpoints(context.paths, ours))
+    own = [endpoint for name in sorted(ours) for endpoint in _installed(context.paths, name)]
     for endpoint, owners in sockets.occupied(wanted, context.proc).items():
-        systemd = any(owner.pid == 1 for owner in owners)  # it holds the sockets of all units
-        if any(owner.unit in ours for owner in owners):
-            continue
-        if systemd and any(map(endpoint.collides, own)):
+        by_systemd = any(owner.pid == 1 for owner in owners)  # it holds the sockets of all units
+        is_own = by_systemd and any(map(endpoint.collides, own))
+        if is_own or any(owner.unit in ours for owner in owners):
             continue
         who = " and ".join(map(str, owners)) or "the kernel"
         what = f"{endpoint} is taken by {who}"
         socket = endpoint.path or f"the port {endpoint.port}"
-        yield _problem("port-taken", what, f"stop that, or give the service another than {socket}")
+        yield problem("port-taken", what, f"stop that, or give the service another than {socket}")
 
 
 def _endpoints(manifest: Manifest) -> List[sockets.Endpoint]:
@@ -253,15 +223,16 @@ def _endpoints(manifest: Manifest) -> List[sockets.Endpoint]:
     return list(dict.fromkeys(sockets.endpoints(addresses)))
 
 
-def _installed_endpoints(paths: Paths, ours: "set[str]") -> Iterator[sockets.Endpoint]:
-    """Return where the app's installed socket units listen: systemd holds those sockets."""
-    for name in sorted(ours):
-        if name.endswith(".socket"):
-            yield from sockets.wanted(releases.read_text(os.path.join(paths.units, name)) or "")
+def _installed(paths: Paths, name: str) -> List[sockets.Endpoint]:
+    """Return where an installed unit listens: systemd holds the sockets of the app's units."""
+    is_socket = name.endswith(".socket")
+    text = releases.read_text(os.path.join(paths.units, name)) if is_socket else None
+    return sockets.wanted(text or "")
 
 
 def survey(paths: Paths, host: Host, ask: Survey) -> Tuple[Failure, ...]:
     """Return what would prevent staging a release that has not been sent yet."""
     missing = blobs.missing(paths, ask.manifest.artifacts())
     there = releases.manifest(paths, ask.manifest.id) is not None
-    return problems(Context(paths, host, ask.manifest, ask.texts, missing, there, ask.user_given))
+    named = (paths, host, ask.manifest, ask.texts, ask.user_given)
+    return problems(Context(*named, missing=missing, reused=there))

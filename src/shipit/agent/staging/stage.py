@@ -11,9 +11,9 @@ import json
 import os
 import pwd
 import time
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, Callable, Iterator, Optional, Tuple
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Iterator, Tuple
 
 from ..activation import names
 from ..host import commands
@@ -67,47 +67,40 @@ def stage(
     try:
         return _staged(paths, host, request, _Progress(journal, check_received, emit))
     except BaseException as error:
-        failure = _redacted(paths, request, failure_of(error))
-        _make_room(paths, journal)
+        failure = _failure_of(paths, request, error)
+        if journal.fresh:
+            with suppress(OSError):  # at once: on a full disk even a discard needs an inode or two
+                files.remove_tree(paths.release(journal.release).top)
         client.discard(paths, host, journal, failure)
         if isinstance(error, (Refused, OSError)):
             raise Refused(failure) from error
         raise
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Return the failure that the history records for an error that ended the staging."""
+def _failure_of(paths: Paths, request: Stage, error: BaseException) -> Failure:
+    """Return the failure that the history records for an error that ended the staging.
+
+    Masks also the secrets of the release, which is about to be removed.
+    """
     if isinstance(error, Refused):
-        return error.failure
-    if isinstance(error, OSError):
-        return from_os_error(error, "build")
-    return Failure(
-        "staging-broke-off", f"staging was interrupted ({type(error).__name__})", "build"
-    )
-
-
-def _redacted(paths: Paths, request: Stage, failure: Failure) -> Failure:
-    """Mask also the secrets of the release in progress, which is about to be removed."""
+        failure = error.failure
+    elif isinstance(error, OSError):
+        failure = from_os_error(error, "build")
+    else:
+        what = f"staging was interrupted ({type(error).__name__})"
+        failure = Failure("staging-broke-off", what, "build")
     redactor = Redactor(paths)
     redactor.learn(request.manifest, request.env)
     return redactor(failure)
 
 
-def _make_room(paths: Paths, journal: Journal) -> None:
-    """Remove the build at once: on a full disk even a discard needs an inode or two."""
-    if not journal.fresh:
-        return
-    try:
-        files.remove_tree(paths.release(journal.release).top)
-    except OSError:
-        return  # the discard tries again
-
-
+@dataclass(frozen=True)
 class _Progress:
     """The open transaction, and its progress messages."""
 
-    def __init__(self, journal: Journal, check_received: Callable[[], None], emit: Emit) -> None:
-        self.journal, self.check_received, self.emit = journal, check_received, emit
+    journal: Journal
+    check_received: Callable[[], None]
+    emit: Emit
 
     @contextmanager
     def step(self, name: str, detail: str = "") -> Iterator[None]:
@@ -140,7 +133,9 @@ def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> St
         write_texts(paths, request)
         unchanged.stamp(paths, manifest.id, time.time_ns())
         if journal.fresh:
-            _seal(paths, manifest)
+            text = json.dumps(to_json(manifest), indent=1) + "\n"
+            sealed = paths.release(manifest.id).manifest
+            files.write(sealed, text.encode(), releases.MANIFEST_MODE)
         files.sync_filesystem(paths.release(manifest.id).top)
     with progress.step("verify"):
         verify_units(paths, host, manifest)
@@ -151,10 +146,10 @@ def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> St
 
 
 def _look_first(paths: Paths, host: Host, request: Stage, *, reused: bool) -> None:
-    manifest, given = request.manifest, request.user_given
-    missing = blobs.missing(paths, manifest.artifacts())
-    context = preflight.Context(paths, host, manifest, request.texts, missing, reused, given)
-    failure = preflight.together(preflight.problems(context))
+    missing = blobs.missing(paths, request.manifest.artifacts())
+    named = (paths, host, request.manifest, request.texts, request.user_given)
+    found = preflight.problems(preflight.Context(*named, missing=missing, reused=reused))
+    failure = preflight.together(found)
     if failure:
         raise Refused(failure)
 
@@ -178,12 +173,14 @@ def is_reusable(paths: Paths, request: Stage) -> bool:
     Raises:
         Refused: release-damaged: it is running, and differs from the request.
     """
-    manifest = request.manifest
-    there = _as_committed(paths, manifest.id)
+    manifest, there = request.manifest, None
+    with suppress(Refused):  # it is rebuilt, unless it runs
+        there = releases.verified(paths, manifest.id)
     verified = manifest.id in history.verified(history.entries(paths))
-    same = there is not None and verified and _essence(there) == _essence(manifest)
-    if same and _has_its_venv(paths, manifest):
-        return True
+    if there is not None and verified and _essence(there) == _essence(manifest):
+        differing = venv_drift.found(paths, manifest)
+        if unchanged.since_verified(paths, manifest.id) or next(differing, None) is None:
+            return True
     if releases.pointed(paths) == manifest.id and os.path.exists(paths.release(manifest.id).top):
         what = f"{paths.release(manifest.id).top} is running, but is not what its id stands for"
         hint = "deploy again: it is rebuilt under another name"
@@ -191,23 +188,10 @@ def is_reusable(paths: Paths, request: Stage) -> bool:
     return False
 
 
-def _has_its_venv(paths: Paths, manifest: Manifest) -> bool:
-    if unchanged.since_verified(paths, manifest.id):
-        return True
-    return next(venv_drift.found(paths, manifest), None) is None
-
-
 def _was_touched(paths: Paths, release: str) -> bool:
     """Whether the running release, or the one to replace, differs from what was verified."""
     there = (releases.manifest(paths, name) for name in (releases.pointed(paths), release))
     return any(of and not unchanged.since_verified(paths, of.id) for of in there)
-
-
-def _as_committed(paths: Paths, release: str) -> Optional[Manifest]:
-    try:
-        return releases.verified(paths, release)
-    except Refused:
-        return None  # it is rebuilt, unless it runs
 
 
 def _essence(manifest: Manifest) -> Manifest:
@@ -285,11 +269,6 @@ def _put(path: str, text: str, mode: int, owner: Tuple[int, int]) -> None:
         os.chown(path, *owner, follow_symlinks=False)
     if status.st_mode & 0o7777 != mode:
         os.chmod(path, mode)
-
-
-def _seal(paths: Paths, manifest: Manifest) -> None:
-    text = json.dumps(to_json(manifest), indent=1) + "\n"
-    files.write(paths.release(manifest.id).manifest, text.encode(), releases.MANIFEST_MODE)
 
 
 # --- verification --------------------------------------------------------------------------------

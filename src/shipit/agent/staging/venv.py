@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import zipfile
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure
@@ -17,7 +17,7 @@ from ..storage import blobs, uv_cache
 from ..system import files, interpreters
 from ..system.failures import Refused, from_output
 from ..system.paths import Paths
-from ..system.process import Done, clean_environment, run
+from ..system.process import clean_environment, run
 
 STEP = "build"
 VENV_TIMEOUT = 120.0  # seconds
@@ -43,6 +43,8 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 # The interpreter of a venv, and the files that it reads beside itself.
 INTERPRETER = re.compile(r"(python|pypy)w?[\d.]*[a-z]?(\._pth)?|pyvenv\.cfg|pybuilddir\.txt")
+State = Optional[Tuple[int, bytes]]  # of a path: its mode and content; None if there is none
+Environment = Optional[Mapping[str, str]]
 PIP_ENVIRONMENT = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1"}
 
 
@@ -65,15 +67,12 @@ def make(paths: Paths, manifest: Manifest) -> None:
         else:
             _by_pip(paths, manifest)
     except Refused:
-        spoiled = blobs.evict_corrupt(paths, manifest.artifacts())
-        if spoiled:
-            raise Refused(blobs.corrupt(spoiled, STEP)) from None
+        blobs.refuse_corrupt(paths, manifest.artifacts(), STEP)
         raise
     except files.Locked:
         what = f"another app has been installing on this host for {uv_cache.WAIT:.0f} s"
-        raise Refused(
-            Failure("cache-locked", what, STEP, "run the command again when that is done")
-        ) from None
+        hint = "run the command again when that is done"
+        raise Refused(Failure("cache-locked", what, STEP, hint)) from None
     _check_foundation(venv, made)
 
 
@@ -81,28 +80,21 @@ def _create(venv: str, interpreter: str) -> None:
     """Create an empty venv. -S: run nothing from the interpreter's site-packages either."""
     making = [interpreter, "-I", "-S", "-m", "venv", "--without-pip", venv]
     try:
-        done = run(making, timeout=VENV_TIMEOUT)
+        _run("venv-failed", f"python -m venv {venv}", making, VENV_TIMEOUT)
     except FileNotFoundError:
         what = f"the interpreter {interpreter} no longer exists"
         raise Refused(Failure("venv-failed", what, STEP, "install that Python again")) from None
-    _done("venv-failed", f"python -m venv {venv}", done)
 
 
 # --- what makes it a venv ----------------------------------------------------------------------
 
 
-def foundation(venv: str) -> Dict[str, Tuple[int, bytes]]:
+def foundation(venv: str) -> Dict[str, State]:
     """Return each path of an empty venv with its mode and content."""
-    found = {path: _state(path) for path in _below(venv)}
-    return {path: state for path, state in found.items() if state is not None}
+    return {entry.path: _state(entry.path) for entry in files.below(venv)}
 
 
-def _below(folder: str) -> Iterator[str]:
-    for place, folders, names in os.walk(folder):
-        yield from (os.path.join(place, name) for name in (*folders, *names))
-
-
-def _state(path: str) -> Optional[Tuple[int, bytes]]:
+def _state(path: str) -> State:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -115,7 +107,7 @@ def _state(path: str) -> Optional[Tuple[int, bytes]]:
         return mode, stream.read()
 
 
-def _check_foundation(venv: str, made: Dict[str, Tuple[int, bytes]]) -> None:
+def _check_foundation(venv: str, made: Dict[str, State]) -> None:
     """Check that the wheels have not changed the empty venv's files.
 
     Raises:
@@ -123,10 +115,8 @@ def _check_foundation(venv: str, made: Dict[str, Tuple[int, bytes]]) -> None:
     """
     changed = [path for path, state in made.items() if _state(path) != state]
     scripts = os.path.join(venv, "bin")
-    names = (
-        os.path.join(scripts, name) for name in filter(INTERPRETER.fullmatch, os.listdir(scripts))
-    )
-    added = [path for path in names if path not in made]
+    names = filter(INTERPRETER.fullmatch, os.listdir(scripts))
+    added = [path for path in (os.path.join(scripts, name) for name in names) if path not in made]
     if changed or added:
         what = f"a wheel has replaced or added {' and '.join(sorted(changed + added))} in the venv"
         hint = "find the wheel: unzip -l lists the files of each"
@@ -145,8 +135,8 @@ def _by_uv(paths: Paths, manifest: Manifest) -> None:
     installing += ["--python", os.path.join(venv, "bin", "python"), "--cache-dir", paths.uv_cache]
     installing += [*_find_links(paths, manifest), _requirements(paths, manifest)]
     with uv_cache.trusted(paths):
-        done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
-        _done("install-failed", f"uv pip sync in {venv}", done)
+        called = f"uv pip sync in {venv}"
+        _run("install-failed", called, installing, INSTALL_TIMEOUT, environment)
     files.unlink(os.path.join(venv, ".lock"))  # uv leaves it writable for all users
 
 
@@ -159,8 +149,7 @@ def _by_pip(paths: Paths, manifest: Manifest) -> None:
     installing += ["--no-compile", *_find_links(paths, manifest)]
     installing += ["-r", _requirements(paths, manifest)]
     environment = clean_environment(PIP_ENVIRONMENT)
-    done = run(installing, timeout=INSTALL_TIMEOUT, environment=environment)
-    _done("install-failed", f"pip install in {venv}", done)
+    _run("install-failed", f"pip install in {venv}", installing, INSTALL_TIMEOUT, environment)
 
 
 def _find_links(paths: Paths, manifest: Manifest) -> List[str]:
@@ -174,11 +163,12 @@ def _requirements(paths: Paths, manifest: Manifest) -> str:
     return path
 
 
-def _done(code: str, command: str, done: Done) -> None:
+def _run(
+    code: str, called: str, argv: List[str], timeout: float, environment: Environment = None
+) -> None:
+    done = run(argv, timeout=timeout, environment=environment)
     if not done.ok:
-        limit = VENV_TIMEOUT if code == "venv-failed" else INSTALL_TIMEOUT
-        what = f"{command} {done.end(limit)}"
-        raise Refused(from_output(code, what, STEP, done.output))
+        raise Refused(from_output(code, f"{called} {done.end(timeout)}", STEP, done.output))
 
 
 def _uv_tool(paths: Paths, manifest: Manifest) -> str:
@@ -191,9 +181,7 @@ def _uv_tool(paths: Paths, manifest: Manifest) -> str:
     tool = os.path.join(paths.tools, f"uv-{wheel.sha256}", "uv")
     if os.path.exists(tool):
         return tool
-    spoiled = blobs.evict_corrupt(paths, [wheel])
-    if spoiled:
-        raise Refused(blobs.corrupt(spoiled, STEP))
+    blobs.refuse_corrupt(paths, [wheel], STEP)
     files.make_directory(os.path.dirname(tool), 0o700)
     with zipfile.ZipFile(paths.blob(wheel.sha256)) as archive:
         places = (".data/scripts/uv", "/bin/uv")

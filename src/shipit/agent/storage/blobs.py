@@ -137,11 +137,17 @@ def evict_corrupt(paths: Paths, artifacts: Iterable[Artifact]) -> List[Artifact]
     return corrupt
 
 
-def corrupt(items: Iterable[Artifact], step: str) -> Failure:
-    """Return the failure for corrupt blobs that were removed."""
-    names = ", ".join(item.filename for item in items)
-    hint = "they were removed; run the command again to send them again"
-    return Failure("blob-corrupt", f"the disk no longer has the right bytes of {names}", step, hint)
+def refuse_corrupt(paths: Paths, artifacts: Iterable[Artifact], step: str) -> None:
+    """Remove the blobs whose digest no longer matches.
+
+    Raises:
+        Refused: blob-corrupt: there were some.
+    """
+    names = ", ".join(item.filename for item in evict_corrupt(paths, artifacts))
+    if names:
+        what = f"the disk no longer has the right bytes of {names}"
+        hint = "they were removed; run the command again to send them again"
+        raise Refused(Failure("blob-corrupt", what, step, hint))
 
 
 def wheel_path(paths: Paths, item: Artifact) -> str:

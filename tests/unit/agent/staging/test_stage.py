@@ -398,7 +398,9 @@ def test_the_room_for_a_release_counts_copies_only_across_disks(
     place: Stage, *, one_disk: bool, copies: int
 ) -> None:
     manifest = place.manifest()
-    context = preflight.Context(place.paths, place.host, manifest, TEXTS, (manifest.app_wheel,))
+    context = preflight.Context(
+        place.paths, place.host, manifest, TEXTS, missing=(manifest.app_wheel,)
+    )
     var, root = preflight.needs(context, one_disk=one_disk)
     size = manifest.app_wheel.size
     assert var.size == size * (1 + preflight.UNPACKED)
@@ -413,7 +415,7 @@ def test_a_socket_of_nobody_s_is_refused_before_anything_is_sent(place: Stage) -
         "units/b.socket": unit.format("no-such-user", "no-such-group"),
     }
     manifest = place.manifest()
-    context = preflight.Context(place.paths, place.host, manifest, texts, ())
+    context = preflight.Context(place.paths, place.host, manifest, texts)
     found = [(p.code, p.what) for p in preflight.problems(context) if "give a socket" in p.what]
     assert found == [
         ("no-user", "there is no user no-such-user to give a socket to"),
@@ -449,7 +451,7 @@ def socket_problems(place: Stage, path: str, service: str) -> list[str]:
     texts = {"units/demo-web.socket": f"[Socket]\nListenStream={path}\n"}
     texts["units/demo-web.service"] = service
     manifest = place.manifest(units=agent_builders.units(texts))
-    context = preflight.Context(place.paths, place.host, manifest, texts, ())
+    context = preflight.Context(place.paths, place.host, manifest, texts)
     found = preflight.problems(context)
     return [each.what for each in found if each.code == "socket-untrusted"]
 
@@ -485,5 +487,5 @@ def test_a_socket_in_shared_is_refused_before_that_is_there(place: Stage) -> Non
         "units/w.service": service,
     }
     manifest = place.manifest(user="nobody", units=agent_builders.units(texts))
-    context = preflight.Context(place.paths, place.host, manifest, texts, ())
+    context = preflight.Context(place.paths, place.host, manifest, texts)
     assert "socket-untrusted" in [each.code for each in preflight.problems(context)]
