@@ -30,9 +30,6 @@ class Need:
     marker: Marker | None = None
     source: str = ""  # selects one of several entries of that name and version
 
-    def means(self, entry: Locked) -> bool:
-        return self.version in ("", entry.version) and self.source in ("", entry.source)
-
 
 @dataclass(frozen=True)
 class Origin:
@@ -64,7 +61,7 @@ class Locked:
     extra_needs: Mapping[str, tuple[Need, ...]] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()  # digests of its sdists
     origin: Origin | None = None  # where it comes from, if from no index
-    source: str = ""  # what Need.source means
+    source: str = ""  # which of several entries of that name and version
 
     @property
     def pin(self) -> str:
@@ -97,9 +94,8 @@ class Lock:
 
     def unconditional(self) -> tuple[Locked, ...]:
         """Return the entries that every host needs."""
-        if self.is_graph:
-            return ()
-        return tuple(entry for entry in self.entries if entry.marker is None)
+        needed = () if self.is_graph else self.entries
+        return tuple(entry for entry in needed if entry.marker is None)
 
     def wanted(self, app: str, markers: Environment) -> tuple[Locked, ...]:
         """Return the entries that a host with these markers needs, sorted by name, without the app.
@@ -144,7 +140,7 @@ class Lock:
         while todo:
             need = todo.pop()
             for entry in by_name[need.name]:
-                if not need.means(entry):
+                if need.version not in ("", entry.version) or need.source not in ("", entry.source):
                     continue
                 reached[entry.pin + entry.source] = entry
                 for extra in {"", *need.extras}:

@@ -46,20 +46,18 @@ class Target:
     system: str = "Linux"
 
     def __str__(self) -> str:
-        name = _IMPLEMENTATION_NAMES.get(self.implementation, self.implementation)
         libc, major, minor = self.libc
+        name = self.markers()["platform_python_implementation"]
         return f"{name} {self.full_version} on {self.machine} with {libc} {major}.{minor}"
 
     def tags(self) -> tuple[Tag, ...]:
         """Return the wheel tags that run here, the best first (the order that installers use)."""
         platforms = list(self._platforms())
-        short = "".join(str(number) for number in self.python)
         if self.implementation != "cpython":
             return tuple(compatible_tags(self.python, None, platforms))
-        return (
-            *cpython_tags(self.python, [f"cp{short}"], platforms),
-            *compatible_tags(self.python, f"cp{short}", platforms),
-        )
+        abi = "cp{}{}".format(*self.python)
+        ours = cpython_tags(self.python, [abi], platforms)
+        return (*ours, *compatible_tags(self.python, abi, platforms))
 
     def markers(self) -> Environment:
         """Return the environment for dependency markers; kernel versions are left empty."""

@@ -83,35 +83,25 @@ class HostKeyPolicy:
         Raises:
             Unreachable: host-key-unknown, host-key-changed, host-key-revoked.
         """
-        self._refuse_revoked_and_short(key)
-        if self.endpoint.host_key:
-            pinned = HostKey.parse(self.endpoint.host_key)
-            if pinned.blob != key.blob:
-                raise self._changed(key, [f"pinned by shipit_host_key: {pinned.fingerprint}"])
-            return
-        checked = check(self.known, self.host, self.port, key)
-        where = [f"{line.place}: {line.key.fingerprint}" for line in checked.lines]
-        match checked.verdict:
-            case Verdict.UNKNOWN:
-                raise self._unknown(key, has_authority=checked.has_authority)
-            case Verdict.CHANGED:
-                raise self._changed(key, where)
-            case Verdict.REVOKED:
-                what = f"the host's key {key.fingerprint} is revoked by {checked.lines[0].place}"
-                raise self.endpoint.unreachable("host-key-revoked", what, "give the host a new key")
-            case Verdict.TRUSTED:
-                pass
-
-    def _refuse_revoked_and_short(self, key: HostKey) -> None:
-        if key.blob in self.revoked:
-            what = f"the host's key {key.fingerprint} is revoked by {self.revoked[key.blob]}"
-            raise self.endpoint.unreachable("host-key-revoked", what, "give the host a new key")
+        refuse, pinned = self.endpoint.unreachable, self.endpoint.host_key
+        checked = None if pinned else check(self.known, self.host, self.port, key)
+        revoked = self.revoked.get(key.blob)
+        if checked and checked.verdict is Verdict.REVOKED:
+            revoked = revoked or checked.lines[0].place
+        if revoked:
+            what = f"the host's key {key.fingerprint} is revoked by {revoked}"
+            raise refuse("host-key-revoked", what, "give the host a new key")
         bits = key.rsa_bits
         if bits is not None and bits < self.rsa_bits:
             what = f"the host's RSA key has {bits} bits; RequiredRSASize asks for {self.rsa_bits}"
-            raise self.endpoint.unreachable(
-                "host-key-short", what, "give the host a longer key, or an ed25519"
-            )
+            raise refuse("host-key-short", what, "give the host a longer key, or an ed25519")
+        if pinned and (expected := HostKey.parse(pinned)).blob != key.blob:
+            raise self._changed(key, [f"pinned by shipit_host_key: {expected.fingerprint}"])
+        if checked and checked.verdict is Verdict.CHANGED:
+            known = [f"{line.place}: {line.key.fingerprint}" for line in checked.lines]
+            raise self._changed(key, known)
+        if checked and checked.verdict is Verdict.UNKNOWN:
+            raise self._unknown(key, has_authority=checked.has_authority)
 
     def _unknown(self, key: HostKey, *, has_authority: bool) -> Unreachable:
         port = "" if self.port == 22 else f"-p {self.port} "  # noqa: PLR2004 - ssh's own
