@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shipit import events
 from shipit.agent.protocol import messages
@@ -77,15 +77,6 @@ class Assignment:
             return Transition(Phase.STAGED)
         self._send_blobs(built.blobs)
         self._keep_lease()
-        try:
-            self._stage(built)
-        except HostError:
-            self.close()
-            raise
-        self._session.emit(events.StepBegan(self.name, "staged", "waits for its turn"))
-        return Transition(Phase.STAGED)
-
-    def _stage(self, built: BuiltRelease) -> None:
         request = messages.Stage(
             attempt=self._job.attempt,
             manifest=built.manifest,
@@ -95,8 +86,14 @@ class Assignment:
             user_given=built.user_given,
         )
         within = WORK + self._job.lock_wait
-        staged = self._session.ask(request, messages.Staged, within, "the release to be staged")
-        self._check_answer(staged, release=built.manifest.id)
+        try:
+            staged = self._session.ask(request, messages.Staged, within, "the release to be staged")
+            self._check_answer(staged, release=built.manifest.id)
+        except HostError:
+            self.close()
+            raise
+        self._session.emit(events.StepBegan(self.name, "staged", "waits for its turn"))
+        return Transition(Phase.STAGED)
 
     def _check_answer(self, answer: object, **expected: str) -> None:
         """Refuse an answer that does not match the request.
@@ -121,19 +118,19 @@ class Assignment:
         job = self._job
         self._switched = True  # from now on, whether or not the request arrives
         self._keep_lease()
-        request = messages.Activate(
-            job.attempt,
-            job.release,
-            job.lease,
-            lock_wait=job.lock_wait,
-            confirm=job.confirm,
-            before=job.before,
-        )
-        self._session.wire.send(request)
-        try:
-            answer = self._receive(
-                messages.Activating, within=WORK + job.lock_wait, awaited="the switch"
+        self._session.wire.send(
+            messages.Activate(
+                job.attempt,
+                job.release,
+                job.lease,
+                lock_wait=job.lock_wait,
+                confirm=job.confirm,
+                before=job.before,
             )
+        )
+        try:
+            within = WORK + job.lock_wait
+            answer = self._session.receive(messages.Activating, within=within, awaited="the switch")
             self._check_answer(answer, txn=job.attempt.txn)
         except RefusedError:
             self.close()
@@ -156,17 +153,14 @@ class Assignment:
         """Wait for the result of a switch: healthy, or the end of the transaction."""
         kinds = (messages.Healthy, messages.Settled)
         try:
-            answer = self._receive(*kinds, within=self._job.patience, awaited="the gate")
-            if not isinstance(answer, messages.Healthy):
-                return self._end(answer)
+            answer = self._session.receive(*kinds, within=self._job.patience, awaited="the gate")
+            if isinstance(answer, messages.Settled):
+                return self._ended(answer)
             self._check_answer(answer, txn=self._job.attempt.txn, release=self._job.release)
         except HostError as error:
             return self._lost(error)
         self._session.emit(events.StepBegan(self.name, "healthy", "waits for the others"))
         return Transition(Phase.HEALTHY, answer.release)
-
-    def _receive(self, *kinds: type, within: float, awaited: str) -> Any:  # noqa: ANN401 - one of `kinds`
-        return self._session.receive(*kinds, within=within, awaited=awaited)
 
     def commit(self) -> Transition:
         return self._settle("commit")
@@ -185,15 +179,14 @@ class Assignment:
     def _settle(self, verdict: str) -> Transition:
         try:
             self._session.wire.send(messages.Settle(self._job.attempt.txn, verdict))
-            within, awaited = self._job.patience, f"the end of its {verdict}"
-            return self._end(self._receive(messages.Settled, within=within, awaited=awaited))
+            return self._end(self._job.patience, f"the end of its {verdict}")
         except HostError as error:
             return self._lost(error)
 
     def await_end(self) -> Transition:
         """Wait for the end of a healthy host that another controller decides on."""
         try:
-            return self._end(self._receive(messages.Settled, within=LONG, awaited="the end"))
+            return self._end(LONG, "the end")
         except HostError as error:
             return self._lost(error)
 
@@ -203,14 +196,16 @@ class Assignment:
         hint = "its transaction continues: shipit attach PLAYBOOK follows it"
         return Transition(Phase.UNKNOWN, problem=replace(problem_of(error, self.name), hint=hint))
 
-    def _end(self, settled: messages.Settled) -> Transition:
+    def _end(self, within: float, awaited: str) -> Transition:
+        return self._ended(self._session.receive(messages.Settled, within=within, awaited=awaited))
+
+    def _ended(self, settled: messages.Settled) -> Transition:
         """Return the result of the transaction; raise HostError for an impossible answer."""
         is_new = {"running": self._job.release} if settled.outcome == "committed" else {}
         self._check_answer(settled, txn=self._job.attempt.txn, **is_new)
-        if self._keeper:
-            self._keeper.stop()
-        failure = settled.failure
-        problem = _problem(self.name, failure) if failure else None
+        self.close()
+        refused = RefusedError(self.name, settled.failure) if settled.failure else None
+        problem = problem_of(refused, self.name) if refused else None
         return Transition(PHASES[settled.outcome], settled.running, problem)
 
     def interrupt(self) -> None:
@@ -224,10 +219,6 @@ class Assignment:
     def close(self) -> None:
         if self._keeper:
             self._keeper.stop()
-
-
-def _problem(host: str, failure: messages.Failure) -> events.Problem:
-    return problem_of(RefusedError(host, failure), host)
 
 
 class LeaseKeeper:

@@ -21,12 +21,11 @@ from shipit.transport.ssh.client import Network
 from shipit.transport.upload import ship
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
 
     from shipit.events import Emit
     from shipit.release.inputs import HostInput, RunOptions
-    from shipit.secrets import Secret
     from shipit.transport.agent_zip import AgentZip
     from shipit.transport.channel import Link
     from shipit.transport.endpoint import Endpoint
@@ -91,16 +90,18 @@ def connect_all(targets: Sequence[HostInput], run: RunOptions, emit: Emit) -> It
     _allow_descriptors()
     for text in dict.fromkeys(text for target in targets for text in _notes(target)):
         emit(Noted(text))
-    endpoints = {target.name: _endpoint(target, run) for target in targets}
-    emit(SecretsKnown(Mask(_passwords(endpoints.values()))))
+    become = run.become_password
+    endpoints = [endpoint(t.host, become_password=become, render=t.filled) for t in targets]
+    passwords = (word for each in endpoints for word in (each.password, each.become_password))
+    emit(SecretsKnown(Mask(filter(None, passwords))))
     agent = agent_zip.build()
     with ExitStack() as stack:
-        executor = stack.enter_context(_executor(run.forks))
+        executor = ThreadPoolExecutor(run.forks, thread_name_prefix="host")
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         connections = Connections(executor, emit)
         network = stack.enter_context(Network(note=lambda text: emit(Noted(text))))
         opened = {
-            name: executor.submit(_open, endpoint, agent, network, emit)
-            for name, endpoint in endpoints.items()
+            each.name: executor.submit(_open, each, agent, network, emit) for each in endpoints
         }
         for name, future in opened.items():
             with connections.holding(name):
@@ -126,39 +127,15 @@ def _allow_descriptors() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-@contextmanager
-def _executor(forks: int) -> Iterator[Executor]:
-    executor = ThreadPoolExecutor(forks, thread_name_prefix="host")
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _endpoint(target: HostInput, run: RunOptions) -> Endpoint:
-    return endpoint(target.host, become_password=run.become_password, render=target.filled)
-
-
-def _passwords(endpoints: Iterable[Endpoint]) -> list[Secret]:
-    return [
-        secret
-        for endpoint in endpoints
-        for secret in (endpoint.password, endpoint.become_password)
-        if secret
-    ]
-
-
-def _open(
-    endpoint: Endpoint, agent: AgentZip, network: Network, emit: Emit
-) -> tuple[Link, HostSession]:
+def _open(to: Endpoint, agent: AgentZip, network: Network, emit: Emit) -> tuple[Link, HostSession]:
     """Connect to a host, start its agent, and return the link and the session over it."""
-    emit(StepBegan(endpoint.name, "connect"))
+    emit(StepBegan(to.name, "connect"))
     began = time.monotonic()
-    link = connect.connect(endpoint, agent, network)
+    link = connect.connect(to, agent, network)
     try:
         wire = link.open()
     except BaseException:
         link.close()
         raise
-    emit(StepEnded(endpoint.name, "connect", time.monotonic() - began, ok=True))
-    return link, HostSession(endpoint.name, wire, partial(ship, link, wire), emit)
+    emit(StepEnded(to.name, "connect", time.monotonic() - began, ok=True))
+    return link, HostSession(to.name, wire, partial(ship, link, wire), emit)

@@ -13,14 +13,15 @@ import time
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, assert_never
+from enum import Enum
+from typing import TYPE_CHECKING
 
 from shipit.errors import HostError, Unreachable
 from shipit.events import BatchBegan, Emit, HostEnded, HostFailed, HostResult, Outcome, Problem
 from shipit.rollout.phase import HostControl, Phase, Transition, bug_of, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 POLL_SECONDS = 0.2  # within which a Ctrl-C is noticed
 ULIMIT = "check that no wheel was removed; for many hosts: ulimit -n 8192"
@@ -42,55 +43,45 @@ class Policy:
     max_fail_percentage: float = 0.0
 
 
+class Act(Enum):
+    """What a step does on its hosts."""
+
+    STAGE = "stage"
+    SWITCH = "switch"
+    COMMIT = "commit"
+    ROLL_BACK = "roll_back"  # discard what was only staged, roll back what was switched
+
+
 @dataclass(frozen=True)
-class StageHosts:
+class Step:
+    """What to do next, and on which hosts; a batch has its number and how many there are."""
+
+    act: Act
     hosts: tuple[str, ...]
+    number: int = 0
+    of: int = 0
 
 
-@dataclass(frozen=True)
-class SwitchHosts:
-    hosts: tuple[str, ...]
-    number: int
-    of: int
-
-
-@dataclass(frozen=True)
-class CommitHosts:
-    hosts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RollBack:
-    """Discard what was only staged, and roll back what was switched."""
-
-    hosts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Finish:
-    hosts: tuple[str, ...] = ()
-
-
-Step = StageHosts | SwitchHosts | CommitHosts | RollBack | Finish
-
-
-def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -> Step:
-    """Return the next step; `phases` is in the inventory's order, `stop` means interrupted.
+def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -> Step | None:
+    """Return the next step, None if nothing is left to do.
 
     No host is switched before every host is staged; hosts are committed only when the whole fleet
     has passed its gate; a spent failure budget rolls back every switched host.
+
+    Args:
+        phases: in the inventory's order.
+        policy: how the rollout proceeds.
+        stop: whether the run was interrupted.
     """
     here = {phase: tuple(h for h, p in phases.items() if p is phase) for phase in Phase}
     ready, staged, healthy = here[Phase.READY], here[Phase.STAGED], here[Phase.HEALTHY]
     if stop or _is_spent(phases, policy):
-        return RollBack(staged + healthy) if staged or healthy else Finish()
+        return Step(Act.ROLL_BACK, staged + healthy) if staged or healthy else None
     if ready:
-        return StageHosts(ready)
+        return Step(Act.STAGE, ready)
     if staged:
         return _next_batch(phases, policy)
-    if healthy:
-        return CommitHosts(healthy)
-    return Finish()
+    return Step(Act.COMMIT, healthy) if healthy else None
 
 
 def _is_spent(phases: Mapping[str, Phase], policy: Policy) -> bool:
@@ -100,13 +91,13 @@ def _is_spent(phases: Mapping[str, Phase], policy: Policy) -> bool:
     return max(failed, unreachable) * 100 > policy.max_fail_percentage * len(phases)
 
 
-def _next_batch(phases: Mapping[str, Phase], policy: Policy) -> SwitchHosts:
+def _next_batch(phases: Mapping[str, Phase], policy: Policy) -> Step:
     """Return the first batch that still has staged hosts."""
     batches = cut([h for h, p in phases.items() if p is not Phase.UNCHANGED], policy.batches)
     for number, batch in enumerate(batches, start=1):
         staged = tuple(host for host in batch if phases[host] is Phase.STAGED)
         if staged:
-            return SwitchHosts(staged, number, len(batches))
+            return Step(Act.SWITCH, staged, number, len(batches))
     raise AssertionError("no batch holds a staged host")
 
 
@@ -152,17 +143,17 @@ class Fleet:
 
 
 def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
-    """Run `decide`'s steps until it returns Finish; `fleet.states` has the result.
+    """Run `decide`'s steps until nothing is left to do; `fleet.states` has the result.
 
     A first Ctrl-C ends the running step soon and rolls every host back, unless they are committing;
     a second one leaves the hosts alone: their leases run out and they roll back by themselves.
     """
     began = time.monotonic()
-    step: Step = Finish()
+    step: Step | None = None
     try:
         with _record_first_ctrl_c(fleet):
-            while not isinstance(step := _next(fleet, policy), Finish):
-                if isinstance(step, SwitchHosts):
+            while step := decide(fleet.phases, policy, stop=fleet.interrupted):
+                if step.act is Act.SWITCH:
                     emit(BatchBegan(step.number, step.of, step.hosts))
                 _run_step(step, fleet, policy, executor, emit)
     except KeyboardInterrupt:
@@ -172,10 +163,6 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
         emit(
             HostEnded(name, transition.phase.outcome, transition.release, time.monotonic() - began)
         )
-
-
-def _next(fleet: Fleet, policy: Policy) -> Step:
-    return decide(fleet.phases, policy, stop=fleet.interrupted)
 
 
 @contextmanager
@@ -210,21 +197,16 @@ def _run_step(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit
     """
     working = {executor.submit(_act_safely, step, fleet.hosts[name]): name for name in step.hosts}
     # Commits are not cancelled: once some hosts have committed, all should.
-    goes_on = not isinstance(step, CommitHosts) and not (
-        isinstance(step, RollBack) and fleet.interrupted
-    )
+    goes_on = step.act is not Act.COMMIT and not (step.act is Act.ROLL_BACK and fleet.interrupted)
     while working:
         for future in wait(working, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done:
             _note(working[future], future, fleet, emit)
             del working[future]
-        if goes_on and (fleet.interrupted or _is_budget_spent(step, fleet.phases, policy)):
+        # A spent budget cancels the running switches, which would wait for their deadlines.
+        is_spent = step.act is Act.SWITCH and _is_spent(fleet.phases, policy)
+        if goes_on and (fleet.interrupted or is_spent):
             goes_on = False
             _cancel(working, fleet)
-
-
-def _is_budget_spent(step: Step, phases: Mapping[str, Phase], policy: Policy) -> bool:
-    """Whether to cancel the running switches now, instead of waiting for their deadlines."""
-    return isinstance(step, SwitchHosts) and _is_spent(phases, policy)
 
 
 def _cancel(working: dict[Future[Transition], str], fleet: Fleet) -> None:
@@ -236,28 +218,17 @@ def _cancel(working: dict[Future[Transition], str], fleet: Fleet) -> None:
             fleet.hosts[name].interrupt()
 
 
-def _act(step: Step, host: HostControl) -> Callable[[], Transition]:
-    """Return the method that runs a step on one host."""
-    match step:
-        case StageHosts():
-            return host.stage
-        case SwitchHosts():
-            return host.switch
-        case CommitHosts():
-            return host.commit
-        case RollBack():
-            return host.roll_back
-        case Finish():
-            raise AssertionError("nothing is left to do")
-        case _:
-            assert_never(step)
-
-
 def _act_safely(step: Step, host: HostControl) -> Transition:
     """Run a step and turn an error into a phase: a step that raises has not switched the host."""
     name = host.name
+    acts = {
+        Act.STAGE: host.stage,
+        Act.SWITCH: host.switch,
+        Act.COMMIT: host.commit,
+        Act.ROLL_BACK: host.roll_back,
+    }
     try:
-        return _act(step, host)()
+        return acts[step.act]()
     except Unreachable as error:
         return Transition(Phase.UNREACHABLE, problem=problem_of(error, name))
     except HostError as error:
@@ -268,7 +239,7 @@ def _act_safely(step: Step, host: HostControl) -> Transition:
             Phase.UNTOUCHED, problem=Problem(name, "controller-error", what, hint=ULIMIT)
         )
     except Exception as error:  # noqa: BLE001 - the edge of a host: its failure is its own
-        phase = Phase.UNTOUCHED if isinstance(step, StageHosts) else Phase.UNKNOWN
+        phase = Phase.UNTOUCHED if step.act is Act.STAGE else Phase.UNKNOWN
         return Transition(phase, problem=problem_of(bug_of(error, name), name))
 
 
@@ -283,13 +254,12 @@ def _note(name: str, future: Future[Transition], fleet: Fleet, emit: Emit) -> No
         emit(HostFailed(transition.problem))
 
 
-def _leave(fleet: Fleet, step: Step) -> None:
+def _leave(fleet: Fleet, step: Step | None) -> None:
     """Give up after a second Ctrl-C: each switched host decides by its lease."""
-    switching = step.hosts if isinstance(step, SwitchHosts) else ()
+    switching = step.hosts if step and step.act is Act.SWITCH else ()
     for name, transition in fleet.states.items():
-        if transition.phase is Phase.HEALTHY or (
-            transition.phase is Phase.STAGED and name in switching
-        ):
+        is_switching = transition.phase is Phase.STAGED and name in switching
+        if transition.phase is Phase.HEALTHY or is_switching:
             fleet.states[name] = replace(transition, phase=Phase.UNKNOWN)
 
 

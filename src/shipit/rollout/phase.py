@@ -36,20 +36,14 @@ class Phase(Enum):
     @property
     def outcome(self) -> Outcome:
         """The reported outcome of a host that ended in this phase."""
-        return OUTCOMES[self]
+        return OUTCOMES.get(self) or Outcome(self.value)
 
 
-OUTCOMES: Mapping[Phase, Outcome] = {
+OUTCOMES: Mapping[Phase, Outcome] = {  # of phases that have no outcome of their name
     Phase.READY: Outcome.UNTOUCHED,
     Phase.STAGED: Outcome.UNTOUCHED,
     Phase.HEALTHY: Outcome.UNKNOWN,
     Phase.COMMITTED: Outcome.DEPLOYED,
-    Phase.UNCHANGED: Outcome.UNCHANGED,
-    Phase.UNTOUCHED: Outcome.UNTOUCHED,
-    Phase.UNREACHABLE: Outcome.UNREACHABLE,
-    Phase.RETURNED: Outcome.RETURNED,
-    Phase.UNKNOWN: Outcome.UNKNOWN,
-    Phase.STUCK: Outcome.STUCK,
 }
 
 

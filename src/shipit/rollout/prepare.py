@@ -7,6 +7,7 @@ import getpass
 import os
 import secrets
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -57,10 +58,16 @@ def prepare(
     nonce = secrets.token_hex(16)
     digest = functools.cache(slow_digest)
     by_name = {resolved.name: resolved for resolved in wanted}
-    requests = {
-        name: _hello(resolved, nonce, recover=recover) for name, resolved in by_name.items()
+    questions = {
+        name: replace(
+            _hello(each, recover=recover),
+            blobs=each.sources.digests(),
+            nonce=nonce,
+            compare=True,
+        )
+        for name, each in by_name.items()
     }
-    answers = connections.each(lambda name, session: session.hello(requests[name]))
+    answers = connections.each(lambda name, session: session.hello(questions[name]))
     refuse_second_names(answers, connections)
 
     made: dict[str, tuple[BuiltRelease, HostPlan]] = {}
@@ -108,15 +115,9 @@ def surveyed(
     return connections.each(survey)
 
 
-def _hello(resolved: ResolvedInput, nonce: str, *, recover: bool) -> messages.Hello:
-    return messages.Hello(
-        app=resolved.deployment.app,
-        root=str(resolved.deployment.root),
-        blobs=resolved.sources.digests(),
-        nonce=nonce,
-        recover=recover,
-        compare=True,
-    )
+def _hello(target: HostInput, *, recover: bool) -> messages.Hello:
+    deployment = target.deployment
+    return messages.Hello(deployment.app, str(deployment.root), recover=recover)
 
 
 def running(facts: messages.Facts) -> str:
@@ -128,13 +129,8 @@ def ask(
     found: Sequence[HostInput], connections: Connections, *, recover: bool
 ) -> dict[str, messages.Facts]:
     """Return each host's facts; with `recover` the host first settles an open transaction."""
-    requests = {
-        target.name: messages.Hello(
-            target.deployment.app, str(target.deployment.root), recover=recover
-        )
-        for target in found
-    }
-    answers = connections.each(lambda name, session: session.hello(requests[name]))
+    questions = {target.name: _hello(target, recover=recover) for target in found}
+    answers = connections.each(lambda name, session: session.hello(questions[name]))
     if recover:
         refuse_second_names(answers, connections)
     return answers
@@ -147,19 +143,14 @@ def refuse_second_names(answers: dict[str, messages.Facts], connections: Connect
         if facts.machine_digest:
             names_of.setdefault(facts.machine_digest, []).append(name)
     for names in names_of.values():
+        what = f"{', '.join(names)} are names of one machine"
+        hint = (
+            "keep one of them in the inventory, or leave the others out: --limit"
+            f" '{names[0]}' for this machine alone"
+        )
         for name in names if len(names) > 1 else ():
-            connections.lose(name, _same_machine(name, names), running(answers.pop(name)))
-
-
-def _same_machine(host: str, names: Sequence[str]) -> HostError:
-    return HostError(
-        "same-machine",
-        f"{', '.join(names)} are names of one machine",
-        host=host,
-        step="hello",
-        hint="keep one of them in the inventory, or leave the others out: --limit"
-        f" '{names[0]}' for this machine alone",
-    )
+            error = HostError("same-machine", what, host=name, step="hello", hint=hint)
+            connections.lose(name, error, running(answers.pop(name)))
 
 
 def attempt_to(what: str, run: RunOptions) -> messages.Attempt:

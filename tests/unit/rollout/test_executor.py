@@ -17,13 +17,9 @@ from patience import until
 from shipit.errors import HostError, Unreachable
 from shipit.events import BatchBegan, Event, HostResult, Outcome
 from shipit.rollout.executor import (
-    CommitHosts,
-    Finish,
+    Act,
     Fleet,
     Policy,
-    RollBack,
-    StageHosts,
-    SwitchHosts,
     cut,
     decide,
     drive,
@@ -369,15 +365,16 @@ PHASES = st.sampled_from(list(Phase))
 def test_decide_always_moves_hosts_that_can_be_moved(phases: dict[str, Phase], stop: bool) -> None:  # noqa: FBT001 - hypothesis fills it in
     step = decide(phases, Policy((1, "25%")), stop=stop)
     allowed = {
-        StageHosts: {Phase.READY},
-        SwitchHosts: {Phase.STAGED},
-        CommitHosts: {Phase.HEALTHY},
-        RollBack: {Phase.STAGED, Phase.HEALTHY},
-        Finish: set(),
-    }[type(step)]
-    assert {phases[host] for host in step.hosts} <= allowed
-    if not isinstance(step, Finish):
+        Act.STAGE: {Phase.READY},
+        Act.SWITCH: {Phase.STAGED},
+        Act.COMMIT: {Phase.HEALTHY},
+        Act.ROLL_BACK: {Phase.STAGED, Phase.HEALTHY},
+    }
+    if step:
         assert step.hosts
+        assert {phases[host] for host in step.hosts} <= allowed[step.act]
+    else:
+        assert not {Phase.STAGED, Phase.HEALTHY} & set(phases.values())
 
 
 FAULTS: list[dict[str, object]] = [
