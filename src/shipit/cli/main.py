@@ -15,14 +15,12 @@ from shipit.cli.runner import INTERRUPTED, sigterm_as_ctrl_c
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipit.cli.commands import UseCases
 
-
-def main(arguments: Sequence[str] | None = None, use: UseCases | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     with sigterm_as_ctrl_c():
         try:
-            return int(program.main(arguments, "shipit", standalone_mode=False, obj=use) or 0)
+            return int(program.main(arguments, "shipit", standalone_mode=False) or 0)
         except click.ClickException as error:
             return _misused(error, sys.argv[1:] if arguments is None else arguments)
         except click.Abort:

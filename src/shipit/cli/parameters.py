@@ -1,4 +1,4 @@
-"""Convert and complete single values of the command line."""
+"""The options that several commands share, and how their values are converted and completed."""
 
 # ruff: noqa: PLC0415 - late imports keep help and completion fast
 
@@ -40,3 +40,74 @@ def names_for_limit(
     before, comma, last = incomplete.rpartition(",")
     names = options.limits(Path(playbook), ctx.params["inventory"], os.environ)
     return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
+
+
+FILE = click.Path(path_type=Path)
+TARGETS = (
+    click.Argument(["playbook"], type=FILE),
+    click.Option(
+        ["-i", "--inventory"],
+        type=FILE,
+        multiple=True,
+        help="Inventory file, folder or program; may be repeated. Default: SHIPIT_INVENTORY, or "
+        "inventory.yaml beside the playbook or one folder up.",
+    ),
+    click.Option(
+        ["-l", "--limit"],
+        metavar="PATTERN",
+        shell_complete=names_for_limit,
+        help="Only these hosts: an Ansible pattern such as web:!web3.",
+    ),
+    click.Option(
+        ["-e", "--extra-vars"],
+        multiple=True,
+        metavar="VARS",
+        help="Variables: key=value, YAML or JSON, or @file; the last one wins.",
+    ),
+    click.Option(["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password for sudo."),
+    click.Option(
+        ["-J", "--ask-vault-pass"], is_flag=True, help="Ask for the password of ansible-vault."
+    ),
+    click.Option(
+        ["--vault-password-file"],
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="Read a vault password from this file, or from its output if it is a program. "
+        "Also: ANSIBLE_VAULT_PASSWORD_FILE.",
+    ),
+    click.Option(
+        ["--vault-id"],
+        multiple=True,
+        metavar="[LABEL@]FILE",
+        help="The same, for content encrypted with this vault id.",
+    ),
+    click.Option(
+        ["-v", "--verbose"],
+        count=True,
+        help="Show probes and timings; twice: tracebacks of errors.",
+    ),
+    click.Option(
+        ["--json"], is_flag=True, help="Write one JSON object per line, the last one the result."
+    ),
+)
+FORKS = click.Option(
+    ["-f", "--forks"],
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    metavar="NUMBER",
+    help="How many hosts to work on at the same time.",
+)
+REASON = click.Option(["--reason"], default="", help="The reason, kept in each host's history.")
+CHANGES = (
+    click.Option(
+        ["--lock-wait"],
+        type=Duration(),
+        default=0.0,
+        metavar="TIME",
+        help="How long to wait for another deploy to end, such as 5m.  [default: do not wait]",
+    ),
+    REASON,
+)
+DIFF = click.Option(["-D", "--diff"], is_flag=True, help="Show a diff of each changed file.")

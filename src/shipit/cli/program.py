@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from shipit import __version__
-from shipit.cli.commands import UseCases
-from shipit.cli.parameters import Duration, names_for_limit
-from shipit.cli.password_options import PASSWORDS
+from shipit.cli.parameters import CHANGES, DIFF, FILE, FORKS, REASON, TARGETS
 from shipit.cli.runner import UNTOUCHED, Invocation, run_command
-from shipit.errors import InputError, Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 
 
 P = ParamSpec("P")
-SHELLS = ("bash", "zsh", "fish")
+_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 _STATUSES = """\b
 Exit statuses:
@@ -48,60 +45,6 @@ def _password(prompt: str) -> str:
         return str(click.prompt(prompt, hide_input=True, err=True, default=""))
     except click.Abort as error:  # Ctrl-C, or no terminal
         raise KeyboardInterrupt from error
-
-
-_FILE = click.Path(path_type=Path)
-_PLAYBOOK = click.Argument(["playbook"], type=_FILE)
-_JSON = click.Option(
-    ["--json"], is_flag=True, help="Write one JSON object per line, the last one the result."
-)
-_VERBOSE = click.Option(
-    ["-v", "--verbose"], count=True, help="Show probes and timings; twice: tracebacks of errors."
-)
-_TARGETS = (
-    _PLAYBOOK,
-    click.Option(
-        ["-i", "--inventory"],
-        type=_FILE,
-        multiple=True,
-        help="Inventory file, folder or program; may be repeated. Default: SHIPIT_INVENTORY, or "
-        "inventory.yaml beside the playbook or one folder up.",
-    ),
-    click.Option(
-        ["-l", "--limit"],
-        metavar="PATTERN",
-        shell_complete=names_for_limit,
-        help="Only these hosts: an Ansible pattern such as web:!web3.",
-    ),
-    click.Option(
-        ["-e", "--extra-vars"],
-        multiple=True,
-        metavar="VARS",
-        help="Variables: key=value, YAML or JSON, or @file; the last one wins.",
-    ),
-    *PASSWORDS,
-    _VERBOSE,
-    _JSON,
-)
-_FORKS = click.Option(
-    ["-f", "--forks"],
-    type=click.IntRange(min=1),
-    default=30,
-    show_default=True,
-    metavar="NUMBER",
-    help="How many hosts to work on at the same time.",
-)
-_CHANGES = (
-    click.Option(
-        ["--lock-wait"],
-        type=Duration(),
-        default=0.0,
-        metavar="TIME",
-        help="How long to wait for another deploy to end, such as 5m.  [default: do not wait]",
-    ),
-    click.Option(["--reason"], default="", help="The reason, kept in each host's history."),
-)
-_DIFF = click.Option(["-D", "--diff"], is_flag=True, help="Show a diff of each changed file.")
 
 
 @click.group(
@@ -124,8 +67,7 @@ def command(
 
     def register(handler: Callable[P, int]) -> Callable[P, int]:
         def callback(**given: Any) -> int:  # noqa: ANN401 - click gives each option its type
-            use = click.get_current_context().obj or UseCases()
-            return run_command(handler, given, use, _password)
+            return run_command(handler, given, _password)
 
         program.add_command(
             click.Command(
@@ -142,11 +84,11 @@ def command(
 
 
 @command(
-    *_TARGETS,
-    _FORKS,
+    *TARGETS,
+    FORKS,
     click.Option(["-C", "--check"], is_flag=True, help="Change nothing; the same as plan."),
-    _DIFF,
-    *_CHANGES,
+    DIFF,
+    *CHANGES,
     click.Option(
         ["--allow-older"], is_flag=True, help="Allow an older version to replace a newer one."
     ),
@@ -160,20 +102,22 @@ def deploy(invocation: Invocation, *, check: bool, diff: bool) -> int:
     host is rolled back to its previous release. Hosts that already run the release are left alone.
     An older version replaces a newer one only with --allow-older.
     """
+    from shipit.commands import deploy as use_case
+
     if check:
         return plan(invocation, diff=diff)
-    return invocation.use.deploy(invocation.run_options(), invocation.output)
+    return use_case.deploy(invocation.run_options(), invocation.output)
 
 
 @command(
-    *_TARGETS,
-    _FORKS,
+    *TARGETS,
+    FORKS,
     click.Option(
         ["--to"],
         metavar="RELEASE",
         help="The release to roll back to: its id on any of the hosts, or its version.",
     ),
-    *_CHANGES,
+    *CHANGES,
     example="  shipit rollback playbooks/prod.yaml\n"
     "  shipit rollback playbooks/prod.yaml --to 1.3.9-0c5e7d21",
 )
@@ -185,12 +129,14 @@ def rollback(invocation: Invocation, *, to: str | None) -> int:
     those that already run it are left alone. Without a common release the rollback is refused, with
     a list of what each host has; --limit excludes hosts.
     """
-    return invocation.use.rollback(invocation.run_options(), invocation.output, to)
+    from shipit.commands import deploy as use_case
+
+    return use_case.rollback(invocation.run_options(), invocation.output, to)
 
 
 @command(
-    *_TARGETS,
-    _FORKS,
+    *TARGETS,
+    FORKS,
     click.Option(
         ["--take-over"],
         is_flag=True,
@@ -204,8 +150,10 @@ def attach(invocation: Invocation, *, take_over: bool) -> int:
     By default it only follows. With --take-over it replaces a controller that is gone: it renews
     the leases, and commits once every host is healthy, or else rolls every host back.
     """
+    from shipit.commands import attach as use_case
+
     run = invocation.run_options()
-    return invocation.use.attach(run, invocation.output, take_over=take_over)
+    return use_case.attach(run, invocation.output, take_over=take_over)
 
 
 def _answer(
@@ -223,9 +171,9 @@ def _answer(
 
 
 @command(
-    *_TARGETS,
-    _FORKS,
-    click.Option(["--reason"], default="", help="The reason, kept in each host's history."),
+    *TARGETS,
+    FORKS,
+    REASON,
     example="  shipit adopt playbooks/prod.yaml -l web1",
 )
 def adopt(invocation: Invocation) -> int:
@@ -235,21 +183,23 @@ def adopt(invocation: Invocation) -> int:
     returns. Nothing else is changed, and the other tool's own services are neither stopped nor
     started. Exits with 3 if a host has nothing to adopt or gave no answer.
     """
+    from shipit.commands import adopt as use_case
     from shipit.output import reports
 
-    found = invocation.use.adopt(invocation.run_options(), invocation.output.quiet)
+    found = use_case.adopt(invocation.run_options(), invocation.output.quiet)
     return _answer(invocation, "adopt", found, reports.status(found))
 
 
-@command(*_TARGETS, _FORKS, _DIFF, example="  shipit plan playbooks/prod.yaml --diff")
+@command(*TARGETS, FORKS, DIFF, example="  shipit plan playbooks/prod.yaml --diff")
 def plan(invocation: Invocation, *, diff: bool) -> int:
     """Show what a deploy would change on each host: packages, units, env keys, restarts.
 
     Nothing is changed. Values of environment variables are never shown.
     """
+    from shipit.commands import inspect as use_case
     from shipit.output import reports
 
-    found = invocation.use.plan(invocation.run_options(), invocation.output.quiet)
+    found = use_case.plan(invocation.run_options(), invocation.output.quiet)
     status = UNTOUCHED if any(host.problems for _, hosts in found for host in hosts) else 0
     parts = reports.plans(found, diff=diff)
     invocation.output.answer("plan", status, parts, deployments=reports.plans_data(found))
@@ -257,30 +207,32 @@ def plan(invocation: Invocation, *, diff: bool) -> int:
 
 
 @command(
-    *_TARGETS, _FORKS, example="  shipit status playbooks/prod.yaml\n  shipit status p.yaml --json"
+    *TARGETS, FORKS, example="  shipit status playbooks/prod.yaml\n  shipit status p.yaml --json"
 )
 def status(invocation: Invocation) -> int:
     """Show what runs on each host and since when, and whether it is still what was deployed.
 
     Shows how to fix drift. Exits with 3 if a host gave no answer, 5 if one is stuck or has drifted.
     """
+    from shipit.commands import inspect as use_case
     from shipit.output import reports
 
-    found = invocation.use.status(invocation.run_options(), invocation.output.quiet)
+    found = use_case.status(invocation.run_options(), invocation.output.quiet)
     return _answer(invocation, "status", found, reports.status(found))
 
 
-@command(*_TARGETS, _FORKS, example="  shipit releases playbooks/prod.yaml -l web1")
+@command(*TARGETS, FORKS, example="  shipit releases playbooks/prod.yaml -l web1")
 def releases(invocation: Invocation) -> int:
     """Show each host's history: every deploy and rollback, who ran it, why, and how it ended."""
+    from shipit.commands import inspect as use_case
     from shipit.output import reports
 
-    found = invocation.use.releases(invocation.run_options(), invocation.output.quiet)
+    found = use_case.releases(invocation.run_options(), invocation.output.quiet)
     return _answer(invocation, "releases", found, reports.releases(found))
 
 
 @command(
-    *_TARGETS,  # -f is journalctl's and tail's here, not Ansible's
+    *TARGETS,  # -f is journalctl's and tail's here, not Ansible's
     click.Option(
         ["-n", "--lines"],
         type=click.IntRange(min=0),
@@ -300,26 +252,27 @@ def logs(invocation: Invocation, *, lines: int, follow: bool, service: str) -> i
 
     Includes units on trial, failed releases, and what shipit itself did on the host.
     """
+    from shipit.commands import inspect as use_case
+
     run, output = invocation.run_options(), invocation.output
-    return invocation.use.logs(
-        run, output.aside, output.log, lines=lines, follow=follow, service=service
-    )
+    return use_case.logs(run, output.aside, output.log, lines=lines, follow=follow, service=service)
 
 
-@command(*_TARGETS, _FORKS, example="  shipit doctor playbooks/prod.yaml")
+@command(*TARGETS, FORKS, example="  shipit doctor playbooks/prod.yaml")
 def doctor(invocation: Invocation) -> int:
     """Check whether the controller and every host are ready, and show how to fix problems."""
+    from shipit.commands import doctor as use_case
     from shipit.output import reports
 
-    found = invocation.use.doctor(invocation.run_options(), invocation.output.quiet)
+    found = use_case.examine(invocation.run_options(), invocation.output.quiet)
     ended = 0 if all(finding.ok for finding in found) else UNTOUCHED
     invocation.output.answer("doctor", ended, reports.findings(found), findings=list(found))
     return ended
 
 
 @command(
-    *_TARGETS,
-    _FORKS,
+    *TARGETS,
+    FORKS,
     click.Option(
         ["--provider"],
         type=click.Choice(["nspawn", "vagrant"]),
@@ -335,7 +288,7 @@ def doctor(invocation: Invocation) -> int:
     ),
     click.Option(
         ["--report"],
-        type=_FILE,
+        type=FILE,
         default=Path("rehearsal.html"),
         help="Where to write the HTML report; a text report is written beside it.  "
         "[default: rehearsal.html]",
@@ -350,32 +303,29 @@ def rehearse(
     No real host is touched. It rehearses the playbook's hosts in the group `rehearsal`, or else the
     first four. Exits with 0 if every scenario ended as expected.
     """
-    return invocation.use.rehearse(
-        invocation.run_options(is_rehearsal=True),
-        invocation.output,
-        machines=(provider, suite),
-        keep=keep,
-        report=report,
-        faults=faults,
+    from shipit.rehearsal import run as use_case
+    from shipit.rehearsal.providers.base import MachineChoice
+
+    run, choice = invocation.run_options(is_rehearsal=True), MachineChoice(provider, suite)
+    return use_case.rehearse(
+        run, invocation.output, choice=choice, keep=keep, report=report, faults=faults
     )
 
 
 @program.command(epilog="\b\nExamples:\n  shipit schema > playbook.schema.json")
-@click.pass_obj
-def schema(use: UseCases | None) -> int:
+def schema() -> int:
     """Print the JSON Schema of a playbook, for editors."""
     import json
 
-    click.echo(json.dumps((use or UseCases()).schema(), indent=2))
+    from shipit.playbook import reader
+
+    click.echo(json.dumps(reader.schema(), indent=2))
     return 0
 
 
 @program.command(epilog='\b\nExamples:\n  eval "$(shipit completion bash)"')
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
 def completion(shell: str) -> int:
     """Print the script that completes commands, flags, playbooks and hosts in a shell."""
-    found = get_completion_class(shell)
-    if found is None:  # click knows all of SHELLS
-        raise InputError(Mistake("unknown-shell", f"{shell} is not one of {', '.join(SHELLS)}"))
-    click.echo(found(program, {}, "shipit", "_SHIPIT_COMPLETE").source())
+    click.echo(_SHELLS[shell](program, {}, "shipit", "_SHIPIT_COMPLETE").source())
     return 0

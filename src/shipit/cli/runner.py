@@ -22,7 +22,6 @@ from shipit.errors import ShipitError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from shipit.cli.commands import UseCases
     from shipit.events import Event
     from shipit.output.layout import Part
     from shipit.output.redaction import Redactor
@@ -52,7 +51,6 @@ class Invocation:
     """One command that is being run."""
 
     output: Output
-    use: UseCases
     redactor: Redactor
     ask_password: Callable[[str], str]
     given: Mapping[str, Any]  # the options of a run, by their names, as click has parsed them
@@ -103,7 +101,6 @@ class Invocation:
 def run_command(
     command: Callable[..., int],
     given: Mapping[str, Any],
-    use: UseCases,
     ask_password: Callable[[str], str],
 ) -> int:
     """Run a command, report how it ended, and return the exit status.
@@ -120,7 +117,7 @@ def run_command(
         each.name: of_run.pop(each.name) for each in parameters if each.kind is each.KEYWORD_ONLY
     }
     try:
-        ended = command(Invocation(output, use, redactor, ask_password, of_run), **own)
+        ended = command(Invocation(output, redactor, ask_password, of_run), **own)
     except ShipitError as error:
         if verbosity >= _TRACEBACKS:
             from shipit.output.printable import printable

@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import click
 import pytest
@@ -17,10 +19,10 @@ from project import TOP
 from recorded_runs import NEW, OLD, ended, failed_run, problem
 from shipit.agent.protocol.messages import History, Status
 from shipit.cli import main, program
-from shipit.cli.commands import UseCases
 from shipit.commands.doctor import Finding
 from shipit.errors import HostError, InputError, Mistake, Unreachable
 from shipit.events import Outcome, Problem, RunBegan
+from shipit.rehearsal.providers.base import MachineChoice
 from unit.output.test_reports import PLAN, STATUS
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ FEW = 120  # modules beyond Python's own start: 92 with 3.11; asyncio would brin
 
 
 @dataclass
-class Answers(UseCases):
+class Answers:
     """Use cases with answers given beforehand; remembers what was asked of them."""
 
     status_of_run: int = 0
@@ -108,17 +110,35 @@ class Answers(UseCases):
         run: RunOptions,
         emit: Emit,
         *,
-        machines: tuple[str, str],
+        choice: MachineChoice,
         keep: bool,
         report: Path | None,
         faults: bool,
     ) -> int:
         self._take("rehearse", run, emit)
-        self.details |= {"machines": machines, "keep": keep, "report": report, "faults": faults}
+        self.details |= {"choice": choice, "keep": keep, "report": report, "faults": faults}
         return self.status_of_run
 
     def schema(self) -> dict[str, object]:
         return {"type": "object"}
+
+
+USE_CASES = {
+    **{name: f"shipit.commands.{name}.{name}" for name in ("deploy", "attach", "adopt")},
+    **{name: f"shipit.commands.inspect.{name}" for name in ("plan", "status", "releases", "logs")},
+    "rollback": "shipit.commands.deploy.rollback",
+    "doctor": "shipit.commands.doctor.examine",
+    "rehearse": "shipit.rehearsal.run.rehearse",
+    "schema": "shipit.playbook.reader.schema",
+}
+
+
+def run_with(arguments: Sequence[str], use: Answers) -> int:
+    """Run a command line, with these answers in place of the use cases."""
+    with ExitStack() as stack:
+        for name, place in USE_CASES.items():
+            stack.enter_context(patch(place, getattr(use, name)))
+        return main.main(arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +162,7 @@ def result(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_every_flag_of_a_deploy_reaches_the_use_case(playbook: Path) -> None:
     use = Answers()
     line = "deploy prod.yaml -i inventory.yaml -l web:!web3 -e a=1 -f 5 --lock-wait 5m --reason why"
-    assert main.main(line.split(), use) == 0
+    assert run_with(line.split(), use) == 0
     (run,) = use.runs
     assert run.playbook == Path("prod.yaml")
     assert run.inventory == (Path("inventory.yaml"),)
@@ -152,7 +172,7 @@ def test_every_flag_of_a_deploy_reaches_the_use_case(playbook: Path) -> None:
 
 def test_a_run_that_names_nothing_has_the_defaults() -> None:
     use = Answers()
-    main.main(["deploy", "prod.yaml"], use)
+    run_with(["deploy", "prod.yaml"], use)
     (run,) = use.runs
     assert run.inventory == (Path("inventory.yaml"),)
     assert (run.limit, run.extra_vars, run.forks, run.lock_wait) == (None, {}, 30, 0.0)
@@ -160,35 +180,35 @@ def test_a_run_that_names_nothing_has_the_defaults() -> None:
 
 def test_deploy_check_is_plan(capsys: pytest.CaptureFixture[str]) -> None:
     use = Answers()
-    assert main.main(["deploy", "prod.yaml", "--check", "--diff"], use) == 0
+    assert run_with(["deploy", "prod.yaml", "--check", "--diff"], use) == 0
     assert use.asked == ["plan"]
     assert "+MemoryMax=2G" in capsys.readouterr().out
 
 
 def test_rollback_goes_to_the_release_named(capsys: pytest.CaptureFixture[str]) -> None:
     use = Answers()
-    assert main.main(["rollback", "prod.yaml", "--to", OLD], use) == 0
+    assert run_with(["rollback", "prod.yaml", "--to", OLD], use) == 0
     assert use.details["to"] == OLD
     assert f"web1 runs {OLD}" in capsys.readouterr().out
 
 
 def test_adopt_says_as_what_it_was_taken_over(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["adopt", "prod.yaml"], Answers()) == 0
+    assert run_with(["adopt", "prod.yaml"], Answers()) == 0
     assert "adopted-00000000" in capsys.readouterr().out
 
 
 def test_logs_follow_with_f_as_journalctl_does(capsys: pytest.CaptureFixture[str]) -> None:
     use = Answers()
-    assert main.main(["logs", "prod.yaml", "-f", "-n", "7", "-s", "worker"], use) == 0
+    assert run_with(["logs", "prod.yaml", "-f", "-n", "7", "-s", "worker"], use) == 0
     assert use.details == {"lines": 7, "follow": True, "service": "worker"}
     assert capsys.readouterr().out == "web1  a line\n"
 
 
 def test_rehearse_knows_what_makes_the_machines() -> None:
     use = Answers(status_of_run=3)
-    assert main.main(["rehearse", "prod.yaml", "--keep", "--report", "report.html"], use) == 3
+    assert run_with(["rehearse", "prod.yaml", "--keep", "--report", "report.html"], use) == 3
     assert use.details == {
-        "machines": ("nspawn", ""),
+        "choice": MachineChoice("nspawn", ""),
         "keep": True,
         "report": Path("report.html"),
         "faults": False,
@@ -196,7 +216,7 @@ def test_rehearse_knows_what_makes_the_machines() -> None:
 
 
 def test_schema_is_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["schema"], Answers()) == 0
+    assert run_with(["schema"], Answers()) == 0
     assert json.loads(capsys.readouterr().out) == {"type": "object"}
 
 
@@ -204,7 +224,7 @@ def test_schema_is_one_json_document(capsys: pytest.CaptureFixture[str]) -> None
 def test_the_exit_status_is_the_one_of_the_run(
     status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.main(["deploy", "prod.yaml", "--json"], Answers(status_of_run=status)) == status
+    assert run_with(["deploy", "prod.yaml", "--json"], Answers(status_of_run=status)) == status
     assert result(capsys)["exit_status"] == status
 
 
@@ -221,16 +241,16 @@ def test_the_exit_status_is_the_one_of_the_run(
 def test_what_is_raised_becomes_an_exit_status_and_a_last_line(
     fault: BaseException, status: int, outcome: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.main(["deploy", "prod.yaml", "--json"], Answers(fault=fault)) == status
+    assert run_with(["deploy", "prod.yaml", "--json"], Answers(fault=fault)) == status
     assert result(capsys)["outcome"] == outcome
-    assert main.main(["deploy", "prod.yaml"], Answers(fault=fault)) == status
+    assert run_with(["deploy", "prod.yaml"], Answers(fault=fault)) == status
     assert ("Traceback" in capsys.readouterr().err) is (status == 1)
 
 
 def test_a_bug_is_reported_with_its_traceback_and_where_to_report_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main.main(["deploy", "prod.yaml"], Answers(fault=ZeroDivisionError("oops"))) == 1
+    assert run_with(["deploy", "prod.yaml"], Answers(fault=ZeroDivisionError("oops"))) == 1
     reported = capsys.readouterr().err
     assert reported.startswith("Traceback (most recent call last):\n")
     assert "this is a bug in shipit" in reported
@@ -242,7 +262,7 @@ def test_a_traceback_of_a_users_mistake_is_shown_only_at_the_second_v(
 ) -> None:
     fault = InputError(Mistake("unknown-key", "no such key"))
     for flags, shown in (("-v", False), ("-vv", True)):
-        assert main.main(["deploy", "prod.yaml", flags], Answers(fault=fault)) == 2
+        assert run_with(["deploy", "prod.yaml", flags], Answers(fault=fault)) == 2
         assert ("Traceback" in capsys.readouterr().err) is shown
 
 
@@ -253,7 +273,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does() -> None:
             return super().deploy(run, emit)
 
     before = signal.getsignal(signal.SIGTERM)
-    assert main.main(["deploy", "prod.yaml"], Terminated()) == 130
+    assert run_with(["deploy", "prod.yaml"], Terminated()) == 130
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -275,21 +295,21 @@ def test_sigterm_ends_a_run_as_ctrl_c_does() -> None:
 def test_a_query_has_one_document_in_json_and_a_report_on_the_console(
     command: str, fields: dict[str, Any], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.main([command, "prod.yaml", "--json"], Answers(**fields)) == status
+    assert run_with([command, "prod.yaml", "--json"], Answers(**fields)) == status
     out = capsys.readouterr().out
     (only,) = [json.loads(line) for line in out.splitlines()]
     assert (only["event"], only["what"], only["exit_status"]) == ("result", command, status)
     assert "deployments" in only or "findings" in only
-    assert main.main([command, "prod.yaml"], Answers(**fields)) == status
+    assert run_with([command, "prod.yaml"], Answers(**fields)) == status
     assert capsys.readouterr().out.strip()
 
 
 def test_status_shows_the_same_release_on_the_console_and_in_json(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    main.main(["status", "prod.yaml"], Answers())
+    run_with(["status", "prod.yaml"], Answers())
     assert f"web1  {NEW}" in capsys.readouterr().out
-    main.main(["status", "prod.yaml", "--json"], Answers())
+    run_with(["status", "prod.yaml", "--json"], Answers())
     assert result(capsys)["deployments"][0]["hosts"]["web1"]["release"] == NEW
 
 
@@ -311,7 +331,7 @@ def test_a_wrong_command_line_is_reported_and_ends_with_2(
     line: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use = Answers()
-    assert main.main(line.split(), use) == 2
+    assert run_with(line.split(), use) == 2
     assert said in capsys.readouterr().err
     assert use.runs == []
 
@@ -319,7 +339,7 @@ def test_a_wrong_command_line_is_reported_and_ends_with_2(
 def test_a_wrong_command_line_has_a_last_line_for_machines_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main.main(["deploy", "prod.yaml", "--json", "--lmit"], Answers()) == 2
+    assert run_with(["deploy", "prod.yaml", "--json", "--lmit"], Answers()) == 2
     assert result(capsys)["outcome"] == "input-error"
 
 
@@ -418,8 +438,9 @@ def test_a_tab_never_runs_an_inventory_that_is_a_program(playbook: Path) -> None
 
 def test_a_reader_who_leaves_early_changes_nothing_about_the_run() -> None:
     code = (
-        "import sys; from shipit.cli import main; from unit.cli import test_main\n"
-        "sys.exit(main.main(['deploy', 'prod.yaml', '-v'], test_main.Answers(status_of_run=4)))"
+        "import sys; from unit.cli import test_main\n"
+        "answers = test_main.Answers(status_of_run=4)\n"
+        "sys.exit(test_main.run_with(['deploy', 'prod.yaml', '-v'], answers))"
     )
     reader, writer = os.pipe()
     os.close(reader)

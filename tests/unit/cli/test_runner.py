@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shipit.cli.commands import UseCases
 from shipit.cli.runner import Invocation, run_command
 from shipit.events import Noted
 
@@ -33,7 +32,7 @@ def test_the_password_for_sudo_is_asked_for_and_never_shown(
         invocation.output(Noted(f"sudo received {PASSWORD}"))
         raise RuntimeError(PASSWORD)
 
-    assert run_command(act, options, UseCases(), lambda _: PASSWORD) == 1
+    assert run_command(act, options, lambda _: PASSWORD) == 1
     (secret,) = given
     assert secret is not None
     assert secret.reveal() == PASSWORD
@@ -50,7 +49,7 @@ def test_nobody_is_asked_for_a_password_that_is_not_wanted(options: dict[str, An
     def ask(_prompt: str) -> str:
         raise AssertionError
 
-    assert run_command(act, {"playbook": options["playbook"]}, UseCases(), ask) == 0
+    assert run_command(act, {"playbook": options["playbook"]}, ask) == 0
 
 
 def test_an_interrupted_question_for_the_password_is_an_interruption(
@@ -59,10 +58,7 @@ def test_an_interrupted_question_for_the_password_is_an_interruption(
     def ask(_prompt: str) -> str:
         raise KeyboardInterrupt
 
-    assert (
-        run_command(lambda invocation: invocation.run_options().forks, options, UseCases(), ask)
-        == 130
-    )
+    assert run_command(lambda invocation: invocation.run_options().forks, options, ask) == 130
     assert capsys.readouterr().err == "interrupted; nothing was changed\n"
 
 
@@ -75,4 +71,4 @@ def test_an_option_of_one_command_is_its_argument_and_the_others_are_those_of_th
         return 0
 
     given = {"playbook": options["playbook"], "limit": "web1", "forks": 7, "to": "1.0"}
-    assert run_command(act, given, UseCases(), lambda _: PASSWORD) == 0
+    assert run_command(act, given, lambda _: PASSWORD) == 0
