@@ -1,5 +1,5 @@
 # Each target sets itself up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint fuzz faults transitions load recipes support demo rehearsal clean
+.PHONY: help setup test lint fuzz faults transitions load recipes mutants support demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -21,6 +21,8 @@ LOAD_RATE ?= 500
 LOAD_SERVERS ?= uvicorn gunicorn
 LOAD_LONG ?= 10
 LOAD_HANDOVER ?= overlap
+# Words of the modules that `make mutants` changes; by default all of [tool.mutmut].
+MUTANTS ?=
 # Options of `shipit rehearse`, for machines without KVM: one host, and more time.
 REHEARSAL ?= --limit web1.example.com -e patience=5m
 
@@ -57,6 +59,10 @@ load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count lost reque
 recipes: $(READY) ## test every recipe of docs/recipes.md under load on a real host
 	RECIPES=all tests/as-root $(BIN)/pytest -s tests/hosts/test_recipes.py
 
+mutants: $(READY) ## change the pure modules, or MUTANTS="lock redaction": their unit tests must notice
+	$(BIN)/python -m pip install --quiet --group mutants
+	$(BIN)/python tests/support/mutation.py $(MUTANTS)
+
 support: $(READY) ## test every distribution, and write the table of docs/support.md
 	tests/as-root tests/ubuntu-keys
 	rm -f build/support.jsonl
@@ -74,5 +80,5 @@ rehearsal: $(READY) ## rehearse the demo on a virtual machine by Vagrant (Debian
 	DEMO_DATABASE_URL=sqlite+aiosqlite:///demo.db tests/as-root tests/vagrant/run playbooks/demo.yaml $(REHEARSAL)
 
 clean: ## remove all generated files
-	rm -rf rehearsal.html rehearsal.txt .venv dist build .*_cache .hypothesis playbooks/demo/dist playbooks/demo/wheels
+	rm -rf mutants rehearsal.html rehearsal.txt .venv dist build .*_cache .hypothesis playbooks/demo/dist playbooks/demo/wheels
 	find src tests playbooks -name __pycache__ -prune -exec rm -rf {} +

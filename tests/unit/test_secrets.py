@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
 import pickle
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shipit import secrets
 from shipit.errors import InputError, Place
@@ -26,7 +22,7 @@ SENTINEL = "s3ntinel \"quoted\" & 'more' ü/+\\="
 
 
 @dataclass(frozen=True)
-class Holder:
+class Login:
     value: Secret
 
 
@@ -39,8 +35,8 @@ class Holder:
         f"{Secret(SENTINEL)!r:>20}",
         f"{Secret(SENTINEL):>9}",
         "%s" % Secret(SENTINEL),  # noqa: UP031 - a way of printing
-        repr(Holder(Secret(SENTINEL))),
-        str(asdict(Holder(Secret(SENTINEL)))),
+        repr(Login(Secret(SENTINEL))),
+        str(asdict(Login(Secret(SENTINEL)))),
         repr([Secret(SENTINEL)]),
     ],
 )
@@ -143,67 +139,7 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     assert caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        SENTINEL,
-        json.dumps({"x": SENTINEL}),
-        json.dumps({"x": SENTINEL}, ensure_ascii=False),
-        repr(SENTINEL),
-        quote(SENTINEL),
-        quote(SENTINEL, safe=""),
-        quote(SENTINEL, safe="").lower(),
-        quote_plus(SENTINEL),
-        base64.b64encode(SENTINEL.encode()).decode(),
-        base64.urlsafe_b64encode(SENTINEL.encode()).decode(),
-    ],
-)
-def test_a_value_is_masked_in_every_form(text: str) -> None:
-    masked = Mask([Secret(SENTINEL)])(f"before {text} after")
-    assert masked in {f"before {rest} after" for rest in ("***", "'***'", '{"x": "***"}')}
-
-
-@given(
-    before=st.binary(max_size=4),
-    value=st.text(min_size=12, max_size=40),
-    after=st.binary(max_size=4),
-)
-def test_a_value_is_masked_inside_longer_base64(before: bytes, value: str, after: bytes) -> None:
-    encoded = base64.b64encode(before + value.encode() + after).decode()
-    masked = Mask([value])(encoded)
-    # What is left are the characters that hold bits of the neighbours.
-    assert len(masked) <= len(encoded) - len(base64.b64encode(value.encode())) + 3 + 4 + 3
-
-
-@given(st.text(min_size=4, max_size=30), st.text(max_size=20), st.text(max_size=20))
-def test_a_value_is_masked_at_any_position(value: str, before: str, after: str) -> None:
-    masked = Mask([value])(f"{before} {value} {after}")
-    rest = f"{before} *** {after}"
-    assert value not in masked or value in rest
-
-
-def test_the_lines_of_a_long_value_are_masked_one_by_one() -> None:
-    mask = Mask(["first line of a key\nsecond line of a key\n"])
-    assert mask("x: second line of a key") == "x: ***"
-
-
-def test_a_tab_is_masked_as_journalctl_shows_it() -> None:
-    assert Mask(["left\tright"])("left\tright, left        right") == "***, ***"
-
-
-def test_overlapping_values_are_masked_completely() -> None:
-    assert Mask(["secret", "secret-longer"])("a secret-longer b secret") == "a *** b ***"
-
-
-def test_short_values_are_masked_only_as_whole_words() -> None:
-    mask = Mask(["abc", "1", ""])
-    assert mask("abc 1 11 abcd x1") == "*** *** 11 abcd x1"
-
-
-def test_a_mask_of_nothing_changes_nothing() -> None:
-    assert Mask([])("text") == "text"
-    assert Mask([""])("text") == "text"
-
-
-def test_a_mask_does_not_show_what_it_masks() -> None:
-    assert "s3ntinel" not in repr(Mask([SENTINEL]))
+def test_a_mask_hides_secrets_and_texts_and_does_not_show_them() -> None:
+    mask = Mask([Secret(SENTINEL), "other-s3ntinel"])
+    assert mask(f"{SENTINEL}, other-s3ntinel") == "***, ***"
+    assert "s3ntinel" not in repr(mask)

@@ -25,8 +25,9 @@ class Mask:
     def __init__(self, values: Iterable[str]) -> None:
         plain = set(values) - {""}
         forms = {form for value in plain if len(value) >= SHORT for form in _forms(value)}
-        ordered = sorted(forms, key=lambda form: (-len(form), form))
-        words = sorted((value for value in plain if len(value) < SHORT), key=len)[::-1]
+        ordered = sorted(forms, key=len, reverse=True)
+        # Of two that begin alike, the longer one first.
+        words = sorted((value for value in plain if len(value) < SHORT), reverse=True)
         # journalctl and terminals show a tab as up to eight spaces.
         parts = [re.escape(form).replace("\\\t", r"(?:\t| {1,8})") for form in ordered]
         parts += [rf"(?<!\w){re.escape(word)}(?!\w)" for word in words]
@@ -108,13 +109,13 @@ def _base64_forms(value: bytes) -> Iterator[str]:
     """Yield a value in base64: whole, and inside a longer text (three alignments)."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield encode(value).decode()
-        for offset in range(3):
-            encoded = encode(bytes(offset) + value).decode().rstrip("=")
-            first = (offset * 8 + 5) // 6  # characters that hold bits of what stands before
+        # As many bytes stand before it; as many characters hold bits of them.
+        for offset, first in enumerate((0, 2, 3)):
+            encoded = encode(bytes(offset) + value).decode()
             last = (offset + len(value)) * 8 // 6  # the next one has bits of the text after
             if last - first >= SHORT_PART:
                 yield encoded[first:last]
 
 
 def _bytes(value: str) -> bytes:
-    return value.encode("utf-8", "surrogatepass")
+    return value.encode(errors="surrogatepass")

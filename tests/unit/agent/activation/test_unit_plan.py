@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from shipit.agent.activation.unit_plan import Actions, Handover, UnitState, decide
+from shipit.agent.activation.unit_plan import (
+    START_MARGIN,
+    Actions,
+    Handover,
+    UnitState,
+    call_limit,
+    decide,
+)
 from shipit.agent.host.host import UnitView
 from shipit.agent.protocol.manifest import OVERLAP, Unit
 from shipit.agent.system.unit_names import family
@@ -112,6 +119,14 @@ def test_stale_units_are_stopped_disabled_and_removed() -> None:
 def test_what_was_never_there_is_not_removed() -> None:
     actions = decide((WEB,), TEXTS, ["a-gone.service", WORKER.name], _without_worker())
     assert actions.remove == ()
+    assert actions.reset == names(WEB)
+
+
+def test_what_has_failed_is_forgotten_even_if_its_file_is_gone() -> None:
+    there = _without_worker()
+    views = {**there.views, WORKER.name: up(WORKER, active="failed")}
+    actions = decide((WEB,), TEXTS, [WORKER.name], replace(there, views=views))
+    assert (actions.remove, actions.reset) == ((), names(WEB, WORKER))
 
 
 def _without_worker() -> UnitState:
@@ -149,6 +164,32 @@ def test_a_timers_job_ends_in_peace_unless_its_release_is_taken_back(
 def test_a_changed_install_section_is_enabled_anew() -> None:
     old = {**TEXTS, WEB.name: TEXTS[WEB.name].replace("WantedBy=x", "WantedBy=y")}
     assert decide((WEB,), TEXTS, (), scene(WEB, texts=old)).reenable == names(WEB)
+
+
+@pytest.mark.parametrize(
+    ("install", "changes"),
+    [
+        ("WantedBy=x\n\n# a comment\n;another\n[Unit]\nAfter=y", False),
+        ("\nWantedBy=x\nX-Note=a", True),
+        ("", True),
+    ],
+)
+def test_only_what_install_says_is_compared(install: str, *, changes: bool) -> None:
+    old = {**TEXTS, WEB.name: f"[Unit]\n# {WEB.name}\n[Install]\n{install}\n"}
+    assert decide((WEB,), TEXTS, (), scene(WEB, texts=old)).reenable == (
+        names(WEB) if changes else ()
+    )
+
+
+def test_what_is_not_started_or_was_not_there_is_not_enabled_anew() -> None:
+    old = {NIGHTLY.name: ""}
+    actions = decide((NIGHTLY, WEB), TEXTS, (), scene(NIGHTLY, WEB, texts=old))
+    assert (actions.write, actions.reenable) == (names(NIGHTLY, WEB), ())
+
+
+def test_a_call_may_take_as_long_as_all_its_units_need_to_stop_and_the_gate_to_pass() -> None:
+    assert call_limit((WEB, WORKER)) == START_MARGIN + 2
+    assert call_limit((WEB, WORKER), 30) == START_MARGIN + 32
 
 
 def test_a_rollback_to_what_still_runs_touches_nothing() -> None:
@@ -231,6 +272,24 @@ def test_a_socket_that_changes_can_not_be_shared() -> None:
     assert actions.retire == (SOCKET.name, old.name)  # the old one must not wake it again
     assert actions.stop == (SOCKET.name,)
     assert actions.restart == ((new.name,),)
+
+
+def test_a_service_behind_another_socket_is_handed_over_all_the_same() -> None:
+    new, old = serving("r2"), serving("r1")
+    workers = [replace(new, name=f"a-worker@{r}.service", service="worker") for r in ("r2", "r1")]
+    views = {unit.name: UnitView(unit.name) for unit in (new, workers[0])}
+    views |= {unit.name: up(unit) for unit in (SOCKET, old, workers[1])}
+    there = {SOCKET.name: "[Socket]\nListenStream=1\n", old.name: "", workers[1].name: ""}
+    texts = {SOCKET.name: shared("r2"), new.name: "", workers[0].name: ""}
+    state = UnitState(there, views, frozenset({SOCKET.name}))
+    actions = decide((SOCKET, new, workers[0]), texts, (old.name, workers[1].name), state)
+    assert actions.handovers == (Handover(workers[0].name, (workers[1].name,)),)
+
+
+def test_a_service_that_already_runs_and_must_change_is_restarted() -> None:
+    unit = serving("r1")
+    actions = overlapping((unit,), (unit,))
+    assert (actions.handovers, actions.restart) == ((), ((unit.name,),))
 
 
 def test_a_socket_that_stays_wakes_the_new_unit_before_the_old_one_stops() -> None:
