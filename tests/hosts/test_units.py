@@ -112,8 +112,8 @@ def installed(fresh_web1: Lab, texts: ReleaseTexts) -> Lab:
     run("ln", "-s", "/usr/bin/python3", f"{RELEASE.path}/venv/bin/python3")
     for path, text in texts.texts.items():
         run("tee", f"{RELEASE.path}/{path}", given=text)
-    for service, values in texts.env.items():
-        run("tee", f"{RELEASE.path}/env/{service}.env", given=units.env_file(values))
+    for service, text in texts.env_files.items():
+        run("tee", f"{RELEASE.path}/env/{service}.env", given=text)
     run("chmod", "0700", f"{RELEASE.path}/env")
     run("sh", "-c", f"cp {RELEASE.path}/units/* /etc/systemd/system")
     run("systemctl", "daemon-reload")

@@ -16,7 +16,8 @@ from shipit.bundle import lockfile
 from shipit.errors import InputError, Mistake
 from shipit.inventory import model
 from shipit.playbook import reader
-from shipit.render import units
+from shipit.render import dotenv_file
+from shipit.render import env_file as env_files
 from wheelhouse import BOOKWORM
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def lock(path: Path) -> None:
 
 
 def env_file(path: Path) -> None:
-    units.env_file(units.dotenv(path, ["PORT"]))
+    env_files.env_file(dotenv_file.read(path, ["PORT"]))
 
 
 KINDS: dict[str, tuple[str, Callable[[Path], object]]] = {

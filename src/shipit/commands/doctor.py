@@ -15,7 +15,7 @@ from shipit.agent.protocol import messages
 from shipit.errors import InputError
 from shipit.release import repairs
 from shipit.release.inputs import env_files, resolve, secrets_among, targets
-from shipit.render import units
+from shipit.render import dotenv_file
 from shipit.rollout.connections import connect_all
 from shipit.rollout.prepare import ask, attempt_to, prepare, surveyed
 
@@ -74,7 +74,7 @@ def open_to_all(found: Sequence[HostInput]) -> Iterator[Finding]:
     secret = {
         file.path.resolve()
         for file in env_files(found)
-        if any(secrets_among(units.dotenv(file.path, file.public)))
+        if any(secrets_among(dotenv_file.read(file.path, file.public)))
     }
     for path in sorted(secret):
         reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)

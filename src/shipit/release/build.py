@@ -54,6 +54,11 @@ class BuiltRelease:
     blobs: tuple[Blob, ...] = ()
     user_given: bool = False
 
+    def below(self, folder: str) -> dict[str, str]:
+        """Return the texts in a folder of the release, by their names there."""
+        inside = (path for path in self.texts if path.startswith(folder))
+        return {path.removeprefix(folder): self.texts[path] for path in inside}
+
 
 def build(
     resolved: ResolvedInput,
@@ -80,7 +85,11 @@ def build(
             service: {key: manifest.keyed(nonce, revealed(value)) for key, value in values.items()}
             for service, values in made.env.items()
         },
-        _blobs(bundle, facts),
+        tuple(
+            Blob(wheel.sha256, wheel.path, wheel.size)
+            for wheel in bundle.all()
+            if wheel.sha256 not in facts.present
+        ),
         "user" in made.deployment.model_fields_set,
     )
 
@@ -95,7 +104,16 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
     wanted = resolved.deployment
     fitting = [i for i in facts.interpreters if _target(facts, i).fits(wanted.python)]
     if not fitting:
-        raise _no_python(resolved, facts)
+        found = ", ".join(f"{i.version} ({i.path})" for i in facts.interpreters) or "none"
+        left_out = "".join(f"; {one.what}" for one in facts.rejected)
+        fixes = "".join(f"; or: {one.hint}" for one in facts.rejected)
+        raise HostError(
+            "no-python-fits",
+            f"the app needs Python {wanted.python}; found: {found}{left_out}",
+            host=resolved.name,
+            step="hello",
+            hint=f"install one on the host, or change `python:` in the playbook{fixes}",
+        )
     lacking: list[InputError] = []
     for interpreter in sorted(fitting, key=lambda one: _numbers(one.version), reverse=True):
         try:
@@ -105,19 +123,6 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
         else:
             return interpreter, chosen
     raise lacking[0]
-
-
-def _no_python(resolved: ResolvedInput, facts: messages.Facts) -> HostError:
-    found = ", ".join(f"{i.version} ({i.path})" for i in facts.interpreters) or "none"
-    left_out = "".join(f"; {one.what}" for one in facts.rejected)
-    fixes = "".join(f"; or: {one.hint}" for one in facts.rejected)
-    return HostError(
-        "no-python-fits",
-        f"the app needs Python {resolved.deployment.python}; found: {found}{left_out}",
-        host=resolved.name,
-        step="hello",
-        hint=f"install one on the host, or change `python:` in the playbook{fixes}",
-    )
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -132,13 +137,4 @@ def _target(facts: messages.Facts, interpreter: messages.Interpreter) -> Target:
         machine=interpreter.machine,
         libc=facts.libc,
         full_version=interpreter.version,
-    )
-
-
-def _blobs(chosen: Bundle, facts: messages.Facts) -> tuple[Blob, ...]:
-    present = set(facts.present)
-    return tuple(
-        Blob(wheel.sha256, wheel.path, wheel.size)
-        for wheel in chosen.all()
-        if wheel.sha256 not in present
     )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shipit import secrets
 from shipit.bundle import select
@@ -19,12 +19,13 @@ from shipit.inventory.ansible_cfg import AnsibleConfig
 from shipit.playbook import reader
 from shipit.release import programs
 from shipit.render import units
+from shipit.render.dotenv_file import read as read_dotenv
 from shipit.render.units import ReleaseNames
 from shipit.secrets import Secret
 from shipit.vault import NONE, Passwords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from shipit.bundle.select import Sources
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from shipit.playbook.reader import Draft
     from shipit.render.units import ReleaseTexts, Values
 
-T = TypeVar("T")
 U = TypeVar("U")
 
 
@@ -118,9 +118,8 @@ class ResolvedInput(HostInput):
         return ReleaseNames(release, self.sources.app.version, path)
 
 
-PLACEHOLDER = ReleaseNames(
-    "0.0.0-00000000", "0.0.0", "/nowhere"
-)  # stands in until a release is known
+# Stands in until a release is known.
+PLACEHOLDER = ReleaseNames("0.0.0-00000000", "0.0.0", "/nowhere")
 
 
 def targets(run: RunOptions, *, must_exist: bool = False) -> list[list[HostInput]]:
@@ -137,8 +136,7 @@ def targets(run: RunOptions, *, must_exist: bool = False) -> list[list[HostInput
     drafts = reader.read(run.playbook, run.passwords, must_exist=must_exist)
     known = inventory_of(run)
     found = collect(lambda draft: _targets_of(draft, known, run), drafts)
-    mistakes = [*roots_that_meet(found), *units_that_meet(found)]
-    if mistakes:
+    if mistakes := tuple(_that_meet(found)):
         raise InputError(*merged(mistakes))
     return found
 
@@ -149,39 +147,33 @@ def inventory_of(run: RunOptions) -> model.Inventory:
     Raises:
         InputError: with all mistakes in it.
     """
-    reading = model.Reading(
-        run.passwords,
-        run.playbook.resolve().parent,
-        run.config,
-        beside_playbook=run.beside_playbook,
-    )
+    folder, beside = run.playbook.resolve().parent, run.beside_playbook
+    reading = model.Reading(run.passwords, folder, run.config, beside_playbook=beside)
     return model.load(run.inventory, reading)
 
 
-def roots_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
-    """Yield a mistake where the roots of two deployments on one host are equal or nested."""
-    for one, _, other, number in _neighbours(found):
-        mine, its = other.deployment, one.deployment
-        if _meet(mine.root, its.root):
+def _that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
+    """Yield a mistake where two deployments on one host have nested roots or the same unit.
+
+    Units may have one name although their apps have two: a-b and c, a and b-c.
+    """
+    for one, number, other, second in _neighbours(found):
+        mine, its, place = other.deployment, one.deployment, other.draft.place
+        if f"{mine.root}/".startswith(f"{its.root}/") or f"{its.root}/".startswith(f"{mine.root}/"):
             what = (
-                f"the root {mine.root} of {mine.app} (deployment {number}) overlaps with"
+                f"the root {mine.root} of {mine.app} (deployment {second}) overlaps with"
                 f" {its.root} of {its.app} on the same host: each would remove the other"
             )
-            place = other.draft.place(("root" if "root" in other.draft.values else "app",))
+            where = place(("root" if "root" in other.draft.values else "app",))
             hint = "give each deployment its own `root:`, none inside another"
-            yield Mistake("roots-meet", what, place, hint, (other.name,))
-
-
-def units_that_meet(found: Sequence[Sequence[HostInput]]) -> Iterator[Mistake]:
-    """Yield a mistake where two deployments have the same unit: a-b and c, a and b-c."""
-    for one, number, other, _ in _neighbours(found):
-        if _meet(one.deployment.root, other.deployment.root):
-            continue  # reported as overlapping roots
-        mine, theirs = _units_of(other), _units_of(one)
-        for unit in (unit for unit in mine if unit in theirs):
-            what = f"{unit} is the unit of {theirs[unit]} in deployment {number}, too"
-            place = other.draft.place(("services", mine[unit]), of_key=True)
-            yield Mistake("units-meet", what, place, "give one another name", (other.name,))
+            yield Mistake("roots-meet", what, where, hint, (other.name,))
+            continue
+        theirs = {f"{its.app}-{service}": service for service in its.services}
+        for service in mine.services:
+            if (unit := f"{mine.app}-{service}") in theirs:
+                what = f"{unit}.service is the unit of {theirs[unit]} in deployment {number}, too"
+                where = place(("services", service), of_key=True)
+                yield Mistake("units-meet", what, where, "give one another name", (other.name,))
 
 
 def _neighbours(
@@ -193,16 +185,6 @@ def _neighbours(
         for other in others:
             if other.name in by_name:
                 yield by_name[other.name], first, other, second
-
-
-def _units_of(target: HostInput) -> dict[str, str]:
-    """Return the services by unit name."""
-    app = target.deployment.app
-    return {f"{app}-{name}.service": name for name in target.deployment.services}
-
-
-def _meet(one: str, other: str) -> bool:
-    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def _targets_of(draft: Draft, known: model.Inventory, run: RunOptions) -> list[HostInput]:
@@ -226,8 +208,7 @@ def resolve(found: Sequence[HostInput]) -> list[ResolvedInput]:
     Raises:
         InputError: with all mistakes in lock, wheels, templates and secrets.
     """
-    load, secret = Memoized(select.load), Memoized(secrets.resolve)
-    dotenv = Memoized(units.dotenv)
+    load, secret, dotenv = memoized(select.load), memoized(secrets.resolve), memoized(read_dotenv)
 
     def resolve_host(target: HostInput) -> ResolvedInput:
         wanted, errors = target.deployment, ErrorCollector()
@@ -249,7 +230,7 @@ def resolve(found: Sequence[HostInput]) -> list[ResolvedInput]:
     return collect(resolve_host, found)
 
 
-def _secrets(target: HostInput, read: Memoized[Secret]) -> dict[str, Secret]:
+def _secrets(target: HostInput, read: Callable[..., Secret]) -> dict[str, Secret]:
     """Return the deployment's secrets by the names of their variables."""
     draft, wanted = target.draft, target.deployment.secrets
 
@@ -259,7 +240,7 @@ def _secrets(target: HostInput, read: Memoized[Secret]) -> dict[str, Secret]:
     return dict(zip(wanted, collect(of, wanted), strict=True))
 
 
-def _from_files(target: HostInput, read: Memoized[dict[str, str | Secret]]) -> dict[str, Values]:
+def _from_files(target: HostInput, read: Callable[..., Values]) -> dict[str, Values]:
     """Return each service's variables of env files: its own override the app's, later earlier."""
     wanted = target.deployment
 
@@ -301,27 +282,23 @@ def secrets_at_hand(found: Sequence[HostInput], *, run_commands: bool) -> frozen
             known.add(secrets.resolve(reference, folder))
     for file in env_files(found):
         with suppress(InputError):
-            known.update(secrets_among(units.dotenv(file.path, file.public)))
+            known.update(secrets_among(read_dotenv(file.path, file.public)))
     return frozenset(known)
 
 
-class Memoized(Generic[U]):
-    """Calls a function once per set of arguments; remembers its result or mistake."""
+def memoized(make: Callable[..., U]) -> Callable[..., U]:
+    """Return a function that calls `make` once per arguments; remembers its result or mistake."""
 
-    def __init__(self, make: Callable[..., U]) -> None:
-        self._make = make
-        self._made: dict[tuple[object, ...], U | InputError] = {}
+    @cache
+    def attempted(*given: Hashable) -> U | InputError:
+        try:
+            return make(*given)
+        except InputError as error:
+            return error
 
-    def __call__(self, *arguments: object) -> U:
-        if arguments not in self._made:
-            self._made[arguments] = self._attempt(arguments)
-        made = self._made[arguments]
-        if isinstance(made, InputError):
+    def call(*given: Hashable) -> U:
+        if isinstance(made := attempted(*given), InputError):
             raise made
         return made
 
-    def _attempt(self, arguments: tuple[object, ...]) -> U | InputError:
-        try:
-            return self._make(*arguments)
-        except InputError as error:
-            return error
+    return call

@@ -102,7 +102,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
     )
     if plan.action is Action.NOTHING:
         return plan
-    missing = _missing(new, facts)
+    missing = {a.filename: a.size for a in new.artifacts() if a.sha256 not in facts.present}
     return replace(
         plan,
         packages=tuple(_package_changes(old, new)),
@@ -165,37 +165,18 @@ def refuse_if_older(plan: HostPlan) -> None:
 def _action(wanted: BuiltRelease, facts: Facts) -> Action:
     release = wanted.manifest.id
     runs = facts.current is not None and facts.current.id == release
-    whole = facts.units == _unit_texts(wanted) and not any(
-        _env_changes(facts.env, wanted.env_digests)
-    )
+    same_env = not any(_env_changes(facts.env, wanted.env_digests))
+    whole = same_env and facts.units == wanted.below(UNITS)
     if runs and facts.healthy and not facts.stuck and whole and not facts.drift:
         return Action.NOTHING
     verified = {line.id for line in facts.releases if line.present and line.outcome == "committed"}
     return Action.SWITCH if release in verified else Action.DEPLOY
 
 
-def _unit_texts(wanted: BuiltRelease) -> dict[str, str]:
-    return {
-        path.removeprefix(UNITS): text
-        for path, text in wanted.texts.items()
-        if path.startswith(UNITS)
-    }
-
-
-def _missing(manifest: Manifest, facts: Facts) -> dict[str, int]:
-    return {
-        artifact.filename: artifact.size
-        for artifact in manifest.artifacts()
-        if artifact.sha256 not in facts.present
-    }
-
-
 def _package_changes(old: Manifest | None, new: Manifest) -> Iterator[PackageChange]:
-    before = _packages(old) if old else {}
-    after = _packages(new)
-    for name in sorted(before | after):
-        if before.get(name) != after.get(name):
-            yield PackageChange(name, before.get(name, ""), after.get(name, ""))
+    before, after = _packages(old) if old else {}, _packages(new)
+    for name, _ in _kinds(before, after):
+        yield PackageChange(name, before.get(name, ""), after.get(name, ""))
 
 
 def _packages(manifest: Manifest) -> dict[str, str]:
@@ -203,18 +184,15 @@ def _packages(manifest: Manifest) -> dict[str, str]:
 
 
 def _unit_changes(wanted: BuiltRelease, facts: Facts) -> Iterator[TextChange]:
-    before = _with_stable_names(facts.units, facts.current.id if facts.current else "")
-    after = _with_stable_names(_unit_texts(wanted), wanted.manifest.id)
+    release, running = wanted.manifest.id, facts.current.id if facts.current else ""
+    before = {_stable_name(name, running): text for name, text in facts.units.items()}
+    after = {_stable_name(name, release): text for name, text in wanted.below(UNITS).items()}
     for name, kind in _kinds(before, after):
         yield TextChange(UNITS + name, kind, _diff(name, before, after))
 
 
-def _with_stable_names(texts: Mapping[str, str], release: str) -> dict[str, str]:
-    """Return units by names that are the same in each release: `app-web@*.service`."""
-    return {_stable_name(name, release): text for name, text in texts.items()}
-
-
 def _stable_name(name: str, release: str) -> str:
+    """Return a unit's name as it is in each release: `app-web@*.service`."""
     return name.replace(f"@{release}", "@*")
 
 
@@ -263,7 +241,7 @@ def _kinds(before: Mapping[str, object], after: Mapping[str, object]) -> Iterato
 
 def _started_units(wanted: BuiltRelease, facts: Facts, handover: str) -> Iterator[str]:
     """Yield the units that will be started again: processes always, others if changed."""
-    after = _unit_texts(wanted)
+    after = wanted.below(UNITS)
     for unit in wanted.manifest.units:
         before = lasting(unit.name, facts.units.get(unit.name, ""))
         changed = unit.watched or before != lasting(unit.name, after[unit.name])

@@ -16,23 +16,18 @@ if TYPE_CHECKING:
 
 _OF_A_VENV = re.compile(r"python(\d+(\.\d+)?)?")
 
-Loc = tuple[str | int, ...]
-
 
 def unknown(draft: Draft, wanted: Deployment, sources: Sources) -> Iterator[Mistake]:
-    """Yield a mistake for each program that would not be in the release's venv/bin."""
+    """Yield a mistake for each service whose program would not be in the release's venv/bin.
+
+    The programs of checks and `smoke` may be the host's own, and a custom template may do anything.
+    """
     brought = sources.programs()
-    for loc, program in _programs(wanted):
-        if "/" in program or program in brought or _OF_A_VENV.fullmatch(program):
+    for name, service in wanted.services.items():
+        program = "" if service.unit else service.command.partition(" ")[0]
+        if not program or "/" in program or program in brought or _OF_A_VENV.fullmatch(program):
             continue
         what = f"no locked wheel has the program {program!r}"
         hint = nearest(program, sorted(brought)) or "lock the package that has it"
         hint += "; a program of the host itself needs its absolute path"
-        yield Mistake("unknown-program", what, draft.place(loc), hint)
-
-
-def _programs(wanted: Deployment) -> Iterator[tuple[Loc, str]]:
-    """Yield the programs of services; those of checks and `smoke` may be the host's own."""
-    for name, service in wanted.services.items():
-        if service.command and service.unit is None:  # a custom template may do anything
-            yield ("services", name, "command"), service.command.split(maxsplit=1)[0]
+        yield Mistake("unknown-program", what, draft.place(("services", name, "command")), hint)

@@ -17,14 +17,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import manifest, unit_text
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.playbook import reader
 from shipit.playbook.parsers import RESERVED
 from shipit.render import host_vars, templating, unit_names
 from shipit.render.ansible_filters import without_omitted
-from shipit.render.dotenv_file import read as dotenv
-from shipit.render.env_file import env_file, revealed
-from shipit.render.templating import TemplateFaultError, Variables, page
+from shipit.render.env_file import env_file
+from shipit.render.templating import TemplateFaultError, Variables
 from shipit.secrets import Unopened
 from shipit.vault import LOCKED, WAYS
 
@@ -32,26 +31,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.inventory.model import Host
-    from shipit.playbook.health import Check
     from shipit.playbook.models import Deployment, RenderedFile
     from shipit.playbook.reader import Draft
     from shipit.render.unit_names import Named
     from shipit.secrets import Secret
-
-__all__ = [
-    "ReleaseNames",
-    "ReleaseTexts",
-    "Values",
-    "deployment",
-    "dotenv",
-    "env_file",
-    "gate",
-    "page",
-    "release_texts",
-    "revealed",
-    "smoke",
-    "value",
-]
 
 Values = Mapping[str, "str | Secret"]  # of environment variables, by name
 NO_FILES: Mapping[str, Values] = {}
@@ -110,7 +93,9 @@ def rendered(
     Raises:
         InputError: with all mistakes in it.
     """
-    _refuse_reserved(extra_vars)
+    if taken := sorted(set(extra_vars) & set(RESERVED)):
+        what = f"-e can't set {', '.join(taken)}: it is reserved in templates"
+        raise InputError(Mistake("extra-vars", what, hint="give the variable another name"))
     own = draft.values.get("vars")
     variables = {**(own if isinstance(own, dict) else {}), **extra_vars}
     names = {key: draft.values.get(key, _DEFAULTS.get(key, "")) for key in ("app", "root", "user")}
@@ -137,8 +122,7 @@ class _Filling:
 
     def of(self, value: object, loc: tuple[str | int, ...]) -> object:
         if isinstance(value, dict):
-            filled = {key: self.of(item, (*loc, key)) for key, item in value.items()}
-            return without_omitted(filled)
+            return without_omitted({k: self.of(item, (*loc, k)) for k, item in value.items()})
         if isinstance(value, list):
             return [self.of(item, (*loc, index)) for index, item in enumerate(value)]
         try:
@@ -147,22 +131,16 @@ class _Filling:
                 templating.refuse_secret(found)
             return found  # noqa: TRY300 - the check belongs to the filling
         except TemplateFaultError as fault:
-            found = _mistake(fault, self._host, self._place(fault, loc))
-            if loc[:1] == ("secrets",) and self._is_locked(fault):
-                return Unopened(found)
-            self.mistakes.append(found)
+            own = self._draft.values.get("vars")
+            is_own = isinstance(own, dict) and fault.variable in own
+            place = self._draft.place(("vars", fault.variable) if is_own else loc)
+            mistake = _mistake(fault, self._host, place)
+            # It may be in a vault that no password opens, and a rollback needs no secret.
+            may_be_there = fault.code == "template-undefined" and self._host.locked
+            if loc[:1] == ("secrets",) and (fault.code in LOCKED or may_be_there):
+                return Unopened(mistake)
+            self.mistakes.append(mistake)
             return value
-
-    def _is_locked(self, fault: TemplateFaultError) -> bool:
-        """Whether a value may be in a vault that no password opens; a rollback needs none."""
-        may_be_there = fault.code == "template-undefined" and bool(self._host.locked)
-        return fault.code in LOCKED or may_be_there
-
-    def _place(self, fault: TemplateFaultError, loc: tuple[str | int, ...]) -> Place:
-        """Return the place of the template: the faulty variable of the playbook, or the value."""
-        own = self._draft.values.get("vars")
-        in_playbook = isinstance(own, dict) and fault.variable in own
-        return self._draft.place(("vars", fault.variable) if in_playbook else loc)
 
 
 def _mistake(fault: TemplateFaultError, host: Host, place: Place | None) -> Mistake:
@@ -183,13 +161,6 @@ def value(written: object, host: Host, extra_vars: Mapping[str, object]) -> obje
         return host_vars.scope(host, extra_vars).fill(written)
     except TemplateFaultError as fault:
         raise InputError(_mistake(fault, host, None)) from fault
-
-
-def _refuse_reserved(extra_vars: Mapping[str, object]) -> None:
-    taken = sorted(set(extra_vars) & set(RESERVED))
-    if taken:
-        what = f"-e can't set {', '.join(taken)}: it is reserved in templates"
-        raise InputError(Mistake("extra-vars", what, hint="give the variable another name"))
 
 
 # --- texts -------------------------------------------------------------------------------------
@@ -222,13 +193,16 @@ def release_texts(
         writer.units(service, release.path)
     for file in deployment.files:
         writer.file(file)
-    env = {
-        name: {**from_files.get(name, {}), **_env(deployment, name, secrets)}
-        for name in deployment.services
+    of_all: Values = {**deployment.env, **{key: secrets[key] for key in deployment.secrets}}
+    env: dict[str, Values] = {
+        name: {**from_files.get(name, {}), **of_all, **service.env}
+        for name, service in deployment.services.items()
     }
-    env_files = {name: writer.env_file(values) for name, values in env.items()}
-    if writer.mistakes:
-        raise InputError(*dict.fromkeys(writer.mistakes))
+    env_files = {
+        name: writer.errors.attempt(env_file, values) or "" for name, values in env.items()
+    }
+    if mistakes := dict.fromkeys(writer.errors.mistakes):
+        raise InputError(*mistakes)
     modes = dict.fromkeys(writer.texts, _UNIT_MODE)
     modes |= {f"files/{file.dest}": file.mode for file in deployment.files}
     named = unit_names.units(deployment, release.id)
@@ -243,7 +217,7 @@ class _Writer:
         self._host, self._scope = host, scope
         self._own = templating.own_templates()
         self.texts: dict[str, str] = {}
-        self.mistakes: list[Mistake] = []
+        self.errors = ErrorCollector()
 
     def units(self, of: Named, release_path: str) -> None:
         template = of.service.unit or self._own / "service.j2"
@@ -268,7 +242,8 @@ class _Writer:
                 "write Sockets={{ service.socket_unit }} and NonBlocking=yes into its [Service],"
                 " or handover: restart into the playbook"
             )
-            self.mistakes.append(Mistake("unit-shares-no-socket", what, Place(str(template)), hint))
+            mistake = Mistake("unit-shares-no-socket", what, Place(str(template)), hint)
+            self.errors.mistakes.append(mistake)
 
     def file(self, file: RenderedFile) -> None:
         if file.src.suffix == ".j2":
@@ -279,26 +254,13 @@ class _Writer:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             what = f"the file cannot be used: {reason}"
-            self.mistakes.append(Mistake("file-unreadable", what, Place(str(file.src))))
-
-    def env_file(self, values: Values) -> str:
-        """Return the text of an env file; systemd may not be able to pass on its variables."""
-        try:
-            return env_file(values)
-        except InputError as error:
-            self.mistakes += error.mistakes
-            return ""
+            self.errors.mistakes.append(Mistake("file-unreadable", what, Place(str(file.src))))
 
     def _write(self, path: str, template: Path, extra: Mapping[str, object]) -> None:
         try:
             self.texts[path] = self._scope.fill_file(template, extra)
         except TemplateFaultError as fault:
-            self.mistakes.append(_mistake(fault, self._host, None))
-
-
-def _env(deployment: Deployment, service: str, secrets: Mapping[str, Secret]) -> Values:
-    own = deployment.services[service].env
-    return {**deployment.env, **{key: secrets[key] for key in deployment.secrets}, **own}
+            self.errors.mistakes.append(_mistake(fault, self._host, None))
 
 
 # --- the gate ----------------------------------------------------------------------------------
@@ -310,21 +272,20 @@ def gate(deployment: Deployment) -> manifest.Gate:
     Checks of the kind `unit` are left out: the agent watches every long-running unit anyway.
     """
     health = deployment.health
-    checks = tuple(_check(check) for check in health.checks if check.kind != "unit")
-    return manifest.Gate(checks, health.interval, health.deadline, health.min_healthy, health.bake)
-
-
-def _check(check: Check) -> manifest.Check:
-    fields = check.json_fields
-    return manifest.Check.of(
-        check.kind,
-        str(getattr(check, check.kind)),
-        status=check.status,
-        json=dict(fields) if fields else None,
-        body=check.body,
-        timeout=check.timeout,
-        headers=check.sent or None,
+    checks = tuple(
+        manifest.Check.of(
+            check.kind,
+            str(getattr(check, check.kind)),
+            status=check.status,
+            json=dict(check.json_fields) if check.json_fields else None,
+            body=check.body,
+            timeout=check.timeout,
+            headers=check.sent or None,
+        )
+        for check in health.checks
+        if check.kind != "unit"
     )
+    return manifest.Gate(checks, health.interval, health.deadline, health.min_healthy, health.bake)
 
 
 def smoke(deployment: Deployment) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shipit.errors import InputError
-from shipit.render import units
+from shipit.render import dotenv_file
 from shipit.render.dotenv_file import LARGEST, MOST_REPORTED
+from shipit.render.env_file import revealed
 from shipit.secrets import Secret
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def read(folder: Path, content: str | bytes, *public: str) -> dict[str, str]:
     """Return the values in the open."""
     path = folder / "prod.env"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return {name: units.revealed(value) for name, value in units.dotenv(path, public).items()}
+    return {name: revealed(value) for name, value in dotenv_file.read(path, public).items()}
 
 
 def refused(folder: Path, content: str | bytes, *public: str) -> list[str]:
@@ -165,7 +166,7 @@ def test_a_file_larger_than_any_environment_is_refused(tmp_path: Path) -> None:
 def test_a_missing_or_unreadable_file_is_reported(tmp_path: Path) -> None:
     for path, code in ((tmp_path / "x.env", "file-missing"), (tmp_path, "file-unreadable")):
         with pytest.raises(InputError) as caught:
-            units.dotenv(path)
+            dotenv_file.read(path)
         (mistake,) = caught.value.mistakes
         assert (mistake.code, str(mistake.place)) == (code, str(path))
 
@@ -188,7 +189,7 @@ def test_only_the_first_mistakes_of_a_file_are_reported(
 
 def test_all_values_but_public_ones_are_secrets(tmp_path: Path) -> None:
     (tmp_path / "prod.env").write_text(f"PASSWORD={SENTINEL}\nPORT=8000\n")
-    found = units.dotenv(tmp_path / "prod.env", ["PORT"])
+    found = dotenv_file.read(tmp_path / "prod.env", ["PORT"])
     assert found == {"PASSWORD": Secret(SENTINEL), "PORT": "8000"}
     assert SENTINEL not in repr(found)
 

@@ -357,10 +357,11 @@ def test_a_file_that_is_not_text_is_refused(folder: Path) -> None:
 
 
 def test_each_service_gets_common_variables_secrets_and_its_own(folder: Path) -> None:
-    env = texts(folder, FULL).env
+    found = texts(folder, FULL)
+    env = found.env
     assert env["web"] == {"PORT": "8000", "TOKEN": Secret(SENTINEL)}
     assert env["worker"] == {"PORT": "0", "TOKEN": Secret(SENTINEL)}
-    assert rendering.env_file(env["worker"]) == f'PORT="0"\nTOKEN="{SENTINEL}"\n'
+    assert found.env_files["worker"] == f'PORT="0"\nTOKEN="{SENTINEL}"\n'
 
 
 def test_the_playbook_overrides_env_files(folder: Path) -> None:
