@@ -9,7 +9,7 @@ import os
 import pwd
 from dataclasses import dataclass
 from shlex import quote
-from typing import Dict, Iterable, Iterator, List, Mapping, Set, Tuple
+from typing import Dict, Iterator, List, Mapping, Set, Tuple
 
 from ..host.host import Host
 from ..protocol import unit_text
@@ -29,7 +29,6 @@ DIRECTORIES = {
     "LogsDirectory": "/var/log",
     "RuntimeDirectory": "/run",
 }
-RUNTIME = DIRECTORIES["RuntimeDirectory"]
 OF_A_NEW_DISK = {"lost+found"}
 # Units that would start a service of the same name: systemd.unit(5).
 WAKERS = (".socket", ".timer", ".path")
@@ -186,7 +185,7 @@ def _directories(named: Named) -> Iterator[Failure]:
         user = each.user or "a dynamic user"
         what = f"{path} belongs to {whose}: {each.unit} ({each.setting}) would give it to {user}"
         hint = "give the app another name"
-        if not path.startswith(named.top + RUNTIME + "/"):
+        if each.kind != "RuntimeDirectory":
             hint += f"; if it is the app's: chown -R {each.user or 'USER'}: {quote(path)}"
         yield problem("directory-taken", what, hint)
 
@@ -206,7 +205,7 @@ def _is_taken(each: Wanted) -> bool:
         return False
     account = accounts.user(each.user) if each.user else None
     of_user = account is not None and account.pw_uid == owner
-    return not of_user or each.setting.startswith("RuntimeDirectory")
+    return not of_user or each.kind == "RuntimeDirectory"
 
 
 def _own_directories(named: Named) -> Set[str]:
@@ -221,38 +220,29 @@ def _own_directories(named: Named) -> Set[str]:
 
 def wanted(texts: Mapping[str, str], top: str = "") -> Tuple[Wanted, ...]:
     """Return the directories that systemd would chown for services with these texts."""
-    return tuple(
-        Wanted(f"{top}{DIRECTORIES[key]}/{path}", f"{key}={path}", unit, user, group)
-        for name, text in sorted(texts.items())
-        if name.endswith(".service") and not name.startswith("files/")
-        for unit in [name.rpartition("/")[2]]
-        for settings in [unit_text.settings(text, "Service")]
-        for user in [_user(settings, unit)]
-        for group in [_expanded(unit_text.last(settings, "Group"), unit)]
-        for key in DIRECTORIES
-        for word in _words(settings.get(key, ()), unit)
-        for path in [word.partition(":")[0].strip("/")]
-        if path
-    )
+    found = []
+    for name, text in sorted(texts.items()):
+        if not name.endswith(".service") or name.startswith("files/"):
+            continue
+        unit = name.rpartition("/")[2]
+        settings = unit_text.settings(_expanded(text, unit), "Service")
+        is_dynamic = unit_text.last(settings, "DynamicUser").lower() in ("yes", "true", "on", "1")
+        user = "" if is_dynamic else unit_text.last(settings, "User") or "root"
+        group = unit_text.last(settings, "Group")
+        for key, folder in DIRECTORIES.items():
+            for word in " ".join(settings.get(key, ())).replace('"', " ").split():
+                path = word.partition(":")[0].strip("/")
+                if path:
+                    place = f"{top}{folder}/{path}"
+                    found.append(Wanted(place, f"{key}={path}", unit, user, group))
+    return tuple(found)
 
 
-def _user(settings: Mapping[str, List[str]], unit: str) -> str:
-    if unit_text.last(settings, "DynamicUser").lower() in ("yes", "true", "on", "1"):
-        return ""
-    return _expanded(unit_text.last(settings, "User"), unit) or "root"
-
-
-def _words(values: Iterable[str], unit: str) -> Iterator[str]:
-    """Yield the words of a setting's values, with the specifiers of the unit's name replaced."""
-    for value in values:
-        yield from (_expanded(word, unit) for word in value.replace('"', " ").split())
-
-
-def _expanded(word: str, unit: str) -> str:
-    """Return a word with the specifiers of the unit's own name replaced (systemd.unit(5))."""
+def _expanded(text: str, unit: str) -> str:
+    """Return a text with the specifiers of the unit's own name replaced (systemd.unit(5))."""
     stem = unit.rpartition(".")[0]
     prefix, _, instance = stem.partition("@")
     values = {"%n": unit, "%N": stem, "%p": prefix, "%i": instance, "%j": prefix.rpartition("-")[2]}
     for specifier, value in values.items():
-        word = word.replace(specifier, value)
-    return word
+        text = text.replace(specifier, value)
+    return text

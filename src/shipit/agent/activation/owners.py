@@ -1,12 +1,12 @@
 """Find the wanted and the present owners of a release's directories. Changes nothing."""
 
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 from ..host.host import Host
 from ..protocol.manifest import Manifest
 from ..records import releases
 from ..system import accounts
-from ..system.ownership import Move, Owner, Owners, due
+from ..system.ownership import Move, Owner, due
 from ..system.paths import Paths
 from . import names
 
@@ -19,7 +19,8 @@ def moves(
     `begun`: the changes of an earlier switch, which may be done in part.
     """
     owners = owners_of(paths, wanted) if wanted else {}
-    known = _known(paths)
+    there = (releases.manifest(paths, release) for release in releases.listed(paths))
+    known = [owners_of(paths, release) for release in there if release is not None]
     found = {path: host.owner(path) for path in owners}
     present = {path: Owner(*owner) for path, owner in found.items() if owner is not None}
     return due(owners, known, present, begun)
@@ -27,23 +28,14 @@ def moves(
 
 def owners_of(paths: Paths, release: Manifest) -> Dict[str, Owner]:
     """Return the owner of each directory of a release, without those whose user is unknown."""
+    given = [] if release.adopted is not None else [(paths.shared, owner(release.user))]
+    wanted = names.wanted(releases.unit_texts(paths, release))
+    given += [(each.path, owner(each.user, each.group)) for each in wanted]
     found: Dict[str, Owner] = {}
-    for path, owner in _given(paths, release):
-        if owner is not None:
-            found.setdefault(path, owner)
+    for path, whose in given:
+        if whose is not None:
+            found.setdefault(path, whose)
     return found
-
-
-def _given(paths: Paths, release: Manifest) -> Iterator[Tuple[str, Optional[Owner]]]:
-    if release.adopted is None:
-        yield paths.shared, owner(release.user)
-    for each in names.wanted(releases.unit_texts(paths, release)):
-        yield each.path, owner(each.user, each.group)
-
-
-def _known(paths: Paths) -> List[Owners]:
-    there = (releases.manifest(paths, release) for release in releases.listed(paths))
-    return [owners_of(paths, release) for release in there if release is not None]
 
 
 def owner(user: str, group: str = "") -> Optional[Owner]:

@@ -19,17 +19,19 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1  # seconds
 
 
 def ask(
-    host: Host, verb: str, step: str, names: Sequence[str] = (), timeout: float = QUICK
+    host: Host, verb: str, step: str, names: Optional[Sequence[str]] = None, timeout: float = QUICK
 ) -> None:
-    """Run a systemctl verb.
+    """Run a systemctl verb; of no units, if `names` is empty, none.
 
     Raises:
         Refused: systemctl-failed: it failed or timed out.
     """
-    done = _done(host, verb, names, timeout)
+    if names is not None and not names:
+        return
+    done = _done(host, verb, names or (), timeout)
     if not done.ok:
         how = "systemd did not answer in time" if done.timed_out else "systemd refused"
-        what = f"systemctl {' '.join([verb, *names])}: {how}"
+        what = f"systemctl {' '.join([verb, *(names or ())])}: {how}"
         raise Refused(from_output("systemctl-failed", what, step, done.output))
 
 
@@ -90,8 +92,7 @@ class Starting:
             self._check_interrupted()
             self.host.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
-        if handover.stop:
-            ask(self.host, "stop", self.step, handover.stop, self.limit)
+        ask(self.host, "stop", self.step, handover.stop, self.limit)
 
     def _serves(self, name: str, listening: Optional[Endpoint], began: float) -> bool:
         view = self.host.show([name])[name]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
 
 from ..health.gate import Interrupted
-from ..host.host import QUICK, Host, UnitView
+from ..host.host import Host, UnitView
 from ..protocol.manifest import Manifest
 from ..records import releases
 from ..system import files, sockets
@@ -53,9 +53,8 @@ def unit_names(*manifests: Optional[Manifest]) -> Tuple[str, ...]:
 
 def kept_up(manifest: Optional[Manifest]) -> FrozenSet[str]:
     """Return the names of the units that a release starts itself."""
-    return (
-        frozenset(unit.name for unit in manifest.units if unit.start) if manifest else frozenset()
-    )
+    units = manifest.units if manifest else ()
+    return frozenset(unit.name for unit in units if unit.start)
 
 
 def limit(*manifests: Optional[Manifest]) -> float:
@@ -74,17 +73,17 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
     """
     if to.reverting:  # a killed process may have written units that systemd has not read
         ask(host, "daemon-reload", to.step)
-    texts, actions = _planned(paths, host, to)
-    starting = _starting(paths, host, to)
-    _install(paths, host, texts, actions)
+    patience = to.wanted.gate.deadline if to.wanted else 0.0
+    starting = Starting(paths, host, to.step, host.wall(), to.limit, patience, to.interrupted)
+    actions = _install(paths, host, to)
     if to.moves:
-        _ask_for(host, "stop", actions.quiet, to.step, starting.limit)
+        ask(host, "stop", to.step, actions.quiet, to.limit)
         _hand_over(host, to)
     if actions.reload_first:
         ask(host, "daemon-reload", to.step)
-    _ask_for(host, "stop", actions.retire, to.step, starting.limit)
+    ask(host, "stop", to.step, actions.retire, to.limit)
     _put_on_disk(paths, host, to, actions)
-    _ask_for(host, "stop", actions.stop, to.step, starting.limit)
+    ask(host, "stop", to.step, actions.stop, to.limit)
     if actions.reset:
         host.systemctl("reset-failed", actions.reset)  # fails for units that never ran: fine
     starting.run("start", actions.start)
@@ -127,16 +126,11 @@ def start_timers(
     for name in names:
         if before.get(f"units/{name}") != now.get(f"units/{name}"):
             host.remove(paths.timer_stamp(name))
-    _ask_for(host, how, names, STARTING_TIMERS)
-
-
-def _starting(paths: Paths, host: Host, to: Switch) -> Starting:
-    patience = to.wanted.gate.deadline if to.wanted else 0.0
-    return Starting(paths, host, to.step, host.wall(), to.limit, patience, to.interrupted)
+    ask(host, how, STARTING_TIMERS, names)
 
 
 def _forget(paths: Paths, host: Host, to: Switch, names: Sequence[str]) -> None:
-    _ask_for(host, "disable --no-reload", names, to.step)
+    ask(host, "disable --no-reload", to.step, names)
     for name in names:
         host.remove(os.path.join(paths.units, name))
     ask(host, "daemon-reload", to.step)
@@ -147,28 +141,29 @@ def put_on_disk(paths: Paths, host: Host, to: Switch) -> None:
 
     For the boot, when nothing of the app runs yet and nothing may be waited for.
     """
-    texts, actions = _planned(paths, host, to)
-    _install(paths, host, texts, actions)
+    actions = _install(paths, host, to)
     _hand_over(host, to)
     if actions.disable:
         host.systemctl("stop --no-block", actions.disable)  # takes back a queued start
     _put_on_disk(paths, host, to, actions)
 
 
-def _planned(paths: Paths, host: Host, to: Switch) -> Tuple[Dict[str, str], Actions]:
+def _install(paths: Paths, host: Host, to: Switch) -> Actions:
+    """Decide what to do, and write the texts of the units, which systemd does not read yet."""
     names = list(dict.fromkeys([*unit_names(to.wanted), *to.others]))
     texts = texts_of(paths, to.wanted) if to.wanted else {}
-    installed = releases.installed_texts(paths, names)
     state = UnitState(
-        installed,
+        releases.installed_texts(paths, names),
         host.show(names),
         to.untouched,
         to.kept_up,
         reverting=to.reverting,
         hands_over=bool(to.moves),
     )
-    units = to.wanted.units if to.wanted else ()
-    return texts, decide(units, texts, to.others, state)
+    actions = decide(to.wanted.units if to.wanted else (), texts, to.others, state)
+    for name in actions.write:
+        host.install(os.path.join(paths.units, name), texts[name])
+    return actions
 
 
 def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
@@ -177,9 +172,9 @@ def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
     Raises:
         Refused: release-damaged.
     """
-    names = {f"units/{unit.name}": unit.name for unit in wanted.units}
+    names = [f"units/{unit.name}" for unit in wanted.units]
     texts = releases.verified_texts(paths, wanted, names)
-    return {names[path]: text for path, text in texts.items()}
+    return {os.path.basename(path): text for path, text in texts.items()}
 
 
 def restore_texts(paths: Paths, running: Manifest) -> None:
@@ -196,11 +191,6 @@ def restore_texts(paths: Paths, running: Manifest) -> None:
             files.write(paths.release(running.id).text(path), text.encode())
 
 
-def _install(paths: Paths, host: Host, texts: Dict[str, str], actions: Actions) -> None:
-    for name in actions.write:
-        host.install(os.path.join(paths.units, name), texts[name])
-
-
 def _hand_over(host: Host, to: Switch) -> None:
     """Give the app's directories to the user of the release that is about to be started.
 
@@ -211,11 +201,11 @@ def _hand_over(host: Host, to: Switch) -> None:
 
 
 def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None:
-    _ask_for(host, "disable --no-reload", actions.disable, to.step)
+    ask(host, "disable --no-reload", to.step, actions.disable)
     for name in actions.remove:
         host.remove(os.path.join(paths.units, name))
-    _ask_for(host, "enable --no-reload", actions.enable, to.step)
-    _ask_for(host, "reenable --no-reload", actions.reenable, to.step)
+    ask(host, "enable --no-reload", to.step, actions.enable)
+    ask(host, "reenable --no-reload", to.step, actions.reenable)
     # In a rollback the disk may be right but not yet read: a kill can come between the two.
     if actions.reload or to.reverting:
         ask(host, "daemon-reload", to.step)
@@ -223,13 +213,6 @@ def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None
         host.point(paths.current, to.wanted.target)
     else:
         host.remove(paths.current)
-
-
-def _ask_for(
-    host: Host, verb: str, names: Sequence[str], step: str, timeout: float = QUICK
-) -> None:
-    if names:
-        ask(host, verb, step, names, timeout)
 
 
 def running_sockets(views: Dict[str, UnitView]) -> FrozenSet[str]:

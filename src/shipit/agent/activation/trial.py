@@ -116,9 +116,9 @@ def texts_of(paths: Paths, wanted: Manifest) -> Dict[str, str]:
     Raises:
         Refused: release-damaged.
     """
-    names = {f"trial/{unit.trial}": unit.trial for unit in wanted.units if unit.trial}
+    names = [f"trial/{unit.trial}" for unit in wanted.units if unit.trial]
     texts = releases.verified_texts(paths, wanted, names)
-    return {names[path]: text for path, text in texts.items()}
+    return {os.path.basename(path): text for path, text in texts.items()}
 
 
 def _units(opened: List[TrialEndpoint]) -> Tuple[Unit, ...]:

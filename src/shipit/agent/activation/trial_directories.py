@@ -5,18 +5,13 @@ not the present owner, the trial gets an empty directory instead, in memory and 
 namespace: it disappears with the trial.
 """
 
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from ..protocol import unit_text
+from ..system.ownership import Owner
 from . import names, owners
 from .names import DIRECTORIES, Wanted
 
-VARIABLES = {  # systemd.exec(5): the variables that name a service's directories
-    "StateDirectory": "STATE_DIRECTORY",
-    "CacheDirectory": "CACHE_DIRECTORY",
-    "LogsDirectory": "LOGS_DIRECTORY",
-    "RuntimeDirectory": "RUNTIME_DIRECTORY",
-}
 HEAD = """
 # These directories belong to the user of the running release: the trial has empty ones.
 [Service]
@@ -29,19 +24,20 @@ def text(unit: str, of: str, whose: Callable[[str], Optional[Tuple[int, int]]]) 
     `whose`: returns the user and group of a directory; None if it does not exist.
     """
     wanted = names.wanted({unit: of})
-    taken = [each for each in wanted if _is_anothers(each, whose(each.path))]
+    owner = {each: owners.owner(each.user, each.group) for each in wanted}
+    there = {each: whose(each.path) for each in wanted}
+    # systemd gives an existing directory away if the user or the group differs.
+    taken = [each for each, present in there.items() if present and Owner(*present) != owner[each]]
     if not taken:
         return of
-    modes = _modes(of)
     lines = [line for key in DIRECTORIES for line in _setting(key, wanted, taken)]
-    lines += [f"TemporaryFileSystem={_plain(each.path)}:{_options(each, modes)}" for each in taken]
+    settings = unit_text.settings(of, "Service")
+    for each in taken:
+        to, mode = owner[each], unit_text.last(settings, f"{each.kind}Mode") or "0755"
+        # Without a user, systemd has not allocated it yet.
+        options = f"mode={mode},uid={to.uid},gid={to.gid}" if to else "mode=0777"
+        lines.append(f"TemporaryFileSystem={_plain(each.path)}:{options}")
     return of.rstrip("\n") + "\n" + HEAD + "".join(f"{line}\n" for line in lines)
-
-
-def _is_anothers(each: Wanted, present: Optional[Tuple[int, int]]) -> bool:
-    """Whether systemd would give an existing directory away, as it does if user or group differ."""
-    owner = owners.owner(each.user, each.group)
-    return present is not None and (owner is None or present != (owner.uid, owner.gid))
 
 
 def _setting(key: str, wanted: Tuple[Wanted, ...], taken: List[Wanted]) -> List[str]:
@@ -50,20 +46,9 @@ def _setting(key: str, wanted: Tuple[Wanted, ...], taken: List[Wanted]) -> List[
     if not any(each in taken for each in of_kind):
         return []
     left = [_plain(each.setting) for each in of_kind if each not in taken]
-    every = ":".join(each.path for each in of_kind)
-    return [f"{key}=", *left, f"Environment={VARIABLES[key]}={_plain(every)}"]
-
-
-def _modes(of: str) -> Dict[str, str]:
-    settings = unit_text.settings(of, "Service")
-    return {key: unit_text.last(settings, f"{key}Mode") or "0755" for key in DIRECTORIES}
-
-
-def _options(each: Wanted, modes: Dict[str, str]) -> str:
-    owner = owners.owner(each.user, each.group)
-    if owner is None:  # systemd has not allocated the user yet
-        return "mode=0777"
-    return f"mode={modes[each.kind]},uid={owner.uid},gid={owner.gid}"
+    every = _plain(":".join(each.path for each in of_kind))
+    variable = key.replace("Directory", "_DIRECTORY").upper()  # that names them: systemd.exec(5)
+    return [f"{key}=", *left, f"Environment={variable}={every}"]
 
 
 def _plain(text: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import AbstractSet, Dict, Iterable, List, Mapping, Set, Tuple
 
 from ..host.host import UnitView
+from ..protocol import unit_text
 from ..protocol.manifest import OVERLAP, Unit, lasting
 from ..system.unit_names import family, is_timer
 
@@ -70,18 +71,21 @@ def decide(
     `others` are the names of units to remove, if present and not in `units`.
     """
     wanted = {unit.name: unit for unit in units}
-    stale = sorted(name for name in set(others) - set(wanted) if _is_there(name, state))
+    unwanted = sorted(set(others) - set(wanted))
+    stale = [n for n in unwanted if n in state.texts or state.views[n].active != "inactive"]
     write = tuple(name for name in wanted if state.texts.get(name) != texts[name])
     alone = {name for name in wanted if _may_stay(name, texts, state)}
-    remade = _changed_sockets(wanted, alone)  # systemd stops a service with its socket
+    # The services whose sockets are recreated: systemd stops a service with its socket.
+    remade = {u.service for n, u in wanted.items() if _is_socket(n) and n not in alone}
     alone -= {name for name in alone if _is_service(name) and wanted[name].service in remade}
-    handovers = _handovers(wanted, alone, stale, state)
+    handovers = _handovers(_beginning(wanted, alone, remade, state), stale, state)
     leaving = tuple(name for each in handovers for name in each.stop)
     gone = [name for name in stale if name not in leaving]
     removed = tuple(name for name in gone if name in state.texts)
     beside = {each.start for each in handovers}
     begin = [n for n, unit in wanted.items() if unit.start and n not in alone and n not in beside]
-    jobs = [name for name, unit in wanted.items() if _has_become_a_job(unit, state)]
+    # What was a long-running service would block its timer for ever.
+    jobs = [n for n, unit in wanted.items() if not unit.start and _was_running(n, state)]
     held = [] if state.reverting else [name for name in wanted if is_timer(name)]
     retired = [name for name in (*held, *gone, *jobs) if state.views[name].is_up]
     waking = _waking(wanted, retired, state)
@@ -94,7 +98,7 @@ def decide(
         enable=tuple(name for name in wanted if _needs_enable(wanted[name], state)),
         reenable=tuple(name for name in write if _needs_reenable(wanted[name], texts, state)),
         reload=bool(write or removed or any(view.need_reload for view in state.views.values())),
-        stop=tuple(_stopped(wanted, alone, state)),
+        stop=tuple(_stopped(wanted, alone, remade, state)),
         # A stale unit may fail while it is stopped: a last request can start a crashing service.
         reset=(*(name for name in wanted if name not in alone), *stale),
         start=tuple(name for name in begin if _is_socket(name)),
@@ -115,17 +119,11 @@ def call_limit(units: Iterable[Unit], deadline: float = 0.0) -> float:
 
 
 def _handovers(
-    wanted: Dict[str, Unit], alone: Set[str], stale: List[str], state: UnitState
+    beginning: Dict[str, List[str]], stale: List[str], state: UnitState
 ) -> Tuple[Handover, ...]:
-    """Pair the starting units with those they replace, one by one; the last replaces the rest.
-
-    A changed socket can't be shared: its services are stopped first.
-    """
-    changed = _changed_sockets(wanted, alone)
+    """Pair the starting units with those they replace, one by one; the last replaces the rest."""
     found = []
-    for family_name, begin in _beginning(wanted, alone, state).items():
-        if changed.intersection(wanted[name].service for name in begin):
-            continue
+    for family_name, begin in beginning.items():
         of_old = (n for n in stale if _is_service(n) and state.views[n].is_up)
         old = [name for name in of_old if family(name) == family_name]
         for index, name in enumerate(begin, start=1):
@@ -149,12 +147,18 @@ def _quiet(alone: Set[str], state: UnitState) -> List[str]:
     return [*filter(is_timer, up), *services]
 
 
-def _beginning(wanted: Dict[str, Unit], alone: Set[str], state: UnitState) -> Dict[str, List[str]]:
-    """Return by family the services that can start beside others: not those that already run."""
+def _beginning(
+    wanted: Dict[str, Unit], alone: Set[str], remade: Set[str], state: UnitState
+) -> Dict[str, List[str]]:
+    """Return by family the services that can start beside others: not those that already run.
+
+    A socket that is recreated can't be shared: its services are stopped first.
+    """
     found: Dict[str, List[str]] = {}
     for name, unit in wanted.items():
         idle = name not in alone and not state.views[name].is_up
-        if unit.handover == OVERLAP and unit.start and _is_service(name) and idle:
+        overlaps = unit.handover == OVERLAP and unit.service not in remade
+        if overlaps and unit.start and _is_service(name) and idle:
             found.setdefault(family(name), []).append(name)
     return found
 
@@ -171,10 +175,6 @@ def _waves(names: Iterable[str]) -> List[Tuple[str, ...]]:
     return [tuple(wave) for wave in waves]
 
 
-def _is_there(name: str, state: UnitState) -> bool:
-    return name in state.texts or state.views[name].is_up or state.views[name].active == "failed"
-
-
 def _is_socket(name: str) -> bool:
     return name.endswith(".socket")
 
@@ -183,9 +183,8 @@ def _is_service(name: str) -> bool:
     return name.endswith(".service")
 
 
-def _has_become_a_job(unit: Unit, state: UnitState) -> bool:
-    """Whether it was a long-running service, which would block its timer for ever."""
-    return not unit.start and (unit.name in state.kept_up or _is_enabled(unit.name, state))
+def _was_running(name: str, state: UnitState) -> bool:
+    return name in state.kept_up or _is_enabled(name, state)
 
 
 def _is_enabled(name: str, state: UnitState) -> bool:
@@ -198,18 +197,14 @@ def _may_stay(name: str, texts: Mapping[str, str], state: UnitState) -> bool:
     return name in state.untouched and same and view.is_active and not view.need_reload
 
 
-def _changed_sockets(wanted: Dict[str, Unit], alone: Set[str]) -> Set[str]:
-    """Return the services whose sockets must be recreated."""
-    return {u.service for u in wanted.values() if _is_socket(u.name) and u.name not in alone}
-
-
-def _stopped(wanted: Dict[str, Unit], alone: Set[str], state: UnitState) -> List[str]:
+def _stopped(
+    wanted: Dict[str, Unit], alone: Set[str], remade: Set[str], state: UnitState
+) -> List[str]:
     """Return the units to stop before anything is started."""
     sockets = {unit.service for unit in wanted.values() if _is_socket(unit.name)}
-    changed = _changed_sockets(wanted, alone)
 
     def has_to(unit: Unit) -> bool:
-        if unit.service in changed:
+        if unit.service in remade:
             return True  # a socket can't change while a service holds it
         if state.views[unit.name].restarts:
             return True  # reset systemd's restart count: a crash of the old release must not count
@@ -230,14 +225,5 @@ def _needs_enable(unit: Unit, state: UnitState) -> bool:
 def _needs_reenable(unit: Unit, texts: Mapping[str, str], state: UnitState) -> bool:
     if not unit.start or unit.name not in state.texts or _needs_enable(unit, state):
         return False
-    return _install_section(texts[unit.name]) != _install_section(state.texts[unit.name])
-
-
-def _install_section(text: str) -> List[str]:
-    section, lines = "", []
-    for line in map(str.strip, text.splitlines()):
-        if line.startswith("["):
-            section = line
-        elif section == "[Install]" and line and line[0] not in "#;":
-            lines.append(line)
-    return lines
+    new = unit_text.settings(texts[unit.name], "Install")
+    return new != unit_text.settings(state.texts[unit.name], "Install")
