@@ -35,7 +35,7 @@ from shipit.secrets import Mask
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from shipit.events import Emit, HostResult
+    from shipit.events import Emit
     from shipit.release.build import BuiltRelease
     from shipit.release.inputs import HostInput, ResolvedInput, RunOptions
     from shipit.release.plan import HostPlan
@@ -127,13 +127,11 @@ def _roll_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str 
             facts = answers[name]
             with connections.holding(name, running(facts)):
                 goal = choice.of(name)
-                is_idle = goal.running and not facts.stuck
-                before[name] = Transition(
-                    Phase.UNCHANGED if is_idle else Phase.READY, running(facts)
-                )
+                phase = Phase.UNCHANGED if goal.running and not facts.stuck else Phase.READY
+                before[name] = Transition(phase, running(facts))
                 # The agent checks that this is still the last release: another run may be ending.
                 last = next((line.id for line in facts.releases if line.running), "")
-                jobs[name] = replace(rollout.job(goal.id), before=None if to else last)
+                jobs[name] = replace(rollout.job(goal.id), before=last if to is None else None)
         return rollout.fleet(connections, jobs, before)
 
     return rollout.execute(fleet, AT_ONCE)
@@ -163,13 +161,9 @@ class Run:
     def job(self, release: str, built: BuiltRelease | None = None) -> Job:
         deployment = self._found[0].deployment
         lease, wait = deployment.confirm_timeout, self._run.lock_wait
-        times = (
-            deployment.health.deadline,
-            deployment.health.bake,
-            *(each.stop_timeout for each in deployment.services.values()),
-        )
+        stops = sum(service.stop_timeout for service in deployment.services.values())
         # Twice: the switch and its rollback. SWITCH covers other times of an older release.
-        patience = SWITCH + 2 * sum(times)
+        patience = SWITCH + 2 * (deployment.health.deadline + deployment.health.bake + stops)
         return Job(
             self.attempt, release, built, lease, wait, confirm=deployment.confirm, patience=patience
         )
@@ -188,16 +182,11 @@ class Run:
             fleet.interrupted = True
         results = fleet.results()
         status = executor.exit_status(results, interrupted=fleet.interrupted)
-        seconds, advice = time.monotonic() - self._began, _advice(status, results)
+        seconds, advice = time.monotonic() - self._began, ADVICE.get(status, "")
+        if any(result.outcome is Outcome.UNKNOWN for result in results.values()):
+            advice = FOLLOW
         self._emit(RunEnded(self.attempt.what, app, status, results, seconds, advice))
         return status
-
-
-def _advice(status: int, results: Mapping[str, HostResult]) -> str:
-    """Return what to do next; hosts that were lost after their switch come first."""
-    if any(result.outcome is Outcome.UNKNOWN for result in results.values()):
-        return FOLLOW
-    return ADVICE.get(status, "")
 
 
 def until_one_fails(what: str, runs: Sequence[tuple[str, Callable[[], int]]], emit: Emit) -> int:

@@ -153,10 +153,15 @@ class HostSession:
         for _ in range(MOST_MESSAGES):
             left = deadline - time.monotonic()
             if left <= 0:
-                raise self._too_long(within, awaited)
+                waited = f"waited {within:.0f} s for {awaited}"
+                what = f"{waited}; the host still reports that it is working"
+                hint = "check its load and what the agent does there, then run the command again"
+                raise HostError("no-answer", what, host=self.name, hint=hint)
             frame = self.wire.receive(min(left, messages.SILENCE), awaited)
             if frame is None:
-                raise self._ended()
+                what = "the connection ended before the host had answered"
+                hint = "run the command again: the host first settles the open transaction"
+                raise HostError("link-lost", what, host=self.name, hint=hint)
             if isinstance(frame.message, kinds):
                 return frame.message
             if isinstance(frame.message, messages.Failure):
@@ -168,16 +173,6 @@ class HostSession:
         """Return the error for an answer that is well-formed but impossible."""
         hint = "inspect that host before you trust it again: no shipit agent sends this"
         return HostError("bad-answer", what, host=self.name, hint=hint)
-
-    def _too_long(self, within: float, awaited: str) -> HostError:
-        what = f"waited {within:.0f} s for {awaited}; the host still reports that it is working"
-        hint = "check its load and what the agent does there, then run the command again"
-        return HostError("no-answer", what, host=self.name, hint=hint)
-
-    def _ended(self) -> HostError:
-        hint = "run the command again: the host first settles the open transaction"
-        what = "the connection ended before the host had answered"
-        return HostError("link-lost", what, host=self.name, hint=hint)
 
     def _emit_progress(self, message: object) -> None:
         match message:

@@ -102,8 +102,10 @@ def _last_in_common(fleet: Mapping[str, Candidates]) -> Choice:
     goals = {host: fleet[host].recent[places[host][found]] for host in together} if found else {}
     refused = {host: _without_common(host, fleet[host]) for host in fleet if host not in goals}
     refused.update((host, _missing(host, line)) for host, line in goals.items() if not line.present)
-    steps = {places[host][found] for host in goals if found}
-    return Choice(goals, refused, _note(goals) if steps - {1} else "")
+    is_usual = all(places[host][found] == 1 for host in goals if found)
+    version = "" if is_usual else next(iter(goals.values())).version
+    what = "is the last release that all hosts had in common: all are rolled back to it"
+    return Choice(goals, refused, f"{version} {what}" if version else "")
 
 
 def _most(places: Mapping[str, Mapping[Name, int]]) -> tuple[str, ...]:
@@ -127,11 +129,6 @@ def _least_far_back(hosts: Sequence[Mapping[Name, int]]) -> Name | None:
     earlier = [name for name in shared if any(each[name] for each in hosts)]
     nearest = [min((each[name] for name in earlier), default=0) for each in hosts]
     return next((name for name in earlier if [each[name] for each in hosts] == nearest), None)
-
-
-def _note(goals: Mapping[str, ReleaseLine]) -> str:
-    version = next(iter(goals.values())).version
-    return f"{version} is the last release that all hosts had in common: all are rolled back to it"
 
 
 def _without_common(host: str, own: Candidates) -> HostError:
@@ -163,10 +160,11 @@ def _named(fleet: Mapping[str, Candidates], to: str) -> Choice:
         if len(found) == 1:
             goals[host] = found[0]
         elif found:
-            refused[host] = _ambiguous(host, to, found)
+            what = f"{to} may mean any of {len(found)} releases here: {_listed(found)}"
+            hint = f"name one by its id: --to {[line.id for line in found if not line.running][-1]}"
+            refused[host] = HostError("ambiguous-release", what, host=host, hint=hint)
         else:
-            what = f"no verified release {to} on this host"
-            refused[host] = _no_target(host, what, each)
+            refused[host] = _no_target(host, f"no verified release {to} on this host", each)
     return Choice(goals, refused)
 
 
@@ -181,15 +179,8 @@ def _matching(
     return [line for line in verified if line.version == to]
 
 
-def _ambiguous(host: str, to: str, found: Sequence[ReleaseLine]) -> HostError:
-    what = f"{to} may mean any of {len(found)} releases here: {_listed(found)}"
-    hint = f"name one by its id: --to {[line.id for line in found if not line.running][-1]}"
-    return HostError("ambiguous-release", what, host=host, hint=hint)
-
-
 def _no_target(host: str, what: str, own: Candidates) -> HostError:
-    there = [line for line in own.verified if not line.running]
-    hint = f"verified releases: {_listed(there)}"
+    hint = f"verified releases: {_listed([line for line in own.verified if not line.running])}"
     return HostError("no-rollback-target", what, host=host, hint=hint)
 
 
@@ -198,5 +189,5 @@ def _listed(lines: Sequence[ReleaseLine]) -> str:
 
 
 def _described(line: ReleaseLine) -> str:
-    when = f"of {line.at}" if line.at else ""
-    return " ".join(filter(None, [line.id, when, "(runs now)" if line.running else ""]))
+    when = f" of {line.at}" if line.at else ""
+    return f"{line.id}{when}{' (runs now)' if line.running else ''}"

@@ -34,18 +34,13 @@ def advice(check: Check, answer: Answer) -> str:
     """Return what to set in a check that got a wrong status; "" if unknown."""
     if not check.url or answer.error or answer.status == check.status:
         return ""
-    host, secure = _requested(check)
-    if answer.status in REDIRECTS:
-        return _of_redirect(answer.location, host, answer.status, is_secure=secure)
-    return HINTS.get(answer.status, "").format(host=host)
-
-
-def _requested(check: Check) -> "tuple[str, bool]":
-    """Return the host that a check requests, and whether the service sees it as https."""
     headers = {key.lower(): value for key, value in (check.headers or {}).items()}
     parts = urlsplit(check.url)
-    secure = "https" in (parts.scheme, headers.get("x-forwarded-proto", "").lower())
-    return headers.get("host") or parts.netloc, secure
+    host = headers.get("host") or parts.netloc
+    if answer.status in REDIRECTS:
+        secure = "https" in (parts.scheme, headers.get("x-forwarded-proto", "").lower())
+        return _of_redirect(answer.location, host, answer.status, is_secure=secure)
+    return HINTS.get(answer.status, "").format(host=host)
 
 
 def _of_redirect(location: str, host: str, status: int, *, is_secure: bool) -> str:
@@ -53,16 +48,13 @@ def _of_redirect(location: str, host: str, status: int, *, is_secure: bool) -> s
         parts = urlsplit(location)
     except ValueError:
         parts = urlsplit("")
+    asked = urlsplit(f"//{host}").hostname or ""
     if parts.scheme == "https" and not is_secure:
         there = parts.hostname or ""
-        other = "" if there == _bare(host) else f"host: {there}, "
+        other = "" if there == asked else f"host: {there}, "
         return f"the service requires https: set `{other}{FORWARDED}`, as the proxy in front does"
-    if parts.hostname and parts.hostname != _bare(host):
+    if parts.hostname and parts.hostname != asked:
         return f"it redirects to another host: set `host: {parts.netloc}`"
     if parts.path:
         return f"check the page that it redirects to ({parts.path}), or write `status: {status}`"
     return f"check a page that does not redirect, or write `status: {status}`"
-
-
-def _bare(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or ""

@@ -22,10 +22,8 @@ SHORTEST, LONGEST = 0.5, 10.0  # seconds between two checks
 PAST = 600.0  # seconds of the previous release's log that are read, at most
 LINES = 5000  # of a log; of a longer one only the last lines count
 MIB = 2**20
-SPARE_MEMORY, TIMES_MEMORY = (
-    64 * MIB,
-    2.0,
-)  # the limit is above both: the old one's times this, and plus this
+# The limit is above both: the old one's times this, and plus this.
+SPARE_MEMORY, TIMES_MEMORY = 64 * MIB, 2.0
 SPARE_ERRORS, TIMES_ERRORS = 5, 3.0  # lines; the same
 ERROR = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|error\s*\]|Traceback \(most recent call last\))")
 

@@ -5,7 +5,7 @@ masked before a line is cut.
 """
 
 import signal
-from typing import Iterable, List, Tuple
+from typing import Iterable, Tuple
 
 from ..host import log_text
 from ..host.host import Host, UnitView
@@ -82,34 +82,23 @@ def described(view: UnitView) -> str:
         parts.append(f"systemd says: {view.load}")
     if view.result in RESULTS:
         parts.append(RESULTS[view.result])
-    if view.exit_code or view.exit_status:
-        parts.append(f"its main process {_how_it_ended(view)}")
+    if view.exit_code in (KILLED, DUMPED):
+        signals = {number.value: number.name for number in signal.Signals}
+        name = signals.get(view.exit_status, f"signal {view.exit_status}")
+        parts.append(f"its main process was killed by {name}")
+    elif view.exit_code or view.exit_status:
+        why = f" ({SETUP[view.exit_status]})" if view.exit_status in SETUP else ""
+        parts.append(f"its main process ended with exit status {view.exit_status}{why}")
     if view.restarts:
         parts.append(f"restarted {view.restarts} times")
     return ", ".join(parts)
 
 
-def _how_it_ended(view: UnitView) -> str:
-    if view.exit_code in (KILLED, DUMPED):
-        return f"was killed by {_signal_name(view.exit_status)}"
-    why = f" ({SETUP[view.exit_status]})" if view.exit_status in SETUP else ""
-    return f"ended with exit status {view.exit_status}{why}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def of_units(paths: Paths, host: Host, views: Iterable[UnitView], since: float) -> str:
     """Return the state and the last log lines of units; `since` in seconds since the epoch."""
-    mask = Redactor(paths)
-    return "\n".join(line for view in views for line in _of_unit(host, view, since, mask))
-
-
-def _of_unit(host: Host, view: UnitView, since: float, mask: Redactor) -> List[str]:
-    log = mask.text(host.unit_log(view.name, since=since, lines=READ)).rstrip()
-    shown = log_text.folded(log)[-LINES:]
-    return [described(view), *(shown or [f"(no log; {where(view.name)} may have more)"])]
+    mask, lines = Redactor(paths), []
+    for view in views:
+        log = mask.text(host.unit_log(view.name, since=since, lines=READ)).rstrip()
+        shown = log_text.folded(log)[-LINES:]
+        lines += [described(view), *(shown or [f"(no log; {where(view.name)} may have more)"])]
+    return "\n".join(lines)

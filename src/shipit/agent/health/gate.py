@@ -8,7 +8,7 @@ a while. Checks every 10 ms at first, then ever more slowly, up to the interval.
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..host import commands
 from ..host.answer import Answer
@@ -60,13 +60,49 @@ class Context:
 class _Streak:
     """How long everything has been good without a break."""
 
+    gate: Gate
     began: float
+    now: float
     good_since: Optional[float] = None
     steady: Tuple[int, ...] = ()
     wrong: str = ""  # the last lasting error,
     wrong_since: float = 0.0  # and its beginning
     attempts: int = 0
     reported: Dict[str, str] = field(default_factory=dict)
+
+    def add(self, finding: GateState, now: float) -> None:
+        self.now, self.attempts = now, self.attempts + 1
+        if finding.wrong:
+            self.good_since = None
+        elif self.good_since is None or self.steady != finding.steady:
+            self.good_since = now
+        self.steady = finding.steady
+        lasting = finding.wrong if finding.lasting else ""
+        if lasting != self.wrong:
+            self.wrong, self.wrong_since = lasting, now
+
+    @property
+    def good_for(self) -> float:
+        """Seconds; negative if the last check was not good."""
+        return -1.0 if self.good_since is None else self.now - self.good_since
+
+    @property
+    def is_over(self) -> bool:
+        """Whether to give up waiting for an unhealthy release."""
+        too_late = self.good_since is None and self.now - self.began >= self.gate.deadline
+        return too_late or (bool(self.wrong) and self.now - self.wrong_since >= LASTING)
+
+    def left(self, now: float) -> float:
+        """Return the seconds for an attempt: one just before the deadline needs some, too."""
+        if self.good_since is not None:
+            return float("inf")
+        return max(LAST_ATTEMPT, self.gate.deadline - (now - self.began))
+
+    def shortened(self, pause: float) -> float:
+        """Return a pause that does not end after the streak has been long enough."""
+        if self.good_since is None:
+            return pause
+        return max(0.001, min(pause, self.gate.min_healthy - self.good_for))
 
 
 def context(
@@ -75,16 +111,21 @@ def context(
     """Record how the release's units run now: a later start of one is a restart.
 
     `since`: where their logs begin. `before`: the invocations of the units that ran before the
-    switch; a unit that still has the same one was not restarted by it.
+    switch; a unit that still has the same one was not restarted by it, any other one has no
+    restarts yet.
     """
     views = host.show([unit.name for unit in manifest.units if unit.start])
-    baseline = {name: _baseline(view, before.get(name, "")) for name, view in views.items()}
-    return Context(paths, manifest, since, baseline)
-
-
-def _baseline(view: UnitView, before: str) -> UnitView:
-    """Return a unit as it started; one started by this switch has no restarts yet."""
-    return view if before and view.invocation == before else replace(view, restarts=0)
+    stayed = {
+        name
+        for name, view in views.items()
+        if view.invocation and view.invocation == before.get(name)
+    }
+    return Context(
+        paths,
+        manifest,
+        since,
+        {name: v if name in stayed else replace(v, restarts=0) for name, v in views.items()},
+    )
 
 
 def run(host: Host, of: Context, emit: Emit, interrupted: Interrupted) -> Optional[Failure]:
@@ -92,74 +133,39 @@ def run(host: Host, of: Context, emit: Emit, interrupted: Interrupted) -> Option
 
     Calls `interrupted` at every check, and returns its failure.
     """
-    wanted, streak, pause = of.manifest.gate, _Streak(host.now()), FIRST_PAUSE
+    wanted, pause = of.manifest.gate, FIRST_PAUSE
+    streak = _Streak(wanted, host.now(), host.now())
     while True:
-        stopped = interrupted()
-        if stopped:
+        if stopped := interrupted():
             return stopped
         finding = _observe(host, of, streak, emit)
-        now = host.now()
-        _remember(streak, finding, now)
-        if streak.good_since is not None and now - streak.good_since >= wanted.min_healthy:
+        streak.add(finding, host.now())
+        if streak.good_for >= wanted.min_healthy:
             # A check may have waited for a dead service that its socket started again.
             finding = _units(host, of)
             if not finding.wrong:
                 return None
             streak.good_since = None
-        if finding.fatal or _is_over(wanted, streak, now):
+        if finding.fatal or streak.is_over:
             # The check may have waited for a unit that has failed meanwhile.
             ill = finding if finding.ill else _units(host, of)
-            return _failure(host, of, ill if ill.wrong else finding, streak, now)
-        host.sleep(_pause(pause, wanted.min_healthy, streak, now))
+            return _failure(host, of, ill if ill.wrong else finding, streak)
+        host.sleep(streak.shortened(pause))
         pause = max(FIRST_PAUSE, min(pause * GROWTH, wanted.interval))
-
-
-def _is_over(wanted: Gate, streak: _Streak, now: float) -> bool:
-    """Whether to give up waiting for an unhealthy release."""
-    too_late = streak.good_since is None and now - streak.began >= wanted.deadline
-    return too_late or (bool(streak.wrong) and now - streak.wrong_since >= LASTING)
 
 
 def check_units(host: Host, of: Context) -> Optional[Failure]:
     """Return why the units are no longer healthy, or None. For use after the gate has passed."""
-    finding = _units(host, of)
-    streak = _Streak(host.now(), attempts=1)
-    return _failure(host, of, finding, streak, streak.began) if finding.fatal else None
-
-
-def _remember(streak: _Streak, finding: GateState, now: float) -> None:
-    streak.attempts += 1
-    if finding.wrong:
-        streak.good_since = None
-    elif streak.good_since is None or streak.steady != finding.steady:
-        streak.good_since = now
-    streak.steady = finding.steady
-    lasting = finding.wrong if finding.lasting else ""
-    if lasting != streak.wrong:
-        streak.wrong, streak.wrong_since = lasting, now
-
-
-def _pause(pause: float, min_healthy: float, streak: _Streak, now: float) -> float:
-    if streak.good_since is None:
-        return pause
-    return max(0.001, min(pause, streak.good_since + min_healthy - now))
-
-
-def _time_left(of: Context, streak: _Streak, now: float) -> float:
-    """Return the seconds left for an attempt, at least LAST_ATTEMPT.
-
-    An attempt that begins just before the deadline still needs time for an answer.
-    """
-    if streak.good_since is not None:
-        return float("inf")
-    return max(LAST_ATTEMPT, of.manifest.gate.deadline - (now - streak.began))
+    finding, now = _units(host, of), host.now()
+    streak = _Streak(of.manifest.gate, now, now, attempts=1)
+    return _failure(host, of, finding, streak) if finding.fatal else None
 
 
 def _observe(host: Host, of: Context, streak: _Streak, emit: Emit) -> GateState:
     units = _units(host, of)
     if units.wrong:
         return units
-    left = _time_left(of, streak, host.now())
+    left = streak.left(host.now())
     for check in of.manifest.gate.checks:
         name = described(check)
         answer = ask(host, of, check, min(check.timeout, left))
@@ -225,8 +231,11 @@ def described(check: Check) -> str:
 
 def ask(host: Host, of: Context, check: Check, timeout: float) -> Answer:
     """Make one attempt of a check."""
-    if check.kind == "command":
-        return _command(host, of, check, timeout)
+    if check.command:
+        done = commands.run(of.paths, host, of.manifest, check.command, timeout)
+        if done.timed_out:
+            return Answer(error=f"no end within {timeout:g} s")
+        return Answer(status=done.status, body=done.output.encode())
     if check.url:
         via = check.via or check.socket
         return host.http(check.url, timeout=timeout, via=via, headers=check.headers)
@@ -276,40 +285,22 @@ def differs(expected: Any, got: Any, where: str = "") -> str:
     return ""
 
 
-def _command(host: Host, of: Context, check: Check, timeout: float) -> Answer:
-    done = commands.run(of.paths, host, of.manifest, check.command, timeout)
-    if done.timed_out:
-        return Answer(error=f"no end within {timeout:g} s")
-    return Answer(status=done.status, body=done.output.encode())
-
-
 # --- the report --------------------------------------------------------------------------------
 
 
-def _shown(paths: Paths, body: bytes) -> str:
-    """Return the beginning of an answer; masks secrets before it cuts."""
-    return Redactor(paths).text(body.decode("utf-8", "replace"))[:SHOWN]
-
-
-def _failure(host: Host, of: Context, finding: GateState, streak: _Streak, now: float) -> Failure:
-    tries = f"{streak.attempts} attempts in {now - streak.began:.1f} s"
-    ill = finding.ill or _watched_views(host, of.manifest)
-    shown = _shown(of.paths, finding.answer)
-    lines: List[str] = [f"last answer: {shown}"] if shown else []
-    code = "unit-failed" if finding.ill else "check-failed"
-    first = ill[0].name if ill else ""
+def _failure(host: Host, of: Context, finding: GateState, streak: _Streak) -> Failure:
+    """Return why the gate has failed; secrets in the answer are masked before it is cut."""
+    watched = [unit.name for unit in of.manifest.units if unit.watched]
+    ill = finding.ill or tuple(host.show(watched).values())
+    tries = f"{streak.attempts} attempts in {streak.now - streak.began:.1f} s"
+    answer = Redactor(of.paths).text(finding.answer.decode("utf-8", "replace"))[:SHOWN]
     what = evidence.described(ill[0]) if finding.ill else f"{finding.check}: {finding.wrong}"
     logs = evidence.of_units(of.paths, host, ill, of.since)
-    whole = f"the whole log: {evidence.where(first)}" if first else ""
+    whole = f"the whole log: {evidence.where(ill[0].name)}" if ill else ""
     return Failure(
-        code,
+        "unit-failed" if finding.ill else "check-failed",
         evidence.with_exception(f"{what} ({tries})", logs),
         STEP,
         hint=finding.hint or evidence.advice(logs) or whole,
-        evidence="\n".join([*lines, logs]).strip(),
+        evidence="\n".join(filter(None, [answer and f"last answer: {answer}", logs])).strip(),
     )
-
-
-def _watched_views(host: Host, manifest: Manifest) -> Sequence[UnitView]:
-    names = [unit.name for unit in manifest.units if unit.watched]
-    return tuple(host.show(names).values())
