@@ -107,18 +107,18 @@ def quotable(text: str, place: Place, code: str) -> str:
 
 @dataclass(frozen=True)
 class _Setting:
-    """What a line of YAML or INI means for the lines below it."""
+    """What a line of YAML or INI, and those that it is nested in, mean for the lines below it."""
 
-    indent: int
-    name: str  # the last one in it, which owns the lines nested below; "" without any
-    is_open: bool  # the user chooses the names below it
-    is_text: bool  # deeper lines continue its value
-    is_secret: bool
+    indent: int = -1
+    name: str | None = None  # the last one in it; "" without any, None for the file itself
+    is_open: bool = False  # the user chooses the names below it
+    is_text: bool = False  # deeper lines continue its value
+    is_secret: bool = False
 
 
 def _of_settings(lines: Sequence[str], *, is_playbook: bool) -> str:
     """Return the part of the last line that may be shown."""
-    above: list[_Setting] = []
+    above = [_Setting()]
     shown = ""
     for line in lines:
         shown, body = "", line.lstrip(_INDENT)
@@ -126,32 +126,31 @@ def _of_settings(lines: Sequence[str], *, is_playbook: bool) -> str:
             continue
         if body.startswith(_STRANGE):
             return ""
-        while above and above[-1].indent >= len(line) - len(body):
+        while above[-1].indent >= len(line) - len(body):
             above.pop()
-        parent = above[-1].name if above else None
-        above.append(_setting(line, parent))
-        is_open = any(each.is_open for each in above[:-1])
-        is_text = any(each.is_text for each in above[:-1])
-        is_secret = any(each.is_secret for each in above)
-        if not is_text and not is_secret:
-            known = INVENTORY | PLAYBOOK if is_playbook and not is_open else INVENTORY
-            shown = _quoted(line, parent, known)
-        is_public = is_playbook and not (is_open or above[-1].is_open) and shown == line.rstrip()
+        outer, code = above[-1], _COMMENT.split(line, maxsplit=1)[0]
+        own = _setting(code, outer, is_secret=bool(_SOUNDS_SECRET.search(line)))
+        above.append(own)
+        if not outer.is_text and not own.is_secret:
+            known = INVENTORY | PLAYBOOK if is_playbook and not outer.is_open else INVENTORY
+            shown = _quoted(code, outer.name, known)
+        is_public = is_playbook and not own.is_open and shown == line.rstrip()
         if not is_public and not _is_closed(line):
             return ""
     return shown
 
 
-def _setting(line: str, parent: str | None) -> _Setting:
-    found = list(_NAME.finditer(line, 0, _end(line)))
+def _setting(code: str, outer: _Setting, *, is_secret: bool) -> _Setting:
+    """Return the meaning of a line without its comment."""
+    found = list(_NAME.finditer(code))
     names = [each["name"] for each in found]
-    value = line[found[-1].end() if found else 0 : _end(line)]
+    value = code[found[-1].end() if found else 0 :]
     return _Setting(
-        indent=len(line) - len(line.lstrip(_INDENT)),
+        indent=len(code) - len(code.lstrip(_INDENT)),
         name=names[-1] if names else "",
-        is_open=any(map(_is_open, names, [parent, *names])),
-        is_text=not _BRACKETS.fullmatch(value),
-        is_secret=bool(_SOUNDS_SECRET.search(line)),
+        is_open=outer.is_open or any(map(_is_open, names, [outer.name, *names])),
+        is_text=outer.is_text or not _BRACKETS.fullmatch(value),
+        is_secret=outer.is_secret or is_secret,
     )
 
 
@@ -160,15 +159,15 @@ def _is_open(name: str, parent: str | None) -> bool:
     return name in OPEN or (name not in PLAYBOOK and parent != "services")
 
 
-def _quoted(line: str, parent: str | None, known: frozenset[str]) -> str:
+def _quoted(code: str, parent: str | None, known: frozenset[str]) -> str:
     """Return a line up to the first value that is not known to be public.
 
     Args:
-        line: one that does not mention secrets.
+        code: a line without its comment that does not mention secrets.
         parent: the name that it is nested below; None at the top.
         known: the names whose values are public.
     """
-    bare = _EXPRESSION.sub(lambda found: " " * len(found[0]), line[: _end(line)])
+    bare = _EXPRESSION.sub(lambda found: " " * len(found[0]), code)
     names = list(_NAME.finditer(bare))
     ends = [*(each.start() for each in names), len(bare)]
     if not _is_public_lead(bare[: ends[0]], names, parent, known):
@@ -176,10 +175,10 @@ def _quoted(line: str, parent: str | None, known: frozenset[str]) -> str:
     for name, end in zip(names, ends[1:], strict=True):
         is_last, value = end == len(bare), bare[name.end() : end]
         if name["name"] not in known and not (_EMPTY if is_last else _OPENING).fullmatch(value):
-            return line[: name.end()]
+            return code[: name.end()]
         known = INVENTORY if _is_open(name["name"], parent) else known
         parent = name["name"]
-    return line[: len(bare)].rstrip()
+    return code.rstrip()
 
 
 def _is_public_lead(
@@ -192,12 +191,6 @@ def _is_public_lead(
         is_host = names and names[0][0].endswith("=") and _HOST.fullmatch(lead)
         return bool(is_host or (not names and _SECTION.fullmatch(lead)))
     return parent in known
-
-
-def _end(line: str) -> int:
-    """Return the index at which the comment of a line begins, or the line's end."""
-    found = _COMMENT.search(line)
-    return found.start() if found else len(line)
 
 
 def _is_closed(line: str) -> bool:

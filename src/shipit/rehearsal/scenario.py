@@ -15,7 +15,7 @@ from shipit.playbook.parsers import InvalidValueError, duration
 VARIABLE = "SHIPIT_REHEARSAL"
 FAILING = "/bin/false"  # a health check that exists on every host and always fails
 LEASE = "10s"  # short: nothing is gained by waiting for an interrupted deploy
-QUICKLY = {"deadline": "5s", "min_healthy": "1s"}  # for a gate that can't pass
+QUICKLY = "5s"  # the deadline of a gate that can't pass
 LASTING = 30.0  # seconds of a gate: enough for a fault and for the lease to expire
 PATIENT = "10m"  # if the deadline is a template; the fault ends the gate anyway
 KILLED = -9  # the exit status of a process that was killed, as subprocess has it
@@ -30,16 +30,17 @@ def as_written(values: Values) -> Values:
     return values
 
 
-def with_a_gate_that_fails(values: Values) -> Values:
+def with_a_gate_that_fails(values: Values, deadline: object = QUICKLY) -> Values:
     """Return the deployment with one more health check, which can't pass.
 
     Its own checks are kept if they are a list, and dropped if they are a template.
     """
     written = values.get("health")
-    health = dict(written) if isinstance(written, Mapping) else {"checks": written}
+    health = written if isinstance(written, Mapping) else {"checks": written}
     checks = health.get("checks")
     own = checks if isinstance(checks, list) else []
-    return {**values, "health": {**health, **QUICKLY, "checks": [*own, {"command": FAILING}]}}
+    failing = {"deadline": deadline, "min_healthy": "1s", "checks": [*own, {"command": FAILING}]}
+    return {**values, "health": {**health, **failing}}
 
 
 def with_a_gate_that_lasts(values: Values) -> Values:
@@ -48,20 +49,14 @@ def with_a_gate_that_lasts(values: Values) -> Values:
     The controller must confirm it, and the lease expires before the gate ends.
     """
     written = values.get("health")
-    own = written.get("deadline", "1m") if isinstance(written, Mapping) else "1m"
-    changed = with_a_gate_that_fails(values)
-    health = changed["health"]
-    lasting = {**health, "deadline": _lasting(own)} if isinstance(health, Mapping) else health
-    return {**changed, "health": lasting, "confirm": "controller", "confirm_timeout": LEASE}
-
-
-def _lasting(deadline: object) -> object:
-    """Return the deadline, or LASTING if that is longer."""
+    deadline = written.get("deadline", "1m") if isinstance(written, Mapping) else "1m"
     try:
-        is_short = duration(deadline) < LASTING
+        if duration(deadline) < LASTING:
+            deadline = f"{LASTING:g}s"
     except InvalidValueError:  # a template: its value depends on the host
-        return PATIENT
-    return f"{LASTING:g}s" if is_short else deadline
+        deadline = PATIENT
+    changed = with_a_gate_that_fails(values, deadline)
+    return {**changed, "confirm": "controller", "confirm_timeout": LEASE}
 
 
 def with_one_more_variable(values: Values) -> Values:
@@ -74,7 +69,7 @@ def with_one_more_variable(values: Values) -> Values:
     if isinstance(env, Mapping):
         return {**values, "env": {**env, VARIABLE: "1"}}
     written = values.get("services")
-    services = dict(written) if isinstance(written, Mapping) else {}
+    services = written if isinstance(written, Mapping) else {}
     for name, service in services.items():
         if isinstance(service, Mapping) and isinstance(own := service.get("env", {}), Mapping):
             changed = {**service, "env": {**own, VARIABLE: "1"}}
