@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from shipit import yaml_source
 from shipit.errors import InputError, Mistake, Place, ShipitError
-from shipit.inventory import ansible_cfg
 from shipit.inventory.model import Reading, load
 from shipit.vault import NONE, Passwords, Source, sources_of
 
@@ -89,11 +88,6 @@ def _pair(word: str) -> tuple[str, object]:
         return key, value
     hint = "write key=value, {key: value} or @file.yaml"
     raise InputError(Mistake("extra-vars", f"{word!r} sets nothing", Place("--extra-vars"), hint))
-
-
-def ansible_config(environment: Mapping[str, str]) -> AnsibleConfig:
-    """Return the settings of the ansible.cfg that applies to the current folder."""
-    return ansible_cfg.load(environment, Path.cwd(), Path.home())
 
 
 def passwords(

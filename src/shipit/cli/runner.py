@@ -15,6 +15,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shipit.errors import ShipitError
@@ -62,9 +63,11 @@ class Invocation:
             InputError: no inventory was found, or the extra variables are invalid.
         """
         from shipit.cli import options
+        from shipit.inventory import ansible_cfg
         from shipit.release.inputs import RunOptions
 
-        given, config = dict(self.given), options.ansible_config(os.environ)
+        given = dict(self.given)
+        config = ansible_cfg.load(os.environ, Path.cwd(), Path.home())
         names = options.REHEARSAL_NAMES if is_rehearsal else options.INVENTORY_NAMES
         found = options.inventory(
             given["playbook"],

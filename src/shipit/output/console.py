@@ -330,7 +330,8 @@ class ConsoleOutput:
     def _print_ending(self) -> None:
         """Print how all deployments ended, after any error that stopped them."""
         if self._last:
-            self._out.show(redacted(reports.playbook_ending(self._last), self._redactor))
+            text = self._redactor(messages.playbook_verdict(self._last))
+            self._out.show([Line(text, "bad" if self._last.exit_status else "good")])
             self._last = None
 
     def close(self) -> None:

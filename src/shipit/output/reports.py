@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol.messages import History, Status
-from shipit.events import Outcome, PlaybookEnded, Problem, RunEnded
+from shipit.events import Outcome, Problem, RunEnded
 from shipit.output import messages
 from shipit.output.layout import Grid, Line, Part
 from shipit.release import repairs
@@ -81,12 +81,6 @@ def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
     style = "good" if ended.exit_status == 0 else "bad"
     parts.append(Line(messages.verdict(ended) + took_all, style))
     return [*parts, Line(f"next: {ended.advice}", "strong")] if ended.advice else parts
-
-
-def playbook_ending(ended: PlaybookEnded) -> list[Part]:
-    """Return the last line of a run of several deployments."""
-    style = "good" if ended.exit_status == 0 else "bad"
-    return [Line(messages.playbook_verdict(ended), style)]
 
 
 def _outcome_style(outcome: Outcome) -> str:

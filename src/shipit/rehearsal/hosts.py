@@ -103,11 +103,10 @@ def inventory_text(
             case _:
                 return str(value)
 
-    return json.dumps({"all": mapped(text, _marked)}, indent=2, default=as_json)
+    def marked(value: str) -> object:
+        return {"__ansible_unsafe": str(value)} if isinstance(value, Raw) else value
 
-
-def _marked(text: str) -> object:
-    return {"__ansible_unsafe": str(text)} if isinstance(text, Raw) else text
+    return json.dumps({"all": mapped(text, marked)}, indent=2, default=as_json)
 
 
 def _own_variables(host: Host) -> dict[str, object]:

@@ -92,10 +92,10 @@ class Vagrant:
                 "ansible_user": settings["User"],
                 "ansible_ssh_private_key_file": settings["IdentityFile"],
                 "ansible_become": True,
-                "shipit_host_key": self._host_keys[name],
+                "shipit_host_key": key,
             }
-            for name, settings in self._ssh_settings.items()
-            if name in self._host_keys
+            for name, key in self._host_keys.items()
+            for settings in [self._ssh_settings[name]]
         }
         return json.dumps({"all": {"hosts": hosts}}, indent=2)
 
@@ -162,15 +162,13 @@ class Vagrant:
         self._ssh_settings = ssh_settings(settings)
         if missing := sorted(set(self._names) - set(self._ssh_settings)):
             raise LabError("lab-no-way", f"vagrant ssh-config names no {', '.join(missing)}")
-        self._host_keys = {name: self._host_key(name) for name in self._names}
+        for name in self._names:
+            done = self._ssh(name, ("cat", _HOST_KEY), (), "", _LOGIN_SECONDS)
+            if done.returncode:
+                raise LabError("lab-no-host-key", f"{name} has no host key: {done.stderr.strip()}")
+            self._host_keys[name] = " ".join(done.stdout.split()[:2])
         lines = [f"{name} {key}\n" for name, key in self._host_keys.items()]
         (self._home / "known_hosts").write_text("".join(lines))
-
-    def _host_key(self, name: str) -> str:
-        done = self._ssh(name, ("cat", _HOST_KEY), (), "", _LOGIN_SECONDS)
-        if done.returncode:
-            raise LabError("lab-no-host-key", f"{name} has no host key: {done.stderr.strip()}")
-        return " ".join(done.stdout.split()[:2])
 
     def _boot_id(self, name: str) -> str:
         return self.run(name, "cat", "/proc/sys/kernel/random/boot_id").stdout
