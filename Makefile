@@ -6,7 +6,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # More than the cores: tests on real hosts mostly wait.
 WORKERS ?= 4
-# Random pairs of faults that `make faults` tests, besides every single one; `make test` samples both.
+# Random pairs of faults that `make faults` tests, besides every single one, on real hosts and for each
+# story on the fake machine; `make test` samples both.
 FAULTS ?= 300
 # Random changes from playbook to playbook that `make transitions` deploys, and the seed.
 TRANSITIONS ?= 200
@@ -41,7 +42,8 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-faults: $(READY) ## test every fault at every state on real hosts, and FAULTS=300 random pairs
+faults: $(READY) ## test every fault at every state, also on real hosts, and FAULTS=300 random pairs
+	FAULTS=$(FAULTS) $(BIN)/pytest tests/unit/agent/transaction/test_faults.py
 	FAULTS=$(FAULTS) tests/as-root $(BIN)/pytest -s tests/hosts/test_faults.py \
 	  tests/hosts/test_hard_times.py tests/hosts/test_disk.py
 
