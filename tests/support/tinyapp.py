@@ -11,25 +11,27 @@ can be broken:
     noisy    logs an error again and again
 
 The fault is packed into the wheel (a bad release) or is a setting: TINYAPP_FAULT=late:2.
+
+It is started thousands of times in a run of the tests, so it loads little: neither http.server nor
+importlib.metadata, which take three quarters of a start.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
-import socketserver
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler
-from importlib.metadata import version
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
-VERSION = version("tinyapp")
+[_INSTALLED] = Path(__file__).parent.glob("tinyapp-*.dist-info")
+VERSION = _INSTALLED.stem.partition("-")[2]
 FIRST_SOCKET = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 
 
@@ -43,57 +45,50 @@ def fault() -> tuple[str, float]:
     return kind, float(seconds or 0)
 
 
-class Answer(BaseHTTPRequestHandler):
-    def address_string(self) -> str:
-        return str((*self.client_address, "-")[0])  # it is "" on a unix socket
-
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        query = parse_qs(url.query)
-        pages = {"/": self.healthz, "/healthz": self.healthz, "/env": self.env}
-        pages |= {"/slow": self.slow, "/file": self.file}
-        status, body = pages.get(url.path, self.missing)(query)
+def answer(connection: socket.socket, client: object) -> None:
+    """Answer one request, and log it as http.server does."""
+    with connection, suppress(OSError):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (more := connection.recv(65536)):
+                return
+            head += more
+        line = head.partition(b"\r\n")[0].decode()
+        url = urlsplit(line.split()[1])
+        status, body = PAGES.get(url.path, missing)(parse_qs(url.query))
+        sys.stderr.write(f'{client} - "{line}" {status} -\n')
         text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def healthz(self, _query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
-        ok = fault()[0] != "healthz"
-        word = "ok" if ok else "broken"
-        body = {"status": word, "version": VERSION, "pid": os.getpid()}
-        return 200 if ok else 500, body
-
-    def env(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
-        return 200, {key: os.environ.get(key) for key in query.get("key", [])}
-
-    def slow(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
-        time.sleep(float(query.get("seconds", ["1"])[0]))
-        return 200, {"version": VERSION}
-
-    def file(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
-        path = Path(query.get("path", [""])[0])  # relative to the working directory
-        if not path.is_file():
-            return 404, {"error": f"no file {path}"}
-        return 200, {"text": path.read_text()}
-
-    def missing(self, _query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
-        return 404, {"error": "no such page"}
+        fields = f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n"
+        connection.sendall(f"HTTP/1.0 {status} -\r\n{fields}\r\n".encode() + text)
 
 
-class Server(socketserver.ThreadingTCPServer):
-    """HTTP on a socket that is already listening; closing it waits for the answers under way."""
+def healthz(_query: dict[str, list[str]]) -> tuple[int, dict[str, object]]:
+    ok = fault()[0] != "healthz"
+    word = "ok" if ok else "broken"
+    return 200 if ok else 500, {"status": word, "version": VERSION, "pid": os.getpid()}
 
-    daemon_threads = False
 
-    def __init__(self, listener: socket.socket) -> None:
-        super().__init__(("", 0), Answer, bind_and_activate=False)
-        self.socket.close()
-        # Another instance may accept from the same socket: the slower one must not block on it.
-        listener.setblocking(False)
-        self.socket = listener
+def env(query: dict[str, list[str]]) -> tuple[int, dict[str, object]]:
+    return 200, {key: os.environ.get(key) for key in query.get("key", [])}
+
+
+def slow(query: dict[str, list[str]]) -> tuple[int, dict[str, object]]:
+    time.sleep(float(query.get("seconds", ["1"])[0]))
+    return 200, {"version": VERSION}
+
+
+def file(query: dict[str, list[str]]) -> tuple[int, dict[str, object]]:
+    path = Path(query.get("path", [""])[0])  # relative to the working directory
+    if not path.is_file():
+        return 404, {"error": f"no file {path}"}
+    return 200, {"text": path.read_text()}
+
+
+def missing(_query: dict[str, list[str]]) -> tuple[int, dict[str, object]]:
+    return 404, {"error": "no such page"}
+
+
+PAGES = {"/": healthz, "/healthz": healthz, "/env": env, "/slow": slow, "/file": file}
 
 
 def listener() -> socket.socket:
@@ -111,7 +106,7 @@ def tell_systemd(text: str) -> None:
 
 
 def die_after(seconds: float) -> None:
-    def die() -> NoReturn:
+    def die() -> None:
         sys.stderr.write("tinyapp: dying as told\n")
         os._exit(3)
 
@@ -146,15 +141,17 @@ def main() -> None:
 
 
 def serve(*, deaf: bool) -> None:
-    server = Server(listener())
-
-    def drain(_signal: int, _frame: object) -> None:
-        threading.Thread(target=server.shutdown).start()
-
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if deaf else drain)
+    """Answer until SIGTERM; this process ends with the last answer under way."""
+    shared, (waits, wakes) = listener(), socket.socketpair()
+    # Another instance may accept from the same socket: the slower one must not block on it.
+    shared.setblocking(False)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if deaf else lambda *_: wakes.close())
     tell_systemd("READY=1")
-    server.serve_forever(poll_interval=0.02)
-    server.server_close()
+    while waits not in select.select([shared, waits], [], [])[0]:
+        with suppress(BlockingIOError):
+            connection, client = shared.accept()
+            threading.Thread(target=answer, args=[connection, (*client, "-")[0]]).start()
+    shared.close()
 
 
 def state() -> Path:
