@@ -31,9 +31,9 @@ from patience import PAUSE, until
 from shipit.agent.records.states import ON_ERROR, ON_OK, State
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator, Sequence
 
+    from hosts.warm import Command
     from shipit.lab.lab import Lab
 
 TXN = "var/lib/shipit/txn/tinyapp.json"
@@ -210,7 +210,7 @@ class Site:
         """The newest that was built."""
         return f"1.0.{self.number}"
 
-    def begin(self, lease: float = LEASE, **health: object) -> subprocess.Popen[str]:
+    def begin(self, lease: float = LEASE, **health: object) -> Command:
         """Start a deploy of a new version, with this instead of the usual gate's."""
         self.number += 1
         self.workspace.wheel(self.version)
@@ -221,7 +221,7 @@ class Site:
             confirm_timeout=f"{lease:g}s",
             keep_releases=2,
         )
-        return self.workspace.start("deploy", "--json", env={"PYTHONPATH": str(self.path)})
+        return self.workspace.start("deploy", "--json", package=str(self.path))
 
     def restart_service(self) -> None:
         """Start the service once more, and wait until it answers."""
@@ -294,14 +294,14 @@ class Site:
         """Return where a file of the host is seen from here."""
         return self.root / str(path).lstrip("/")
 
-    def _finished(self, process: subprocess.Popen[str]) -> Done:
+    def _finished(self, process: Command) -> Done:
         """Let the command end, and bring about what the agent asks for meanwhile."""
         output: list[str] = []
         reader = threading.Thread(target=lambda: output.extend(process.communicate()), daemon=True)
         reader.start()
         self._awaits(lambda: process.poll() is not None, "the command hangs", COMMAND, process)
         reader.join()
-        return Done(process.returncode, *output)
+        return Done(process.wait(), *output)
 
     def _settled(self) -> None:
         """Wait until the host has come to rest by itself."""
@@ -312,7 +312,7 @@ class Site:
         is_over: Callable[[], bool],
         wrong: str,
         seconds: float,
-        controller: subprocess.Popen[str] | None = None,
+        controller: Command | None = None,
     ) -> None:
         """Wait for an end, and bring about what the agent asks for until then."""
 
@@ -341,7 +341,7 @@ class Site:
         unit = self.workspace.sh(self.host, "systemctl is-active shipit-tinyapp.service || true")
         return unit in ("active", "activating")
 
-    def _obey(self, controller: subprocess.Popen[str] | None) -> str:
+    def _obey(self, controller: Command | None) -> str:
         """Cut the power or the cable, or kill the controller, when the agent has got there."""
         mark = self._there(sabotage.MARK)
         if not mark.exists():
@@ -361,7 +361,7 @@ class Site:
             self._boot(controller)
         return what
 
-    def _boot(self, controller: subprocess.Popen[str] | None) -> None:
+    def _boot(self, controller: Command | None) -> None:
         """Switch the power on; what its recovery asks for meanwhile is brought about, too."""
         with ThreadPoolExecutor(1) as pool:
             booting = pool.submit(self.workspace.lab.boot, self.host)

@@ -21,9 +21,9 @@ from hosts.workspace import Done, Workspace
 from patience import until
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
+    from hosts.warm import Command
     from shipit.lab.lab import Lab
 
 FULL, READ_ONLY = "full", "read-only"  # what happens to the disk; agreed with `sabotage`
@@ -96,7 +96,7 @@ class SmallDisk(Site):
 
     # --- deploys --------------------------------------------------------------------------------
 
-    def begin(self, lease: float = LONG, **health: object) -> subprocess.Popen[str]:
+    def begin(self, lease: float = LONG, **health: object) -> Command:
         self.number += 1
         self.workspace.wheel(self.version)
         return self._start(health={**HEALTH, **health}, confirm_timeout=f"{lease:g}s")
@@ -105,12 +105,12 @@ class SmallDisk(Site):
         """Deploy the newest version once more, perhaps with a changed playbook."""
         return self._finished(self._start(**changes))
 
-    def _start(self, **changes: object) -> subprocess.Popen[str]:
+    def _start(self, **changes: object) -> Command:
         usual = {"health": HEALTH, "confirm_timeout": f"{LONG:g}s", "keep_releases": 2}
         self.workspace.playbook(
             self.version, env={"GREETING": self.version}, **{**usual, **changes}
         )
-        return self.workspace.start("deploy", "--json", env={"PYTHONPATH": str(self.path)})
+        return self.workspace.start("deploy", "--json", package=str(self.path))
 
     def follows(self) -> None:
         """Deploy once more: nothing may be in the way."""
@@ -161,7 +161,7 @@ class SmallDisk(Site):
         )
         return [json.loads(line) for line in lines if line.endswith("}")]  # a torn one is none
 
-    def _obey(self, controller: subprocess.Popen[str] | None) -> str:
+    def _obey(self, controller: Command | None) -> str:
         mark = self._there(sabotage.MARK)
         # `current` is switched, there and back, by a symlink made anew.
         happens = {FULL: lambda: self.leave(pages=0, inodes=1), READ_ONLY: self.make_read_only}

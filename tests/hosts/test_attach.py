@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hosts.site import HOSTS, Site, problems
-from hosts.workspace import Done, all_in, heard, stopped
+from hosts.workspace import Done, all_in, ended, heard, stopped
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
-PATIENCE = 120.0  # seconds
+    from hosts.warm import Command
+
 HELD = "/run/held-"  # with a version: while it is there, that release gets not through its gate
 HEALTH = {
     "checks": [{"command": f"test ! -e {HELD}{{{{ release.version }}}}"}],
@@ -28,7 +28,7 @@ def site(deployed: Site) -> Iterator[Site]:
     deployed.mend()
 
 
-def in_the_gate(site: Site, *words: str, **changes: object) -> subprocess.Popen[str]:
+def in_the_gate(site: Site, *words: str, **changes: object) -> Command:
     """Start a deploy of something new; return when every host is held in its gate."""
     for host in HOSTS:
         site.spoil(host, f"touch {HELD}1.0.{site.number + 1}", f"rm -f {HELD}*")
@@ -66,8 +66,7 @@ def attached(site: Site, *words: str, then: Callable[[Site], None]) -> Done:
     site.undo.callback(stopped, process)
     before = heard(process, joined)
     then(site)
-    out, err = process.communicate(timeout=PATIENCE)
-    return Done(process.returncode, "".join(before) + out, err)
+    return ended(process, before)
 
 
 def outcomes(done: Done) -> set[str]:
@@ -82,8 +81,7 @@ def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None
     assert {each["code"] for each in problems(refused)} == {"locked"}
     assert all("the big one" in each["what"] for each in problems(refused))
     done = attached(site, then=let_go)
-    first.communicate(timeout=PATIENCE)
-    assert (first.returncode, done.status) == (0, 0), done.output
+    assert (ended(first).status, done.status) == (0, 0), done.output
     assert outcomes(done) == {"deployed"}
     assert "the big one" in done.out
     site.runs = version

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.workspace import Done, Workspace, alarm, all_in, heard
+from hosts.workspace import Done, Workspace, all_in, ended, heard
 from shipit.agent.protocol import generations
 from shipit.agent.protocol.answers import OTHERS, REBUILT, SWITCHED
 from wheelhouse import Recipe, write_wheel
@@ -169,9 +169,7 @@ def test_an_interrupted_repair_keeps_the_running_release_and_the_next_works(
     process = workspace.start("deploy", "--json")
     heard(process, all_in("check", [HOST]))
     process.send_signal(signal.SIGINT)
-    with alarm(process):
-        process.communicate()
-    assert process.returncode == INTERRUPTED
+    assert ended(process).status == INTERRUPTED
     assert (status(workspace)["release"], codes(workspace)) == (before, {"file-changed"})
     assert workspace.serves(HOST)["status"] == "ok"
     assert outcome(workspace.shipit("deploy", "--json")) == "deployed"

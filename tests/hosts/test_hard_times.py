@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hosts.site import HOSTS, Site, at_rest, problems
-from hosts.workspace import PORT, Done, Workspace, alarm, all_in, heard, stopped
+from hosts.workspace import PORT, Workspace, all_in, ended, heard, stopped
 from patience import until
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    from hosts.warm import Command
 
 PATIENCE = 120.0  # seconds
 LEFT = ("commit", 2)  # a step, and how often Ctrl-C
@@ -89,12 +90,6 @@ def settled(site: Site) -> list[str]:
     until(lambda: not at_work(), lambda: f"at work on {at_work()}", PATIENCE)
     at_rest(site.lab)  # a session that was left may still be building
     return [serving(site, host) for host in HOSTS]
-
-
-def ended(process: subprocess.Popen[str], before: Sequence[str] = ()) -> Done:
-    with alarm(process):
-        out, err = process.communicate()
-    return Done(process.returncode, "".join(before) + out, err)
 
 
 # --- services ------------------------------------------------------------------------------------
@@ -189,7 +184,7 @@ def test_a_killed_session_of_sshd_leaves_the_old_release_and_names_the_host(
     assert settled(onward) == [onward.runs] * 2
 
 
-def held(site: Site, step: str, **changes: object) -> tuple[subprocess.Popen[str], list[str]]:
+def held(site: Site, step: str, **changes: object) -> tuple[Command, list[str]]:
     """Start a deploy of something new that is held in a step on every host."""
     for host in HOSTS:
         site.spoil(host, f"touch {HELD}", f"rm -f {HELD}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hosts.site import HOSTS, at_rest
-from hosts.workspace import PORT, Done, Workspace, alarm, all_in, heard
+from hosts.workspace import PORT, Done, Workspace, alarm, all_in, ended, heard
 
 if TYPE_CHECKING:
     import subprocess
@@ -34,9 +34,7 @@ def stop_in(process: subprocess.Popen[str], step: str, number: int) -> Done:
     """Send the signal as soon as both hosts have begun with a step; return how it ended."""
     before = heard(process, all_in(step, HOSTS))
     process.send_signal(number)
-    with alarm(process):
-        out, err = process.communicate()
-    return Done(process.returncode, "".join(before) + out, err)
+    return ended(process, before)
 
 
 def check_that_nothing_happened(workspace: Workspace, before: dict[str, dict[str, Any]]) -> None:
@@ -63,7 +61,7 @@ def test_while_staging_nothing_is_switched_and_nothing_is_left(
     pids = {host: deployed.serves(host)["pid"] for host in before}
     deployed.wheel("2.0.0")
     deployed.playbook("2.0.0", smoke="/bin/sleep 50")  # of 60 s that it has
-    process = deployed.start("deploy", "--json")
+    process = deployed.start_cold("deploy", "--json")
     done = stop_in(process, "smoke", number)
     assert done.status == 130, done.output
     assert done.result["outcome"] == "interrupted"
@@ -80,7 +78,7 @@ def test_an_interrupt_in_the_gate_rolls_the_hosts_back(
     before = deployed.asked("status")
     deployed.wheel("2.1.0", fault=ASLEEP)
     deployed.playbook("2.1.0", health=PATIENT)
-    process = deployed.start("deploy", "--json")
+    process = deployed.start_cold("deploy", "--json")
     done = stop_in(process, "check", number)
     assert done.status == 130, done.output
     assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
@@ -96,7 +94,7 @@ def test_an_interrupt_while_a_host_waits_rolls_it_back_too(
     deployed.wheel("2.2.0")
     fault = {"TINYAPP_FAULT": "{{ fault | default('') }}"}
     deployed.playbook("2.2.0", health=PATIENT, serial=1, env=fault)
-    process = deployed.start("deploy", "--json")
+    process = deployed.start_cold("deploy", "--json")
     done = stop_in(process, "check", number)
     assert done.status == 130, done.output
     assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
@@ -107,7 +105,7 @@ def test_the_interrupt_is_reported_with_its_rollback(deployed: Workspace) -> Non
     before = deployed.asked("status")
     deployed.wheel("2.3.0", fault=ASLEEP)
     deployed.playbook("2.3.0", health=PATIENT)
-    process = deployed.start("deploy", "-v")
+    process = deployed.start_cold("deploy", "-v")
     assert process.stdout is not None
     with alarm(process):
         checks = (line for line in process.stdout if "check" in line.split())

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hosts.site import HOSTS, Site, problems
-from hosts.workspace import PORT, Done, all_in, heard, stopped
+from hosts.workspace import PORT, all_in, ended, heard, stopped
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator, Sequence
 
-PATIENCE = 120.0  # seconds
+    from hosts.warm import Command
+
 WAIT = "100s"  # for a lock that will be free
 HELD = "/run/held"
 WHO = f"{getpass.getuser()}@{socket.gethostname()}"
@@ -36,14 +36,14 @@ def site(deployed: Site) -> Iterator[Site]:
     deployed.settle()
 
 
-def begun(site: Site, step: str, *words: str, **changes: object) -> subprocess.Popen[str]:
+def begun(site: Site, step: str, *words: str, **changes: object) -> Command:
     """Start a deploy of something new; return when every host is held in the step."""
     return begun_on(HOSTS, site, step, *words, **changes)
 
 
 def begun_on(
     hosts: Sequence[str], site: Site, step: str, *words: str, **changes: object
-) -> subprocess.Popen[str]:
+) -> Command:
     for host in HOSTS:
         site.spoil(host, f"touch {HELD}", f"rm -f {HELD}")
     site.wants(**changes)
@@ -56,11 +56,6 @@ def begun_on(
 def let_go(site: Site) -> None:
     for host in HOSTS:
         site.workspace.sh(host, f"rm -f {HELD}")
-
-
-def ended(first: subprocess.Popen[str]) -> int:
-    first.communicate(timeout=PATIENCE)
-    return first.returncode
 
 
 @pytest.mark.parametrize(("step", "slow"), [("smoke", IN_STAGING), ("check", IN_GATE)])
@@ -81,7 +76,7 @@ def test_the_second_deploy_reports_the_lock_owner_and_changes_nothing(
         for word in ("tinyapp is held by a deploy", WHO, "the big one", "for ", " s, in "):
             assert word in problem["what"], problem
         assert "wait" in problem["hint"]
-    assert ended(first) == 0
+    assert ended(first).status == 0
     assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
     for host, answer in site.workspace.asked("releases").items():
         assert refused not in [line["version"] for line in answer["releases"]]
@@ -96,7 +91,7 @@ def test_the_second_may_wait_for_the_first(site: Site, step: str, slow: dict[str
     later.start()
     done = site.workspace.shipit("deploy", "--lock-wait", WAIT)
     later.join()
-    assert (ended(first), done.status) == (0, 0), done.output
+    assert (ended(first).status, done.status) == (0, 0), done.output
     assert site.workspace.versions() == dict.fromkeys(HOSTS, f"1.0.{site.number}")
 
 
@@ -109,9 +104,8 @@ def test_a_rollback_that_waits_does_not_leave_a_release_it_has_not_seen(site: Si
     site.undo.callback(stopped, second)
     output = heard(second, lambda event: event["event"] == "batch-began")  # it is decided by then
     let_go(site)
-    out, err = second.communicate(timeout=PATIENCE)
-    done = Done(second.returncode, "".join(output) + out, err)
-    assert (ended(first), done.status) == (0, 3), done.output
+    done = ended(second, output)
+    assert (ended(first).status, done.status) == (0, 3), done.output
     assert {each["code"] for each in problems(done)} == {"changed-meanwhile"}
     assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
 
@@ -125,7 +119,7 @@ def test_waiting_ends_at_its_timeout(site: Site) -> None:
     assert {each["code"] for each in problems(done)} == {"locked"}, done.output
     assert (done.status, time.monotonic() - began > 1.0) == (3, True)
     let_go(site)
-    assert ended(first) == 0
+    assert ended(first).status == 0
 
 
 def test_questions_are_answered_and_a_rollback_is_refused_meanwhile(site: Site) -> None:
@@ -138,7 +132,7 @@ def test_questions_are_answered_and_a_rollback_is_refused_meanwhile(site: Site) 
     assert first.poll() is None
     assert done.status == 3
     let_go(site)
-    assert ended(first) == 0
+    assert ended(first).status == 0
 
 
 def test_a_lock_on_one_host_keeps_all_hosts_as_they_are(site: Site) -> None:
@@ -151,7 +145,7 @@ def test_a_lock_on_one_host_keeps_all_hosts_as_they_are(site: Site) -> None:
     assert [each["host"] for each in problems(done) if each["code"] == "locked"] == ["web2"]
     assert site.workspace.serves("web1")["version"] == old
     let_go(site)
-    assert ended(first) == 0
+    assert ended(first).status == 0
     assert site.workspace.serves("web1")["version"] == old
 
 
@@ -177,7 +171,7 @@ def test_of_two_at_the_same_moment_one_or_none_wins_and_nothing_is_mixed(site: S
     one, one_version = site.workspace.start("deploy", "--json"), f"1.0.{site.number}"
     # Both read the same playbook: it is the same release, wanted twice.
     two = site.workspace.start("deploy", "--json")
-    statuses = sorted((ended(one), ended(two)))
+    statuses = sorted((ended(one).status, ended(two).status))
     assert statuses in ([0, 0], [0, 3], [3, 3])
     wanted = one_version if 0 in statuses else old
     assert site.workspace.versions() == dict.fromkeys(HOSTS, wanted)
@@ -194,7 +188,7 @@ def test_another_app_on_the_same_hosts_is_not_kept_waiting(site: Site) -> None:
     assert first.poll() is None
     assert done.status == 0, done.output
     let_go(site)
-    assert ended(first) == 0
+    assert ended(first).status == 0
     for host in HOSTS:
         site.undo.callback(_remove_other, site, host)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hosts.overlap import HEALTH, HOST, HTTP, WEB, WORKER, deploy, serving
-from hosts.workspace import Workspace, stopped
+from hosts.workspace import Workspace, ended, stopped
 from patience import until
 
 if TYPE_CHECKING:
@@ -146,10 +146,10 @@ def test_a_killed_handover_of_directories_is_undone(workspace: Workspace) -> Non
         until(lambda: workspace.sh(HOST, top) == NEW, lambda: workspace.sh(HOST, top), PATIENCE)
         workspace.sh(HOST, "systemctl kill --signal=KILL --kill-who=main shipit-tinyapp.service")
         assert OLD in workspace.sh(HOST, "find /var/lib/tinyapp -printf '%u\\n' | sort -u")
-        out, err = deploying.communicate(timeout=PATIENCE)
+        done = ended(deploying)
     finally:
         stopped(deploying)
-    assert deploying.returncode == 4, out + err
+    assert done.status == 4, done.output
     runs_as(workspace, "1.0.0", OLD)
 
 

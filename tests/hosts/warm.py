@@ -1,9 +1,11 @@
 """Run shipit's command line in forks of a process that has loaded it: half of its CPU is imports.
 
-    warm().run(["deploy", "playbook.yaml"], folder, environment, timeout=300.0)
+    command = warm().start(["deploy", "playbook.yaml"], folder, environment)
+    command.send_signal(signal.SIGINT)
+    out, err = command.communicate()
 
-A fork has its own argv, environment, folder, stdin, stdout and stderr, and ends as a process of its
-own does. It is for what commands do. How one starts, and how one dies, is seen with real ones.
+A fork has its own argv, environment, folder, stdin, stdout and stderr, and hears signals and ends
+as a process of its own does. Some tests start real ones, see `Workspace.start_cold`.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import atexit
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from tempfile import TemporaryFile
@@ -38,9 +42,51 @@ LOADED = (
     ),
     *("shipit.output.console", "shipit.output.json_lines", "shipit.output.reports"),
 )
+SEQUENCE = socket.SOCK_SEQPACKET
+MUCH = 1 << 24  # bytes of what a command may say
 LONGEST = 1 << 17  # bytes of a request: its environment is the longest part
 ANSWER = 64  # bytes
 LOADING, ENDING = 300.0, 60.0  # seconds
+
+
+@dataclass
+class Command:
+    """One that has been started, as far as tests use a subprocess.Popen of it."""
+
+    pid: int
+    stdout: IO[str]
+    errors: IO[bytes]
+    answers: socket.socket  # tells its status once
+    returncode: int | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def poll(self) -> int | None:
+        with self.lock:
+            if self.returncode is None and select.select([self.answers], [], [], 0)[0]:
+                self.returncode = int(self.answers.recv(ANSWER))
+            return self.returncode
+
+    def wait(self) -> int:
+        while (status := self.poll()) is None:
+            select.select([self.answers], [], [])
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):  # it ends just now
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self) -> tuple[str, str]:
+        """Return what is still to be read of its stdout, and all of its stderr, at its end."""
+        if self.stdout.closed:
+            return "", ""
+        with self.stdout, self.errors, self.answers:
+            out = self.stdout.read()
+            self.wait()
+            return out, os.pread(self.errors.fileno(), MUCH, 0).decode()
 
 
 @dataclass(frozen=True)
@@ -50,59 +96,34 @@ class Warm:
     process: subprocess.Popen[bytes]
     control: socket.socket
 
-    def run(
-        self, argv: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end.
-
-        Raises:
-            subprocess.TimeoutExpired: it did not come to one, and was killed; with what it said.
-        """
-        with TemporaryFile() as out, TemporaryFile() as err:
-            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with mine:
-                with theirs:
-                    order = {"argv": [*argv], "folder": str(folder), "environment": {**environment}}
-                    given = [out.fileno(), err.fileno(), theirs.fileno()]
-                    socket.send_fds(self.control, [json.dumps(order).encode()], given)
-                status = _awaited(mine, timeout)
-            output = (_text(out), _text(err))
-        if status is None:
-            raise subprocess.TimeoutExpired([*argv], timeout, *output)
-        return subprocess.CompletedProcess([*argv], status, *output)
+    def start(self, argv: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Command:
+        mine, theirs = socket.socketpair(socket.AF_UNIX, SEQUENCE)
+        reads, writes = os.pipe()
+        errors = TemporaryFile()  # noqa: SIM115 - the command's own, until its end
+        order = {"argv": [*argv], "folder": str(folder), "environment": {**environment}}
+        given = [writes, errors.fileno(), theirs.fileno()]
+        with theirs:
+            socket.send_fds(self.control, [json.dumps(order).encode()], given)
+        os.close(writes)
+        mine.settimeout(LOADING)
+        return Command(int(mine.recv(ANSWER)), os.fdopen(reads), errors, mine)
 
     def end(self) -> None:
         self.control.close()
         self.process.wait(ENDING)
 
 
-def _awaited(answers: socket.socket, timeout: float) -> int | None:
-    """Return a command's exit status; None if it was killed at its limit."""
-    answers.settimeout(LOADING)
-    pid = int(answers.recv(ANSWER))
-    answers.settimeout(timeout)
-    try:
-        return int(answers.recv(ANSWER))
-    except TimeoutError:
-        with suppress(ProcessLookupError):  # it ends just now
-            os.kill(pid, signal.SIGKILL)
-    answers.settimeout(ENDING)
-    answers.recv(ANSWER)
-    return None
-
-
-def _text(file: IO[bytes]) -> str:
-    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
-
-
 @cache
-def warm() -> Warm:
-    """Return this process's own; it ends with this process."""
-    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def warm(package: str = "") -> Warm:
+    """Return this process's own, of the package in this folder; it ends with this process."""
+    mine, theirs = socket.socketpair(socket.AF_UNIX, SEQUENCE)
     with theirs:
         # -P: this folder's modules are not to stand in for others of their names.
         start = [sys.executable, "-P", __file__, str(theirs.fileno())]
-        process = subprocess.Popen(start, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        environment = {**os.environ, **({"PYTHONPATH": package} if package else {})}
+        process = subprocess.Popen(
+            start, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment
+        )
     made = Warm(process, mine)
     atexit.register(made.end)
     return made

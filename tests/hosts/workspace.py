@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import yaml
 
 import wheelhouse
-from hosts.warm import warm
+from hosts.warm import Command, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,8 +62,20 @@ class Done:
         ]
 
 
+class Process(Protocol):
+    """A command that has been started: a `Command`, or a subprocess.Popen."""
+
+    @property
+    def stdout(self) -> IO[str] | None: ...
+    @property
+    def returncode(self) -> Any: ...  # noqa: ANN401 - of a Popen an int, before its end as well
+    def poll(self) -> int | None: ...
+    def kill(self) -> None: ...
+    def communicate(self) -> tuple[str, str]: ...
+
+
 @contextmanager
-def alarm(process: subprocess.Popen[str], seconds: float = PATIENCE) -> Iterator[None]:
+def alarm(process: Process, seconds: float = PATIENCE) -> Iterator[None]:
     """Kill a command that hangs, so that reading its output ends."""
     clock = threading.Timer(seconds, process.kill)
     clock.start()
@@ -72,7 +85,14 @@ def alarm(process: subprocess.Popen[str], seconds: float = PATIENCE) -> Iterator
         clock.cancel()
 
 
-def heard(process: subprocess.Popen[str], awaited: Callable[[dict[str, Any]], bool]) -> list[str]:
+def ended(process: Process, before: Sequence[str] = ()) -> Done:
+    """Let a command end; `before` is what has been read of its output."""
+    with alarm(process):
+        out, err = process.communicate()
+    return Done(process.returncode, "".join(before) + out, err)
+
+
+def heard(process: Process, awaited: Callable[[dict[str, Any]], bool]) -> list[str]:
     """Read the output of a `--json` command up to the awaited event."""
     assert process.stdout is not None
     lines = []
@@ -96,7 +116,7 @@ def all_in(step: str, hosts: Sequence[str]) -> Callable[[dict[str, Any]], bool]:
     return seen
 
 
-def stopped(process: subprocess.Popen[str]) -> None:
+def stopped(process: Process) -> None:
     """Kill a command and wait for its end; it may have ended already."""
     process.kill()
     process.communicate()
@@ -188,30 +208,33 @@ class Workspace:
         """Return the environment that commands run in."""
         return {**os.environ, "TINYAPP_PASSWORD": SECRET, **self.env}
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start `shipit WORDS...`; the playbook is put after the first word."""
-        verb, *rest = words
+    def start(self, verb: str, *words: str, package: str = "") -> Command:
+        """Start `shipit VERB playbook.yaml WORDS...`; `package` is the folder of another one."""
+        argv = [verb, "playbook.yaml", *words]
+        return warm(package).start(argv, self.folder, self.environment())
+
+    def start_cold(self, verb: str, *words: str) -> subprocess.Popen[str]:
+        """Start the same as a new process."""
         # A shell makes its background processes ignore Ctrl-C.
         hears = ("env", "--default-signal=INT")
         return subprocess.Popen(
-            [*hears, sys.executable, "-m", "shipit", verb, "playbook.yaml", *rest],
+            [*hears, sys.executable, "-m", "shipit", verb, "playbook.yaml", *words],
             cwd=self.folder,
-            env={**self.environment(), **(env or {})},
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def shipit(self, *words: str, env: Mapping[str, str] | None = None) -> Done:
+    def shipit(self, verb: str, *words: str, env: Mapping[str, str] | None = None) -> Done:
         """Run a command; fail if it hangs."""
-        verb, *rest = words
         environment = {**self.environment(), **(env or {})}
-        try:
-            ended = warm().run([verb, "playbook.yaml", *rest], self.folder, environment, PATIENCE)
-        except subprocess.TimeoutExpired as late:
-            raise AssertionError(f"shipit {words} hung", late.stdout, late.stderr) from None
-        return Done(ended.returncode, ended.stdout, ended.stderr)
+        argv = [verb, "playbook.yaml", *words]
+        command = warm().start(argv, self.folder, environment)
+        done = ended(command)
+        assert done.status != -signal.SIGKILL, f"shipit {argv} hung: {done.output}"
+        return done
 
     def deploy(self, version: str, *words: str, fault: str = "", **changes: object) -> Done:
         """Build this version, name it in the playbook, and deploy it."""
