@@ -1,18 +1,16 @@
-"""The fault matrix: cases made from the transaction's tables, and what must hold after each.
+"""Plays the cases of the fault matrix on a host, and proves what must hold after each.
 
     site = Site.on("web1", lab, folder, saboteur(folder))
     site.survives(Case((Fault("check", "before", "kill"),)))
+    site.follows()
 
 Everything but the faults is real: the controller, ssh, the venv, systemd. The faults are in the
-agent that this copy of the package ships (see sabotage). A state that is not on the good path is
-reached by an error in the state before it, so that a new state brings its cases along.
+agent that this copy of the package ships (see sabotage).
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import random
 import shutil
 import signal
 import threading
@@ -26,18 +24,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import shipit
 from hosts import sabotage
+from hosts.fault_cases import CABLE, CONTROLLER, LEASE, POWER, Case, Fault
 from hosts.workspace import PORT, Done, Workspace
 from patience import PAUSE, until
-from shipit.agent.records.states import ON_ERROR, ON_OK, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from hosts.warm import Command
     from shipit.lab.lab import Lab
 
 TXN = "var/lib/shipit/txn/tinyapp.json"
-LEASE, CALM, LONG = 3.0, 20.0, 600.0  # seconds
+LONG = 600.0  # seconds: a lease that does not end
 SETTLING = 60.0  # seconds: the lease, a boot, going back with its gate
 COMMAND = 600.0  # seconds; a driver that a disk lets do nothing is restarted for a while
 PAGE = 5.0  # seconds
@@ -49,10 +47,6 @@ HEALTH: dict[str, Any] = {
     "interval": "50ms",
 }
 STAGING_IS_OPEN = ("receive", "build", "arm", "discard")  # the next Hello settles these
-MOMENTS = ("before", "after")
-POWER, CABLE, CONTROLLER = "power", "cable", "controller"
-SILENCES = (CABLE, CONTROLLER)
-KINDS = (sabotage.ERROR, sabotage.KILL, POWER, *SILENCES)
 LAY = """
 from . import sabotage
 from .records import journal
@@ -71,76 +65,6 @@ ls /etc/systemd/system /run/systemd/system | grep -e shipit-recover -e @trial; t
 UNITS = "4 active"  # web's socket and service, the worker, the timer
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What happens at which moment of which state."""
-
-    state: str
-    when: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.what} {self.when} {self.state}"
-
-
-@dataclass(frozen=True)
-class Case:
-    """Faults of one deploy; `way` are the errors by which the first one's state is reached."""
-
-    faults: tuple[Fault, ...]
-    way: tuple[Fault, ...] = ()
-
-    @property
-    def lease(self) -> float:
-        """A short one where it has to end: elsewhere it must not end before the fault strikes."""
-        return LEASE if {*SILENCES} & {fault.what for fault in self.faults} else CALM
-
-    def __str__(self) -> str:
-        return ", then ".join(map(str, self.faults))
-
-
-def single(kind: str) -> Iterator[Case]:
-    """Yield a kind of fault at every state of the table, before and after it."""
-    # For these two, after a state is the same moment as before the next one.
-    moments = MOMENTS[:1] if kind in SILENCES else MOMENTS
-    for state, when in itertools.product(ON_OK, moments):
-        yield Case((Fault(state.value, when, kind),), way_to(state))
-
-
-def sample(kind: str) -> list[Case]:
-    """Return about half of the cases: each kind once at every state, its moment in turn.
-
-    Moments alternate from state to state and from kind to kind, so that a state sees both. Of the
-    two kinds by which the host hears no more from its controller, each state sees one.
-    """
-    order = {state.value: number for number, state in enumerate(ON_OK)}
-
-    def is_due(fault: Fault) -> bool:
-        turn = (order[fault.state] + KINDS.index(kind)) % len(MOMENTS)
-        return turn == 0 if kind in SILENCES else fault.when == MOMENTS[turn]
-
-    return [case for case in single(kind) if is_due(*case.faults)]
-
-
-def way_to(state: State) -> tuple[Fault, ...]:
-    """Return the errors that lead to a state outside the good path, as late as possible."""
-    path, good = State.RECEIVE, [State.RECEIVE]
-    while not ON_OK[path].is_end:
-        path = ON_OK[path]
-        good.append(path)
-    if state in good:
-        return ()
-    last = [before for before in good if ON_ERROR[before] is state][-1]
-    return (Fault(last.value, "before", sabotage.ERROR),)
-
-
-def pair(seed: int) -> Case:
-    """Draw two faults; the second happens if its state is reached after the first."""
-    draw = random.Random(seed)  # noqa: S311 - a seed brings the same pair again
-    first, second = draw.sample([case for kind in KINDS for case in single(kind)], 2)
-    return Case((*first.faults, *second.faults), first.way)
-
-
 def saboteur(folder: Path) -> Path:
     """Copy the package with an agent that injects faults; return the entry for PYTHONPATH."""
     package = Path(shipit.__file__).parent
@@ -154,8 +78,8 @@ def saboteur(folder: Path) -> Path:
 
 
 @dataclass
-class Load:
-    """Sends requests to the service all the time, and records which release answered."""
+class Visitor:
+    """Asks the service all the time, and records which releases answered."""
 
     address: str
     versions: set[str] = field(default_factory=set)
@@ -246,16 +170,23 @@ class Site:
     # --- faults ---------------------------------------------------------------------------------
 
     def survives(self, case: Case, attempts: int = 1) -> None:
-        """Deploy under these faults, then prove that the invariants hold."""
+        """Deploy under these faults, then prove that the invariants hold.
+
+        That nothing blocks is shown by the deploy of the next case, as far as it gets: the fault
+        must strike there; and by `follows`.
+        """
         old = self.serving()
         self._plan([*case.way, *case.faults])
-        with Load(self.workspace.lab.hosts[self.host].address) as load:
+        with Visitor(self.workspace.lab.hosts[self.host].address) as visitor:
             ends = [self._ended(case.lease) for _ in range(attempts)]
         self._has_happened(case, ends[-1])
         self._plan([])
-        assert load.versions, "the service answered nobody"
+        assert visitor.versions, "the service answered nobody"
         known = {old, *(f"1.0.{n}" for n in range(self.number - attempts + 1, self.number + 1))}
-        assert load.versions <= known, f"{load.versions} answered, of {known}"
+        assert visitor.versions <= known, f"{visitor.versions} answered, of {known}"
+
+    def follows(self) -> None:
+        """Deploy once more: nothing may be in the way."""
         done = self._finished(self.begin(lease=LONG))
         assert done.status == 0, f"the next deploy is blocked: {done.output}"
         self.check(done, self.version)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from hosts import faults, sabotage
-from hosts.faults import COMMAND, HEALTH, LONG, TXN, Fault, Site
+from hosts.faults import COMMAND, HEALTH, LONG, TXN, Site
 from hosts.site import problems
 from hosts.workspace import Done, Workspace
 from patience import until
@@ -23,6 +23,7 @@ from patience import until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hosts.fault_cases import Fault
     from hosts.warm import Command
     from shipit.lab.lab import Lab
 

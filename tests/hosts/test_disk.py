@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.faults import Fault
+from hosts.fault_cases import Fault
 from hosts.sabotage import ERROR
 from hosts.site import problems
 from hosts.smalldisk import FULL, READ_ONLY, ROTTEN, SmallDisk, thoughtless

@@ -1,22 +1,23 @@
 """After any fault at any state, and any pair of faults, one release serves, and nothing blocks.
 
-The matrix is made from the transaction's table. A sample of it is played here (see faults.sample),
-and a few random pairs; `make faults` plays all of it and FAULTS=300 pairs from FAULT_SEED=1 on, and
-holds the host to the second. FAULT_CASE plays one case, sampled or not.
+The matrix is made from the transaction's table. A sample of it is played here, and a few random
+pairs: each deploy is the next one's after a fault (see fault_cases.sample and Site.survives).
+`make faults` plays all of it and FAULTS=300 pairs from FAULT_SEED=1 on, each followed by a deploy
+without a fault, and holds the host to the second. FAULT_CASE plays one case, sampled or not.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts import faults
-from hosts.faults import LEASE, Case, Site
+from hosts import fault_cases, faults
+from hosts.fault_cases import LEASE, Case
+from hosts.faults import Site
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,21 +45,21 @@ def sites(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Sequence[Site]:
 
 def play(sites: Sequence[Site], cases: Sequence[tuple[Case, str]], attempts: int = 1) -> None:
     """Play cases on all hosts at once; each failing one is told with how to play it again."""
-    waiting: queue.SimpleQueue[tuple[Case, str]] = queue.SimpleQueue()
-    for case in cases:
-        waiting.put(case)
-    failed: list[str] = []
+    remaining, failed = iter(cases), list[str]()
 
     def work(site: Site) -> None:
-        while not failed:
-            try:
-                case, again = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
+        about = "no case"
+        try:
+            for case, again in remaining:
+                about = f"{case} on {site.host}\nagain: {again}"
                 site.survives(case, attempts)
-            except Exception as error:  # noqa: BLE001 - the edge of a thread: it is told below
-                failed.append(f"{case} on {site.host}: {error!r}\nagain: {again}")
+                if PAIRS:
+                    site.follows()
+                if failed:
+                    return
+            site.follows()
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: it is told below
+            failed.append(f"{error!r} in {about}")
 
     threads = [threading.Thread(target=work, args=[site]) for site in sites]
     for thread in threads:
@@ -68,12 +69,12 @@ def play(sites: Sequence[Site], cases: Sequence[tuple[Case, str]], attempts: int
     assert not failed, "\n".join(failed)
 
 
-@pytest.mark.parametrize("kind", faults.KINDS)
+@pytest.mark.parametrize("kind", fault_cases.KINDS)
 def test_after_a_single_fault_one_release_serves_and_nothing_blocks(
     sites: Sequence[Site], kind: str
 ) -> None:
     again = "FAULT_CASE='{}' pytest tests/hosts/test_faults.py -k single"
-    matrix = faults.single(kind) if PAIRS or ONE else faults.sample(kind)
+    matrix = fault_cases.single(kind) if PAIRS or ONE else fault_cases.sample(kind)
     cases = [(case, again.format(case)) for case in matrix if ONE in ("", str(case))]
     play(sites, cases)
     print(f"{len(cases)} times {kind}, none with a violation")  # noqa: T201 - it is asked for
@@ -85,7 +86,7 @@ def test_after_a_pair_of_faults_one_release_serves_and_nothing_blocks(
     first = SEED or 1
     seeds = range(first, first + (PAIRS or (1 if SEED else FEW)))
     again = "FAULT_SEED={} pytest tests/hosts/test_faults.py -k pair"
-    play(sites, [(faults.pair(seed), again.format(seed)) for seed in seeds], attempts=2)
+    play(sites, [(fault_cases.pair(seed), again.format(seed)) for seed in seeds], attempts=2)
     struck = sum(site.struck for site in sites)
     what = f"seeds {seeds[0]} to {seeds[-1]}, none with a violation; {struck} faults struck"
     print(what)  # noqa: T201 - as above

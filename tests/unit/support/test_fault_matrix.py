@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from hosts import faults
-from hosts.faults import CABLE, CONTROLLER, KINDS, MOMENTS, POWER, SILENCES, Fault
+from hosts.fault_cases import (
+    CABLE,
+    CONTROLLER,
+    KINDS,
+    MOMENTS,
+    POWER,
+    SILENCES,
+    Fault,
+    sample,
+    single,
+)
 from hosts.sabotage import ERROR, KILL
 from shipit.agent.records.states import ON_OK
 
@@ -13,7 +22,7 @@ STATES = [state.value for state in ON_OK]
 
 
 def sampled(*kinds: str) -> list[Fault]:
-    return [fault for kind in kinds for case in faults.sample(kind) for fault in case.faults]
+    return [fault for kind in kinds for case in sample(kind) for fault in case.faults]
 
 
 @pytest.mark.parametrize("kind", [ERROR, KILL, POWER])
@@ -35,6 +44,6 @@ def test_every_state_sees_either_a_cut_cable_or_a_dead_controller() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_sample_is_of_the_whole_matrix(kind: str) -> None:
-    whole = list(faults.single(kind))
-    assert [case for case in whole if case in faults.sample(kind)] == faults.sample(kind)
-    assert len(faults.sample(kind)) < len(whole)
+    whole = list(single(kind))
+    assert [case for case in whole if case in sample(kind)] == sample(kind)
+    assert len(sample(kind)) < len(whole)
