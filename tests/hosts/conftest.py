@@ -7,16 +7,20 @@ with the reason; with CI=true that is a failure, so that a left-out lab can't go
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import support_matrix
-from hosts.site import Site
+from hosts.links import PATIENCE
+from hosts.site import HOSTS, Site
 from hosts.workspace import Workspace
+from patience import until
 from shipit.lab.image import obstacles
 from shipit.lab.lab import Lab
+from shipit.transport.ssh.client import Network
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -79,13 +83,27 @@ def fresh_web1(lab: Lab) -> Lab:
     return lab
 
 
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    """Give connections of a user without keys, known_hosts or config; nothing is left of them."""
+    threads = set(threading.enumerate())
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with Network(home=tmp_path) as network:
+        yield network
+
+    def left() -> set[threading.Thread]:
+        return {*threading.enumerate()} - threads
+
+    until(lambda: not left(), left, PATIENCE)  # they were told to end, and may take a moment
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
 @pytest.fixture(scope="module")
 def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Give two hosts that serve a release, for all tests of a module."""
-    lab.reset()
-    site = Site(Workspace.set(tmp_path_factory.mktemp("site"), lab))
-    site.accepts()
-    return site
+    workspace = Workspace.set(tmp_path_factory.mktemp("site"), lab)
+    workspace.begin(*HOSTS)
+    return Site(workspace, runs="1.0.0")
 
 
 @pytest.fixture

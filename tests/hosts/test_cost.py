@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hosts import tally
+from hosts.links import at
 from hosts.relay import Relay
 from hosts.tally import LOGGED_IN
-from hosts.test_transport import at
 from hosts.workspace import PATIENCE, Done, Workspace
 from shipit.lab.lab import Lab
 from shipit.transport import agent_zip

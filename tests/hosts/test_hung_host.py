@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.test_transport import at
+from hosts.links import at
 from patience import until
 from shipit.agent.protocol import messages
 from shipit.errors import Unreachable

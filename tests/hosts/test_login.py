@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.test_transport import at, network, output, refusal, talking
+from hosts.links import at, output, refusal, talking
 from hosts.workspace import Workspace
 from shipit.transport.ssh import auth
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from shipit.lab.lab import Lab
     from shipit.transport.ssh.client import Network
-
-__all__ = ["network"]  # a fixture of this module, too
 
 LATE = 6  # seconds, twice the time that a connection may take below
 PAM = "/etc/pam.d/sshd"
