@@ -24,10 +24,8 @@ WORKER: dict[str, Any] = {"command": "tinyapp-worker", "stop_timeout": "5s"}
 @contextmanager
 def serving(lab: Lab, folder: Path) -> Iterator[Workspace]:
     """Give a host that serves 1.0.0; at the end no trial may have left anything on it."""
-    lab.reset(HOST)
     workspace = Workspace.set(folder, lab, [HOST])
-    done = deploy(workspace, "1.0.0")
-    assert done.status == 0, done.output
+    workspace.begin(HOST, services={"web": WEB, "worker": WORKER}, health=HEALTH)
     yield workspace
     assert workspace.sh(HOST, "ls /run/systemd/system") == ""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hosts.site import HOSTS
 from hosts.workspace import PORT, Workspace
 
 if TYPE_CHECKING:
@@ -21,11 +22,9 @@ HEALTH = {
 @pytest.fixture(scope="module")
 def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Give hosts that serve 1.0.0; each test here leaves them so."""
-    lab.reset()
     workspace = Workspace.set(tmp_path_factory.mktemp("bake"), lab)
     workspace.handover = "overlap"
-    done = workspace.deploy("1.0.0")
-    assert done.status == 0, done.output
+    workspace.begin(*HOSTS)
     return workspace
 
 

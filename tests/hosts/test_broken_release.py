@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hosts.site import HOSTS
 from hosts.workspace import PORT, Workspace
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ HTTP = [{"http": f"http://127.0.0.1:{PORT}/healthz", "timeout": "1s"}]
 @pytest.fixture(scope="module")
 def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Give hosts that serve 1.0.0; each test here leaves them so."""
-    lab.reset()
     workspace = Workspace.set(tmp_path_factory.mktemp("broken"), lab)
-    done = workspace.deploy("1.0.0")
-    assert done.status == 0, done.output
+    workspace.begin(*HOSTS)
     return workspace
 
 

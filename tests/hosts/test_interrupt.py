@@ -23,10 +23,8 @@ ASLEEP = "slow:100"  # seconds: it does not listen as long as a test looks at it
 @pytest.fixture(scope="module")
 def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Give hosts that serve 1.0.0; each test here leaves them so."""
-    lab.reset()
     workspace = Workspace.set(tmp_path_factory.mktemp("interrupt"), lab)
-    done = workspace.deploy("1.0.0")
-    assert done.status == 0, done.output
+    workspace.begin(*HOSTS)
     return workspace
 
 

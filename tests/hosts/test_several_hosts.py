@@ -22,11 +22,10 @@ DEAD = {"fault": "start"}  # fails the gate at once: the other host may take its
 
 
 @pytest.fixture
-def workspace(fresh: Lab, tmp_path: Path) -> Workspace:
+def workspace(lab: Lab, tmp_path: Path) -> Workspace:
     """Give hosts that serve 1.0.0."""
-    workspace = Workspace.set(tmp_path, fresh)
-    done = workspace.deploy("1.0.0")
-    assert done.status == 0, done.output
+    workspace = Workspace.set(tmp_path, lab)
+    workspace.begin(*HOSTS)
     return workspace
 
 

@@ -7,6 +7,7 @@ done = workspace.shipit("deploy"); done.status == 0
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import yaml
 
 import wheelhouse
+from hosts.site import at_rest
 from hosts.warm import Command, warm
 
 if TYPE_CHECKING:
@@ -241,6 +243,28 @@ class Workspace:
         self.wheel(version, fault)
         self.playbook(version, **changes)
         return self.shipit("deploy", *words)
+
+    def begin(self, *hosts: str, version: str = "1.0.0", **changes: object) -> None:
+        """Give hosts that serve a release, and on which nothing else has ever been.
+
+        It is deployed once in a process: after that they get copies of their disks of then.
+        """
+        self.wheel(version)
+        texts = [self.playbook(version, **changes), self.folder / "requirements.lock"]
+        told = repr((hosts, *(text.read_text() for text in texts)))
+        kept = self.lab.folder / "kept" / hashlib.sha256(told.encode()).hexdigest()
+        if kept.exists():
+            self.lab.reset(*hosts, kept=kept)
+            for host in hosts:
+                self.sh(host, "systemctl is-system-running --wait || true")
+        else:
+            self.lab.reset(*hosts)
+            done = self.shipit("deploy")
+            assert done.status == 0, done.output
+            at_rest(self.lab)
+            for host in hosts:
+                self.lab.keep(host, kept)
+        assert {self.serves(host).get("version") for host in hosts} == {version}
 
     def asked(self, verb: str, *words: str) -> dict[str, dict[str, Any]]:
         """Return the answer of status, releases or plan for each host."""

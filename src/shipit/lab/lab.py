@@ -174,8 +174,15 @@ class Lab:
         """
         self._machine(name).reboot(timeout)
 
-    def reset(self, *names: str) -> None:
+    def keep(self, name: str, folder: Path) -> None:
+        """Copy a host's disk, as it is now, into a folder; for `reset`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        call("cp", "--archive", f"{self._machine(name).upper}/.", str(folder / name))
+
+    def reset(self, *names: str, kept: Path | None = None) -> None:
         """Give hosts (all if none is named) a clean disk; address and host key stay the same.
+
+        kept: the folder that `keep` has copied their disks into: they get these instead.
 
         Raises:
             LabError: one does not boot again.
@@ -183,7 +190,7 @@ class Lab:
         chosen = names or self._names
         for name in chosen:
             self.repair_cable(name)
-        self._on_all(lambda machine: _renew(machine, 180.0), chosen)
+        self._on_all(lambda each: _renew(each, 180.0, kept and kept / each.name), chosen)
 
     def cut_cable(self, name: str) -> None:
         """Disconnect a host from the network without notice to its peers."""
@@ -281,9 +288,9 @@ def _check(names: Sequence[str], directory: Path, disk: Mapping[str, str]) -> No
         raise LabError("lab-bad-directory", what, hint="an overlay's options can't carry those")
 
 
-def _renew(machine: Machine, timeout: float) -> None:
+def _renew(machine: Machine, timeout: float, kept: Path | None = None) -> None:
     machine.cut_power()
-    machine.format()
+    machine.format(kept)
     machine.boot(timeout)
 
 

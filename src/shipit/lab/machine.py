@@ -80,8 +80,8 @@ class Machine:
             return 0
         return next((pid for pid in children(supervisor.pid) if _is_first(pid)), 0)
 
-    def format(self) -> None:
-        """Give the machine, which must be off, an empty disk and its identity."""
+    def format(self, kept: Path | None = None) -> None:
+        """Give the machine, which must be off, an empty disk and its identity, or a kept disk."""
         unmount_below(self.folder)
         shutil.rmtree(self._store, ignore_errors=True)
         _folder(self._store)
@@ -91,9 +91,12 @@ class Machine:
         work = self._store / "work"
         for folder in (self.upper, work, self.root):
             _folder(folder)
+        if kept:
+            call("cp", "--archive", f"{kept}/.", str(self.upper))
         options = f"lowerdir={self.base},upperdir={self.upper},workdir={work}"
         call("mount", "-t", "overlay", "-o", options, "overlay", str(self.root))
-        self._sign()
+        if not kept:
+            self._sign()
 
     def boot(self, timeout: float) -> None:
         """Switch the power on and wait for a login.
