@@ -95,44 +95,44 @@ def settled(site: Site) -> list[str]:
 # --- services ------------------------------------------------------------------------------------
 
 
-def test_a_service_that_will_not_stop_is_killed_in_the_end(site: Site) -> None:
-    site.wants(services={"web": WEB}, env={"TINYAPP_FAULT": "deaf"})
-    assert site.workspace.shipit("deploy").status == 0
-    site.accepts()
+def test_a_service_that_will_not_stop_is_killed_in_the_end(onward: Site) -> None:
+    onward.wants(services={"web": WEB}, env={"TINYAPP_FAULT": "deaf"})
+    assert onward.workspace.shipit("deploy").status == 0
+    onward.accepts()
     for host in HOSTS:
-        log = site.workspace.sh(host, "journalctl -u tinyapp-web.service --output=cat")
+        log = onward.workspace.sh(host, "journalctl -u tinyapp-web.service --output=cat")
         assert "SIGKILL" in log
-        assert site.workspace.sh(host, "systemctl list-units --failed --plain --no-legend") == ""
+        assert onward.workspace.sh(host, "systemctl list-units --failed --plain --no-legend") == ""
 
 
-def test_a_new_service_that_will_not_stop_does_not_keep_the_old_one_away(site: Site) -> None:
-    site.wants(
+def test_a_new_service_that_will_not_stop_does_not_keep_the_old_one_away(onward: Site) -> None:
+    onward.wants(
         services={"web": WEB},
         env={"TINYAPP_FAULT": "deaf"},
         health={"checks": [*CHECKS, {"command": "/bin/false"}], "deadline": "2s"},
     )
-    done = site.workspace.shipit("deploy", "--json")
+    done = onward.workspace.shipit("deploy", "--json")
     assert done.status == 4, done.output
-    assert settled(site) == [site.runs] * 2
+    assert settled(onward) == [onward.runs] * 2
 
 
 def test_a_service_that_crashes_again_and_again_after_the_commit_is_reported_by_status(
-    site: Site,
+    onward: Site,
 ) -> None:
     brittle = {"web": WEB, "worker": {"command": BRITTLE, "stop_timeout": "1s"}}
     for host in HOSTS:
-        site.undo.callback(site.workspace.sh, host, f"rm -f {CRASH}")
-    site.wants(services=brittle)
-    version = f"1.0.{site.number}"
-    assert site.workspace.shipit("deploy").status == 0
+        onward.undo.callback(onward.workspace.sh, host, f"rm -f {CRASH}")
+    onward.wants(services=brittle)
+    version = f"1.0.{onward.number}"
+    assert onward.workspace.shipit("deploy").status == 0
     for host in HOSTS:
-        site.workspace.sh(host, f"touch {CRASH}")
+        onward.workspace.sh(host, f"touch {CRASH}")
     until(
-        lambda: all("tinyapp-worker" in drift for drift in drifts(site)),
-        lambda: drifts(site),
+        lambda: all("tinyapp-worker" in drift for drift in drifts(onward)),
+        lambda: drifts(onward),
         PATIENCE,
     )
-    assert settled(site) == [version] * 2  # committed is committed: going back is a person's word
+    assert settled(onward) == [version] * 2  # committed is committed: going back is a person's word
 
 
 def drifts(site: Site) -> list[str]:
