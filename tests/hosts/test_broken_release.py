@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -109,16 +109,22 @@ def test_a_fixed_release_can_be_deployed_after_it_failed(deployed: Workspace) ->
 def test_a_host_whose_old_release_is_unhealthy_takes_a_healthy_one(
     deployed: Workspace,
 ) -> None:
-    health = {"checks": [*HTTP, {"command": f"test ! -e {SICK}"}], "deadline": "15s"}
-    assert deployed.deploy("3.0.0", health=health, max_fail_percentage=100).status == 0
+    # Its worker can't start again: that is told at once, where a check is waited for.
+    services = {
+        "web": {"command": "tinyapp", "socket": PORT, "handover": "restart"},
+        "worker": {"command": f"/bin/sh -c 'test ! -e {SICK} && exec sleep infinity'"},
+    }
+    health = {"checks": HTTP}
+    unhealthy: dict[str, Any] = {"services": services, "health": health, "max_fail_percentage": 100}
+    assert deployed.deploy("3.0.0", **unhealthy).status == 0
     for host in ("web1", "web2"):
         deployed.sh(host, f"touch {SICK}")
-    stuck = deployed.deploy("3.1.0", "--json", health=health, max_fail_percentage=100)
+    stuck = deployed.deploy("3.1.0", "--json", **unhealthy)
     ends = {name: host["outcome"] for name, host in stuck.result["hosts"].items()}
     assert (stuck.status, ends) == (5, {"web1": "stuck", "web2": "stuck"}), stuck.output
     told = deployed.asked("status")["web1"]["stuck"]
     assert "a new release is accepted in any case" in told
-    done = deployed.deploy("3.2.0", health={"checks": HTTP})
+    done = deployed.deploy("3.2.0", health=health)
     assert done.status == 0, done.output
     assert deployed.versions() == {"web1": "3.2.0", "web2": "3.2.0"}
     assert [host["stuck"] for host in deployed.asked("status").values()] == ["", ""]

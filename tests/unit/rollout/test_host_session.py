@@ -329,7 +329,7 @@ def test_a_host_that_speaks_of_something_else_is_lost(answers: tuple[object, ...
     assert transition.problem is not None
     assert (transition.phase, transition.problem.code) == (Phase.UNKNOWN, "bad-answer")
     for keeper in set(threading.enumerate()) - before:  # its lease is its own now
-        keeper.join(10.0)
+        keeper.join(60.0)
         assert not keeper.is_alive()
 
 

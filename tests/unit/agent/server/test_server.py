@@ -346,8 +346,8 @@ def test_a_verdict_that_can_not_be_written_ends_the_lease_and_is_reported_as_the
         raise OSError(errno.ENOSPC, "no room", "/var/lib/shipit/txn/demo.verdict")
 
     def expires(paths: Paths, *_: object, **__: object) -> Iterator[object]:
-        until(lambda: not Path(paths.lease).exists(), lambda: "the lease holds", 10)
-        renewed.wait(10)
+        until(lambda: not Path(paths.lease).exists(), lambda: "the lease holds", 60)
+        renewed.wait(60)
         assert not Path(paths.lease).exists()
         why = messages.Failure("lease-expired", "nobody confirmed the release", "check")
         yield messages.Settled("txn-1", "reverted", "r1", why)
