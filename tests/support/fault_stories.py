@@ -24,7 +24,7 @@ from shipit.agent.server import adopt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Teller = Callable[[Story], None]
+    Script = Callable[[Story], None]
 
 MEMORY = Path("/dev/shm")
 OLD, NEW = "r1", "r2"
@@ -107,7 +107,7 @@ def sick_first_deploy_where_adopted(story: Story) -> None:
 
 
 # story -> releases committed beforehand
-STORIES: dict[Teller, tuple[str, ...]] = {
+STORIES: dict[Script, tuple[str, ...]] = {
     first_deploy: (),
     sick_first_deploy: (),
     upgrade: (OLD,),
@@ -125,7 +125,7 @@ STORIES: dict[Teller, tuple[str, ...]] = {
     called_back_overlapping: (OLD,),
     overlapping_rollback: (NEW, OLD),
 }
-ENDS: dict[Teller, str] = {
+ENDS: dict[Script, str] = {
     first_deploy: NEW,
     upgrade: NEW,
     changed_socket: NEW,
@@ -136,7 +136,7 @@ ENDS: dict[Teller, str] = {
 }
 
 
-def prepared(directory: Path, tell: Teller) -> Story:
+def prepared(directory: Path, tell: Script) -> Story:
     story = Story.at(directory)
     if tell is sick_first_deploy_where_adopted:
         Path(story.paths.root).mkdir()
@@ -155,13 +155,13 @@ def prepared(directory: Path, tell: Teller) -> Story:
 class Tale:
     """A story as far as it is the same in every telling: played once, then copied."""
 
-    tell: Teller
+    tell: Script
     story: Story
     home: Path
     disk: Path  # a copy of it
 
     @classmethod
-    def of(cls, scratch: Path, tell: Teller) -> Tale:
+    def of(cls, scratch: Path, tell: Script) -> Tale:
         home, disk = scratch / "home", scratch / "disk"
         return cls(tell, prepared(home, tell), home, shutil.copytree(home, disk, symlinks=True))
 
@@ -224,7 +224,7 @@ def single(tale: Tale) -> list[Case]:
 def sampled(tale: Tale) -> list[Case]:
     """Return a story's part of all faults of all calls, and each kind of fault in each state."""
     cases = single(tale)
-    parts = tellers()
+    parts = shares()
     own = [case for case in cases if parts[case[1:]] is tale.tell]
     in_states = {(state_of(call), fault): (index, fault, call) for index, fault, call in cases}
     in_states |= {(state_of(call), fault): (index, fault, call) for index, fault, call in own}
@@ -232,9 +232,9 @@ def sampled(tale: Tale) -> list[Case]:
 
 
 @cache
-def tellers() -> dict[tuple[Fault, str], Teller]:
+def shares() -> dict[tuple[Fault, str], Script]:
     """Return for each fault of each call one of the stories that come to it, in turn."""
-    having: dict[tuple[Fault, str], list[Teller]] = {}
+    having: dict[tuple[Fault, str], list[Script]] = {}
     for tell in STORIES:
         with tempfile.TemporaryDirectory(dir=in_memory()) as scratch:
             for _, fault, call in single(Tale.of(Path(scratch), tell)):

@@ -53,7 +53,7 @@ from shipit.agent.transaction.effects import EffectContext
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fault_stories import Teller
+    from fault_stories import Script
 
 IS_WHOLE = "FAULTS" in os.environ
 PAIRS = int(os.environ.get("FAULTS", "10"))  # of each story, drawn anew by a fixed seed
@@ -78,7 +78,7 @@ ids = pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)
 
 
 @pytest.fixture
-def tale(scratch: Path, tell: Teller) -> Tale:
+def tale(scratch: Path, tell: Script) -> Tale:
     return Tale.of(scratch, tell)
 
 
@@ -94,7 +94,7 @@ def test_without_a_fault_a_story_ends_as_it_should(tale: Tale) -> None:
 @pytest.mark.parametrize(
     "tell", [sick_overlapping_upgrade, crashing_overlapping_upgrade], ids=lambda tell: tell.__name__
 )
-def test_a_release_that_fails_its_gate_never_had_live_traffic(scratch: Path, tell: Teller) -> None:
+def test_a_release_that_fails_its_gate_never_had_live_traffic(scratch: Path, tell: Script) -> None:
     story = prepared(scratch, tell)
     tell(story)
     assert "app-web@trial.service" in story.machine.started
