@@ -14,8 +14,7 @@ from shipit.agent.protocol import generations
 from shipit.agent.protocol.manifest import OVERLAP, RESTART, lasting
 from shipit.bundle.wheel import is_older
 from shipit.errors import HostError
-from shipit.release.app_servers import gap, ports_without_socket
-from shipit.release.server_options import remarks
+from shipit.release.app_servers import gap, ports_without_socket, remarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -256,7 +255,8 @@ def _gaps(wanted: BuiltRelease) -> Iterator[str]:
     for service, unit in {unit.service: unit for unit in manifest.units if unit.watched}.items():
         overlaps, held = unit.handover == OVERLAP, service in listen
         gaps[service] = gap(unit.command, has_socket=held, overlaps=overlaps)
-        for text in remarks(unit.command, _packages(manifest), socket=held, overlap=overlaps):
+        versions = _packages(manifest)
+        for text in remarks(unit.command, versions, has_socket=held, overlaps=overlaps):
             yield f"{service}: {text}"
     yield from (f"{service}: {text}" for service, text in gaps.items() if text)
     suspects = " or ".join(name for name, text in gaps.items() if not text and name not in listen)
