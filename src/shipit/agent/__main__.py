@@ -20,19 +20,15 @@ def main(argv: List[str]) -> int:
     os.umask(0o022)
     role, arguments = (argv[0], argv[1:]) if argv else ("", [])
     if role in SESSION_ROLES and not arguments:
-        return _session(role)
+        from .server import server  # noqa: PLC0415
+
+        if role == "receive":
+            return server.receive(sys.stdin.fileno(), sys.stdout.fileno())
+        return server.serve(sys.stdin.fileno(), sys.stdout.fileno(), sys.argv[0])
     if role in DRIVING_ROLES and len(arguments) == len(("APP", "ROOT")):
         return _drive(role, *arguments)
     sys.stderr.write(USAGE)
     return WRONG_USE
-
-
-def _session(role: str) -> int:
-    from .server import server  # noqa: PLC0415
-
-    if role == "receive":
-        return server.receive(sys.stdin.fileno(), sys.stdout.fileno())
-    return server.serve(sys.stdin.fileno(), sys.stdout.fileno(), sys.argv[0])
 
 
 def _drive(role: str, app: str, root: str) -> int:

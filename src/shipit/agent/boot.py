@@ -18,7 +18,8 @@ import os
 import stat
 import sys
 import zlib
-from typing import Any, BinaryIO, Dict, Optional
+from contextlib import suppress
+from typing import Any, BinaryIO, Dict
 
 LINE_LIMIT = 4096  # bytes of the request's line
 ROLE = "shipit_boot"  # __name__ when the loader executes this file
@@ -93,22 +94,16 @@ def answer(stdout: BinaryIO, message: Dict[str, Any]) -> None:
 
 def is_present(path: str, sha256: str) -> bool:
     """Whether `path` is the whole agent. Updates its mtime, as old agents are pruned by it."""
-    content = _content(path)
-    if content is None or hashlib.sha256(content).hexdigest() != sha256:
-        return False
-    try:
-        os.utime(path)
-    except OSError:  # the preflight reports a read-only disk
-        return True
-    return True
-
-
-def _content(path: str) -> Optional[bytes]:
     try:
         with open(path, "rb") as stream:
-            return stream.read()
+            content = stream.read()
     except OSError:
-        return None
+        return False
+    if hashlib.sha256(content).hexdigest() != sha256:
+        return False
+    with suppress(OSError):  # the preflight reports a read-only disk
+        os.utime(path)
+    return True
 
 
 def receive(stdin: BinaryIO, request: Dict[str, Any]) -> bytes:

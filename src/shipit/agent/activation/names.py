@@ -40,7 +40,6 @@ class Named:
 
     Attributes:
         user_given: whether the playbook names the user; the default is the app's name.
-        top: a prefix of the system's directories, for tests.
     """
 
     paths: Paths
@@ -48,7 +47,6 @@ class Named:
     manifest: Manifest
     texts: Mapping[str, str]
     user_given: bool = False
-    top: str = ""
 
 
 def problems(named: Named) -> Iterator[Failure]:
@@ -175,7 +173,7 @@ class Wanted:
 
 
 def _directories(named: Named) -> Iterator[Failure]:
-    found = wanted(named.texts, named.top)
+    found = wanted(named.texts)
     taken = {each.path: each for each in found if _is_taken(each)}
     own = _own_directories(named) if taken else set()
     for path, each in taken.items():
@@ -214,11 +212,11 @@ def _own_directories(named: Named) -> Set[str]:
     for each in releases.listed(named.paths):
         units, folder = releases.unit_names(named.paths, each), named.paths.release(each).units
         texts = {name: releases.read_text(os.path.join(folder, name)) or "" for name in units}
-        found.update(one.path for one in wanted(texts, named.top))
+        found.update(one.path for one in wanted(texts))
     return found
 
 
-def wanted(texts: Mapping[str, str], top: str = "") -> Tuple[Wanted, ...]:
+def wanted(texts: Mapping[str, str]) -> Tuple[Wanted, ...]:
     """Return the directories that systemd would chown for services with these texts."""
     found = []
     for name, text in sorted(texts.items()):
@@ -233,8 +231,8 @@ def wanted(texts: Mapping[str, str], top: str = "") -> Tuple[Wanted, ...]:
             for word in " ".join(settings.get(key, ())).replace('"', " ").split():
                 path = word.partition(":")[0].strip("/")
                 if path:
-                    place = f"{top}{folder}/{path}"
-                    found.append(Wanted(place, f"{key}={path}", unit, user, group))
+                    setting = f"{key}={path}"
+                    found.append(Wanted(f"{folder}/{path}", setting, unit, user, group))
     return tuple(found)
 
 

@@ -17,7 +17,7 @@ AT_ONCE = 4  # connections: the other unit can't accept them all first
 LOOPBACK = "127.0.0.1"
 
 
-def takes(endpoint: Endpoint, unit: str, proc: str = "/proc") -> bool:
+def takes(endpoint: Endpoint, unit: str) -> bool:
     """Whether a process of the unit accepts one of a few connections; False if unknown."""
     # systemd's `::` accepts IPv4 as well.
     address = LOOPBACK if endpoint.is_wildcard else endpoint.address or LOOPBACK
@@ -32,12 +32,12 @@ def takes(endpoint: Endpoint, unit: str, proc: str = "/proc") -> bool:
         while True:
             # The inodes of the server's ends: of our connections, or all of a unix socket.
             if endpoint.path:
-                taken = set(sockets.connected_to_path(endpoint.path, proc))
+                taken = set(sockets.connected_to_path(endpoint.path))
             else:
                 ours = [name[1] for name in names]
-                taken = set(sockets.connected_to_port(endpoint.port, ours, proc))
-            pids = processes.of_unit(unit, proc)
-            if any(taken & processes.sockets_of(pid, proc) for pid in pids):
+                taken = set(sockets.connected_to_port(endpoint.port, ours))
+            pids = processes.of_unit(unit)
+            if any(taken & processes.sockets_of(pid) for pid in pids):
                 return True
             if time.monotonic() >= deadline or (not endpoint.path and len(taken) == AT_ONCE):
                 return False

@@ -35,7 +35,6 @@ class Context(names.Named):
 
     missing: Tuple[Artifact, ...] = ()  # not yet among the blobs
     reused: bool = False  # the release exists already: it needs no room
-    proc: str = "/proc"
 
 
 def problems(context: Context) -> Tuple[Failure, ...]:
@@ -207,7 +206,7 @@ def _ports(context: Context) -> Iterator[Failure]:
     wanted = _endpoints(context.manifest)
     ours = {*names.ours(context.paths), *(unit.name for unit in context.manifest.units)}
     own = [endpoint for name in sorted(ours) for endpoint in _installed(context.paths, name)]
-    for endpoint, owners in sockets.occupied(wanted, context.proc).items():
+    for endpoint, owners in sockets.occupied(wanted).items():
         by_systemd = any(owner.pid == 1 for owner in owners)  # it holds the sockets of all units
         is_own = by_systemd and any(map(endpoint.collides, own))
         if is_own or any(owner.unit in ours for owner in owners):

@@ -17,7 +17,7 @@ def is_exposed(status: os.stat_result) -> bool:
 
 def holds_one_of_ours(path: str, status: os.stat_result) -> bool:
     """Whether a process of this user, and not a setuid program, holds the lock."""
-    pids = filter(str.isdigit, os.listdir("/proc"))
+    pids = filter(str.isdigit, os.listdir(processes.PROC))
     return any(_is_ours(pid) and _locks(pid, os.path.basename(path), status) for pid in pids)
 
 

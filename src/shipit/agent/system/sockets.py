@@ -93,67 +93,68 @@ def parse(text: str) -> Optional[Endpoint]:
     return Endpoint(address, int(port))
 
 
-def occupied(
-    endpoints: Iterable[Endpoint], proc: str = "/proc"
-) -> Dict[Endpoint, Tuple[Owner, ...]]:
+def occupied(endpoints: Iterable[Endpoint]) -> Dict[Endpoint, Tuple[Owner, ...]]:
     """Return the owners of listeners that collide with the endpoints; a kernel's has none."""
     inodes = {
-        endpoint: {inode for inode, taken in _listening(proc) if taken.collides(endpoint)}
+        endpoint: {inode for inode, taken in _listening() if taken.collides(endpoint)}
         for endpoint in endpoints
     }
     taken = {endpoint: found for endpoint, found in inodes.items() if found}
     if not taken:
         return {}
-    owners = _owners(set().union(*taken.values()), proc)
+    owners = _owners(set().union(*taken.values()))
     return {
         endpoint: tuple(owner for inode in sorted(found) for owner in owners.get(inode, ()))
         for endpoint, found in taken.items()
     }
 
 
-def connected_to_port(port: int, peers: Iterable[int], proc: str = "/proc") -> Iterator[str]:
+def connected_to_port(port: int, peers: Iterable[int]) -> Iterator[str]:
     """Yield the inodes of accepted TCP connections to a port, from these ports."""
     ours = set(peers)
-    for table in ("tcp", "tcp6"):
-        for fields in _rows(os.path.join(proc, "net", table)):
-            if fields[3] == ESTABLISHED and fields[9] != UNTAKEN:
-                here, there = (int(fields[end].rpartition(":")[2], 16) for end in (1, 2))
-                if here == port and there in ours:
-                    yield fields[9]
+    for fields in _tcp_rows():
+        if fields[3] == ESTABLISHED and fields[9] != UNTAKEN:
+            here, there = (int(fields[end].rpartition(":")[2], 16) for end in (1, 2))
+            if here == port and there in ours:
+                yield fields[9]
 
 
-def connected_to_path(path: str, proc: str = "/proc") -> Iterator[str]:
+def connected_to_path(path: str) -> Iterator[str]:
     """Yield the inodes of all connections to a unix socket, accepted or waiting."""
-    for name, fields in _unix_rows(proc):
+    for name, fields in _unix_rows():
         if name == path and fields[5] == CONNECTED:
             yield fields[6]
 
 
-def _listening(proc: str) -> Iterator[Tuple[str, Endpoint]]:
-    for table in ("tcp", "tcp6"):
-        for fields in _rows(os.path.join(proc, "net", table)):
-            if fields[3] == LISTENING:
-                host, _, port = fields[1].partition(":")
-                yield fields[9], Endpoint(_address(host), int(port, 16))
-    for name, fields in _unix_rows(proc):
+def _listening() -> Iterator[Tuple[str, Endpoint]]:
+    for fields in _tcp_rows():
+        if fields[3] == LISTENING:
+            host, _, port = fields[1].partition(":")
+            yield fields[9], Endpoint(_address(host), int(port, 16))
+    for name, fields in _unix_rows():
         if int(fields[3], 16) & ACCEPTING:
             with suppress(OSError):  # in another root any user may have bound the same name
                 if stat.S_ISSOCK(os.lstat(name).st_mode):
                     yield fields[6], Endpoint(path=name)
 
 
-def _unix_rows(proc: str) -> Iterator[Tuple[str, List[str]]]:
+def _tcp_rows() -> Iterator[List[str]]:
+    return (fields for table in ("tcp", "tcp6") for fields in _rows(table))
+
+
+def _unix_rows() -> Iterator[Tuple[str, List[str]]]:
     """Yield the path of each unix socket that has one, and the fields before it.
 
     The owner chooses the path, which may contain line breaks: skip lines that are no row.
     """
-    for fields in _rows(os.path.join(proc, "net", "unix")):
+    for fields in _rows("unix"):
         found = UNIX_ROW.fullmatch(" ".join(fields))
         if found:
             yield found.group(1), fields
 
 
-def _rows(path: str) -> List[List[str]]:
+def _rows(table: str) -> List[List[str]]:
+    path = os.path.join(processes.PROC, "net", table)
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as stream:
             return [line.split() for line in stream.readlines()[1:]]
@@ -169,11 +170,11 @@ def _address(text: str) -> Address:
     return is_mapped or address
 
 
-def _owners(inodes: Set[str], proc: str) -> Mapping[str, List[Owner]]:
+def _owners(inodes: Set[str]) -> Mapping[str, List[Owner]]:
     found: Dict[str, List[Owner]] = {}
-    for pid in filter(str.isdigit, os.listdir(proc)):
-        for inode in processes.sockets_of(pid, proc) & inodes:
-            command = processes.read(pid, "comm", proc).strip() or "?"
-            owner = Owner(int(pid), command, processes.unit_of(pid, proc))
+    for pid in filter(str.isdigit, os.listdir(processes.PROC)):
+        for inode in processes.sockets_of(pid) & inodes:
+            command = processes.read(pid, "comm").strip() or "?"
+            owner = Owner(int(pid), command, processes.unit_of(pid))
             found.setdefault(inode, []).append(owner)
     return found

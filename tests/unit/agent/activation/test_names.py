@@ -66,7 +66,9 @@ TEXT = "[Service]\nUser=root\nStateDirectory=demo\nRuntimeDirectory=demo-web\n"
 
 
 @pytest.fixture
-def named(tmp_path: Path) -> names.Named:
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> names.Named:
+    below = {key: f"{tmp_path}{folder}" for key, folder in names.DIRECTORIES.items()}
+    monkeypatch.setattr(names, "DIRECTORIES", below)
     paths = Paths("demo", str(tmp_path / "opt"), str(tmp_path / "var"), str(tmp_path / "units"))
     wheel = tmp_path / "uv-1-py3-none-any.whl"
     goods = agent_builders.Matter(wheel, wheel, ())
@@ -74,15 +76,19 @@ def named(tmp_path: Path) -> names.Named:
     made: Manifest = agent_builders.manifest(paths, goods, texts={"units/demo-web.service": TEXT})
     host = agent_builders.NoSystemd()
     texts = {"units/demo-web.service": TEXT}
-    return names.Named(paths, host, replace(made, user="root"), texts, top=str(tmp_path))
+    return names.Named(paths, host, replace(made, user="root"), texts)
 
 
 def codes(named: names.Named) -> list[str]:
     return [each.code for each in names.problems(named)]
 
 
+def top(named: names.Named) -> str:
+    return str(Path(named.paths.root).parent)
+
+
 def put(named: names.Named, path: str) -> None:
-    file = Path(named.top + path)
+    file = Path(top(named) + path)
     file.parent.mkdir(parents=True)
     file.touch()
 
@@ -104,11 +110,11 @@ def test_what_an_earlier_release_was_given_is_the_apps(named: names.Named) -> No
 
 
 def test_a_new_disk_is_empty(named: names.Named) -> None:
-    Path(f"{named.top}/var/lib/demo/lost+found").mkdir(parents=True)
+    Path(f"{top(named)}/var/lib/demo/lost+found").mkdir(parents=True)
     stranger = replace(named, texts={"units/demo-web.service": TEXT.replace("root", "nobody")})
     assert codes(stranger) == []
     put(named, "/var/lib/demo/lost+found/x/file")
-    Path(f"{named.top}/var/lib/demo/data").touch()
+    Path(f"{top(named)}/var/lib/demo/data").touch()
     assert codes(stranger) == ["directory-taken"]
 
 

@@ -25,7 +25,7 @@ UNIT = "app-web@2.service"
 def mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process belong to the unit, and no other one."""
     own = str(os.getpid())
-    monkeypatch.setattr(processes, "unit_of", lambda pid, _proc: UNIT if pid == own else "x.scope")
+    monkeypatch.setattr(processes, "unit_of", lambda pid: UNIT if pid == own else "x.scope")
 
 
 @pytest.fixture(params=["tcp", "tcp6", "unix"])
@@ -53,14 +53,17 @@ def endpoint(of: socket.socket) -> Endpoint:
     return Endpoint(ip_address(name[0]), name[1])
 
 
-def test_a_descriptor_that_is_closed_meanwhile_hides_no_other(tmp_path: Path) -> None:
+def test_a_descriptor_that_is_closed_meanwhile_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last of its own is always such a one: by it the directory was read."""
     fds = tmp_path / "42" / "fd"
     fds.mkdir(parents=True)
     (fds / "3").symlink_to("socket:[7]")
     (fds / "4").write_text("no link: what readlink meets is as wrong as one that is gone")
     (fds / "5").symlink_to("socket:[9]")
-    assert processes.sockets_of("42", str(tmp_path)) == {"7", "9"}
+    monkeypatch.setattr(processes, "PROC", str(tmp_path))
+    assert processes.sockets_of("42") == {"7", "9"}
 
 
 @pytest.mark.usefixtures("mine")

@@ -70,7 +70,9 @@ def test_a_taken_unix_socket_names_its_process(tmp_path: Path) -> None:
         pytest.param("0::/system.slice/nginx.service\n", id="v2 alone"),
     ],
 )
-def test_the_unit_is_read_from_the_cgroup(tmp_path: Path, cgroup: str) -> None:
+def test_the_unit_is_read_from_the_cgroup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cgroup: str
+) -> None:
     net, process = tmp_path / "net", tmp_path / "17"
     (process / "fd").mkdir(parents=True)
     net.mkdir()
@@ -81,9 +83,10 @@ def test_the_unit_is_read_from_the_cgroup(tmp_path: Path, cgroup: str) -> None:
     (process / "cgroup").write_text(cgroup)
     (process / "fd" / "3").symlink_to("socket:[999]")
     endpoint = made("8080")
-    (owner,) = occupied([endpoint], str(tmp_path))[endpoint]
+    monkeypatch.setattr(processes, "PROC", str(tmp_path))
+    (owner,) = occupied([endpoint])[endpoint]
     assert str(owner) == "nginx (process 17, nginx.service)"
-    assert sockets.occupied([made("127.0.0.2:8080")], str(tmp_path)) == {}
+    assert sockets.occupied([made("127.0.0.2:8080")]) == {}
 
 
 # --- what another user writes into /proc -------------------------------------------------------
@@ -106,14 +109,17 @@ def test_no_name_of_a_socket_breaks_the_look_at_the_others(
         assert {owner.pid for owner in occupied([endpoint])[endpoint]} == {os.getpid()}
 
 
-def test_a_name_in_another_root_is_not_the_socket_here(tmp_path: Path) -> None:
+def test_a_name_in_another_root_is_not_the_socket_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net = tmp_path / "net"
     net.mkdir()
     row = "0: 00000002 00000000 00010000 0001 01 7 {}\n"
     (net / "unix").write_text("head\n" + row.format(tmp_path / "web.sock"))
     for name in ("tcp", "tcp6"):
         (net / name).write_text("head\n")
-    assert occupied([made(str(tmp_path / "web.sock"))], str(tmp_path)) == {}
+    monkeypatch.setattr(processes, "PROC", str(tmp_path))
+    assert occupied([made(str(tmp_path / "web.sock"))]) == {}
 
 
 @pytest.mark.parametrize(
@@ -138,9 +144,10 @@ def test_a_name_in_another_root_is_not_the_socket_here(tmp_path: Path) -> None:
     ],
 )
 def test_nobody_s_own_manager_has_units_of_the_system(
-    tmp_path: Path, first: str, place: str, unit: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, place: str, unit: str
 ) -> None:
     for pid, where in (("1", first), ("17", place)):
         (tmp_path / pid).mkdir()
         (tmp_path / pid / "cgroup").write_text(f"9:name=systemd:{where}\n0::{where}\n")
-    assert processes.unit_of("17", str(tmp_path)) == unit
+    monkeypatch.setattr(processes, "PROC", str(tmp_path))
+    assert processes.unit_of("17") == unit
