@@ -21,19 +21,14 @@ class ReadContext:
     must_exist: bool
 
 
-def _file(value: object, info: ValidationInfo) -> Path:
-    here: ReadContext = info.context  # type: ignore[assignment] # given by `validate`
-    return paths.local_file(value, here.folder, must_exist=here.must_exist)
+def _local(read: Callable[..., Path]) -> Callable[[object, ValidationInfo], Path]:
+    """Return a parser of paths on this machine, for a playbook of some folder."""
 
+    def parse(value: object, info: ValidationInfo) -> Path:
+        here: ReadContext = info.context  # type: ignore[assignment] # given by `validate`
+        return read(value, here.folder, must_exist=here.must_exist)
 
-def _one_file(value: object, info: ValidationInfo) -> Path:
-    here: ReadContext = info.context  # type: ignore[assignment] # given by `validate`
-    return paths.the_one_file(value, here.folder, must_exist=here.must_exist)
-
-
-def _directory(value: object, info: ValidationInfo) -> Path:
-    here: ReadContext = info.context  # type: ignore[assignment] # given by `validate`
-    return paths.local_folder(value, here.folder, must_exist=here.must_exist)
+    return parse
 
 
 @dataclass(frozen=True, eq=False)  # pydantic needs its hash, and a schema has none
@@ -80,9 +75,9 @@ FileMode = Annotated[int, FieldType(parsers.file_mode, _MODE)]
 Root = Annotated[str, FieldType(paths.root, {**_TEXT, "pattern": "^/"})]
 WorkDirectory = Annotated[str, FieldType(paths.work_directory, _TEXT)]
 Destination = Annotated[str, FieldType(paths.destination, _TEXT)]
-File = Annotated[Path, FieldType(_file, _TEXT)]
-OneFile = Annotated[Path, FieldType(_one_file, _TEXT)]
-Directory = Annotated[Path, FieldType(_directory, _TEXT)]
+File = Annotated[Path, FieldType(_local(paths.local_file), _TEXT)]
+OneFile = Annotated[Path, FieldType(_local(paths.the_one_file), _TEXT)]
+Directory = Annotated[Path, FieldType(_local(paths.local_folder), _TEXT)]
 Command = Annotated[str, FieldType(parsers.command, _TEXT)]
 Words = Annotated[str, FieldType(parsers.words, _TEXT)]
 Calendar = Annotated[str, FieldType(calendars.calendar, _TEXT)]

@@ -79,27 +79,19 @@ def prepare(
             except InputError as error:
                 unfit[name] = error
                 continue
-            made[name] = built, _plan(name, built, facts, allow_older=allow_older)
+            plan = planning.compare(name, built, facts)
+            planning.refuse_if_it_does_not_fit(plan, facts)
+            if not allow_older:
+                planning.refuse_if_older(plan)
+            made[name] = built, plan
     if unfit and not made:
         raise InputError(*merged(each for wrong in unfit.values() for each in wrong.mistakes))
-    for name, wrong in unfit.items():
-        connections.lose(name, _unfit(name, wrong), running(answers[name]))
+    for name, wrong in unfit.items():  # the input fits other hosts: it is this one's failure
+        first, *others = wrong.mistakes
+        what = f"{first.what} (and {len(others)} more)" if others else first.what
+        own = HostError(first.code, what, host=name, step="hello", hint=first.hint)
+        connections.lose(name, own, running(answers[name]))
     return made
-
-
-def _plan(name: str, built: BuiltRelease, facts: messages.Facts, *, allow_older: bool) -> HostPlan:
-    plan = planning.compare(name, built, facts)
-    planning.refuse_if_it_does_not_fit(plan, facts)
-    if not allow_older:
-        planning.refuse_if_older(plan)
-    return plan
-
-
-def _unfit(host: str, error: InputError) -> HostError:
-    """Return a mistake as one host's failure, because the input fits other hosts."""
-    first, *others = error.mistakes
-    more = f" (and {len(others)} more)" if others else ""
-    return HostError(first.code, f"{first.what}{more}", host=host, step="hello", hint=first.hint)
 
 
 def surveyed(
