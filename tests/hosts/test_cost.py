@@ -20,12 +20,12 @@ from hosts import tally
 from hosts.links import at
 from hosts.relay import Relay
 from hosts.tally import LOGGED_IN
-from hosts.workspace import PATIENCE, Done, Workspace
+from hosts.workspace import PATIENCE, PORT, Done, Workspace
 from shipit.lab.lab import Lab
 from shipit.transport import agent_zip
 from shipit.transport.connect import connect
 from shipit.transport.ssh.client import Network
-from wheelhouse import MIB, Recipe, write_wheel
+from wheelhouse import MIB, Recipe, installed_wheel, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,9 +155,13 @@ def test_ten_hosts_and_a_bundle_of_60_mb_need_less_than_150_mb_of_the_controller
     (tmp_path / "lab").mkdir()
     with Lab.up(names, tmp_path / "lab", timeout=300) as lab:
         workspace = Workspace.set(tmp_path, lab, hosts=names)
-        workspace.lock(write_wheel(workspace.wheels, Recipe("ballast", bulk=60 * MIB)))
+        installer = installed_wheel(workspace.wheels, "uv")  # a part of the bundle
+        ballast = Recipe("ballast", bulk=60 * MIB - installer.stat().st_size)
+        workspace.lock(write_wheel(workspace.wheels, ballast))
         workspace.wheel("1.0.0", requires=["ballast"])
-        workspace.playbook("1.0.0", health={"deadline": "120s", "min_healthy": "100ms"})
+        web = {"web": {"command": "tinyapp", "socket": PORT, "handover": "restart"}}
+        health = {"deadline": "120s", "min_healthy": "100ms"}
+        workspace.playbook("1.0.0", services=web, smoke=None, health=health)
         program = textwrap.dedent("""
             import re, sys
             from pathlib import Path
