@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +16,10 @@ from shipit.lab.image import obstacles
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# Else each worker and each command compiles all anew, which takes seconds; what root compiles must
+# not lie in the folder of somebody else.
+if Path(__file__).stat().st_uid == os.geteuid():
+    sys.dont_write_bytecode = False
 VAGRANT = (
     "export SHIPIT_MACHINES=test && vagrant up && vagrant ssh-config >test.ssh && "
     "git archive HEAD | ssh -F test.ssh test 'tar x && sudo apt-get install -y make && make test'"
