@@ -120,7 +120,7 @@ def attached(message: messages.Attached) -> None:
     newer = replace(message.holder.attempt, started="2027-01-01T00:00:00Z")
     other = replace(message, holder=replace(message.holder, attempt=newer))
     found = Replies({"web1": facts(), "web2": facts()}, {"web1": message, "web2": other})
-    found.notes(take_over=True)
+    list(found.notes(take_over=True))
     found.states(take_over=True)
     output_messages.lock_owner(message.holder)
     Watcher(HostSession("web1", ScriptedWire(deque()), print, print), message)

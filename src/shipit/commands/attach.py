@@ -23,7 +23,7 @@ from shipit.rollout.prepare import ask, running
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from shipit.errors import HostError
     from shipit.events import Emit
@@ -92,40 +92,31 @@ class Replies:
 
     def states(self, *, take_over: bool) -> dict[str, Transition]:
         """Return the state of every host; STAGED means one to follow or take over."""
-        idle = {name: self._idle(name) for name in self.facts if name not in self.under_way}
-        refused = self._refusals() if take_over else {}
-        followed = {
-            name: self._ended(name, Phase.UNKNOWN, "not-taken-over", refused[name])
-            if name in refused
-            else Transition(Phase.STAGED, running(self.facts[name]))
-            for name in self.under_way
-        }
-        return {**idle, **followed, **self.lost}
+        states = {name: self._state(name, take_over=take_over) for name in self.facts}
+        return {**states, **self.lost}
 
-    def notes(self, *, take_over: bool) -> list[tuple[str, str]]:
-        """Return a note for the operator about each host."""
-        return [
-            (
-                name,
-                under_way_note(self.under_way[name], take_over=take_over)
-                if name in self.under_way
-                else idle_note(facts),
-            )
-            for name, facts in self.facts.items()
-            if name not in self.lost
-        ]
+    def notes(self, *, take_over: bool) -> Iterator[tuple[str, str]]:
+        """Yield a note for the operator about each host."""
+        for name in (name for name in self.facts if name not in self.lost):
+            attached = self.under_way.get(name)
+            if attached:
+                yield name, under_way_note(attached, take_over=take_over)
+            else:
+                yield name, idle_note(self.facts[name])
 
-    def _refusals(self) -> dict[str, str]:
-        """Return why hosts are not taken over; their leases decide."""
+    def _state(self, name: str, *, take_over: bool) -> Transition:
+        if name not in self.under_way:
+            return self._idle(name)
+        if take_over and (why := self._refusal(name)):
+            return self._ended(name, Phase.UNKNOWN, "not-taken-over", f"{why}; its lease decides")
+        return Transition(Phase.STAGED, running(self.facts[name]))
+
+    def _refusal(self, name: str) -> str:
+        """Return why a host is not taken over, or ""."""
         if self.lost:
-            why = f"not taken over, because of {', '.join(self.lost)}; its lease decides"
-            return dict.fromkeys(self.under_way, why)
-        newest = self._newest().txn if self.under_way else ""
-        return {
-            name: "its transaction is not the newest one; its lease decides"
-            for name, attached in self.under_way.items()
-            if attached.holder.attempt.txn != newest
-        }
+            return f"not taken over, because of {', '.join(self.lost)}"
+        is_newest = self.under_way[name].holder.attempt.txn == self._newest().txn
+        return "" if is_newest else "its transaction is not the newest one"
 
     def _idle(self, name: str) -> Transition:
         facts = self.facts[name]
