@@ -195,7 +195,12 @@ def _was_touched(paths: Paths, release: str) -> bool:
 
 
 def _essence(manifest: Manifest) -> Manifest:
-    return replace(manifest, created="", created_by="", env=())
+    """Return what two manifests of a release have in common, also one of an earlier version.
+
+    A unit's command and addresses follow from its text, whose digest counts.
+    """
+    units = tuple(replace(unit, command=(), listen=()) for unit in manifest.units)
+    return replace(manifest, created="", created_by="", env=(), units=units)
 
 
 # --- building ----------------------------------------------------------------------------------

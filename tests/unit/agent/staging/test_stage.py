@@ -330,6 +330,25 @@ def test_a_running_release_whose_venv_was_changed_is_made_anew_beside(place: Sta
     assert [each.what for each in venv_drift.found(place.paths, anew)] == []
 
 
+def test_a_release_of_an_earlier_version_of_shipit_is_reused(place: Stage) -> None:
+    unit = agent_builders.units(TEXTS)[0]
+    manifest = place.manifest(
+        units=(replace(unit, command=("/bin/sleep", "1000")),),
+        gate=Gate((Check.of("unix", "/run/demo.sock:/healthz"),), 0.25, 10.0, 0.0),
+    )
+    place.stage(manifest)
+    place.commit(manifest)
+    path = Path(place.paths.release(manifest.id).manifest)
+    written = json.loads(path.read_text())
+    for each in written["units"]:
+        del each["command"], each["listen"]
+    for each in written["gate"]["checks"]:
+        for key in ("host", "port", "socket", "url", "command"):
+            del each[key]
+    path.write_text(json.dumps(written))
+    assert place.stage(manifest, txn="txn-2").reused
+
+
 def test_a_running_release_is_never_removed_to_be_made_anew(place: Stage) -> None:
     manifest = place.manifest()
     place.stage(manifest)
