@@ -148,8 +148,8 @@ def _requirement(line: _Line) -> Locked:
 
 def _syntax(line: _Line, message: str) -> InputError:
     """Make a mistake of packaging's message, whose last line marks the column with a ^."""
-    what, *_, pointer = message.splitlines() or [""]
-    column = max(pointer.find("^") - 4, 0) + 1  # it indents what it quotes by four
+    what, *_, pointer = message.splitlines()
+    column = pointer.find("^") - 3  # it indents what it quotes by four
     place = replace(line.place, column=column)
     return InputError(Mistake("lock-syntax", f"not a requirement: {what}", place))
 

@@ -1,0 +1,308 @@
+"""The two locks that uv writes: pylock.toml, and uv.lock, which is a graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
+
+from locks import A, B, locked, mistakes, only, wanted
+from shipit.bundle.lock import Locked, Need, Origin
+from shipit.errors import Mistake, Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PYLOCK = 'lock-version = "1.0"\ncreated-by = "test"\n'
+UV = 'version = 1\nrequires-python = ">=3.11"\n'
+WIN = "sys_platform == 'win32'"
+
+
+# --- pylock.toml
+
+
+def package(name: str, more: str = "") -> str:
+    filename = f"{name.replace('-', '_')}-1-py3-none-any.whl"
+    wheels = f'[{{ url = "https://x/{filename}", hashes = {{ sha256 = "{A}" }} }}]'
+    return f'[[packages]]\nname = "{name}"\nversion = "1"\n{more}\nwheels = {wheels}\n'
+
+
+def test_a_pylock_is_read_with_markers_and_required_python(tmp_path: Path) -> None:
+    text = PYLOCK + 'requires-python = ">=3.11"\n' + package("a")
+    text += package("b", "marker = \"sys_platform == 'win32'\"")
+    text += package("c", "marker = \"'dev' in dependency_groups\"")
+    lock = locked(tmp_path, text, "pylock.toml")
+    assert [entry.pin for entry in lock.entries] == ["a==1", "b==1", "c==1"]
+    assert str(lock.requires_python) == ">=3.11"
+    assert wanted(lock) == ["a==1"]
+    assert [entry.pin for entry in lock.unconditional()] == ["a==1"]
+
+
+def test_the_default_groups_of_a_pylock_are_wanted(tmp_path: Path) -> None:
+    text = PYLOCK + 'dependency-groups = ["main"]\ndefault-groups = ["main"]\n'
+    text += package("a", "marker = \"'main' in dependency_groups\"")
+    assert wanted(locked(tmp_path, text, "pylock.prod.toml")) == ["a==1"]
+
+
+def test_an_entry_of_a_pylock_has_all_its_digests_and_its_place(tmp_path: Path) -> None:
+    text = (
+        PYLOCK
+        + f"""
+environments = ["{WIN}"]
+[[packages]]
+name = "a"
+version = "1.0"
+marker = "{WIN}"
+sdist = {{ url = "https://x/a-1.0.tar.gz", hashes = {{ sha256 = "{B.upper()}" }} }}
+wheels = [
+  {{ url = "https://x/a-1.0-py3-none-any.whl", hashes = {{ sha256 = "{A.upper()}" }} }},
+  {{ url = "https://x/a-1.0-py2-none-any.whl", hashes = {{ md5 = "{A}" }} }},
+]
+"""
+    )
+    lock = locked(tmp_path, text, "pylock.toml")
+    place = Place(f"{tmp_path}/pylock.toml", 5, 1)
+    assert lock.entries == (
+        Locked("a", "1.0", frozenset({A}), place, Marker(WIN), sources=frozenset({B})),
+    )
+    assert lock.environments == (Marker(WIN),)
+    assert (lock.path, lock.requires_python, lock.is_graph) == (
+        tmp_path / "pylock.toml",
+        SpecifierSet(),
+        False,
+    )
+
+
+def test_a_pylock_without_a_sha256_hash_is_refused_package_by_package(tmp_path: Path) -> None:
+    text = PYLOCK + package("a").replace("sha256", "md5") + package("b").replace("sha256", "md5")
+    lines = [n for n, line in enumerate(text.splitlines(), 1) if line == "[[packages]]"]
+    hint = "write the lock with: uv pip compile --generate-hashes requirements.in -o pylock.toml"
+    assert mistakes(tmp_path, text, "pylock.toml") == [
+        Mistake(
+            "no-hash", f"{name} has no sha256 hash", Place(f"{tmp_path}/pylock.toml", n, 1), hint
+        )
+        for name, n in zip("ab", lines, strict=True)
+    ]
+
+
+HASHES = f'hashes = {{ sha256 = "{B.upper()}" }}'
+
+
+@pytest.mark.parametrize(
+    ("source", "origin", "digests", "sources"),
+    [
+        (
+            'directory = { path = "lib/a" }',
+            Origin("the folder lib/a", "uv build --wheel -o {} lib/a", is_tree=True),
+            (),
+            (),
+        ),
+        (
+            'vcs = { type = "git", url = "https://x/a", commit-id = "c0ffee" }',
+            Origin(
+                "a commit of https://x/a",
+                "pip wheel --no-deps -w {} 'a @ git+https://x/a@c0ffee'",
+                is_tree=True,
+            ),
+            (),
+            (),
+        ),
+        (
+            'vcs = { type = "git", path = "../a", commit-id = "c0ffee" }',
+            Origin(
+                "a commit of ../a", "pip wheel --no-deps -w {} 'a @ git+../a@c0ffee'", is_tree=True
+            ),
+            (),
+            (),
+        ),
+        (
+            f'archive = {{ url = "https://x/a-1.tar.gz", {HASHES} }}',
+            Origin("https://x/a-1.tar.gz", "pip wheel -w {} https://x/a-1.tar.gz"),
+            (),
+            (B,),
+        ),
+        (
+            f'archive = {{ path = "a-1.tar.gz", {HASHES} }}',
+            Origin("a-1.tar.gz", "pip wheel -w {} a-1.tar.gz"),
+            (),
+            (B,),
+        ),
+        (
+            f'archive = {{ path = "a-1-py3-none-any.whl", {HASHES} }}',
+            Origin(
+                "a-1-py3-none-any.whl",
+                "pip download --no-deps -d {} a-1-py3-none-any.whl",
+                is_wheel=True,
+            ),
+            (B,),
+            (),
+        ),
+        (
+            f'archive = {{ path = "a-1.tar.gz", hashes = {{ md5 = "{B}" }} }}',
+            Origin("a-1.tar.gz", "pip wheel -w {} a-1.tar.gz"),
+            (),
+            (),
+        ),
+    ],
+)
+def test_a_source_outside_an_index_is_the_origin_of_an_entry_of_a_pylock(
+    source: str,
+    origin: Origin,
+    digests: tuple[str, ...],
+    sources: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    text = PYLOCK + f'[[packages]]\nname = "a"\n{source}\n'
+    (entry,) = locked(tmp_path, text, "pylock.toml").entries
+    place = Place(f"{tmp_path}/pylock.toml", 3, 1)
+    assert entry == Locked(
+        "a", "", frozenset(digests), place, sources=frozenset(sources), origin=origin
+    )
+
+
+def test_an_invalid_package_of_a_pylock_is_reported_with_its_line(tmp_path: Path) -> None:
+    text = PYLOCK + package("a") + '[[packages]]\nname = "Not_Normal"\nversion = "1"\n'
+    mistake = only(tmp_path, text, "pylock.toml")
+    assert mistake.what.startswith("not a valid pylock.toml: ")
+    assert "Not_Normal" in mistake.what
+    line = text.splitlines().index('name = "Not_Normal"')
+    place = Place(f"{tmp_path}/pylock.toml", line, 1)
+    assert mistake == Mistake("lock-syntax", mistake.what, place)
+
+
+def test_a_pylock_without_a_version_is_reported_with_its_file(tmp_path: Path) -> None:
+    mistake = only(tmp_path, 'created-by = "test"\n', "pylock.toml")
+    place = Place(f"{tmp_path}/pylock.toml")
+    assert mistake == Mistake("lock-syntax", mistake.what, place)
+
+
+# --- uv.lock
+
+
+def uv_package(name: str, *needs: str, more: str = "", version: str = "1") -> str:
+    wheels = f'[{{ url = "https://x/{name}.whl", hash = "sha256:{A}" }}]'
+    return (
+        f'[[package]]\nname = "{name}"\nversion = "{version}"\n'
+        f"dependencies = [{', '.join(needs)}]\nwheels = {wheels}\n{more}\n"
+    )
+
+
+def test_a_uv_lock_is_followed_from_the_app_through_extras_and_markers(tmp_path: Path) -> None:
+    text = UV + uv_package(
+        "app",
+        '{ name = "web", extra = ["fast"] }',
+        '{ name = "win", marker = "sys_platform == \'win32\'" }',
+        more='[package.optional-dependencies]\ndev = [{ name = "test-tool" }]',
+    )
+    extra = '[package.optional-dependencies]\nfast = [{ name = "loop" }]\nslow = [{ name = "sql" }]'
+    text += uv_package("web", '{ name = "io" }', more=extra)
+    text += "".join(uv_package(name) for name in ("io", "loop", "sql", "test-tool", "win"))
+    lock = locked(tmp_path, text, "uv.lock")
+    assert wanted(lock) == ["io==1", "loop==1", "web==1"]
+    assert lock.unconditional() == ()
+
+
+def test_a_uv_lock_with_a_cycle_and_two_versions_takes_the_one_that_is_needed(
+    tmp_path: Path,
+) -> None:
+    text = UV + uv_package("app", '{ name = "a", version = "2" }')
+    text += uv_package("a", version="1") + uv_package("a", '{ name = "b" }', version="2")
+    text += uv_package("b", '{ name = "a", version = "2" }')
+    assert wanted(locked(tmp_path, text, "uv.lock")) == ["a==2", "b==1"]
+
+
+def test_an_entry_of_a_uv_lock_has_digests_needs_and_source(tmp_path: Path) -> None:
+    text = (
+        UV
+        + f"""\
+supported-markers = ["{WIN}"]
+[[package]]
+name = "My.App"
+version = "1.0"
+source = {{ registry = "https://x/simple", z = "y" }}
+sdist = {{ url = "https://x/a.tar.gz", hash = "sha256:{B}" }}
+wheels = [
+  {{ url = "https://x/a.whl", hash = "sha256:{A}" }},
+  {{ url = "https://x/b.whl" }},
+]
+dependencies = [
+  {{ name = "Dep_one", version = "2", extra = ["Fa.st"], marker = "{WIN}" }},
+  {{ name = "two", source = {{ url = "https://x/two.whl" }} }},
+]
+[package.optional-dependencies]
+Ex_tra = [{{ name = "three" }}]
+"""
+    )
+    lock = locked(tmp_path, text, "uv.lock")
+    (entry,) = lock.entries
+    assert entry == Locked(
+        "my-app",
+        "1.0",
+        frozenset({A}),
+        Place(f"{tmp_path}/uv.lock", 4, 1),
+        needs=(
+            Need("dep-one", "2", ("fa-st",), Marker(WIN)),
+            Need("two", source="url https://x/two.whl"),
+        ),
+        extra_needs={"ex-tra": (Need("three"),)},
+        sources=frozenset({B}),
+        source="registry https://x/simple z y",
+    )
+    assert (lock.path, lock.requires_python) == (tmp_path / "uv.lock", SpecifierSet(">=3.11"))
+    assert (lock.environments, lock.is_graph) == ((Marker(WIN),), True)
+
+
+def test_all_but_the_name_may_be_missing_in_a_uv_lock(tmp_path: Path) -> None:
+    lock = locked(tmp_path, 'version = 1\n[[package]]\nname = "a"\n', "uv.lock")
+    assert lock.entries == (Locked("a", "", frozenset(), Place(f"{tmp_path}/uv.lock", 2, 1)),)
+    assert (lock.requires_python, lock.environments) == (SpecifierSet(), ())
+
+
+def folder(path: str) -> Origin:
+    return Origin(f"the folder {path}", "uv build --wheel --package a -o {}", is_tree=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "origin"),
+    [
+        ('editable = "."', folder(".")),
+        ('directory = "lib/a"', folder("lib/a")),
+        ('virtual = "lib"', folder("lib")),
+        (
+            'git = "https://x/a?rev=main#c0ffee"',
+            Origin(
+                "a commit of https://x/a",
+                "pip wheel --no-deps -w {} 'a @ git+https://x/a@c0ffee'",
+                is_tree=True,
+            ),
+        ),
+        (
+            'git = "https://x/a?rev=what?#c0#ffee"',
+            Origin(
+                "a commit of https://x/a",
+                "pip wheel --no-deps -w {} 'a @ git+https://x/a@c0#ffee'",
+                is_tree=True,
+            ),
+        ),
+        ('url = "https://x/a.tgz"', Origin("https://x/a.tgz", "pip wheel -w {} https://x/a.tgz")),
+        ('path = "a.tgz"', Origin("a.tgz", "pip wheel -w {} a.tgz")),
+        ('registry = "https://x/simple"', None),
+    ],
+)
+def test_a_source_outside_an_index_is_the_origin_of_an_entry_of_a_uv_lock(
+    source: str, origin: Origin | None, tmp_path: Path
+) -> None:
+    text = f'version = 1\n[[package]]\nname = "a"\nsource = {{ {source} }}\n'
+    (entry,) = locked(tmp_path, text, "uv.lock").entries
+    assert entry.origin == origin
+
+
+def test_a_uv_lock_that_is_not_understood_is_refused(tmp_path: Path) -> None:
+    assert only(tmp_path, 'version = 1\n[[package]]\nversion = "1"\n', "uv.lock") == Mistake(
+        "lock-syntax",
+        "this uv.lock is not understood (KeyError: 'name')",
+        Place(f"{tmp_path}/uv.lock"),
+        "run: uv lock, or: uv export",
+    )
