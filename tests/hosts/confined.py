@@ -1,6 +1,6 @@
 """Runs on a lab host: the smoke command or a command check of a release, as the agent runs them.
 
-WISH holds a JSON object: {as: smoke|check, words, env, timeout}. Prints what came of it as JSON,
+REQUEST holds a JSON object: {as: smoke|check, words, env, timeout}. Prints what came of it as JSON,
 and the most memory that this process needed.
 """
 
@@ -23,7 +23,7 @@ from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
 
-WISH = "/root/wish.json"
+REQUEST = "/root/request.json"
 OOM_SCORE = "300"  # the driver's is -900, which not every lab grants
 TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
 PATHS = Paths("app", "/opt/app")
@@ -35,32 +35,32 @@ MANIFEST = Manifest(
 )  # fmt: skip
 
 
-def smoke(wish: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
-    asked = replace(MANIFEST, smoke=tuple(wish["words"]))
+def smoke(request: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
+    asked = replace(MANIFEST, smoke=tuple(request["words"]))
     attempt = Attempt("t", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
-    stage.SMOKE_TIMEOUT = wish["timeout"]
+    stage.SMOKE_TIMEOUT = request["timeout"]
     try:
-        stage.smoke(PATHS, RealHost(), Stage(attempt, asked, {}, {"web": wish["env"]}))
+        stage.smoke(PATHS, RealHost(), Stage(attempt, asked, {}, {"web": request["env"]}))
     except Refused as refused:
         return {"wrong": refused.failure.what, "output": refused.failure.evidence}
     return {"wrong": "", "output": ""}
 
 
-def check(wish: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
-    asked = Check.of("command", wish["words"])
-    answer = gate.ask(RealHost(), gate.Context(PATHS, MANIFEST, 0.0, {}), asked, wish["timeout"])
+def check(request: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
+    asked = Check.of("command", request["words"])
+    answer = gate.ask(RealHost(), gate.Context(PATHS, MANIFEST, 0.0, {}), asked, request["timeout"])
     return {"wrong": gate.judge(asked, answer), "output": answer.body.decode()}
 
 
 def main() -> None:
-    wish = json.loads(Path(WISH).read_text())
+    request = json.loads(Path(REQUEST).read_text())
     release = PATHS.release(MANIFEST.id)
     for directory in (release.files, release.venv + "/bin"):
         files.make_directory(directory)
     files.make_directory(release.env, 0o700)
-    files.write(release.env_file("web"), wish["env"].encode(), 0o600)
+    files.write(release.env_file("web"), request["env"].encode(), 0o600)
     Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
-    ended = {"smoke": smoke, "check": check}[wish["as"]](wish)
+    ended = {"smoke": smoke, "check": check}[request["as"]](request)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sys.stdout.write(json.dumps({**ended, "peak": peak}))
 

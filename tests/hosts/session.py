@@ -60,28 +60,28 @@ UNITS = (
 TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
 
 
-def put(paths: Paths, wish: dict[str, Any]) -> None:
-    release = paths.release(wish["release"])
+def put(paths: Paths, request: dict[str, Any]) -> None:
+    release = paths.release(request["release"])
     wheel = release.venv + "/lib/python3.11/site-packages/uv-1.dist-info"
     for directory in (release.units, release.files, release.venv + "/bin", wheel):
         files.make_directory(directory)
-    source = APP.format(release=wish["release"], mode=wish.get("mode", ""))
+    source = APP.format(release=request["release"], mode=request.get("mode", ""))
     files.write(release.venv + "/bin/app", source.encode(), 0o755)
     files.write(wheel + "/RECORD", b"")
     files.write(release.venv + "/pyvenv.cfg", b"home = /usr/bin\nversion = 3.11.2\n")
     files.point(release.python, sys.executable)
     texts = {
-        "units/app-web.socket": SOCKET.format(port=wish.get("port", 8000)),
+        "units/app-web.socket": SOCKET.format(port=request.get("port", 8000)),
         "units/app-web.service": SERVICE.format(top=release.top),
     }
     for name, text in texts.items():
         files.write(release.text(name), text.encode())
     rendered = tuple(Rendered(n, 0o644, releases.digest(text)) for n, text in texts.items())
-    url = f"http://127.0.0.1:{wish.get('port', 8000)}/healthz"
-    check = Check.of("http", url, json={"release": wish["release"]})
-    gate = Gate((check,), 0.25, 15.0 if wish.get("mode") == "sick" else 60.0, 0.2)
+    url = f"http://127.0.0.1:{request.get('port', 8000)}/healthz"
+    check = Check.of("http", url, json={"release": request["release"]})
+    gate = Gate((check,), 0.25, 15.0 if request.get("mode") == "sick" else 60.0, 0.2)
     manifest = Manifest(
-        id=wish["release"], app="app", version="1", root=paths.root, user="root",
+        id=request["release"], app="app", version="1", root=paths.root, user="root",
         interpreter=sys.executable, installer="uv", installer_wheel=TOOL, app_wheel=TOOL, wheels=(),
         requirements="", bundle="", units=UNITS, texts=rendered, env=(),
         gate=gate, smoke=(), keep_releases=2, created="", created_by="",
@@ -95,35 +95,37 @@ def say(raw: object) -> None:
 
 
 def main() -> None:
-    paths, host, wish = Paths("app", "/opt/app"), RealHost(), json.loads(sys.argv[2])
+    paths, host, request = Paths("app", "/opt/app"), RealHost(), json.loads(sys.argv[2])
     began = time.monotonic()
     recovered = client.recover(paths, host)
     say({"recovered": recovered, "stuck": client.stuck(paths)})
-    if not wish:
+    if not request:
         return
-    if wish["what"] == "status":
+    if request["what"] == "status":
         say(to_json(status.gather(paths, host, verify=True)))
         return
-    if wish["what"] == "renew":
+    if request["what"] == "renew":
         open_ = client.attached(paths)
         assert open_ is not None
-        client.renew(paths, host, open_.holder.attempt.txn, wish["lease"])
+        client.renew(paths, host, open_.holder.attempt.txn, request["lease"])
         return
-    attempt = Attempt(f"{time.time_ns():x}", wish["what"], "dev@laptop", 1, "2026-01-01T00:00:00Z")
+    attempt = Attempt(
+        f"{time.time_ns():x}", request["what"], "dev@laptop", 1, "2026-01-01T00:00:00Z"
+    )
     with files.lock(paths.session_lock, client.lock_note(attempt)):
-        if wish["what"] == "deploy":
-            opened = client.begin(paths, attempt, wish["release"], fresh=True)
+        if request["what"] == "deploy":
+            opened = client.begin(paths, attempt, request["release"], fresh=True)
             client.advance(paths, opened, State.BUILD)
-            put(paths, wish)
-        ask = Activate(attempt, wish["release"], wish.get("lease", 600.0))
+            put(paths, request)
+        ask = Activate(attempt, request["release"], request.get("lease", 600.0))
         client.launch(paths, host, ask, agent_zip=sys.argv[1], python=sys.executable)
         for message in client.follow(paths, host, timeout=120.0):
             raw = {"kind": type(message).__name__, "at": time.monotonic() - began}
             say({**raw, **to_json(message)})
             if isinstance(message, Healthy):
-                if not wish.get("verdict", "commit"):
+                if not request.get("verdict", "commit"):
                     return
-                client.settle(paths, attempt.txn, wish.get("verdict", "commit"))
+                client.settle(paths, attempt.txn, request.get("verdict", "commit"))
 
 
 main()

@@ -38,16 +38,16 @@ class Victim(AgentHost):
         self, way: str, words: Sequence[str], env: str = "", timeout: float = PATIENCE
     ) -> dict[str, Any]:
         """Run a command in one of the two ways; return what came of it."""
-        self.wishes(way, words, env, timeout)
+        self.request(way, words, env, timeout)
         done = self.lab.run(HOST, *RUN, timeout=180)
         assert done.returncode == 0, done.stderr
         ended: dict[str, Any] = json.loads(done.stdout)
         return ended
 
-    def wishes(self, way: str, words: Sequence[str], env: str, timeout: float) -> None:
+    def request(self, way: str, words: Sequence[str], env: str, timeout: float) -> None:
         asked = list(words) if way == "smoke" else shlex.join(words)
-        wish = {"as": way, "words": asked, "env": env, "timeout": timeout}
-        self.put("/root/wish.json", json.dumps(wish).encode())
+        request = {"as": way, "words": asked, "env": env, "timeout": timeout}
+        self.put("/root/request.json", json.dumps(request).encode())
 
     def is_gone(self, words: str) -> None:
         """Wait until no process has these words in its command line."""
@@ -119,7 +119,7 @@ def test_much_output_does_not_fill_the_memory_of_the_agent(victim: Victim, way: 
 
 
 def test_an_agent_that_is_killed_leaves_it_running_only_for_a_while(victim: Victim) -> None:
-    victim.wishes("check", shell("exec sleep 3210"), "", timeout=2.0)
+    victim.request("check", shell("exec sleep 3210"), "", timeout=2.0)
     victim.sh(f"setsid -f {' '.join(RUN)} >/dev/null 2>&1")
     until(lambda: victim.sh("pgrep -fx 'sleep 3210'"), lambda: "it never ran", PATIENCE)
     victim.sh(f"pkill -KILL -fx '{' '.join(RUN)}'")

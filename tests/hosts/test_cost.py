@@ -48,7 +48,7 @@ class Wire:
 
 @dataclass
 class Costly:
-    """A scene whose only host is reached through a relay that counts."""
+    """A workspace whose only host is reached through a relay that counts."""
 
     workspace: Workspace
     relay: Relay

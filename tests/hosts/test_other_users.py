@@ -147,10 +147,10 @@ def tricky(folder: Path, installer: str, trick: str) -> Release:
     files = {"tinyapp.py": "x = 1\n", f"tinyapp-6.6.6.data/{trick}": TRICKS[trick]}
     app = write_wheel(folder, Recipe("tinyapp", "6.6.6", files=files))
     tool = wheelhouse.installed_wheel(folder.parent / "installers", installer)
-    goods = agent_builders.Matter(tool, app, ())
-    made = agent_builders.manifest(PATHS, goods, "6.6.6-aaaaaaaa", {})
+    bundle = agent_builders.Bundle(tool, app, ())
+    made = agent_builders.manifest(PATHS, bundle, "6.6.6-aaaaaaaa", {})
     made = replace(made, user="tinyapp", interpreter="/usr/bin/python3.11")
-    return Release(agent_builders.stage(made, {}, {}, "txn-666"), tuple(map(blob, goods.all)))
+    return Release(agent_builders.stage(made, {}, {}, "txn-666"), tuple(map(blob, bundle.all)))
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])

@@ -152,8 +152,8 @@ def test_either_installer_makes_the_venv_with_bytecode(
     assert json.loads(sh(workspace, f"cat {ROOT}/current/manifest.json"))["installer"] == installer
 
 
-def test_only_as_many_releases_are_kept_as_asked_for(fresh_scene: Workspace) -> None:
-    workspace = fresh_scene
+def test_only_as_many_releases_are_kept_as_asked_for(fresh_workspace: Workspace) -> None:
+    workspace = fresh_workspace
     for version in ("2.0.0", "2.1.0", "2.2.0", "2.3.0"):
         deployed(workspace, version, keep_releases=2)
     assert [name.split("-")[0] for name in sh(workspace, f"ls {ROOT}/releases").split()] == [
@@ -169,7 +169,7 @@ def test_only_as_many_releases_are_kept_as_asked_for(fresh_scene: Workspace) -> 
 
 
 @pytest.fixture
-def fresh_scene(lab: Lab, tmp_path: Path) -> Workspace:
+def fresh_workspace(lab: Lab, tmp_path: Path) -> Workspace:
     """Clean hosts; the module's other tests don't mind, as each deploys what it needs."""
     lab.reset("web1")
     return Workspace.set(tmp_path, lab, hosts=["web1"])

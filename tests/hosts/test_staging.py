@@ -109,7 +109,7 @@ class Release:
 
 def release(folder: Path, version: str = "1.0.0", **changes: str) -> Release:
     """Make a release of tinyapp; `changes` replaces texts by their path."""
-    goods = agent_builders.Matter(
+    bundle = agent_builders.Bundle(
         wheelhouse.installed_wheel(folder.parent / "installers", "uv"),
         wheelhouse.tinyapp_wheel(folder, version),
         (),
@@ -121,7 +121,7 @@ def release(folder: Path, version: str = "1.0.0", **changes: str) -> Release:
         "files/app.ini": f"[app]\nversion = {version}\n",
     }
     texts |= {path.replace("__", "/"): text for path, text in changes.items()}
-    made = agent_builders.manifest(PATHS, goods, name, texts, ENV)
+    made = agent_builders.manifest(PATHS, bundle, name, texts, ENV)
     units = tuple(replace(unit, watched=unit.name.endswith(".service")) for unit in made.units)
     gate = manifest.Gate(
         (manifest.Check.of("http", "http://127.0.0.1:8000/healthz"),), 0.1, 60.0, 0.1
@@ -135,7 +135,7 @@ def release(folder: Path, version: str = "1.0.0", **changes: str) -> Release:
         smoke=("tinyapp", "--version"),
     )
     request = agent_builders.stage(made, texts, ENV, f"txn-{version.replace('.', '-')}")
-    return Release(request, tuple(blob(path) for path in goods.all))
+    return Release(request, tuple(blob(path) for path in bundle.all))
 
 
 def blob(path: Path) -> Blob:

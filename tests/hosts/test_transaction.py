@@ -29,15 +29,15 @@ class Site(AgentHost):
         self.put(ZIP, agent_zip.build().content)
         self.put("/root/session.py", SESSION.read_bytes())
 
-    def session(self, **wish: object) -> list[dict[str, Any]]:
+    def session(self, **request: object) -> list[dict[str, Any]]:
         """Run one session to its end; the messages it got."""
-        argv = ("python3", "-I", "-S", "/root/session.py", ZIP, json.dumps(wish))
+        argv = ("python3", "-I", "-S", "/root/session.py", ZIP, json.dumps(request))
         done = self.lab.run(HOST, *argv, timeout=180)
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def deploy(self, release: str, **wish: object) -> dict[str, Any]:
-        return self.session(what="deploy", release=release, **wish)[-1]
+    def deploy(self, release: str, **request: object) -> dict[str, Any]:
+        return self.session(what="deploy", release=release, **request)[-1]
 
     def serving(self, port: int = 8000) -> str:
         code = (

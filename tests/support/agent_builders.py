@@ -48,7 +48,7 @@ def receive(paths: Paths, wheels: Sequence[Path]) -> None:
 
 
 @dataclass(frozen=True)
-class Matter:
+class Bundle:
     """The wheels of one release."""
 
     installer: Path
@@ -60,7 +60,7 @@ class Matter:
         return (self.installer, self.app, *self.wheels)
 
 
-def matter(folder: Path, installer: str = "uv", app_version: str = "1.0.0") -> Matter:
+def bundle(folder: Path, installer: str = "uv", app_version: str = "1.0.0") -> Bundle:
     """Make an app that needs one other distribution; both have a module of their name."""
     app = Recipe(
         "demoapp",
@@ -71,7 +71,7 @@ def matter(folder: Path, installer: str = "uv", app_version: str = "1.0.0") -> M
     )
     dep = Recipe("demodep", files={"demodep.py": "ANSWER = 42\n"})
     tool = installed_wheel(folder.parents[1] / "installers", installer)  # shared by the tests
-    return Matter(tool, write_wheel(folder, app), (write_wheel(folder, dep),))
+    return Bundle(tool, write_wheel(folder, app), (write_wheel(folder, dep),))
 
 
 APP = """
@@ -85,15 +85,15 @@ def main():
 
 def manifest(
     paths: Paths,
-    goods: Matter,
+    bundle: Bundle,
     release: str = "1.0.0-aaaaaaaa",
     texts: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> manifests.Manifest:
     """Return the manifest of a release made of these wheels and texts."""
-    artifacts = [artifact(wheel) for wheel in (goods.app, *goods.wheels)]
+    artifacts = [artifact(wheel) for wheel in (bundle.app, *bundle.wheels)]
     requirements = "".join(f"{a.name}=={a.version} --hash=sha256:{a.sha256}\n" for a in artifacts)
-    tool = artifact(goods.installer)
+    tool = artifact(bundle.installer)
     texts = {f"units/{UNIT}": SERVICE} if texts is None else texts
     return manifests.Manifest(
         id=release,

@@ -34,6 +34,7 @@ WRITE = {
     "goes back": "rolls back",
     "in the place of": "instead of",
     "judgement": "check",
+    "goods": "bundle",
     "knock": "accept probe",
     "masking": "redaction",
     "mended": "fixed",
@@ -46,6 +47,7 @@ WRITE = {
     "playbill": "report",
     "pulse": "load",
     "puts right": "repairs",
+    "scene": "context, or state",
     "scenes": "results",
     "set_aside": "quarantine",
     "sights": "observations",
@@ -56,6 +58,8 @@ WRITE = {
     "veil": "redactor",
     "voice": "event log",
     "what ran before": "the previous release",
+    "wish": "request",
+    "wishes": "requests",
     "wording": "messages",
 }
 # What pages must not say, besides.
@@ -72,7 +76,6 @@ WRITE_IN_PAGES = {
     "prove": "check, or verify",
     "proven": "healthy, or verified",
     "proves": "checks",
-    "scene": "context",
     "story": "scenario",
     "tells": "reports, or shows",
     "told": "reported",

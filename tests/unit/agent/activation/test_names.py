@@ -71,9 +71,9 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> names.Named:
     monkeypatch.setattr(names, "DIRECTORIES", below)
     paths = Paths("demo", str(tmp_path / "opt"), str(tmp_path / "var"), str(tmp_path / "units"))
     wheel = tmp_path / "uv-1-py3-none-any.whl"
-    goods = agent_builders.Matter(wheel, wheel, ())
+    bundle = agent_builders.Bundle(wheel, wheel, ())
     wheel.touch()
-    made: Manifest = agent_builders.manifest(paths, goods, texts={"units/demo-web.service": TEXT})
+    made: Manifest = agent_builders.manifest(paths, bundle, texts={"units/demo-web.service": TEXT})
     host = agent_builders.NoSystemd()
     texts = {"units/demo-web.service": TEXT}
     return names.Named(paths, host, replace(made, user="root"), texts)

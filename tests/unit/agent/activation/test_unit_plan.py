@@ -31,7 +31,7 @@ def up(unit: Unit, **changes: object) -> UnitView:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def scene(*running: Unit, texts: dict[str, str] | None = None, **more: object) -> UnitState:
+def as_found(*running: Unit, texts: dict[str, str] | None = None, **more: object) -> UnitState:
     views = {unit.name: UnitView(unit.name) for unit in ALL}
     views |= {unit.name: up(unit) for unit in running}
     plain = UnitState(TEXTS if texts is None else texts, views, frozenset())
@@ -43,7 +43,7 @@ def names(*units: Unit) -> tuple[str, ...]:
 
 
 def test_on_a_clean_host_everything_is_written_enabled_and_started() -> None:
-    assert decide(ALL, TEXTS, (), scene(texts={})) == replace(
+    assert decide(ALL, TEXTS, (), as_found(texts={})) == replace(
         NOTHING,
         write=names(*ALL),
         enable=names(SOCKET, WEB, WORKER, TIMER),
@@ -57,7 +57,7 @@ def test_on_a_clean_host_everything_is_written_enabled_and_started() -> None:
 def test_an_unchanged_socket_is_left_alone_services_restart_and_timers_wait_for_the_commit() -> (
     None
 ):
-    there = scene(SOCKET, WEB, WORKER, TIMER, untouched=frozenset(names(SOCKET)))
+    there = as_found(SOCKET, WEB, WORKER, TIMER, untouched=frozenset(names(SOCKET)))
     assert decide(ALL, TEXTS, names(*ALL), there) == replace(
         NOTHING,
         retire=names(TIMER),
@@ -67,7 +67,7 @@ def test_an_unchanged_socket_is_left_alone_services_restart_and_timers_wait_for_
 
 
 def test_a_rollback_starts_the_timers_after_the_services() -> None:
-    actions = decide(ALL, TEXTS, (), scene(SOCKET, WEB, WORKER, reverting=True))
+    actions = decide(ALL, TEXTS, (), as_found(SOCKET, WEB, WORKER, reverting=True))
     assert (actions.retire, actions.timers) == ((), names(TIMER))
     assert actions.restart == (names(WEB, WORKER),)
 
@@ -78,7 +78,7 @@ def test_a_process_that_has_become_a_job_stops_and_is_started_by_its_timer_alone
     kept_up: frozenset[str], file_state: str
 ) -> None:
     """Before, it ran on for ever, and a timer does not start what runs already."""
-    there = scene(NIGHTLY, kept_up=kept_up)
+    there = as_found(NIGHTLY, kept_up=kept_up)
     views = {**there.views, NIGHTLY.name: up(NIGHTLY, file_state=file_state)}
     actions = decide((NIGHTLY, TIMER), TEXTS, (), replace(there, views=views))
     was_process = bool(kept_up) or file_state == "enabled"
@@ -88,13 +88,13 @@ def test_a_process_that_has_become_a_job_stops_and_is_started_by_its_timer_alone
 
 
 def test_a_job_at_work_since_before_the_deploy_ends_in_peace_when_that_is_taken_back() -> None:
-    there = scene(NIGHTLY, reverting=True, untouched=frozenset(names(NIGHTLY)), texts={})
+    there = as_found(NIGHTLY, reverting=True, untouched=frozenset(names(NIGHTLY)), texts={})
     assert decide((NIGHTLY, TIMER), TEXTS, (), there).stop == ()
 
 
 def test_a_changed_socket_has_its_service_stopped_first() -> None:
     old = {**TEXTS, SOCKET.name: "[Socket]\nListenStream=1\n[Install]\nWantedBy=x\n"}
-    there = scene(SOCKET, WEB, WORKER, texts=old, untouched=frozenset(names(SOCKET)))
+    there = as_found(SOCKET, WEB, WORKER, texts=old, untouched=frozenset(names(SOCKET)))
     actions = decide((SOCKET, WEB, WORKER), TEXTS, (), there)
     assert actions.stop == names(SOCKET, WEB)
     assert actions.start == names(SOCKET)
@@ -102,7 +102,7 @@ def test_a_changed_socket_has_its_service_stopped_first() -> None:
 
 
 def test_a_socket_that_systemd_has_not_read_anew_counts_as_changed() -> None:
-    there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET)))
+    there = as_found(SOCKET, WEB, untouched=frozenset(names(SOCKET)))
     views = {**there.views, SOCKET.name: up(SOCKET, need_reload=True)}
     actions = decide((SOCKET, WEB), TEXTS, (), replace(there, views=views))
     assert actions.reload
@@ -110,7 +110,7 @@ def test_a_socket_that_systemd_has_not_read_anew_counts_as_changed() -> None:
 
 
 def test_stale_units_are_stopped_disabled_and_removed() -> None:
-    there = scene(WEB, WORKER, untouched=frozenset())
+    there = as_found(WEB, WORKER, untouched=frozenset())
     actions = decide((WEB,), TEXTS, names(WEB, WORKER), there)
     assert (actions.retire, actions.disable, actions.remove) == (names(WORKER),) * 3
     assert actions.reload
@@ -130,20 +130,20 @@ def test_what_has_failed_is_forgotten_even_if_its_file_is_gone() -> None:
 
 
 def _without_worker() -> UnitState:
-    there = scene(WEB, texts={WEB.name: TEXTS[WEB.name]})
+    there = as_found(WEB, texts={WEB.name: TEXTS[WEB.name]})
     return replace(there, views={**there.views, "a-gone.service": UnitView("a-gone.service")})
 
 
 @pytest.mark.parametrize("state", ["failed", "activating"])
 def test_a_stale_unit_that_failed_or_yet_may_is_forgotten_by_systemd(state: str) -> None:
-    there = scene(WEB)
+    there = as_found(WEB)
     views = {**there.views, WORKER.name: up(WORKER, active=state)}
     actions = decide((WEB,), TEXTS, names(WORKER), replace(there, views=views))
     assert WORKER.name in actions.reset
 
 
 def test_a_service_that_crashes_again_and_again_is_stopped_before_it_is_forgotten() -> None:
-    there = scene(WEB, WORKER)
+    there = as_found(WEB, WORKER)
     views = {**there.views, WEB.name: up(WEB, restarts=2)}
     actions = decide((WEB, WORKER), TEXTS, (), replace(there, views=views))
     assert actions.stop == names(WEB)
@@ -155,7 +155,7 @@ def test_a_service_that_crashes_again_and_again_is_stopped_before_it_is_forgotte
 def test_a_timers_job_ends_in_peace_unless_its_release_is_taken_back(
     *, reverting: bool, stopped: tuple[str, ...]
 ) -> None:
-    there = scene(TIMER, reverting=reverting)
+    there = as_found(TIMER, reverting=reverting)
     views = {**there.views, NIGHTLY.name: up(NIGHTLY, active="activating", file_state="static")}
     there = replace(there, views=views)
     assert decide((NIGHTLY, TIMER), TEXTS, (), there).stop == stopped
@@ -163,7 +163,7 @@ def test_a_timers_job_ends_in_peace_unless_its_release_is_taken_back(
 
 def test_a_changed_install_section_is_enabled_anew() -> None:
     old = {**TEXTS, WEB.name: TEXTS[WEB.name].replace("WantedBy=x", "WantedBy=y")}
-    assert decide((WEB,), TEXTS, (), scene(WEB, texts=old)).reenable == names(WEB)
+    assert decide((WEB,), TEXTS, (), as_found(WEB, texts=old)).reenable == names(WEB)
 
 
 @pytest.mark.parametrize(
@@ -176,14 +176,14 @@ def test_a_changed_install_section_is_enabled_anew() -> None:
 )
 def test_only_what_install_says_is_compared(install: str, *, changes: bool) -> None:
     old = {**TEXTS, WEB.name: f"[Unit]\n# {WEB.name}\n[Install]\n{install}\n"}
-    assert decide((WEB,), TEXTS, (), scene(WEB, texts=old)).reenable == (
+    assert decide((WEB,), TEXTS, (), as_found(WEB, texts=old)).reenable == (
         names(WEB) if changes else ()
     )
 
 
 def test_what_is_not_started_or_was_not_there_is_not_enabled_anew() -> None:
     old = {NIGHTLY.name: ""}
-    actions = decide((NIGHTLY, WEB), TEXTS, (), scene(NIGHTLY, WEB, texts=old))
+    actions = decide((NIGHTLY, WEB), TEXTS, (), as_found(NIGHTLY, WEB, texts=old))
     assert (actions.write, actions.reenable) == (names(NIGHTLY, WEB), ())
 
 
@@ -193,13 +193,13 @@ def test_a_call_may_take_as_long_as_all_its_units_need_to_stop_and_the_gate_to_p
 
 
 def test_a_rollback_to_what_still_runs_touches_nothing() -> None:
-    there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), reverting=True)
+    there = as_found(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), reverting=True)
     assert decide((SOCKET, WEB), TEXTS, (), there) == NOTHING
 
 
 def test_a_rollback_restarts_what_runs_behind_a_recreated_socket() -> None:
     """Systemd stops it with the socket, and nobody would start it again."""
-    there = scene(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), reverting=True)
+    there = as_found(SOCKET, WEB, untouched=frozenset(names(SOCKET, WEB)), reverting=True)
     views = {**there.views, SOCKET.name: up(SOCKET, active="failed", sub="failed")}
     actions = decide((SOCKET, WEB), TEXTS, (), replace(there, views=views))
     assert actions.stop == names(WEB)
@@ -266,8 +266,8 @@ def test_a_socket_that_changes_can_not_be_shared() -> None:
     views = {SOCKET.name: up(SOCKET), new.name: UnitView(new.name), old.name: up(old)}
     there = {SOCKET.name: "[Socket]\nListenStream=1\n", old.name: ""}
     texts = {SOCKET.name: shared("r2"), new.name: ""}
-    scene = UnitState(there, views, frozenset({SOCKET.name}))
-    actions = decide((SOCKET, new), texts, (old.name,), scene)
+    state = UnitState(there, views, frozenset({SOCKET.name}))
+    actions = decide((SOCKET, new), texts, (old.name,), state)
     assert actions.handovers == ()
     assert actions.retire == (SOCKET.name, old.name)  # the old one must not wake it again
     assert actions.stop == (SOCKET.name,)
@@ -316,7 +316,7 @@ def test_the_units_of_a_service_in_all_releases_are_of_one_family(name: str) -> 
 
 def test_what_no_socket_wakes_is_stopped_before_its_directories_change_hands() -> None:
     views = {NIGHTLY.name: up(NIGHTLY, active="activating")}
-    everything = scene(SOCKET, WEB, WORKER, TIMER)
+    everything = as_found(SOCKET, WEB, WORKER, TIMER)
     at_work = replace(everything, views={**everything.views, **views})
     assert decide(ALL, TEXTS, (), at_work).quiet == ()
     changing = replace(at_work, hands_over=True)

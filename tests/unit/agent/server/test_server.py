@@ -113,10 +113,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def request(controller: Controller, txn: str = "txn-1", **env: str) -> messages.Stage:
-    goods = agent_builders.matter(Path(controller.paths.var).parent / "wheels")
-    agent_builders.receive(controller.paths, goods.all)
+    bundle = agent_builders.bundle(Path(controller.paths.var).parent / "wheels")
+    agent_builders.receive(controller.paths, bundle.all)
     env = env or {"web": ENV}
-    manifest = agent_builders.manifest(controller.paths, goods, texts=TEXTS, env=env)
+    manifest = agent_builders.manifest(controller.paths, bundle, texts=TEXTS, env=env)
     return agent_builders.stage(manifest, TEXTS, env, txn)
 
 
@@ -205,8 +205,8 @@ def test_blobs_come_on_the_same_channel(folder: Path) -> None:
         controller.hello()
         stage = request(controller)
         files.remove_tree(str(Path(controller.paths.incoming("")).parent))
-        goods = agent_builders.matter(folder / "wheels")
-        pieces = [piece for wheel in goods.all for piece in parts(wheel.read_bytes())]
+        bundle = agent_builders.bundle(folder / "wheels")
+        pieces = [piece for wheel in bundle.all for piece in parts(wheel.read_bytes())]
         for part, body in pieces:
             controller.send(part, body)
         controller.send(stage)

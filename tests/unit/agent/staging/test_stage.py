@@ -54,9 +54,9 @@ class Stage:
     said: list[Any]
 
     def manifest(self, release: str = "1.0.0-aaaaaaaa", **changes: Any) -> Manifest:  # noqa: ANN401
-        goods = agent_builders.matter(self.folder / "wheels")
-        agent_builders.receive(self.paths, goods.all)
-        made = agent_builders.manifest(self.paths, goods, release, TEXTS, {"web": ENV})
+        bundle = agent_builders.bundle(self.folder / "wheels")
+        agent_builders.receive(self.paths, bundle.all)
+        made = agent_builders.manifest(self.paths, bundle, release, TEXTS, {"web": ENV})
         return replace(made, **changes)
 
     def stage(self, manifest: Manifest, txn: str = "txn-1", env: str = ENV) -> Staged:

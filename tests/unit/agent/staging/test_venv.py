@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import agent_builders
-from agent_builders import Matter
+from agent_builders import Bundle
 from shipit.agent.staging import venv
 from shipit.agent.storage import blobs, bytecode
 from shipit.agent.system import files
@@ -27,11 +27,11 @@ def paths(tmp_path: Path) -> Paths:
     return Paths("demo", str(tmp_path / "opt"), var=str(tmp_path / "var"))
 
 
-def goods_in(paths: Paths, folder: Path, installer: str = "uv") -> Matter:
-    goods = agent_builders.matter(folder / "wheels", installer)
-    agent_builders.receive(paths, goods.all)
-    blobs.verify(paths, map(agent_builders.artifact, goods.all))
-    return goods
+def bundle_in(paths: Paths, folder: Path, installer: str = "uv") -> Bundle:
+    bundle = agent_builders.bundle(folder / "wheels", installer)
+    agent_builders.receive(paths, bundle.all)
+    blobs.verify(paths, map(agent_builders.artifact, bundle.all))
+    return bundle
 
 
 def make(paths: Paths, manifest: Manifest) -> Path:
@@ -54,8 +54,8 @@ def bytecode_of(made: Path, module: str) -> list[Path]:
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_the_app_runs_from_its_venv(paths: Paths, tmp_path: Path, installer: str) -> None:
-    goods = goods_in(paths, tmp_path, installer)
-    made = make(paths, agent_builders.manifest(paths, goods))
+    bundle = bundle_in(paths, tmp_path, installer)
+    made = make(paths, agent_builders.manifest(paths, bundle))
     assert says(made).startswith("demoapp 42")
     assert bytecode_of(made, "demodep.py") == []
     tally = bytecode.complete(str(made), "", agent_builders.SYSTEM_PYTHON)
@@ -64,10 +64,10 @@ def test_the_app_runs_from_its_venv(paths: Paths, tmp_path: Path, installer: str
 
 
 def test_bytecode_of_what_stayed_the_same_is_linked(paths: Paths, tmp_path: Path) -> None:
-    goods = goods_in(paths, tmp_path)
-    old = make(paths, agent_builders.manifest(paths, goods))
+    bundle = bundle_in(paths, tmp_path)
+    old = make(paths, agent_builders.manifest(paths, bundle))
     everything = bytecode.complete(str(old), "", agent_builders.SYSTEM_PYTHON).compiled
-    newer = agent_builders.matter(tmp_path / "newer", app_version="2.0.0")
+    newer = agent_builders.bundle(tmp_path / "newer", app_version="2.0.0")
     agent_builders.receive(paths, newer.all)
     blobs.verify(paths, map(agent_builders.artifact, newer.all))
     new = make(paths, agent_builders.manifest(paths, newer, "2.0.0-bbbbbbbb"))
@@ -81,8 +81,8 @@ def test_bytecode_of_what_stayed_the_same_is_linked(paths: Paths, tmp_path: Path
 
 
 def test_linked_bytecode_names_the_release_that_runs(paths: Paths, tmp_path: Path) -> None:
-    goods = goods_in(paths, tmp_path)
-    manifest = agent_builders.manifest(paths, goods)
+    bundle = bundle_in(paths, tmp_path)
+    manifest = agent_builders.manifest(paths, bundle)
     old = make(paths, manifest)
     bytecode.complete(str(old), "", agent_builders.SYSTEM_PYTHON)
     new = make(paths, agent_builders.renamed(manifest, "1.0.0-bbbbbbbb"))
@@ -94,8 +94,8 @@ def test_linked_bytecode_names_the_release_that_runs(paths: Paths, tmp_path: Pat
 
 
 def test_bytecode_of_another_python_is_not_taken(paths: Paths, tmp_path: Path) -> None:
-    goods = goods_in(paths, tmp_path)
-    manifest = agent_builders.manifest(paths, goods)
+    bundle = bundle_in(paths, tmp_path)
+    manifest = agent_builders.manifest(paths, bundle)
     old = make(paths, manifest)
     bytecode.complete(str(old), "", agent_builders.SYSTEM_PYTHON)
     settings = old / "pyvenv.cfg"
@@ -105,7 +105,7 @@ def test_bytecode_of_another_python_is_not_taken(paths: Paths, tmp_path: Path) -
 
 
 def test_a_file_that_is_no_python_does_not_stop_the_rest(paths: Paths, tmp_path: Path) -> None:
-    made = make(paths, agent_builders.manifest(paths, goods_in(paths, tmp_path)))
+    made = make(paths, agent_builders.manifest(paths, bundle_in(paths, tmp_path)))
     (packages,) = made.glob("lib/*/site-packages")
     (packages / "template.py").write_text("class {{ name }}:\n")
     bytecode.complete(str(made), "", agent_builders.SYSTEM_PYTHON)
@@ -114,8 +114,8 @@ def test_a_file_that_is_no_python_does_not_stop_the_rest(paths: Paths, tmp_path:
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_a_wheel_with_another_hash_is_refused(paths: Paths, tmp_path: Path, installer: str) -> None:
-    goods = goods_in(paths, tmp_path, installer)
-    manifest = agent_builders.manifest(paths, goods)
+    bundle = bundle_in(paths, tmp_path, installer)
+    manifest = agent_builders.manifest(paths, bundle)
     digest = manifest.app_wheel.sha256
     wrong = replace(manifest, requirements=manifest.requirements.replace(digest, "0" * 64))
     with pytest.raises(Refused) as caught:
@@ -128,8 +128,8 @@ def test_a_wheel_with_another_hash_is_refused(paths: Paths, tmp_path: Path, inst
 def test_a_blob_that_the_disk_has_spoiled_is_named_and_removed(
     paths: Paths, tmp_path: Path, installer: str
 ) -> None:
-    goods = goods_in(paths, tmp_path, installer)
-    manifest = agent_builders.manifest(paths, goods)
+    bundle = bundle_in(paths, tmp_path, installer)
+    manifest = agent_builders.manifest(paths, bundle)
     blob = Path(paths.blob(manifest.app_wheel.sha256))
     content = blob.read_bytes()
     blob.write_bytes(content.replace(b"demodep.ANSWER", b"demodep.answer"))
@@ -145,14 +145,14 @@ def test_the_callers_settings_do_not_count(
     monkeypatch.setenv("UV_LINK_MODE", "nonsense")
     monkeypatch.setenv("UV_PYTHON", "/nowhere")
     monkeypatch.setenv("PIP_NO_INDEX", "nonsense")
-    made = make(paths, agent_builders.manifest(paths, goods_in(paths, tmp_path)))
+    made = make(paths, agent_builders.manifest(paths, bundle_in(paths, tmp_path)))
     assert says(made).startswith("demoapp")
 
 
 def test_a_cache_that_a_power_cut_may_have_torn_is_not_trusted(
     paths: Paths, tmp_path: Path
 ) -> None:
-    manifest = agent_builders.manifest(paths, goods_in(paths, tmp_path))
+    manifest = agent_builders.manifest(paths, bundle_in(paths, tmp_path))
     make(paths, manifest)
     cached = [path for path in Path(paths.uv_cache).rglob("demodep.py") if path.is_file()]
     assert cached
@@ -165,14 +165,14 @@ def test_a_cache_that_a_power_cut_may_have_torn_is_not_trusted(
 
 
 def test_nothing_in_a_venv_is_writable_for_everybody(paths: Paths, tmp_path: Path) -> None:
-    made = make(paths, agent_builders.manifest(paths, goods_in(paths, tmp_path)))
+    made = make(paths, agent_builders.manifest(paths, bundle_in(paths, tmp_path)))
     found = [path for path in made.rglob("*") if not path.is_symlink()]
     assert [path for path in found if path.stat().st_mode & 0o022] == []
 
 
 def test_an_interpreter_that_is_gone_is_named(paths: Paths, tmp_path: Path) -> None:
-    goods = goods_in(paths, tmp_path)
-    manifest = replace(agent_builders.manifest(paths, goods), interpreter="/usr/bin/python3.99")
+    bundle = bundle_in(paths, tmp_path)
+    manifest = replace(agent_builders.manifest(paths, bundle), interpreter="/usr/bin/python3.99")
     with pytest.raises(Refused) as caught:
         make(paths, manifest)
     assert caught.value.failure.code == "venv-failed"
@@ -195,7 +195,7 @@ TRICKS = {
 def test_a_wheel_does_not_become_a_part_of_the_venv(
     paths: Paths, tmp_path: Path, installer: str, trick: str
 ) -> None:
-    whole = agent_builders.matter(tmp_path / "wheels", installer)
+    whole = agent_builders.bundle(tmp_path / "wheels", installer)
     write_wheel(tmp_path / "wheels", Recipe("demodep", files={trick: TRICKS[trick]}))
     agent_builders.receive(paths, whole.all)
     blobs.verify(paths, map(agent_builders.artifact, whole.all))
@@ -215,7 +215,7 @@ def test_the_installation_leaves_what_makes_a_venv_as_it_was(
         "demodep-1.0.0.data/data/share/demo.txt": "demo\n",
         "demodep-1.0.0.data/scripts/python-demo": "#!python\nprint('demo')\n",
     }
-    whole = agent_builders.matter(tmp_path / "wheels", installer)
+    whole = agent_builders.bundle(tmp_path / "wheels", installer)
     write_wheel(tmp_path / "wheels", Recipe("demodep", files=files))
     agent_builders.receive(paths, whole.all)
     blobs.verify(paths, map(agent_builders.artifact, whole.all))
@@ -233,7 +233,7 @@ def test_nothing_that_a_wheel_brings_runs_while_its_venv_is_made(
     modules = ("sitecustomize", "usercustomize", "_manylinux", "distutils", "keyring", "brotli")
     files = {f"{name}.py": spy for name in modules}
     files["demodep.pth"] = f"import builtins; {spy}"
-    whole = agent_builders.matter(tmp_path / "wheels", installer)
+    whole = agent_builders.bundle(tmp_path / "wheels", installer)
     write_wheel(tmp_path / "wheels", Recipe("demodep", files=files))
     agent_builders.receive(paths, whole.all)
     blobs.verify(paths, map(agent_builders.artifact, whole.all))
@@ -248,7 +248,7 @@ def test_an_interpreter_that_others_can_change_makes_no_venv(paths: Paths, tmp_p
     theirs = tmp_path / "python3"
     theirs.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
     theirs.chmod(0o755)
-    manifest = agent_builders.manifest(paths, goods_in(paths, tmp_path))
+    manifest = agent_builders.manifest(paths, bundle_in(paths, tmp_path))
     with pytest.raises(Refused) as caught:
         make(paths, replace(manifest, interpreter=str(theirs)))
     assert caught.value.failure.code == "interpreter-rejected"
@@ -259,7 +259,7 @@ def test_a_name_that_is_two_lines_does_not_lead_the_compiler_elsewhere(
     paths: Paths, tmp_path: Path
 ) -> None:
     """Its second line would be the path of another file, compiled by root into another folder."""
-    made = make(paths, agent_builders.manifest(paths, goods_in(paths, tmp_path)))
+    made = make(paths, agent_builders.manifest(paths, bundle_in(paths, tmp_path)))
     elsewhere = tmp_path / "elsewhere.py"
     elsewhere.write_text("x = 1\n")
     (packages,) = made.glob("lib/*/site-packages")
