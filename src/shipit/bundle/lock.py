@@ -107,7 +107,6 @@ class Lock:
         environment: dict[str, str | frozenset[str]] = {
             **{name: str(value) for name, value in markers.items()},
             "extra": "",  # locks exported with their extras have `extra == ...` on some lines
-            "extras": frozenset(),
             "dependency_groups": self.groups,
         }
         place = Place(str(self.path))

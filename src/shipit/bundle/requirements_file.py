@@ -99,7 +99,7 @@ def _read_requirements(path: Path, included_from: frozenset[Path]) -> list[Locke
 
 def _refuse_option(line: _Line) -> None:
     """Reject options that would change the bundle; those about indexes are ignored."""
-    word = re.split(r"[\s=]", line.text, maxsplit=1)[0]
+    word = re.split(r"[\s=]", line.text)[0]
     if word in {"-e", "--editable"}:
         raise _no_index(line, "an editable project can't be shipped")
     if word == "--hash":
@@ -149,7 +149,7 @@ def _requirement(line: _Line) -> Locked:
 def _syntax(line: _Line, message: str) -> InputError:
     """Make a mistake of packaging's message, whose last line marks the column with a ^."""
     what, *_, pointer = message.splitlines()
-    column = pointer.find("^") - 3  # it indents what it quotes by four
+    column = len(pointer) - 4  # it indents what it quotes by four
     place = replace(line.place, column=column)
     return InputError(Mistake("lock-syntax", f"not a requirement: {what}", place))
 
@@ -166,7 +166,9 @@ def _exact_version(requirement: Requirement, line: _Line) -> str:
 
 
 def _digests(name: str, options: list[str], line: _Line) -> frozenset[str]:
-    hashes = [text[6:].lstrip("= \t") for text in options if text.startswith("--hash")]
+    hashes = [
+        text.removeprefix("--hash").lstrip("= \t") for text in options if text.startswith("--hash")
+    ]
     digests = [text[7:].lower() for text in hashes if text[:7] == "sha256:"]
     hint = how_to_lock(line.place.file)
     if not digests:

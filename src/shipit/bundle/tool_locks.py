@@ -52,15 +52,16 @@ def _packages_of(
 
 
 def _poetry_entry(package: Mapping[str, Any], place: Place) -> Locked:
-    markers, source = package.get("markers", ""), package.get("source", {})
-    marker = markers.get("main", "") if isinstance(markers, dict) else markers
-    origin, kind, url = None, source.get("type"), source.get("url", "")
+    markers, source = package.get("markers"), package.get("source", {})
+    marker = markers.get("main") if isinstance(markers, dict) else markers
+    origin, kind = None, source.get("type")
     if kind == "directory":
-        origin = folder(url)
+        origin = folder(source["url"])
     elif kind == "git":
-        origin = repository(package["name"], kind, url, source["resolved_reference"])
+        commit = source["resolved_reference"]
+        origin = repository(package["name"], kind, source["url"], commit)
     elif kind in ("file", "url"):
-        origin = file(url)
+        origin = file(source["url"])
     return _entry(package, place, marker, origin)
 
 
@@ -141,9 +142,9 @@ def _entry(
 
 
 def _specifier(text: str) -> SpecifierSet:
-    """Return a specifier; any Python, for a syntax of the tool (^3.11, >=3.9 || <4)."""
+    """Return a specifier; any Python, for a syntax of the tool (*, ^3.11, >=3.9 || <4)."""
     try:
-        return SpecifierSet("" if text == "*" else text)
+        return SpecifierSet(text)
     except InvalidSpecifier:
         return SpecifierSet()
 

@@ -94,14 +94,14 @@ def _uv_entry(package: Mapping[str, Any], place: Place) -> Locked:
     return Locked(
         name,
         str(package.get("version", "")),
-        sha256_of(wheel.get("hash", "") for wheel in package.get("wheels", ())),
+        sha256_of(wheel.get("hash") for wheel in package.get("wheels", ())),
         place,
         needs=_uv_needs(package.get("dependencies", ())),
         extra_needs={
             canonicalize_name(extra): _uv_needs(needs)
             for extra, needs in package.get("optional-dependencies", {}).items()
         },
-        sources=sha256_of([sdist.get("hash", "")]),
+        sources=sha256_of([sdist.get("hash")]),
         origin=_uv_origin(name, source),
         source=_uv_source(source),
     )

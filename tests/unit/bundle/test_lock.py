@@ -52,6 +52,8 @@ def test_markers_and_environments_are_those_of_the_host() -> None:
     assert wanted(both) == ["here==1"]
     assert wanted(both, sys_platform="win32") == ["there==1"]
     assert wanted(lock(here, environments=(HERE,))) == ["here==1"]
+    future = lock(entry("a"), environments=(Marker("python_version == '3.99'"),))
+    assert wanted(future, python_version="3.99") == ["a==1"]
 
 
 def test_a_host_gets_its_own_fork_of_the_lock() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locks import REQUIREMENTS, A, B, locked, mistakes, only
+from shipit.bundle import requirements_file
 from shipit.errors import Mistake, Place
 
 if TYPE_CHECKING:
@@ -72,10 +73,12 @@ def test_one_requirement_may_be_written_in_several_ways(text: str, tmp_path: Pat
 
 def test_after_a_continuation_lines_are_counted_on(tmp_path: Path) -> None:
     lock = locked(tmp_path, f"a==1 \\\n {HASH}\nb==1 \\\n \\\n {HASH}\nc==1 {HASH} \\\n")
-    assert [(entry.name, entry.place.line) for entry in lock.entries] == [
-        ("a", 1),
-        ("b", 3),
-        ("c", 6),
+    path = tmp_path / REQUIREMENTS
+    assert lock.path == path
+    assert [(entry.name, entry.place) for entry in lock.entries] == [
+        ("a", Place(str(path), 1, 1)),
+        ("b", Place(str(path), 3, 1)),
+        ("c", Place(str(path), 6, 1)),
     ]
 
 
@@ -125,6 +128,8 @@ def test_a_lock_that_includes_itself_is_refused(tmp_path: Path) -> None:
     [
         ("a==1", "no-hash", "a has no hash", LOCK),
         (f"a==1 --hash=md5:{A}", "no-hash", "a has no sha256 hash", LOCK),
+        (f"a==1 --hash=Xsha256:{A}", "no-hash", "a has no sha256 hash", LOCK),
+        (".", "not-pinned", f"a URL or a path is not a locked version: `.`{EXPECTED}", APP),
         *(
             (
                 f"a==1 --hash=sha256:{digest}",
@@ -248,3 +253,17 @@ def test_a_very_long_line_is_shortened(tmp_path: Path, line: str) -> None:
     assert "...`; expected" in mistake.what
     assert len(mistake.what) == len(f"no valid version: ``{EXPECTED}") + 200
     assert mistake.hint == LOCK
+
+
+def test_a_number_that_packaging_does_not_read_is_no_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first versions raise what Python's int does."""
+
+    def raising(text: str) -> None:
+        raise ValueError(text)
+
+    monkeypatch.setattr(requirements_file, "Requirement", raising)
+    what = f"no valid version: `a==9`{EXPECTED}"
+    place = Place(f"{tmp_path}/requirements.lock", 1, 1)
+    assert only(tmp_path, f"a==9 {HASH}") == Mistake("not-pinned", what, place, LOCK)

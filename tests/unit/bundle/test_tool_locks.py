@@ -16,6 +16,7 @@ from shipit.errors import Mistake, Place
 if TYPE_CHECKING:
     from pathlib import Path
 
+C, D = "c" * 64, "d" * 64
 POETRY = "poetry export -f requirements.txt -o requirements.lock"
 PDM = "pdm export -f requirements -o requirements.lock"
 PIPENV = "pipenv requirements --hash > requirements.lock"
@@ -23,7 +24,9 @@ FILES = f"""\
 files = [
   {{ file = "a-1-py3-none-any.whl", hash = "sha256:{A.upper()}" }},
   {{ url = "https://x/a-1.tar.gz#egg=a.whl", hash = "sha256:{B}" }},
-  {{ url = "https://x/a-1-cp311-none-any.whl#x", hash = "md5:{B}" }},
+  {{ url = "https://x/a-1-cp311-none-any.whl#x", hash = "sha256:{C}" }},
+  {{ url = "https://x/a-1-cp312-none-any.whl", hash = "sha256:{D}" }},
+  {{ url = "https://x/a-1-cp313-none-any.whl", hash = "md5:{B}" }},
 ]
 """
 WIN = "sys_platform == 'win32'"
@@ -61,7 +64,7 @@ def test_the_main_group_of_a_poetry_lock_is_read_with_places_and_python(tmp_path
     line = [n for n, each in enumerate(text.splitlines(), 1) if each == "[[package]]"][1]
     place = Place(f"{tmp_path}/poetry.lock", line, 1)
     assert lock.entries == (
-        Locked("sp-ell-ing", "1.0", frozenset({A}), place, sources=frozenset({B})),
+        Locked("sp-ell-ing", "1.0", frozenset({A, C, D}), place, sources=frozenset({B})),
     )
 
 
@@ -137,6 +140,10 @@ def test_a_range_of_python_that_is_not_a_specifier_allows_any(python: str, tmp_p
             poetry(package('groups = ["main"]\nfiles = [{}]')),
             "the lock is not understood (KeyError: 'url')",
         ),
+        (
+            poetry(package('groups = ["main"]\n[package.source]\ntype = "directory"')),
+            "the lock is not understood (KeyError: 'url')",
+        ),
     ],
 )
 def test_a_lock_of_poetry_that_does_not_say_what_the_app_needs_is_to_be_exported(
@@ -164,7 +171,7 @@ def test_the_default_group_of_a_pdm_lock_is_read(tmp_path: Path) -> None:
     line = [n for n, each in enumerate(text.splitlines(), 1) if each == "[[package]]"][1]
     place = Place(f"{tmp_path}/pdm.lock", line, 1)
     assert lock.entries == (
-        Locked("a", "1.0", frozenset({A}), place, Marker(WIN), sources=frozenset({B})),
+        Locked("a", "1.0", frozenset({A, C, D}), place, Marker(WIN), sources=frozenset({B})),
     )
     assert (lock.path, lock.requires_python) == (tmp_path / "pdm.lock", SpecifierSet())
 
@@ -246,6 +253,20 @@ def test_a_lock_of_pdm_that_does_not_say_what_the_app_needs_is_to_be_exported(
 
 def pipfile(**packages: dict[str, Any]) -> str:
     return json.dumps({"default": packages, "develop": {"b": {"version": "==1"}}})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("poetry.lock", '[metadata]\nlock-version = "2.1"\n'),
+        ("pdm.lock", f'[metadata]\nlock_version = "4.5.0"\n{INHERITED}\n'),
+    ],
+)
+def test_a_package_of_an_inline_table_has_the_place_of_the_file(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    package = 'package = [{ name = "a", version = "1", groups = ["main", "default"] }]\n'
+    assert only_entry(tmp_path, name, package + text).place == Place(f"{tmp_path}/{name}")
 
 
 def test_the_default_section_of_a_pipfile_lock_is_read(tmp_path: Path) -> None:
