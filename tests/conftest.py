@@ -24,19 +24,21 @@ VAGRANT = (
     "export SHIPIT_MACHINES=test && vagrant up && vagrant ssh-config >test.ssh && "
     "git archive HEAD | ssh -F test.ssh test 'tar x && sudo apt-get install -y make && make test'"
 )
-# Each of its tests plays for minutes on hosts that are soon deployed: all workers share them.
-SHARED = "tests/hosts/test_faults.py"
 # What keeps a worker busy for minutes, the longest first: begun late, it would be waited for.
 LONGEST = (
-    "test_faults",
     "test_suites",
-    "test_hard_times",
-    "test_locks",
-    "test_bad_input",
-    "test_overlap",
-    "test_main_job",
-    "test_several_hosts",
+    "test_faults",
     "test_disk",
+    "test_several_hosts",
+    "test_hard_times",
+    "test_drift",
+    "test_locks",
+    "test_main_job",
+    "test_rehearse",
+    "test_broken_release",
+    "test_overlap",
+    "test_bad_input",
+    "test_cost",
 )
 
 # By default an example that takes 0.2 s is an error: on a busy machine any of them may.
@@ -49,7 +51,7 @@ class Stories(LoadScopeScheduling):  # type: ignore[misc] # it ships no types
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return module if "/hosts/" in module and module != SHARED else nodeid
+        return module if "/hosts/" in module else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
