@@ -103,6 +103,8 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Give two hosts that serve a release, for all tests of a module."""
     workspace = Workspace.set(tmp_path_factory.mktemp("site"), lab)
     workspace.begin(*HOSTS)
+    again = workspace.shipit("deploy")  # of copied disks the files are verified once more
+    assert again.status == 0, again.output
     return Site(workspace, runs="1.0.0")
 
 
