@@ -10,17 +10,21 @@ from enum import Enum
 class Outcome(Enum):
     """How a host ended."""
 
-    DEPLOYED = "deployed"  # runs the wanted release, committed
+    COMMITTED = "committed"  # runs the wanted release
     UNCHANGED = "unchanged"  # already ran the wanted release
-    UNTOUCHED = "untouched"  # not switched; still runs its previous release
-    RETURNED = "returned"  # was switched and rolled back
+    DISCARDED = "discarded"  # not switched; still runs its previous release
+    ROLLED_BACK = "rolled_back"  # was switched and rolled back
     UNREACHABLE = "unreachable"  # no session; not switched
     UNKNOWN = "unknown"  # lost after a switch: it rolls back when its lease ends
     STUCK = "stuck"  # needs an operator
 
+    def __str__(self) -> str:
+        """Return it for a sentence or a table; JSON has the value."""
+        return self.value.replace("_", " ")
+
     @property
     def is_wanted(self) -> bool:
-        return self in (Outcome.DEPLOYED, Outcome.UNCHANGED)
+        return self in (Outcome.COMMITTED, Outcome.UNCHANGED)
 
     @property
     def needs_operator(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hosts import sabotage
-from shipit.agent.records.states import ON_ERROR, ON_OK, State
+from shipit.agent.transaction.states import ON_ERROR, ON_OK, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -49,10 +49,9 @@ HEALTH: dict[str, Any] = {
 STAGING_IS_OPEN = ("receive", "build", "arm", "discard")  # the next Hello settles these
 LAY = """
 from . import sabotage
-from .records import journal
 from .transaction import effects
 
-sabotage.lay(journal, effects)
+sabotage.lay(effects)
 """
 LOOK = """
 r=/opt/tinyapp; readlink $r/current; cat /etc/systemd/system/tinyapp-web*.service | grep -o 'releases/[^/]*' | sort -u

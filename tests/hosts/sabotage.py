@@ -24,11 +24,10 @@ ERROR, KILL = "error", "kill"
 PATIENCE = 60.0  # seconds
 
 
-def lay(journal: Any, effects: Any) -> None:  # noqa: ANN401 - the agent's modules
+def lay(effects: Any) -> None:  # noqa: ANN401 - the agent's module
     """Put the faults before and after the effect of every state."""
     for state, effect in list(effects.EFFECTS.items()):
         effects.EFFECTS[state] = _around(state.value, effect)
-    journal.save = _staging(journal, journal.save)
 
 
 def _around(state: str, effect: Any) -> Any:  # noqa: ANN401 - an Effect
@@ -37,22 +36,6 @@ def _around(state: str, effect: Any) -> Any:  # noqa: ANN401 - an Effect
         ended = effect(*given)
         strike(state, "after")
         return ended
-
-    return sabotaged
-
-
-def _staging(journal: Any, save: Any) -> Any:  # noqa: ANN401 - the module, and its function
-    """The states that a session drives have no effect of their own: their journal delimits them."""
-
-    def sabotaged(paths: Any, wanted: Any) -> Any:  # noqa: ANN401 - Paths and Journal
-        before = journal.load(paths)
-        has_begun = before is not None and before.txn == wanted.txn
-        if has_begun and before.state.is_staging and before.state is not wanted.state:
-            strike(before.state.value, "after")
-        saved = save(paths, wanted)
-        if wanted.state.is_staging:
-            strike(wanted.state.value, "before")
-        return saved
 
     return sabotaged
 

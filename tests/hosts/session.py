@@ -19,11 +19,13 @@ from shipit.agent.protocol.codec import to_json
 from shipit.agent.protocol.manifest import Artifact, Check, Gate, Manifest, Rendered, Unit
 from shipit.agent.protocol.messages import Activate, Attempt, Healthy
 from shipit.agent.records import releases
-from shipit.agent.records.states import State
+from shipit.agent.records.redactor import Redactor
 from shipit.agent.server import status
 from shipit.agent.system import files
 from shipit.agent.system.paths import Paths
-from shipit.agent.transaction import client
+from shipit.agent.transaction import client, recovery
+from shipit.agent.transaction.effects import EffectContext
+from shipit.agent.transaction.store import Store
 
 APP = """\
 #!/usr/bin/python3 -u
@@ -94,38 +96,52 @@ def say(raw: object) -> None:
     sys.stdout.flush()
 
 
+class Putting:
+    """Staging as far as this session needs it."""
+
+    def __init__(self, paths: Paths, request: dict[str, Any]) -> None:
+        self.paths, self.request = paths, request
+
+    def receive(self) -> None:
+        """Have received everything before."""
+
+    def build(self) -> None:
+        put(self.paths, self.request)
+
+
 def main() -> None:
     paths, host, request = Paths("app", "/opt/app"), RealHost(), json.loads(sys.argv[2])
+    store = Store(paths, host)
     began = time.monotonic()
-    recovered = client.recover(paths, host)
-    say({"recovered": recovered, "stuck": client.stuck(paths)})
+    recovered = recovery.recover(store)
+    say({"recovered": recovered, "stuck": store.stuck()})
     if not request:
         return
     if request["what"] == "status":
-        say(to_json(status.gather(paths, host, verify=True)))
+        say(to_json(status.gather(store, verify=True)))
         return
     if request["what"] == "renew":
-        open_ = client.attached(paths)
+        open_ = client.attached(store)
         assert open_ is not None
-        client.renew(paths, host, open_.holder.attempt.txn, request["lease"])
+        client.renew(store, open_.holder.attempt.txn, request["lease"])
         return
     attempt = Attempt(
         f"{time.time_ns():x}", request["what"], "dev@laptop", 1, "2026-01-01T00:00:00Z"
     )
-    with files.lock(paths.session_lock, client.lock_note(attempt)):
+    with store.session(attempt):
         if request["what"] == "deploy":
-            opened = client.begin(paths, attempt, request["release"], fresh=True)
-            client.advance(paths, opened, State.BUILD)
-            put(paths, request)
+            opened = client.begin(store, attempt, request["release"], fresh=True)
+            staging, redacted = Putting(paths, request), Redactor(paths)
+            client.stage(EffectContext(store, lambda _: None, redacted, staging), opened)
         ask = Activate(attempt, request["release"], request.get("lease", 600.0))
-        client.launch(paths, host, ask, agent_zip=sys.argv[1], python=sys.executable)
-        for message in client.follow(paths, host, timeout=120.0):
+        client.launch(store, ask, agent_zip=sys.argv[1], python=sys.executable)
+        for message in client.follow(store, timeout=120.0):
             raw = {"kind": type(message).__name__, "at": time.monotonic() - began}
             say({**raw, **to_json(message)})
             if isinstance(message, Healthy):
                 if not request.get("verdict", "commit"):
                     return
-                client.settle(paths, attempt.txn, request.get("verdict", "commit"))
+                client.settle(store, attempt.txn, request.get("verdict", "commit"))
 
 
 main()

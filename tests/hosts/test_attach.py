@@ -82,7 +82,7 @@ def test_a_live_deploy_is_followed_and_can_not_be_taken_over(site: Site) -> None
     assert all("the big one" in each["what"] for each in problems(refused))
     done = attached(site, then=let_go)
     assert (ended(first).status, done.status) == (0, 0), done.output
-    assert outcomes(done) == {"deployed"}
+    assert outcomes(done) == {"committed"}
     assert "the big one" in done.out
     site.runs = version
     assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
@@ -92,7 +92,7 @@ def test_following_alone_leaves_the_decision_to_the_lease(site: Site) -> None:
     stopped(in_the_gate(site))
     done = attached(site, then=time_is_up)
     assert done.status == 4, done.output
-    assert outcomes(done) == {"returned"}
+    assert outcomes(done) == {"rolled_back"}
     assert site.workspace.versions() == dict.fromkeys(HOSTS, site.runs)
 
 
@@ -101,7 +101,7 @@ def test_a_deploy_without_a_controller_is_taken_over_and_finished(site: Site) ->
     version = f"1.0.{site.number}"
     done = attached(site, "--take-over", then=let_go)
     assert done.status == 0, done.output
-    assert outcomes(done) == {"deployed"}
+    assert outcomes(done) == {"committed"}
     assert site.workspace.versions() == dict.fromkeys(HOSTS, version)
     site.runs = version
 

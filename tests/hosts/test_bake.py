@@ -42,7 +42,7 @@ def test_a_release_that_does_worse_under_live_traffic_is_rolled_back(
     # Each host is left to say why by itself, and not called back because of the other one.
     done = deployed.deploy("1.1.0", "--json", fault=fault, health=HEALTH, max_fail_percentage=100)
     assert done.status == 4, done.output
-    assert done.result["outcome"] == "returned"
+    assert done.result["outcome"] == "rolled_back"
     for host in done.result["hosts"].values():
         told = f"{host['problem']['what']}\n{host['problem']['evidence']}"
         assert [word for word in words if word not in told] == [], told

@@ -54,17 +54,17 @@ def test_a_broken_release_is_rolled_back_with_the_reason(
     # Each host is left to say why by itself, and not called back because of the other one.
     done = deployed.deploy("2.0.0", "--json", fault=fault, health=health, max_fail_percentage=100)
     assert done.status == 4, done.output
-    assert done.result["outcome"] == "returned"
+    assert done.result["outcome"] == "rolled_back"
     after, history = deployed.asked("status"), deployed.asked("releases")
     for host in ("web1", "web2"):
         result = done.result["hosts"][host]
         told = f"{result['problem']['what']}\n{result['problem']['evidence']}"
-        assert (result["outcome"], result["problem"]["code"]) == ("returned", code)
+        assert (result["outcome"], result["problem"]["code"]) == ("rolled_back", code)
         assert [word for word in words if word not in told] == [], told
         seen, newest = after[host], history[host]["releases"][-1]
         assert seen["release"] == result["release"] == before[host]["release"]
         assert (seen["drift"], seen["stuck"], seen["holder"]) == ([], "", None)
-        assert (newest["version"], newest["outcome"]) == ("2.0.0", "reverted")
+        assert (newest["version"], newest["outcome"]) == ("2.0.0", "rolled_back")
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
 
 

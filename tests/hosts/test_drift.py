@@ -124,7 +124,7 @@ def test_the_hint_of_status_fixes_the_drift(workspace: Workspace, name: str) -> 
     assert code in {each["code"] for each in plan["repairs"]} | (SWITCHED & {code})
     assert plan["action"] == ("deploy" if code in REBUILT else "switch")
     done = workspace.shipit("deploy", "--json")
-    assert (done.status, outcome(done)) == (0, "deployed"), done.output
+    assert (done.status, outcome(done)) == (0, "committed"), done.output
     assert is_well(workspace)
     assert (workspace.sh(HOST, RUNNING) == before) is (code in SWITCHED)
     assert workspace.sh(HOST, "systemctl list-units --no-legend 'tinyapp-web@*' | wc -l") == "1"
@@ -172,7 +172,7 @@ def test_an_interrupted_repair_keeps_the_running_release_and_the_next_works(
     assert ended(process).status == INTERRUPTED
     assert (status(workspace)["release"], codes(workspace)) == (before, {"file-changed"})
     assert workspace.serves(HOST)["status"] == "ok"
-    assert outcome(workspace.shipit("deploy", "--json")) == "deployed"
+    assert outcome(workspace.shipit("deploy", "--json")) == "committed"
     assert is_well(workspace)
 
 
@@ -182,7 +182,7 @@ def test_a_rollback_skips_the_rebuilt_releases(workspace: Workspace) -> None:
     assert len(made) <= LEFT, kept
     done = workspace.shipit("rollback", "--json")
     assert (done.status, status(workspace)["version"]) == (0, "1.0.0"), done.output
-    assert outcome(deploy(workspace, "1.1.0")) == "deployed"
+    assert outcome(deploy(workspace, "1.1.0")) == "committed"
     assert status(workspace)["release"] == max(made, key=generations.number)
     assert is_well(workspace)
 
@@ -197,5 +197,5 @@ def test_a_rollback_to_a_drifted_release_is_refused_and_a_deploy_of_it_works(
     assert (done.status, result["problem"]["code"]) == (3, "release-damaged"), done.output
     assert "shipit deploy PLAYBOOK --allow-older" in result["problem"]["hint"]
     done = deploy(workspace, "1.0.0", "--allow-older")
-    assert (done.status, outcome(done)) == (0, "deployed"), done.output
+    assert (done.status, outcome(done)) == (0, "committed"), done.output
     assert is_well(workspace)

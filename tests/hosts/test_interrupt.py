@@ -63,7 +63,7 @@ def test_while_staging_nothing_is_switched_and_nothing_is_left(
     done = stop_in(process, "smoke", number)
     assert done.status == 130, done.output
     assert done.result["outcome"] == "interrupted"
-    assert {it["outcome"] for it in done.result["hosts"].values()} == {"untouched"}
+    assert {it["outcome"] for it in done.result["hosts"].values()} == {"discarded"}
     check_that_nothing_happened(deployed, before)
     assert {host: deployed.serves(host)["pid"] for host in before} == pids
     assert deployed.sh("web1", "ls /opt/tinyapp/releases") == there
@@ -79,7 +79,7 @@ def test_an_interrupt_in_the_gate_rolls_the_hosts_back(
     process = deployed.start_cold("deploy", "--json")
     done = stop_in(process, "check", number)
     assert done.status == 130, done.output
-    assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
+    assert {it["outcome"] for it in done.result["hosts"].values()} == {"rolled_back"}
     check_that_nothing_happened(deployed, before)
 
 
@@ -95,7 +95,7 @@ def test_an_interrupt_while_a_host_waits_rolls_it_back_too(
     process = deployed.start_cold("deploy", "--json")
     done = stop_in(process, "check", number)
     assert done.status == 130, done.output
-    assert {it["outcome"] for it in done.result["hosts"].values()} == {"returned"}
+    assert {it["outcome"] for it in done.result["hosts"].values()} == {"rolled_back"}
     check_that_nothing_happened(deployed, before)
 
 
@@ -112,6 +112,6 @@ def test_the_interrupt_is_reported_with_its_rollback(deployed: Workspace) -> Non
         rest, _ = process.communicate()
     assert process.returncode == 130, "".join(begun) + rest
     assert "interrupted" in rest
-    assert rest.count("returned") >= 2
+    assert rest.count("rolled_back") >= 2
     assert f"returned  {before['web1']['release']}" in rest
     check_that_nothing_happened(deployed, before)

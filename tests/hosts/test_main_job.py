@@ -131,14 +131,14 @@ def recorded(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Steps:
 @pytest.mark.parametrize(
     ("name", "status", "outcome", "version"),
     [
-        ("first deploy", 0, "deployed", "1.0.0"),
+        ("first deploy", 0, "committed", "1.0.0"),
         ("no-op", 0, "unchanged", "1.0.0"),
-        ("second deploy", 0, "deployed", "1.1.0"),
-        ("broken deploy", 3, "untouched", "1.1.0"),
-        ("rollback", 0, "deployed", "1.0.0"),
-        ("rollback to a version", 0, "deployed", "1.1.0"),
-        ("rollback to an id", 0, "deployed", "1.0.0"),
-        ("rollback to a failed one", 3, "untouched", "1.0.0"),
+        ("second deploy", 0, "committed", "1.1.0"),
+        ("broken deploy", 3, "discarded", "1.1.0"),
+        ("rollback", 0, "committed", "1.0.0"),
+        ("rollback to a version", 0, "committed", "1.1.0"),
+        ("rollback to an id", 0, "committed", "1.0.0"),
+        ("rollback to a failed one", 3, "discarded", "1.0.0"),
     ],
 )
 def test_every_command_ends_as_documented_and_status_is_correct(
@@ -208,7 +208,7 @@ def test_a_broken_release_is_in_the_history_as_failed(recorded: Steps) -> None:
             lines = [
                 line for line in recorded.steps[name].releases[host] if line["version"] == "1.2.0"
             ]
-            assert [(line["outcome"], line["running"]) for line in lines] == [("failed", False)]
+            assert [(line["outcome"], line["running"]) for line in lines] == [("discarded", False)]
 
 
 def test_a_broken_release_is_reported_with_its_check_and_its_log(recorded: Steps) -> None:
@@ -264,7 +264,7 @@ def test_a_host_added_later_gets_everything_it_needs(fresh: Lab, tmp_path: Path)
     workspace.inventory(HOSTS)
     done = workspace.shipit("deploy", "--json")
     outcomes = {host: result["outcome"] for host, result in done.result["hosts"].items()}
-    assert (done.status, outcomes) == (0, {"web1": "unchanged", "web2": "deployed"})
+    assert (done.status, outcomes) == (0, {"web1": "unchanged", "web2": "committed"})
     assert workspace.versions() == dict.fromkeys(HOSTS, "1.1.0")
     assert workspace.serves("web1")["pid"] == pid
     status = workspace.asked("status")
@@ -287,7 +287,7 @@ def test_a_first_deploy_that_fails_leaves_a_clean_host(fresh: Lab, tmp_path: Pat
     log = workspace.shipit("logs", "-s", "web", "-n", "500").out
     assert "tinyapp-web" in log
     [attempt] = workspace.asked("releases")["web1"]["attempts"]
-    assert (attempt["what"], attempt["outcome"]) == ("deploy", "reverted")
+    assert (attempt["what"], attempt["outcome"]) == ("deploy", "rolled_back")
     refused = workspace.shipit("rollback")
     assert refused.status == 3
     assert "no earlier verified release" in refused.output

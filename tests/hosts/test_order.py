@@ -39,7 +39,7 @@ def test_a_deploy_to_one_host_is_rolled_back_with_all_hosts(fresh: Lab, tmp_path
     back = workspace.shipit("rollback", "--json")
     assert back.status == 0, back.output
     outcomes = {name: it["outcome"] for name, it in back.result["hosts"].items()}
-    assert outcomes == {"web1": "deployed", "web2": "unchanged"}
+    assert outcomes == {"web1": "committed", "web2": "unchanged"}
     assert workspace.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
 
     assert workspace.deploy("1.0.0", env={**own, "MORE": "1"}).status == 0

@@ -67,7 +67,7 @@ def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switch
         done = deploy(workspace, "2.0.0", fault, health=health)
     assert done.status == 3, done.output
     (result,) = done.result["hosts"].values()
-    assert (result["outcome"], result["problem"]["code"]) == ("untouched", code)
+    assert (result["outcome"], result["problem"]["code"]) == ("discarded", code)
     assert result["problem"]["step"] == "trial"
     assert "tinyapp-web@trial.service" in str(result["problem"])
     assert f"shipit logs PLAYBOOK --limit {HOST}" in result["problem"]["hint"]

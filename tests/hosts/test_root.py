@@ -93,7 +93,7 @@ def test_root_follows_nothing_that_the_services_user_has_planted_in_shared(site:
     before = site.sh(f"stat -c '%n %U %a %Y %Z' /etc/precious /etc; {planted}")
     for release in ("r2", "r3", "r4"):  # the first ones are pruned
         assert site.deploy(release)["outcome"] == "committed"
-    assert site.deploy("r5", mode="crash")["outcome"] == "reverted"
+    assert site.deploy("r5", mode="crash")["outcome"] == "rolled_back"
     after = site.sh(f"stat -c '%n %U %a %Y %Z' /etc/precious /etc; {planted}")
     assert after == before
 

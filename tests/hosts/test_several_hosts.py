@@ -56,7 +56,7 @@ def test_a_disk_that_is_too_small_on_one_host_leaves_all_hosts_untouched(
     before = {host: workspace.serves(host) for host in HOSTS}
     workspace.sh("web2", "mount -t tmpfs -o size=8M tmpfs /var/lib/shipit")
     done = workspace.deploy("1.1.0", "--json")
-    assert (done.status, outcomes(done.result)) == (3, dict.fromkeys(HOSTS, "untouched"))
+    assert (done.status, outcomes(done.result)) == (3, dict.fromkeys(HOSTS, "discarded"))
     assert done.result["hosts"]["web2"]["problem"]["code"] == "disk-too-small"
     assert {host: workspace.serves(host) for host in HOSTS} == before
     workspace.sh("web2", "umount -l /var/lib/shipit")
@@ -76,7 +76,7 @@ def test_a_disk_that_fills_while_it_stages_leaves_all_hosts_untouched(workspace:
     workspace.wheel("1.1.0", requires=["ballast"])
     workspace.playbook("1.1.0")
     done = workspace.shipit("deploy", "--json")
-    assert (done.status, outcomes(done.result)) == (3, dict.fromkeys(HOSTS, "untouched"))
+    assert (done.status, outcomes(done.result)) == (3, dict.fromkeys(HOSTS, "discarded"))
     problem = done.result["hosts"]["web2"]["problem"]
     told = f"{problem['what']} {problem['evidence']}".lower()
     assert "no space left" in told or "full" in told, problem
@@ -105,7 +105,7 @@ def test_a_second_batch_that_fails_rolls_back_the_first(workspace: Workspace) ->
     before = workspace.asked("status")
     workspace.variables(web2=DEAD)
     done = workspace.deploy("1.1.0", "--json", serial=1, env=FAULT)
-    assert (done.status, outcomes(done.result)) == (4, dict.fromkeys(HOSTS, "returned"))
+    assert (done.status, outcomes(done.result)) == (4, dict.fromkeys(HOSTS, "rolled_back"))
     assert workspace.versions() == dict.fromkeys(HOSTS, "1.0.0")
     after = workspace.asked("status")
     assert {h: s["release"] for h, s in after.items()} == {
@@ -114,7 +114,7 @@ def test_a_second_batch_that_fails_rolls_back_the_first(workspace: Workspace) ->
     history = workspace.asked("releases")
     for host in HOSTS:
         newest = history[host]["releases"][-1]
-        assert (newest["version"], newest["outcome"]) == ("1.1.0", "reverted")
+        assert (newest["version"], newest["outcome"]) == ("1.1.0", "rolled_back")
 
 
 def test_a_failed_gate_rolls_back_hosts_whose_gate_still_runs(workspace: Workspace) -> None:
@@ -122,7 +122,7 @@ def test_a_failed_gate_rolls_back_hosts_whose_gate_still_runs(workspace: Workspa
     checks = [{"tcp": f"127.0.0.1:{PORT}"}]  # systemd answers it for web1: it would take an hour
     health = {"checks": checks, "min_healthy": "1h", "deadline": "2h"}
     done = workspace.deploy("1.1.0", "--json", health=health, env=FAULT)
-    assert (done.status, outcomes(done.result)) == (4, dict.fromkeys(HOSTS, "returned"))
+    assert (done.status, outcomes(done.result)) == (4, dict.fromkeys(HOSTS, "rolled_back"))
     assert done.result["hosts"]["web2"]["problem"]["code"] == "unit-failed"
     assert done.result["hosts"]["web1"]["problem"]["code"] == "called-back"
     assert workspace.versions() == dict.fromkeys(HOSTS, "1.0.0")
@@ -133,7 +133,7 @@ def test_as_many_as_max_fail_percentage_may_fail_and_the_others_are_committed(
 ) -> None:
     workspace.variables(web2=DEAD)
     done = workspace.deploy("1.1.0", "--json", env=FAULT, max_fail_percentage=50)
-    assert outcomes(done.result) == {"web1": "deployed", "web2": "returned"}
+    assert outcomes(done.result) == {"web1": "committed", "web2": "rolled_back"}
     assert done.status == 5
     assert workspace.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
     running = {host: status["version"] for host, status in workspace.asked("status").items()}
@@ -178,6 +178,6 @@ def test_several_deployments_go_in_order_and_back_in_reverse(workspace: Workspac
     assert served() == {("1.3.0", "1.1.0")}
     apps = {run["app"]: run["hosts"] for run in stopped.result["runs"]}
     assert apps == {
-        "tinyapp": dict.fromkeys(HOSTS, "deployed"),
-        "other": dict.fromkeys(HOSTS, "untouched"),
+        "tinyapp": dict.fromkeys(HOSTS, "committed"),
+        "other": dict.fromkeys(HOSTS, "discarded"),
     }

@@ -300,7 +300,7 @@ def test_a_controller_that_leaves_after_the_switch_is_outlived_by_the_lease(
         assert settled is not None
         settled = later.next()
     last.wire.close()
-    assert (settled.outcome, settled.running) == ("reverted", "1.0.0-aaaaaaaa")
+    assert (settled.outcome, settled.running) == ("rolled_back", "1.0.0-aaaaaaaa")
     facts = later.hello()
     assert facts.healthy
     assert facts.current is not None

@@ -21,7 +21,7 @@ from hosts.site import at_rest
 from hosts.workspace import PORT, Workspace, all_in, heard, stopped
 from load.deploys import GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, App, DeployedApp, Step
 from patience import until
-from shipit.agent.records.states import State
+from shipit.agent.transaction.states import State
 from shipit.lab.image import SUITES
 from shipit.lab.lab import Lab
 

@@ -81,7 +81,7 @@ def test_a_deploy_an_upgrade_and_a_rollback_serve_what_they_say(site: Site) -> N
 
 def test_a_failed_first_deploy_leaves_a_clean_host(site: Site) -> None:
     settled = site.deploy("r1", mode="crash")
-    assert (settled["outcome"], settled["running"]) == ("reverted", "")
+    assert (settled["outcome"], settled["running"]) == ("rolled_back", "")
     assert "cannot go on: no database" in settled["failure"]["evidence"]
     how = r"app-web\.service .*(exit status 1|restarted \d+ times)"  # as the look met it
     assert re.search(how, settled["failure"]["what"])
@@ -94,12 +94,12 @@ def test_a_failed_first_deploy_leaves_a_clean_host(site: Site) -> None:
 def test_an_unhealthy_or_crashing_release_is_rolled_back(site: Site) -> None:
     site.deploy("r1")
     sick = site.deploy("r2", mode="sick")
-    assert (sick["outcome"], sick["running"]) == ("reverted", "r1")
+    assert (sick["outcome"], sick["running"]) == ("rolled_back", "r1")
     assert "expected status 200, got 500" in sick["failure"]["what"]
     assert '{"release": "r2"}' in sick["failure"]["evidence"]
     site.assert_runs("r1")
     crashed = site.deploy("r3", mode="crash")
-    assert (crashed["outcome"], crashed["running"]) == ("reverted", "r1")
+    assert (crashed["outcome"], crashed["running"]) == ("rolled_back", "r1")
     site.assert_runs("r1")
 
 
@@ -107,7 +107,7 @@ def test_a_changed_socket_is_changed_and_changed_back(site: Site) -> None:
     site.deploy("r1")
     assert site.deploy("r2", port=9000)["outcome"] == "committed"
     assert (site.serving(9000), site.serving(8000)) == ("r2", "")
-    assert site.deploy("r3", port=8000, mode="sick")["outcome"] == "reverted"
+    assert site.deploy("r3", port=8000, mode="sick")["outcome"] == "rolled_back"
     assert (site.serving(9000), site.serving(8000)) == ("r2", "")
 
 

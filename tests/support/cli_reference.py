@@ -27,10 +27,10 @@ A contract: scripts may rely on it.
 | 0 | `ok` | every host runs the wanted release and it is committed; a query: all have answered |
 | 1 | `bug` | a bug in shipit: the traceback, and how to report it |
 | 2 | `input-error` | the input is wrong; no host was changed |
-| 3 | `untouched` | failed before any switch; the previous release keeps running (also where a \
+| 3 | `discarded` | failed before any switch; the previous release keeps running (also where a \
 host is unreachable before the switch); a query: a host has problems or gave no answer |
-| 4 | `returned` | failed after a switch; every host is rolled back to its previous release |
-| 5 | `needs-a-person` | mixed or unknown: some host needs an operator; the last lines name it and \
+| 4 | `rolled_back` | failed after a switch; every host is rolled back to its previous release |
+| 5 | `needs-operator` | mixed or unknown: some host needs an operator; the last lines name it and \
 the command to run. `status` exits with it where a host is stuck or has drifted |
 | 130 | `interrupted` | Ctrl-C or SIGTERM; the output says what was done about it |
 
@@ -39,9 +39,8 @@ those before it stay committed, those after it are not begun. The last line show
 ended; with `--json` that is the event `playbook-ended`. A run that tolerates failures
 (`max_fail_percentage`) exits with 5.
 
-The outcome of a host is `deployed` (in `releases`: `committed`), `returned` (`reverted`),
-`untouched`, `unchanged`, `unreachable`, `unknown` (lost after its switch: its lease decides) or
-`stuck`.
+The outcome of a host is `committed`, `rolled_back`, `discarded` (not switched) or `stuck`, as in
+`releases`; or `unchanged`, `unreachable` or `unknown` (lost after its switch: its lease decides).
 
 ## Mistakes
 
@@ -68,8 +67,9 @@ content encrypted with ansible-vault, or with a word such as `password` or `toke
 With `--json`, standard output has one JSON object per line. Each has `event` and `time` (ISO 8601,
 UTC); the last one is the result:
 
-    {"event": "result", "outcome": "ok", "exit_status": 0, "hosts": {"web1": {"outcome": "deployed",
-     "release": "1.4.0-3f9a2c1b", "problem": null}}, "runs": [...], "time": "..."}
+    {"event": "result", "outcome": "ok", "exit_status": 0, "hosts": {"web1":
+     {"outcome": "committed", "release": "1.4.0-3f9a2c1b", "problem": null}}, "runs": [...],
+     "time": "..."}
 
 `plan`, `status`, `releases` and `doctor` print that one object alone, with their answer in
 `deployments` or `findings`. In `releases`, a host's `attempts` are every deploy and rollback there

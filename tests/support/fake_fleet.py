@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.answers import Result
 from shipit.transport.channel import FrameWire
 from unit.release.test_plan import facts, line, manifest
 
@@ -43,7 +44,7 @@ class Honest:
                 yield messages.StepBegan("venv")
                 yield messages.Staged(wanted.id, reused=False)
             case messages.Unstage(txn):
-                yield messages.Settled(txn, "discarded", self.running)
+                yield messages.Settled(txn, Result.DISCARDED, self.running)
             case messages.Activate(attempt, release):
                 self.running = release
                 yield messages.Activating(attempt.txn)
@@ -51,7 +52,7 @@ class Honest:
                 yield messages.Healthy(attempt.txn, release)
             case messages.Settle(txn, verdict):
                 self.running = self.running if verdict == "commit" else NEW.id
-                outcome = "committed" if verdict == "commit" else "reverted"
+                outcome = Result.COMMITTED if verdict == "commit" else Result.ROLLED_BACK
                 yield messages.Settled(txn, outcome, self.running)
             case messages.AskStatus():
                 yield messages.Status(NEW.id, "1.1.0", "", "me", (), (), None, "")

@@ -16,13 +16,15 @@ from fake_machine import Killed, Machine, PowerCut
 from shipit.agent.protocol.codec import to_json
 from shipit.agent.protocol.manifest import OVERLAP, Artifact, Check, Gate, Manifest, Rendered, Unit
 from shipit.agent.protocol.messages import Activate, Attempt, Failure, Settled
-from shipit.agent.records import history, journal, lease, releases
-from shipit.agent.records.states import State
+from shipit.agent.records import history, releases
+from shipit.agent.records.redactor import Redactor
 from shipit.agent.storage import prune
 from shipit.agent.system import files
 from shipit.agent.system.failures import Refused, from_os_error
 from shipit.agent.system.paths import Paths
-from shipit.agent.transaction import client
+from shipit.agent.transaction import client, recovery, runner
+from shipit.agent.transaction.effects import EffectContext
+from shipit.agent.transaction.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,6 +120,19 @@ def put_venv(venv: str) -> None:
     Path(venv, "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.2\n")
 
 
+@dataclass(frozen=True)
+class FakeStaging:
+    """Staging without blobs and without a venv."""
+
+    put: Callable[[], None]
+
+    def receive(self) -> None:
+        """Have received everything before."""
+
+    def build(self) -> None:
+        self.put()
+
+
 @dataclass
 class Story:
     """One machine, and the commands that are run against it."""
@@ -140,12 +155,16 @@ class Story:
         story.machine.idle.append(story.controller)
         return story
 
+    @property
+    def store(self) -> Store:
+        return Store(self.paths, self.machine)
+
     def controller(self) -> None:
         """Send the verdict once a release is healthy."""
         # Not journal.load: this runs at every pause, thousands of times in a test.
         open_ = files.read_json(self.paths.journal) if self.verdict else None
         if open_ and open_["healthy"]:
-            client.settle(self.paths, open_["txn"], self.verdict)
+            client.settle(self.store, open_["txn"], self.verdict)
 
     # --- actions ---------------------------------------------------------------------------------
 
@@ -165,32 +184,31 @@ class Story:
         return Attempt(f"t{self.txns}", what, "dev@laptop", 1, "2026-01-01T00:00:00Z")
 
     def _staged(self, wanted: Manifest, port: int, texts: Mapping[str, str] | None = None) -> None:
-        client.recover(self.paths, self.machine)
+        recovery.recover(self.store)
         attempt = self._attempt("deploy")
         fresh = releases.manifest(self.paths, wanted.id) is None
-        with files.lock(self.paths.session_lock, client.lock_note(attempt)):
-            opened = client.begin(self.paths, attempt, wanted.id, fresh=fresh)
-            self.machine.now()  # a point where it can be killed
-            opened = client.advance(self.paths, opened, State.BUILD)
-            self.machine.now()
-            put(self.paths, wanted, texts, port=port)
-            self.machine.now()
-            self._launched(attempt, wanted.id)
+        with self.store.session(attempt):
+            opened = client.begin(self.store, attempt, wanted.id, fresh=fresh)
+            staging = FakeStaging(lambda: put(self.paths, wanted, texts, port=port))
+            context = EffectContext(self.store, lambda _: None, Redactor(self.paths), staging)
+            failure = runner.stage(context, opened)  # not the client's: a killed one does nothing
+            if failure:
+                client.discard(self.store, attempt.txn, failure)
+            else:
+                self._launched(attempt, wanted.id)
 
     def _launched(self, attempt: Attempt, release: str) -> None:
         ask = Activate(attempt, release, self.lease)
         try:
-            client.launch(self.paths, self.machine, ask, agent_zip="a.pyz", python="python3")
+            client.launch(self.store, ask, agent_zip="a.pyz", python="python3")
         except (Refused, OSError) as error:
             failure = error.failure if isinstance(error, Refused) else from_os_error(error, "arm")
-            opened = journal.load(self.paths)
-            if opened is not None and opened.txn == attempt.txn:
-                client.discard(self.paths, self.machine, opened, failure)
+            client.discard(self.store, attempt.txn, failure)
 
     def hello(self) -> str:
         """Let the next session settle what is open."""
         said: list[str] = []
-        self._lives(lambda: said.append(client.recover(self.paths, self.machine)))
+        self._lives(lambda: said.append(recovery.recover(self.store)))
         return "".join(said)
 
     def _rest(self) -> None:
@@ -202,19 +220,19 @@ class Story:
                 self.hello()
             else:
                 return
-        raise AssertionError(f"no end: {journal.load(self.paths)}")
+        raise AssertionError(f"no end: {self.store.load()}")
 
     def _driven(self) -> None:
         try:
-            status = client.transact(self.paths, self.machine)
+            status = runner.transact(self.store)
         except Killed:
             return  # systemd restarts it
         if status == 0:
             self.machine.driver = []
 
     def _is_open(self) -> bool:
-        open_ = journal.load(self.paths)
-        return open_ is not None and open_.state is not State.STUCK
+        open_ = self.store.load()
+        return open_ is not None and not open_.state.is_end
 
     def _lives(self, act: Callable[[], object]) -> None:
         """Run a process; each power cut is followed by a boot."""
@@ -229,13 +247,13 @@ class Story:
             self._lives(self._boot)
 
     def _boot(self) -> None:
-        self.machine.boot(lambda: client.recover_at_boot(self.paths, self.machine))
+        self.machine.boot(lambda: recovery.recover_at_boot(self.store))
 
     # --- observations ----------------------------------------------------------------------------
 
     @property
     def state(self) -> str:
-        open_ = journal.load(self.paths)
+        open_ = self.store.load()
         return open_.state.value if open_ else "closed"
 
     @property
@@ -248,7 +266,7 @@ class Story:
         return [entry.outcome for entry in history.entries(self.paths)]
 
     def settled(self) -> Settled | None:
-        last = [m for m in client.follow(self.paths, self.machine) if isinstance(m, Settled)]
+        last = [m for m in client.follow(self.store) if isinstance(m, Settled)]
         return last[-1] if last else None
 
     def failure(self) -> Failure:
@@ -276,12 +294,12 @@ class Story:
     def assert_nothing_is_left(self) -> None:
         """Invariant 3: nothing is open, armed or incomplete."""
         paths = self.paths
-        assert journal.load(paths) is None
+        assert self.store.load() is None
         assert not Path(paths.boot_unit).exists()
         assert not Path(paths.boot_link).is_symlink()
         assert not Path(paths.lease).exists()
-        assert lease.verdict(paths, f"t{self.txns}") == ""
-        assert client.holder(paths) is None
+        assert self.store.verdict(f"t{self.txns}") == ""
+        assert self.store.holder() is None
         assert prune.kept(history.entries(paths), self.head, 9, []) >= set(
             releases.listed(paths)
         ) - {""}

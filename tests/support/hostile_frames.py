@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.fields import CHECK
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _value(hint: Any, check: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - a 
         return sample(hint)  # type: ignore[arg-type]
     if hint is str:
         return next(word for word in WORDS if check(word))
-    plain: dict[Any, Any] = {int: 1, float: 1.0, bool: True, Any: [1]}
+    plain: dict[Any, Any] = {int: 1, float: 1.0, bool: True, Any: [1], Result: "committed"}
     return plain[hint]
 
 

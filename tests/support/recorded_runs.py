@@ -79,9 +79,9 @@ def failed_run() -> list[Event]:
         StepEnded("web2", "check", 5.0, ok=False),
         HostFailed(why),
         Noted("rolling back 2 hosts"),
-        HostEnded("web2", Outcome.RETURNED, OLD, 8.2),
-        HostEnded("web1", Outcome.RETURNED, OLD, 9.2),
-        ended(4, {"web1": Outcome.RETURNED, "web2": Outcome.RETURNED}, OLD, why=why),
+        HostEnded("web2", Outcome.ROLLED_BACK, OLD, 8.2),
+        HostEnded("web1", Outcome.ROLLED_BACK, OLD, 9.2),
+        ended(4, {"web1": Outcome.ROLLED_BACK, "web2": Outcome.ROLLED_BACK}, OLD, why=why),
     ]
 
 
@@ -102,6 +102,6 @@ def good_run(hosts: Iterable[str]) -> list[Event]:
         RunBegan("deploy", "demoapp", names),
         *(StepBegan(host, "venv") for host in names),
         *(StepEnded(host, "venv", 0.4, ok=True) for host in names),
-        *(HostEnded(host, Outcome.DEPLOYED, NEW, 2.0) for host in names),
-        ended(0, dict.fromkeys(names, Outcome.DEPLOYED)),
+        *(HostEnded(host, Outcome.COMMITTED, NEW, 2.0) for host in names),
+        ended(0, dict.fromkeys(names, Outcome.COMMITTED)),
     ]

@@ -85,7 +85,6 @@ WRITE_IN_PAGES = {
 # Texts that keep the word: names on the disk, codes, words of the protocol.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "ledger": ("ledger.jsonl",),  # the file
-    "a person": ("needs-a-person",),  # an outcome
     "gone back": ("gone-back",),  # an error code
     "soak": ("soak-failed",),  # an error code
     "called back": ("called-back",),  # an error code

@@ -35,17 +35,17 @@ def _drive(role: str, app: str, root: str) -> int:
     from .host.host import RealHost  # noqa: PLC0415
     from .system.failures import Refused  # noqa: PLC0415
     from .system.paths import Paths  # noqa: PLC0415
-    from .transaction import client  # noqa: PLC0415
-    from .transaction.runner import LOCKED  # noqa: PLC0415
+    from .transaction import recovery, runner  # noqa: PLC0415
+    from .transaction.store import Store  # noqa: PLC0415
 
-    paths = Paths(app, root)
+    store = Store(Paths(app, root), RealHost())
     try:
         if role == "transact":
-            return client.transact(paths, RealHost())
-        sentence = client.recover_at_boot(paths, RealHost())
+            return runner.transact(store)
+        sentence = recovery.recover_at_boot(store)
     except Refused as refused:  # systemd starts it again
         sys.stderr.write(f"[{refused.failure.code}] {refused.failure.what}\n")
-        return LOCKED
+        return runner.LOCKED
     sys.stdout.write(f"{sentence}\n" if sentence else "")
     return 0
 

@@ -124,8 +124,9 @@ class Replies:
             what = "its transaction could neither be finished nor rolled back"
             return self._ended(name, Phase.STUCK, "stuck", what, facts.stuck)
         if self.under_way and rolled_back(facts, self._newest()):
-            what = f"{facts.releases[-1].id} has {facts.releases[-1].outcome} here"
-            return self._ended(name, Phase.RETURNED, "gone-back", what)
+            last = facts.releases[-1]
+            what = f"release {last.id} was {last.outcome.replace('_', ' ')} here"
+            return self._ended(name, Phase.ROLLED_BACK, "gone-back", what)
         return Transition(Phase.UNCHANGED, running(facts))
 
     def _ended(self, name: str, phase: Phase, code: str, what: str, hint: str = "") -> Transition:

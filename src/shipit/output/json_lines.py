@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shipit.output.redaction import Redactor
 
 _WORSE = (
-    *(Outcome.UNCHANGED, Outcome.DEPLOYED, Outcome.UNTOUCHED, Outcome.RETURNED),
+    *(Outcome.UNCHANGED, Outcome.COMMITTED, Outcome.DISCARDED, Outcome.ROLLED_BACK),
     *(Outcome.UNREACHABLE, Outcome.UNKNOWN, Outcome.STUCK),
 )  # a host in several deployments of a playbook ends with the worst of its outcomes
 

@@ -41,18 +41,18 @@ OUTCOMES: Mapping[int, str] = {
     0: "ok",
     1: "bug",
     2: "input-error",
-    3: "untouched",
-    4: "returned",
-    5: "needs-a-person",
+    3: "discarded",
+    4: "rolled_back",
+    5: "needs-operator",
     130: "interrupted",
 }  # the exit statuses of docs/cli.md, each as one word
 
 _NOTHING_BEFORE = "rolled back; no release had run there"
 _HOST_SUMMARIES: Mapping[Outcome, str] = {
-    Outcome.DEPLOYED: "it runs the wanted release",
+    Outcome.COMMITTED: "it runs the wanted release",
     Outcome.UNCHANGED: "it ran the wanted release already",
-    Outcome.UNTOUCHED: "not switched; the previous release keeps running",
-    Outcome.RETURNED: "rolled back to its previous release",
+    Outcome.DISCARDED: "not switched; the previous release keeps running",
+    Outcome.ROLLED_BACK: "rolled back to its previous release",
     Outcome.UNREACHABLE: "could not be reached; not switched",
     Outcome.UNKNOWN: "lost after the switch; it rolls back when its lease ends, unless committed",
     Outcome.STUCK: "its rollback failed; an operator is needed",
@@ -115,7 +115,7 @@ def line(event: Event, width: int = 0) -> str:
         case Probed(host, check, ok, detail):
             columns = ("probe", check, "ok" if ok else "not yet", detail)
         case HostEnded(host, ended, release, duration):
-            columns = (ended.value, release or "-", seconds(duration))
+            columns = (str(ended), release or "-", seconds(duration))
         case _:
             return ""
     return "  ".join([f"{host:{width}}", *map(one_line, filter(None, columns))])
@@ -141,7 +141,7 @@ def host_summary(host: str, result: HostResult) -> str:
     """Return one line on how a host ended, and why."""
     what = result.problem.what.splitlines() if result.problem else []
     why = f"{one_line(what[0])}; " if what else ""
-    is_first = result.outcome is Outcome.RETURNED and not result.release
+    is_first = result.outcome is Outcome.ROLLED_BACK and not result.release
     return f"{host}: {why}{_NOTHING_BEFORE if is_first else _HOST_SUMMARIES[result.outcome]}"
 
 
@@ -170,7 +170,7 @@ def playbook_verdict(ended: PlaybookEnded) -> str:
         f"{end.app}: {'not begun' if end.exit_status is None else outcome(end.exit_status)}"
         for end in each
     )
-    return f"{done} of {len(each)} deployments are done: {'; '.join(ends)}"
+    return f"{done} of {len(each)} deployments are done: {'; '.join(ends).replace('_', ' ')}"
 
 
 def interrupted(*, is_run: bool) -> str:
@@ -181,9 +181,9 @@ def interrupted(*, is_run: bool) -> str:
 
 
 def tally(ended: RunEnded) -> str:
-    """Return the number of hosts per outcome: `2 deployed, 1 returned`."""
+    """Return the number of hosts per outcome: `2 committed, 1 rolled back`."""
     numbers = Counter(result.outcome for result in ended.hosts.values())
-    return ", ".join(f"{numbers[kind]} {kind.value}" for kind in Outcome if numbers[kind])
+    return ", ".join(f"{numbers[kind]} {kind}" for kind in Outcome if numbers[kind])
 
 
 def _success(ended: RunEnded) -> str:
@@ -202,7 +202,7 @@ def _nothing_changed(ended: RunEnded) -> str:
 
 
 def _rolled_back(ended: RunEnded) -> str:
-    switched = [it for it in ended.hosts.values() if it.outcome is Outcome.RETURNED]
+    switched = [it for it in ended.hosts.values() if it.outcome is Outcome.ROLLED_BACK]
     if switched and not any(it.release for it in switched):
         return "the first release is removed again"
     return "every host is rolled back to its previous release"
@@ -215,9 +215,9 @@ def _hosts_to_check(ended: RunEnded) -> str:
 
 def _interruption(ended: RunEnded) -> str:
     kinds = {result.outcome for result in ended.hosts.values()}
-    if not kinds - {Outcome.UNTOUCHED, Outcome.UNREACHABLE, Outcome.UNCHANGED}:
+    if not kinds - {Outcome.DISCARDED, Outcome.UNREACHABLE, Outcome.UNCHANGED}:
         return "nothing was switched"
-    if not kinds - {Outcome.RETURNED, Outcome.UNTOUCHED, Outcome.UNREACHABLE, Outcome.UNCHANGED}:
+    if not kinds - {Outcome.ROLLED_BACK, Outcome.DISCARDED, Outcome.UNREACHABLE, Outcome.UNCHANGED}:
         return "every host is rolled back to its previous release"
     return tally(ended)
 

@@ -104,7 +104,7 @@ class Progress:
             rows.sort(key=lambda row: STATES.index(row.state))
             shown = min(height, sum(row.state in ("failed", "active") for row in rows))
         parts = [self.what, self.app, f"{len(rows)} host" + "s" * (len(rows) != 1), self.batch]
-        hidden = Counter(row.outcome.value if row.outcome else row.state for row in rows[shown:])
+        hidden = Counter(str(row.outcome or row.state) for row in rows[shown:])
         rest = ", ".join(f"{number} more {word}" for word, number in hidden.items())
         return View("  ".join(filter(None, parts)), tuple(rows[:shown]), rest)
 

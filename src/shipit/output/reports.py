@@ -65,7 +65,12 @@ def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
     if shown:
         took = {host: messages.seconds(rows[host].seconds) for host, _ in shown if host in rows}
         cells = [
-            (host, result.outcome.value, result.release or "-", took.get(host, "-"))
+            (
+                host,
+                str(result.outcome),
+                result.release or "-",
+                took.get(host, "-"),
+            )
             for host, result in shown
         ]
         styles = [_outcome_style(result.outcome) for _, result in shown]
@@ -221,7 +226,16 @@ def releases(found: Sequence[tuple[str, Mapping[str, History | Problem]]]) -> li
 def _attempt_row(host: str, past: AttemptLine) -> tuple[str, ...]:
     now = "running" if past.running else "kept" if past.present else "removed"
     why = "; ".join(filter(None, (past.reason, *past.failure.splitlines()[:1]))) or "-"
-    return host, past.at, past.what, past.release, past.outcome, past.who, now, why
+    return (
+        host,
+        past.at,
+        past.what,
+        past.release,
+        past.outcome.replace("_", " "),
+        past.who,
+        now,
+        why,
+    )
 
 
 def _attempt_style(past: AttemptLine) -> str:

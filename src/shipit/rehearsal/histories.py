@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from shipit.rehearsal.providers.base import Machines
 
 LEASE_EXPIRED = "[lease-expired]"  # how a failure of that kind begins
-_UNSWITCHED = "failed"  # the outcome of an attempt that ended before its switch
+_UNSWITCHED = (
+    "discarded",
+    "failed",
+)  # the outcome of an attempt that ended before its switch, also in earlier versions
 _NO_ATTEMPT = "nothing in its history"
 
 
@@ -56,7 +59,7 @@ def not_by_lease(
         return ()
     hit = [host_at_fault]
     if fault is Fault.CONTROLLER:
-        hit += [host for host, each in attempts.items() if each.outcome != _UNSWITCHED]
+        hit += [host for host, each in attempts.items() if each.outcome not in _UNSWITCHED]
     failures = {host: attempts.get(host, Attempt()).failure for host in hit}
     return tuple(
         f"{host}: rolled back, but not because its lease expired: {failure or _NO_ATTEMPT}"

@@ -15,24 +15,16 @@ from typing import TYPE_CHECKING
 
 from shipit import events
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.answers import Result
 from shipit.errors import HostError
 from shipit.rollout.host_session import ANSWER, LONG, WORK, RefusedError
 from shipit.rollout.phase import Phase, Transition, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shipit.release.build import Blob, BuiltRelease
     from shipit.rollout.host_session import HostSession, Wire
 
 RENEWALS = 3  # renewals of a lease within its length, so that one lost packet costs nothing
-
-PHASES: Mapping[str, Phase] = {
-    "committed": Phase.COMMITTED,
-    "reverted": Phase.RETURNED,
-    "discarded": Phase.UNTOUCHED,
-    "stuck": Phase.STUCK,
-}
 
 
 @dataclass(frozen=True)
@@ -173,7 +165,9 @@ class Assignment:
             )
             self._check_answer(settled, txn=self._job.attempt.txn)
             self.close()
-            return Transition(PHASES[settled.outcome], settled.running)  # the host has not failed
+            return Transition(
+                Phase(settled.outcome.value), settled.running
+            )  # the host has not failed
         return self._settle("revert")
 
     def _settle(self, verdict: str) -> Transition:
@@ -201,12 +195,12 @@ class Assignment:
 
     def _ended(self, settled: messages.Settled) -> Transition:
         """Return the result of the transaction; raise HostError for an impossible answer."""
-        is_new = {"running": self._job.release} if settled.outcome == "committed" else {}
+        is_new = {"running": self._job.release} if settled.outcome is Result.COMMITTED else {}
         self._check_answer(settled, txn=self._job.attempt.txn, **is_new)
         self.close()
         refused = RefusedError(self.name, settled.failure) if settled.failure else None
         problem = problem_of(refused, self.name) if refused else None
-        return Transition(PHASES[settled.outcome], settled.running, problem)
+        return Transition(Phase(settled.outcome.value), settled.running, problem)
 
     def interrupt(self) -> None:
         """End the running step soon: roll a switched host back, disconnect from a staging one."""

@@ -78,7 +78,7 @@ class Connections:
 
     def lose(self, name: str, error: HostError, running: str = "") -> None:
         """Record and report why a host takes no further part, and what it runs if known."""
-        phase = Phase.UNREACHABLE if isinstance(error, Unreachable) else Phase.UNTOUCHED
+        phase = Phase.UNREACHABLE if isinstance(error, Unreachable) else Phase.DISCARDED
         self.lost[name] = Transition(phase, running, problem_of(error, name))
         self.sessions.pop(name, None)
         self.emit(HostFailed(problem_of(error, name)))

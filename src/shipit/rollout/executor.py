@@ -232,14 +232,14 @@ def _act_safely(step: Step, host: HostControl) -> Transition:
     except Unreachable as error:
         return Transition(Phase.UNREACHABLE, problem=problem_of(error, name))
     except HostError as error:
-        return Transition(Phase.UNTOUCHED, problem=problem_of(error, name))
+        return Transition(Phase.DISCARDED, problem=problem_of(error, name))
     except OSError as error:  # of this machine: a missing wheel, too many open files
         what = f"on this machine: {error.strerror or error}"
         return Transition(
-            Phase.UNTOUCHED, problem=Problem(name, "controller-error", what, hint=ULIMIT)
+            Phase.DISCARDED, problem=Problem(name, "controller-error", what, hint=ULIMIT)
         )
     except Exception as error:  # noqa: BLE001 - the edge of a host: its failure is its own
-        phase = Phase.UNTOUCHED if step.act is Act.STAGE else Phase.UNKNOWN
+        phase = Phase.DISCARDED if step.act is Act.STAGE else Phase.UNKNOWN
         return Transition(phase, problem=problem_of(bug_of(error, name), name))
 
 
@@ -270,6 +270,6 @@ def exit_status(results: Mapping[str, HostResult], *, interrupted: bool = False)
         return 130
     if all(outcome.is_wanted for outcome in outcomes):
         return 0
-    if any(outcome.needs_operator for outcome in outcomes) or Outcome.DEPLOYED in outcomes:
+    if any(outcome.needs_operator for outcome in outcomes) or Outcome.COMMITTED in outcomes:
         return 5
-    return 4 if Outcome.RETURNED in outcomes else 3
+    return 4 if Outcome.ROLLED_BACK in outcomes else 3

@@ -22,16 +22,16 @@ class Phase(Enum):
     HEALTHY = "healthy"  # switched, gate passed, not committed
     COMMITTED = "committed"
     UNCHANGED = "unchanged"
-    UNTOUCHED = "untouched"  # refused, failed or discarded before the switch
+    DISCARDED = "discarded"  # refused, failed or discarded before the switch
     UNREACHABLE = "unreachable"
-    RETURNED = "returned"
+    ROLLED_BACK = "rolled_back"
     UNKNOWN = "unknown"
     STUCK = "stuck"
 
     @property
     def has_failed(self) -> bool:
         """Whether it counts against the failure budget; unreachable hosts are counted apart."""
-        return self in (Phase.UNTOUCHED, Phase.RETURNED, Phase.UNKNOWN, Phase.STUCK)
+        return self in (Phase.DISCARDED, Phase.ROLLED_BACK, Phase.UNKNOWN, Phase.STUCK)
 
     @property
     def outcome(self) -> Outcome:
@@ -40,10 +40,9 @@ class Phase(Enum):
 
 
 OUTCOMES: Mapping[Phase, Outcome] = {  # of phases that have no outcome of their name
-    Phase.READY: Outcome.UNTOUCHED,
-    Phase.STAGED: Outcome.UNTOUCHED,
+    Phase.READY: Outcome.DISCARDED,
+    Phase.STAGED: Outcome.DISCARDED,
     Phase.HEALTHY: Outcome.UNKNOWN,
-    Phase.COMMITTED: Outcome.DEPLOYED,
 }
 
 

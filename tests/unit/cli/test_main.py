@@ -68,7 +68,7 @@ class Answers:
     def rollback(self, run: RunOptions, emit: Emit, to: str | None) -> int:
         self._take("rollback", run, emit)
         self.details["to"] = to
-        emit(ended(0, {"web1": Outcome.DEPLOYED}, OLD))
+        emit(ended(0, {"web1": Outcome.COMMITTED}, OLD))
         return self.status_of_run
 
     def plan(self, run: RunOptions, emit: Emit) -> Sequence[tuple[str, Sequence[HostPlan]]]:
@@ -232,8 +232,8 @@ def test_the_exit_status_is_the_one_of_the_run(
     ("fault", "status", "outcome"),
     [
         (InputError(Mistake("unknown-key", "no such key")), 2, "input-error"),
-        (HostError("locked", "is held", host="web1"), 3, "untouched"),
-        (Unreachable("refused", "no login", host="web1"), 3, "untouched"),
+        (HostError("locked", "is held", host="web1"), 3, "discarded"),
+        (Unreachable("refused", "no login", host="web1"), 3, "discarded"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ZeroDivisionError("oops"), 1, "bug"),
     ],

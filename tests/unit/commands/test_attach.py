@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.answers import Result
 from shipit.commands.attach import (
     Leader,
     Replies,
@@ -31,14 +32,14 @@ ATTEMPT = messages.Attempt("t1", "deploy", "ann@laptop", 7, BEGAN, "fix for #42"
 OLDER = replace(ATTEMPT, txn="t0", started="2026-01-01T09:00:00+00:00")
 NEW = "1.1.0-aaaaaaaa"
 HEALTHY = messages.Healthy("t1", NEW)
-REFUSED = Transition(Phase.UNTOUCHED, "", Problem("b", "locked", "held by ann@laptop"))
+REFUSED = Transition(Phase.DISCARDED, "", Problem("b", "locked", "held by ann@laptop"))
 
 
 def attached(attempt: messages.Attempt = ATTEMPT, *, is_led: bool = False) -> messages.Attached:
     return messages.Attached(messages.Holder(attempt, 99, "check", 3.0), NEW, is_led)
 
 
-def settled(outcome: str) -> messages.Settled:
+def settled(outcome: Result) -> messages.Settled:
     return messages.Settled("t1", outcome, NEW)
 
 
@@ -59,7 +60,7 @@ def test_hosts_where_something_runs_are_followed_and_the_others_are_unchanged() 
 
 def test_where_one_host_refuses_none_is_taken_over() -> None:
     mixed = Replies({"a": facts(), "b": facts()}, {"a": attached()}, {"b": REFUSED})
-    assert phases(mixed, take_over=True) == {"a": Phase.UNKNOWN, "b": Phase.UNTOUCHED}
+    assert phases(mixed, take_over=True) == {"a": Phase.UNKNOWN, "b": Phase.DISCARDED}
     assert phases(mixed, take_over=False)["a"] is Phase.STAGED
 
 
@@ -76,17 +77,17 @@ def test_a_stuck_host_needs_an_operator() -> None:
 
 
 def test_a_host_that_has_already_rolled_back_rolls_back_the_others() -> None:
-    one_back = Replies({"a": facts(), "b": ended("reverted")}, {"a": attached()})
-    assert phases(one_back, take_over=True) == {"a": Phase.STAGED, "b": Phase.RETURNED}
+    one_back = Replies({"a": facts(), "b": ended("rolled_back")}, {"a": attached()})
+    assert phases(one_back, take_over=True) == {"a": Phase.STAGED, "b": Phase.ROLLED_BACK}
 
 
 @pytest.mark.parametrize(
     ("past", "expected"),
     [
-        (ended("reverted"), True),
+        (ended("rolled_back"), True),
         (ended("failed"), True),
         (ended("committed"), False),
-        (ended("reverted", txn="t0"), False),
+        (ended("rolled_back", txn="t0"), False),
         (facts(), False),
     ],
 )
@@ -114,9 +115,10 @@ def scripted(*answers: object) -> tuple[HostSession, ScriptedWire]:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "phase"), [("committed", Phase.COMMITTED), ("reverted", Phase.RETURNED)]
+    ("outcome", "phase"),
+    [(Result.COMMITTED, Phase.COMMITTED), (Result.ROLLED_BACK, Phase.ROLLED_BACK)],
 )
-def test_who_only_follows_says_nothing_to_the_host(outcome: str, phase: Phase) -> None:
+def test_who_only_follows_says_nothing_to_the_host(outcome: Result, phase: Phase) -> None:
     talk, wire = scripted(HEALTHY, settled(outcome))
     watcher = Watcher(talk, attached())
     assert watcher.switch().phase is phase
@@ -142,7 +144,7 @@ def test_a_link_that_is_lost_while_following_is_reported_as_such() -> None:
 
 
 def test_who_leads_renews_the_lease_and_gives_the_verdict() -> None:
-    talk, wire = scripted(HEALTHY, settled("committed"))
+    talk, wire = scripted(HEALTHY, settled(Result.COMMITTED))
     leader = Leader(talk, Job(ATTEMPT, NEW, None, 0.03))
     assert wire.renewals.acquire(timeout=60)
     assert leader.switch().phase is Phase.HEALTHY
@@ -151,9 +153,9 @@ def test_who_leads_renews_the_lease_and_gives_the_verdict() -> None:
 
 
 def test_taking_over_rolls_back_hosts_that_have_not_reported_yet() -> None:
-    talk, wire = scripted(HEALTHY, settled("reverted"))
+    talk, wire = scripted(HEALTHY, settled(Result.ROLLED_BACK))
     leader = Leader(talk, Job(ATTEMPT, NEW, None, 3600.0))
-    assert leader.roll_back().phase is Phase.RETURNED
+    assert leader.roll_back().phase is Phase.ROLLED_BACK
     assert wire.sent[-1] == messages.Settle("t1", "revert")
 
 

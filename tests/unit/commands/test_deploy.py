@@ -83,11 +83,11 @@ def shown(*events: Event, error: InputError | None = None) -> list[str]:
 
 
 def test_the_last_line_speaks_of_all_deployments() -> None:
-    run_of_one = ended(0, {"web1": Outcome.DEPLOYED})
+    run_of_one = ended(0, {"web1": Outcome.COMMITTED})
     done = shown(run_of_one, PlaybookEnded("deploy", 0, of(0, 0, 0)))
     assert done[-1] == "all 3 deployments are done: a, b, c"
     stopped = shown(run_of_one, PlaybookEnded("deploy", 4, of(0, 4, None)))
-    assert stopped[-1] == "1 of 3 deployments are done: a: ok; b: returned; c: not begun"
+    assert stopped[-1] == "1 of 3 deployments are done: a: ok; b: rolled back; c: not begun"
 
 
 def test_a_mistake_that_breaks_off_does_not_say_that_nothing_was_changed() -> None:

@@ -63,12 +63,12 @@ def test_a_failed_run_reads_the_same_each_time() -> None:
         "  | RuntimeError: no login with ***\n"
         "  next: shipit logs playbooks/prod.yaml -l web2\n"
         "note: rolling back 2 hosts\n"
-        f"web2  returned  {OLD}  8.2s\n"
-        f"web1  returned  {OLD}  9.2s\n"
+        f"web2  rolled back  {OLD}  8.2s\n"
+        f"web1  rolled back  {OLD}  9.2s\n"
         "\n"
-        "host  outcome   release         time\n"
-        f"web1  returned  {OLD}  9.2s\n"
-        f"web2  returned  {OLD}  8.2s\n"
+        "host  outcome      release         time\n"
+        f"web1  rolled back  {OLD}  9.2s\n"
+        f"web2  rolled back  {OLD}  8.2s\n"
         f"web2: {URL}: expected 200, got 500 after 5.0 s; rolled back to its previous "
         "release\n"
         "failed after the switch; every host is rolled back to its previous release (9.6s)\n"
@@ -107,7 +107,7 @@ def test_a_terminal_shows_the_same_as_a_pipe(terminal: Terminal) -> None:
         "demoapp-web.service: failed, exit status 3",
         "next: shipit logs playbooks/prod.yaml -l web2",
         "rolling back 2 hosts",
-        f"web1  returned  {OLD}  9.2s",
+        f"web1  rolled back  {OLD}  9.2s",
         "failed after the switch; every host is rolled back to its previous release",
     ):
         assert part in shown
@@ -156,7 +156,7 @@ def test_a_narrow_terminal_shows_every_word_of_the_end(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     shown = "".join(CONTROL.sub("", printed(failed_run(), terminal)).split())
-    assert f"web1returned{OLD}9.2s" in shown
+    assert f"web1rolledback{OLD}9.2s" in shown
     assert "everyhostisrolledbacktoitspreviousrelease" in shown
 
 
@@ -200,7 +200,7 @@ def test_lines_from_many_threads_stay_whole(terminal: Terminal, *, is_terminal: 
 def test_a_second_run_starts_with_a_clean_table(terminal: Terminal) -> None:
     shown = CONTROL.sub("", printed([*failed_run(), *good_run(["db1"])], terminal))
     last = shown[shown.rindex("host") :]
-    assert last.splitlines()[1:3] == [f"db1   deployed  {NEW}  2.0s", f"db1 runs {NEW} (9.6s)"]
+    assert last.splitlines()[1:3] == [f"db1   committed  {NEW}  2.0s", f"db1 runs {NEW} (9.6s)"]
 
 
 def test_a_question_is_answered_on_one_stream_and_its_notes_on_the_other() -> None:

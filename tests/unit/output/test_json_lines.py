@@ -38,8 +38,8 @@ def test_a_run_is_one_object_a_line_and_the_last_is_the_result() -> None:
         "ok": True,
     }
     last = reported[-1]
-    assert (last["event"], last["outcome"], last["exit_status"]) == ("result", "returned", 4)
-    assert last["hosts"]["web1"] == {"outcome": "returned", "release": OLD, "problem": None}
+    assert (last["event"], last["outcome"], last["exit_status"]) == ("result", "rolled_back", 4)
+    assert last["hosts"]["web1"] == {"outcome": "rolled_back", "release": OLD, "problem": None}
     assert last["hosts"]["web2"]["problem"]["code"] == "health-failed"
     assert [one["event"] for one in reported].count("result") == 1
 
@@ -72,7 +72,7 @@ def test_an_answer_is_one_document() -> None:
     assert only == {
         "event": "result",
         "what": "status",
-        "outcome": "needs-a-person",
+        "outcome": "needs-operator",
         "exit_status": 5,
         "deployments": [{"app": "demoapp", "hosts": {}}],
     }
@@ -110,8 +110,8 @@ def test_a_host_of_several_deployments_has_its_worst_outcome() -> None:
     output(ended(0, {"web1": Outcome.UNCHANGED}))
     output.conclude(0)
     last = objects(stream)[-1]
-    assert last["hosts"]["web1"]["outcome"] == "deployed"
-    assert [run["hosts"] for run in last["runs"]] == [{"web1": "deployed"}, {"web1": "unchanged"}]
+    assert last["hosts"]["web1"]["outcome"] == "committed"
+    assert [run["hosts"] for run in last["runs"]] == [{"web1": "committed"}, {"web1": "unchanged"}]
     assert last["hosts"]["web1"]["release"] == NEW
 
 

@@ -6,7 +6,7 @@ from recorded_runs import NEW, OLD, ended, problem
 from shipit.events import HostResult, Noted, Outcome, RunEnded
 from shipit.output import messages
 
-ALL_BACK = {"web1": Outcome.RETURNED, "web2": Outcome.UNTOUCHED}
+ALL_BACK = {"web1": Outcome.ROLLED_BACK, "web2": Outcome.DISCARDED}
 
 
 @pytest.mark.parametrize(
@@ -43,17 +43,17 @@ def test_of_many_names_the_first_are_reported() -> None:
 @pytest.mark.parametrize(
     ("status", "outcomes", "sentence"),
     [
-        (0, {"web1": Outcome.DEPLOYED, "web2": Outcome.UNCHANGED}, f"all 2 hosts run {NEW}"),
-        (0, {"web1": Outcome.DEPLOYED}, f"web1 runs {NEW}"),
+        (0, {"web1": Outcome.COMMITTED, "web2": Outcome.UNCHANGED}, f"all 2 hosts run {NEW}"),
+        (0, {"web1": Outcome.COMMITTED}, f"web1 runs {NEW}"),
         (0, {"web1": Outcome.UNCHANGED}, f"nothing to do: web1 runs {NEW} already"),
-        (3, {"web1": Outcome.UNTOUCHED}, "no host was changed; the previous release keeps running"),
-        (3, {"a": Outcome.UNTOUCHED, "b": Outcome.UNREACHABLE}, "could not be reached: b"),
+        (3, {"web1": Outcome.DISCARDED}, "no host was changed; the previous release keeps running"),
+        (3, {"a": Outcome.DISCARDED, "b": Outcome.UNREACHABLE}, "could not be reached: b"),
         (4, ALL_BACK, "failed after the switch; every host is rolled back to its previous release"),
-        (5, {"a": Outcome.DEPLOYED, "b": Outcome.STUCK}, "1 deployed, 1 stuck; check b"),
-        (5, {"a": Outcome.UNKNOWN, "b": Outcome.RETURNED}, "check a"),
-        (130, {"web1": Outcome.UNTOUCHED}, "interrupted; nothing was switched"),
+        (5, {"a": Outcome.COMMITTED, "b": Outcome.STUCK}, "1 committed, 1 stuck; check b"),
+        (5, {"a": Outcome.UNKNOWN, "b": Outcome.ROLLED_BACK}, "check a"),
+        (130, {"web1": Outcome.DISCARDED}, "interrupted; nothing was switched"),
         (130, ALL_BACK, "interrupted; every host is rolled back to its previous release"),
-        (130, {"a": Outcome.DEPLOYED, "b": Outcome.UNTOUCHED}, "interrupted; 1 deployed, 1 unt"),
+        (130, {"a": Outcome.COMMITTED, "b": Outcome.DISCARDED}, "interrupted; 1 committed, 1 dis"),
         (77, {}, "ended with exit status 77"),
     ],
 )
@@ -62,14 +62,14 @@ def test_a_run_has_a_verdict(status: int, outcomes: dict[str, Outcome], sentence
 
 
 def test_hosts_with_releases_of_their_own_run_the_wanted_one() -> None:
-    hosts = {"a": HostResult(Outcome.DEPLOYED, NEW), "b": HostResult(Outcome.DEPLOYED, OLD)}
+    hosts = {"a": HostResult(Outcome.COMMITTED, NEW), "b": HostResult(Outcome.COMMITTED, OLD)}
     assert (
         messages.verdict(RunEnded("deploy", "x", 0, hosts)) == "all 2 hosts run the wanted release"
     )
 
 
 def test_a_failed_first_release_leaves_nothing_and_the_verdict_says_so() -> None:
-    reported = messages.verdict(ended(4, {"web1": Outcome.RETURNED}, release=""))
+    reported = messages.verdict(ended(4, {"web1": Outcome.ROLLED_BACK}, release=""))
     assert reported == "failed after the switch; the first release is removed again"
 
 
@@ -94,5 +94,5 @@ def test_every_exit_status_has_a_word_of_its_own(status: int) -> None:
 
 
 def test_a_first_release_that_failed_has_no_old_one_to_be_back_on() -> None:
-    reported = messages.host_summary("web2", HostResult(Outcome.RETURNED, "", problem()))
+    reported = messages.host_summary("web2", HostResult(Outcome.ROLLED_BACK, "", problem()))
     assert reported.endswith("no release had run there")

@@ -97,8 +97,8 @@ def events(attack: str) -> list[Event]:
         Probed("web1", attack, ok=False, detail=attack),
         Noted(attack, "web1"),
         HostFailed(problem),
-        HostEnded("web1", Outcome.RETURNED, attack, 1.0),
-        RunEnded("deploy", "demo", 4, {"web1": HostResult(Outcome.RETURNED, attack, problem)}),
+        HostEnded("web1", Outcome.ROLLED_BACK, attack, 1.0),
+        RunEnded("deploy", "demo", 4, {"web1": HostResult(Outcome.ROLLED_BACK, attack, problem)}),
     ]
 
 
@@ -169,7 +169,7 @@ def test_a_json_line_is_one_line_of_ascii_and_says_the_truth(attack: str) -> Non
 
 def test_a_problem_without_a_word_is_shown_anyway() -> None:
     ended = RunEnded(
-        "deploy", "demo", 4, {"a": HostResult(Outcome.RETURNED, "", Problem("a", "x", ""))}
+        "deploy", "demo", 4, {"a": HostResult(Outcome.ROLLED_BACK, "", Problem("a", "x", ""))}
     )
     assert reports.ending(ended, {})
 

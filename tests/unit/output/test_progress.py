@@ -26,12 +26,12 @@ def test_a_small_fleet_keeps_its_order() -> None:
 def test_of_a_large_fleet_the_failed_and_the_active_are_shown_and_the_rest_counted() -> None:
     made = progress()
     for host in FLEET[:60]:
-        made.take(HostEnded(host, Outcome.DEPLOYED, NEW, 1.0), now=11.0)
+        made.take(HostEnded(host, Outcome.COMMITTED, NEW, 1.0), now=11.0)
     made.take(StepBegan("web61", "venv"), now=11.0)
     made.take(HostFailed(problem("web99")), now=11.0)
     view = made.view(height=10)
     assert [row.host for row in view.rows] == ["web99", "web61"]
-    assert view.rest == "60 more deployed, 38 more waiting"
+    assert view.rest == "60 more committed, 38 more waiting"
 
 
 def test_more_failures_than_lines_are_counted_too() -> None:

@@ -13,7 +13,7 @@ def test_a_secret_is_hidden_however_deep_it_lies() -> None:
 def test_what_is_not_text_stays_what_it_is() -> None:
     ended = redacted(failed_run()[-1], hide)
     assert isinstance(ended, RunEnded)
-    assert ended.hosts["web1"].outcome is Outcome.RETURNED
+    assert ended.hosts["web1"].outcome is Outcome.ROLLED_BACK
     assert ended.exit_status == 4
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -177,12 +178,12 @@ def past(release: str, outcome: str = "committed", **changes: object) -> Attempt
 def test_releases_report_every_attempt_with_its_kind_its_reason_and_what_came_of_it() -> None:
     lines = (
         past(OLD, reason="the first"),
-        past("bad", "reverted", present=False, reason="new", failure="[check-failed] 500\nlog"),
+        past("bad", "rolled_back", present=False, reason="new", failure="[check-failed] 500\nlog"),
         past(NEW),
         past(OLD, what="rollback", reason="fix #42", running=True),
     )
     reported = text(reports.releases([("demoapp", {"web1": History((), lines)})]))
-    assert [line.split(None, 7) for line in reported.splitlines()] == [
+    assert [re.split(" {2,}", line) for line in reported.splitlines()] == [
         ["demoapp"],
         ["host", "at", "what", "release", "outcome", "by", "now", "why"],
         ["web1", SINCE, "deploy", OLD, "committed", "ann@laptop", "kept", "the first"],
@@ -191,7 +192,7 @@ def test_releases_report_every_attempt_with_its_kind_its_reason_and_what_came_of
             SINCE,
             "deploy",
             "bad",
-            "reverted",
+            "rolled back",
             "ann@laptop",
             "removed",
             "new; [check-failed] 500",
@@ -220,7 +221,7 @@ def test_findings_name_the_command_that_fixes_each() -> None:
 
 
 def test_the_end_of_a_large_run_lists_only_what_did_not_go_as_wanted() -> None:
-    outcomes = {f"web{number}": Outcome.DEPLOYED for number in range(100)}
+    outcomes = {f"web{number}": Outcome.COMMITTED for number in range(100)}
     outcomes["web7"] = Outcome.STUCK
     rows = {host: Row(host, seconds=1.5) for host in outcomes}
     reported = text(reports.ending(ended(5, outcomes), rows))
@@ -230,7 +231,7 @@ def test_the_end_of_a_large_run_lists_only_what_did_not_go_as_wanted() -> None:
         f"web7  stuck    {NEW}  1.5s\n"
         "and 99 hosts as wanted\n"
         "web7: its rollback failed; an operator is needed\n"
-        "mixed: 99 deployed, 1 stuck; check web7 (9.6s)\n"
+        "mixed: 99 committed, 1 stuck; check web7 (9.6s)\n"
         "next: fix it and run the command again\n"
     )
 

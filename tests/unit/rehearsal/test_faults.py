@@ -64,7 +64,7 @@ class Writing(Machines):
     @property
     def stdout(self) -> str:
         self.lines += 1
-        return f'{{"txn": "{self.lines}", "outcome": "reverted"}}'
+        return f'{{"txn": "{self.lines}", "outcome": "rolled_back"}}'
 
     lines = 0
 
@@ -92,7 +92,7 @@ def test_a_killed_controller_reports_nothing_more_and_the_recovery_is_timed() ->
 
 def test_only_attempts_since_the_start_of_the_deploy_are_kept() -> None:
     outcome = faults.inject(Fault.CONTROLLER, lasting, site(Writing()), lambda _: None)
-    assert outcome.attempts == {"web": Attempt("2", "reverted")}
+    assert outcome.attempts == {"web": Attempt("2", "rolled_back")}
     assert faults.inject(Fault.CONTROLLER, lasting, site(Machines()), lambda _: None).attempts == {}
 
 

@@ -13,9 +13,9 @@ from shipit.rehearsal.scenario import Fault
 if TYPE_CHECKING:
     from shipit.rehearsal.providers.base import Machines as Port
 
-BY_LEASE = Attempt("b", "reverted", "[lease-expired] nobody confirmed the release")
-BY_GATE = Attempt("c", "reverted", "[check-failed] command /bin/false: expected exit status 0")
-UNSWITCHED = Attempt("d", "failed", "[interrupted] the deploy was interrupted")
+BY_LEASE = Attempt("b", "rolled_back", "[lease-expired] nobody confirmed the release")
+BY_GATE = Attempt("c", "rolled_back", "[check-failed] command /bin/false: expected exit status 0")
+UNSWITCHED = Attempt("d", "discarded", "[interrupted] the deploy was interrupted")
 
 
 class Machines:
@@ -34,7 +34,10 @@ class Machines:
     [
         ("", Attempt()),
         ('{"txn": "c", "outcome": "committed", "who": "me"}\n', Attempt("c", "committed")),
-        ('{"txn": "b", "outcome": "reverted", "failure": "why"}', Attempt("b", "reverted", "why")),
+        (
+            '{"txn": "b", "outcome": "rolled_back", "failure": "why"}',
+            Attempt("b", "rolled_back", "why"),
+        ),
     ],
 )
 def test_the_last_line_of_the_history_is_read_as_an_attempt(text: str, attempt: Attempt) -> None:

@@ -65,7 +65,7 @@ def test_a_release_has_the_name_of_its_last_generation_or_of_a_new_one(
         line(
             word.rstrip("*!"),
             running=word.endswith("*"),
-            outcome="reverted" if word.endswith("!") else "committed",
+            outcome="rolled_back" if word.endswith("!") else "committed",
         )
         for word in there.split()
     )

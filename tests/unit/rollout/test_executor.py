@@ -72,7 +72,7 @@ class Simulated:
     def roll_back(self) -> Transition:
         self._do("roll back")
         was_switched, self.running = self.running == NEW, self.committed
-        return Transition(Phase.RETURNED if was_switched else Phase.UNTOUCHED, OLD)
+        return Transition(Phase.ROLLED_BACK if was_switched else Phase.DISCARDED, OLD)
 
     def interrupt(self) -> None:
         self._do("interrupt")
@@ -138,7 +138,7 @@ def test_an_unreachable_host_before_the_switch_stops_the_rollout() -> None:
 
 
 def test_a_batch_that_fails_its_gate_rolls_back_hosts_that_had_already_succeeded() -> None:
-    made, hosts, diary, _ = run("a b c", {"b": {"switch": Phase.RETURNED}}, Policy((1,)))
+    made, hosts, diary, _ = run("a b c", {"b": {"switch": Phase.ROLLED_BACK}}, Policy((1,)))
     assert ("a", "roll back") in diary
     assert ("c", "switch") not in diary
     assert {host.running for host in hosts.values()} == {OLD}
@@ -159,15 +159,15 @@ def test_what_this_machine_lacks_is_reported_and_no_host_is_switched() -> None:
 
 def test_failures_within_the_budget_do_not_stop_the_others() -> None:
     made, hosts, _, _ = run(
-        "a b c d", {"b": {"switch": Phase.RETURNED}}, Policy((1,), max_fail_percentage=25)
+        "a b c d", {"b": {"switch": Phase.ROLLED_BACK}}, Policy((1,), max_fail_percentage=25)
     )
     assert [host.committed for host in hosts.values()] == [NEW, OLD, NEW, NEW]
     assert exit_status(made.results()) == 5
 
 
 def test_a_host_that_rolls_back_by_itself_before_the_commit_is_reported() -> None:
-    made, _, _, _ = run("a b", {"b": {"commit": Phase.RETURNED}})
-    assert made.results()["a"].outcome is Outcome.DEPLOYED
+    made, _, _, _ = run("a b", {"b": {"commit": Phase.ROLLED_BACK}})
+    assert made.results()["a"].outcome is Outcome.COMMITTED
     assert exit_status(made.results()) == 5
 
 
@@ -212,7 +212,7 @@ class Patient(Simulated):
         super().switch()
         self.begun.set()
         assert self.called_back.wait(timeout=60)
-        return Transition(Phase.RETURNED, OLD)
+        return Transition(Phase.ROLLED_BACK, OLD)
 
     def interrupt(self) -> None:
         super().interrupt()
@@ -228,17 +228,17 @@ def test_a_failed_gate_cancels_the_gates_of_the_others_at_once() -> None:
             assert patient.begun.wait(timeout=60)
             return super().switch()
 
-    failing = Failing("b", diary, {"switch": Phase.RETURNED})
+    failing = Failing("b", diary, {"switch": Phase.ROLLED_BACK})
     hosts: dict[str, HostControl] = {"a": patient, "b": failing}
     made = Fleet(hosts, {name: Transition(Phase.READY) for name in hosts})
     with ThreadPoolExecutor(2) as executor:
         drive(made, Policy(), executor, lambda _: None)
-    assert set(made.phases.values()) == {Phase.RETURNED}
+    assert set(made.phases.values()) == {Phase.ROLLED_BACK}
     assert not made.interrupted
 
 
 def test_a_failed_gate_within_the_budget_calls_nobody_back() -> None:
-    faults: dict[str, dict[str, object]] = {"b": {"switch": Phase.RETURNED}}
+    faults: dict[str, dict[str, object]] = {"b": {"switch": Phase.ROLLED_BACK}}
     _, _, diary, _ = run("a b c", faults, Policy(max_fail_percentage=50))
     assert not [host for host, act in diary if act == "interrupt"]
 
@@ -260,7 +260,7 @@ def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
         def switch(self) -> Transition:
             signal.raise_signal(signal.SIGINT)  # as Ctrl-C does, to the main thread
             assert interrupted.wait(timeout=60)
-            return Transition(Phase.RETURNED, OLD)
+            return Transition(Phase.ROLLED_BACK, OLD)
 
         def interrupt(self) -> None:
             super().interrupt()
@@ -273,8 +273,8 @@ def test_ctrl_c_in_a_step_interrupts_the_hosts_that_work_on_it() -> None:
     assert ("a", "interrupt") in diary
     assert made.interrupted
     assert [transition.phase for transition in made.states.values()] == [
-        Phase.RETURNED,
-        Phase.UNTOUCHED,
+        Phase.ROLLED_BACK,
+        Phase.DISCARDED,
     ]
 
 
@@ -325,7 +325,7 @@ def test_a_second_ctrl_c_leaves_a_host_that_still_switches_to_itself() -> None:
         def switch(self) -> Transition:
             signal.raise_signal(signal.SIGINT)
             assert left.wait(timeout=60)
-            return Transition(Phase.RETURNED, OLD)
+            return Transition(Phase.ROLLED_BACK, OLD)
 
         def interrupt(self) -> None:
             super().interrupt()
@@ -381,9 +381,9 @@ FAULTS: list[dict[str, object]] = [
     {},
     {"stage": refused("x")},
     {"stage": lost("x")},
-    {"switch": Phase.RETURNED},
+    {"switch": Phase.ROLLED_BACK},
     {"switch": Phase.UNKNOWN},
-    {"commit": Phase.RETURNED},
+    {"commit": Phase.ROLLED_BACK},
 ]
 
 
@@ -402,13 +402,13 @@ def test_whatever_fails_no_host_is_left_between_two_releases(
 @pytest.mark.parametrize(
     ("outcomes", "status"),
     [
-        ([Outcome.DEPLOYED, Outcome.UNCHANGED], 0),
-        ([Outcome.UNTOUCHED, Outcome.UNREACHABLE], 3),
-        ([Outcome.RETURNED, Outcome.UNTOUCHED], 4),
-        ([Outcome.DEPLOYED, Outcome.RETURNED], 5),
-        ([Outcome.RETURNED, Outcome.STUCK], 5),
-        ([Outcome.RETURNED, Outcome.UNKNOWN], 5),
-        ([Outcome.UNCHANGED, Outcome.RETURNED], 4),
+        ([Outcome.COMMITTED, Outcome.UNCHANGED], 0),
+        ([Outcome.DISCARDED, Outcome.UNREACHABLE], 3),
+        ([Outcome.ROLLED_BACK, Outcome.DISCARDED], 4),
+        ([Outcome.COMMITTED, Outcome.ROLLED_BACK], 5),
+        ([Outcome.ROLLED_BACK, Outcome.STUCK], 5),
+        ([Outcome.ROLLED_BACK, Outcome.UNKNOWN], 5),
+        ([Outcome.UNCHANGED, Outcome.ROLLED_BACK], 4),
     ],
 )
 def test_exit_statuses_are_the_contract(outcomes: list[Outcome], status: int) -> None:

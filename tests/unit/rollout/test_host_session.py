@@ -14,6 +14,7 @@ import pytest
 
 from shipit import events
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.answers import Result
 from shipit.errors import HostError, Unreachable
 from shipit.release.build import Blob, BuiltRelease
 from shipit.rollout import host_session as sessions
@@ -96,8 +97,8 @@ def built(*blobs: Blob) -> BuiltRelease:
     return BuiltRelease(manifest(), texts, env, blobs=blobs)
 
 
-def settled(outcome: str, failure: messages.Failure | None = None) -> messages.Settled:
-    running = "1.1.0-aaaaaaaa" if outcome == "committed" else "1.0.0-z"
+def settled(outcome: Result, failure: messages.Failure | None = None) -> messages.Settled:
+    running = "1.1.0-aaaaaaaa" if outcome is Result.COMMITTED else "1.0.0-z"
     return messages.Settled("t1", outcome, running, failure)
 
 
@@ -152,7 +153,7 @@ def test_env_values_are_not_in_a_repr() -> None:
 
 def test_a_healthy_host_waits_and_is_committed() -> None:
     talk, wire, _ = session(
-        ACTIVATING, messages.Healthy("t1", "1.1.0-aaaaaaaa"), settled("committed")
+        ACTIVATING, messages.Healthy("t1", "1.1.0-aaaaaaaa"), settled(Result.COMMITTED)
     )
     part = Assignment(talk, job())
     assert part.switch().phase is Phase.HEALTHY
@@ -161,9 +162,9 @@ def test_a_healthy_host_waits_and_is_committed() -> None:
 
 
 def test_a_host_that_fails_its_gate_comes_back_with_the_reason() -> None:
-    talk, _, _ = session(ACTIVATING, settled("reverted", FAILURE))
+    talk, _, _ = session(ACTIVATING, settled(Result.ROLLED_BACK, FAILURE))
     transition = Assignment(talk, job()).switch()
-    assert transition.phase is Phase.RETURNED
+    assert transition.phase is Phase.ROLLED_BACK
     assert transition.release == "1.0.0-z"
     assert transition.problem is not None
     assert transition.problem.what == FAILURE.what
@@ -196,12 +197,12 @@ def test_a_link_lost_after_the_switch_was_asked_for_is_an_outcome(
 @pytest.mark.parametrize(
     ("outcome", "phase"),
     [
-        ("committed", Phase.COMMITTED),  # somebody else's verdict came first
-        ("reverted", Phase.RETURNED),
-        ("stuck", Phase.STUCK),
+        (Result.COMMITTED, Phase.COMMITTED),  # somebody else's verdict came first
+        (Result.ROLLED_BACK, Phase.ROLLED_BACK),
+        (Result.STUCK, Phase.STUCK),
     ],
 )
-def test_the_host_says_how_it_ended_whatever_was_asked(outcome: str, phase: Phase) -> None:
+def test_the_host_says_how_it_ended_whatever_was_asked(outcome: Result, phase: Phase) -> None:
     talk, _, _ = session(ACTIVATING, messages.Healthy("t1", "1.1.0-aaaaaaaa"), settled(outcome))
     part = Assignment(talk, job())
     part.switch()
@@ -209,16 +210,18 @@ def test_the_host_says_how_it_ended_whatever_was_asked(outcome: str, phase: Phas
 
 
 def test_a_staged_host_is_unstaged_and_not_reverted() -> None:
-    talk, wire, _ = session(messages.Staged("1.1.0-aaaaaaaa", reused=False), settled("discarded"))
+    talk, wire, _ = session(
+        messages.Staged("1.1.0-aaaaaaaa", reused=False), settled(Result.DISCARDED)
+    )
     part = Assignment(talk, job(built()))
     part.stage()
-    assert part.roll_back().phase is Phase.UNTOUCHED
+    assert part.roll_back().phase is Phase.DISCARDED
     assert wire.sent[-1] == messages.Unstage("t1")
 
 
 def test_the_lease_is_renewed_until_the_end() -> None:
     talk, wire, _ = session(
-        ACTIVATING, messages.Healthy("t1", "1.1.0-aaaaaaaa"), settled("committed")
+        ACTIVATING, messages.Healthy("t1", "1.1.0-aaaaaaaa"), settled(Result.COMMITTED)
     )
     part = Assignment(talk, job(lease=0.03))
     part.switch()
@@ -232,7 +235,7 @@ def test_a_staging_host_hears_of_its_controller_until_the_switch_and_on() -> Non
         messages.Staged("1.1.0-aaaaaaaa", reused=False),
         ACTIVATING,
         messages.Healthy("t1", "1.1.0-aaaaaaaa"),
-        settled("committed"),
+        settled(Result.COMMITTED),
     )
     part = Assignment(talk, job(built(), lease=0.03))
     part.stage()
@@ -256,7 +259,7 @@ def test_a_host_that_could_not_be_staged_is_left_in_silence() -> None:
 
 def test_a_host_that_says_nothing_counts_as_hung_however_long_its_gate_may_take() -> None:
     talk, wire, _ = session(
-        ACTIVATING, messages.Healthy("t1", "1.1.0-aaaaaaaa"), settled("committed")
+        ACTIVATING, messages.Healthy("t1", "1.1.0-aaaaaaaa"), settled(Result.COMMITTED)
     )
     part = Assignment(talk, job())
     part.switch()
@@ -266,9 +269,9 @@ def test_a_host_that_says_nothing_counts_as_hung_however_long_its_gate_may_take(
 
 def test_a_host_at_work_is_waited_for_as_long_as_it_says_so(now: Clock) -> None:
     alive = [messages.Alive()] * 360
-    talk, wire, _ = session(ACTIVATING, *alive, settled("reverted", FAILURE))
+    talk, wire, _ = session(ACTIVATING, *alive, settled(Result.ROLLED_BACK, FAILURE))
     wire.each = partial(now.pass_by, 10.0)
-    assert Assignment(talk, job()).switch().phase is Phase.RETURNED
+    assert Assignment(talk, job()).switch().phase is Phase.ROLLED_BACK
 
 
 def test_a_host_that_is_at_work_without_end_is_given_up(now: Clock) -> None:
@@ -309,7 +312,7 @@ def test_a_host_has_nothing_that_it_was_not_asked_for() -> None:
     assert said.present == ("a" * 64,)
 
 
-OTHER = messages.Settled("t1", "committed", "9.9.9-other")
+OTHER = messages.Settled("t1", Result.COMMITTED, "9.9.9-other")
 
 
 @pytest.mark.parametrize(
@@ -319,7 +322,7 @@ OTHER = messages.Settled("t1", "committed", "9.9.9-other")
         (ACTIVATING, messages.Healthy("t2", "1.1.0-aaaaaaaa")),
         (ACTIVATING, messages.Healthy("t1", "9.9.9-other")),
         (ACTIVATING, OTHER),
-        (ACTIVATING, replace(settled("reverted"), txn="t2")),
+        (ACTIVATING, replace(settled(Result.ROLLED_BACK), txn="t2")),
     ],
 )
 def test_a_host_that_speaks_of_something_else_is_lost(answers: tuple[object, ...]) -> None:

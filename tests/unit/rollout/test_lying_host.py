@@ -97,7 +97,7 @@ LIES: dict[str, tuple[type[Any], Says]] = {
     "unknown-outcome": field_of(messages.Settled, "outcome", "victorious"),
     "stuck": field_of(messages.Settled, "outcome", "stuck"),
     "discarded": field_of(messages.Settled, "outcome", "discarded"),
-    "reverted": field_of(messages.Settled, "outcome", "reverted"),
+    "rolled back": field_of(messages.Settled, "outcome", "rolled_back"),
     "commits-another": field_of(messages.Settled, "running", "9.9.9-zzzzzzzz"),
     "runs-a-path": field_of(messages.Settled, "running", "../../etc"),
     "other-txn": field_of(messages.Healthy, "txn", "another"),
@@ -199,14 +199,17 @@ def test_one_lying_host_among_four_changes_nothing_for_the_others(
     outputs = play(act, run, {"web3": Liar(*LIES[lie])}, monkeypatch)
     outcomes = outputs.outcomes()
     lied = outcomes.pop("web3")
-    assert outcomes == dict.fromkeys(("web1", "web2", "web4"), Outcome.DEPLOYED)
+    assert outcomes == dict.fromkeys(("web1", "web2", "web4"), Outcome.COMMITTED)
     assert lied in Outcome
     assert "bug" not in outputs.out.getvalue()
     assert set("\x1b\x07\x9b\u202e").isdisjoint(outputs.out.getvalue())
     table = [
-        row.split()[:2] for row in outputs.out.getvalue().splitlines() if row.startswith("web")
+        row.split("  ")[:2] for row in outputs.out.getvalue().splitlines() if row.startswith("web")
     ]
-    assert {tuple(row) for row in table} >= {("web1", "deployed"), ("web3", lied.value)}
+    assert {tuple(map(str.strip, row)) for row in table} >= {
+        ("web1", "committed"),
+        ("web3", str(lied)),
+    }
 
 
 @pytest.mark.parametrize("act", [rolled_back, shipped])
@@ -216,11 +219,11 @@ def test_where_no_host_may_fail_the_others_are_left_or_rolled_back(
 ) -> None:
     outputs = play(act, run, {"web3": Liar(*LIES[lie])}, monkeypatch)
     outcomes = outputs.outcomes()
-    if outcomes.pop("web3") is Outcome.DEPLOYED:  # what it said twice, or besides, was no lie
-        assert set(outcomes.values()) == {Outcome.DEPLOYED}
+    if outcomes.pop("web3") is Outcome.COMMITTED:  # what it said twice, or besides, was no lie
+        assert set(outcomes.values()) == {Outcome.COMMITTED}
     else:
         assert len(set(outcomes.values())) == 1
-        assert set(outcomes.values()) <= {Outcome.RETURNED, Outcome.UNTOUCHED}
+        assert set(outcomes.values()) <= {Outcome.ROLLED_BACK, Outcome.DISCARDED}
     assert "bug" not in outputs.out.getvalue()
 
 
@@ -234,7 +237,7 @@ def test_nor_does_one_that_breaks_its_answers_at_random(
         liar = Liar(kind, lambda honest: [mutator.frame(type(honest)), b""])
         outcomes = play(rolled_back, run, {"web2": liar}, monkeypatch).outcomes()
         del outcomes["web2"]
-        assert set(outcomes.values()) == {Outcome.DEPLOYED}
+        assert set(outcomes.values()) == {Outcome.COMMITTED}
 
 
 @pytest.mark.parametrize("says", NONSENSE.values(), ids=NONSENSE)
@@ -261,8 +264,8 @@ def test_a_bug_over_one_hosts_answer_is_that_hosts_failure(
     monkeypatch.setattr(rollback_target.Choice, "of", fails_on_one)
     outputs = play(rolled_back, run, {}, monkeypatch)
     assert outputs.outcomes() == {
-        **dict.fromkeys(HOSTS[:3], Outcome.DEPLOYED),
-        "web4": Outcome.UNTOUCHED,
+        **dict.fromkeys(HOSTS[:3], Outcome.COMMITTED),
+        "web4": Outcome.DISCARDED,
     }
     assert "controller-bug" in outputs.out.getvalue()
 

@@ -51,7 +51,7 @@ def test_all_names_of_one_machine_are_refused_with_each_other(
     ]
     assert "web1, web3 are names of one machine" in problems[0].what
     [ended] = [event for event in reported if isinstance(event, RunEnded)]
-    assert {result.outcome for result in ended.hosts.values()} == {Outcome.UNTOUCHED}
+    assert {result.outcome for result in ended.hosts.values()} == {Outcome.DISCARDED}
 
 
 @pytest.mark.parametrize("digests", [("aa", "bb", "cc", "dd"), ("", "", "", "")])

@@ -139,7 +139,7 @@ RELEASES = Candidates(
                 line("0.9.0-y"),
                 line("1.0.0-z", present=False),
                 line("1.1.0-a"),
-                line("1.2.0-b", outcome="reverted"),
+                line("1.2.0-b", outcome="rolled_back"),
                 line("1.3.0-c", running=True),
             ),
         )

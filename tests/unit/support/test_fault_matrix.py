@@ -16,7 +16,7 @@ from hosts.fault_cases import (
     single,
 )
 from hosts.sabotage import ERROR, KILL
-from shipit.agent.records.states import ON_OK
+from shipit.agent.transaction.states import ON_OK
 
 STATES = [state.value for state in ON_OK]
 

@@ -10,11 +10,11 @@ from typing import Dict, Iterable, List, Mapping, Optional
 from ..host.host import Host, UnitView
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, StepBegan, StepEnded
-from ..records.journal import Measure
 from ..system.failures import Refused
 from ..system.unit_names import family
 from . import evidence, gate
 from .gate import Context, Emit, Interrupted
+from .measure import Measure
 
 STEP = "bake"
 LOOKS = 20  # checks in the whole window

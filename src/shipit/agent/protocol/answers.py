@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Tuple
+from enum import Enum
+from typing import Mapping, Optional, Tuple
 
-from .fields import RELEASE, TXN_OR_NONE, WORD, one_of
+from .fields import RELEASE, TXN_OR_NONE, WORD
+
+
+class Result(str, Enum):
+    """How a transaction ended on a host: in messages, the history and JSON alike."""
+
+    COMMITTED = "committed"
+    ROLLED_BACK = "rolled_back"  # the previous release runs again
+    DISCARDED = "discarded"  # before the switch: nothing had changed
+    STUCK = "stuck"  # needs an operator
+
+    @classmethod
+    def _missing_(cls, value: object) -> Optional[Result]:
+        return _EARLIER.get(str(value))
+
+
+# How earlier versions spelled it.
+_EARLIER: Mapping[str, Result] = {"reverted": Result.ROLLED_BACK, "failed": Result.DISCARDED}
 
 
 @dataclass(frozen=True)
@@ -14,7 +32,7 @@ class ReleaseLine:
 
     id: str = field(metadata=RELEASE)
     version: str
-    outcome: str = field(metadata=one_of("committed", "reverted", "failed", "stuck"))
+    outcome: str  # a Result; an unknown one comes from a newer version
     at: str  # ISO 8601, UTC
     who: str
     present: bool  # its directory still exists
@@ -32,7 +50,7 @@ class AttemptLine:
     what: str  # deploy, rollback or adopt
     release: str
     version: str
-    outcome: str  # as in ReleaseLine; an unknown one comes from a newer version
+    outcome: str  # as in ReleaseLine
     at: str  # ISO 8601, UTC
     who: str
     reason: str  # "" for none

@@ -1,7 +1,7 @@
 """What a field of a message may contain, beyond its type. Checked when a message is read.
 
     release: str = field(metadata=RELEASE)
-    outcome: str = field(metadata=one_of("committed", "reverted"))
+    outcome: str = field(metadata=one_of("committed", "rolled_back"))
 
 A text that becomes a path, an argument or a key on the other side is restricted here, so that no
 code behind `codec.from_json` needs to check it again. Free text is not: it is escaped for display.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Dict, Mapping, Optional, Tuple, Type
 
 from . import framing
-from .answers import AttemptLine, Drift, ReleaseLine  # noqa: TC001
+from .answers import AttemptLine, Drift, ReleaseLine, Result  # noqa: TC001
 from .fields import (
     APP,
     COUNT,
@@ -319,8 +319,7 @@ class Settled:
     """The end of a transaction on the host."""
 
     txn: str = field(metadata=TXN)
-    # reverted: the old release runs again; discarded: nothing had changed
-    outcome: str = field(metadata=one_of("committed", "reverted", "discarded", "stuck"))
+    outcome: Result
     running: str = field(metadata=RELEASE_OR_NONE)  # id of the release that serves now, "" for none
     failure: Optional[Failure] = None  # why, unless it is committed
 

@@ -1,1 +1,1 @@
-"""What a host's disk holds of releases and transactions."""
+"""What a host's disk holds of its releases."""

@@ -6,16 +6,15 @@ all users and contains no log text and no secret. Nothing is removed from it.
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, List, Optional, Sequence
 
 from ..protocol import generations
+from ..protocol.answers import Result
 from ..protocol.codec import from_json
 from ..system import files
 from ..system.paths import Paths
-
-COMMITTED, REVERTED, FAILED, STUCK = "committed", "reverted", "failed", "stuck"
-OUTCOMES = (COMMITTED, REVERTED, FAILED, STUCK)
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Entry:
     release: str
     version: str
     previous: str  # the previous release; "" for none
-    outcome: str  # committed, reverted, failed (nothing was switched) or stuck
+    outcome: str  # a Result; an unknown one comes from a newer version
     who: str
     at: str  # ISO 8601, UTC
     reason: str = ""
@@ -51,8 +50,7 @@ def append(paths: Paths, entry: Entry) -> None:
 def entries(paths: Paths) -> List[Entry]:
     """Return all entries, the oldest first; skip a torn line.
 
-    An unknown outcome comes from a newer version. It is no commit, and no rollback returns to its
-    release.
+    An unknown outcome is no commit, and no rollback returns to its release.
     """
     found = map(_entry, files.read_json_lines(paths.ledger))
     return [entry for entry in found if entry is not None]
@@ -60,14 +58,17 @@ def entries(paths: Paths) -> List[Entry]:
 
 def _entry(line: Any) -> Optional[Entry]:
     try:
-        return from_json(Entry, line)
+        entry = from_json(Entry, line)
     except ValueError:
         return None
+    with suppress(ValueError):
+        entry = replace(entry, outcome=Result(entry.outcome))
+    return entry
 
 
 def head(history: Sequence[Entry]) -> Optional[Entry]:
     """Return the last committed attempt: its release is the one that should be running."""
-    committed = [entry for entry in history if entry.outcome == COMMITTED]
+    committed = [entry for entry in history if entry.outcome == Result.COMMITTED]
     return committed[-1] if committed else None
 
 
@@ -79,7 +80,7 @@ def outcome_of(history: Sequence[Entry], txn: str) -> str:
 
 def manifest_digest(history: Sequence[Entry], release: str) -> str:
     """Return the digest of a release's manifest as last committed; "" if unknown."""
-    digests = [e.manifest for e in history if (e.release, e.outcome) == (release, COMMITTED)]
+    digests = [e.manifest for e in history if (e.release, e.outcome) == (release, Result.COMMITTED)]
     return digests[-1] if digests else ""
 
 
@@ -87,7 +88,7 @@ def verified(history: Sequence[Entry]) -> List[str]:
     """Return the releases that were ever committed, the most recent commit last."""
     order: Dict[str, None] = {}
     for entry in history:
-        if entry.outcome == COMMITTED:
+        if entry.outcome == Result.COMMITTED:
             order.pop(entry.release, None)
             order[entry.release] = None
     return list(order)
@@ -97,10 +98,10 @@ def failed(history: Sequence[Entry]) -> List[str]:
     """Return the releases whose last activation went wrong, the most recent last."""
     last: Dict[str, str] = {}
     for entry in history:
-        if entry.outcome != FAILED:  # never activated: no verdict on the release
+        if entry.outcome != Result.DISCARDED:  # never activated: no verdict on the release
             last.pop(entry.release, None)
             last[entry.release] = entry.outcome
-    return [release for release, outcome in last.items() if outcome != COMMITTED]
+    return [release for release, outcome in last.items() if outcome != Result.COMMITTED]
 
 
 def behind(history: Sequence[Entry], running: str) -> List[str]:
@@ -126,7 +127,7 @@ def rollback_target(history: Sequence[Entry], running: str) -> Optional[str]:
 def _line_of_succession(history: Sequence[Entry]) -> List[str]:
     line: List[str] = []
     for entry in history:
-        if entry.outcome != COMMITTED:
+        if entry.outcome != Result.COMMITTED:
             continue
         if entry.what == "rollback" and entry.release in line:
             line = line[: len(line) - line[::-1].index(entry.release) - 1]

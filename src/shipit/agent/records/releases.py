@@ -150,6 +150,12 @@ def pointed(paths: Paths) -> str:
     return release if head in ("releases", paths.releases) else ""
 
 
+def pointed_if_intact(paths: Paths) -> str:
+    """Return the id that `current` points at, "" without its manifest: if the history is lost."""
+    release = pointed(paths)
+    return release if manifest(paths, release) else ""
+
+
 def is_pointed_at(paths: Paths, wanted: Manifest) -> bool:
     """Whether `current` points at this release."""
     if wanted.adopted is None:

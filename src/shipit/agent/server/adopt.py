@@ -8,6 +8,7 @@ tool are neither stopped nor started.
 import hashlib
 import json
 
+from ..protocol.answers import Result
 from ..protocol.codec import to_json
 from ..protocol.manifest import Artifact, Gate, Manifest
 from ..protocol.messages import Attempt, Failure
@@ -94,7 +95,7 @@ def _entry(paths: Paths, attempt: Attempt, release: str, now: float) -> Entry:
         release=release,
         version=ADOPTED,
         previous="",
-        outcome=history.COMMITTED,
+        outcome=Result.COMMITTED,
         who=attempt.who,
         at=history.utc(now),
         reason=attempt.reason,

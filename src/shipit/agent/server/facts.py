@@ -16,12 +16,13 @@ from ..host.systemd import systemd_version
 from ..protocol.answers import Drift
 from ..protocol.manifest import Manifest
 from ..protocol.messages import VERSION, Facts, Hello
-from ..records import env_file, history, locks, releases
+from ..records import env_file, history, releases
 from ..storage import blobs, unchanged
 from ..system import interpreters, trust
 from ..system.failures import existing
 from ..system.paths import Paths
 from ..system.process import run
+from ..transaction.store import Store
 from .history_report import release_lines
 
 MUSL = re.compile(r"ld-musl-.+\.so\.1")
@@ -31,8 +32,9 @@ FIRST_PROCESS = "/proc/1/ns/mnt"
 ID_OF_SHIPIT = b"shipit: one machine under two names"
 
 
-def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
+def gather(store: Store, hello: Hello, recovered: str) -> Facts:
     """Answer a Hello; `recovered` says what was done about an open transaction."""
+    paths, host = store.paths, store.host
     attempts = history.entries(paths)
     top = history.head(attempts)
     current = releases.manifest(paths, top.release) if top else None
@@ -60,9 +62,9 @@ def gather(paths: Paths, host: Host, hello: Hello, recovered: str) -> Facts:
         env=env_digests(paths, current, bytes.fromhex(hello.nonce)),
         releases=release_lines(paths, attempts),
         behind=tuple(history.behind(attempts, top.release if top else "")),
-        holder=locks.holder(paths, host.wall()),
+        holder=store.holder(),
         recovered=recovered,
-        stuck=stuck(paths),
+        stuck=store.stuck(),
         rejected=pythons.rejected,
         machine_digest=machine_digest(),
         drift=drift,
@@ -90,15 +92,6 @@ def healthy(paths: Paths, host: Host, current: Manifest) -> bool:
         return False
     views = host.show([unit.name for unit in current.units if unit.start])
     return all(map(is_running, views.values()))
-
-
-def stuck(paths: Paths) -> str:
-    """Return what an operator must do here, "" for nothing. Imports its code only if needed."""
-    if not os.path.lexists(paths.journal):
-        return ""
-    from ..transaction import client  # noqa: PLC0415
-
-    return client.stuck(paths)
 
 
 def is_running(view: UnitView) -> bool:

@@ -3,10 +3,10 @@
 import os
 from typing import Dict, List, Sequence, Tuple
 
-from ..protocol.answers import AttemptLine, ReleaseLine
+from ..protocol.answers import AttemptLine, ReleaseLine, Result
 from ..protocol.codec import parse
 from ..records import history, releases
-from ..records.history import COMMITTED, FAILED, Entry
+from ..records.history import Entry
 from ..system.paths import Paths
 
 MOST_ATTEMPTS = 500  # reported at most; the history keeps all
@@ -18,10 +18,10 @@ def release_lines(paths: Paths, attempts: Sequence[Entry]) -> Tuple[ReleaseLine,
     last: Dict[str, Entry] = {}
     commits: Dict[str, List[str]] = {}
     for entry in attempts:
-        if entry.outcome == COMMITTED:
+        if entry.outcome == Result.COMMITTED:
             commits.setdefault(entry.release, []).append(entry.txn)
         before = last.get(entry.release)
-        if before and before.outcome != FAILED and entry.outcome == FAILED:
+        if before and before.outcome != Result.DISCARDED and entry.outcome == Result.DISCARDED:
             continue  # never switched to: no verdict on the release
         last.pop(entry.release, None)
         last[entry.release] = entry

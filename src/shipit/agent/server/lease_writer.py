@@ -3,11 +3,9 @@
 from dataclasses import replace
 from typing import Optional
 
-from ..host.host import Host
 from ..protocol.messages import Failure, Renew, Settle, Settled
-from ..records import lease
 from ..system.failures import from_os_error
-from ..system.paths import Paths
+from ..transaction.store import EXPIRED, Store
 
 
 class LeaseWriter:
@@ -17,20 +15,20 @@ class LeaseWriter:
         self._error: Optional[Failure] = None  # why the last write failed
         self._is_over = False
 
-    def renew(self, paths: Paths, host: Host, request: Renew) -> None:
+    def renew(self, store: Store, request: Renew) -> None:
         """Renew the lease, unless a verdict was lost; a lease that cannot be written runs out."""
         from ..transaction import client  # noqa: PLC0415
 
         if self._is_over:
             return
         try:
-            client.renew(paths, host, request.txn, request.lease)
+            client.renew(store, request.txn, request.lease)
         except OSError as error:
             self._error = from_os_error(error, "renew")
         else:
             self._error = None
 
-    def settle(self, paths: Paths, request: Settle) -> bool:
+    def settle(self, store: Store, request: Settle) -> bool:
         """Write the verdict; return False if the release has not passed its gate yet.
 
         If the disk refuses it, end the lease: the host rolls back now, not when the lease runs out.
@@ -38,15 +36,15 @@ class LeaseWriter:
         from ..transaction import client  # noqa: PLC0415
 
         try:
-            return bool(client.settle(paths, request.txn, request.verdict))
+            return bool(client.settle(store, request.txn, request.verdict))
         except OSError as error:
             self._error, self._is_over = from_os_error(error, "settle"), True
-            lease.end(paths)
+            store.end_lease()
             return True
 
     def explained(self, message: object) -> object:
         """Return a message; where the disk let the lease expire, its rollback names the disk."""
         if not self._error or not isinstance(message, Settled):
             return message
-        has_expired = message.failure is not None and message.failure.code == lease.EXPIRED
+        has_expired = message.failure is not None and message.failure.code == EXPIRED
         return replace(message, failure=self._error) if has_expired else message

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, Callable, Dict, Optional
 
 from ..host.host import Host, RealHost
+from ..protocol.answers import Result
 from ..protocol.messages import (
     HEARTBEAT,
     Activate,
@@ -39,12 +40,12 @@ from ..protocol.messages import (
     Survey,
     Unstage,
 )
-from ..records import journal, locks
 from ..records.redactor import Redactor
 from ..system import files, folders, trust
 from ..system.failures import Refused, from_os_error
 from ..system.paths import Paths
 from ..transaction import boot_unit
+from ..transaction.store import Store
 from .channel import Channel, ControllerDisconnected
 from .edge import bug, guarded
 from .lease_writer import LeaseWriter
@@ -58,7 +59,7 @@ class Server:
 
     def __init__(self, channel: Channel, host: Host, place: Place, agent_zip: str) -> None:
         self.channel, self.host, self.place, self.agent_zip = channel, host, place, agent_zip
-        self._paths: Optional[Paths] = None
+        self._store: Optional[Store] = None
         self._held = ExitStack()  # the session's lock
         self._blobs_in_use = ExitStack()  # the lock on the blobs that the controller need not send
         self._locked = False
@@ -67,10 +68,14 @@ class Server:
         self._lease = LeaseWriter()
 
     @property
-    def paths(self) -> Paths:
-        if self._paths is None:
+    def store(self) -> Store:
+        if self._store is None:
             raise ProtocolError("a Hello must come first")
-        return self._paths
+        return self._store
+
+    @property
+    def paths(self) -> Paths:
+        return self.store.paths
 
     def serve(self) -> None:
         """Answer until the controller closes.
@@ -138,20 +143,20 @@ class Server:
         paths = self.place(ask.app, ask.root)
         app_root.require(paths)
         folders.secure(paths)
-        self._paths = paths
+        self._store = Store(paths, self.host)
         self.channel.redacted = Redactor(paths)
         if ask.blobs:
             self._blobs_in_use.enter_context(blobs.in_use(paths))
         recovered = self._recover() if ask.recover else ""
-        self.channel.send(facts.gather(self._paths, self.host, ask, recovered))
+        self.channel.send(facts.gather(self.store, ask, recovered))
 
     def _recover(self) -> str:
         """Settle what an earlier run left open. Imports its code only if needed."""
         if not os.path.lexists(self.paths.journal) and not boot_unit.is_armed(self.paths):
             return ""
-        from ..transaction import client  # noqa: PLC0415
+        from ..transaction import recovery  # noqa: PLC0415
 
-        return client.recover(self.paths, self.host)
+        return recovery.recover(self.store)
 
     def survey(self, ask: Survey) -> None:
         from ..staging import preflight  # noqa: PLC0415
@@ -168,7 +173,7 @@ class Server:
     def status(self, ask: AskStatus) -> None:
         from . import status  # noqa: PLC0415
 
-        self.channel.send(status.gather(self.paths, self.host, verify=ask.verify))
+        self.channel.send(status.gather(self.store, verify=ask.verify))
 
     def releases(self, _ask: AskReleases) -> None:
         from ..records import history as histories  # noqa: PLC0415
@@ -209,10 +214,11 @@ class Server:
 
         self._lock(ask.attempt, ask.lock_wait)
         blobs.prepare(self.paths)
-        self.channel.redacted.learn(ask.manifest, ask.env)
+        redacted = self.channel.redacted
+        redacted.learn(ask.manifest, ask.env)
         with self._blobs_in_use, blobs.in_use(self.paths):
             answer = stage.stage(
-                self.paths, self.host, ask, self._raise_write_error, self._send_or_stop
+                self.store, ask, redacted, self._raise_write_error, self._send_or_stop
             )
         self._staged = ask.attempt.txn
         self.channel.send(answer)
@@ -232,20 +238,14 @@ class Server:
             raise ProtocolError(f"{ask.txn} is not the staged transaction")
         failure = Failure("unstaged", "discarded before the switch", "stage")
         settled = self._discard(ask.txn, failure)
-        self.channel.send(settled or Settled(ask.txn, "discarded", ""))
+        self.channel.send(settled or Settled(ask.txn, Result.DISCARDED, ""))
 
     def _discard(self, txn: str, failure: Failure) -> Optional[Settled]:
-        """Discard the open transaction if it is `txn` and has switched nothing yet."""
-        from ..records.states import State  # noqa: PLC0415
+        """Discard the transaction if it is open and has switched nothing yet."""
         from ..transaction import client  # noqa: PLC0415
 
         self._staged = ""
-        opened = journal.load(self.paths)
-        if opened is None or opened.txn != txn:
-            return None
-        if not opened.state.is_staging and opened.state is not State.ARM:
-            return None
-        return client.discard(self.paths, self.host, opened, failure)
+        return client.discard(self.store, txn, failure)
 
     def _give_up(self, why: str) -> None:
         if self._staged:
@@ -258,9 +258,7 @@ class Server:
 
         self._lock(ask.attempt, ask.lock_wait)
         try:
-            client.launch(
-                self.paths, self.host, ask, agent_zip=self.agent_zip, python=sys.executable
-            )
+            client.launch(self.store, ask, agent_zip=self.agent_zip, python=sys.executable)
         except Refused as refused:
             self._discard(ask.attempt.txn, refused.failure)
             raise
@@ -271,7 +269,7 @@ class Server:
     def attach(self, ask: Attach) -> None:
         from ..transaction import client  # noqa: PLC0415
 
-        running = client.attached(self.paths)
+        running = client.attached(self.store)
         if running is None:
             self.channel.send(End())
             return
@@ -289,7 +287,7 @@ class Server:
 
         settled = False
         try:
-            for message in client.follow(self.paths, self.host, is_guest=is_guest):
+            for message in client.follow(self.store, is_guest=is_guest):
                 settled = isinstance(message, Settled)
                 self.channel.send(self._lease.explained(message))
             if not settled:
@@ -309,10 +307,10 @@ class Server:
 
     def renew(self, ask: Renew) -> None:
         self.channel.patience = ask.lease
-        self._lease.renew(self.paths, self.host, ask)  # without an answer
+        self._lease.renew(self.store, ask)  # without an answer
 
     def settle(self, ask: Settle) -> None:
-        if not self._lease.settle(self.paths, ask):
+        if not self._lease.settle(self.store, ask):
             what = f"{ask.verdict} was requested before the release had passed its gate"
             self.channel.send(Failure("not-healthy-yet", what, "settle"))
 
@@ -326,17 +324,12 @@ class Server:
         """
         if self._locked:
             return
-        note = locks.note(attempt, locks.SESSION)
         try:
-            self._held.enter_context(files.lock(self.paths.session_lock, note, wait))
+            self._held.enter_context(self.store.session(attempt, wait))
         except files.Locked:
-            raise Refused(self._whose_lock()) from None
+            raise Refused(self.store.locked()) from None
         self._locked = True
         self.channel.patience = self.channel.patience or FIRST_RENEWAL
-
-    def _whose_lock(self) -> Failure:
-        whose = locks.describe(locks.holder(self.paths, self.host.wall()))
-        return locks.locked(self.paths.app, whose)
 
 
 def on_this_host(app: str, root: str) -> Paths:

@@ -7,26 +7,28 @@ import os
 from datetime import datetime, timezone
 from typing import Iterator, Mapping, Optional, Tuple
 
-from ..host.host import Host, UnitView
+from ..host.host import UnitView
 from ..protocol.answers import Drift
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Status, UnitState
-from ..records import history, locks, releases
+from ..records import history, releases
 from ..storage import drift
 from ..system.paths import Paths
-from .facts import is_running, stuck
+from ..transaction.store import Store
+from .facts import is_running
 
 POLICY = ("service.d", "socket.d", "timer.d")  # for all units of a type: systemd.unit(5)
 DISTRIBUTION = ("/usr/lib/systemd/", "/lib/systemd/")
 
 
-def gather(paths: Paths, host: Host, *, verify: bool) -> Status:
+def gather(store: Store, *, verify: bool) -> Status:
     """Answer AskStatus; without a release its fields are empty."""
+    paths = store.paths
     attempts = history.entries(paths)
     top = history.head(attempts)
     manifest = releases.manifest(paths, top.release) if top else None
     units = [unit.name for unit in manifest.units] if manifest else []
-    views = host.show(units)
+    views = store.host.show(units)
     return Status(
         release=top.release if top else "",
         version=top.version if top else "",
@@ -34,8 +36,8 @@ def gather(paths: Paths, host: Host, *, verify: bool) -> Status:
         who=top.who if top else "",
         units=tuple(_state(views[name]) for name in units),
         drift=_drift(paths, top, manifest, views) if verify else (),
-        holder=locks.holder(paths, host.wall()),
-        stuck=stuck(paths),
+        holder=store.holder(),
+        stuck=store.stuck(),
     )
 
 

@@ -13,6 +13,7 @@ import pwd
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Callable, Iterator, Tuple
 
 from ..activation import names
@@ -23,14 +24,14 @@ from ..protocol.codec import to_json
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, Stage, Staged, StepBegan, StepEnded
 from ..records import app_root, history, releases
-from ..records.journal import Journal
 from ..records.redactor import Redactor
-from ..records.states import State
 from ..storage import blobs, bytecode, unchanged, uv_cache, venv_drift
 from ..system import accounts, files
-from ..system.failures import Refused, from_os_error, from_output
+from ..system.failures import Refused, from_output
 from ..system.paths import Paths
 from ..transaction import client
+from ..transaction.effects import EffectContext
+from ..transaction.store import Store
 from . import preflight, venv
 
 SMOKE_TIMEOUT = 60.0  # seconds
@@ -43,115 +44,119 @@ Emit = Callable[[Any], None]
 
 
 def stage(
-    paths: Paths, host: Host, request: Stage, check_received: Callable[[], None], emit: Emit
+    store: Store,
+    request: Stage,
+    redacted: Redactor,
+    check_received: Callable[[], None],
+    emit: Emit,
 ) -> Staged:
     """Stage a release; `check_received` raises the error that prevented writing the blobs.
 
-    The caller holds paths.session_lock. The transaction stays open, in state BUILD.
+    The caller holds the session's lock. The transaction stays open, ready to be launched.
 
     Raises:
         Refused: why it can't be; the staged files have been discarded.
     """
     _check_request(request)
-    reused = is_reusable(paths, request)
-    if app_root.problems(paths):  # register nothing in an unusable root
-        _look_first(paths, host, request, reused=reused)
-    journal = client.begin(
-        paths,
+    manifest, reused = request.manifest, is_reusable(store.paths, request)
+    staging = Staging(store.paths, store.host, request, reused, check_received, emit)
+    if app_root.problems(store.paths):  # register nothing in an unusable root
+        staging.look_first()
+    opened = client.begin(
+        store,
         request.attempt,
-        request.manifest.id,
+        manifest.id,
         fresh=not reused,
-        version=request.manifest.version,
+        version=manifest.version,
         wait=request.lock_wait,
     )
-    try:
-        return _staged(paths, host, request, _Progress(journal, check_received, emit))
-    except BaseException as error:
-        failure = _failure_of(paths, request, error)
-        if journal.fresh:
-            with suppress(OSError):  # at once: on a full disk even a discard needs an inode or two
-                files.remove_tree(paths.release(journal.release).top)
-        client.discard(paths, host, journal, failure)
-        if isinstance(error, (Refused, OSError)):
-            raise Refused(failure) from error
-        raise
+    client.stage(EffectContext(store, _quietly, redacted, staging), opened)
+    return Staged(manifest.id, reused=reused)
 
 
-def _failure_of(paths: Paths, request: Stage, error: BaseException) -> Failure:
-    """Return the failure that the history records for an error that ended the staging.
-
-    Masks also the secrets of the release, which is about to be removed.
-    """
-    if isinstance(error, Refused):
-        failure = error.failure
-    elif isinstance(error, OSError):
-        failure = from_os_error(error, "build")
-    else:
-        what = f"staging was interrupted ({type(error).__name__})"
-        failure = Failure("staging-broke-off", what, "build")
-    redactor = Redactor(paths)
-    redactor.learn(request.manifest, request.env)
-    return redactor(failure)
+def _quietly(_message: object) -> None:
+    """Emit nothing: the steps of `Staging` are finer than the states."""
 
 
 @dataclass(frozen=True)
-class _Progress:
-    """The open transaction, and its progress messages."""
+class Staging:
+    """The effects of the states that a session runs. Emits its steps to the controller."""
 
-    journal: Journal
+    paths: Paths
+    host: Host
+    request: Stage
+    reused: bool  # the release exists, intact
     check_received: Callable[[], None]
     emit: Emit
 
-    @contextmanager
-    def step(self, name: str, detail: str = "") -> Iterator[None]:
-        began = time.monotonic()
-        self.emit(StepBegan(name, detail))
+    @cached_property
+    def is_doubtful(self) -> bool:
+        """Whether the disk has changed a release from which this one would take files."""
+        return not self.reused and _was_touched(self.paths, self.request.manifest.id)
+
+    def look_first(self) -> None:
+        """Refuse what would prevent staging, all of it at once."""
+        request, manifest = self.request, self.request.manifest
+        missing = blobs.missing(self.paths, manifest.artifacts())
+        named = (self.paths, self.host, manifest, request.texts, request.user_given)
+        found = preflight.problems(preflight.Context(*named, missing=missing, reused=self.reused))
+        failure = preflight.together(found)
+        if failure:
+            raise Refused(failure)
+
+    def receive(self) -> None:
+        artifacts = self.request.manifest.artifacts()
+        with self._step("receive"):
+            if self.is_doubtful:
+                blobs.evict_corrupt(self.paths, artifacts)
+            self.look_first()
+            self.check_received()
+            blobs.verify(self.paths, artifacts)
+
+    def build(self) -> None:
+        smoked = self.request.manifest.smoke
         try:
-            yield
+            with self._step("build", "reused" if self.reused else ""):
+                self._write()
+            with self._step("verify"):
+                verify_units(self.paths, self.host, self.request.manifest)
+            if smoked:
+                with self._step("smoke", " ".join(smoked)):
+                    smoke(self.paths, self.host, self.request)
         except BaseException:
-            self.emit(StepEnded(name, time.monotonic() - began, ok=False))
+            self._make_room()
             raise
-        self.emit(StepEnded(name, time.monotonic() - began, ok=True))
 
-
-def _staged(paths: Paths, host: Host, request: Stage, progress: _Progress) -> Staged:
-    manifest = request.manifest
-    doubtful = progress.journal.fresh and _was_touched(paths, manifest.id)
-    with progress.step("receive"):
-        if doubtful:
-            blobs.evict_corrupt(paths, manifest.artifacts())
-        _look_first(paths, host, request, reused=not progress.journal.fresh)
-        progress.check_received()
-        blobs.verify(paths, manifest.artifacts())
-    journal = client.advance(paths, progress.journal, State.BUILD)
-    with progress.step("build", "" if journal.fresh else "reused"):
-        ensure_user(host, manifest.user)
-        if journal.fresh:
-            if doubtful:
+    def _write(self) -> None:
+        paths, manifest = self.paths, self.request.manifest
+        ensure_user(self.host, manifest.user)
+        if not self.reused:
+            if self.is_doubtful:
                 uv_cache.distrust(paths)
             build(paths, manifest)
-        write_texts(paths, request)
+        write_texts(paths, self.request)
         unchanged.stamp(paths, manifest.id, time.time_ns())
-        if journal.fresh:
+        if not self.reused:
             text = json.dumps(to_json(manifest), indent=1) + "\n"
             sealed = paths.release(manifest.id).manifest
             files.write(sealed, text.encode(), releases.MANIFEST_MODE)
         files.sync_filesystem(paths.release(manifest.id).top)
-    with progress.step("verify"):
-        verify_units(paths, host, manifest)
-    if manifest.smoke:
-        with progress.step("smoke", " ".join(manifest.smoke)):
-            smoke(paths, host, request)
-    return Staged(manifest.id, reused=not journal.fresh)
 
+    def _make_room(self) -> None:
+        """Remove the build at once: on a full disk even a discard needs an inode or two."""
+        if not self.reused:
+            with suppress(OSError):  # the discard tries again
+                files.remove_tree(self.paths.release(self.request.manifest.id).top)
 
-def _look_first(paths: Paths, host: Host, request: Stage, *, reused: bool) -> None:
-    missing = blobs.missing(paths, request.manifest.artifacts())
-    named = (paths, host, request.manifest, request.texts, request.user_given)
-    found = preflight.problems(preflight.Context(*named, missing=missing, reused=reused))
-    failure = preflight.together(found)
-    if failure:
-        raise Refused(failure)
+    @contextmanager
+    def _step(self, name: str, detail: str = "") -> Iterator[None]:
+        began, ok = time.monotonic(), False
+        self.emit(StepBegan(name, detail))
+        try:
+            yield
+            ok = True
+        finally:
+            self.emit(StepEnded(name, time.monotonic() - began, ok))
 
 
 def _check_request(request: Stage) -> None:

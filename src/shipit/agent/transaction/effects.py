@@ -5,24 +5,27 @@ follows, `runner` journals it.
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Protocol, Tuple
 
 from ..activation import owners, switch, trial
 from ..health import bake, gate
 from ..health.gate import Context
 from ..host.host import Host
+from ..protocol.answers import Result
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, Healthy
-from ..records import app_root, history, journal, lease, registry, releases
+from ..records import app_root, history, registry, releases
 from ..records.history import Entry
-from ..records.journal import Journal
 from ..records.redactor import Redactor
-from ..records.states import Result, State
 from ..storage import prune
 from ..system.failures import Refused
 from ..system.paths import Paths
 from . import boot_unit, verify
+from .journal import UNKNOWN, UNREADABLE, Journal
+from .states import Ending, State
+from .store import COMMIT, EXPIRED, REVERT, Store
 
 UNITS_INTERVAL = 0.5  # seconds between unit checks while waiting for the verdict
 VERDICT_PAUSE = 0.02  # seconds
@@ -34,21 +37,59 @@ ROLLBACK = "rollback"  # protocol.Attempt.what
 class Ended:
     """How an effect ended."""
 
-    result: Result = Result.OK
+    ending: Ending = Ending.OK
     failure: Optional[Failure] = None
     changes: Mapping[str, Any] = field(default_factory=dict)  # of the journal
+
+
+class Staging(Protocol):
+    """What a session stages: `staging.stage` has the real one. Raises Refused or OSError."""
+
+    def receive(self) -> None: ...
+    def build(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class EffectContext:
     """What an effect acts on."""
 
-    paths: Paths
-    host: Host
+    store: Store
     emit: Callable[[Any], None]
+    redacted: Redactor
+    staging: Optional[Staging] = None  # only a session stages
+
+    @classmethod
+    def of_driver(cls, store: Store) -> "EffectContext":
+        return cls(store, store.log, Redactor(store.paths))
+
+    @property
+    def paths(self) -> Paths:
+        return self.store.paths
+
+    @property
+    def host(self) -> Host:
+        return self.store.host
 
 
 Effect = Callable[[EffectContext, Journal], Ended]
+
+
+def receive(context: EffectContext, _open: Journal) -> Ended:
+    """Verify that all blobs have arrived, and that the release can be built."""
+    _staging(context).receive()
+    return Ended()
+
+
+def build(context: EffectContext, _open: Journal) -> Ended:
+    """Build and verify the release's directory."""
+    _staging(context).build()
+    return Ended()
+
+
+def _staging(context: EffectContext) -> Staging:
+    if context.staging is None:
+        raise RuntimeError("only a session stages: after a crash the release is discarded")
+    return context.staging
 
 
 def arm(context: EffectContext, open_: Journal) -> Ended:
@@ -78,7 +119,7 @@ def try_release(context: EffectContext, open_: Journal) -> Ended:
     failure = trial.run(
         paths, context.host, wanted, context.emit, lambda: _rollback_reason(context, open_)
     )
-    return Ended(Result.ERROR, failure) if failure else Ended()
+    return Ended(Ending.ERROR, failure) if failure else Ended()
 
 
 def activate(context: EffectContext, open_: Journal) -> Ended:
@@ -115,17 +156,17 @@ def check(context: EffectContext, open_: Journal) -> Ended:
             host, watched, open_.before, context.emit, lambda: _rollback_reason(context, open_)
         )
     if failure is None:
-        journal.save(paths, replace(open_, healthy=True))
+        context.store.save(replace(open_, healthy=True))
         failure = _confirm(context, open_, watched)
-    if failure is None or lease.claim(paths, open_.txn, lease.REVERT) == lease.COMMIT:
+    if failure is None or context.store.claim(open_.txn, REVERT) == COMMIT:
         return Ended()
-    return Ended(Result.ERROR, failure)
+    return Ended(Ending.ERROR, failure)
 
 
 def _confirm(context: EffectContext, open_: Journal, watched: Context) -> Optional[Failure]:
     """Commit if the host confirms by itself; otherwise wait for the verdict."""
     if open_.confirm == BY_HOST:
-        lease.claim(context.paths, open_.txn, lease.COMMIT)
+        context.store.claim(open_.txn, COMMIT)
         return _rollback_reason(context, open_)
     context.emit(Healthy(open_.txn, open_.release))
     return _await_verdict(context, open_, watched)
@@ -135,7 +176,7 @@ def _await_verdict(context: EffectContext, open_: Journal, watched: Context) -> 
     """Wait for the verdict; return why to roll back, or None for a commit."""
     host = context.host
     checked_at = host.now()
-    while lease.verdict(context.paths, open_.txn) != lease.COMMIT:
+    while context.store.verdict(open_.txn) != COMMIT:
         failure = _rollback_reason(context, open_)
         if failure is None and host.now() - checked_at >= UNITS_INTERVAL:
             failure, checked_at = gate.check_units(host, watched), host.now()
@@ -147,25 +188,24 @@ def _await_verdict(context: EffectContext, open_: Journal, watched: Context) -> 
 
 def _rollback_reason(context: EffectContext, open_: Journal) -> Optional[Failure]:
     """Return why to roll back, or None. A host that confirms by itself needs no controller."""
-    txn = open_.txn
-    verdict = lease.verdict(context.paths, txn)
-    if verdict == lease.REVERT:
+    verdict = context.store.verdict(open_.txn)
+    if verdict == REVERT:
         return Failure("called-back", "the controller requested a rollback", State.CHECK.value)
     if open_.confirm == BY_HOST:
         return None
-    if not verdict and lease.has_run_out(context.paths, context.host, txn):
+    if not verdict and context.store.lease_has_expired(open_.txn):
         hint = "the controller did not renew the lease in time (confirm_timeout)"
-        return Failure(lease.EXPIRED, "nobody confirmed the release", State.CHECK.value, hint)
+        return Failure(EXPIRED, "nobody confirmed the release", State.CHECK.value, hint)
     return None
 
 
 def commit(context: EffectContext, open_: Journal) -> Ended:
     """Record the release as committed, and prune what it replaces."""
     paths = context.paths
-    if open_.release == journal.UNKNOWN:
+    if open_.release == UNKNOWN:
         what = "the commit was decided, but its release is no longer known"
-        return Ended(Result.HOPELESS, Failure("release-missing", what, State.COMMIT.value))
-    history.append(paths, entry(context, open_, history.COMMITTED))
+        return Ended(Ending.HOPELESS, Failure("release-missing", what, State.COMMIT.value))
+    history.append(paths, entry(context, open_, Result.COMMITTED))
     _start_timers(context, open_)
     _prune(paths, open_.release, [open_.previous])
     registry.note_committed(paths, open_.release)
@@ -184,11 +224,11 @@ def _start_timers(context: EffectContext, open_: Journal) -> None:
 def revert(context: EffectContext, open_: Journal) -> Ended:
     """Roll back to the previous release, and check that it is healthy."""
     paths, host = context.paths, context.host
-    lease.request_rollback(paths, open_.txn)
+    context.store.replace_by_revert(open_.txn)
     began, previous = host.wall(), releases.verified(paths, open_.previous)
     if open_.previous and previous is None:
         what = f"the previous release {open_.previous} is no longer on this host"
-        return Ended(Result.HOPELESS, Failure("previous-missing", what, State.REVERT.value))
+        return Ended(Ending.HOPELESS, Failure("previous-missing", what, State.REVERT.value))
     for candidate in _possible_trials(paths, open_):
         trial.clear(paths, host, candidate)
     switch.switch(paths, host, _rollback_switch(paths, host, open_, previous))
@@ -196,27 +236,20 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
         watched = gate.context(paths, host, previous, began, open_.untouched)
         failure = gate.run(host, watched, context.emit, lambda: None)
         if failure is not None:
-            return Ended(Result.HOPELESS, replace(failure, step=State.REVERT.value))
-    _note_clean(paths, replace(open_, boot=host.boot_id(), clean=True))
-    history.append(paths, entry(context, open_, history.REVERTED))
+            return Ended(Ending.HOPELESS, replace(failure, step=State.REVERT.value))
+    with suppress(OSError):  # else they are restarted once more if this state is started again
+        context.store.save(replace(open_, boot=host.boot_id(), clean=True))
+    history.append(paths, entry(context, open_, Result.ROLLED_BACK))
     _tidy(paths, open_, keep_evidence=previous is not None)
     return Ended()
 
 
 def _possible_trials(paths: Paths, open_: Journal) -> List[Manifest]:
     """Return all releases that may be on trial if the journal could not be read."""
-    if open_.failure is None or open_.failure.code != journal.UNREADABLE:
+    if open_.failure is None or open_.failure.code != UNREADABLE:
         return []
     found = (releases.manifest(paths, release) for release in releases.listed(paths))
     return [manifest for manifest in found if manifest is not None]
-
-
-def _note_clean(paths: Paths, open_: Journal) -> None:
-    """Save a second restart of the units if this state is started again."""
-    try:
-        journal.save(paths, open_)
-    except OSError:
-        return  # they are restarted once more
 
 
 def revert_on_disk(context: EffectContext, open_: Journal) -> None:
@@ -236,11 +269,13 @@ def discard(context: EffectContext, open_: Journal) -> Ended:
     if tried is not None:
         trial.clear(context.paths, context.host, tried)
     _tidy(context.paths, open_, keep_evidence=False)  # first: it makes room for the history's line
-    history.append(context.paths, entry(context, open_, history.FAILED))
+    history.append(context.paths, entry(context, open_, Result.DISCARDED))
     return Ended()
 
 
 EFFECTS: Mapping[State, Effect] = {
+    State.RECEIVE: receive,
+    State.BUILD: build,
     State.ARM: arm,
     State.TRIAL: try_release,
     State.ACTIVATE: activate,
@@ -251,17 +286,17 @@ EFFECTS: Mapping[State, Effect] = {
 }
 
 
-def entry(context: EffectContext, open_: Journal, outcome: str) -> Entry:
+def entry(context: EffectContext, open_: Journal, result: Result) -> Entry:
     """Return the history's entry for a transaction."""
-    attempt, failure = open_.attempt, Redactor(context.paths)(open_.failure)
-    committed = outcome == history.COMMITTED
+    attempt, failure = open_.attempt, context.redacted(open_.failure)
+    committed = result is Result.COMMITTED
     return Entry(
         txn=open_.txn,
         what=attempt.what,
         release=open_.release,
         version=open_.version,
         previous=open_.previous,
-        outcome=outcome,
+        outcome=result,
         who=attempt.who,
         at=history.utc(context.host.wall()),
         reason=attempt.reason,
@@ -273,6 +308,19 @@ def entry(context: EffectContext, open_: Journal, outcome: str) -> Entry:
 def driver_argv(paths: Paths, open_: Journal, role: str = "transact") -> List[str]:
     """Return the command that continues the transaction in its own process."""
     return [open_.python, "-I", "-S", open_.agent, role, paths.app, paths.root]
+
+
+def start_driver(store: Store, open_: Journal, *, wait: bool = True) -> None:
+    """Start the transient unit that drives the transaction, without the session.
+
+    Raises:
+        Refused: driver-refused.
+    """
+    unit, argv = store.paths.unit, driver_argv(store.paths, open_)
+    done = store.host.start_driver(unit, argv, after=unit_names(store.paths, open_), wait=wait)
+    if not done.ok:
+        what = f"systemd did not start {unit}"
+        raise Refused(Failure("driver-refused", what, open_.state.value, evidence=done.output))
 
 
 def unit_names(paths: Paths, open_: Journal) -> Tuple[str, ...]:
@@ -337,20 +385,15 @@ def _tidy(paths: Paths, open_: Journal, *, keep_evidence: bool) -> None:
 
 def _prune(paths: Paths, running: str, needed: List[str]) -> None:
     found = releases.manifest(paths, running)
-    if found is None:
-        return
-    stay = prune.kept(history.entries(paths), running, found.keep_releases, needed)
-    try:
-        prune.quarantine(paths, stay)
-    except OSError:
-        return  # the next deploy prunes again; this one is done
+    if found is not None:
+        stay = prune.kept(history.entries(paths), running, found.keep_releases, needed)
+        with suppress(OSError):  # the next deploy prunes again; this one is done
+            prune.quarantine(paths, stay)
 
 
 def _take_down(paths: Paths) -> None:
     """Remove the empty directories of an app that never ran here; the history stays."""
     prune.delete_marked(paths)
     for directory in (paths.releases, paths.shared):
-        try:
+        with suppress(OSError):  # not empty, or missing
             os.rmdir(directory)
-        except OSError:
-            continue  # not empty, or missing

@@ -1,110 +1,99 @@
 """Settle an abandoned transaction: after a lost session, a dead driver or a reboot.
 
-Safe to call at any time from any number of processes: the one that gets the lock acts.
+Safe to call at any time from any number of processes: the one that gets the lock acts. What is
+abandoned is either left to a live process, run to its end here, or, if units have to be started
+during a boot, handed to a driver that runs after it.
 """
 
 from dataclasses import replace
-from typing import Optional
 
-from ..host.host import Host
-from ..protocol.messages import Failure, Settled
-from ..records import journal, locks
-from ..records.event_log import EventLogWriter
-from ..records.journal import Journal
-from ..records.states import State
+from ..protocol.answers import Result
+from ..protocol.messages import Settled
 from ..system import files, folders
 from ..system.failures import Refused
-from ..system.paths import Paths
 from . import boot_unit, effects
 from .effects import EffectContext
-from .runner import failure_of, report_end, resume, run_to_end
+from .journal import Journal
+from .runner import failure_of, report_end, resume, run
+from .states import waits_for_boot
+from .store import Store
 
 LOCK_WAIT = 0.2  # seconds; a process may just be reading the lock's owner
 BOOT_LOCK_WAIT = 60.0  # seconds; below boot_unit.TIMEOUT
-OF_A_SESSION = (State.RECEIVE, State.BUILD, State.ARM, State.DISCARD)
+ENDS = {Result.COMMITTED: "finished", Result.STUCK: "retried without success"}
 
 
-def recover(paths: Paths, host: Host) -> str:
+def recover(store: Store) -> str:
     """Settle an abandoned transaction; return a summary, "" if there was none.
 
     Retries a stuck one. During boot, restore only the disk (units, `current`) and start a driver
     that does the rest once the boot has progressed.
     """
-    open_ = journal.load(paths)
+    open_ = store.load()
     if open_ is None:
-        boot_unit.disarm(paths)
+        boot_unit.disarm(store.paths)
         return ""
-    if has_session(paths, open_) or is_driven(paths, host, open_):
+    if _has_session(store, open_) or is_driven(store, open_):
         return ""
-    return recover_abandoned(paths, host)
+    return recover_abandoned(store)
 
 
-def recover_at_boot(paths: Paths, host: Host) -> str:
+def recover_at_boot(store: Store) -> str:
     """Do the same as the main of the boot unit, which waits for another process at work.
 
     Raises:
         Refused: locked: another process holds an open transaction; try again.
     """
-    folders.secure(paths)
-    sentence = recover(paths, host)
-    open_ = journal.load(paths)
-    if sentence or open_ is None or has_session(paths, open_):
-        return sentence
-    if host.show([paths.unit])[paths.unit].is_up:
-        return ""  # systemd restarts it until the transaction ends
+    folders.secure(store.paths)
+    sentence, open_ = recover(store), store.load()
+    if sentence or open_ is None or _has_session(store, open_) or _is_up(store):
+        return sentence  # a unit that is up is restarted by systemd until the transaction ends
     try:
-        return _recover(paths, host, BOOT_LOCK_WAIT)
+        return _settle(store, BOOT_LOCK_WAIT)
     except files.Locked:
-        found = locks.holder(paths, host.wall())
-        raise Refused(locks.locked(paths.app, locks.describe(found))) from None
+        raise Refused(store.locked()) from None
 
 
-def has_session(paths: Paths, open_: Journal) -> bool:
-    """Whether a live session owns the transaction; an unreadable one may belong to a session."""
-    of_a_session = open_.state in OF_A_SESSION or not open_.readable
-    return of_a_session and files.lock_note(paths.session_lock) is not None
-
-
-def is_driven(paths: Paths, host: Host, open_: Journal) -> bool:
-    """Whether a process holds the transaction, or its unit will restart one."""
-    if files.lock_note(paths.txn_lock) is not None:
-        return True
-    return not open_.state.is_staging and host.show([paths.unit])[paths.unit].is_up
-
-
-def recover_abandoned(paths: Paths, host: Host) -> str:
+def recover_abandoned(store: Store) -> str:
     """Settle the open transaction, unless another process is at work on it."""
     try:
-        return _recover(paths, host, LOCK_WAIT)
+        return _settle(store, LOCK_WAIT)
     except files.Locked:
         return ""
 
 
-def _recover(paths: Paths, host: Host, wait: float) -> str:
-    open_ = journal.load(paths)
+def is_driven(store: Store, open_: Journal) -> bool:
+    """Whether a process holds the transaction, or its unit will restart one."""
+    return store.has_driver() or (not open_.state.is_staging and _is_up(store))
+
+
+def _has_session(store: Store, open_: Journal) -> bool:
+    """Whether a live session owns the transaction; an unreadable one may belong to a session."""
+    return (open_.state.may_have_session or not open_.readable) and store.has_session()
+
+
+def _is_up(store: Store) -> bool:
+    unit = store.paths.unit
+    return store.host.show([unit])[unit].is_up
+
+
+def _settle(store: Store, wait: float) -> str:
+    open_ = store.load()
     if open_ is None:
         return ""
-    context = EffectContext(paths, host, EventLogWriter(paths))
-    with files.lock(paths.txn_lock, locks.note(open_.attempt, ""), wait):
-        open_ = journal.load(paths)
-        settled = _settle(context, open_) if open_ is not None else None
-    if open_ is None:
-        return ""
-    if settled is None:
-        return f"the {open_.what} was interrupted by a reboot and is being undone"
+    context = EffectContext.of_driver(store)
+    with store.driving(open_.attempt, wait):
+        open_ = store.load()
+        if open_ is None:
+            return ""
+        onward = resume(context, open_)
+        rebooted = onward.boot not in ("", store.host.boot_id())
+        if rebooted and waits_for_boot(onward.state, booting=store.host.booting()):
+            _hand_to_boot(context, onward)
+            return f"the {open_.what} was interrupted by a reboot and is being undone"
+        settled = run(context, onward)
     report_end(context, settled)
     return _summary(open_, settled)
-
-
-def _settle(context: EffectContext, open_: Journal) -> Optional[Settled]:
-    EventLogWriter(context.paths).terminate_line()
-    host = context.host
-    rebooted = open_.boot not in ("", host.boot_id())
-    onward = resume(context, open_)
-    if onward.state is State.REVERT and rebooted and host.booting():
-        _hand_to_boot(context, onward)
-        return None
-    return run_to_end(context, onward)
 
 
 def _hand_to_boot(context: EffectContext, open_: Journal) -> None:
@@ -113,25 +102,19 @@ def _hand_to_boot(context: EffectContext, open_: Journal) -> None:
     Raises:
         Refused: driver-refused; try again.
     """
-    paths, host = context.paths, context.host
+    store, host, names = context.store, context.host, effects.unit_names(context.paths, open_)
     try:
         effects.revert_on_disk(context, open_)
-        views = host.show(effects.unit_names(paths, open_))
-        clean = not any(view.is_up for view in views.values())
-        journal.save(paths, replace(open_, boot=host.boot_id(), clean=clean))
+        clean = not any(view.is_up for view in host.show(names).values())
+        store.save(replace(open_, boot=host.boot_id(), clean=clean))
     except (Refused, OSError) as error:
         context.emit(failure_of(error, open_.state.value))  # the driver will meet it again
-    argv, units = effects.driver_argv(paths, open_), effects.unit_names(paths, open_)
-    done = host.start_driver(paths.unit, argv, after=units, wait=False)
-    if not done.ok:
-        what = f"systemd did not start {paths.unit}"
-        raise Refused(Failure("driver-refused", what, open_.state.value, evidence=done.output))
+    effects.start_driver(store, open_, wait=False)
 
 
 def _summary(open_: Journal, settled: Settled) -> str:
-    ends = {"committed": "finished", "stuck": "retried without success"}
     runs = f"release {settled.running} runs" if settled.running else "nothing runs"
-    how = ends.get(settled.outcome, "undone")
+    how = ENDS.get(settled.outcome, "undone")
     if not open_.readable and open_.failure:
         return f"[{open_.failure.code}] {open_.failure.what}; it was {how}: {runs}"
     return f"the {open_.what} was interrupted and was {how}: {runs}"

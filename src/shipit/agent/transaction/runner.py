@@ -1,33 +1,31 @@
-"""Drive an open transaction to an end: journal, effect, journal, effect.
+"""Run a transaction: journal a state, run its effect, journal the next one, until it ends.
 
 `transact` is the main of the transient unit, which restarts it whenever it dies. It holds the
 transaction's lock, and resumes a dropped transaction where the recovery table says.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Optional, Union
 
-from ..host.host import Host
+from ..protocol.answers import Result
 from ..protocol.messages import Failure, Settled, StepBegan, StepEnded, StepFailed
-from ..records import app_root, history, journal, lease, locks, releases
-from ..records.event_log import EventLogWriter
-from ..records.journal import Journal
-from ..records.redactor import Redactor
-from ..records.states import ON_ERROR, Result, State, following, resumed
+from ..records import app_root, history, releases
 from ..storage import prune
 from ..system import files, folders
 from ..system.failures import Refused, from_os_error
-from ..system.paths import Paths
 from . import boot_unit, effects
 from .effects import EffectContext, Ended
+from .journal import Journal, moved
+from .states import Ending, State, after, after_crash, after_disk_error
+from .store import COMMIT, Store
 
 LOCK_WAIT = 5.0  # seconds; a recovery holds the lock only while it works
 LOCKED = 75  # exit status (EX_TEMPFAIL): systemd restarts it, as often as the unit allows
 RETRY_PAUSE = 0.5  # seconds, times the number of tries
-FORWARD = (State.TRIAL, State.ACTIVATE, State.CHECK)
 
 
-def transact(paths: Paths, host: Host) -> int:
+def transact(store: Store) -> int:
     """Drive the open transaction to an end.
 
     Return the exit status: 0, also if there was nothing to do, or LOCKED if another process holds
@@ -36,13 +34,13 @@ def transact(paths: Paths, host: Host) -> int:
     Raises:
         Refused: the lock's file cannot be written.
     """
-    folders.secure(paths)
-    open_ = journal.load(paths)
+    folders.secure(store.paths)
+    open_ = store.load()
     if open_ is None:
         return 0
-    context = EffectContext(paths, host, EventLogWriter(paths))
+    context = EffectContext.of_driver(store)
     try:
-        with files.lock(paths.txn_lock, locks.note(open_.attempt, ""), LOCK_WAIT):
+        with store.driving(open_.attempt, LOCK_WAIT):
             settled = _drive(context)
     except files.Locked:
         return LOCKED
@@ -64,71 +62,58 @@ def report_end(context: EffectContext, settled: Settled) -> None:
 
 def _drive(context: EffectContext) -> Optional[Settled]:
     """Drive the transaction from its beginning, or from where a dead predecessor left it."""
-    open_ = journal.load(context.paths)
-    if open_ is None or open_.state.is_staging or (open_.state.is_end and open_.readable):
+    open_ = context.store.load()
+    if open_ is None or open_.state.is_staging or (open_.state is State.STUCK and open_.readable):
         return None
-    if open_.state is State.ARM and not open_.taken:
-        return run_to_end(context, _mark_taken(context, open_))
-    EventLogWriter(context.paths).terminate_line()
-    return run_to_end(context, resume(context, open_))
-
-
-def _mark_taken(context: EffectContext, open_: Journal) -> Journal:
-    """Record that a driver has begun; if the disk refuses, switch nothing."""
+    if open_.state is not State.ARM or open_.taken:
+        return run(context, resume(context, open_))
     try:
-        return journal.save(context.paths, replace(open_, taken=True))
-    except OSError as error:
-        failure = from_os_error(error, open_.state.value)
-        return enter_state(context, open_, ON_ERROR[open_.state], failure)
+        return run(context, context.store.save(replace(open_, taken=True)))
+    except OSError as error:  # without a record that a driver has begun, switch nothing
+        return run(context, fail(context, open_, from_os_error(error, open_.state.value)))
 
 
 def resume(context: EffectContext, open_: Journal) -> Journal:
-    """Move a dropped transaction to the state where it continues; the caller holds its lock."""
-    committed = _last_verdict(context.paths, open_) == lease.COMMIT
-    state = resumed(open_.state, committed=committed, moves=open_.moves)
-    failure = open_.failure or (None if state is State.COMMIT else _interrupted(open_))
-    moves = 0 if open_.state is State.STUCK else open_.moves  # an operator may have fixed it
-    journal.quarantine(context.paths, open_)
-    return enter_state(context, replace(open_, moves=moves, readable=True), state, failure)
-
-
-def _last_verdict(paths: Paths, open_: Journal) -> str:
-    """Return the verdict. Claims a rollback for a switched release: a later commit is refused."""
-    if open_.state in FORWARD:
-        return claim_rollback(paths, open_)
-    return lease.verdict(paths, open_.txn)
-
-
-def claim_rollback(paths: Paths, open_: Journal) -> str:
-    """Give the verdict revert, and return the one that won."""
-    try:
-        return lease.claim(paths, open_.txn, lease.REVERT)
-    except OSError:  # a full disk: no verdict can be added
-        return lease.verdict(paths, open_.txn)
-
-
-def _interrupted(open_: Journal) -> Failure:
+    """Enter the state where a dropped transaction continues; the caller holds its lock."""
+    store = context.store
+    store.log.terminate_line()
+    given = store.claim_rollback if open_.state.is_undecided else store.verdict
+    state = after_crash(open_.state, committed=given(open_.txn) == COMMIT, moves=open_.moves)
     what = f"the {open_.attempt.what} was interrupted in the state {open_.state.value}"
-    return Failure("interrupted", what, open_.state.value)
+    interrupted = Failure("interrupted", what, open_.state.value)
+    failure = open_.failure or (None if state is State.COMMIT else interrupted)
+    moves = 0 if open_.state is State.STUCK else open_.moves  # an operator may have fixed it
+    store.quarantine(open_)
+    return _enter(context, replace(open_, moves=moves, readable=True), state, failure)
 
 
-def run_to_end(context: EffectContext, open_: Journal) -> Settled:
+def fail(context: EffectContext, open_: Journal, failure: Failure) -> Journal:
+    """Enter the state that follows a failure of the present one, without another try."""
+    return _enter(context, open_, after(open_.state, Ending.ERROR, tries=1, moves=0), failure)
+
+
+def stage(context: EffectContext, open_: Journal) -> Optional[Failure]:
+    """Run the states of a session; return why it failed. The caller then arms, or discards."""
+    while True:
+        ended = _run_effect(context, open_)
+        onward = after(open_.state, ended.ending, tries=1, moves=open_.moves)
+        if not onward.is_staging:
+            return ended.failure
+        open_ = context.store.save(moved(open_, onward, None))
+
+
+def run(context: EffectContext, open_: Journal) -> Settled:
     """Run effect after effect until an end is reached, and record it."""
     while not open_.state.is_end:
-        open_ = _step(context, open_)
+        ended, tries = _run_effect(context, open_), open_.tries + 1
+        state = after(open_.state, ended.ending, tries=tries, moves=open_.moves)
+        if ended.failure is not None:
+            context.emit(StepFailed(ended.failure))
+        if state is open_.state:
+            context.host.sleep(RETRY_PAUSE * tries)
+        failure = None if state is State.COMMITTED else _combined(open_, ended.failure)
+        open_ = _enter(context, replace(open_, tries=tries, **ended.changes), state, failure)
     return _finish(context, open_)
-
-
-def _step(context: EffectContext, open_: Journal) -> Journal:
-    ended = _run_effect(context, open_)
-    tries = open_.tries + 1
-    state = following(open_.state, ended.result, tries=tries, moves=open_.moves)
-    if ended.failure is not None:
-        context.emit(StepFailed(ended.failure))
-    if state is open_.state:
-        context.host.sleep(RETRY_PAUSE * tries)
-    failure = None if state is State.DONE else _combined(open_, ended.failure)
-    return enter_state(context, replace(open_, tries=tries, **ended.changes), state, failure)
 
 
 def _run_effect(context: EffectContext, open_: Journal) -> Ended:
@@ -138,9 +123,9 @@ def _run_effect(context: EffectContext, open_: Journal) -> Ended:
         app_root.require(context.paths)
         ended = effects.EFFECTS[open_.state](context, open_)
     except (Refused, OSError) as error:
-        ended = Ended(Result.ERROR, failure_of(error, name))
-    ended = replace(ended, failure=Redactor(context.paths)(ended.failure))
-    context.emit(StepEnded(name, context.host.now() - began, ended.result is Result.OK))
+        ended = Ended(Ending.ERROR, failure_of(error, name))
+    ended = replace(ended, failure=context.redacted(ended.failure))
+    context.emit(StepEnded(name, context.host.now() - began, ended.ending is Ending.OK))
     return ended
 
 
@@ -167,43 +152,27 @@ def _combined(open_: Journal, failure: Optional[Failure]) -> Optional[Failure]:
     return replace(first, what=first.what + then, hint=hint, evidence=evidence)
 
 
-def enter_state(
+def _enter(
     context: EffectContext, open_: Journal, state: State, failure: Optional[Failure]
 ) -> Journal:
-    """Journal the next state.
-
-    If the disk refuses, roll back without a journal entry: from the old entry, recovery would roll
-    back as well. Never go forward without one.
-    """
-    ahead = replace(open_, failure=failure)
+    """Journal the next state. If the disk refuses, continue the way back without an entry."""
     if state.is_end and state is not State.STUCK:
-        return replace(ahead, state=state)  # the journal is about to be removed
+        return replace(open_, state=state, failure=failure)  # the journal is about to be removed
     try:
-        return journal.move(context.paths, ahead, state)
+        return context.store.save(moved(open_, state, failure))
     except OSError as error:
-        combined = _combined(ahead, from_os_error(error, state.value))
-        onward = ON_ERROR[open_.state] if state in FORWARD else state
-        tries = open_.tries if onward is open_.state else 0
-        return replace(ahead, state=onward, moves=open_.moves + 1, tries=tries, failure=combined)
+        refused = from_os_error(error, state.value)
+        combined = _combined(replace(open_, failure=failure), refused)
+        return moved(open_, after_disk_error(open_.state, state), combined)
 
 
 def _finish(context: EffectContext, open_: Journal) -> Settled:
-    paths = context.paths
-    if open_.state is State.STUCK:
-        _record_stuck(context, open_)
-        return Settled(open_.txn, "stuck", releases.pointed(paths), open_.failure)
-    lease.clear(paths)
-    journal.remove(paths)
-    boot_unit.disarm(paths)  # last: a boot must find an open journal
-    if open_.state is State.DONE:
-        return Settled(open_.txn, "committed", open_.release)
-    switched = history.outcome_of(history.entries(paths), open_.txn) == history.REVERTED
-    outcome = "reverted" if switched else "discarded"
-    return Settled(open_.txn, outcome, open_.previous, open_.failure)
-
-
-def _record_stuck(context: EffectContext, open_: Journal) -> None:
-    try:
-        history.append(context.paths, effects.entry(context, open_, history.STUCK))
-    except OSError:
-        return  # the journal records it as well
+    store, result = context.store, Result(open_.state.value)
+    if result is Result.STUCK:
+        with suppress(OSError):  # the journal records it as well
+            history.append(store.paths, effects.entry(context, open_, result))
+        return Settled(open_.txn, result, releases.pointed(store.paths), open_.failure)
+    store.close()
+    boot_unit.disarm(store.paths)  # last: a boot must find an open journal
+    running = open_.release if result is Result.COMMITTED else open_.previous
+    return Settled(open_.txn, result, running, open_.failure)

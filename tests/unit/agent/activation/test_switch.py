@@ -66,7 +66,7 @@ def test_a_first_release_that_goes_has_its_own_time_to_stop(tmp_path: Path) -> N
     told, machine = story(tmp_path)
     machine.sick.add("r1")
     told.deploy(patient(manifest(told.paths, "r1", worker=True)))
-    assert told.outcomes == ["reverted"]
+    assert told.outcomes == ["rolled_back"]
     assert machine.stops["app-worker.service"] > LONG
 
 
@@ -84,7 +84,7 @@ def test_a_rollback_is_requested_while_a_release_starts(tmp_path: Path) -> None:
     told.verdict = ""  # its controller has disconnected, and the gate has ten times as long
     slow = manifest(told.paths, "r2", overlaps=True)
     told.deploy(replace(slow, gate=replace(slow.gate, deadline=10 * told.lease)))
-    assert told.outcomes == ["committed", "reverted"]
+    assert told.outcomes == ["committed", "rolled_back"]
     assert "lease-expired" in history.entries(told.paths)[-1].failure
 
 
@@ -122,6 +122,6 @@ def test_a_service_that_delays_its_stop_does_not_block_a_rollback(tmp_path: Path
     machine.sick.add("r2")
     machine.endless.add("r2")
     told.deploy(manifest(told.paths, "r2"))
-    assert told.outcomes == ["committed", "reverted"]
+    assert told.outcomes == ["committed", "rolled_back"]
     assert machine.killed == ["app-web.service"]
     assert machine.running_releases() == {"r1"}

@@ -107,14 +107,14 @@ def test_a_release_that_is_taken_back_gives_the_directories_back(
 ) -> None:
     story.verdict = "revert"
     deploy(story, "r2", NEW, overlaps=handover == "overlap")
-    assert story.outcomes == ["committed", "reverted"]
+    assert story.outcomes == ["committed", "rolled_back"]
     assert_belongs_to(story, OLD)
 
 
 def test_a_release_that_fails_its_trial_has_had_no_directory(story: Story) -> None:
     story.machine.sick.add("r2")
     deploy(story, "r2", NEW)
-    assert story.outcomes == ["committed", "failed"]
+    assert story.outcomes == ["committed", "discarded"]
     assert calls(story, "hand over") == []
     assert_belongs_to(story, OLD)
 

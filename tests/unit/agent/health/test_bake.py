@@ -6,7 +6,7 @@ import pytest
 
 from fake_story import Story, manifest
 from shipit.agent.health.bake import ERROR, MIB, erring, grown
-from shipit.agent.records.journal import Measure
+from shipit.agent.health.measure import Measure
 
 if TYPE_CHECKING:
     from pathlib import Path

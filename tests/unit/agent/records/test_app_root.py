@@ -201,7 +201,7 @@ def test_an_empty_disk_is_nobodys_root(story: Story) -> None:
 
 
 def test_what_a_killed_first_deploy_left_is_ours(story: Story) -> None:
-    client.begin(story.paths, story._attempt("deploy"), "r1", fresh=True)
+    client.begin(story.store, story._attempt("deploy"), "r1", fresh=True)
     Path(story.paths.release("r1").top).mkdir(parents=True)
     assert codes(story.paths) == []
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shipit.agent.protocol.answers import Result
 from shipit.agent.records import history as histories
 from shipit.agent.records.history import Entry
 from shipit.agent.server.history_report import (
@@ -18,12 +19,12 @@ from shipit.agent.system.paths import Paths
 
 
 def history(text: str) -> list[Entry]:
-    """Read `r1 r2 <r1 r3!`: committed r1, r2, a rollback to r1, r3 reverted; r4? never switched."""
+    """Read `r1 r2 <r1 r3!`: committed r1, r2, back to r1, r3 rolled back; r4? never switched."""
     return [_entry(str(number), word) for number, word in enumerate(text.split())]
 
 
 def _entry(txn: str, word: str) -> Entry:
-    outcome = {"!": histories.REVERTED, "?": histories.FAILED}.get(word[-1], histories.COMMITTED)
+    outcome = {"!": Result.ROLLED_BACK, "?": Result.DISCARDED}.get(word[-1], Result.COMMITTED)
     what = "rollback" if word.startswith("<") else "deploy"
     return Entry(txn, what, word.strip("<!?"), "1", "", outcome, "dev", "2026-01-01T00:00:00Z")
 
@@ -88,8 +89,8 @@ def test_the_same_outcome_of_a_transaction_is_recorded_once(paths: Paths) -> Non
         histories.append(paths, _entry("t1", "r1"))
     histories.append(paths, _entry("t1", "r1!"))
     assert [e.outcome for e in histories.entries(paths)] == [
-        histories.COMMITTED,
-        histories.REVERTED,
+        Result.COMMITTED,
+        Result.ROLLED_BACK,
     ]
 
 
@@ -97,7 +98,7 @@ def test_a_release_has_one_line_in_the_history_with_its_last_outcome(paths: Path
     lines = release_lines(paths, history("r1 r2 r3! <r1 r2?"))
     assert [(line.id, line.outcome, line.running) for line in lines] == [
         ("r2", "committed", False),
-        ("r3", "reverted", False),
+        ("r3", "rolled_back", False),
         ("r1", "committed", True),
     ]
 
@@ -107,17 +108,17 @@ def test_every_attempt_has_a_line_with_its_kind_and_only_the_last_commit_runs(pa
     assert [(line.what, line.release, line.outcome, line.running) for line in lines] == [
         ("deploy", "r1", "committed", False),
         ("deploy", "r2", "committed", False),
-        ("deploy", "r3", "reverted", False),
-        ("deploy", "r4", "failed", False),
+        ("deploy", "r3", "rolled_back", False),
+        ("deploy", "r4", "discarded", False),
         ("rollback", "r1", "committed", True),
     ]
 
 
 def test_an_attempt_that_was_stuck_and_then_settled_has_one_line(paths: Paths) -> None:
-    stuck = replace(_entry("t2", "r2"), outcome=histories.STUCK, reason="why", failure="x" * 10_000)
-    end = replace(stuck, outcome=histories.REVERTED)
+    stuck = replace(_entry("t2", "r2"), outcome=Result.STUCK, reason="why", failure="x" * 10_000)
+    end = replace(stuck, outcome=Result.ROLLED_BACK)
     [_, line] = attempt_lines(paths, [_entry("t1", "r1"), stuck, end])
-    assert (line.outcome, line.reason, len(line.failure)) == ("reverted", "why", FAILURE_KEPT)
+    assert (line.outcome, line.reason, len(line.failure)) == ("rolled_back", "why", FAILURE_KEPT)
 
 
 def test_of_very_many_attempts_the_last_are_returned(paths: Paths) -> None:

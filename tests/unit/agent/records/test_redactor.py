@@ -10,6 +10,7 @@ import pytest
 
 from fake_story import Story, manifest, put
 from shipit.agent.host.answer import Answer
+from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.manifest import EnvDigest
 from shipit.agent.protocol.messages import (
     Attempt,
@@ -20,12 +21,12 @@ from shipit.agent.protocol.messages import (
     Settled,
     StepFailed,
 )
-from shipit.agent.records import history, journal, releases
-from shipit.agent.records.journal import Journal
+from shipit.agent.records import history, releases
 from shipit.agent.records.redactor import Redactor
-from shipit.agent.records.states import State
 from shipit.agent.system import files
 from shipit.agent.transaction import client
+from shipit.agent.transaction.journal import Journal
+from shipit.agent.transaction.states import State
 
 if TYPE_CHECKING:
     from shipit.agent.protocol.manifest import Manifest
@@ -72,7 +73,10 @@ MASKED_FAILURE = Failure("check-failed", MASKED, "check", MASKED, f"log:\n{MASKE
     [
         (FAILURE, MASKED_FAILURE),
         (StepFailed(FAILURE), StepFailed(MASKED_FAILURE)),
-        (Settled("t1", "reverted", NEW, FAILURE), Settled("t1", "reverted", NEW, MASKED_FAILURE)),
+        (
+            Settled("t1", Result.ROLLED_BACK, NEW, FAILURE),
+            Settled("t1", Result.ROLLED_BACK, NEW, MASKED_FAILURE),
+        ),
         (Findings((FAILURE, FAILURE)), Findings((MASKED_FAILURE, MASKED_FAILURE))),
         (Probed("GET /", ok=False, detail=SAID), Probed("GET /", ok=False, detail=MASKED)),
         (LogLines(SAID), LogLines(MASKED)),
@@ -104,10 +108,12 @@ def test_what_was_learnt_is_masked_before_it_lies_here(story: Story) -> None:
     assert redactor.text(f"got {NEW}") == "got ***"
 
 
-def test_the_journal_holds_no_secret_and_neither_does_what_is_made_of_it(paths: Paths) -> None:
+def test_the_journal_holds_no_secret_and_neither_does_what_is_made_of_it(
+    story: Story, paths: Paths
+) -> None:
     attempt = Attempt("t1", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
     opened = Journal("t1", State.REVERT, "r2", "2", "r1", fresh=True, attempt=attempt)
-    saved = journal.save(paths, replace(opened, failure=FAILURE))
+    saved = story.store.save(replace(opened, failure=FAILURE))
     assert saved.failure == MASKED_FAILURE
     assert "s3ntinel" not in Path(paths.journal).read_text()
 
@@ -128,7 +134,7 @@ def test_a_failed_release_leaves_no_secret_in_history_events_and_messages(
     lay(paths, "r2", NEW)  # the commit has pruned it
     story.deploy(whole(paths, "r2"))
     assert releases.pointed(paths) == "r1"
-    (entry,) = (e for e in history.entries(paths) if e.outcome == history.REVERTED)
+    (entry,) = (e for e in history.entries(paths) if e.outcome == Result.ROLLED_BACK)
     for text in (entry.failure, Path(paths.events).read_text()):
         assert "s3nt" not in text
         assert "***" in text
@@ -136,10 +142,10 @@ def test_a_failed_release_leaves_no_secret_in_history_events_and_messages(
 
 
 def test_manifests_that_everybody_could_read_are_closed_by_the_next_transaction(
-    paths: Paths,
+    story: Story, paths: Paths
 ) -> None:
     path = Path(paths.release("r1").manifest)
     path.chmod(0o644)
     attempt = Attempt("t1", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
-    client.begin(paths, attempt, "r3", fresh=True)
+    client.begin(story.store, attempt, "r3", fresh=True)
     assert path.stat().st_mode & 0o777 == 0o600

@@ -54,7 +54,7 @@ def test_what_is_taken_over_is_recorded_and_left_as_it_is(story: Story) -> None:
     found = releases.manifest(story.paths, made.id)
     assert found is not None
     assert facts.healthy(story.paths, story.machine, found)
-    assert status.gather(story.paths, story.machine, verify=True).drift == ()
+    assert status.gather(story.store, verify=True).drift == ()
 
 
 def test_a_first_deploy_that_fails_leaves_the_other_tools_as_it_was(story: Story) -> None:
@@ -62,7 +62,7 @@ def test_a_first_deploy_that_fails_leaves_the_other_tools_as_it_was(story: Story
     made = taken_over(story)
     story.machine.sick.add(SICK)
     story.deploy(manifest(story.paths, SICK, worker=True))
-    assert story.outcomes == ["committed", "reverted"]
+    assert story.outcomes == ["committed", "rolled_back"]
     assert (story.head, theirs(story)) == (made.id, before | theirs_of(story, SICK))
     assert story.machine.running == {}
 
@@ -123,8 +123,8 @@ def test_a_current_that_is_a_directory_is_refused(story: Story) -> None:
 def test_the_drift_of_what_was_taken_over_is_its_current_alone(story: Story) -> None:
     taken_over(story)
     (Path(story.paths.root) / "releases/20240202120000/app.rb").write_text("changed")
-    assert status.gather(story.paths, story.machine, verify=True).drift == ()
+    assert status.gather(story.store, verify=True).drift == ()
     Path(story.paths.current).unlink()
-    (drift,) = status.gather(story.paths, story.machine, verify=True).drift
+    (drift,) = status.gather(story.store, verify=True).drift
     assert drift.code == "adopted-moved"
     assert "points at no release instead of" in drift.what

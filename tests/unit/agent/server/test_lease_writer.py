@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fake_story import Story
+from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.messages import Failure, Healthy, Renew, Settle, Settled
-from shipit.agent.records import lease
 from shipit.agent.server.lease_writer import LeaseWriter
 from shipit.agent.transaction import client
+from shipit.agent.transaction.store import EXPIRED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-EXPIRED = Failure(lease.EXPIRED, "nobody confirmed the release", "check")
+LATE = Failure(EXPIRED, "nobody confirmed the release", "check")
 SICK = Failure("check-failed", "expected status 200, got 500", "check")
 RENEWAL, VERDICT = Renew("t1", 60.0), Settle("t1", "commit")
 
@@ -25,7 +26,7 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", "/var/lib/shipit/txn/demo.lease.new")
 
 
-def end(failure: Failure | None, outcome: str = "reverted") -> Settled:
+def end(failure: Failure | None, outcome: Result = Result.ROLLED_BACK) -> Settled:
     return Settled("t1", outcome, "r1", failure)
 
 
@@ -39,11 +40,11 @@ def test_a_lease_that_ran_out_because_it_could_not_be_written_names_the_disk(
 ) -> None:
     monkeypatch.setattr(client, "renew", full)
     writer = LeaseWriter()
-    writer.renew(story.paths, story.machine, RENEWAL)
-    settled = writer.explained(end(EXPIRED))
+    writer.renew(story.store, RENEWAL)
+    settled = writer.explained(end(LATE))
     assert isinstance(settled, Settled)
     assert settled.failure is not None
-    assert (settled.outcome, settled.failure.code) == ("reverted", "disk-full")
+    assert (settled.outcome, settled.failure.code) == ("rolled_back", "disk-full")
     assert settled.failure.hint
 
 
@@ -53,18 +54,19 @@ def test_a_renewal_that_is_written_ends_the_suspicion(
     writer = LeaseWriter()
     with monkeypatch.context() as patch:
         patch.setattr(client, "renew", full)
-        writer.renew(story.paths, story.machine, RENEWAL)
-    writer.renew(story.paths, story.machine, RENEWAL)
-    assert writer.explained(end(EXPIRED)) == end(EXPIRED)
+        writer.renew(story.store, RENEWAL)
+    writer.renew(story.store, RENEWAL)
+    assert writer.explained(end(LATE)) == end(LATE)
 
 
 @pytest.mark.parametrize(
-    "message", [end(SICK), end(None, "committed"), Healthy("t1", "r1"), end(None, "stuck")]
+    "message",
+    [end(SICK), end(None, Result.COMMITTED), Healthy("t1", "r1"), end(None, Result.STUCK)],
 )
 def test_what_has_another_cause_keeps_it(
     message: object, story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "settle", full)
     writer = LeaseWriter()
-    assert writer.settle(story.paths, VERDICT)
+    assert writer.settle(story.store, VERDICT)
     assert writer.explained(message) == message

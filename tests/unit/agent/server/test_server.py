@@ -22,14 +22,15 @@ from marks import needs_root
 from patience import until
 from shipit.agent.protocol import manifest as manifests
 from shipit.agent.protocol import messages
-from shipit.agent.protocol.answers import Drift
-from shipit.agent.records import history, journal, lease, locks, releases
+from shipit.agent.protocol.answers import Drift, Result
+from shipit.agent.records import history, releases
 from shipit.agent.server import channel, edge, server
 from shipit.agent.staging import preflight
 from shipit.agent.storage import blobs as blob_store
 from shipit.agent.system import files, folders
 from shipit.agent.system.paths import Paths
 from shipit.agent.transaction import client
+from shipit.agent.transaction.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,6 +62,10 @@ class Controller:
         self.status: int | None = None
         self.channel = made
         self.thread.start()
+
+    @property
+    def store(self) -> Store:
+        return Store(self.paths, self.server.host)
 
     def place(self, app: str, root: str) -> Paths:
         return replace(self.paths, app=app)
@@ -124,7 +129,7 @@ def commit(controller: Controller, manifest: manifests.Manifest) -> None:
     """Make as if what is staged had been switched to and committed."""
     entry = history.Entry("txn-1", "deploy", manifest.id, "1.0.0", "", "committed", "dev", "now")
     history.append(controller.paths, entry)
-    journal.remove(controller.paths)
+    controller.store.close()
     Path(controller.paths.current).symlink_to(f"releases/{manifest.id}")
     for name in releases.unit_texts(controller.paths, manifest):
         unit = Path(controller.paths.units) / name
@@ -238,7 +243,7 @@ def test_what_was_staged_is_discarded_when_the_controller_leaves(folder: Path) -
         assert release.exists()
         controller.leave()
         assert not release.exists()
-        assert journal.load(controller.paths) is None
+        assert controller.store.load() is None
         assert controller.status == 0
         assert files.lock_note(controller.paths.session_lock) is None
 
@@ -308,8 +313,7 @@ def test_a_failed_stage_is_answered_and_the_next_one_works(folder: Path) -> None
 def test_a_held_lock_names_its_owner(folder: Path) -> None:
     with talking(folder) as controller:
         controller.hello()
-        note = locks.note(agent_builders.attempt("other"), "session")
-        with files.lock(controller.paths.session_lock, note):
+        with controller.store.session(agent_builders.attempt("other")):
             assert controller.hello().holder is not None
             failure = controller.ask(
                 messages.Activate(agent_builders.attempt(), "1.0.0-aaaaaaaa", lease=10.0)
@@ -323,7 +327,7 @@ def test_switching_to_a_release_that_is_not_there_is_refused(folder: Path) -> No
         controller.hello()
         activate = messages.Activate(agent_builders.attempt(what="rollback"), "nope", lease=10.0)
         assert controller.ask(activate).code == "release-missing"
-        assert journal.load(controller.paths) is None
+        assert controller.store.load() is None
 
 
 def test_a_lease_that_can_not_be_renewed_runs_out_and_answers_no_other_question(
@@ -345,12 +349,13 @@ def test_a_verdict_that_can_not_be_written_ends_the_lease_and_is_reported_as_the
     def full(*_: object) -> str:
         raise OSError(errno.ENOSPC, "no room", "/var/lib/shipit/txn/demo.verdict")
 
-    def expires(paths: Paths, *_: object, **__: object) -> Iterator[object]:
+    def expires(store: Store, **_: object) -> Iterator[object]:
+        paths = store.paths
         until(lambda: not Path(paths.lease).exists(), lambda: "the lease holds", 60)
         renewed.wait(60)
         assert not Path(paths.lease).exists()
         why = messages.Failure("lease-expired", "nobody confirmed the release", "check")
-        yield messages.Settled("txn-1", "reverted", "r1", why)
+        yield messages.Settled("txn-1", Result.ROLLED_BACK, "r1", why)
 
     holder = messages.Holder(agent_builders.attempt(), 1, "check", 1.0)
     running = messages.Attached(holder, "r2", is_led=True)
@@ -361,14 +366,14 @@ def test_a_verdict_that_can_not_be_written_ends_the_lease_and_is_reported_as_the
     with talking(folder) as controller:
         controller.hello()
         folders.make(controller.paths, str(Path(controller.paths.lease).parent))
-        lease.write(controller.paths, controller.server.host, "txn-1", 60.0)
+        controller.store.write_lease("txn-1", 60.0)
         assert controller.ask(messages.Attach()) == running
         controller.send(messages.Settle("txn-1", "commit"))
         controller.send(messages.Renew("txn-1", 60.0))
         controller.hello()  # the renewal has been received by now
         renewed.set()
         settled = controller.answer()
-    assert (settled.outcome, settled.failure.code) == ("reverted", "disk-full")
+    assert (settled.outcome, settled.failure.code) == ("rolled_back", "disk-full")
 
 
 def test_attaching_where_nothing_runs_ends_at_once(folder: Path) -> None:

@@ -18,14 +18,16 @@ from agent_builders import NoSystemd
 from marks import needs_root
 from shipit.agent.protocol.manifest import Check, Gate, Manifest, Rendered
 from shipit.agent.protocol.messages import Part, Staged, StepBegan, StepEnded, Survey
-from shipit.agent.records import history, journal, releases
-from shipit.agent.records.states import State
+from shipit.agent.records import history, releases
+from shipit.agent.records.redactor import Redactor
 from shipit.agent.server.channel import ControllerDisconnected
 from shipit.agent.staging import preflight, stage
 from shipit.agent.storage import blobs, unchanged, venv_drift
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
 from shipit.agent.system.process import Done
+from shipit.agent.transaction.states import State
+from shipit.agent.transaction.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +55,10 @@ class Stage:
     host: NoSystemd
     said: list[Any]
 
+    @property
+    def store(self) -> Store:
+        return Store(self.paths, self.host)
+
     def manifest(self, release: str = "1.0.0-aaaaaaaa", **changes: Any) -> Manifest:  # noqa: ANN401
         bundle = agent_builders.bundle(self.folder / "wheels")
         agent_builders.receive(self.paths, bundle.all)
@@ -61,7 +67,9 @@ class Stage:
 
     def stage(self, manifest: Manifest, txn: str = "txn-1", env: str = ENV) -> Staged:
         request = agent_builders.stage(manifest, TEXTS, {"web": env}, txn)
-        return stage.stage(self.paths, self.host, request, lambda: None, self.said.append)
+        redacted = Redactor(self.paths)
+        redacted.learn(manifest, request.env)
+        return stage.stage(self.store, request, redacted, lambda: None, self.said.append)
 
     def refused(self, manifest: Manifest) -> Refused:
         with pytest.raises(Refused) as caught:
@@ -72,7 +80,7 @@ class Stage:
         """Make as if the staged release had been switched to and committed."""
         entry = history.Entry(txn, "deploy", manifest.id, "1", "", "committed", "dev", "now")
         history.append(self.paths, entry)
-        journal.remove(self.paths)
+        self.store.close()
         Path(self.paths.current).symlink_to(f"releases/{manifest.id}")
 
 
@@ -105,7 +113,7 @@ def test_a_staged_release_is_whole_and_nothing_points_at_it(place: Stage) -> Non
     assert Path(release.env_file("web")).read_text() == ENV
     assert not Path(place.paths.current).is_symlink()
     assert list(Path(place.paths.units).iterdir()) == []
-    opened = journal.load(place.paths)
+    opened = place.store.load()
     assert opened is not None
     assert (opened.state, opened.fresh) == (State.BUILD, True)
 
@@ -145,7 +153,7 @@ def test_every_step_is_reported(place: Stage) -> None:
 
 def nothing_left(place: Stage, manifest: Manifest) -> bool:
     release = Path(place.paths.release(manifest.id).top)
-    return not release.exists() and journal.load(place.paths) is None
+    return not release.exists() and place.store.load() is None
 
 
 def test_a_unit_that_systemd_refuses_is_shown_with_its_words(place: Stage) -> None:
@@ -200,7 +208,7 @@ def test_a_controller_that_goes_away_leaves_nothing_staged(place: Stage) -> None
             raise ControllerDisconnected
 
     with pytest.raises(ControllerDisconnected):
-        stage.stage(place.paths, place.host, request, lambda: None, leave)
+        stage.stage(place.store, request, Redactor(place.paths), lambda: None, leave)
     assert nothing_left(place, manifest)
 
 
@@ -260,7 +268,7 @@ def test_a_committed_release_is_used_again(place: Stage) -> None:
     venv = Path(place.paths.release(manifest.id).venv).stat().st_ino
     assert place.stage(replace(manifest, created="later"), "txn-2").reused
     assert Path(place.paths.release(manifest.id).venv).stat().st_ino == venv
-    opened = journal.load(place.paths)
+    opened = place.store.load()
     assert opened is not None
     assert not opened.fresh
 
@@ -283,7 +291,7 @@ def test_texts_of_a_release_that_is_used_again_are_put_right(place: Stage) -> No
 def test_a_release_that_was_never_committed_is_made_anew(place: Stage) -> None:
     manifest = place.manifest()
     place.stage(manifest)
-    journal.remove(place.paths)
+    place.store.close()
     left_over = Path(place.paths.release(manifest.id).top) / "left-over"
     left_over.touch()
     assert not place.stage(manifest, "txn-2").reused
@@ -401,7 +409,7 @@ def test_a_root_of_another_tool_is_not_written_to(place: Stage) -> None:
     for _ in range(2):  # what has been refused once is no more ours than before
         assert place.refused(manifest).failure.code == "root-foreign"
         assert sorted(root.rglob("*")) == before
-        assert journal.load(place.paths) is None
+        assert place.store.load() is None
         assert preflight.survey(place.paths, place.host, Survey(manifest, 0, TEXTS)) != ()
 
 

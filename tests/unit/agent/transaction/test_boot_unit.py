@@ -10,7 +10,6 @@ import pytest
 
 from fake_story import Story, manifest
 from shipit.agent.host import host
-from shipit.agent.records import journal
 from shipit.agent.system.paths import Paths
 from shipit.agent.system.process import Done
 from shipit.agent.transaction import boot_unit
@@ -93,7 +92,7 @@ def test_a_unit_under_its_former_name_is_replaced_by_the_next_one(story: Story, 
     boot_unit.arm(story.paths, story.machine, {"no": "[Service]"}, [])
     assert not old.exists()
     assert Path(story.paths.boot_link).resolve() == Path(story.paths.boot_unit)
-    assert journal.load(story.paths) is None
+    assert story.store.load() is None
 
 
 @pytest.mark.parametrize(

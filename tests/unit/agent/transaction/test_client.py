@@ -12,14 +12,16 @@ import pytest
 from fake_disk import FullDisk
 from fake_story import Story, manifest, put
 from shipit.agent.host.host import QUICK
+from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.messages import Activate, Failure, Healthy, Settled, StepBegan
-from shipit.agent.records import history, journal, lease, registry, releases
-from shipit.agent.records.states import State
+from shipit.agent.records import history, registry, releases
 from shipit.agent.storage import prune
 from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.process import Done
-from shipit.agent.transaction import client
+from shipit.agent.transaction import client, recovery
+from shipit.agent.transaction.states import State
+from shipit.agent.transaction.store import COMMIT, REVERT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +35,7 @@ def story(tmp_path: Path) -> Story:
 
 
 def said(story: Story) -> list[object]:
-    return list(client.follow(story.paths, story.machine))
+    return list(client.follow(story.store))
 
 
 def test_a_session_receives_every_step_and_the_end(story: Story) -> None:
@@ -42,7 +44,7 @@ def test_a_session_receives_every_step_and_the_end(story: Story) -> None:
     steps = [message.step for message in messages if isinstance(message, StepBegan)]
     assert steps == ["arm", "trial", "activate", "check", "commit"]
     assert Healthy("t1", "r1") in messages
-    assert messages[-1] == Settled("t1", "committed", "r1")
+    assert messages[-1] == Settled("t1", Result.COMMITTED, "r1")
 
 
 def test_where_nothing_ever_ran_there_is_nothing_to_follow(story: Story) -> None:
@@ -51,10 +53,10 @@ def test_where_nothing_ever_ran_there_is_nothing_to_follow(story: Story) -> None
 
 def test_the_last_word_is_found_even_if_it_was_lost(story: Story) -> None:
     story.deploy(manifest(story.paths, "r1"))
-    opened = client.begin(story.paths, story._attempt("deploy"), "r2", fresh=True)
-    following = client.follow(story.paths, story.machine)
-    story.machine.idle.append(lambda: journal.remove(story.paths))
-    assert list(following) == [Settled(opened.txn, "discarded", "r1")]
+    opened = client.begin(story.store, story._attempt("deploy"), "r2", fresh=True)
+    following = client.follow(story.store)
+    story.machine.idle.append(story.store.close)
+    assert list(following) == [Settled(opened.txn, Result.DISCARDED, "r1")]
 
 
 def test_a_dead_driver_is_made_up_for_by_who_follows(story: Story) -> None:
@@ -68,22 +70,22 @@ def test_a_dead_driver_is_made_up_for_by_who_follows(story: Story) -> None:
 
 def test_a_second_transaction_is_refused_and_names_the_owner_of_the_first(story: Story) -> None:
     first = story._attempt("deploy")
-    client.begin(story.paths, first, "r1", fresh=True)
+    client.begin(story.store, first, "r1", fresh=True)
     with (
-        files.lock(story.paths.session_lock, client.lock_note(first)),
+        story.store.session(first),
         pytest.raises(Refused, match=r"a deploy by dev@laptop.*in session") as refused,
     ):
-        client.begin(story.paths, story._attempt("deploy"), "r2", fresh=True)
+        client.begin(story.store, story._attempt("deploy"), "r2", fresh=True)
     assert refused.value.failure.code == "locked"
 
 
 def test_a_live_session_is_not_recovered_and_a_dead_one_is(story: Story) -> None:
     attempt = story._attempt("deploy")
-    with files.lock(story.paths.session_lock, client.lock_note(attempt)):
-        client.begin(story.paths, attempt, "r1", fresh=True)
+    with story.store.session(attempt):
+        client.begin(story.store, attempt, "r1", fresh=True)
         put(story.paths, manifest(story.paths, "r1"))
-        assert client.recover(story.paths, story.machine) == ""
-    assert "was undone: nothing runs" in client.recover(story.paths, story.machine)
+        assert recovery.recover(story.store) == ""
+    assert "was undone: nothing runs" in recovery.recover(story.store)
     assert os.listdir(story.paths.root) == ["ledger.jsonl"]  # noqa: PTH208
 
 
@@ -91,10 +93,10 @@ def test_a_discarded_rollback_keeps_the_release(story: Story) -> None:
     for release in ("r1", "r2"):
         story.deploy(manifest(story.paths, release))
     attempt = story._attempt("rollback")
-    opened = client.begin(story.paths, attempt, "r1", fresh=False)
+    opened = client.begin(story.store, attempt, "r1", fresh=False)
     why = Failure("unstaged", "another host failed", "stage")
-    settled = client.discard(story.paths, story.machine, opened, why)
-    assert settled == Settled(attempt.txn, "discarded", "r2", why)
+    settled = client.discard(story.store, opened.txn, why)
+    assert settled == Settled(attempt.txn, Result.DISCARDED, "r2", why)
     assert releases.manifest(story.paths, "r1")
     assert history.rollback_target(history.entries(story.paths), "r2") == "r1"
 
@@ -102,8 +104,8 @@ def test_a_discarded_rollback_keeps_the_release(story: Story) -> None:
 def test_a_release_that_is_not_there_can_not_be_launched(story: Story) -> None:
     ask = Activate(story._attempt("rollback"), "r9", 5.0)
     with pytest.raises(Refused, match="r9 is not on this host"):
-        client.launch(story.paths, story.machine, ask, agent_zip="a", python="p")
-    assert journal.load(story.paths) is None
+        client.launch(story.store, ask, agent_zip="a", python="p")
+    assert story.store.load() is None
 
 
 @pytest.mark.parametrize(("before", "is_refused"), [(None, False), ("r2", False), ("r1", True)])
@@ -115,14 +117,14 @@ def test_a_rollback_from_what_is_no_longer_the_last_release_is_refused(
         story.deploy(manifest(story.paths, release))
     ask = Activate(story._attempt("rollback"), "r1", 5.0, before=before)
     if not is_refused:
-        client.launch(story.paths, story.machine, ask, agent_zip="a", python="p")
+        client.launch(story.store, ask, agent_zip="a", python="p")
         return
     with pytest.raises(
         Refused, match="the running release is now r2; it was r1 when planned"
     ) as refused:
-        client.launch(story.paths, story.machine, ask, agent_zip="a", python="p")
+        client.launch(story.store, ask, agent_zip="a", python="p")
     assert refused.value.failure.code == "changed-meanwhile"
-    assert journal.load(story.paths) is None
+    assert story.store.load() is None
 
 
 def test_a_driver_that_still_removes_old_releases_does_not_hold_the_next_one_up(
@@ -140,7 +142,7 @@ def test_a_driver_that_still_removes_old_releases_does_not_hold_the_next_one_up(
     machine.driver, began = ["sweeping"], machine.clock
     monkeypatch.setattr(machine, "systemctl", systemctl)
     ask = Activate(story._attempt("rollback"), "r1", 5.0)
-    client.launch(story.paths, machine, ask, agent_zip="a", python="p")
+    client.launch(story.store, ask, agent_zip="a", python="p")
     assert told[0] == ("stop", [story.paths.unit])
     assert machine.driver != []
     assert client.PRUNING_TIME <= machine.clock - began < client.UNIT_NAME_WAIT
@@ -148,8 +150,8 @@ def test_a_driver_that_still_removes_old_releases_does_not_hold_the_next_one_up(
 
 def test_the_first_verdict_wins(story: Story) -> None:
     _in_check(story, healthy=True)
-    assert client.settle(story.paths, "t1", "commit") == "commit"
-    assert client.settle(story.paths, "t1", "revert") == "commit"
+    assert client.settle(story.store, "t1", "commit") == "commit"
+    assert client.settle(story.store, "t1", "revert") == "commit"
 
 
 def test_a_verdict_that_is_carried_out_before_its_giver_looks_again_is_accepted(
@@ -157,58 +159,57 @@ def test_a_verdict_that_is_carried_out_before_its_giver_looks_again_is_accepted(
 ) -> None:
     def driver_ends(what: str) -> None:
         if what == "fsync":
-            lease.clear(story.paths)
+            story.store.clear_verdict()
 
     monkeypatch.setattr(files, "os", FullDisk(meanwhile=driver_ends))
-    assert lease.claim(story.paths, "t1", lease.COMMIT) == lease.COMMIT
+    assert story.store.claim("t1", COMMIT) == COMMIT
 
 
 def test_a_commit_before_healthy_is_not_accepted(story: Story) -> None:
     _in_check(story, healthy=False)
-    assert client.settle(story.paths, "t1", "commit") == ""
-    assert client.settle(story.paths, "t1", "revert") == "revert"
-    assert client.settle(story.paths, "t1", "commit") == "revert"
+    assert client.settle(story.store, "t1", "commit") == ""
+    assert client.settle(story.store, "t1", "revert") == "revert"
+    assert client.settle(story.store, "t1", "commit") == "revert"
 
 
 def test_a_verdict_after_the_end_is_answered_with_what_it_came_to(story: Story) -> None:
     story.deploy(manifest(story.paths, "r1"))
     story.machine.sick.add("r2")
     story.deploy(manifest(story.paths, "r2"))
-    assert client.settle(story.paths, "t1", "revert") == "commit"
-    assert client.settle(story.paths, "t2", "commit") == "revert"
+    assert client.settle(story.store, "t1", "revert") == "commit"
+    assert client.settle(story.store, "t2", "commit") == "revert"
 
 
 def test_a_stale_verdict_binds_nobody(story: Story) -> None:
-    lease.claim(story.paths, "t0", lease.REVERT)
-    assert lease.verdict(story.paths, "t1") == ""
-    assert lease.claim(story.paths, "t1", lease.COMMIT) == lease.COMMIT
+    story.store.claim("t0", REVERT)
+    assert story.store.verdict("t1") == ""
+    assert story.store.claim("t1", COMMIT) == COMMIT
 
 
 def test_a_renewed_lease_holds_and_another_boots_does_not(story: Story) -> None:
     _in_check(story, healthy=True)
-    assert lease.has_run_out(story.paths, story.machine, "t1")
-    client.renew(story.paths, story.machine, "t1", 5.0)
-    assert not lease.has_run_out(story.paths, story.machine, "t1")
-    client.renew(story.paths, story.machine, "other", 0.0)
-    assert not lease.has_run_out(story.paths, story.machine, "t1")
+    assert story.store.lease_has_expired("t1")
+    client.renew(story.store, "t1", 5.0)
+    assert not story.store.lease_has_expired("t1")
+    client.renew(story.store, "other", 0.0)
+    assert not story.store.lease_has_expired("t1")
     story.machine.boots += 1
-    assert lease.has_run_out(story.paths, story.machine, "t1")
+    assert story.store.lease_has_expired("t1")
 
 
 def _in_check(story: Story, *, healthy: bool) -> None:
-    opened = client.begin(story.paths, story._attempt("deploy"), "r1", fresh=True)
-    moved = journal.move(story.paths, opened, State.CHECK)
-    journal.save(story.paths, replace(moved, healthy=healthy))
+    opened = client.begin(story.store, story._attempt("deploy"), "r1", fresh=True)
+    story.store.save(replace(opened, state=State.CHECK, healthy=healthy))
 
 
 def test_the_journal_is_roots_alone_and_holds_no_log(story: Story) -> None:
-    opened = client.begin(story.paths, story._attempt("deploy"), "r1", fresh=True)
+    opened = client.begin(story.store, story._attempt("deploy"), "r1", fresh=True)
     failure = Failure("check-failed", "no", "check", evidence=SECRET)
-    journal.save(story.paths, replace(opened, failure=failure))
+    story.store.save(replace(opened, failure=failure))
     path = Path(story.paths.journal)
     assert path.stat().st_mode & 0o777 == 0o600
     assert SECRET not in path.read_text()
-    assert journal.load(story.paths) == replace(opened, failure=replace(failure, evidence=""))
+    assert story.store.load() == replace(opened, failure=replace(failure, evidence=""))
 
 
 # --- stuck -------------------------------------------------------------------------------------
@@ -230,7 +231,7 @@ def test_a_host_whose_old_release_is_unhealthy_is_stuck_and_reports_it(stuck: St
     assert settled.failure is not None
     assert "; then, in revert: [check-failed] GET" in settled.failure.what
     assert stuck.outcomes == ["committed", "stuck"]
-    advice = client.stuck(stuck.paths)
+    advice = stuck.store.stuck()
     assert "needs an operator: [check-failed]" in advice
     assert "Rollback target: r1" in advice
     stuck.assert_serves("r1")
@@ -240,8 +241,8 @@ def test_a_stuck_host_is_fixed_by_the_next_hello(stuck: Story) -> None:
     assert "retried without success" in stuck.hello()
     stuck.machine.sick.clear()
     assert "was undone: release r1 runs" in stuck.hello()
-    assert client.stuck(stuck.paths) == ""
-    assert stuck.outcomes == ["committed", "stuck", "reverted"]
+    assert stuck.store.stuck() == ""
+    assert stuck.outcomes == ["committed", "stuck", "rolled_back"]
     stuck.assert_nothing_is_left()
 
 
@@ -253,13 +254,13 @@ def test_a_stuck_host_takes_a_good_release(stuck: Story) -> None:
 
 
 def test_units_that_a_stuck_transaction_left_are_cleared_by_the_next(stuck: Story) -> None:
-    open_ = journal.load(stuck.paths)
+    open_ = stuck.store.load()
     assert open_ is not None
     stray = Path(stuck.paths.units, "app-worker.service")
     stray.write_text(f"[Service]\nExecStart={stuck.paths.releases}/r2/venv/bin/worker\n")
     put(stuck.paths, manifest(stuck.paths, "r2", worker=True))
     story = stuck
-    opened = client.begin(story.paths, story._attempt("deploy"), "r3", fresh=True)
+    opened = client.begin(story.store, story._attempt("deploy"), "r3", fresh=True)
     assert "app-worker.service" in opened.strays
     put(story.paths, manifest(story.paths, "r3"))
     story._launched(opened.attempt, "r3")
@@ -319,7 +320,7 @@ def test_a_host_that_confirms_by_itself_waits_for_nobody(story: Story) -> None:
     _launched_to_confirm_alone(story)
     story._rest()
     messages = said(story)
-    assert messages[-1] == Settled("t1", "committed", "r1")
+    assert messages[-1] == Settled("t1", Result.COMMITTED, "r1")
     assert Healthy("t1", "r1") not in messages
     story.assert_serves("r1")
     story.assert_nothing_is_left()
@@ -335,19 +336,19 @@ def test_a_host_that_confirms_by_itself_rolls_back_after_a_failed_gate(story: St
 
 def _launched_to_confirm_alone(story: Story) -> None:
     attempt = story._attempt("deploy")
-    client.begin(story.paths, attempt, "r1", fresh=True)
+    client.begin(story.store, attempt, "r1", fresh=True)
     put(story.paths, manifest(story.paths, "r1"))
     ask = Activate(attempt, "r1", 0.0, confirm="host")
-    client.launch(story.paths, story.machine, ask, agent_zip="a.pyz", python="python3")
+    client.launch(story.store, ask, agent_zip="a.pyz", python="python3")
 
 
 def test_what_runs_is_reported_with_its_owner_and_whether_it_has_a_session(story: Story) -> None:
-    assert client.attached(story.paths) is None
+    assert client.attached(story.store) is None
     attempt = story._attempt("deploy")
-    client.begin(story.paths, attempt, "r1", fresh=True)
-    left = client.attached(story.paths)
-    with files.lock(story.paths.session_lock, client.lock_note(attempt)):
-        led = client.attached(story.paths)
+    client.begin(story.store, attempt, "r1", fresh=True)
+    left = client.attached(story.store)
+    with story.store.session(attempt):
+        led = client.attached(story.store)
     assert left is not None
     assert led is not None
     assert (left.is_led, led.is_led, led.holder.attempt, led.release) == (
@@ -357,10 +358,10 @@ def test_what_runs_is_reported_with_its_owner_and_whether_it_has_a_session(story
 
 def test_a_guest_leaves_to_a_live_session_what_it_has_begun(story: Story) -> None:
     attempt = story._attempt("deploy")
-    with files.lock(story.paths.session_lock, client.lock_note(attempt)):
-        opened = client.begin(story.paths, attempt, "r1", fresh=True)
-        client.advance(story.paths, opened, State.ARM)
-        guest = client.follow(story.paths, story.machine, timeout=2.0, is_guest=True)
+    with story.store.session(attempt):
+        opened = client.begin(story.store, attempt, "r1", fresh=True)
+        story.store.save(replace(opened, state=State.ARM))
+        guest = client.follow(story.store, timeout=2.0, is_guest=True)
         with pytest.raises(Refused, match="no end within"):
             list(guest)
-        assert journal.load(story.paths) is not None
+        assert story.store.load() is not None

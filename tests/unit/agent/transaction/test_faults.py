@@ -10,13 +10,14 @@ import os
 import random
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fake_disk import FullDisk
-from fake_machine import Fault, distinct
+from fake_machine import Fault, Machine, distinct
 from fake_story import Story
 from fault_stories import (
     ENDS,
@@ -40,15 +41,18 @@ from fault_stories import (
     told,
     upgrade,
 )
+from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.messages import Attempt, Failure, Healthy, Settled
-from shipit.agent.records import history, journal, releases
-from shipit.agent.records.event_log import EventLogReader, EventLogWriter
-from shipit.agent.records.states import State
+from shipit.agent.records import history, releases
+from shipit.agent.records.redactor import Redactor
 from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
 from shipit.agent.transaction import client, runner
 from shipit.agent.transaction.effects import EffectContext
+from shipit.agent.transaction.event_log import EventLogReader, EventLogWriter
+from shipit.agent.transaction.states import State
+from shipit.agent.transaction.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +103,7 @@ def test_a_release_that_fails_its_gate_never_had_live_traffic(scratch: Path, tel
     tell(story)
     assert "app-web@trial.service" in story.machine.started
     assert f"app-web@{NEW}.service" not in story.machine.started
-    assert story.outcomes[-1] == "failed"
+    assert story.outcomes[-1] == "discarded"
     assert story.machine.answered[-1] != (NEW, False)
 
 
@@ -213,12 +217,12 @@ def test_a_driver_that_the_disk_does_not_let_begin_gives_up_with_what_to_do(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     story = Story.at(scratch)
-    open_ = client.begin(story.paths, ATTEMPT, NEW, fresh=True)
-    journal.move(story.paths, open_, State.ARM)
+    open_ = client.begin(story.store, ATTEMPT, NEW, fresh=True)
+    story.store.save(replace(open_, state=State.ARM))
     with monkeypatch.context() as patch:
         patch.setattr(files, "os", FullDisk(range(2, 4)))  # it has its lock
-        assert client.transact(story.paths, story.machine) == 0
-    assert client.attached(story.paths) is None
+        assert runner.transact(story.store) == 0
+    assert client.attached(story.store) is None
     [settled] = [word for word in EventLogReader(story.paths).unread() if isinstance(word, Settled)]
     assert settled.failure is not None
     assert (settled.outcome, settled.failure.code) == ("discarded", "disk-full")
@@ -229,12 +233,12 @@ def test_a_driver_without_room_for_its_lock_is_refused_and_started_again(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     story = Story.at(scratch)
-    open_ = client.begin(story.paths, ATTEMPT, NEW, fresh=True)
-    journal.move(story.paths, open_, State.ARM)
+    open_ = client.begin(story.store, ATTEMPT, NEW, fresh=True)
+    story.store.save(replace(open_, state=State.ARM))
     Path(story.paths.txn_lock).unlink(missing_ok=True)
     monkeypatch.setattr(files, "os", FullDisk(range(9)))
     with pytest.raises(Refused) as refused:
-        client.transact(story.paths, story.machine)
+        runner.transact(story.store)
     assert (refused.value.failure.code, refused.value.failure.step) == ("disk-full", "arm")
 
 
@@ -242,11 +246,11 @@ def test_an_interruption_on_a_full_disk_comes_with_what_to_do(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     story = Story.at(scratch)
-    open_ = client.begin(story.paths, ATTEMPT, NEW, fresh=True)
-    context = EffectContext(story.paths, story.machine, lambda _: None)
+    open_ = client.begin(story.store, ATTEMPT, NEW, fresh=True)
+    context = EffectContext(story.store, lambda _: None, Redactor(story.paths))
     interrupted = Failure("interrupted", "the deploy was interrupted", "arm")
     monkeypatch.setattr(files, "os", FullDisk(range(1000)))
-    moved = runner.enter_state(context, open_, State.DISCARD, interrupted)
+    moved = runner.fail(context, open_, interrupted)
     assert moved.failure is not None
     assert "disk-full" in moved.failure.what
     assert moved.failure.hint
@@ -256,11 +260,11 @@ def test_the_late_last_word_of_the_transaction_before_is_not_taken_for_the_prese
     scratch: Path,
 ) -> None:
     story = Story.at(scratch)
-    client.begin(story.paths, ATTEMPT, NEW, fresh=True)
+    client.begin(story.store, ATTEMPT, NEW, fresh=True)
     say = EventLogWriter(story.paths)
-    say(Settled("before", "reverted", OLD))
+    say(Settled("before", Result.ROLLED_BACK, OLD))
     say(Healthy("now", NEW))
-    assert next(client.follow(story.paths, story.machine)) == Healthy("now", NEW)
+    assert next(client.follow(story.store)) == Healthy("now", NEW)
 
 
 def test_the_units_of_a_running_release_whose_manifest_is_lost_go_with_it(scratch: Path) -> None:
@@ -270,5 +274,5 @@ def test_the_units_of_a_running_release_whose_manifest_is_lost_go_with_it(scratc
     for name in ("app-web@r1.service", "app-web.socket", "README"):
         (units / name).touch()
     history.append(paths, history.Entry("t1", "deploy", OLD, "1", "", "committed", "dev", "now"))
-    opened = client.begin(paths, ATTEMPT, NEW, fresh=True)
+    opened = client.begin(Store(paths, Machine(paths)), ATTEMPT, NEW, fresh=True)
     assert (opened.previous, opened.strays) == (OLD, ("app-web.socket", "app-web@r1.service"))

@@ -13,8 +13,8 @@ import pytest
 
 from fake_story import PACKAGES, RECORD, Story, manifest
 from shipit.agent.protocol.codec import to_json
-from shipit.agent.records import history, journal, releases
-from shipit.agent.records.states import State
+from shipit.agent.records import history, releases
+from shipit.agent.transaction.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +128,7 @@ def test_a_changed_text_of_the_running_release_is_put_right_before_it_is_needed(
     unit(story, "r2").write_text(HOSTILE)
     story.machine.sick.add("r3")
     story.deploy(manifest(story.paths, "r3"))
-    assert story.outcomes[-1] == "reverted"
+    assert story.outcomes[-1] == "rolled_back"
     assert HOSTILE not in installed(story)
     story.assert_serves("r2")
     story.assert_nothing_is_left()
@@ -141,7 +141,7 @@ def test_nothing_is_switched_while_no_rollback_to_the_running_release_is_possibl
         path.write_text(HOSTILE)
     pids = {name: run.pid for name, run in story.machine.running.items()}
     story.deploy(manifest(story.paths, "r3"))
-    assert (story.outcomes[-1], story.failure().code) == ("failed", "release-damaged")
+    assert (story.outcomes[-1], story.failure().code) == ("discarded", "release-damaged")
     assert {name: run.pid for name, run in story.machine.running.items()} == pids
     story.assert_nothing_is_left()
     story.deploy(manifest(story.paths, "r2"))  # as the hint says: it is staged again
@@ -165,7 +165,7 @@ def test_what_is_damaged_while_it_is_needed_is_not_installed_and_is_reported(
     story.machine.sick.add("r3")
     story.machine.idle.append(lambda: forge(story, "r2"))  # while r3 is in its gate
     story.deploy(manifest(story.paths, "r3"))
-    opened = journal.load(story.paths)
+    opened = story.store.load()
     assert opened is not None
     assert opened.state is State.STUCK
     assert opened.failure is not None

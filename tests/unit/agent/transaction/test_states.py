@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from shipit.agent.records.states import (
+from shipit.agent.transaction.states import (
     GIVEN_UP,
     MOVES,
     ON_ERROR,
     ON_OK,
     ON_RECOVERY,
     TRIES,
-    Result,
+    Ending,
     State,
-    following,
-    resumed,
+    after,
+    after_crash,
 )
 
 WORKING = [state for state in State if not state.is_end]
@@ -33,17 +33,17 @@ def test_without_errors_the_release_is_committed() -> None:
     state, path = State.RECEIVE, []
     while not state.is_end:
         path.append(state)
-        state = following(state, Result.OK, tries=1, moves=len(path))
+        state = after(state, Ending.OK, tries=1, moves=len(path))
     assert path == [
         State.RECEIVE, State.BUILD, State.ARM, State.TRIAL, State.ACTIVATE, State.CHECK,
         State.COMMIT,
     ]  # fmt: skip
-    assert state is State.DONE
+    assert state is State.COMMITTED
 
 
 @pytest.mark.parametrize("state", WORKING)
 def test_an_error_leads_back_and_never_to_the_new_release(state: State) -> None:
-    onward = following(state, Result.ERROR, tries=1, moves=1)
+    onward = after(state, Ending.ERROR, tries=1, moves=1)
     if state is State.COMMIT:
         assert onward is State.COMMIT
     else:
@@ -54,7 +54,7 @@ def test_an_error_leads_back_and_never_to_the_new_release(state: State) -> None:
 def test_any_sequence_of_errors_ends(state: State) -> None:
     tries, moves = 1, 0
     while not state.is_end:
-        onward = following(state, Result.ERROR, tries=tries, moves=moves)
+        onward = after(state, Ending.ERROR, tries=tries, moves=moves)
         tries = tries + 1 if onward is state else 1
         state, moves = onward, moves + 1
     assert moves <= 1 + TRIES + 1
@@ -62,7 +62,7 @@ def test_any_sequence_of_errors_ends(state: State) -> None:
 
 @pytest.mark.parametrize("state", GIVEN_UP)
 def test_what_is_hopeless_is_not_tried_again(state: State) -> None:
-    assert following(state, Result.HOPELESS, tries=1, moves=1) is GIVEN_UP[state]
+    assert after(state, Ending.HOPELESS, tries=1, moves=1) is GIVEN_UP[state]
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -70,7 +70,7 @@ def test_what_is_hopeless_is_not_tried_again(state: State) -> None:
 def test_a_crash_resumes_with_the_rollback_unless_the_verdict_is_commit(
     state: State, *, committed: bool
 ) -> None:
-    onward = resumed(state, committed=committed, moves=1)
+    onward = after_crash(state, committed=committed, moves=1)
     forward = state is State.COMMIT or (committed and state in (State.CHECK, State.STUCK))
     back = State.REVERT if state in (*SWITCHED, State.STUCK) else State.DISCARD
     assert onward is (State.COMMIT if forward else back)
@@ -78,4 +78,4 @@ def test_a_crash_resumes_with_the_rollback_unless_the_verdict_is_commit(
 
 @pytest.mark.parametrize("state", WORKING)
 def test_a_transaction_that_crashes_for_ever_is_given_up(state: State) -> None:
-    assert resumed(state, committed=False, moves=MOVES).is_end
+    assert after_crash(state, committed=False, moves=MOVES).is_end

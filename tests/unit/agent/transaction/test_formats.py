@@ -18,11 +18,12 @@ from project import TESTS
 from shipit.agent.protocol.codec import from_json
 from shipit.agent.protocol.manifest import Manifest
 from shipit.agent.protocol.messages import MESSAGES
-from shipit.agent.records import journal, releases
+from shipit.agent.records import releases
 from shipit.agent.records.history import Entry
 from shipit.agent.records.registry import Registration
-from shipit.agent.records.states import State
 from shipit.agent.system import files
+from shipit.agent.transaction.states import State
+from shipit.agent.transaction.store import MODE
 
 VERSIONS = sorted((TESTS / "formats").glob("*.json"))
 KINDS = {"history": Entry, "registration": Registration, "manifest": Manifest}
@@ -66,8 +67,8 @@ def test_an_open_transaction_of_an_earlier_version_is_recovered_from_its_journal
 ) -> None:
     story = Story.at(tmp_path)
     files.make_directory(str(Path(story.paths.journal).parent), files.PRIVATE)
-    files.write(story.paths.journal, json.dumps(written["journal"]).encode(), journal.MODE)
-    found = journal.load(story.paths)
+    files.write(story.paths.journal, json.dumps(written["journal"]).encode(), MODE)
+    found = story.store.load()
     assert found is not None
     assert (found.state, found.readable, found.healthy) == (State.CHECK, True, True)
     assert found.previous == written["journal"]["previous"]

@@ -13,12 +13,13 @@ import pytest
 
 from fake_machine import Killed
 from fake_story import Story, manifest, put
-from shipit.agent.records import history, journal, lease
-from shipit.agent.records.states import State
-from shipit.agent.system import files
+from shipit.agent.records import history
 from shipit.agent.system.failures import Refused
-from shipit.agent.transaction import client
+from shipit.agent.transaction import client, recovery, runner
+from shipit.agent.transaction.journal import FORMAT, UNREADABLE
 from shipit.agent.transaction.runner import LOCKED
+from shipit.agent.transaction.states import State
+from shipit.agent.transaction.store import COMMIT, REVERT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a list": (holding(b"[]"), "damaged"),
     "null": (holding(b"null"), "damaged"),
     "deep": (holding(b"[" * 100_000), "damaged"),
-    "of a newer format": (changed(format=journal.FORMAT + 1), "its format is 2"),
+    "of a newer format": (changed(format=FORMAT + 1), "its format is 2"),
     "of a format in words": (changed(format="1"), "its format is '1'"),
     "of an unknown state": (changed(state="waiting"), "waiting"),
     "without a state": (changed(state=None), "damaged"),
@@ -122,7 +123,7 @@ def interrupted(story: Story) -> Path:
     """Switch to NEW up to the end of its gate, and kill the driver; return the journal's path."""
 
     def killed() -> None:
-        open_ = journal.load(story.paths)
+        open_ = story.store.load()
         if open_ is not None and open_.healthy:
             raise Killed
 
@@ -149,7 +150,7 @@ def by_systemd(story: Story) -> None:
 
 def by_a_session(story: Story) -> None:
     story.machine.driver = []
-    assert journal.UNREADABLE in story.hello()
+    assert UNREADABLE in story.hello()
 
 
 def by_a_boot(story: Story) -> None:
@@ -167,8 +168,8 @@ def test_the_last_committed_release_comes_back(
     story.assert_serves(OLD)
     story.assert_nothing_is_left()
     last = history.entries(story.paths)[-1]
-    assert (last.outcome, last.release, last.previous) == ("reverted", NEW, OLD)
-    assert f"[{journal.UNREADABLE}]" in last.failure
+    assert (last.outcome, last.release, last.previous) == ("rolled_back", NEW, OLD)
+    assert f"[{UNREADABLE}]" in last.failure
     assert why in last.failure
     assert os.path.lexists(story.paths.unreadable), "it is evidence"
     story.deploy(manifest(story.paths, "r3"))
@@ -181,12 +182,12 @@ def test_it_is_reported_and_not_taken_for_no_transaction(
 ) -> None:
     path = interrupted(story)
     damage(path)
-    open_ = journal.load(story.paths)
+    open_ = story.store.load()
     assert open_ is not None
     assert (open_.state, open_.previous) == (State.STUCK, OLD)
-    advice = client.stuck(story.paths)
+    advice = story.store.stuck()
     for words in (
-        f"[{journal.UNREADABLE}] {path}",
+        f"[{UNREADABLE}] {path}",
         why,
         f"Rollback target: {OLD}",
         "deploy or roll",
@@ -209,7 +210,7 @@ def test_a_file_that_the_disk_cannot_read_is_a_stuck_transaction(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdopen", failing)
-        assert "Input/output error" in client.stuck(story.paths)
+        assert "Input/output error" in story.store.stuck()
     by_systemd(story)
     story.assert_serves(OLD)
 
@@ -219,7 +220,7 @@ def test_a_commit_that_was_decided_is_carried_out(
     story: Story, damage: Callable[[Path], None], why: str
 ) -> None:
     damage(interrupted(story))
-    assert lease.claim(story.paths, "t2", lease.COMMIT) == lease.COMMIT
+    assert story.store.claim("t2", COMMIT) == COMMIT
     by_systemd(story)
     story.assert_serves(NEW)
     assert (story.head, story.outcomes) == (NEW, ["committed", "committed"])
@@ -229,12 +230,12 @@ def test_a_commit_that_was_decided_is_carried_out(
 
 def test_a_commit_that_is_recorded_is_not_recorded_again(story: Story) -> None:
     path = interrupted(story)
-    lease.claim(story.paths, "t2", lease.COMMIT)
-    open_ = journal.load(story.paths)
+    story.store.claim("t2", COMMIT)
+    open_ = story.store.load()
     story._rest()
     assert open_ is not None
-    journal.save(story.paths, replace(open_, state=State.COMMIT))
-    lease.claim(story.paths, "t2", lease.COMMIT)
+    story.store.save(replace(open_, state=State.COMMIT))
+    story.store.claim("t2", COMMIT)
     torn(path)
     story.hello()
     assert (story.head, story.outcomes) == (NEW, ["committed", "committed"])
@@ -246,7 +247,7 @@ def test_where_it_can_not_roll_back_a_new_release_is_accepted(story: Story) -> N
     story.machine.sick.add(OLD)
     story._rest()
     assert story.state == "stuck"
-    assert f"[{journal.UNREADABLE}]" in client.stuck(story.paths)
+    assert f"[{UNREADABLE}]" in story.store.stuck()
     assert Path(story.paths.boot_unit).exists()
     story.deploy(manifest(story.paths, "r3"))
     assert story.head == "r3"
@@ -269,37 +270,36 @@ def test_what_was_on_trial_goes_as_well(story: Story) -> None:
     put(story.paths, manifest(story.paths, NEW, overlaps=True))
     left = Path(story.paths.runtime_units, "app-web@trial.service")
     left.write_text("[Service]")
-    client.begin(story.paths, story._attempt("deploy"), NEW, fresh=True)
+    client.begin(story.store, story._attempt("deploy"), NEW, fresh=True)
     zeroed(Path(story.paths.journal))
     story.hello()
     assert not left.exists()
     story.assert_serves(OLD)
 
 
-@pytest.mark.parametrize("held", ["session_lock", "txn_lock"])
+@pytest.mark.parametrize("held", ["session", "driving"])
 def test_it_is_left_to_a_live_process_that_may_well_know_its_content(
     story: Story, held: str
 ) -> None:
     changed(format=2)(interrupted(story))
     story.machine.driver = []
-    note = client.lock_note(story._attempt("deploy"))
-    with files.lock(getattr(story.paths, held), note):
+    with getattr(story.store, held)(story._attempt("deploy"), 0.0):
         assert story.hello() == ""
         assert json.loads(Path(story.paths.journal).read_text())["format"] == 2
-        if held == "txn_lock":
+        if held == "driving":
             with pytest.raises(Refused) as refused:
-                client.begin(story.paths, story._attempt("deploy"), "r3", fresh=True)
+                client.begin(story.store, story._attempt("deploy"), "r3", fresh=True)
             assert refused.value.failure.code == "locked"
     story.assert_serves(NEW)
 
 
 def test_the_format_before_it_had_a_number_is_read(story: Story) -> None:
     path = interrupted(story)
-    now = journal.load(story.paths)
+    now = story.store.load()
     raw = json.loads(path.read_text())
-    assert raw.pop("format") == journal.FORMAT
+    assert raw.pop("format") == FORMAT
     path.write_text(json.dumps({**raw, "more": "from a newer version"}))
-    assert journal.load(story.paths) == now
+    assert story.store.load() == now
 
 
 # --- a transaction that somebody else holds ----------------------------------------------------
@@ -310,12 +310,11 @@ def test_a_driver_that_can_not_take_the_transaction_is_started_again(
 ) -> None:
     interrupted(story)
     monkeypatch.setattr("shipit.agent.transaction.runner.LOCK_WAIT", 0.0)
-    note = client.lock_note(story._attempt("deploy"))
-    with files.lock(story.paths.txn_lock, note):
-        assert client.transact(story.paths, story.machine) == LOCKED
+    with story.store.driving(story._attempt("deploy"), 0.0):
+        assert runner.transact(story.store) == LOCKED
     story._rest()
     story.assert_serves(OLD)
-    assert client.transact(story.paths, story.machine) == 0  # it ended elsewhere
+    assert runner.transact(story.store) == 0  # it ended elsewhere
 
 
 def test_a_boot_that_can_not_take_the_transaction_is_tried_again(
@@ -326,13 +325,13 @@ def test_a_boot_that_can_not_take_the_transaction_is_tried_again(
     monkeypatch.setattr("shipit.agent.transaction.recovery.BOOT_LOCK_WAIT", 0.0)
     attempt = story._attempt("deploy")
     with (
-        files.lock(story.paths.txn_lock, client.lock_note(attempt)),
+        story.store.driving(attempt, 0.0),
         pytest.raises(Refused, match=r"held by a deploy by dev@laptop") as refused,
     ):
-        client.recover_at_boot(story.paths, story.machine)
+        recovery.recover_at_boot(story.store)
     assert refused.value.failure.code == "locked"
-    assert "was undone" in client.recover_at_boot(story.paths, story.machine)
-    assert client.recover_at_boot(story.paths, story.machine) == ""
+    assert "was undone" in recovery.recover_at_boot(story.store)
+    assert recovery.recover_at_boot(story.store) == ""
 
 
 # --- lease, verdict, history --------------------------------------------------------------------
@@ -342,11 +341,11 @@ def test_a_boot_that_can_not_take_the_transaction_is_tried_again(
     "deadline", ["soon", None, "1e9", float("nan"), float("inf"), [1e9]], ids=str
 )
 def test_a_lease_without_a_valid_time_has_expired(story: Story, deadline: object) -> None:
-    lease.write(story.paths, story.machine, "t9", 60.0)
-    assert not lease.has_run_out(story.paths, story.machine, "t9")
+    story.store.write_lease("t9", 60.0)
+    assert not story.store.lease_has_expired("t9")
     raw = {**json.loads(Path(story.paths.lease).read_text()), "deadline": deadline}
     Path(story.paths.lease).write_text(json.dumps(raw))
-    assert lease.has_run_out(story.paths, story.machine, "t9")
+    assert story.store.lease_has_expired("t9")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 40, b"[]", b'{"txn": "t9", "verdict": "maybe"}'])
@@ -354,8 +353,8 @@ def test_a_verdict_that_can_not_be_read_is_none_and_another_can_be_given(
     story: Story, content: bytes
 ) -> None:
     Path(story.paths.verdict).write_bytes(content)
-    assert lease.verdict(story.paths, "t9") == ""
-    assert lease.claim(story.paths, "t9", lease.REVERT) == lease.REVERT
+    assert story.store.verdict("t9") == ""
+    assert story.store.claim("t9", REVERT) == REVERT
     assert Path(story.paths.verdict).stat().st_mode & 0o777 == 0o600
 
 

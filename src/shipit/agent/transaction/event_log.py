@@ -9,8 +9,8 @@ import os
 from typing import Any, Iterator
 
 from ..protocol.messages import ProtocolError, pack, unpack
+from ..records.redactor import Redactor
 from ..system.paths import Paths
-from .redactor import Redactor
 
 MODE = 0o600
 CHUNK = 1024 * 1024  # bytes read at once
