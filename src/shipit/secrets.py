@@ -20,7 +20,6 @@ from shipit.errors import InputError, Mistake, Place
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-KINDS = ("env", "file", "command")
 COMMAND_TIMEOUT = 30.0  # seconds
 _FORMS = "env:NAME, file:PATH or command:ARGV"
 
@@ -73,14 +72,9 @@ class Unopened:
 def resolve(reference: str | Secret | Unopened, base: Path, place: Place | None = None) -> Secret:
     """Fetch a secret.
 
-    `env:NAME` is an environment variable, `file:PATH` a file's text (relative to `base`, ~ is the
-    home), `command:ARGV` the output of a program that is started in `base`, without a shell, for at
-    most 30 seconds. One newline at the end of a file or an output is dropped.
-
-    Args:
-        reference: a reference, a decrypted secret, or why it could not be decrypted.
-        base: the folder of the playbook.
-        place: the place of the reference, for the error.
+    `env:NAME` is an environment variable, `file:PATH` a file's text (relative to `base`, the folder
+    of the playbook; ~ is the home), `command:ARGV` the output of a program that is started in
+    `base`, without a shell, for at most 30 seconds. One newline at the end is dropped.
 
     Raises:
         InputError: with the code of the vault, secret-reference, secret-missing, secret-unreadable,
@@ -92,12 +86,11 @@ def resolve(reference: str | Secret | Unopened, base: Path, place: Place | None 
         raise InputError(reference.mistake)
     kind, _, rest = reference.partition(":")
     rest = rest.strip()
-    if kind not in KINDS or not rest:
+    if kind not in _READERS or not rest:
         # The text may be the secret itself: it is not repeated.
         what = "this is no reference to a secret"
         raise InputError(Mistake("secret-reference", what, place, f"write {_FORMS}"))
-    read = {"env": _from_environment, "file": _from_file, "command": _from_command}[kind]
-    value = read(rest, base, place)
+    value = _READERS[kind](rest, base, place)
     if not value:
         hint = "put the secret there, or take the key out of the playbook"
         raise InputError(Mistake("secret-empty", f"the secret {reference} is empty", place, hint))
@@ -172,6 +165,10 @@ def _without_newline(raw: bytes, source: object, place: Place | None) -> str:
         hint = "keep binary secrets in base64"
         raise InputError(Mistake("secret-unreadable", what, place, hint)) from None
     return text.removesuffix("\n").removesuffix("\r")
+
+
+_READERS = {"env": _from_environment, "file": _from_file, "command": _from_command}
+KINDS = tuple(_READERS)
 
 
 class Mask(redaction.Mask):

@@ -63,6 +63,13 @@ class _Line:
         words = " ".join(text.split())
         return words if len(words) <= _CUT else words[: _CUT - 3] + "..."
 
+    @property
+    def how_to_lock(self) -> str:
+        return how_to_lock(self.place.file)
+
+    def wrong(self, code: str, what: str, hint: str = "") -> InputError:
+        return InputError(Mistake(code, what, self.place, hint))
+
 
 def _lines(text: str, path: Path) -> Iterator[_Line]:
     pending, start = "", 0
@@ -91,7 +98,7 @@ def _read_requirements(path: Path, included_from: frozenset[Path]) -> list[Locke
         inner = path.parent / nested[1]
         if inner in {path, *included_from}:
             what = f"{inner.name} includes itself"
-            raise InputError(Mistake("include-loop", what, line.place, "remove this line"))
+            raise line.wrong("include-loop", what, "remove this line")
         return _read_requirements(inner, included_from | {path})
 
     return [entry for found in collect(entries, _lines(text_of(path), path)) for entry in found]
@@ -105,12 +112,12 @@ def _refuse_option(line: _Line) -> None:
     if word == "--hash":
         what = "a --hash that belongs to no requirement"
         hint = "end the line before it with a backslash"
-        raise InputError(Mistake("lock-syntax", what, line.place, hint))
+        raise line.wrong("lock-syntax", what, hint)
 
 
 def _unpinned(line: _Line, why: str) -> InputError:
     what = f"{why}: `{line.shown}`; expected name==version with hashes"
-    return InputError(Mistake("not-pinned", what, line.place, how_to_lock(line.place.file)))
+    return line.wrong("not-pinned", what, line.how_to_lock)
 
 
 def _no_index(line: _Line, why: str) -> InputError:
@@ -122,7 +129,7 @@ def _no_index(line: _Line, why: str) -> InputError:
     if words[-1:] == ["."]:
         hint = "the app's own wheel is given by `wheel:`; write the lock without it:"
         hint += f" uv export --no-emit-project -o {Path(line.place.file).name}"
-    return InputError(Mistake("not-pinned", what, line.place, hint))
+    return line.wrong("not-pinned", what, hint)
 
 
 def _requirement(line: _Line) -> Locked:
@@ -132,7 +139,11 @@ def _requirement(line: _Line) -> Locked:
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        raise _syntax(line, str(error)) from error
+        # The last line of packaging's message marks the column with a ^, indented by four.
+        what, *_, pointer = str(error).splitlines()
+        place = replace(line.place, column=len(pointer) - 4)
+        mistake = Mistake("lock-syntax", f"not a requirement: {what}", place)
+        raise InputError(mistake) from error
     except ValueError as error:  # a number of more digits than Python reads
         raise _unpinned(line, "no valid version") from error
     if requirement.url:
@@ -144,14 +155,6 @@ def _requirement(line: _Line) -> Locked:
         line.place,
         requirement.marker,
     )
-
-
-def _syntax(line: _Line, message: str) -> InputError:
-    """Make a mistake of packaging's message, whose last line marks the column with a ^."""
-    what, *_, pointer = message.splitlines()
-    column = len(pointer) - 4  # it indents what it quotes by four
-    place = replace(line.place, column=column)
-    return InputError(Mistake("lock-syntax", f"not a requirement: {what}", place))
 
 
 def _exact_version(requirement: Requirement, line: _Line) -> str:
@@ -170,12 +173,11 @@ def _digests(name: str, options: list[str], line: _Line) -> frozenset[str]:
         text.removeprefix("--hash").lstrip("= \t") for text in options if text.startswith("--hash")
     ]
     digests = [text[7:].lower() for text in hashes if text[:7] == "sha256:"]
-    hint = how_to_lock(line.place.file)
     if not digests:
         kind = "no sha256 hash" if hashes else "no hash"
-        raise InputError(Mistake("no-hash", f"{name} has {kind}", line.place, hint))
+        raise line.wrong("no-hash", f"{name} has {kind}", line.how_to_lock)
     for digest in digests:
         if not _SHA256.fullmatch(digest):
             what = f"{name} has a broken hash `sha256:{digest}`; expected 64 hexadecimal digits"
-            raise InputError(Mistake("broken-hash", what, line.place, hint))
+            raise line.wrong("broken-hash", what, line.how_to_lock)
     return frozenset(digests)

@@ -81,11 +81,6 @@ class Bundle:
         contents += [f"wheel {wheel.filename} {wheel.sha256}" for wheel in self.wheels]
         return hashlib.sha256("\n".join(contents).encode()).hexdigest()
 
-    @property
-    def size(self) -> int:
-        """The wheels' total size in bytes."""
-        return sum(wheel.size for wheel in self.all())
-
     def all(self) -> tuple[Wheel, ...]:
         """Return every wheel that must be on the host, each once."""
         return tuple({w.sha256: w for w in (self.app, *self.wheels, self.installer)}.values())

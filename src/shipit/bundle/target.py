@@ -35,7 +35,6 @@ class Target:
         machine: `platform.machine()`.
         libc: `("glibc", 2, 36)` or `("musl", 1, 2)`.
         full_version: `platform.python_version()`.
-        system: `platform.system()`.
     """
 
     python: tuple[int, int]
@@ -43,7 +42,6 @@ class Target:
     machine: str
     libc: tuple[str, int, int]
     full_version: str
-    system: str = "Linux"
 
     def __str__(self) -> str:
         libc, major, minor = self.libc
@@ -69,11 +67,11 @@ class Target:
             "platform_machine": self.machine,
             "platform_python_implementation": name,
             "platform_release": "",
-            "platform_system": self.system,
+            "platform_system": "Linux",
             "platform_version": "",
             "python_full_version": self.full_version,
             "python_version": "{}.{}".format(*self.python),
-            "sys_platform": self.system.lower(),
+            "sys_platform": "linux",
         }
 
     def fits(self, wanted: SpecifierSet | str) -> bool:

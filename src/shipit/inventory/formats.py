@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _YAML_ENDINGS = ("", ".yaml", ".yml", ".json")
 _PROGRAM_STARTS = (b"#!", b"\x7fELF")
 _PLUGIN = re.compile(r"^['\"]?plugin['\"]?\s*:\s*\S", re.MULTILINE)
-_SCRIPT_SECONDS = 30.0
+SCRIPT_SECONDS = 30.0
 _EXAMPLE = "for example: {all: {hosts: {web1.example.com: }}}"
 Loc = tuple[str | int, ...]
 
@@ -51,13 +51,7 @@ def is_for_ansible(source: Path) -> bool:
         return False
 
 
-def read(
-    grouping: Grouping,
-    source: Path,
-    passwords: vault.Passwords = vault.NONE,
-    *,
-    seconds: float = _SCRIPT_SECONDS,
-) -> None:
+def read(grouping: Grouping, source: Path, passwords: vault.Passwords = vault.NONE) -> None:
     """Add one file, executable or list of hosts; mistakes are added to the grouping.
 
     Raises:
@@ -69,7 +63,7 @@ def read(
         for entry in filter(None, (part.strip() for part in name.split(","))):
             _add_hosts(grouping, entry, name, lambda: place, group=grouping.groups[UNGROUPED])
     elif _is_program(source):
-        Answers(grouping, source, passwords, seconds).read([str(source.absolute())])
+        Answers(grouping, source, passwords, SCRIPT_SECONDS).read([str(source.absolute())])
     else:
         _read_text(grouping, source, passwords)
 

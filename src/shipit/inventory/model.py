@@ -90,14 +90,12 @@ class Inventory:
     Attributes:
         hosts: in Ansible's order.
         groups: each group's hosts, including those of groups below; has `all`, `ungrouped`.
-        sources: the sources that were read.
         implicit: localhost by each of its names, for patterns that name it where no source does.
         read_order: the hosts' names in the order of their first mention; globs use it.
     """
 
     hosts: tuple[Host, ...]
     groups: Mapping[str, tuple[str, ...]] = field(hash=False)
-    sources: tuple[Path, ...] = ()
     implicit: tuple[Host, ...] = ()
     read_order: tuple[str, ...] = ()
 
@@ -129,8 +127,7 @@ def load(sources: Sequence[Path], reading: Reading = Reading()) -> Inventory:
     play = [reading.playbook_dir] if reading.playbook_dir and reading.beside_playbook else []
     merge = merging if reading.config.merges else replacing
     files = VarsFiles((beside, play), reading.passwords, merge)
-    inventory = _inventory(grouping, files, tuple(sources), reading)
-    return files.result(inventory)
+    return files.result(_inventory(grouping, files, reading))
 
 
 def _read(grouping: Grouping, sources: Sequence[Path], reading: Reading) -> None:
@@ -160,9 +157,7 @@ def _files_of(source: Path) -> Iterator[Path]:
             yield from _files_of(entry)
 
 
-def _inventory(
-    grouping: Grouping, files: VarsFiles, sources: tuple[Path, ...], reading: Reading
-) -> Inventory:
+def _inventory(grouping: Grouping, files: VarsFiles, reading: Reading) -> Inventory:
     members, groups_of = grouping.hosts, grouping.groups_of_hosts()
     groups = {name: grouping.members(name) for name in grouping.groups}
     peers: dict[str, Mapping[str, object]] = {}
@@ -197,7 +192,6 @@ def _inventory(
     return Inventory(
         hosts=tuple(host(n, members[n].vars, _origin(members[n].source)) for n in names),
         groups=groups,
-        sources=sources,
         implicit=tuple(host(n, local, {}) for n in patterns.LOCALHOSTS if n not in members),
         read_order=tuple(members),
     )

@@ -31,13 +31,9 @@ _TOOL_SECONDS = 180.0  # a plugin may query a cloud
 def read_by_ansible(
     grouping: Grouping, sources: Sequence[Path], reason: Place, passwords: Passwords
 ) -> None:
-    """Add the output of ansible-inventory for all sources.
+    """Add the output of ansible-inventory for all sources; `reason` is what only it can read.
 
-    Args:
-        grouping: to add to.
-        sources: all sources of the run, in order.
-        reason: the file that only Ansible can read.
-        passwords: those in files are passed on.
+    Passwords that are in files are passed on.
 
     Raises:
         InputError: inventory-plugin if it is not installed, inventory-script if it fails.

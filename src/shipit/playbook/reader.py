@@ -62,10 +62,6 @@ class Draft:
         """Return the place of a value of this deployment."""
         return self.formatter(self.values).place(loc, of_key=of_key)
 
-    @property
-    def context(self) -> ReadContext:
-        return ReadContext(self.folder, self.must_exist)
-
     def formatter(self, rendered: Mapping[str, object]) -> ErrorFormatter:
         return ErrorFormatter(self.document, self.loc, self.values, rendered)
 
@@ -73,11 +69,8 @@ class Draft:
 def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) -> tuple[Draft, ...]:
     """Read a playbook of one deployment (a mapping) or several (a list).
 
-    Args:
-        path: the playbook.
-        passwords: for values in its `vars` that are encrypted with ansible-vault.
-        must_exist: whether the wheel, lock, templates ... that it names must exist: a deploy needs
-            them, a rollback or status does not.
+    With `must_exist` the wheel, lock ... that it names must exist: a deploy needs them, a
+    rollback or status does not.
 
     Raises:
         InputError: with all mistakes that can be found without variables.
@@ -141,7 +134,7 @@ def _check(
     """Return the deployment, if it is valid, and the mistakes in these values, by place."""
     formatter = draft.formatter(values)
     mistakes = set(formatter.of_rules(rules.findings(values)))
-    found = models.validate(values, draft.context)
+    found = models.validate(values, ReadContext(draft.folder, draft.must_exist))
     if isinstance(found, Deployment):
         return found, sorted(mistakes, key=_order)
     mistakes |= set(formatter.of_values(found, is_rendered=is_rendered))

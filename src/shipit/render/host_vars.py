@@ -51,12 +51,9 @@ class _OfOne(Mapping[str, object]):
 
 
 def scope(host: Host, values: Mapping[str, object], secrets: Collection[str] = ()) -> Variables:
-    """Return the variables for a host's templates.
+    """Return the variables for a host's templates; `values` override those of the host.
 
-    Args:
-        host: its variables, which override the magic ones.
-        values: override the host's.
-        secrets: names whose values no template may see.
+    No template may see the values of `secrets`.
     """
     peers = HostVars(host)
     variables = Variables({**host.magic, "hostvars": peers, **host.vars, **values}, secrets)

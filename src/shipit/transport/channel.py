@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, Unreachable
 from shipit.transport import bootstrap
-from shipit.transport.bootstrap import AGENTS
 
 if TYPE_CHECKING:
     from shipit.transport.agent_zip import AgentZip
@@ -52,12 +51,6 @@ class Stream(Protocol):
 class Wire(Protocol):
     """Frames to and from one agent; documented in FrameWire."""
 
-    @property
-    def sent(self) -> int: ...
-    @property
-    def received(self) -> int: ...
-    @property
-    def stderr(self) -> str: ...
     def send(self, message: object, body: bytes = b"") -> None: ...
     def receive(self, timeout: float, awaited: str = "an answer") -> messages.Frame | None: ...
     def close_send(self) -> None: ...
@@ -89,13 +82,11 @@ class FrameWire:
     """Frames to and from one agent. `receive` is for one thread, `send` for any.
 
     Attributes:
-        sent, received: bytes in each direction, including those of the start.
         noise: the end of the login shell's output before the agent's.
     """
 
     def __init__(self, name: str, stream: Stream) -> None:
         self.name = name
-        self.sent = self.received = 0
         self.noise = b""
         self._stream = stream
         self._buffer = bytearray()
@@ -119,16 +110,11 @@ class FrameWire:
         try:
             with self._sending:
                 self._stream.write(content)
-                self.sent += len(content)
         except OSError as error:
             raise self._lost(f"sending failed: {error}") from error
 
     def receive(self, timeout: float, awaited: str = "an answer") -> messages.Frame | None:
         """Return the next frame; None if the agent has ended.
-
-        Args:
-            timeout: seconds.
-            awaited: what is awaited, for the error.
 
         Raises:
             HostError: no-answer (timeout), link-lost, agent-died, not-a-frame.
@@ -217,9 +203,7 @@ class FrameWire:
             content = self._stream.read(left)
         except OSError as error:
             raise self._lost(str(error)) from error
-        if content:
-            self.received += len(content)
-            self._buffer += content
+        self._buffer += content or b""
         return content != b""
 
     def _check_end(self) -> None:
@@ -237,13 +221,7 @@ class FrameWire:
         return HostError(code, what, host=self.name, hint=hint, evidence=self.stderr)
 
 
-def start(
-    stream: Stream,
-    endpoint: Endpoint,
-    agent: AgentZip,
-    role: str = "serve",
-    directory: str = AGENTS,
-) -> FrameWire:
+def start(stream: Stream, endpoint: Endpoint, agent: AgentZip, role: str = "serve") -> FrameWire:
     """Start the agent at the other end of a stream on which `Launch.command` was just run.
 
     Raises:
@@ -252,7 +230,7 @@ def start(
     """
     wire = FrameWire(endpoint.name, stream)
     try:
-        _start(wire, endpoint, agent, role, directory)
+        _start(wire, endpoint, agent, role)
     except BaseException as error:
         wire.close()
         if isinstance(error, HostError) and not isinstance(error, Unreachable):
@@ -262,14 +240,14 @@ def start(
     return wire
 
 
-def _start(wire: FrameWire, endpoint: Endpoint, agent: AgentZip, role: str, directory: str) -> None:
+def _start(wire: FrameWire, endpoint: Endpoint, agent: AgentZip, role: str) -> None:
     packed = zlib.compress(agent.content, 9)
     if endpoint.become and (password := endpoint.become_password):
         wire.write(password.reveal().encode() + b"\n")
         if wire.find(bootstrap.READY, START_TIMEOUT) is None:
             raise bootstrap.diagnose(endpoint, wire.start_failure())
     with suppress(HostError):  # it may have ended already; its output explains more
-        wire.write(bootstrap.greeting(agent, role, len(packed), directory))
+        wire.write(bootstrap.greeting(agent, role, len(packed)))
     reply = _reply(wire, endpoint, START_TIMEOUT)
     if reply["boot"] == "need":
         wire.write(packed)

@@ -46,18 +46,16 @@ _STDERR_KEPT = 8000  # bytes
 _STATUS_WAIT = 2.0  # seconds between the end of the output and the exit status
 
 
-def connect(
-    endpoint: Endpoint, agent: AgentZip, network: Network, *, directory: str = bootstrap.AGENTS
-) -> Link:
-    """Connect to a host; `directory` is that of the agent there.
+def connect(endpoint: Endpoint, agent: AgentZip, network: Network) -> Link:
+    """Connect to a host.
 
     Raises:
         Unreachable: as in Network.connect; never for a local host.
         InputError: known_hosts or ~/.ssh/config cannot be read.
     """
     if endpoint.connection == "local":
-        return _LocalLink(endpoint, agent, directory)
-    return _SshLink(endpoint, agent, directory, network.connect(endpoint))
+        return _LocalLink(endpoint, agent)
+    return _SshLink(endpoint, agent, network.connect(endpoint))
 
 
 class _Link:
@@ -65,15 +63,15 @@ class _Link:
 
     rtt = 0.0
 
-    def __init__(self, endpoint: Endpoint, agent: AgentZip, directory: str) -> None:
+    def __init__(self, endpoint: Endpoint, agent: AgentZip) -> None:
         self.name = endpoint.name
-        self._endpoint, self._agent, self._directory = endpoint, agent, directory
+        self._endpoint, self._agent = endpoint, agent
         self._streams: list[Stream] = []
 
     def open(self, role: str = "serve") -> FrameWire:
         stream = self._stream(bootstrap.Launch.of(self._endpoint))
         self._streams.append(stream)
-        return start(stream, self._endpoint, self._agent, role, self._directory)
+        return start(stream, self._endpoint, self._agent, role)
 
     def _stream(self, launch: bootstrap.Launch) -> Stream:
         raise NotImplementedError
@@ -84,10 +82,8 @@ class _Link:
 
 
 class _SshLink(_Link):
-    def __init__(
-        self, endpoint: Endpoint, agent: AgentZip, directory: str, connection: Connection
-    ) -> None:
-        super().__init__(endpoint, agent, directory)
+    def __init__(self, endpoint: Endpoint, agent: AgentZip, connection: Connection) -> None:
+        super().__init__(endpoint, agent)
         self._connection = connection
         self._trips: list[float] = []
 
@@ -123,10 +119,10 @@ class _SshLink(_Link):
 
 
 class _LocalLink(_Link):
-    def __init__(self, endpoint: Endpoint, agent: AgentZip, directory: str) -> None:
+    def __init__(self, endpoint: Endpoint, agent: AgentZip) -> None:
         # As Ansible: our own Python, not the first on the PATH; not a venv's, which may be deleted.
         python = endpoint.python or os.path.realpath(sys.executable)
-        super().__init__(replace(endpoint, python=python), agent, directory)
+        super().__init__(replace(endpoint, python=python), agent)
 
     def _stream(self, launch: bootstrap.Launch) -> Stream:
         return _LocalStream(launch.argv)

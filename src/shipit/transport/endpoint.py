@@ -80,12 +80,7 @@ def endpoint(
     become_password: Secret | None = None,
     render: Callable[[object], object] = lambda value: value,
 ) -> Endpoint:
-    """Read a host's connection variables.
-
-    Args:
-        host: the inventory's.
-        become_password: for hosts whose variables give none.
-        render: renders variables that contain {{ }}.
+    """Read a host's connection variables; `become_password` is for hosts that have none.
 
     Raises:
         InputError: with all mistakes (host-variable) of this host.

@@ -86,7 +86,6 @@ def test_a_bundle_holds_the_app_its_locked_wheels_by_name_and_the_installer(
         *names(chosen.wheels),
         "uv-0.9.0-py3-none-manylinux_2_17_x86_64.whl",
     ]
-    assert chosen.size == sum(wheel.path.stat().st_size for wheel in chosen.all())
 
 
 def test_the_best_wheel_for_the_host_is_chosen(project: Project) -> None:
@@ -370,7 +369,7 @@ def test_a_bundle_of_60_mib_is_never_held_in_memory(project: Project) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert chosen.size > 60 * MIB
+    assert sum(wheel.size for wheel in chosen.all()) > 60 * MIB
     assert peak < 10 * MIB
 
 

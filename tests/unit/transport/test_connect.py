@@ -13,6 +13,7 @@ import echo_agent
 from marks import needs_root
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, Unreachable
+from shipit.transport import bootstrap
 from shipit.transport.channel import FrameWire
 from shipit.transport.connect import _ChannelStream, connect
 from shipit.transport.endpoint import Endpoint
@@ -31,11 +32,12 @@ pytestmark = needs_root
 
 
 @pytest.fixture
-def link(tmp_path: Path) -> Iterator[Link]:
+def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Link]:
     """Give a link to this machine; no thread, process or descriptor of it is left."""
     threads, descriptors = set(threading.enumerate()), count_descriptors()
     with Network(tmp_path) as network:
-        link = connect(HERE, AGENT, network, directory=str(tmp_path / "agent"))
+        monkeypatch.setattr(bootstrap, "AGENTS", str(tmp_path / "agent"))
+        link = connect(HERE, AGENT, network)
         yield link
         link.close()
     assert set(threading.enumerate()) == threads
@@ -85,7 +87,7 @@ def test_the_stderr_of_a_failed_local_agent_is_shown(link: Link) -> None:
 def test_a_local_python_that_is_missing_is_reported(tmp_path: Path) -> None:
     place = Endpoint("here", "here", connection="local", python="/no/python3")
     with Network(tmp_path) as network:
-        link = connect(place, AGENT, network, directory=str(tmp_path))
+        link = connect(place, AGENT, network)
         with pytest.raises(Unreachable, match="python-missing"):
             link.open()
         link.close()

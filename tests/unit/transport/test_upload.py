@@ -73,9 +73,6 @@ class Host:
 
 
 class Wire:
-    sent = received = 0
-    stderr = ""
-
     def __init__(self, host: Host, role: str) -> None:
         self.host, self.role, self.parts, self.closed = host, role, 0, False
 

@@ -45,10 +45,7 @@ PUBKEYS = Kind("public key algorithm", ("PubkeyAcceptedAlgorithms", "PubkeyAccep
 def chosen(kind: Kind, supported: Sequence[str], settings: Mapping[str, object]) -> tuple[str, ...]:
     """Return the algorithms to offer, the preferred first.
 
-    Args:
-        kind: which list.
-        supported: what the library supports, in its order.
-        settings: the values of ssh_config for this host, by option in lower case.
+    The values of ssh_config for this host are by option in lower case.
 
     Raises:
         InputError: ssh-config-algorithms, if ssh_config leaves none that is supported.
