@@ -83,18 +83,19 @@ class HostKeyPolicy:
         Raises:
             Unreachable: host-key-unknown, host-key-changed, host-key-revoked.
         """
-        refuse, pinned = self.endpoint.unreachable, self.endpoint.host_key
+        pinned = self.endpoint.host_key
         checked = None if pinned else check(self.known, self.host, self.port, key)
         revoked = self.revoked.get(key.blob)
         if checked and checked.verdict is Verdict.REVOKED:
             revoked = revoked or checked.lines[0].place
         if revoked:
             what = f"the host's key {key.fingerprint} is revoked by {revoked}"
-            raise refuse("host-key-revoked", what, "give the host a new key")
+            raise self.endpoint.unreachable("host-key-revoked", what, "give the host a new key")
         bits = key.rsa_bits
         if bits is not None and bits < self.rsa_bits:
             what = f"the host's RSA key has {bits} bits; RequiredRSASize asks for {self.rsa_bits}"
-            raise refuse("host-key-short", what, "give the host a longer key, or an ed25519")
+            hint = "give the host a longer key, or an ed25519"
+            raise self.endpoint.unreachable("host-key-short", what, hint)
         if pinned and (expected := HostKey.parse(pinned)).blob != key.blob:
             raise self._changed(key, [f"pinned by shipit_host_key: {expected.fingerprint}"])
         if checked and checked.verdict is Verdict.CHANGED:
