@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def _takers(modules: Iterable[_Module]) -> dict[str, set[int]]:
     for module in modules:
         for name, places in module.takers.items():
             takers[name] |= places
+            takers[f"{PurePath(module.name).stem}.{name}"] |= places
     for _ in bases:  # at worst each is the base of the next
         for name, above in bases.items():
             takers[name] |= set().union(*(takers.get(base, set()) for base in above))
@@ -114,7 +116,12 @@ def _given(node: ast.AST, module: _Module, takers: dict[str, set[int]]) -> Itera
         return
     yield from (word.value for word in node.keywords if word.arg == "code")
     name = _last_name(node.func)
-    for at in module.takers[name] if name in module.takers else takers.get(name, ()):
+    dotted = ast.unparse(node.func)  # `messages.problem` is that of a module of this name
+    if name in module.takers or name.startswith("_"):  # nobody calls what is private elsewhere
+        places = module.takers[name]
+    else:
+        places = takers.get(dotted, takers.get(name, set()))
+    for at in places:
         if at < len(node.args):
             given = node.args[at]
             yield given.value if isinstance(given, ast.Starred) else given

@@ -128,25 +128,25 @@ def _of_settings(lines: Sequence[str], *, is_playbook: bool) -> str:
             return ""
         while above[-1].indent >= len(line) - len(body):
             above.pop()
-        outer, code = above[-1], _COMMENT.split(line, maxsplit=1)[0]
-        own = _setting(code, outer, is_secret=bool(_SOUNDS_SECRET.search(line)))
+        outer, written = above[-1], _COMMENT.split(line, maxsplit=1)[0]
+        own = _setting(written, outer, is_secret=bool(_SOUNDS_SECRET.search(line)))
         above.append(own)
         if not outer.is_text and not own.is_secret:
             known = INVENTORY | PLAYBOOK if is_playbook and not outer.is_open else INVENTORY
-            shown = _quoted(code, outer.name, known)
+            shown = _quoted(written, outer.name, known)
         is_public = is_playbook and not own.is_open and shown == line.rstrip()
         if not is_public and not _is_closed(line):
             return ""
     return shown
 
 
-def _setting(code: str, outer: _Setting, *, is_secret: bool) -> _Setting:
+def _setting(written: str, outer: _Setting, *, is_secret: bool) -> _Setting:
     """Return the meaning of a line without its comment."""
-    found = list(_NAME.finditer(code))
+    found = list(_NAME.finditer(written))
     names = [each["name"] for each in found]
-    value = code[found[-1].end() if found else 0 :]
+    value = written[found[-1].end() if found else 0 :]
     return _Setting(
-        indent=len(code) - len(code.lstrip(_INDENT)),
+        indent=len(written) - len(written.lstrip(_INDENT)),
         name=names[-1] if names else "",
         is_open=outer.is_open or any(map(_is_open, names, [outer.name, *names])),
         is_text=outer.is_text or not _BRACKETS.fullmatch(value),
@@ -159,15 +159,15 @@ def _is_open(name: str, parent: str | None) -> bool:
     return name in OPEN or (name not in PLAYBOOK and parent != "services")
 
 
-def _quoted(code: str, parent: str | None, known: frozenset[str]) -> str:
+def _quoted(written: str, parent: str | None, known: frozenset[str]) -> str:
     """Return a line up to the first value that is not known to be public.
 
     Args:
-        code: a line without its comment that does not mention secrets.
+        written: a line without its comment that does not mention secrets.
         parent: the name that it is nested below; None at the top.
         known: the names whose values are public.
     """
-    bare = _EXPRESSION.sub(lambda found: " " * len(found[0]), code)
+    bare = _EXPRESSION.sub(lambda found: " " * len(found[0]), written)
     names = list(_NAME.finditer(bare))
     ends = [*(each.start() for each in names), len(bare)]
     if not _is_public_lead(bare[: ends[0]], names, parent, known):
@@ -175,10 +175,10 @@ def _quoted(code: str, parent: str | None, known: frozenset[str]) -> str:
     for name, end in zip(names, ends[1:], strict=True):
         is_last, value = end == len(bare), bare[name.end() : end]
         if name["name"] not in known and not (_EMPTY if is_last else _OPENING).fullmatch(value):
-            return code[: name.end()]
+            return written[: name.end()]
         known = INVENTORY if _is_open(name["name"], parent) else known
         parent = name["name"]
-    return code.rstrip()
+    return written.rstrip()
 
 
 def _is_public_lead(
