@@ -1,4 +1,4 @@
-"""For all tests: who plays what when, no clock for hypothesis, and what was left out is told."""
+"""For all tests: which worker plays what, no clock for hypothesis, and what was left out."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
-class Stories(LoadScopeScheduling):  # type: ignore[misc] # it ships no types
+class Modules(LoadScopeScheduling):  # type: ignore[misc] # it ships no types
     """Sends a module with real hosts to one worker: what it deploys there is deployed once."""
 
     def _split_scope(self, nodeid: str) -> str:
@@ -55,8 +55,8 @@ class Stories(LoadScopeScheduling):  # type: ignore[misc] # it ships no types
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Stories | None:  # noqa: ANN401 - as xdist gives it
-    return Stories(config, log) if config.getoption("dist") == "loadscope" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Modules | None:  # noqa: ANN401 - as xdist gives it
+    return Modules(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(tryfirst=True)

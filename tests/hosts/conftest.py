@@ -45,8 +45,8 @@ def pytest_runtest_makereport(
     record, plays = os.environ.get("SUPPORT"), item.get_closest_marker("plays")
     if record and plays and report.when == "call" and report.passed:
         host = getattr(item, "funcargs")["booted"].output  # noqa: B009 - of a Function alone
-        told = {key: str(value) for key, value in item.user_properties}
-        server, outcome = told.get("server", support_matrix.OWN), told.get("outcome", "")
+        reported = {key: str(value) for key, value in item.user_properties}
+        server, outcome = reported.get("server", support_matrix.OWN), reported.get("outcome", "")
         played = support_matrix.Played(host, server, plays.args[0], outcome)
         support_matrix.note(Path(record), played)
     return report
@@ -94,7 +94,7 @@ def network(tmp_path: Path) -> Iterator[Network]:
     def left() -> set[threading.Thread]:
         return {*threading.enumerate()} - threads
 
-    until(lambda: not left(), left, PATIENCE)  # they were told to end, and may take a moment
+    until(lambda: not left(), left, PATIENCE)  # they were asked to end, and may take a moment
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 

@@ -1,6 +1,6 @@
 """Clients that connect, and wait a moment before they send a request.
 
-A server that is told to stop meanwhile has their connection, and no request on it: some close it.
+A server that is asked to stop meanwhile has their connection, and no request on it: some close it.
 """
 
 from __future__ import annotations

@@ -187,8 +187,8 @@ class Site:
     ) -> Done:
         """Deploy what must be refused with this one problem; nothing on any host may change.
 
-        hosts: those it is told of; "" for the input itself.
-        says: what must be in what is told: what is wrong, where, what was expected, what to do.
+        hosts: those it is reported for; "" for the input itself.
+        says: what must be in what is reported: what is wrong, where, what was expected, what to do.
         staging: whether some host gets as far as staging.
         unwatched: paths that may change, below the hosts' roots.
         """
@@ -198,8 +198,8 @@ class Site:
         done = self.workspace.shipit("deploy", "--json", *words)
         assert (done.status, done.result["exit_status"]) == (status, status), done.output
         for host in hosts:
-            told = [each for each in problems(done) if each.get("host", "") == host]
-            found = [each for each in told if each["code"] == code]
+            reported = [each for each in problems(done) if each.get("host", "") == host]
+            found = [each for each in reported if each["code"] == code]
             assert found, done.output
             assert found[0]["hint"], f"{code} does not say what to do: {found[0]}"
             whole = json.dumps(found[0], ensure_ascii=False).replace('\\"', '"')
@@ -211,5 +211,5 @@ class Site:
 
 
 def problems(done: Done) -> list[dict[str, Any]]:
-    """Return everything that was told to be wrong, of the playbook and of hosts."""
-    return done.told("error") + [line["problem"] for line in done.told("host-failed")]
+    """Return everything that was asked to be wrong, of the playbook and of hosts."""
+    return done.reported("error") + [line["problem"] for line in done.reported("host-failed")]

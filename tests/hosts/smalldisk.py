@@ -129,7 +129,7 @@ class SmallDisk(Site):
         done = self._finished(self.begin())
         assert self.serving() in (old, self.version), self.evidence()
         if done.status:
-            self._tells_why(done, self.disk if blames_disk else "")
+            self._reports_why(done, self.disk if blames_disk else "")
         if may_rest and outcome(done, self.host) != "stuck":
             self._settled()
             self.check(done, old)
@@ -145,13 +145,13 @@ class SmallDisk(Site):
         self.follows()
         return done
 
-    def _tells_why(self, done: Done, disk: str) -> None:
-        """Prove that the host, the cause and what to do are told, and the disk is named."""
+    def _reports_why(self, done: Done, disk: str) -> None:
+        """Prove that the host, the cause and what to do are reported, and the disk is named."""
         assert "Traceback" not in done.output, done.output
-        told = [each for each in problems(done) if each.get("host") == self.host]
-        assert told, done.output
-        assert all(each["code"] and each["hint"] for each in told), told
-        assert any(disk in each["what"] + each["evidence"] for each in told), told
+        reported = [each for each in problems(done) if each.get("host") == self.host]
+        assert reported, done.output
+        assert all(each["code"] and each["hint"] for each in reported), reported
+        assert any(disk in each["what"] + each["evidence"] for each in reported), reported
 
     def _journal(self) -> str:
         return self.sh(f"cat /{TXN} 2>/dev/null || true")  # its disk is not seen from outside

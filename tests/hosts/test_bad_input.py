@@ -1,4 +1,4 @@
-"""Every bad input is told clearly, with its exit status, and changes nothing on any host.
+"""Every bad input is reported clearly, with its exit status, and changes nothing on any host.
 
 After each, the next deploy with everything right succeeds. Where a host has staged, `site` deploys
 something new; where all are proven to be as they were, `desk` leaves it to the next test of `site`.
@@ -186,8 +186,8 @@ def test_the_troubles_of_all_hosts_are_reported_together(desk: Site) -> None:
     desk.wants()
     done = desk.workspace.shipit("deploy", "--json")
     assert done.status == 3
-    told = {each["host"]: each["code"] for each in problems(done)}
-    assert told == {"web1": "name-unknown", "web2": "connect-refused"}
+    reported = {each["host"]: each["code"] for each in problems(done)}
+    assert reported == {"web1": "name-unknown", "web2": "connect-refused"}
 
 
 # --- the state of a host -----------------------------------------------------------------------

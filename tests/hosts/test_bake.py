@@ -32,8 +32,8 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     ("fault", "words"),
     [
         ("leak:200", ["tinyapp-web: it uses ", " MiB, the previous release "]),
-        ("noisy", ["tinyapp-web: it has logged ", "ERROR: as told"]),
-        ("late:8", ["dying as told"]),
+        ("noisy", ["tinyapp-web: it has logged ", "ERROR: as asked"]),
+        ("late:8", ["dying as asked"]),
     ],
 )
 def test_a_release_that_does_worse_under_live_traffic_is_rolled_back(
@@ -44,14 +44,14 @@ def test_a_release_that_does_worse_under_live_traffic_is_rolled_back(
     assert done.status == 4, done.output
     assert done.result["outcome"] == "rolled_back"
     for host in done.result["hosts"].values():
-        told = f"{host['problem']['what']}\n{host['problem']['evidence']}"
-        assert [word for word in words if word not in told] == [], told
+        reported = f"{host['problem']['what']}\n{host['problem']['evidence']}"
+        assert [word for word in words if word not in reported] == [], reported
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}
 
 
 def test_a_release_that_does_as_well_is_committed(deployed: Workspace) -> None:
     done = deployed.deploy("1.2.0", "--json", health={**HEALTH, "bake": "3s"})
     assert done.status == 0, done.output
-    assert [step["ok"] for step in done.told("step-ended", step="bake")] == [True, True]
+    assert [step["ok"] for step in done.reported("step-ended", step="bake")] == [True, True]
     assert deployed.shipit("rollback").status == 0
     assert deployed.versions() == {"web1": "1.0.0", "web2": "1.0.0"}

@@ -31,13 +31,13 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
             "start",
             {"checks": HTTP},
             "unit-failed",
-            ["tinyapp-web.service", "tinyapp: broken at start, as told"],
+            ["tinyapp-web.service", "tinyapp: broken at start, as asked"],
         ),
         (
             "late:1",
             {"checks": HTTP, "min_healthy": "20s"},
             "unit-failed",
-            ["tinyapp-web.service", "tinyapp: dying as told", "status=3"],
+            ["tinyapp-web.service", "tinyapp: dying as asked", "status=3"],
         ),
         (
             "slow:60",
@@ -58,9 +58,9 @@ def test_a_broken_release_is_rolled_back_with_the_reason(
     after, history = deployed.asked("status"), deployed.asked("releases")
     for host in ("web1", "web2"):
         result = done.result["hosts"][host]
-        told = f"{result['problem']['what']}\n{result['problem']['evidence']}"
+        reported = f"{result['problem']['what']}\n{result['problem']['evidence']}"
         assert (result["outcome"], result["problem"]["code"]) == ("rolled_back", code)
-        assert [word for word in words if word not in told] == [], told
+        assert [word for word in words if word not in reported] == [], reported
         seen, newest = after[host], history[host]["releases"][-1]
         assert seen["release"] == result["release"] == before[host]["release"]
         assert (seen["drift"], seen["stuck"], seen["holder"]) == ([], "", None)
@@ -109,7 +109,7 @@ def test_a_fixed_release_can_be_deployed_after_it_failed(deployed: Workspace) ->
 def test_a_host_whose_old_release_is_unhealthy_takes_a_healthy_one(
     deployed: Workspace,
 ) -> None:
-    # Its worker can't start again: that is told at once, where a check is waited for.
+    # Its worker can't start again: that is reported at once, where a check is waited for.
     services = {
         "web": {"command": "tinyapp", "socket": PORT, "handover": "restart"},
         "worker": {"command": f"/bin/sh -c 'test ! -e {SICK} && exec sleep infinity'"},
@@ -122,8 +122,8 @@ def test_a_host_whose_old_release_is_unhealthy_takes_a_healthy_one(
     stuck = deployed.deploy("3.1.0", "--json", **unhealthy)
     ends = {name: host["outcome"] for name, host in stuck.result["hosts"].items()}
     assert (stuck.status, ends) == (5, {"web1": "stuck", "web2": "stuck"}), stuck.output
-    told = deployed.asked("status")["web1"]["stuck"]
-    assert "a new release is accepted in any case" in told
+    reported = deployed.asked("status")["web1"]["stuck"]
+    assert "a new release is accepted in any case" in reported
     done = deployed.deploy("3.2.0", health=health)
     assert done.status == 0, done.output
     assert deployed.versions() == {"web1": "3.2.0", "web2": "3.2.0"}

@@ -151,8 +151,8 @@ except KeyboardInterrupt:
 
 
 def test_how_it_ends_is_reported_truly(victim: Victim) -> None:
-    told = {script: victim.runs("check", shell(script))["wrong"] for script in SCRIPTS}
-    assert told == SCRIPTS
+    reported = {script: victim.runs("check", shell(script))["wrong"] for script in SCRIPTS}
+    assert reported == SCRIPTS
 
 
 SCRIPTS = {
@@ -181,8 +181,8 @@ def test_the_end_of_a_log_is_the_evidence(victim: Victim) -> None:
         "from shipit.agent.host.host import RealHost;"
         "print(RealHost().unit_log('chatty.service', since=1.0, lines=20))"
     )
-    told = victim.lab.run(HOST, "python3", "-I", "-S", "-c", code).stdout
-    lines = [line.rpartition("line ")[2] for line in told.splitlines() if "line " in line]
+    reported = victim.lab.run(HOST, "python3", "-I", "-S", "-c", code).stdout
+    lines = [line.rpartition("line ")[2] for line in reported.splitlines() if "line " in line]
     assert lines[-1] == "1000"
     assert list(map(int, lines)) == sorted(map(int, lines))
 

@@ -127,7 +127,7 @@ def test_a_changed_app_costs_the_connection_and_seven_round_trips_and_little_but
 ) -> None:
     wheel = costly.release("1.1.0")
     wire = costly.run("deploy", "--allow-older", "--json")
-    (sent,) = wire.done.told("sent")
+    (sent,) = wire.done.reported("sent")
     assert sent["total"] == wheel.stat().st_size
     assert wire.sent - wheel.stat().st_size < 100 * KIB
     assert wire.connections == 1
@@ -141,7 +141,7 @@ def test_a_rollback_costs_the_connection_and_six_round_trips_and_sends_next_to_n
         costly.release(version)
         costly.run("deploy", "--allow-older")
     wire = costly.run("rollback", "--json")
-    assert wire.done.told("sent") == []
+    assert wire.done.reported("sent") == []
     assert wire.sent < 100 * KIB
     assert wire.connections == 1
     assert wire.asked == [*LOGGED_IN, *STARTED, "Renew", "Activate", "Settle"]

@@ -25,7 +25,7 @@ PACKAGE = f"{PACKAGES}/dep.py"
 BLOB = "$(realpath $(find /var/lib/shipit/wheels/ -name 'dep-*.whl' | head -n1))"
 RELEASED = f"$(readlink -f {TOP})"
 RUNNING = f"readlink {TOP}"
-# By what it is called: how a host is made to drift, and as what it is told.
+# By what it is called: how a host is made to drift, and what is reported of it.
 DRIFTS = {
     "a module edited in place": (f"echo '# edited' >> {PACKAGE}", "file-changed"),
     "a module replaced": (

@@ -44,7 +44,7 @@ def sites(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Sequence[Site]:
 
 
 def play(sites: Sequence[Site], cases: Sequence[tuple[Case, str]], attempts: int = 1) -> None:
-    """Play cases on all hosts at once; each failing one is told with how to play it again."""
+    """Play cases on all hosts at once; each failing one is reported with how to play it again."""
     remaining, failed = iter(cases), list[str]()
 
     def work(site: Site) -> None:
@@ -58,7 +58,7 @@ def play(sites: Sequence[Site], cases: Sequence[tuple[Case, str]], attempts: int
                 if failed:
                     return
             site.follows()
-        except Exception as error:  # noqa: BLE001 - the edge of a thread: it is told below
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: it is reported below
             failed.append(f"{error!r} in {about}")
 
     threads = [threading.Thread(target=work, args=[site]) for site in sites]

@@ -22,7 +22,7 @@ HOST = "web1"
 MET_BY_NOBODY = {"restart": slice(1, None), "overlap": slice(None)}
 # Few, as other tests are at work beside: `make load` is the one that measures.
 CLIENTS = Demand(rate=100, kept=5, fresh=5, long=1, long_page="/slow?seconds=3")
-SERVICE_RESTARTS = 1012  # what a websocket is told: IANA's registry of close codes
+SERVICE_RESTARTS = 1012  # what a websocket gets: IANA's registry of close codes
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,6 @@ def test_no_request_is_lost_by_deploys_broken_releases_and_a_rollback(
             deployed.run_step(step)
     assert load.result.failures == []
     assert set(load.result.versions) == {"1.0.1", "1.0.2"}
-    # At the deploy and at the rollback: within stop_timeout, after which nothing would be told.
+    # At the deploy and at the rollback: within stop_timeout, after which nothing would be reported.
     closes = [close.code for close in load.result.closes]
     assert closes == ([SERVICE_RESTARTS] * 2 if app.websocket else [])

@@ -75,9 +75,9 @@ def serving(site: Site, host: str) -> str:
         site.workspace.sh(host, REVIVE)
         return site.workspace.serves(host).get("version")
 
-    told = until(answered, lambda: host, PATIENCE)
-    assert told == manifest["version"]
-    return str(told)
+    reported = until(answered, lambda: host, PATIENCE)
+    assert reported == manifest["version"]
+    return str(reported)
 
 
 def settled(site: Site) -> list[str]:
@@ -177,9 +177,9 @@ def test_a_killed_session_of_sshd_leaves_the_old_release_and_names_the_host(
         onward.workspace.sh(host, "pkill -KILL -f '^sshd: [a-z]+'")
     done = ended(process, before)
     assert done.status not in (0, 1), done.output
-    told = problems(done)
-    assert {each["host"] for each in told} == set(HOSTS)
-    assert all(each["code"] and each["hint"] for each in told), told
+    reported = problems(done)
+    assert {each["host"] for each in reported} == set(HOSTS)
+    assert all(each["code"] and each["hint"] for each in reported), reported
     let_go(onward)
     assert settled(onward) == [onward.runs] * 2
 
@@ -238,7 +238,7 @@ def test_ctrl_c_in_any_step_leaves_the_same_whole_release_on_every_host(
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_of_two_controllers_each_wins_completely_or_is_told_the_lock_owner(
+def test_of_two_controllers_each_wins_completely_or_learns_the_lock_owner(
     site: Site, rival: Workspace, seed: int
 ) -> None:
     draw = random.Random(seed)  # noqa: S311 - the same offset again, not the same race

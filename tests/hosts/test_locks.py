@@ -1,4 +1,4 @@
-"""One deploy at a time on a host: who comes second is told whose turn it is, and may wait.
+"""One deploy at a time on a host: who comes second learns whose turn it is, and may wait.
 
 The first deploy is held up where the test wants it, and for as long: in its staging by a smoke
 command, after the switch by a health check. Both wait for a file to be removed.

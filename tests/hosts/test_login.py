@@ -1,4 +1,4 @@
-"""Hosts that let nobody in, answer a login late, or run no program: each is told as what it is."""
+"""Hosts that let nobody in, answer a login late, or run no program: each is reported so."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_a_store_where_no_program_runs_is_reported_as_that(fresh_web1: Lab, tmp_
     finally:
         fresh_web1.run("web1", "umount", "-l", store)
     assert done.status == 3, done.output
-    told = [json.loads(line) for line in done.out.splitlines()]
-    [problem] = [line["problem"] for line in told if line["event"] == "host-failed"]
+    reported = [json.loads(line) for line in done.out.splitlines()]
+    [problem] = [line["problem"] for line in reported if line["event"] == "host-failed"]
     assert problem["code"] == "noexec", problem
     assert store in problem["what"]
     assert "findmnt" in problem["hint"]

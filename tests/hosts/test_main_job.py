@@ -190,7 +190,7 @@ def test_a_rollback_restores_code_units_env_and_files_together(
 @pytest.mark.parametrize("name", ["rollback", "rollback to a version", "rollback to an id"])
 def test_a_rollback_is_the_switch_alone(recorded: Steps, name: str) -> None:
     for host in HOSTS:
-        steps = recorded.steps[name].done.told("step-ended", host=host)
+        steps = recorded.steps[name].done.reported("step-ended", host=host)
         own = {step["step"] for step in steps} - {"connect", "check"}
         assert own == {"arm", "trial", "activate", "commit"}
 
@@ -199,7 +199,7 @@ def test_a_no_op_leaves_the_processes_alone(recorded: Steps) -> None:
     for host in HOSTS:
         before, after = (recorded.steps[name].hosts[host] for name in ("first deploy", "no-op"))
         assert after == before  # the pid is among what the service answers
-    assert recorded.steps["no-op"].done.told("batch-began") == []
+    assert recorded.steps["no-op"].done.reported("batch-began") == []
 
 
 def test_a_broken_release_is_in_the_history_as_failed(recorded: Steps) -> None:
@@ -212,7 +212,9 @@ def test_a_broken_release_is_in_the_history_as_failed(recorded: Steps) -> None:
 
 
 def test_a_broken_release_is_reported_with_its_check_and_its_log(recorded: Steps) -> None:
-    failed = [line["problem"] for line in recorded.steps["broken deploy"].done.told("host-failed")]
+    failed = [
+        line["problem"] for line in recorded.steps["broken deploy"].done.reported("host-failed")
+    ]
     found_out = [problem for problem in failed if problem["code"] != "called-back"]
     assert found_out
     for problem in found_out:
@@ -230,7 +232,7 @@ def test_a_failed_release_is_no_rollback_target_and_the_others_are_named(
 ) -> None:
     refused = recorded.steps["rollback to a failed one"].done
     good = recorded.steps["second deploy"].running("web1")
-    for problem in (line["problem"] for line in refused.told("host-failed")):
+    for problem in (line["problem"] for line in refused.reported("host-failed")):
         assert problem["code"] == "no-rollback-target"
         assert "no verified release 1.2.0" in problem["what"]
         assert good in problem["hint"]
@@ -277,7 +279,7 @@ def test_a_first_deploy_that_fails_leaves_a_clean_host(fresh: Lab, tmp_path: Pat
     assert done.status == 4, done.output
     units = "find /etc/systemd /run/systemd -name '*tinyapp*' || true"
 
-    def left() -> list[str]:  # the host's own unit ends a moment after it has told the outcome
+    def left() -> list[str]:  # the host's own unit ends a moment after it has reported the outcome
         return [found for host in HOSTS if (found := workspace.sh(host, units))]
 
     until(lambda: not left(), lambda: str(left()), PATIENCE)

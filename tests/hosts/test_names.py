@@ -59,10 +59,10 @@ def refuses(
     done = workspace.shipit("deploy", "--json")
     assert workspace.sh(HOST, look) == before
     assert done.status == 3, done.output
-    (told,) = problems(done)
-    assert told["code"] == code, done.output
+    (reported,) = problems(done)
+    assert reported["code"] == code, done.output
     for word in says:
-        assert word in told["what"] + told["hint"], told
+        assert word in reported["what"] + reported["hint"], reported
         assert word in plan.output
     assert workspace.sh(HOST, "ls -A /opt/* 2>/dev/null || true").split() in ([], ["ledger.jsonl"])
 
@@ -163,8 +163,11 @@ def test_a_unit_of_another_app_names_that_app(names: Workspace) -> None:
     done = names.shipit("deploy")
     assert done.status == 0, done.output
     names.playbook(app="tiny-web", services={"job": WORKER}, health=[])
-    (told,) = problems(names.shipit("deploy", "--json"))
-    assert (told["code"], "belongs to the app tiny" in told["what"]) == ("unit-taken", True), told
+    (reported,) = problems(names.shipit("deploy", "--json"))
+    assert (reported["code"], "belongs to the app tiny" in reported["what"]) == (
+        "unit-taken",
+        True,
+    ), reported
 
 
 def test_the_account_of_something_else_is_an_apps_only_where_the_playbook_says_so(

@@ -1,4 +1,4 @@
-"""An older build does not replace a newer one unless it is told to."""
+"""An older build does not replace a newer one unless it is asked to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def test_an_older_version_is_refused_and_may_be_allowed(fresh: Lab, tmp_path: Pa
         assert done.status == 0, done.output
     refused = workspace.deploy("1.9.0", "--json")
     assert refused.status == 3, refused.output
-    assert {line["problem"]["code"] for line in refused.told("host-failed")} == {"older-release"}
+    assert {line["problem"]["code"] for line in refused.reported("host-failed")} == {
+        "older-release"
+    }
     assert set(workspace.versions().values()) == {"1.10.0"}
     assert workspace.shipit("rollback").status == 0
     assert set(workspace.versions().values()) == {"1.9.0"}
@@ -45,7 +47,7 @@ def test_a_deploy_to_one_host_is_rolled_back_with_all_hosts(fresh: Lab, tmp_path
     assert workspace.deploy("1.0.0", env={**own, "MORE": "1"}).status == 0
     twice = workspace.shipit("rollback", "--json", "--to", "1.0.0")
     assert twice.status == 3, twice.output
-    problems = [line["problem"] for line in twice.told("host-failed")]
+    problems = [line["problem"] for line in twice.reported("host-failed")]
     assert [problem["code"] for problem in problems] == ["ambiguous-release"] * 2
     lines = workspace.asked("releases")["web1"]["releases"]
     [first] = [it["id"] for it in lines if it["version"] == "1.0.0" and not it["running"]]
@@ -60,7 +62,9 @@ def test_one_machine_under_two_names_is_reported_as_that(fresh: Lab, tmp_path: P
     workspace.inventory([], yaml.safe_dump(made))
     refused = workspace.deploy("1.0.0", "--json")
     assert refused.status == 3, refused.output
-    problems = {it["problem"]["host"]: it["problem"]["code"] for it in refused.told("host-failed")}
+    problems = {
+        it["problem"]["host"]: it["problem"]["code"] for it in refused.reported("host-failed")
+    }
     assert problems == {"web1": "same-machine", "twin": "same-machine"}
     assert workspace.sh("web1", "cat /etc/machine-id") not in refused.output
     assert workspace.sh("web1", "ls /opt") == ""

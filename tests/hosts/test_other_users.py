@@ -124,7 +124,7 @@ def test_the_controller_sends_no_wheel_that_becomes_a_part_of_the_venv(
     workspace.lock()
     wheel.unlink()
     assert done.status == 2, done.output
-    (mistake,) = done.told("error")
+    (mistake,) = done.reported("error")
     assert mistake["code"] == "unsafe-wheel"
     assert entry in mistake["what"]
     assert wheel.name in mistake["what"]

@@ -110,8 +110,8 @@ def test_instances_and_workers_are_replaced_one_at_a_time(workspace: Workspace) 
     log = workspace.sh(
         HOST, "journalctl --sync; journalctl -b -o cat -u 'tinyapp-web@*'"
     ).splitlines()
-    told = [x for x in log if x.startswith(("Started", "Stopped")) and "trial" not in x][-4:]
-    assert [line.split()[0] for line in told] == ["Started", "Stopped"] * 2
+    reported = [x for x in log if x.startswith(("Started", "Stopped")) and "trial" not in x][-4:]
+    assert [line.split()[0] for line in reported] == ["Started", "Stopped"] * 2
 
 
 def test_one_way_of_handing_over_follows_the_other_without_a_lost_request(

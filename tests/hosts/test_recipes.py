@@ -157,7 +157,7 @@ def unpack_nginx(folder: Path) -> None:
         pytest.skip(f"no nginx here, and none by apt: {error}")
 
 
-def told(result: Result) -> str:
+def reported(result: Result) -> str:
     p99, pause = (1000 * seconds for seconds in (result.latency["p99"], result.longest_pause))
     asked = f"{result.requests} requests, none lost, {result.retried} asked again"
     return f"{asked}, p99 {p99:.0f} ms, longest pause {pause:.0f} ms, {result.seconds:.0f} s"
@@ -204,4 +204,4 @@ def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
     assert hesitant.answers
     assert all(line.startswith("HTTP/1.1 200 ") for line in hesitant.answers), hesitant.answers
     assert kitchen.workspace.sh(HOST, KILLED) == ""
-    print(f"{heading}: {told(load.result)}; {hesitant.answers.total()} hesitated")  # noqa: T201
+    print(f"{heading}: {reported(load.result)}; {hesitant.answers.total()} hesitated")  # noqa: T201

@@ -185,7 +185,7 @@ def test_a_release_that_fails_to_start_is_reported_with_its_last_log_lines(
     report = str(events[-1])
     assert "NOT AS EXPECTED" in report
     assert "web_1: check: tinyapp-web.service is" in report
-    assert "tinyapp: broken at start, as told" in report
+    assert "tinyapp: broken at start, as asked" in report
     assert left(workspace) == []
 
 

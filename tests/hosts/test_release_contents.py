@@ -62,7 +62,7 @@ def files_of(workspace: Workspace) -> set[str]:
 
 
 def invocations(workspace: Workspace) -> dict[str, str]:
-    """Return the units of the app with what tells one run from the next."""
+    """Return the units of the app with what distinguishes one run from the next."""
     shown = sh(workspace, "systemctl show -p Id,InvocationID 'tinyapp*'")
     blocks = (dict(line.split("=", 1) for line in b.splitlines()) for b in shown.split("\n\n"))
     return {block["Id"]: block["InvocationID"] for block in blocks}
@@ -183,7 +183,7 @@ def test_an_older_version_can_be_deployed_again(workspace: Workspace) -> None:
     assert workspace.asked("plan")["web1"]["action"] == "switch"
     done = workspace.shipit("deploy", "--json", "--allow-older")
     assert done.status == 0, done.output
-    assert done.told("sent") == []
+    assert done.reported("sent") == []
     assert workspace.versions()["web1"] == "3.0.0"
     assert workspace.asked("status")["web1"]["release"] == first
     assert workspace.shipit("rollback").status == 0  # to the previous release, whatever its version
@@ -211,7 +211,7 @@ def test_a_plan_touches_nothing_and_is_what_the_deploy_then_does(workspace: Work
     done = workspace.shipit("deploy", "--json")
     assert done.status == 0, done.output
     check_that_it_did(workspace, plan, done.result["hosts"]["web1"]["release"])
-    assert sum(line["total"] for line in done.told("sent")) == plan["missing_bytes"]
+    assert sum(line["total"] for line in done.reported("sent")) == plan["missing_bytes"]
     runs = invocations(workspace)
     started = {unit for unit, run in runs.items() if run and run != runs_before.get(unit)}
     assert started == set(plan["restarts"])

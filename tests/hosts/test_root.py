@@ -62,7 +62,7 @@ def test_a_root_of_the_services_user_is_touched_by_nothing_until_it_is_given_bac
     assert site.sh("ls /root-was-here") == ""
     assert site.serving() == "r2"
     site.sh("cd /opt/app && rm -r releases && mv theirs releases")
-    site.sh(failure.hint)  # as an operator is told to
+    site.sh(failure.hint)  # as an operator is asked to
     assert output(site, hello()) == []
     assert site.session(what="rollback", release="r1")[-1]["outcome"] == "committed"
     site.assert_runs("r1")
@@ -163,7 +163,7 @@ def test_another_tools_root_is_refused_then_adopted_and_comes_back(
     before = theirs()
     refused = workspace.deploy("1.0.0", "--json")
     assert refused.status == 3, refused.output
-    (problem,) = (each["problem"] for each in refused.told("host-failed"))
+    (problem,) = (each["problem"] for each in refused.reported("host-failed"))
     assert problem["code"] == "root-foreign"
     for word in ("current -> /opt/tinyapp/releases/20240202120000", "2 folders", "revisions.log"):
         assert word in problem["what"]

@@ -124,16 +124,16 @@ class Watch:
 
 
 @dataclass
-class Story:
+class Deploys:
     """The commands that were run, and what was observed."""
 
     workspace: Workspace
     watch: Watch
-    told: dict[str, Done] = field(default_factory=dict)
+    reported: dict[str, Done] = field(default_factory=dict)
 
     def shipit(self, *words: str) -> Done:
         done = self.workspace.shipit(*words)
-        self.told[f"{len(self.told)}. {' '.join(words)}"] = done
+        self.reported[f"{len(self.reported)}. {' '.join(words)}"] = done
         return done
 
     def ship(self, version: str, *words: str, fault: str = "", **changes: object) -> Done:
@@ -145,7 +145,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def deploys(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Deploys:
     """Deploy with secrets, run every read-only command, fail, and roll back."""
     lab.reset()
     workspace = Workspace.set(tmp_path_factory.mktemp("secrets"), lab)
@@ -160,38 +160,38 @@ def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Story:
     workspace.inventory(HOSTS, json.dumps(whole))
     (workspace.folder / "vault.password").write_text(VAULT_PASSWORD.reveal())
     workspace.env["ANSIBLE_VAULT_PASSWORD_FILE"] = str(workspace.folder / "vault.password")
-    story = Story(workspace, Watch(lab))
-    with story.watch.looking():
-        assert story.ship("1.0.0", "-vv").status == 0, story.told
-        assert story.ship("1.1.0", "--json", "-vv").status == 0, story.told
-        broken = story.ship("1.2.0", "-vv", fault="healthz")
+    deploys = Deploys(workspace, Watch(lab))
+    with deploys.watch.looking():
+        assert deploys.ship("1.0.0", "-vv").status == 0, deploys.reported
+        assert deploys.ship("1.1.0", "--json", "-vv").status == 0, deploys.reported
+        broken = deploys.ship("1.2.0", "-vv", fault="healthz")
         assert broken.status == 4, broken.output
-        smoke = story.ship("1.3.0", "-vv", smoke=PRINTS_ITS_ENVIRONMENT)
+        smoke = deploys.ship("1.3.0", "-vv", smoke=PRINTS_ITS_ENVIRONMENT)
         assert smoke.status == 3, smoke.output
-        assert story.ship("1.3.0", "--json", smoke=PRINTS_ITS_ENVIRONMENT).status == 3
-        assert story.shipit("rollback", "-vv").status == 0
+        assert deploys.ship("1.3.0", "--json", smoke=PRINTS_ITS_ENVIRONMENT).status == 3
+        assert deploys.shipit("rollback", "-vv").status == 0
     for words in (
         *("plan -D -vv", "plan --json -D", "status -vv", "status --json", "releases"),
         *("releases --json", "doctor", "doctor --json", "logs", "logs --json"),
     ):
-        story.shipit(*words.split())
-    return story
+        deploys.shipit(*words.split())
+    return deploys
 
 
-def test_the_service_gets_every_secret_as_it_is(story: Story) -> None:
+def test_the_service_gets_every_secret_as_it_is(deploys: Deploys) -> None:
     page = "/env?" + "&".join(f"key={key}" for key in SECRETS)
     for host in HOSTS:
-        assert story.workspace.serves(host, page) == SECRETS
+        assert deploys.workspace.serves(host, page) == SECRETS
 
 
-def test_nothing_that_is_printed_shows_a_secret(story: Story) -> None:
-    shown = {words: leaks(done.output) for words, done in story.told.items()}
+def test_nothing_that_is_printed_shows_a_secret(deploys: Deploys) -> None:
+    shown = {words: leaks(done.output) for words, done in deploys.reported.items()}
     assert not any(shown.values()), {words: lines for words, lines in shown.items() if lines}
 
 
-def test_a_failing_smoke_command_is_quoted_with_its_secrets_masked(story: Story) -> None:
-    deploys = [done for words, done in story.told.items() if "deploy" in words]
-    failed = [done for done in deploys if "smoke-failed" in done.output]
+def test_a_failing_smoke_command_is_quoted_with_its_secrets_masked(deploys: Deploys) -> None:
+    ended = [done for words, done in deploys.reported.items() if "deploy" in words]
+    failed = [done for done in ended if "smoke-failed" in done.output]
     assert len(failed) == 2  # for people and as JSON
     for done in failed:
         assert "PASSWORD=***" in done.output, done.output
@@ -201,21 +201,23 @@ def test_a_failing_smoke_command_is_quoted_with_its_secrets_masked(story: Story)
 
 
 def test_no_process_had_a_secret_among_its_arguments_nor_a_transaction_in_its_files(
-    story: Story,
+    deploys: Deploys,
 ) -> None:
-    assert story.watch.looks > 20
-    assert not story.watch.seen
+    assert deploys.watch.looks > 20
+    assert not deploys.watch.seen
 
 
-def test_the_journal_has_no_secret(story: Story) -> None:
+def test_the_journal_has_no_secret(deploys: Deploys) -> None:
     for host in HOSTS:
-        agents = story.workspace.sh(host, "journalctl --no-pager -o cat -u shipit-tinyapp.service")
+        agents = deploys.workspace.sh(
+            host, "journalctl --no-pager -o cat -u shipit-tinyapp.service"
+        )
         assert not leaks(agents)
-        assert not leaks(story.workspace.sh(host, "journalctl --no-pager --all -o export | cat"))
+        assert not leaks(deploys.workspace.sh(host, "journalctl --no-pager --all -o export | cat"))
 
 
-def test_on_the_hosts_disk_only_root_s_env_files_have_them(story: Story) -> None:
-    for host in story.workspace.lab.hosts.values():
+def test_on_the_hosts_disk_only_root_s_env_files_have_them(deploys: Deploys) -> None:
+    for host in deploys.workspace.lab.hosts.values():
         holding = {path for path in files_below(host.upper) if holds(path)}
         names = {str(path.relative_to(host.upper)) for path in holding}
         assert {name for name in names if not ALLOWED.fullmatch(name)} == set()
@@ -224,29 +226,33 @@ def test_on_the_hosts_disk_only_root_s_env_files_have_them(story: Story) -> None
             assert (mode(path), path.stat().st_uid) == (0o600, 0)
             assert (mode(path.parent), path.parent.stat().st_uid) == (0o700, 0)
         marks = "".join(f" -e {mark}" for mark in MARKS)
-        assert story.workspace.sh(host.name, f"grep -rlaF{marks} /run /tmp /dev/shm || true") == ""
+        assert (
+            deploys.workspace.sh(host.name, f"grep -rlaF{marks} /run /tmp /dev/shm || true") == ""
+        )
 
 
-def test_the_controller_s_folder_has_them_only_where_the_operator_put_them(story: Story) -> None:
-    holding = {path.name for path in files_below(story.workspace.folder) if holds(path)}
+def test_the_controller_s_folder_has_them_only_where_the_operator_put_them(
+    deploys: Deploys,
+) -> None:
+    holding = {path.name for path in files_below(deploys.workspace.folder) if holds(path)}
     assert holding == {"lines.secret", "odd.secret", "prod.env", "vault.password"}
 
 
-def test_a_plan_shows_that_a_secret_has_changed_but_not_its_value(story: Story) -> None:
-    story.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
+def test_a_plan_shows_that_a_secret_has_changed_but_not_its_value(deploys: Deploys) -> None:
+    deploys.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
     changed = {"TINYAPP_PASSWORD": f"{SECRET}-changed"}
-    done = story.workspace.shipit("plan", "-D", env=changed)
+    done = deploys.workspace.shipit("plan", "-D", env=changed)
     assert "PASSWORD" in done.out, done.output
     assert "ODD" not in done.out
     assert not leaks(done.output)
 
 
-def test_a_plan_shows_that_a_variable_of_an_env_file_has_changed(story: Story) -> None:
-    story.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
-    path = story.workspace.folder / "prod.env"
-    assert "nothing to do" in story.workspace.shipit("plan").out
+def test_a_plan_shows_that_a_variable_of_an_env_file_has_changed(deploys: Deploys) -> None:
+    deploys.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
+    path = deploys.workspace.folder / "prod.env"
+    assert "nothing to do" in deploys.workspace.shipit("plan").out
     path.write_text(ENV_FILE.replace("Zm4rkFiled pa", "Zm4rkFiled-changed pa"))
-    done = story.workspace.shipit("plan", "-D")
+    done = deploys.workspace.shipit("plan", "-D")
     path.write_text(ENV_FILE)
     assert "deploy 1.0.0-" in done.out, done.output
     assert "~ web: FILED" in done.out
@@ -256,7 +262,7 @@ def test_a_plan_shows_that_a_variable_of_an_env_file_has_changed(story: Story) -
 
 @pytest.mark.parametrize("words", [("-vv",), ("--json",)])
 def test_a_service_that_logs_its_secrets_is_quoted_with_these_masked(
-    story: Story, words: tuple[str, ...]
+    deploys: Deploys, words: tuple[str, ...]
 ) -> None:
     """From here on the hosts' journal has them: the service has put them there itself."""
     services = {"web": {"command": "/usr/bin/env"}}
@@ -265,12 +271,12 @@ def test_a_service_that_logs_its_secrets_is_quoted_with_these_masked(
         "deadline": "2s",
         "min_healthy": "100ms",
     }
-    done = story.ship("1.4.0", *words, services=services, health=health)
+    done = deploys.ship("1.4.0", *words, services=services, health=health)
     assert done.status == 4, done.output
     assert "PASSWORD=***" in done.output, done.output
     assert not leaks(done.output)
-    story.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
-    logs = story.workspace.shipit("logs", *words)
+    deploys.workspace.playbook("1.0.0", **KEYS, health=HEALTH)
+    logs = deploys.workspace.shipit("logs", *words)
     assert "FILED=***" in logs.output
     assert not leaks(logs.output)
 
@@ -280,24 +286,24 @@ LOGS_ITS_SECRETS = {"command": "/bin/sh -c 'env; exec sleep 1000'", "stop_timeou
 CUT_ANSWER = "import os, sys; sys.stdout.write('x' * 490 + os.environ['PASSWORD']); sys.exit(1)"
 
 
-def test_a_rotated_secret_leaves_no_host_any_more(story: Story) -> None:
+def test_a_rotated_secret_leaves_no_host_any_more(deploys: Deploys) -> None:
     """The release before, whose log shows its old password, is gone back to twice."""
     web = {"command": "tinyapp", "socket": PORT, "handover": "restart"}
     services = {"web": web, "worker": LOGS_ITS_SECRETS}
     old, new = {"TINYAPP_PASSWORD": ROTATED}, {"TINYAPP_PASSWORD": f"{SECRET}-changed"}
-    story.workspace.env.update(old)
-    assert story.ship("1.5.0", services=services).status == 0
-    story.workspace.env.update(new)
-    output = [story.ship("1.6.0", "-vv", fault="healthz", services=services)]
+    deploys.workspace.env.update(old)
+    assert deploys.ship("1.5.0", services=services).status == 0
+    deploys.workspace.env.update(new)
+    output = [deploys.ship("1.6.0", "-vv", fault="healthz", services=services)]
     assert output[0].status == 4
     cut = {**IMPATIENT, "checks": [{"command": f'python -c "{CUT_ANSWER}"'}]}
-    story.workspace.playbook("1.6.0", **KEYS, services=services, health=cut)
-    output.append(story.shipit("deploy", "--json", "-vv"))
-    story.workspace.wheel("1.7.0")
-    story.workspace.playbook("1.7.0", **KEYS, services=services, health=HEALTH)
-    output.append(story.shipit("deploy", "-vv"))
+    deploys.workspace.playbook("1.6.0", **KEYS, services=services, health=cut)
+    output.append(deploys.shipit("deploy", "--json", "-vv"))
+    deploys.workspace.wheel("1.7.0")
+    deploys.workspace.playbook("1.7.0", **KEYS, services=services, health=HEALTH)
+    output.append(deploys.shipit("deploy", "-vv"))
     output += [
-        story.shipit(*words.split())
+        deploys.shipit(*words.split())
         for words in ("rollback -vv", "logs", "logs --json", "status --json", "releases --json")
     ]
     assert [done.status for done in output] == [4, 4, 0, 0, 0, 0, 0, 0], [d.output for d in output]
@@ -306,8 +312,10 @@ def test_a_rotated_secret_leaves_no_host_any_more(story: Story) -> None:
         assert not re.search(f"{ROTATED[:5]}|{SECRET[:5]}", done.output), done.output
 
 
-def test_what_others_than_root_may_read_holds_no_secret_and_no_digest_of_one(story: Story) -> None:
-    for host in story.workspace.lab.hosts.values():
+def test_what_others_than_root_may_read_holds_no_secret_and_no_digest_of_one(
+    deploys: Deploys,
+) -> None:
+    for host in deploys.workspace.lab.hosts.values():
         manifests = list(host.upper.glob("opt/tinyapp/releases/*/manifest.json"))
         assert {(mode(path), path.stat().st_uid) for path in manifests} == {(0o600, 0)}
         ledger = (host.upper / "opt/tinyapp/ledger.jsonl").read_text()

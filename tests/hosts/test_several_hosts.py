@@ -78,9 +78,9 @@ def test_a_disk_that_fills_while_it_stages_leaves_all_hosts_untouched(workspace:
     done = workspace.shipit("deploy", "--json")
     assert (done.status, outcomes(done.result)) == (3, dict.fromkeys(HOSTS, "discarded"))
     problem = done.result["hosts"]["web2"]["problem"]
-    told = f"{problem['what']} {problem['evidence']}".lower()
-    assert "no space left" in told or "full" in told, problem
-    assert done.told("batch-began") == []
+    reported = f"{problem['what']} {problem['evidence']}".lower()
+    assert "no space left" in reported or "full" in reported, problem
+    assert done.reported("batch-began") == []
     assert {host: workspace.serves(host) for host in HOSTS} == before
     workspace.sh("web2", "umount -l /opt/tinyapp/releases")
     assert workspace.sh("web2", "ls /opt/tinyapp/releases") == there
@@ -91,14 +91,19 @@ def test_a_disk_that_fills_while_it_stages_leaves_all_hosts_untouched(workspace:
 def test_hosts_are_switched_in_batches_after_all_are_staged(workspace: Workspace) -> None:
     done = workspace.deploy("1.1.0", "--json", serial=[1, "100%"])
     assert done.status == 0, done.output
-    batches = [(line["number"], line["of"], line["hosts"]) for line in done.told("batch-began")]
+    batches = [(line["number"], line["of"], line["hosts"]) for line in done.reported("batch-began")]
     assert batches == [(1, 2, ["web1"]), (2, 2, ["web2"])]
     steps = [("web1", "smoke"), ("web2", "smoke"), ("web1", "check"), ("web2", "arm")]
     steps += [("web1", "commit"), ("web2", "check")]
-    told = order(done.lines, *steps)
-    assert {*told[:2]} == {("web1", "smoke"), ("web2", "smoke")}
+    reported = order(done.lines, *steps)
+    assert {*reported[:2]} == {("web1", "smoke"), ("web2", "smoke")}
     # web1 has passed its gate before web2 is armed, and is committed after web2 has passed.
-    assert told[2:] == [("web1", "check"), ("web2", "arm"), ("web2", "check"), ("web1", "commit")]
+    assert reported[2:] == [
+        ("web1", "check"),
+        ("web2", "arm"),
+        ("web2", "check"),
+        ("web1", "commit"),
+    ]
 
 
 def test_a_second_batch_that_fails_rolls_back_the_first(workspace: Workspace) -> None:
@@ -164,13 +169,13 @@ def test_several_deployments_go_in_order_and_back_in_reverse(workspace: Workspac
     write("1.1.0")
     done = workspace.shipit("deploy", "--json")
     assert done.status == 0, done.output
-    assert [line["app"] for line in done.told("run-began")] == ["tinyapp", "other"]
+    assert [line["app"] for line in done.reported("run-began")] == ["tinyapp", "other"]
     assert served() == {("1.1.0", "1.1.0")}
     write("1.2.0")
     assert workspace.shipit("deploy").status == 0
     back = workspace.shipit("rollback", "--json")
     assert back.status == 0, back.output
-    assert [line["app"] for line in back.told("run-began")] == ["other", "tinyapp"]
+    assert [line["app"] for line in back.reported("run-began")] == ["other", "tinyapp"]
     assert served() == {("1.1.0", "1.1.0")}
     write("1.3.0", smoke="/bin/false")
     stopped = workspace.shipit("deploy", "--json")

@@ -156,7 +156,7 @@ def test_a_bake_sees_memory_and_restarts_on_control_groups_v2_alone(workspace: W
     before = workspace.versions()
     v1 = workspace.sh(HOST, "stat -fc %T /sys/fs/cgroup; awk '$3 == \"cgroup\"' /proc/mounts")
     assert v1 == "cgroup2fs"
-    for fault, words in (("leak:200", "tinyapp-web: it uses "), ("late:3", "dying as told")):
+    for fault, words in (("leak:200", "tinyapp-web: it uses "), ("late:3", "dying as asked")):
         done = workspace.deploy("1.4.0", "--json", fault=fault, health=BAKED)
         assert done.status == 4, done.output
         problem = done.result["hosts"][HOST]["problem"]
@@ -205,8 +205,8 @@ def test_no_request_is_lost_on_a_real_app_server_unless_plan_warns_of_it(
     record_property("outcome", lost(result) + ", as `plan` warns" * is_warned)
     version = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
     python = "/opt/loadapp/current/venv/bin/python"
-    told = booted.lab.run(HOST, python, "-c", version, server)
-    record_property("server", f"{server} {told.stdout.strip()}")
+    reported = booted.lab.run(HOST, python, "-c", version, server)
+    record_property("server", f"{server} {reported.stdout.strip()}")
 
 
 def python_of(booted: Booted) -> tuple[int, ...]:

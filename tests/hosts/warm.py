@@ -56,7 +56,7 @@ class Command:
     pid: int
     stdout: IO[str]
     errors: IO[bytes]
-    answers: socket.socket  # tells its status once
+    answers: socket.socket  # reports its status once
     returncode: int | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -151,9 +151,9 @@ def become(order: dict[str, Any], out: int, err: int, answers: int) -> None:
     """Fork again: one becomes the command, the other waits for it and reports its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if command := os.fork():
-        with socket.socket(fileno=answers) as told:
-            told.send(b"%d" % command)
-            told.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(command, 0)[1]))
+        with socket.socket(fileno=answers) as connection:
+            connection.send(b"%d" % command)
+            connection.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(command, 0)[1]))
         os._exit(0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     nothing = os.open(os.devnull, os.O_RDONLY)

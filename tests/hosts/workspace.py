@@ -57,7 +57,7 @@ class Done:
     def result(self) -> dict[str, Any]:
         return self.lines[-1]
 
-    def told(self, event: str, **fields: object) -> list[dict[str, Any]]:
+    def reported(self, event: str, **fields: object) -> list[dict[str, Any]]:
         """Return the events of a kind that have these fields."""
         return [
             line for line in self.lines if line["event"] == event and fields.items() <= line.items()
@@ -251,8 +251,8 @@ class Workspace:
         """
         self.wheel(version)
         texts = [self.playbook(version, **changes), self.folder / "requirements.lock"]
-        told = repr((hosts, *(text.read_text() for text in texts)))
-        kept = self.lab.folder / "kept" / hashlib.sha256(told.encode()).hexdigest()
+        reported = repr((hosts, *(text.read_text() for text in texts)))
+        kept = self.lab.folder / "kept" / hashlib.sha256(reported.encode()).hexdigest()
         if kept.exists():
             self.lab.reset(*hosts, kept=kept)
             for host in hosts:

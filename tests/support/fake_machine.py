@@ -1,6 +1,6 @@
 """A machine for tests of the transaction: systemd, probes, clocks in memory, files on a real disk.
 
-`faults` says what goes wrong at which call: a test lets every call of a story fail in turn. A
+`faults` says what goes wrong at which call: a test lets every call of a simulation fail in turn. A
 process that is killed leaves the machine as it was at that moment; after a power cut it boots.
 """
 

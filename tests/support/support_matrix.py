@@ -1,7 +1,7 @@
 """The table of docs/support.md: what was tested on which distribution, as recorded by its tests.
 
 `make support` plays tests/hosts/test_suites.py with SUPPORT=FILE. Each test there that passes adds
-a line to the file: what it `plays`, and the versions that the host itself has told. Then
+a line to the file: what it `plays`, and the versions that the host itself has reported. Then
 
     python tests/support/support_matrix.py FILE
 

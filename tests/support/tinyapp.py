@@ -107,7 +107,7 @@ def tell_systemd(text: str) -> None:
 
 def die_after(seconds: float) -> None:
     def die() -> None:
-        sys.stderr.write("tinyapp: dying as told\n")
+        sys.stderr.write("tinyapp: dying as asked\n")
         os._exit(3)
 
     clock = threading.Timer(seconds, die)
@@ -120,7 +120,7 @@ def do_badly(kind: str, amount: float) -> None:
     time.sleep(1.0)
     kept = bytearray(os.urandom(1024)) * int(amount * 1024) if kind == "leak" else b""
     while kept or kind == "noisy":
-        sys.stderr.write("ERROR: as told\n" if kind == "noisy" else "")
+        sys.stderr.write("ERROR: as asked\n" if kind == "noisy" else "")
         time.sleep(0.1)
 
 
@@ -130,7 +130,7 @@ def main() -> None:
         return
     kind, seconds = fault()
     if kind == "start":
-        sys.exit("tinyapp: broken at start, as told")
+        sys.exit("tinyapp: broken at start, as asked")
     if kind == "late":
         die_after(seconds)
     if kind in ("leak", "noisy"):

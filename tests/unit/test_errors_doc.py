@@ -57,17 +57,17 @@ def failure(number):
     ),
     "by a function": (
         """
-TOLD = [("a password", "no-password")]
+REPORTED = [("a password", "no-password")]
 def which(said):
-    for text, code in TOLD:
+    for text, code in REPORTED:
         if text in said:
             return code
-    return "not-told", "not-a-code"
+    return "not-reported", "not-a-code"
 def failure(said):
     code = which(said)
     return Failure(code, said)
 """,
-        {"no-password", "not-told"},
+        {"no-password", "not-reported"},
     ),
 }
 
@@ -139,7 +139,7 @@ def test_a_definition_in_another_file_is_found_and_one_in_the_same_file_goes_fir
     assert scan(tmp_path) == Found(frozenset({"disk-full", "disk-bad"}), ())
 
 
-def test_a_code_that_cannot_be_followed_is_told(tmp_path: Path) -> None:
+def test_a_code_that_cannot_be_followed_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "errors.py"
     path.write_text(f"{FAILURE}\ndef f(): return Failure(made_up(), '')\n")
     assert scan(tmp_path).lost == (f"{path}:4: made_up()",)

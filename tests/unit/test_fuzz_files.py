@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - texts of files, as they are
-"""Playbooks, inventories, locks and env files that are broken at random: nothing but mistakes that are told.
+"""Playbooks, inventories, locks and env files that are broken at random: nothing but mistakes that are reported.
 
 FUZZ_FILES is the number of files of each kind; `make fuzz` reads 20,000 of each.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILES = int(os.environ.get("FUZZ_FILES", "400"))
-MOST_CHARACTERS = 20_000  # of what a person is told of one mistake
+MOST_CHARACTERS = 20_000  # of what is reported of one mistake
 DIGITS = "9" * 90
 
 PLAYBOOK = """\
@@ -156,19 +156,19 @@ def broken(text: str, dice: random.Random) -> str:
 
 
 def reads(folder: Path, name: str, text: str, read: Callable[[Path], object]) -> bool:
-    """Whether a text is read; where not, it has to be told as mistakes, each of a bounded length."""
+    """Whether a text is read; where not, it has to be reported as mistakes, each of a bounded length."""
     path = folder / name
     path.write_text(text, errors="surrogatepass", newline="")
-    told: list[Mistake] = []
+    reported: list[Mistake] = []
     try:
         read(path)
     except InputError as error:
-        told += error.mistakes
+        reported += error.mistakes
     except Exception as error:
         error.add_note(f"--- {name}:\n{text}")
         raise
-    assert all(0 < len(each.what) < MOST_CHARACTERS for each in told), text
-    return not told
+    assert all(0 < len(each.what) < MOST_CHARACTERS for each in reported), text
+    return not reported
 
 
 @pytest.fixture
@@ -207,7 +207,9 @@ KINDS: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_file_that_is_broken_at_random_is_told_and_never_a_bug(name: str, folder: Path) -> None:
+def test_a_file_that_is_broken_at_random_is_reported_and_never_a_bug(
+    name: str, folder: Path
+) -> None:
     text, read = KINDS[name]
     dice = random.Random(name)  # noqa: S311 - a seed, so that each run plays the same
     good = sum(reads(folder, name, broken(text, dice), read) for _ in range(FILES))

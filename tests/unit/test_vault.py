@@ -330,8 +330,8 @@ def test_only_a_deploy_needs_a_password(folder: Path, sealed: dict[str, str]) ->
     assert inputs.secrets_at_hand([target], run_commands=False) == frozenset()
     with pytest.raises(InputError) as caught:
         inputs.resolve([target])
-    told = [mistake for mistake in caught.value.mistakes if "vault" in str(mistake)]
-    assert [mistake.code for mistake in told] == ["vault-locked", "template-undefined"]
+    reported = [mistake for mistake in caught.value.mistakes if "vault" in str(mistake)]
+    assert [mistake.code for mistake in reported] == ["vault-locked", "template-undefined"]
 
 
 def test_a_template_of_a_file_that_uses_a_secret_is_refused(

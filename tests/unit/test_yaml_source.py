@@ -107,9 +107,9 @@ def test_mistakes_are_reported_with_their_place(text: str, code: str, place: str
 def test_all_mistakes_are_reported_together_and_name_both_lines() -> None:
     with pytest.raises(InputError) as caught:
         parse(FILE, "a: 1\nb: !x 1\na: 2")
-    told = str(caught.value)
-    assert "play.yaml:2:4" in told
-    assert "play.yaml:3:1: the key 'a' is given twice: first in line 1" in told
+    reported = str(caught.value)
+    assert "play.yaml:2:4" in reported
+    assert "play.yaml:3:1: the key 'a' is given twice: first in line 1" in reported
 
 
 def test_a_key_that_overrides_a_merged_one_is_no_duplicate() -> None:

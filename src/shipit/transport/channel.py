@@ -234,8 +234,8 @@ def start(stream: Stream, endpoint: Endpoint, agent: AgentZip, role: str = "serv
     except BaseException as error:
         wire.close()
         if isinstance(error, HostError) and not isinstance(error, Unreachable):
-            told = error.code, error.what, error.hint, error.evidence
-            raise endpoint.unreachable(*told) from error
+            reported = error.code, error.what, error.hint, error.evidence
+            raise endpoint.unreachable(*reported) from error
         raise
     return wire
 

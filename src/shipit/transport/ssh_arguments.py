@@ -65,7 +65,7 @@ def parse(text: str) -> SshArguments:
     """Read arguments as ssh does.
 
     Raises:
-        ValueError: the words can't be told apart, or a value is missing.
+        ValueError: the words can't be distinguished, or a value is missing.
     """
     taken: dict[str, str] = {}
     keys: list[str] = []

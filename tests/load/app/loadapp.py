@@ -39,9 +39,9 @@ def fault() -> str:
 
 
 def start() -> None:
-    """Take as long as it is told to; may be ended meanwhile, whatever the server has arranged."""
+    """Take as long as it is asked to; may be ended meanwhile, whatever the server has arranged."""
     if FAULT == "start":
-        sys.exit("loadapp: broken at start, as told")
+        sys.exit("loadapp: broken at start, as asked")
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     time.sleep(FOR_EVER if FAULT == "slow" else float(os.environ.get("LOADAPP_STARTUP", "0")))
     signal.signal(signal.SIGTERM, before)

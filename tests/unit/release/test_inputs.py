@@ -156,7 +156,7 @@ def test_a_look_at_logs_hides_what_env_files_hold_now(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "folder", "public", "is_told"),
+    ("file", "folder", "public", "is_reported"),
     [
         (0o644, 0o755, [], True),
         (0o640, 0o755, [], False),
@@ -165,7 +165,7 @@ def test_a_look_at_logs_hides_what_env_files_hold_now(project: Path) -> None:
     ],
 )
 def test_the_doctor_reports_an_env_file_that_every_user_can_read(
-    project: Path, file: int, folder: int, public: list[str], is_told: object
+    project: Path, file: int, folder: int, public: list[str], is_reported: object
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="my ") as name:  # pytest's own are closed to others
         path = Path(name).resolve() / "prod.env"
@@ -174,4 +174,4 @@ def test_the_doctor_reports_an_env_file_that_every_user_can_read(
         path.parent.chmod(folder)
         (found,) = targets(wanting(project, env_file={"path": str(path), "public": public}))
         reported = [it.mend for it in doctor.open_to_all(found)]
-    assert reported == ([f"chmod 600 '{path}'"] if is_told else [])
+    assert reported == ([f"chmod 600 '{path}'"] if is_reported else [])

@@ -206,7 +206,7 @@ def test_filters_and_lookups_mean_what_they_mean_to_ansible(
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "reported"),
     [
         ("{{ lookup('file', '/etc/passwd') }}", "only lookup('env', 'NAME')"),
         ("{{ [1] | combine({}) }}", "combine takes mappings, not int"),
@@ -214,8 +214,8 @@ def test_filters_and_lookups_mean_what_they_mean_to_ansible(
         ("a {{ omit }}", "omit is the whole value"),
     ],
 )
-def test_unsupported_features_of_ansible_are_reported(template: str, told: str) -> None:
-    with pytest.raises(TemplateFaultError, match=re.escape(told)):
+def test_unsupported_features_of_ansible_are_reported(template: str, reported: str) -> None:
+    with pytest.raises(TemplateFaultError, match=re.escape(reported)):
         Variables({}).fill(template)
 
 

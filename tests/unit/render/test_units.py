@@ -263,9 +263,9 @@ def test_only_the_services_change_from_release_to_release(folder: Path) -> None:
 
 def test_a_notify_command_gets_the_deadline_as_start_timeout(folder: Path) -> None:
     service = "services: {web: {command: x, notify: true}}\n"
-    told = texts(folder, HEAD + service + "health: {deadline: 5m}\n")
+    reported = texts(folder, HEAD + service + "health: {deadline: 5m}\n")
     silent = texts(folder, HEAD + service.replace("true", "false"))
-    assert "\nTimeoutStartSec=300s\n" in told.texts["units/demoapp-web.service"]
+    assert "\nTimeoutStartSec=300s\n" in reported.texts["units/demoapp-web.service"]
     assert "TimeoutStartSec" not in silent.texts["units/demoapp-web.service"]
 
 

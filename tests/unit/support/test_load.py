@@ -284,7 +284,7 @@ def test_a_request_that_is_under_way_when_it_is_over_comes_to_its_end() -> None:
     assert result.failures == []
 
 
-def test_the_load_is_a_process_that_tells_how_it_goes() -> None:
+def test_the_load_is_a_process_that_reports_how_it_goes() -> None:
     ready, over = threading.Event(), threading.Event()
     ports = []
 

@@ -87,8 +87,8 @@ def test_the_ends_of_websockets_are_reported_by_their_code(
     deployed: DeployedApp, result: Result
 ) -> None:
     closes = [Close(101, 1012, "1.0.1"), Close(111, 1012, "1.0.1"), Close(112, 1006, "")]
-    told = run.notes(run.outcome("uvicorn", deployed, replace(result, closes=closes)))
-    assert "uvicorn: the websocket was closed with: 1 x 1006, 2 x 1012" in told
+    reported = run.notes(run.outcome("uvicorn", deployed, replace(result, closes=closes)))
+    assert "uvicorn: the websocket was closed with: 1 x 1006, 2 x 1012" in reported
 
 
 def test_an_unknown_server_is_refused_with_the_known_ones(

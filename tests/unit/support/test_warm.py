@@ -68,7 +68,7 @@ def test_a_command_is_of_the_package_that_is_asked_for(tmp_path: Path) -> None:
 def test_a_command_hears_signals_and_is_gone_when_it_has_ended(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    """It waits for a host that never says a word; the end of its connection tells of its own."""
+    """It waits for a host that never says a word; the end of its connection is reported."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(PATIENCE)
         (tmp_path / "playbook.yaml").write_text(PLAYBOOK)

@@ -1,4 +1,4 @@
-"""The wheels that other tests ship are valid, reproducible, and as broken as they are told."""
+"""The wheels that other tests ship are valid, reproducible, and as broken as they are reported."""
 
 import base64
 import csv
@@ -90,7 +90,7 @@ def get(port: int, path: str) -> dict[str, Any]:
         return page
 
 
-def test_tinyapp_serves_on_systemds_socket_and_stops_when_told(tmp_path: Path) -> None:
+def test_tinyapp_serves_on_systemds_socket_and_stops_when_asked(tmp_path: Path) -> None:
     with started(tmp_path) as (process, port):
         assert get(port, "/healthz")["version"] == "1.0.0"
         assert get(port, "/env?key=SOME_KEY&key=ABSENT") == {

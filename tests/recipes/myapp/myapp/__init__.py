@@ -27,7 +27,7 @@ FAULT = os.environ.get("MYAPP_FAULT", "")
 BODY = json.dumps({"version": version("myapp")}).encode()
 
 if FAULT == "start":
-    sys.exit("myapp: broken at start, as told")
+    sys.exit("myapp: broken at start, as asked")
 
 
 def status_of(path: str) -> int:
@@ -61,5 +61,5 @@ def application(
 ) -> Iterable[bytes]:
     time.sleep(seconds_of(environ["QUERY_STRING"]))
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(BODY)))]
-    start_response(f"{status_of(environ['PATH_INFO'])} As told", headers)
+    start_response(f"{status_of(environ['PATH_INFO'])} As asked", headers)
     return [BODY]

@@ -12,7 +12,7 @@ FAULT = os.environ.get("MYAPP_FAULT", "")
 VERSION = version("mysite")
 
 if FAULT == "start":
-    sys.exit("mysite: broken at start, as told")
+    sys.exit("mysite: broken at start, as asked")
 
 
 def index(_request: HttpRequest) -> JsonResponse:

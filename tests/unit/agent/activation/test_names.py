@@ -123,9 +123,9 @@ def test_a_comment_alone_makes_no_account_of_ours(
 ) -> None:
     """Users may change their own comment where chfn lets them."""
     homes = {"/nonexistent": [], "/home/demo": ["user-taken"]}
-    for home, told in homes.items():
+    for home, reported in homes.items():
         account = pwd.struct_passwd(("demo", "x", 1001, 1001, "shipit,,,", home, "/bin/sh"))
         monkeypatch.setattr(accounts, "user", lambda _name, found=account: found)
         manifest = replace(named.manifest, user="demo")
         found = names.problems(replace(named, manifest=manifest, texts={}))
-        assert [each.code for each in found] == told
+        assert [each.code for each in found] == reported

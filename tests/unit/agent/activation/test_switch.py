@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from fake_deploy import Simulation, manifest
 from fake_machine import GOOD, Machine
-from fake_story import Story, manifest
 from shipit.agent.activation import switch
 from shipit.agent.host.host import QUICK
 from shipit.agent.records import history
@@ -47,45 +47,45 @@ def patient(found: Manifest) -> Manifest:
     return replace(found, units=tuple(units))
 
 
-def story(folder: Path) -> tuple[Story, Timed]:
-    told = Story.at(folder)
-    machine = Timed(told.paths, idle=told.machine.idle)
-    told.machine = machine
-    return told, machine
+def timed(folder: Path) -> tuple[Simulation, Timed]:
+    simulation = Simulation.at(folder)
+    machine = Timed(simulation.paths, idle=simulation.machine.idle)
+    simulation.machine = machine
+    return simulation, machine
 
 
 def test_a_worker_that_is_left_out_has_its_own_time_to_stop(tmp_path: Path) -> None:
-    told, machine = story(tmp_path)
-    told.deploy(patient(manifest(told.paths, "r1", worker=True)))
-    told.deploy(manifest(told.paths, "r2"))
-    assert told.outcomes == ["committed", "committed"]
+    simulation, machine = timed(tmp_path)
+    simulation.deploy(patient(manifest(simulation.paths, "r1", worker=True)))
+    simulation.deploy(manifest(simulation.paths, "r2"))
+    assert simulation.outcomes == ["committed", "committed"]
     assert machine.stops["app-worker.service"] > LONG
 
 
 def test_a_first_release_that_goes_has_its_own_time_to_stop(tmp_path: Path) -> None:
-    told, machine = story(tmp_path)
+    simulation, machine = timed(tmp_path)
     machine.sick.add("r1")
-    told.deploy(patient(manifest(told.paths, "r1", worker=True)))
-    assert told.outcomes == ["rolled_back"]
+    simulation.deploy(patient(manifest(simulation.paths, "r1", worker=True)))
+    assert simulation.outcomes == ["rolled_back"]
     assert machine.stops["app-worker.service"] > LONG
 
 
 def test_a_unit_that_is_started_has_the_time_of_its_gate(tmp_path: Path) -> None:
-    slow = manifest(Story.at(tmp_path).paths, "r1")
+    slow = manifest(Simulation.at(tmp_path).paths, "r1")
     slow = replace(slow, gate=replace(slow.gate, deadline=600.0))
     assert switch.limit(slow, None) > slow.gate.deadline
     assert switch.limit(None, slow) > slow.gate.deadline
 
 
 def test_a_rollback_is_requested_while_a_release_starts(tmp_path: Path) -> None:
-    told, machine = story(tmp_path)
-    told.deploy(manifest(told.paths, "r1", overlaps=True))
+    simulation, machine = timed(tmp_path)
+    simulation.deploy(manifest(simulation.paths, "r1", overlaps=True))
     machine.mute.add("app-web@r2.service")
-    told.verdict = ""  # its controller has disconnected, and the gate has ten times as long
-    slow = manifest(told.paths, "r2", overlaps=True)
-    told.deploy(replace(slow, gate=replace(slow.gate, deadline=10 * told.lease)))
-    assert told.outcomes == ["committed", "rolled_back"]
-    assert "lease-expired" in history.entries(told.paths)[-1].failure
+    simulation.verdict = ""  # its controller has disconnected, and the gate has ten times as long
+    slow = manifest(simulation.paths, "r2", overlaps=True)
+    simulation.deploy(replace(slow, gate=replace(slow.gate, deadline=10 * simulation.lease)))
+    assert simulation.outcomes == ["committed", "rolled_back"]
+    assert "lease-expired" in history.entries(simulation.paths)[-1].failure
 
 
 @dataclass
@@ -115,13 +115,13 @@ class Endless(Timed):
 
 def test_a_service_that_delays_its_stop_does_not_block_a_rollback(tmp_path: Path) -> None:
     """EXTEND_TIMEOUT_USEC= of sd_notify(3) is every notifying service's to send."""
-    told = Story.at(tmp_path)
-    machine = Endless(told.paths, idle=told.machine.idle)
-    told.machine = machine
-    told.deploy(manifest(told.paths, "r1"))
+    simulation = Simulation.at(tmp_path)
+    machine = Endless(simulation.paths, idle=simulation.machine.idle)
+    simulation.machine = machine
+    simulation.deploy(manifest(simulation.paths, "r1"))
     machine.sick.add("r2")
     machine.endless.add("r2")
-    told.deploy(manifest(told.paths, "r2"))
-    assert told.outcomes == ["committed", "rolled_back"]
+    simulation.deploy(manifest(simulation.paths, "r2"))
+    assert simulation.outcomes == ["committed", "rolled_back"]
     assert machine.killed == ["app-web.service"]
     assert machine.running_releases() == {"r1"}

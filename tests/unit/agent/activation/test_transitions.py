@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fake_deploy import Simulation, manifest
 from fake_machine import GOOD, Fault, Machine, Running, distinct
-from fake_story import Story, manifest
 from playbook_pairs import BOOKS, ROOT, Book
 
 if TYPE_CHECKING:
@@ -107,12 +107,12 @@ def scratch() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def deploy(story: Story, release: str, of: ReleaseTexts) -> Manifest:
-    plain = manifest(story.paths, release)
+def deploy(simulation: Simulation, release: str, of: ReleaseTexts) -> Manifest:
+    plain = manifest(simulation.paths, release)
     quick = replace(plain.gate, checks=(), min_healthy=0.1)
     wanted = replace(plain, units=of.units, gate=quick)
-    texts = {name: text.replace(ROOT, story.paths.root) for name, text in of.texts.items()}
-    story.deploy(wanted, texts=texts)
+    texts = {name: text.replace(ROOT, simulation.paths.root) for name, text in of.texts.items()}
+    simulation.deploy(wanted, texts=texts)
     return wanted
 
 
@@ -124,25 +124,25 @@ def put_to_work(machine: Machine, wanted: Manifest) -> set[str]:
     return jobs
 
 
-def wrong(story: Story, release: str, of: ReleaseTexts, at_work: set[str]) -> list[str]:
+def wrong(simulation: Simulation, release: str, of: ReleaseTexts, at_work: set[str]) -> list[str]:
     """Return what is not as the release wants it; these jobs are still at work."""
-    machine = story.machine
+    machine = simulation.machine
     assert isinstance(machine, Systemd)
     texts = {unit.name: of.texts[f"units/{unit.name}"] for unit in of.units}
-    texts = {name: text.replace(ROOT, story.paths.root) for name, text in texts.items()}
+    texts = {name: text.replace(ROOT, simulation.paths.root) for name, text in texts.items()}
     started = {unit.name for unit in of.units if unit.start}
     up = {name: run.text for name, run in machine.running.items() if name not in at_work}
-    installed = {path.name: path.read_text() for path in Path(story.paths.units).glob("app-*")}
+    installed = {path.name: path.read_text() for path in Path(simulation.paths.units).glob("app-*")}
     checks = {
         "runs": (up, {name: texts[name] for name in started}),
         "is active": ({machine.running[name].active for name in up}, {"active"}),
         "is enabled": (machine.wanted_at_boot(), started),
         "is installed": (installed, texts),
         "is at work": (at_work - machine.running.keys(), set()),
-        "is committed": (story.head, release),
+        "is committed": (simulation.head, release),
     }
     found = [f"{what}: {_differing(*pair)}" for what, pair in checks.items() if pair[0] != pair[1]]
-    return [f"{story.outcomes} {found} {story.settled()}"] if found else []
+    return [f"{simulation.outcomes} {found} {simulation.settled()}"] if found else []
 
 
 def _differing(got: object, wanted: object) -> str:
@@ -156,7 +156,7 @@ def _differing(got: object, wanted: object) -> str:
 class Begun:
     """A host that runs the first of two playbooks: it can be put back to that."""
 
-    story: Story
+    simulation: Simulation
     home: Path
     disk: Path
     jobs: set[str]  # at work
@@ -164,16 +164,16 @@ class Begun:
     @classmethod
     def with_(cls, scratch: Path, of: ReleaseTexts) -> Begun:
         home, disk = scratch / "home", scratch / "disk"
-        story = Story.at(home)
-        story.machine = Systemd(story.paths, idle=[story.controller])
-        jobs = put_to_work(story.machine, deploy(story, OLD, of))
-        assert story.head == OLD
-        return cls(story, home, shutil.copytree(home, disk, symlinks=True), jobs)
+        simulation = Simulation.at(home)
+        simulation.machine = Systemd(simulation.paths, idle=[simulation.controller])
+        jobs = put_to_work(simulation.machine, deploy(simulation, OLD, of))
+        assert simulation.head == OLD
+        return cls(simulation, home, shutil.copytree(home, disk, symlinks=True), jobs)
 
-    def again(self) -> Story:
+    def again(self) -> Simulation:
         shutil.rmtree(self.home)
         shutil.copytree(self.disk, self.home, symlinks=True)
-        return deepcopy(self.story)
+        return deepcopy(self.simulation)
 
 
 @pytest.mark.parametrize("first", [book for book in BOOKS if book.name != "api"], ids=str)
@@ -184,12 +184,12 @@ def test_exactly_one_playbook_is_left(
     begun = Begun.with_(scratch, releases[first, OLD])
     found = {}
     for second in BOOKS:
-        story = begun.again()
-        story.verdict = verdict
-        new = deploy(story, NEW, releases[second, NEW])
+        simulation = begun.again()
+        simulation.verdict = verdict
+        new = deploy(simulation, NEW, releases[second, NEW])
         end, book = (NEW, second) if verdict == "commit" else (OLD, first)
         still = begun.jobs & {unit.name for unit in new.units if not unit.start}
-        if seen := wrong(story, end, releases[book, end], still):
+        if seen := wrong(simulation, end, releases[book, end], still):
             found[str(second)] = seen
     assert not found, "\n".join(f"{book}: {seen}" for book, seen in found.items())
 
@@ -211,16 +211,16 @@ def test_exactly_one_playbook_is_left_whatever_fails(
     whole = begun.again()
     deploy(whole, NEW, after)
     calls, found = len(whole.machine.calls), {}
-    for at, fault in product(range(len(begun.story.machine.calls), calls), FAULTS):
+    for at, fault in product(range(len(begun.simulation.machine.calls), calls), FAULTS):
         if fault not in distinct(whole.machine.calls[at]):
             continue
-        story = begun.again()
-        story.machine.faults = {at: fault}
-        deploy(story, NEW, after)
-        story.machine.faults = {}
-        of = after if story.head == NEW else before
+        simulation = begun.again()
+        simulation.machine.faults = {at: fault}
+        deploy(simulation, NEW, after)
+        simulation.machine.faults = {}
+        of = after if simulation.head == NEW else before
         jobs = begun.jobs - {unit.name for unit in of.units if unit.start}
-        at_work = jobs & story.machine.running.keys()
-        if seen := wrong(story, story.head, of, at_work):
+        at_work = jobs & simulation.machine.running.keys()
+        if seen := wrong(simulation, simulation.head, of, at_work):
             found[f"{fault} {whole.machine.calls[at]}"] = seen
     assert not found, "\n".join(f"{fault}: {seen}" for fault, seen in found.items())

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fake_deploy import Simulation, manifest, unit_texts
 from fake_machine import Fault, Machine, distinct
-from fake_story import Story, manifest, unit_texts
 from shipit.agent.activation import owners
 from shipit.agent.protocol import unit_text
 from shipit.agent.system.ownership import Owner
@@ -61,85 +61,91 @@ class Systemd(Machine):
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
+def simulation(tmp_path: Path) -> Simulation:
     """Give a host that runs r1 as the old user."""
-    told = Story.at(tmp_path / "home")
-    told.machine = Systemd(told.paths, idle=told.machine.idle)
-    deploy(told, "r1", OLD)
-    told.machine.owners[told.paths.shared] = numbers(OLD)
-    return told
+    simulation = Simulation.at(tmp_path / "home")
+    simulation.machine = Systemd(simulation.paths, idle=simulation.machine.idle)
+    deploy(simulation, "r1", OLD)
+    simulation.machine.owners[simulation.paths.shared] = numbers(OLD)
+    return simulation
 
 
-def deploy(story: Story, release: str, user: str, *, overlaps: bool = True) -> None:
-    plain = manifest(story.paths, release, worker=True, overlaps=overlaps)
+def deploy(simulation: Simulation, release: str, user: str, *, overlaps: bool = True) -> None:
+    plain = manifest(simulation.paths, release, worker=True, overlaps=overlaps)
     wanted = replace(plain, user=user)
     given = f"[Service]\nUser={user}\n{DIRECTORIES}"
-    texts = unit_texts(story.paths, wanted, 8000)
-    story.deploy(wanted, texts={n: t.replace("[Service]\n", given) for n, t in texts.items()})
+    texts = unit_texts(simulation.paths, wanted, 8000)
+    simulation.deploy(wanted, texts={n: t.replace("[Service]\n", given) for n, t in texts.items()})
 
 
-def assert_belongs_to(story: Story, user: str) -> None:
-    assert story.machine.owners == dict.fromkeys((STATE, story.paths.shared), numbers(user))
-    assert isinstance(story.machine, Systemd)
-    assert story.machine.taken == []  # by systemd, before it was handed over
+def assert_belongs_to(simulation: Simulation, user: str) -> None:
+    assert simulation.machine.owners == dict.fromkeys(
+        (STATE, simulation.paths.shared), numbers(user)
+    )
+    assert isinstance(simulation.machine, Systemd)
+    assert simulation.machine.taken == []  # by systemd, before it was handed over
 
 
-def calls(story: Story, *words: str) -> list[str]:
+def calls(simulation: Simulation, *words: str) -> list[str]:
     """Return the calls that begin with one of these words."""
-    plain = (call.partition(": ")[2] for call in story.machine.calls)
+    plain = (call.partition(": ")[2] for call in simulation.machine.calls)
     return [call for call in plain if call.startswith(words)]
 
 
 def test_a_committed_release_has_the_directories_and_the_next_one_moves_nothing(
-    story: Story,
+    simulation: Simulation,
 ) -> None:
-    deploy(story, "r2", NEW)
-    assert_belongs_to(story, NEW)
-    story.machine.calls.clear()
-    deploy(story, "r3", NEW)
-    assert story.outcomes == ["committed"] * 3
-    assert calls(story, "hand over") == []
+    deploy(simulation, "r2", NEW)
+    assert_belongs_to(simulation, NEW)
+    simulation.machine.calls.clear()
+    deploy(simulation, "r3", NEW)
+    assert simulation.outcomes == ["committed"] * 3
+    assert calls(simulation, "hand over") == []
 
 
 @pytest.mark.parametrize("handover", ["overlap", "restart"])
 def test_a_release_that_is_taken_back_gives_the_directories_back(
-    story: Story, handover: str
+    simulation: Simulation, handover: str
 ) -> None:
-    story.verdict = "revert"
-    deploy(story, "r2", NEW, overlaps=handover == "overlap")
-    assert story.outcomes == ["committed", "rolled_back"]
-    assert_belongs_to(story, OLD)
+    simulation.verdict = "revert"
+    deploy(simulation, "r2", NEW, overlaps=handover == "overlap")
+    assert simulation.outcomes == ["committed", "rolled_back"]
+    assert_belongs_to(simulation, OLD)
 
 
-def test_a_release_that_fails_its_trial_has_had_no_directory(story: Story) -> None:
-    story.machine.sick.add("r2")
-    deploy(story, "r2", NEW)
-    assert story.outcomes == ["committed", "discarded"]
-    assert calls(story, "hand over") == []
-    assert_belongs_to(story, OLD)
+def test_a_release_that_fails_its_trial_has_had_no_directory(simulation: Simulation) -> None:
+    simulation.machine.sick.add("r2")
+    deploy(simulation, "r2", NEW)
+    assert simulation.outcomes == ["committed", "discarded"]
+    assert calls(simulation, "hand over") == []
+    assert_belongs_to(simulation, OLD)
 
 
-def test_a_rollback_past_two_users_gives_the_directories_to_the_first(story: Story) -> None:
-    deploy(story, "r2", NEW)
-    deploy(story, "r3", THIRD)
-    assert_belongs_to(story, THIRD)
-    machine = story.machine
+def test_a_rollback_past_two_users_gives_the_directories_to_the_first(
+    simulation: Simulation,
+) -> None:
+    deploy(simulation, "r2", NEW)
+    deploy(simulation, "r3", THIRD)
+    assert_belongs_to(simulation, THIRD)
+    machine = simulation.machine
     assert isinstance(machine, Systemd)
     assert machine.lenient == {False}
-    story.rollback("r1")
-    assert story.head == "r1"
+    simulation.rollback("r1")
+    assert simulation.head == "r1"
     assert machine.lenient == {False, True}  # a service must not keep its predecessor away
-    assert_belongs_to(story, OLD)
+    assert_belongs_to(simulation, OLD)
 
 
-def test_what_no_socket_wakes_ends_before_its_directories_change_hands(story: Story) -> None:
-    story.machine.calls.clear()
-    deploy(story, "r2", NEW)
+def test_what_no_socket_wakes_ends_before_its_directories_change_hands(
+    simulation: Simulation,
+) -> None:
+    simulation.machine.calls.clear()
+    deploy(simulation, "r2", NEW)
     words = ("stop app-worker", "stop app-web@r", "hand over", "restart", "start app-web@r")
-    order = calls(story, *words)
+    order = calls(simulation, *words)
     assert order == [
         "stop app-worker.service",
-        f"hand over {story.paths.shared}",
+        f"hand over {simulation.paths.shared}",
         f"hand over {STATE}",
         "restart app-worker.service",
         "start app-web@r2.service",
@@ -148,45 +154,49 @@ def test_what_no_socket_wakes_ends_before_its_directories_change_hands(story: St
 
 
 def test_the_directories_are_the_running_releases_whatever_fails(
-    story: Story, tmp_path: Path
+    simulation: Simulation, tmp_path: Path
 ) -> None:
     home, disk = tmp_path / "home", tmp_path / "disk"
     shutil.copytree(home, disk, symlinks=True)
-    whole, before = deepcopy(story), len(story.machine.calls)
+    whole, before = deepcopy(simulation), len(simulation.machine.calls)
     deploy(whole, "r2", NEW)
     found = {}
     for at in range(before, len(whole.machine.calls)):
         for fault in {*FAULTS} & {*distinct(whole.machine.calls[at])}:
             shutil.rmtree(home)
             shutil.copytree(disk, home, symlinks=True)
-            told = deepcopy(story)
-            told.machine.faults = {at: fault}
-            deploy(told, "r2", NEW)
-            wrong = mistaken(told)
+            copied = deepcopy(simulation)
+            copied.machine.faults = {at: fault}
+            deploy(copied, "r2", NEW)
+            wrong = mistaken(copied)
             if wrong:
                 found[f"{fault} {whole.machine.calls[at]}"] = wrong
     assert not found, "\n".join(f"{fault}: {seen}" for fault, seen in found.items())
 
 
-def mistaken(story: Story) -> str:
-    assert isinstance(story.machine, Systemd)
-    wanted = numbers({"r1": OLD, "r2": NEW}[story.head])
-    is_right = set(story.machine.owners.values()) == {wanted} and not story.machine.taken
-    return "" if is_right else f"{story.outcomes} {story.machine.owners} {story.machine.taken}"
+def mistaken(simulation: Simulation) -> str:
+    assert isinstance(simulation.machine, Systemd)
+    wanted = numbers({"r1": OLD, "r2": NEW}[simulation.head])
+    is_right = set(simulation.machine.owners.values()) == {wanted} and not simulation.machine.taken
+    return (
+        ""
+        if is_right
+        else f"{simulation.outcomes} {simulation.machine.owners} {simulation.machine.taken}"
+    )
 
 
 def test_what_a_stuck_release_could_not_give_back_is_handed_over_by_the_next_one(
-    story: Story,
+    simulation: Simulation,
 ) -> None:
-    machine = story.machine
+    machine = simulation.machine
     assert isinstance(machine, Systemd)
-    machine.keeps, story.verdict = True, "revert"
-    deploy(story, "r2", NEW)
-    assert story.state == "stuck"
-    story.verdict = "commit"
-    deploy(story, "r3", THIRD)
-    assert story.head == "r3"
-    assert_belongs_to(story, THIRD)
+    machine.keeps, simulation.verdict = True, "revert"
+    deploy(simulation, "r2", NEW)
+    assert simulation.state == "stuck"
+    simulation.verdict = "commit"
+    deploy(simulation, "r3", THIRD)
+    assert simulation.head == "r3"
+    assert_belongs_to(simulation, THIRD)
     givers = [Owner(*numbers(user)) for user in (OLD, NEW)]
     assert [move.givers for move in machine.moved[-2:]] == [tuple(givers)] * 2
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fake_story import Story, manifest
+from fake_deploy import Simulation, manifest
 from shipit.agent.health import evidence
 from shipit.agent.host import log_text
 from shipit.agent.host.host import UnitView
@@ -26,8 +26,8 @@ def logged(*messages: str, systemd: bool = False) -> str:
     """Return messages as journalctl shows them, each line of them an entry."""
     lines = [line for message in messages for line in message.splitlines()]
     heads = [HEAD.format(number % 60, 100 + number) for number in range(len(lines))]
-    told = "\n".join(head + line for head, line in zip(heads, lines, strict=True))
-    return told.replace("demoapp-web[", "systemd[") if systemd else told
+    reported = "\n".join(head + line for head, line in zip(heads, lines, strict=True))
+    return reported.replace("demoapp-web[", "systemd[") if systemd else reported
 
 
 def test_the_prefix_of_the_journal_is_a_time() -> None:
@@ -88,25 +88,25 @@ def test_the_last_exception_is_the_headline(log: str, line: str) -> None:
     ],
 )
 def test_a_write_or_a_bind_that_is_denied_comes_with_what_to_set(log: str, said: str) -> None:
-    told = evidence.advice(log)
-    assert said in told if said else told == ""
+    reported = evidence.advice(log)
+    assert said in reported if said else reported == ""
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    story = Story.at(tmp_path)
-    story.deploy(manifest(story.paths, "r1"))
-    return story.machine
+    simulation = Simulation.at(tmp_path)
+    simulation.deploy(manifest(simulation.paths, "r1"))
+    return simulation.machine
 
 
 def test_evidence_holds_the_end_of_a_log_that_repeats(machine: Machine) -> None:
     machine.logs["a.service"] = logged("the first line", *[CRASH] * 40, "the end")
-    told = evidence.of_units(machine.paths, machine, [UnitView("a.service")], 0.0)
-    assert told.count("ModuleNotFoundError") == 1
-    assert "the first line" in told
-    assert told.endswith("the end")
+    reported = evidence.of_units(machine.paths, machine, [UnitView("a.service")], 0.0)
+    assert reported.count("ModuleNotFoundError") == 1
+    assert "the first line" in reported
+    assert reported.endswith("the end")
 
 
 def test_a_missing_working_directory_is_named() -> None:
-    told = evidence.described(UnitView("a.service", exit_code=1, exit_status=200))
-    assert "working directory" in told
+    reported = evidence.described(UnitView("a.service", exit_code=1, exit_status=200))
+    assert "working directory" in reported

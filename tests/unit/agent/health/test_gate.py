@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fake_deploy import Simulation, manifest, put
 from fake_machine import Machine
-from fake_story import Story, manifest, put
 from shipit.agent.health import gate
 from shipit.agent.health.advice import advice
 from shipit.agent.host.answer import Answer
@@ -51,9 +51,9 @@ HTTP = Check.of("http", "http://127.0.0.1:8000/healthz", json={"version": "2"})
     ],
 )
 def test_an_answer_is_judged(check: Check, answer: Answer, wrong: str) -> None:
-    told = gate.judge(check, answer)
-    assert wrong in told
-    assert bool(wrong) == bool(told)
+    reported = gate.judge(check, answer)
+    assert wrong in reported
+    assert bool(wrong) == bool(reported)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ class Gated:
     """A release that runs on a fake machine, and its gate."""
 
     def __init__(self, directory: Path) -> None:
-        self.story = Story.at(directory)
-        self.machine = self.story.machine
-        self.manifest = manifest(self.story.paths, "r1")
-        self.story.deploy(self.manifest)
+        self.simulation = Simulation.at(directory)
+        self.machine = self.simulation.machine
+        self.manifest = manifest(self.simulation.paths, "r1")
+        self.simulation.deploy(self.manifest)
         self.began = self.machine.clock
         self.said: list[object] = []
 
@@ -90,7 +90,7 @@ class Gated:
     def _context(self, wanted: Manifest) -> gate.Context:
         self.began = self.machine.clock
         since = self.machine.wall_time - 900
-        return gate.context(self.story.paths, self.machine, wanted, since, {})
+        return gate.context(self.simulation.paths, self.machine, wanted, since, {})
 
     def later(self, seconds: float, change: Callable[[], None]) -> None:
         """Let something happen when that much time has passed."""
@@ -232,7 +232,7 @@ def test_a_restart_of_long_ago_is_none_of_a_unit_that_was_left_alone(gated: Gate
     web = gated.machine.running["app-web.service"]
     web.restarts = 1
     before = {"app-web.service": web.invocation}
-    context = gate.context(gated.story.paths, gated.machine, gated.manifest, 0.0, before)
+    context = gate.context(gated.simulation.paths, gated.machine, gated.manifest, 0.0, before)
     assert gate.run(gated.machine, context, gated.said.append, lambda: None) is None
 
 
@@ -253,7 +253,7 @@ def test_an_interruption_ends_the_gate(gated: Gated) -> None:
 def test_a_command_runs_in_the_release_as_the_apps_user(gated: Gated) -> None:
     check = Check.of("command", "sh -c true", body="root in")
     wanted = replace(gated.manifest, gate=Gate((check,), 0.25, 1.0, 0.0))
-    put(gated.story.paths, wanted)
+    put(gated.simulation.paths, wanted)
     context = gated._context(wanted)
     assert gate.run(gated.machine, context, gated.said.append, lambda: None) is None
     assert any(call.endswith("sh -c true") for call in gated.machine.calls)
@@ -285,9 +285,9 @@ def test_an_answer_that_only_another_configuration_changes_is_not_waited_for(
     assert failure is not None
     assert hint in failure.hint
     assert seconds <= gated.seconds < seconds + 3.0
-    told = next(each for each in gated.said if isinstance(each, Probed))
-    assert answer.location in told.detail
-    assert ("set" in told.detail or "host" in told.detail) == (answer.status != 500)
+    reported = next(each for each in gated.said if isinstance(each, Probed))
+    assert answer.location in reported.detail
+    assert ("set" in reported.detail or "host" in reported.detail) == (answer.status != 500)
 
 
 def test_a_redirect_while_a_service_starts_is_waited_out(
@@ -342,8 +342,8 @@ def test_a_redirect_while_a_service_starts_is_waited_out(
     ],
 )
 def test_a_wrong_status_comes_with_what_to_set(check: Check, answer: Answer, said: str) -> None:
-    told = advice(check, answer)
-    assert said in told if said else told == ""
+    reported = advice(check, answer)
+    assert said in reported if said else reported == ""
 
 
 def test_the_headers_of_a_check_are_sent(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def pouring(head: bytes, more: bytes) -> Callable[[socket.socket], None]:
     """Send without an end, until the probe hangs up."""
 
     def pour(connection: socket.socket) -> None:
-        connection.settimeout(5.0)  # whose window was full when it hung up is told late
+        connection.settimeout(5.0)  # whose window was full when it hung up is reported late
         with suppress(OSError):
             connection.sendall(head)
             while True:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fake_story import Story, manifest, put
+from fake_deploy import Simulation, manifest, put
 from shipit.agent.host.answer import Answer
 from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.manifest import EnvDigest
@@ -51,15 +51,15 @@ def whole(paths: Paths, release: str) -> Manifest:
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
-    return Story.at(tmp_path)
+def simulation(tmp_path: Path) -> Simulation:
+    return Simulation.at(tmp_path)
 
 
 @pytest.fixture
-def paths(story: Story) -> Paths:
-    lay(story.paths, "r1", OLD)
-    lay(story.paths, "r2", NEW)
-    return story.paths
+def paths(simulation: Simulation) -> Paths:
+    lay(simulation.paths, "r1", OLD)
+    lay(simulation.paths, "r2", NEW)
+    return simulation.paths
 
 
 SAID = f"db.example.com: {OLD}, then {NEW}"
@@ -88,9 +88,9 @@ def test_secrets_of_every_release_are_masked_in_free_text_alone(
     assert Redactor(paths)(message) == masked
 
 
-def test_for_a_manifest_without_secret_names_every_value_is_secret(story: Story) -> None:
-    lay(story.paths, "r1", OLD, secret=None)
-    assert Redactor(story.paths).text(f"db.example.com {OLD}") == "*** ***"
+def test_for_a_manifest_without_secret_names_every_value_is_secret(simulation: Simulation) -> None:
+    lay(simulation.paths, "r1", OLD, secret=None)
+    assert Redactor(simulation.paths).text(f"db.example.com {OLD}") == "*** ***"
 
 
 def test_a_release_that_comes_later_is_masked_too(paths: Paths) -> None:
@@ -100,39 +100,39 @@ def test_a_release_that_comes_later_is_masked_too(paths: Paths) -> None:
     assert redactor.text("third-s3ntinel") == "***"
 
 
-def test_what_was_learnt_is_masked_before_it_lies_here(story: Story) -> None:
-    redactor = Redactor(story.paths)
+def test_what_was_learnt_is_masked_before_it_lies_here(simulation: Simulation) -> None:
+    redactor = Redactor(simulation.paths)
     env = EnvDigest("web", ("PASSWORD",), "r1", "", ("PASSWORD",))
-    wanted = replace(manifest(story.paths, "r1"), env=(env,))
+    wanted = replace(manifest(simulation.paths, "r1"), env=(env,))
     redactor.learn(wanted, {"web": f'PASSWORD="{NEW}"\n'})
     assert redactor.text(f"got {NEW}") == "got ***"
 
 
 def test_the_journal_holds_no_secret_and_neither_does_what_is_made_of_it(
-    story: Story, paths: Paths
+    simulation: Simulation, paths: Paths
 ) -> None:
     attempt = Attempt("t1", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
     opened = Journal("t1", State.REVERT, "r2", "2", "r1", fresh=True, attempt=attempt)
-    saved = story.store.save(replace(opened, failure=FAILURE))
+    saved = simulation.store.save(replace(opened, failure=FAILURE))
     assert saved.failure == MASKED_FAILURE
     assert "s3ntinel" not in Path(paths.journal).read_text()
 
 
 def test_a_failed_release_leaves_no_secret_in_history_events_and_messages(
-    story: Story, paths: Paths, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer names the rotated password of the release before, and is cut in the new one."""
-    monkeypatch.setattr("fake_story.put", lambda *_, **__: None)  # they are laid out already
-    story.deploy(whole(paths, "r1"))
+    monkeypatch.setattr("fake_deploy.put", lambda *_, **__: None)  # they are laid out already
+    simulation.deploy(whole(paths, "r1"))
     body = f"{OLD} is refused; " + "x" * 470 + NEW
 
     def answer(url: str, *, timeout: float, via: str = "", **_: object) -> Answer:
         good = releases.pointed(paths) == "r1"
         return Answer(status=200) if good else Answer(error=SAID, status=500, body=body.encode())
 
-    monkeypatch.setattr(story.machine, "http", answer)
+    monkeypatch.setattr(simulation.machine, "http", answer)
     lay(paths, "r2", NEW)  # the commit has pruned it
-    story.deploy(whole(paths, "r2"))
+    simulation.deploy(whole(paths, "r2"))
     assert releases.pointed(paths) == "r1"
     (entry,) = (e for e in history.entries(paths) if e.outcome == Result.ROLLED_BACK)
     for text in (entry.failure, Path(paths.events).read_text()):
@@ -142,10 +142,10 @@ def test_a_failed_release_leaves_no_secret_in_history_events_and_messages(
 
 
 def test_manifests_that_everybody_could_read_are_closed_by_the_next_transaction(
-    story: Story, paths: Paths
+    simulation: Simulation, paths: Paths
 ) -> None:
     path = Path(paths.release("r1").manifest)
     path.chmod(0o644)
     attempt = Attempt("t1", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
-    client.begin(story.store, attempt, "r3", fresh=True)
+    client.begin(simulation.store, attempt, "r3", fresh=True)
     assert path.stat().st_mode & 0o777 == 0o600

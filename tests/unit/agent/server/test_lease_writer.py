@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fake_story import Story
+from fake_deploy import Simulation
 from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.messages import Failure, Healthy, Renew, Settle, Settled
 from shipit.agent.server.lease_writer import LeaseWriter
@@ -31,16 +31,16 @@ def end(failure: Failure | None, outcome: Result = Result.ROLLED_BACK) -> Settle
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
-    return Story.at(tmp_path)
+def simulation(tmp_path: Path) -> Simulation:
+    return Simulation.at(tmp_path)
 
 
 def test_a_lease_that_ran_out_because_it_could_not_be_written_names_the_disk(
-    story: Story, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "renew", full)
     writer = LeaseWriter()
-    writer.renew(story.store, RENEWAL)
+    writer.renew(simulation.store, RENEWAL)
     settled = writer.explained(end(LATE))
     assert isinstance(settled, Settled)
     assert settled.failure is not None
@@ -49,13 +49,13 @@ def test_a_lease_that_ran_out_because_it_could_not_be_written_names_the_disk(
 
 
 def test_a_renewal_that_is_written_ends_the_suspicion(
-    story: Story, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = LeaseWriter()
     with monkeypatch.context() as patch:
         patch.setattr(client, "renew", full)
-        writer.renew(story.store, RENEWAL)
-    writer.renew(story.store, RENEWAL)
+        writer.renew(simulation.store, RENEWAL)
+    writer.renew(simulation.store, RENEWAL)
     assert writer.explained(end(LATE)) == end(LATE)
 
 
@@ -64,9 +64,9 @@ def test_a_renewal_that_is_written_ends_the_suspicion(
     [end(SICK), end(None, Result.COMMITTED), Healthy("t1", "r1"), end(None, Result.STUCK)],
 )
 def test_what_has_another_cause_keeps_it(
-    message: object, story: Story, monkeypatch: pytest.MonkeyPatch
+    message: object, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "settle", full)
     writer = LeaseWriter()
-    assert writer.settle(story.store, VERDICT)
+    assert writer.settle(simulation.store, VERDICT)
     assert writer.explained(message) == message

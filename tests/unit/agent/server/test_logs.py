@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fake_story import Story, manifest
+from fake_deploy import Simulation, manifest
 from shipit.agent.host import log_reader
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.messages import AskLogs
@@ -23,51 +23,57 @@ LIMIT = logs.LINE_LIMIT
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
-    return Story.at(tmp_path)
+def simulation(tmp_path: Path) -> Simulation:
+    return Simulation.at(tmp_path)
 
 
-def asked(story: Story, service: str = "", services: tuple[str, ...] = ("web",)) -> list[str]:
+def asked(
+    simulation: Simulation, service: str = "", services: tuple[str, ...] = ("web",)
+) -> list[str]:
     ask = AskLogs(10, follow=False, service=service, services=services)
-    return list(logs.unit_names(story.paths, ask))
+    return list(logs.unit_names(simulation.paths, ask))
 
 
-def test_a_failed_first_release_has_logs_though_nothing_is_left_of_it(story: Story) -> None:
-    story.machine.sick.add("r1")
-    story.deploy(manifest(story.paths, "r1", overlaps=True))
-    assert releases.listed(story.paths) == []
-    assert {"app-web.service", "app-web@trial.service", "app-web@*.service"} <= set(asked(story))
+def test_a_failed_first_release_has_logs_though_nothing_is_left_of_it(
+    simulation: Simulation,
+) -> None:
+    simulation.machine.sick.add("r1")
+    simulation.deploy(manifest(simulation.paths, "r1", overlaps=True))
+    assert releases.listed(simulation.paths) == []
+    assert {"app-web.service", "app-web@trial.service", "app-web@*.service"} <= set(
+        asked(simulation)
+    )
 
 
-def test_a_failed_release_has_logs_of_a_service_that_only_it_had(story: Story) -> None:
-    story.deploy(manifest(story.paths, "r1"))
-    story.machine.sick.add("r2")
-    story.deploy(manifest(story.paths, "r2", worker=True))
-    assert "app-worker.service" in asked(story)
-    assert asked(story, "worker")[0] == "app-worker.service"
+def test_a_failed_release_has_logs_of_a_service_that_only_it_had(simulation: Simulation) -> None:
+    simulation.deploy(manifest(simulation.paths, "r1"))
+    simulation.machine.sick.add("r2")
+    simulation.deploy(manifest(simulation.paths, "r2", worker=True))
+    assert "app-worker.service" in asked(simulation)
+    assert asked(simulation, "worker")[0] == "app-worker.service"
 
 
 def test_the_logs_of_all_services_have_those_of_shipit_and_of_one_service_no_others(
-    story: Story,
+    simulation: Simulation,
 ) -> None:
-    story.deploy(manifest(story.paths, "r1", worker=True, overlaps=True))
-    everything, worker = asked(story), asked(story, "worker")
-    assert {"app-web@r1.service", "app-worker.service", story.paths.unit} <= set(everything)
+    simulation.deploy(manifest(simulation.paths, "r1", worker=True, overlaps=True))
+    everything, worker = asked(simulation), asked(simulation, "worker")
+    assert {"app-web@r1.service", "app-worker.service", simulation.paths.unit} <= set(everything)
     assert all(name.startswith("app-worker") for name in worker)
 
 
-def test_before_anything_was_tried_there_are_no_logs(story: Story) -> None:
+def test_before_anything_was_tried_there_are_no_logs(simulation: Simulation) -> None:
     with pytest.raises(Refused) as refused:
-        asked(story)
+        asked(simulation)
     assert refused.value.failure.code == "nothing-deployed"
 
 
 def test_a_service_that_no_release_and_no_playbook_has_is_refused_with_those_there_are(
-    story: Story,
+    simulation: Simulation,
 ) -> None:
-    story.deploy(manifest(story.paths, "r1", worker=True))
+    simulation.deploy(manifest(simulation.paths, "r1", worker=True))
     with pytest.raises(Refused) as refused:
-        asked(story, "wbe", ("web", "cron"))
+        asked(simulation, "wbe", ("web", "cron"))
     assert refused.value.failure.code == "unknown-service"
     assert refused.value.failure.hint == "its services are: cron, web, worker"
 
@@ -105,8 +111,8 @@ def test_a_line_that_does_not_end_is_cut_and_the_next_one_is_whole() -> None:
 
 
 def test_a_log_that_begins_with_its_newest_entry_is_turned_round() -> None:
-    told = "2026 c\n2026 b\n     b, too\n2026 a\n"
-    assert log_reader.in_order(told) == "2026 a\n2026 b\n     b, too\n2026 c\n"
+    reported = "2026 c\n2026 b\n     b, too\n2026 a\n"
+    assert log_reader.in_order(reported) == "2026 a\n2026 b\n     b, too\n2026 c\n"
 
 
 def test_of_a_log_that_is_too_long_the_end_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +123,7 @@ def test_of_a_log_that_is_too_long_the_end_is_kept(monkeypatch: pytest.MonkeyPat
         return process.Done(0, f"{newest_first[:keep]}\n[... and more]")
 
     monkeypatch.setattr(log_reader, "run", journalctl)
-    told = log_reader.last("app.service", 0.0, 2).splitlines()
-    assert told[0] == "[... and more]"
-    assert told[-2:] == ["2026 line 0999", "2026 line 1000"]
-    assert told[2:] == sorted(told[2:])
+    reported = log_reader.last("app.service", 0.0, 2).splitlines()
+    assert reported[0] == "[... and more]"
+    assert reported[-2:] == ["2026 line 0999", "2026 line 1000"]
+    assert reported[2:] == sorted(reported[2:])

@@ -24,22 +24,22 @@ def paths(tmp_path: Path) -> Paths:
     return Paths("demo", str(tmp_path / "opt"), str(tmp_path / "var"), str(tmp_path / "units"))
 
 
-def told(paths: Paths, text: str) -> list[str]:
+def reported(paths: Paths, text: str) -> list[str]:
     host = agent_builders.NoSystemd()
     texts = {"units/demo-job.timer": text, "files/x.timer": TIMER.format("never")}
     return [each.code for each in calendars.problems(paths, host, texts)]
 
 
 def test_what_systemd_understands_is_no_problem(paths: Paths) -> None:
-    assert told(paths, TIMER.format("Mon..Fri *-*-* 06:30")) == []
+    assert reported(paths, TIMER.format("Mon..Fri *-*-* 06:30")) == []
 
 
 @pytest.mark.parametrize("calendar", ["noon", "10:00 Nowhere/Land", "--help"])
 def test_a_time_that_systemd_cannot_parse_is_reported(paths: Paths, calendar: str) -> None:
-    assert told(paths, TIMER.format(calendar)) == ["timer-unknown"]
+    assert reported(paths, TIMER.format(calendar)) == ["timer-unknown"]
 
 
 def test_a_timer_that_is_installed_is_not_asked_about_again(paths: Paths) -> None:
     text = TIMER.format("noon")
     Path(paths.units, "demo-job.timer").write_text(text)
-    assert told(paths, text) == []
+    assert reported(paths, text) == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fake_story import Story, manifest
+from fake_deploy import Simulation, manifest
 from shipit.agent.host import host
 from shipit.agent.system.paths import Paths
 from shipit.agent.system.process import Done
@@ -21,47 +21,49 @@ APPS = ("demo", "recover-demo", "recover", "recover-recover-demo", "demo-recover
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
-    return Story.at(tmp_path)
+def simulation(tmp_path: Path) -> Simulation:
+    return Simulation.at(tmp_path)
 
 
-def armed(story: Story) -> str:
+def armed(simulation: Simulation) -> str:
     """Deploy, and return the boot unit as it was while the release was switched to."""
     seen: list[str] = []
-    unit = Path(story.paths.boot_unit)
-    story.machine.idle.append(lambda: seen.append(unit.read_text() if unit.exists() else ""))
-    story.deploy(manifest(story.paths, "r1"))
+    unit = Path(simulation.paths.boot_unit)
+    simulation.machine.idle.append(lambda: seen.append(unit.read_text() if unit.exists() else ""))
+    simulation.deploy(manifest(simulation.paths, "r1"))
     return max(seen, default="")
 
 
-def test_it_is_started_again_where_systemd_knows_how(story: Story) -> None:
-    assert "Restart=on-failure" in armed(story)
-    assert "daemon-reload" not in [call for call in story.machine.calls if call.startswith("arm")]
-    story.assert_nothing_is_left()
+def test_it_is_started_again_where_systemd_knows_how(simulation: Simulation) -> None:
+    assert "Restart=on-failure" in armed(simulation)
+    assert "daemon-reload" not in [
+        call for call in simulation.machine.calls if call.startswith("arm")
+    ]
+    simulation.assert_nothing_is_left()
 
 
-def test_where_systemd_refuses_that_it_is_armed_without(story: Story) -> None:
+def test_where_systemd_refuses_that_it_is_armed_without(simulation: Simulation) -> None:
     """As 240 to 243 do for Type=oneshot."""
-    story.machine.refuses = "Restart="
-    text = armed(story)
+    simulation.machine.refuses = "Restart="
+    text = armed(simulation)
     assert "ExecStart=" in text
     assert "Restart=" not in text
-    assert story.head == "r1"
-    story.assert_nothing_is_left()
+    assert simulation.head == "r1"
+    simulation.assert_nothing_is_left()
 
 
-def test_where_systemd_takes_none_nothing_is_switched(story: Story) -> None:
-    story.deploy(manifest(story.paths, "r1"))
-    story.machine.refuses = "Type=oneshot"
-    story.deploy(manifest(story.paths, "r2"))
-    failure = story.failure()
+def test_where_systemd_takes_none_nothing_is_switched(simulation: Simulation) -> None:
+    simulation.deploy(manifest(simulation.paths, "r1"))
+    simulation.machine.refuses = "Type=oneshot"
+    simulation.deploy(manifest(simulation.paths, "r2"))
+    failure = simulation.failure()
     assert failure.code == "boot-unit-refused"
     assert "its load state is bad-setting" in failure.what
     assert "r2" not in {
-        story.machine.release_in(run.text) for run in story.machine.running.values()
+        simulation.machine.release_in(run.text) for run in simulation.machine.running.values()
     }
-    story.assert_serves("r1")
-    story.assert_nothing_is_left()
+    simulation.assert_serves("r1")
+    simulation.assert_nothing_is_left()
 
 
 def test_no_two_apps_share_the_name_of_a_unit_of_ours() -> None:
@@ -72,27 +74,31 @@ def test_no_two_apps_share_the_name_of_a_unit_of_ours() -> None:
 
 
 @pytest.fixture
-def old(story: Story) -> Path:
+def old(simulation: Simulation) -> Path:
     """Give a boot unit under its former name."""
-    unit = Path(story.paths.old_boot_unit)
+    unit = Path(simulation.paths.old_boot_unit)
     unit.write_text("[Service]")
-    Path(story.paths.wants(str(unit))).parent.mkdir(exist_ok=True)
-    Path(story.paths.wants(str(unit))).symlink_to(f"../{unit.name}")
+    Path(simulation.paths.wants(str(unit))).parent.mkdir(exist_ok=True)
+    Path(simulation.paths.wants(str(unit))).symlink_to(f"../{unit.name}")
     return unit
 
 
-def test_a_unit_under_its_former_name_goes_when_nothing_is_open(story: Story, old: Path) -> None:
-    assert boot_unit.is_armed(story.paths)
-    story.hello()
+def test_a_unit_under_its_former_name_goes_when_nothing_is_open(
+    simulation: Simulation, old: Path
+) -> None:
+    assert boot_unit.is_armed(simulation.paths)
+    simulation.hello()
     assert not old.exists()
-    assert not boot_unit.is_armed(story.paths)
+    assert not boot_unit.is_armed(simulation.paths)
 
 
-def test_a_unit_under_its_former_name_is_replaced_by_the_next_one(story: Story, old: Path) -> None:
-    boot_unit.arm(story.paths, story.machine, {"no": "[Service]"}, [])
+def test_a_unit_under_its_former_name_is_replaced_by_the_next_one(
+    simulation: Simulation, old: Path
+) -> None:
+    boot_unit.arm(simulation.paths, simulation.machine, {"no": "[Service]"}, [])
     assert not old.exists()
-    assert Path(story.paths.boot_link).resolve() == Path(story.paths.boot_unit)
-    assert story.store.load() is None
+    assert Path(simulation.paths.boot_link).resolve() == Path(simulation.paths.boot_unit)
+    assert simulation.store.load() is None
 
 
 @pytest.mark.parametrize(

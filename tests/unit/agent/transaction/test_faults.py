@@ -1,6 +1,6 @@
-"""The transaction survives anything: each call of a story fails in turn, and pairs of them.
+"""The transaction survives anything: each call of a simulation fails in turn, and pairs of them.
 
-Here stories share the faults of the calls that they have in common (see fault_stories.sampled);
+Here scenarios share the faults of the calls that they have in common (see fault_scenarios.sampled);
 `make faults` plays all in each.
 """
 
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fake_deploy import Simulation
 from fake_disk import FullDisk
 from fake_machine import Fault, Machine, distinct
-from fake_story import Story
-from fault_stories import (
+from fault_scenarios import (
     ENDS,
     NEW,
     OLD,
-    STORIES,
-    Tale,
+    SCENARIOS,
+    Snapshot,
     check_invariants,
     check_one_release_runs,
     crashing_overlapping_upgrade,
@@ -37,8 +37,8 @@ from fault_stories import (
     sampled,
     sick_overlapping_upgrade,
     sick_upgrade,
+    simulate,
     single,
-    told,
     upgrade,
 )
 from shipit.agent.protocol.answers import Result
@@ -57,10 +57,10 @@ from shipit.agent.transaction.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fault_stories import Script
+    from fault_scenarios import Scenario
 
 IS_WHOLE = "FAULTS" in os.environ
-PAIRS = int(os.environ.get("FAULTS", "10"))  # of each story, drawn anew by a fixed seed
+PAIRS = int(os.environ.get("FAULTS", "10"))  # of each simulation, drawn anew by a fixed seed
 ATTEMPT = Attempt("now", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
 
 
@@ -72,45 +72,49 @@ def scratch() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-# A fault that is left out where the other one is told; where neither is, it is no fault at all.
+# A fault that is left out where the other one is reported; where neither is, it is no fault at all.
 REPEATED = {
     Fault.KILL_AFTER: Fault.KILL_BEFORE,
     Fault.CUT_AFTER: Fault.CUT_BEFORE,
     Fault.LATE_ERROR: Fault.ERROR,
 }
-ids = pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)
+ids = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 
 
 @pytest.fixture
-def tale(scratch: Path, tell: Script) -> Tale:
-    return Tale.of(scratch, tell)
+def snapshot(scratch: Path, scenario: Scenario) -> Snapshot:
+    return Snapshot.of(scratch, scenario)
 
 
 @ids
-def test_without_a_fault_a_story_ends_as_it_should(tale: Tale) -> None:
-    story = tale.begun()
-    before = story.head
-    tale.tell(story)
-    assert story.head == ENDS.get(tale.tell, before)
-    check_invariants(story, before)
+def test_without_a_fault_a_scenario_ends_as_it_should(snapshot: Snapshot) -> None:
+    simulation = snapshot.begun()
+    before = simulation.head
+    snapshot.scenario(simulation)
+    assert simulation.head == ENDS.get(snapshot.scenario, before)
+    check_invariants(simulation, before)
 
 
 @pytest.mark.parametrize(
-    "tell", [sick_overlapping_upgrade, crashing_overlapping_upgrade], ids=lambda tell: tell.__name__
+    "scenario",
+    [sick_overlapping_upgrade, crashing_overlapping_upgrade],
+    ids=lambda scenario: scenario.__name__,
 )
-def test_a_release_that_fails_its_gate_never_had_live_traffic(scratch: Path, tell: Script) -> None:
-    story = prepared(scratch, tell)
-    tell(story)
-    assert "app-web@trial.service" in story.machine.started
-    assert f"app-web@{NEW}.service" not in story.machine.started
-    assert story.outcomes[-1] == "discarded"
-    assert story.machine.answered[-1] != (NEW, False)
+def test_a_release_that_fails_its_gate_never_had_live_traffic(
+    scratch: Path, scenario: Scenario
+) -> None:
+    simulation = prepared(scratch, scenario)
+    scenario(simulation)
+    assert "app-web@trial.service" in simulation.machine.started
+    assert f"app-web@{NEW}.service" not in simulation.machine.started
+    assert simulation.outcomes[-1] == "discarded"
+    assert simulation.machine.answered[-1] != (NEW, False)
 
 
 def test_an_overlapping_successor_serves_before_its_predecessor_is_stopped(scratch: Path) -> None:
-    story = prepared(scratch, overlapping_upgrade)
-    overlapping_upgrade(story)
-    calls = [call.partition(": ")[2] for call in story.machine.calls]
+    simulation = prepared(scratch, overlapping_upgrade)
+    overlapping_upgrade(simulation)
+    calls = [call.partition(": ")[2] for call in simulation.machine.calls]
     begins, serves, ends = (
         calls.index(f"start app-web@{NEW}.service"),
         calls.index(f"accept probe of app-web@{NEW}.service"),
@@ -120,110 +124,114 @@ def test_an_overlapping_successor_serves_before_its_predecessor_is_stopped(scrat
 
 
 @ids
-def test_after_any_single_fault_one_release_runs_and_nothing_blocks(tale: Tale) -> None:
-    for index, fault, call in single(tale) if IS_WHOLE else sampled(tale):
+def test_after_any_single_fault_one_release_runs_and_nothing_blocks(snapshot: Snapshot) -> None:
+    for index, fault, call in single(snapshot) if IS_WHOLE else sampled(snapshot):
         try:
-            told(tale, {index: fault})
+            simulate(snapshot, {index: fault})
         except AssertionError as error:
             raise AssertionError(f"{fault.value} {call!r} (call {index})") from error
 
 
 def test_a_skipped_fault_repeats_another_run(scratch: Path) -> None:
-    tale = Tale.of(scratch, sick_upgrade)
-    one_of_each = {call.split()[1]: (i, call) for i, call in moments(tale, most=2).items()}
+    snapshot = Snapshot.of(scratch, sick_upgrade)
+    one_of_each = {call.split()[1]: (i, call) for i, call in moments(snapshot, most=2).items()}
     for index, call in one_of_each.values():
         for fault in set(Fault) - {*distinct(call)}:
-            told_instead = REPEATED.get(fault, fault)
-            faults = {index: told_instead} if told_instead in distinct(call) else {}
-            assert seen(tale, {index: fault}) == seen(tale, faults), f"{fault.value} {call}"
+            instead = REPEATED.get(fault, fault)
+            faults = {index: instead} if instead in distinct(call) else {}
+            assert seen(snapshot, {index: fault}) == seen(snapshot, faults), f"{fault.value} {call}"
 
 
-def seen(tale: Tale, faults: dict[int, Fault]) -> tuple[object, ...]:
-    """Return every call of a story with faults, with what the machine is like at it."""
-    story = tale.begun()
-    machine, units = story.machine, Path(story.paths.units)
+def seen(snapshot: Snapshot, faults: dict[int, Fault]) -> tuple[object, ...]:
+    """Return every call of a simulation with faults, with what the machine is like at it."""
+    simulation = snapshot.begun()
+    machine, units = simulation.machine, Path(simulation.paths.units)
 
     def looks() -> str:
-        links = (releases.pointed(story.paths), sorted(units.rglob("*")))
+        links = (releases.pointed(simulation.paths), sorted(units.rglob("*")))
         return f"{machine.running} {machine.loaded} {machine.driver} {links}"
 
     machine.label, machine.faults = looks, faults
-    tale.tell(story)
-    return machine.calls, machine.clock, machine.boots, story.processes, story.outcomes
+    snapshot.scenario(simulation)
+    return machine.calls, machine.clock, machine.boots, simulation.processes, simulation.outcomes
 
 
 @pytest.mark.parametrize("jump", [-3e8, 3e8])
 def test_a_clock_that_jumps_meanwhile_decides_nothing(scratch: Path, jump: float) -> None:
-    tale = Tale.of(scratch, upgrade)
-    for index, call in moments(tale, most=1).items():
-        story = tale.begun()
-        before = story.head
-        for run in story.machine.running.values():
+    snapshot = Snapshot.of(scratch, upgrade)
+    for index, call in moments(snapshot, most=1).items():
+        simulation = snapshot.begun()
+        before = simulation.head
+        for run in simulation.machine.running.values():
             run.restarts = 1  # long ago; what is left alone keeps it
-        story.machine.faults = {index: Fault.ERROR}
-        story.machine.jump, story.machine.jump_at = jump, index
-        upgrade(story)
-        story.machine.faults = {}
-        assert story.head in (before, NEW), call
-        assert "stuck" not in story.outcomes, f"{call} (call {index})"
-        story.assert_serves(story.head)
+        simulation.machine.faults = {index: Fault.ERROR}
+        simulation.machine.jump, simulation.machine.jump_at = jump, index
+        upgrade(simulation)
+        simulation.machine.faults = {}
+        assert simulation.head in (before, NEW), call
+        assert "stuck" not in simulation.outcomes, f"{call} (call {index})"
+        simulation.assert_serves(simulation.head)
 
 
 @ids
-def test_after_a_pair_of_faults_one_release_runs_and_nothing_blocks(tale: Tale) -> None:
-    draw = random.Random(tale.tell.__name__)  # noqa: S311 - the same pairs in every run
-    firsts = single(tale)
+def test_after_a_pair_of_faults_one_release_runs_and_nothing_blocks(snapshot: Snapshot) -> None:
+    draw = random.Random(snapshot.scenario.__name__)  # noqa: S311 - the same pairs in every run
+    firsts = single(snapshot)
     for index, fault, _ in draw.sample(firsts, min(PAIRS, len(firsts))):
         second, late = draw.randrange(1, 40), draw.choice(list(Fault))
         try:
-            told(tale, {index: fault, index + second: late})
+            simulate(snapshot, {index: fault, index + second: late})
         except AssertionError as error:
             pair = f"{fault.value} at call {index}, {late.value} {second} calls later"
             raise AssertionError(pair) from error
 
 
 @pytest.mark.parametrize(
-    "tell", [first_deploy, upgrade, sick_upgrade, rollback], ids=lambda tell: tell.__name__
+    "scenario",
+    [first_deploy, upgrade, sick_upgrade, rollback],
+    ids=lambda scenario: scenario.__name__,
 )
 @pytest.mark.parametrize("refusals", [1, 30], ids=["for a moment", "until somebody makes room"])
 def test_after_a_full_disk_at_any_write_one_release_runs_and_nothing_blocks(
-    tale: Tale, monkeypatch: pytest.MonkeyPatch, refusals: int
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, refusals: int
 ) -> None:
-    writes = on_a_disk(tale, monkeypatch, FullDisk()).changes
+    writes = on_a_disk(snapshot, monkeypatch, FullDisk()).changes
     assert len(writes) > 20
     every = [*enumerate(writes)]  # else by turns: the one half for a moment, the other for longer
     for moment, write in every if IS_WHOLE else every[refusals % 2 :: 2]:
         disk = FullDisk(range(moment, moment + refusals))
         try:
-            on_a_disk(tale, monkeypatch, disk)
+            on_a_disk(snapshot, monkeypatch, disk)
         except AssertionError as error:
             raise AssertionError(f"full at write {moment}: {write}") from error
 
 
-def on_a_disk(tale: Tale, monkeypatch: pytest.MonkeyPatch, disk: FullDisk) -> FullDisk:
-    """Play a story on this disk; then it is freed, and what must be true is looked at."""
-    story = tale.begun()
-    before = story.head
+def on_a_disk(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, disk: FullDisk) -> FullDisk:
+    """Play a simulation on this disk; then it is freed, and what must be true is looked at."""
+    simulation = snapshot.begun()
+    before = simulation.head
     with monkeypatch.context() as patch:
         patch.setattr(files, "os", disk)
-        tale.tell(story)
+        snapshot.scenario(simulation)
         disk.free()
-        story.hello()  # the next session settles a stuck transaction
-    check_one_release_runs(story, before)
+        simulation.hello()  # the next session settles a stuck transaction
+    check_one_release_runs(simulation, before)
     return disk
 
 
 def test_a_driver_that_the_disk_does_not_let_begin_gives_up_with_what_to_do(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    story = Story.at(scratch)
-    open_ = client.begin(story.store, ATTEMPT, NEW, fresh=True)
-    story.store.save(replace(open_, state=State.ARM))
+    simulation = Simulation.at(scratch)
+    open_ = client.begin(simulation.store, ATTEMPT, NEW, fresh=True)
+    simulation.store.save(replace(open_, state=State.ARM))
     with monkeypatch.context() as patch:
         patch.setattr(files, "os", FullDisk(range(2, 4)))  # it has its lock
-        assert runner.transact(story.store) == 0
-    assert client.attached(story.store) is None
-    [settled] = [word for word in EventLogReader(story.paths).unread() if isinstance(word, Settled)]
+        assert runner.transact(simulation.store) == 0
+    assert client.attached(simulation.store) is None
+    [settled] = [
+        word for word in EventLogReader(simulation.paths).unread() if isinstance(word, Settled)
+    ]
     assert settled.failure is not None
     assert (settled.outcome, settled.failure.code) == ("discarded", "disk-full")
     assert settled.failure.hint
@@ -232,22 +240,22 @@ def test_a_driver_that_the_disk_does_not_let_begin_gives_up_with_what_to_do(
 def test_a_driver_without_room_for_its_lock_is_refused_and_started_again(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    story = Story.at(scratch)
-    open_ = client.begin(story.store, ATTEMPT, NEW, fresh=True)
-    story.store.save(replace(open_, state=State.ARM))
-    Path(story.paths.txn_lock).unlink(missing_ok=True)
+    simulation = Simulation.at(scratch)
+    open_ = client.begin(simulation.store, ATTEMPT, NEW, fresh=True)
+    simulation.store.save(replace(open_, state=State.ARM))
+    Path(simulation.paths.txn_lock).unlink(missing_ok=True)
     monkeypatch.setattr(files, "os", FullDisk(range(9)))
     with pytest.raises(Refused) as refused:
-        runner.transact(story.store)
+        runner.transact(simulation.store)
     assert (refused.value.failure.code, refused.value.failure.step) == ("disk-full", "arm")
 
 
 def test_an_interruption_on_a_full_disk_comes_with_what_to_do(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    story = Story.at(scratch)
-    open_ = client.begin(story.store, ATTEMPT, NEW, fresh=True)
-    context = EffectContext(story.store, lambda _: None, Redactor(story.paths))
+    simulation = Simulation.at(scratch)
+    open_ = client.begin(simulation.store, ATTEMPT, NEW, fresh=True)
+    context = EffectContext(simulation.store, lambda _: None, Redactor(simulation.paths))
     interrupted = Failure("interrupted", "the deploy was interrupted", "arm")
     monkeypatch.setattr(files, "os", FullDisk(range(1000)))
     moved = runner.fail(context, open_, interrupted)
@@ -259,12 +267,12 @@ def test_an_interruption_on_a_full_disk_comes_with_what_to_do(
 def test_the_late_last_word_of_the_transaction_before_is_not_taken_for_the_present_one_s(
     scratch: Path,
 ) -> None:
-    story = Story.at(scratch)
-    client.begin(story.store, ATTEMPT, NEW, fresh=True)
-    say = EventLogWriter(story.paths)
+    simulation = Simulation.at(scratch)
+    client.begin(simulation.store, ATTEMPT, NEW, fresh=True)
+    say = EventLogWriter(simulation.paths)
     say(Settled("before", Result.ROLLED_BACK, OLD))
     say(Healthy("now", NEW))
-    assert next(client.follow(story.store)) == Healthy("now", NEW)
+    assert next(client.follow(simulation.store)) == Healthy("now", NEW)
 
 
 def test_the_units_of_a_running_release_whose_manifest_is_lost_go_with_it(scratch: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fake_story import Story, manifest, put
+from fake_deploy import Simulation, manifest, put
 from project import TESTS
 from shipit.agent.protocol.codec import from_json
 from shipit.agent.protocol.manifest import Manifest
@@ -48,15 +48,15 @@ def test_every_record_of_an_earlier_version_is_read(written: dict[str, Any], nam
 
 
 def test_a_socket_of_an_earlier_version_listens_where_its_text_says(tmp_path: Path) -> None:
-    story = Story.at(tmp_path)
-    wanted = manifest(story.paths, "r1", overlaps=True)
-    put(story.paths, wanted, port=8001)
-    path = Path(story.paths.release("r1").manifest)
+    simulation = Simulation.at(tmp_path)
+    wanted = manifest(simulation.paths, "r1", overlaps=True)
+    put(simulation.paths, wanted, port=8001)
+    path = Path(simulation.paths.release("r1").manifest)
     written = json.loads(path.read_text())
     for unit in written["units"]:
         del unit["listen"], unit["command"]
     path.write_text(json.dumps(written))
-    found = releases.manifest(story.paths, "r1")
+    found = releases.manifest(simulation.paths, "r1")
     assert found is not None
     assert found.listen("web") == ("8001",)
     assert [unit.listen for unit in found.units] == [("8001",), ()]
@@ -65,10 +65,10 @@ def test_a_socket_of_an_earlier_version_listens_where_its_text_says(tmp_path: Pa
 def test_an_open_transaction_of_an_earlier_version_is_recovered_from_its_journal(
     written: dict[str, Any], tmp_path: Path
 ) -> None:
-    story = Story.at(tmp_path)
-    files.make_directory(str(Path(story.paths.journal).parent), files.PRIVATE)
-    files.write(story.paths.journal, json.dumps(written["journal"]).encode(), MODE)
-    found = story.store.load()
+    simulation = Simulation.at(tmp_path)
+    files.make_directory(str(Path(simulation.paths.journal).parent), files.PRIVATE)
+    files.write(simulation.paths.journal, json.dumps(written["journal"]).encode(), MODE)
+    found = simulation.store.load()
     assert found is not None
     assert (found.state, found.readable, found.healthy) == (State.CHECK, True, True)
     assert found.previous == written["journal"]["previous"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fake_deploy import Simulation, manifest, put
 from fake_machine import Killed
-from fake_story import Story, manifest, put
 from shipit.agent.records import history
 from shipit.agent.system.failures import Refused
 from shipit.agent.transaction import client, recovery, runner
@@ -119,73 +119,78 @@ if os.geteuid() == 0:
 each_damage = pytest.mark.parametrize(("damage", "why"), DAMAGES.values(), ids=DAMAGES)
 
 
-def interrupted(story: Story) -> Path:
+def interrupted(simulation: Simulation) -> Path:
     """Switch to NEW up to the end of its gate, and kill the driver; return the journal's path."""
 
     def killed() -> None:
-        open_ = story.store.load()
+        open_ = simulation.store.load()
         if open_ is not None and open_.healthy:
             raise Killed
 
-    story.verdict = ""
-    story._lives(lambda: story._staged(manifest(story.paths, NEW, worker=True), 8000))
-    story.machine.idle.append(killed)
-    story._driven()
-    story.machine.idle.remove(killed)
-    story.assert_serves(NEW)
-    story.verdict = "commit"
-    return Path(story.paths.journal)
+    simulation.verdict = ""
+    simulation._lives(
+        lambda: simulation._staged(manifest(simulation.paths, NEW, worker=True), 8000)
+    )
+    simulation.machine.idle.append(killed)
+    simulation._driven()
+    simulation.machine.idle.remove(killed)
+    simulation.assert_serves(NEW)
+    simulation.verdict = "commit"
+    return Path(simulation.paths.journal)
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
-    story = Story.at(tmp_path)
-    story.deploy(manifest(story.paths, OLD))
-    return story
+def simulation(tmp_path: Path) -> Simulation:
+    simulation = Simulation.at(tmp_path)
+    simulation.deploy(manifest(simulation.paths, OLD))
+    return simulation
 
 
-def by_systemd(story: Story) -> None:
-    story._rest()
+def by_systemd(simulation: Simulation) -> None:
+    simulation._rest()
 
 
-def by_a_session(story: Story) -> None:
-    story.machine.driver = []
-    assert UNREADABLE in story.hello()
+def by_a_session(simulation: Simulation) -> None:
+    simulation.machine.driver = []
+    assert UNREADABLE in simulation.hello()
 
 
-def by_a_boot(story: Story) -> None:
-    story._boot()
-    story._rest()
+def by_a_boot(simulation: Simulation) -> None:
+    simulation._boot()
+    simulation._rest()
 
 
 @pytest.mark.parametrize("settle", [by_systemd, by_a_session, by_a_boot])
 @each_damage
 def test_the_last_committed_release_comes_back(
-    story: Story, damage: Callable[[Path], None], why: str, settle: Callable[[Story], None]
+    simulation: Simulation,
+    damage: Callable[[Path], None],
+    why: str,
+    settle: Callable[[Simulation], None],
 ) -> None:
-    damage(interrupted(story))
-    settle(story)
-    story.assert_serves(OLD)
-    story.assert_nothing_is_left()
-    last = history.entries(story.paths)[-1]
+    damage(interrupted(simulation))
+    settle(simulation)
+    simulation.assert_serves(OLD)
+    simulation.assert_nothing_is_left()
+    last = history.entries(simulation.paths)[-1]
     assert (last.outcome, last.release, last.previous) == ("rolled_back", NEW, OLD)
     assert f"[{UNREADABLE}]" in last.failure
     assert why in last.failure
-    assert os.path.lexists(story.paths.unreadable), "it is evidence"
-    story.deploy(manifest(story.paths, "r3"))
-    assert story.head == "r3"
+    assert os.path.lexists(simulation.paths.unreadable), "it is evidence"
+    simulation.deploy(manifest(simulation.paths, "r3"))
+    assert simulation.head == "r3"
 
 
 @each_damage
 def test_it_is_reported_and_not_taken_for_no_transaction(
-    story: Story, damage: Callable[[Path], None], why: str
+    simulation: Simulation, damage: Callable[[Path], None], why: str
 ) -> None:
-    path = interrupted(story)
+    path = interrupted(simulation)
     damage(path)
-    open_ = story.store.load()
+    open_ = simulation.store.load()
     assert open_ is not None
     assert (open_.state, open_.previous) == (State.STUCK, OLD)
-    advice = story.store.stuck()
+    advice = simulation.store.stuck()
     for words in (
         f"[{UNREADABLE}] {path}",
         why,
@@ -193,14 +198,14 @@ def test_it_is_reported_and_not_taken_for_no_transaction(
         "deploy or roll",
     ):
         assert words in advice
-    assert os.path.lexists(story.paths.boot_unit)
-    assert os.path.lexists(story.paths.boot_link)
+    assert os.path.lexists(simulation.paths.boot_unit)
+    assert os.path.lexists(simulation.paths.boot_link)
 
 
 def test_a_file_that_the_disk_cannot_read_is_a_stuck_transaction(
-    story: Story, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = interrupted(story)
+    path = interrupted(simulation)
     real = os.fdopen
 
     def failing(descriptor: int, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - as os has it
@@ -210,128 +215,128 @@ def test_a_file_that_the_disk_cannot_read_is_a_stuck_transaction(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdopen", failing)
-        assert "Input/output error" in story.store.stuck()
-    by_systemd(story)
-    story.assert_serves(OLD)
+        assert "Input/output error" in simulation.store.stuck()
+    by_systemd(simulation)
+    simulation.assert_serves(OLD)
 
 
 @each_damage
 def test_a_commit_that_was_decided_is_carried_out(
-    story: Story, damage: Callable[[Path], None], why: str
+    simulation: Simulation, damage: Callable[[Path], None], why: str
 ) -> None:
-    damage(interrupted(story))
-    assert story.store.claim("t2", COMMIT) == COMMIT
-    by_systemd(story)
-    story.assert_serves(NEW)
-    assert (story.head, story.outcomes) == (NEW, ["committed", "committed"])
-    story.assert_nothing_is_left()
+    damage(interrupted(simulation))
+    assert simulation.store.claim("t2", COMMIT) == COMMIT
+    by_systemd(simulation)
+    simulation.assert_serves(NEW)
+    assert (simulation.head, simulation.outcomes) == (NEW, ["committed", "committed"])
+    simulation.assert_nothing_is_left()
     assert why
 
 
-def test_a_commit_that_is_recorded_is_not_recorded_again(story: Story) -> None:
-    path = interrupted(story)
-    story.store.claim("t2", COMMIT)
-    open_ = story.store.load()
-    story._rest()
+def test_a_commit_that_is_recorded_is_not_recorded_again(simulation: Simulation) -> None:
+    path = interrupted(simulation)
+    simulation.store.claim("t2", COMMIT)
+    open_ = simulation.store.load()
+    simulation._rest()
     assert open_ is not None
-    story.store.save(replace(open_, state=State.COMMIT))
-    story.store.claim("t2", COMMIT)
+    simulation.store.save(replace(open_, state=State.COMMIT))
+    simulation.store.claim("t2", COMMIT)
     torn(path)
-    story.hello()
-    assert (story.head, story.outcomes) == (NEW, ["committed", "committed"])
-    story.assert_nothing_is_left()
+    simulation.hello()
+    assert (simulation.head, simulation.outcomes) == (NEW, ["committed", "committed"])
+    simulation.assert_nothing_is_left()
 
 
-def test_where_it_can_not_roll_back_a_new_release_is_accepted(story: Story) -> None:
-    zeroed(interrupted(story))
-    story.machine.sick.add(OLD)
-    story._rest()
-    assert story.state == "stuck"
-    assert f"[{UNREADABLE}]" in story.store.stuck()
-    assert Path(story.paths.boot_unit).exists()
-    story.deploy(manifest(story.paths, "r3"))
-    assert story.head == "r3"
-    story.assert_serves("r3")
-    story.assert_nothing_is_left()
+def test_where_it_can_not_roll_back_a_new_release_is_accepted(simulation: Simulation) -> None:
+    zeroed(interrupted(simulation))
+    simulation.machine.sick.add(OLD)
+    simulation._rest()
+    assert simulation.state == "stuck"
+    assert f"[{UNREADABLE}]" in simulation.store.stuck()
+    assert Path(simulation.paths.boot_unit).exists()
+    simulation.deploy(manifest(simulation.paths, "r3"))
+    assert simulation.head == "r3"
+    simulation.assert_serves("r3")
+    simulation.assert_nothing_is_left()
 
 
 def test_a_first_deploy_keeps_what_current_names_where_that_is_well(tmp_path: Path) -> None:
-    story = Story.at(tmp_path)
-    zeroed(interrupted(story))
-    story._rest()
-    story.assert_serves(NEW)
+    simulation = Simulation.at(tmp_path)
+    zeroed(interrupted(simulation))
+    simulation._rest()
+    simulation.assert_serves(NEW)
     for release in ("r3", "r4"):
-        story.deploy(manifest(story.paths, release))
-        story.assert_serves(release)
-    story.assert_nothing_is_left()
+        simulation.deploy(manifest(simulation.paths, release))
+        simulation.assert_serves(release)
+    simulation.assert_nothing_is_left()
 
 
-def test_what_was_on_trial_goes_as_well(story: Story) -> None:
-    put(story.paths, manifest(story.paths, NEW, overlaps=True))
-    left = Path(story.paths.runtime_units, "app-web@trial.service")
+def test_what_was_on_trial_goes_as_well(simulation: Simulation) -> None:
+    put(simulation.paths, manifest(simulation.paths, NEW, overlaps=True))
+    left = Path(simulation.paths.runtime_units, "app-web@trial.service")
     left.write_text("[Service]")
-    client.begin(story.store, story._attempt("deploy"), NEW, fresh=True)
-    zeroed(Path(story.paths.journal))
-    story.hello()
+    client.begin(simulation.store, simulation._attempt("deploy"), NEW, fresh=True)
+    zeroed(Path(simulation.paths.journal))
+    simulation.hello()
     assert not left.exists()
-    story.assert_serves(OLD)
+    simulation.assert_serves(OLD)
 
 
 @pytest.mark.parametrize("held", ["session", "driving"])
 def test_it_is_left_to_a_live_process_that_may_well_know_its_content(
-    story: Story, held: str
+    simulation: Simulation, held: str
 ) -> None:
-    changed(format=2)(interrupted(story))
-    story.machine.driver = []
-    with getattr(story.store, held)(story._attempt("deploy"), 0.0):
-        assert story.hello() == ""
-        assert json.loads(Path(story.paths.journal).read_text())["format"] == 2
+    changed(format=2)(interrupted(simulation))
+    simulation.machine.driver = []
+    with getattr(simulation.store, held)(simulation._attempt("deploy"), 0.0):
+        assert simulation.hello() == ""
+        assert json.loads(Path(simulation.paths.journal).read_text())["format"] == 2
         if held == "driving":
             with pytest.raises(Refused) as refused:
-                client.begin(story.store, story._attempt("deploy"), "r3", fresh=True)
+                client.begin(simulation.store, simulation._attempt("deploy"), "r3", fresh=True)
             assert refused.value.failure.code == "locked"
-    story.assert_serves(NEW)
+    simulation.assert_serves(NEW)
 
 
-def test_the_format_before_it_had_a_number_is_read(story: Story) -> None:
-    path = interrupted(story)
-    now = story.store.load()
+def test_the_format_before_it_had_a_number_is_read(simulation: Simulation) -> None:
+    path = interrupted(simulation)
+    now = simulation.store.load()
     raw = json.loads(path.read_text())
     assert raw.pop("format") == FORMAT
     path.write_text(json.dumps({**raw, "more": "from a newer version"}))
-    assert story.store.load() == now
+    assert simulation.store.load() == now
 
 
 # --- a transaction that somebody else holds ----------------------------------------------------
 
 
 def test_a_driver_that_can_not_take_the_transaction_is_started_again(
-    story: Story, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupted(story)
+    interrupted(simulation)
     monkeypatch.setattr("shipit.agent.transaction.runner.LOCK_WAIT", 0.0)
-    with story.store.driving(story._attempt("deploy"), 0.0):
-        assert runner.transact(story.store) == LOCKED
-    story._rest()
-    story.assert_serves(OLD)
-    assert runner.transact(story.store) == 0  # it ended elsewhere
+    with simulation.store.driving(simulation._attempt("deploy"), 0.0):
+        assert runner.transact(simulation.store) == LOCKED
+    simulation._rest()
+    simulation.assert_serves(OLD)
+    assert runner.transact(simulation.store) == 0  # it ended elsewhere
 
 
 def test_a_boot_that_can_not_take_the_transaction_is_tried_again(
-    story: Story, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupted(story)
-    story.machine.driver = []
+    interrupted(simulation)
+    simulation.machine.driver = []
     monkeypatch.setattr("shipit.agent.transaction.recovery.BOOT_LOCK_WAIT", 0.0)
-    attempt = story._attempt("deploy")
+    attempt = simulation._attempt("deploy")
     with (
-        story.store.driving(attempt, 0.0),
+        simulation.store.driving(attempt, 0.0),
         pytest.raises(Refused, match=r"held by a deploy by dev@laptop") as refused,
     ):
-        recovery.recover_at_boot(story.store)
+        recovery.recover_at_boot(simulation.store)
     assert refused.value.failure.code == "locked"
-    assert "was undone" in recovery.recover_at_boot(story.store)
-    assert recovery.recover_at_boot(story.store) == ""
+    assert "was undone" in recovery.recover_at_boot(simulation.store)
+    assert recovery.recover_at_boot(simulation.store) == ""
 
 
 # --- lease, verdict, history --------------------------------------------------------------------
@@ -340,30 +345,30 @@ def test_a_boot_that_can_not_take_the_transaction_is_tried_again(
 @pytest.mark.parametrize(
     "deadline", ["soon", None, "1e9", float("nan"), float("inf"), [1e9]], ids=str
 )
-def test_a_lease_without_a_valid_time_has_expired(story: Story, deadline: object) -> None:
-    story.store.write_lease("t9", 60.0)
-    assert not story.store.lease_has_expired("t9")
-    raw = {**json.loads(Path(story.paths.lease).read_text()), "deadline": deadline}
-    Path(story.paths.lease).write_text(json.dumps(raw))
-    assert story.store.lease_has_expired("t9")
+def test_a_lease_without_a_valid_time_has_expired(simulation: Simulation, deadline: object) -> None:
+    simulation.store.write_lease("t9", 60.0)
+    assert not simulation.store.lease_has_expired("t9")
+    raw = {**json.loads(Path(simulation.paths.lease).read_text()), "deadline": deadline}
+    Path(simulation.paths.lease).write_text(json.dumps(raw))
+    assert simulation.store.lease_has_expired("t9")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 40, b"[]", b'{"txn": "t9", "verdict": "maybe"}'])
 def test_a_verdict_that_can_not_be_read_is_none_and_another_can_be_given(
-    story: Story, content: bytes
+    simulation: Simulation, content: bytes
 ) -> None:
-    Path(story.paths.verdict).write_bytes(content)
-    assert story.store.verdict("t9") == ""
-    assert story.store.claim("t9", REVERT) == REVERT
-    assert Path(story.paths.verdict).stat().st_mode & 0o777 == 0o600
+    Path(simulation.paths.verdict).write_bytes(content)
+    assert simulation.store.verdict("t9") == ""
+    assert simulation.store.claim("t9", REVERT) == REVERT
+    assert Path(simulation.paths.verdict).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_ledger_s_line_of_another_version_is_no_commit(story: Story) -> None:
-    line = json.loads(Path(story.paths.ledger).read_text())
+def test_a_ledger_s_line_of_another_version_is_no_commit(simulation: Simulation) -> None:
+    line = json.loads(Path(simulation.paths.ledger).read_text())
     others = [{**line, "outcome": "paused", "release": "r8"}, {"txn": "t8"}, {"txn": 3}, [], 3]
-    with Path(story.paths.ledger).open("a") as stream:
+    with Path(simulation.paths.ledger).open("a") as stream:
         stream.writelines(json.dumps(other) + "\n" for other in others)
-    attempts = history.entries(story.paths)
+    attempts = history.entries(simulation.paths)
     top = history.head(attempts)
     assert top is not None
     assert (top.release, history.failed(attempts)) == (OLD, ["r8"])

@@ -174,7 +174,7 @@ def test_revoked_keys_are_read_with_their_places(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         (None, "cannot be read: No such file"),
         (b"SSHKRL\n\0\0\0\0\1", "binary KRL"),
@@ -182,10 +182,10 @@ def test_revoked_keys_are_read_with_their_places(tmp_path: Path) -> None:
     ],
 )
 def test_with_an_unreadable_file_of_revoked_keys_no_host_is_accepted(
-    tmp_path: Path, content: bytes | None, told: str
+    tmp_path: Path, content: bytes | None, reported: str
 ) -> None:
     file = tmp_path / "revoked"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=reported):
         read_revoked(file)

@@ -435,12 +435,12 @@ def test_options_that_are_not_followed_are_reported_once(
 ) -> None:
     text = "StrictHostKeyChecking no\nBindAddress 10.0.0.1\nRevokedHostKey x\nLogLevel DEBUG\n"
     configure(home, text + "IdentityAgent SSH_AUTH_SOCK\nForwardAgent yes\n")
-    told: list[str] = []
-    with serving(Server([keys["ed"]])) as server, Network(home, note=told.append) as network:
+    reported: list[str] = []
+    with serving(Server([keys["ed"]])) as server, Network(home, note=reported.append) as network:
         know(home, line("127.0.0.1", keys["ed"]))
         for name in ("web1", "web2"):
             network.connect(Endpoint(name, "127.0.0.1", port=server.port)).close()
-    assert [text.split(" is not")[0] for text in told] == [
+    assert [text.split(" is not")[0] for text in reported] == [
         "ssh_config: stricthostkeychecking no",
         "ssh_config: bindaddress 10.0.0.1",
         "ssh_config: revokedhostkey x",

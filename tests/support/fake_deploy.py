@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LEASE = 6.0
-LIMIT = 60  # processes in one story; more of them are an endless loop
+LIMIT = 60  # processes in one simulation; more of them are an endless loop
 TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
 SOCKET = "[Socket]\nListenStream={port}\nService={wakes}\n[Install]\nWantedBy=sockets.target\n"
 SERVICE = "[Service]\nExecStart={top}/venv/bin/{name}\n[Install]\nWantedBy=multi-user.target\n"
@@ -134,7 +134,7 @@ class FakeStaging:
 
 
 @dataclass
-class Story:
+class Simulation:
     """One machine, and the commands that are run against it."""
 
     paths: Paths
@@ -146,14 +146,14 @@ class Story:
     heard: list[object] = field(default_factory=list)
 
     @classmethod
-    def at(cls, directory: Path) -> Story:
+    def at(cls, directory: Path) -> Simulation:
         for name in ("opt", "units", "run", "var/txn", "timers"):
             (directory / name).mkdir(parents=True)
         places = ("opt/app", "var", "units", "run", "timers")
         paths = Paths("app", *(str(directory / name) for name in places))
-        story = cls(paths, Machine(paths))
-        story.machine.idle.append(story.controller)
-        return story
+        simulation = cls(paths, Machine(paths))
+        simulation.machine.idle.append(simulation.controller)
+        return simulation
 
     @property
     def store(self) -> Store:
