@@ -155,6 +155,7 @@ class Running:
         self._poll.register(self._stdout, select.POLLIN)
         self._keep, self._keep_start = keep, keep_start
         self._kept, self._total, self._is_open = bytearray(), 0, True
+        self._was_killed = False
         # Let the kernel kill it before the driver, whose OOM score protects it. It may have ended.
         score = f"/proc/{self._child.pid}/oom_score_adj"
         with suppress(OSError), open(score, "w", encoding="ascii") as stream:
@@ -196,8 +197,9 @@ class Running:
         )
 
     def _end(self) -> None:
-        if self._child.returncode is not None:
+        if self._was_killed:
             return  # its group's number may belong to others now
+        self._was_killed = True
         with suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):

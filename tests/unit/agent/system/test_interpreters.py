@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from patience import until
 from shipit.agent.protocol.messages import Failure
 from shipit.agent.system import interpreters, trust
 
@@ -89,6 +90,20 @@ def test_one_that_was_too_slow_is_asked_again(
     python.write_text(quick + "exit 0 2\n")  # as long as before, and of the same time: the same
     os.utime(python, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert find(cache, places)[0].version == "3.12.1"
+
+
+def test_what_one_leaves_running_is_neither_waited_for_nor_left(tmp_path: Path) -> None:
+    python = fake(tmp_path / "bin" / "python3.12")
+    child = tmp_path / "child"
+    python.write_text(f"{python.read_text()}sleep 600 &\necho $! > {child}\n")
+    (found,) = find(str(tmp_path / "cache"), [str(tmp_path / "bin")])
+    assert found.version == "3.12.1"
+    stat_file = Path("/proc", child.read_text().strip(), "stat")
+    until(
+        lambda: not stat_file.exists() or stat_file.read_text().split()[2] == "Z",
+        lambda: f"{stat_file} is there",
+        60.0,
+    )
 
 
 def test_one_that_was_removed_is_forgotten(tmp_path: Path) -> None:
