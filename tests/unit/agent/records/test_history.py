@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from shipit.agent.server.history_report import (
     release_lines,
 )
 from shipit.agent.storage import prune
+from shipit.agent.system import files
 from shipit.agent.system.paths import Paths
 
 
@@ -141,3 +143,17 @@ def test_of_very_many_attempts_the_last_are_returned(paths: Paths) -> None:
 )
 def test_what_pruning_keeps(text: str, running: str, keep: int, stay: str) -> None:
     assert prune.kept(history(text), running, keep, []) == frozenset(stay.split())
+
+
+@pytest.mark.parametrize(
+    ("word", "result"), [("reverted", Result.ROLLED_BACK), ("failed", Result.DISCARDED)]
+)
+def test_the_words_of_earlier_versions_are_read_as_the_results_of_today(
+    paths: Paths, word: str, result: Result
+) -> None:
+    files.make_directory(paths.root)
+    line = asdict(_entry("t1", "r1"))
+    files.append_line(paths.ledger, json.dumps({**line, "outcome": word}).encode())
+    histories.append(paths, replace(_entry("t1", "r1"), outcome=result))
+    (entry,) = histories.entries(paths)
+    assert entry.outcome is result

@@ -103,6 +103,29 @@ def test_a_discarded_rollback_keeps_the_release(simulation: Simulation) -> None:
     assert history.rollback_target(history.entries(simulation.paths), "r2") == "r1"
 
 
+def test_a_discard_of_what_a_driver_has_switched_before_it_died_rolls_it_back(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began after the session had looked, and was killed before the session had its lock."""
+    for release in ("r1", "r2"):
+        simulation.deploy(manifest(simulation.paths, release))
+    simulation._launched(simulation._attempt("rollback"), "r1")
+    simulation.machine.driver = []
+    armed = simulation.store.load()
+    assert armed is not None
+
+    def switches(txn: str) -> str:
+        simulation.store.save(replace(armed, state=State.ACTIVATE))
+        return "revert"
+
+    store = simulation.store
+    monkeypatch.setattr(store, "claim_rollback", switches)
+    settled = client.discard(store, armed.txn, Failure("driver-refused", "no", "arm"))
+    assert settled is not None
+    assert (settled.outcome, settled.running) == (Result.ROLLED_BACK, "r2")
+    simulation.assert_serves("r2")
+
+
 def test_a_release_that_is_not_there_can_not_be_launched(simulation: Simulation) -> None:
     ask = Activate(simulation._attempt("rollback"), "r9", 5.0)
     with pytest.raises(Refused, match="r9 is not on this host"):

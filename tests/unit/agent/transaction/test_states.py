@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from shipit.agent.protocol.answers import Result
 from shipit.agent.transaction.states import (
     GIVEN_UP,
     MOVES,
@@ -13,6 +14,9 @@ from shipit.agent.transaction.states import (
     State,
     after,
     after_crash,
+    after_disk_error,
+    may_settle,
+    waits_for_boot,
 )
 
 WORKING = [state for state in State if not state.is_end]
@@ -79,3 +83,52 @@ def test_a_crash_resumes_with_the_rollback_unless_the_verdict_is_commit(
 @pytest.mark.parametrize("state", WORKING)
 def test_a_transaction_that_crashes_for_ever_is_given_up(state: State) -> None:
     assert after_crash(state, committed=False, moves=MOVES).is_end
+
+
+@pytest.mark.parametrize("state", [state for state in State if state.is_end])
+def test_each_end_is_a_result(state: State) -> None:
+    assert Result(state.value).value == state.value
+    assert len([end for end in State if end.is_end]) == len(Result)
+
+
+FORWARD = (State.BUILD, State.ARM, State.TRIAL, State.ACTIVATE, State.CHECK, State.COMMIT)
+
+
+@pytest.mark.parametrize("onward", [State.TRIAL, State.ACTIVATE, State.CHECK])
+def test_no_state_on_the_way_forward_is_entered_without_its_entry_on_the_disk(
+    onward: State,
+) -> None:
+    state = FORWARD[FORWARD.index(onward) - 1]
+    assert ON_OK[state] is onward
+    assert after_disk_error(state, onward) is ON_ERROR[state]
+    assert after_disk_error(state, onward) in (State.DISCARD, State.REVERT)
+
+
+@pytest.mark.parametrize("onward", [State.COMMIT, State.REVERT, State.DISCARD, State.STUCK])
+def test_what_was_decided_goes_on_without_its_entry_on_the_disk(onward: State) -> None:
+    assert after_disk_error(State.CHECK, onward) is onward
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_verdict_is_accepted_until_one_was_carried_out_and_a_commit_only_after_the_gate(
+    state: State,
+) -> None:
+    still_open = state in (State.RECEIVE, *FORWARD[:-1])
+    assert may_settle(state, commit=False, healthy=False) is still_open
+    assert may_settle(state, commit=True, healthy=True) is still_open
+    assert not may_settle(state, commit=True, healthy=False)
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_what_has_started_nothing_is_discarded_and_only_a_rollback_waits_for_the_boot(
+    state: State,
+) -> None:
+    assert state.may_discard is (state in (State.RECEIVE, State.BUILD, State.ARM))
+    assert state.may_have_session is (state.may_discard or state is State.DISCARD)
+    assert waits_for_boot(state, booting=True) is (state is State.REVERT)
+    assert not waits_for_boot(state, booting=False)
+
+
+@pytest.mark.parametrize("state", WORKING)
+def test_a_crash_is_an_error_of_the_state_in_which_it_happened(state: State) -> None:
+    assert ON_RECOVERY[state] is ON_ERROR[state]
