@@ -17,9 +17,10 @@ from shipit.commands.deploy import Run, until_one_fails
 from shipit.events import Noted, Problem, SecretsKnown
 from shipit.release.inputs import secrets_at_hand, targets
 from shipit.rollout.assignment import Assignment, Job
-from shipit.rollout.executor import Fleet, Policy
+from shipit.rollout.executor import Fleet
 from shipit.rollout.phase import Phase, Transition
 from shipit.rollout.prepare import ask, running
+from shipit.rollout.strategy import Policy
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:

@@ -26,10 +26,11 @@ from shipit.release.plan import Action
 from shipit.rollout import executor, rollback_target
 from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.connections import connect_all
-from shipit.rollout.executor import Fleet, Policy
+from shipit.rollout.executor import Fleet
 from shipit.rollout.host_session import SWITCH
 from shipit.rollout.phase import Phase, Transition
 from shipit.rollout.prepare import ask, attempt_to, prepare, running, wanted_by
+from shipit.rollout.strategy import Policy
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:

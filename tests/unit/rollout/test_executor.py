@@ -1,4 +1,4 @@
-"""The strategy of a rollout, over a simulated fleet behind the session port."""
+"""A rollout, over a simulated fleet behind the session port."""
 
 from __future__ import annotations
 
@@ -10,22 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from patience import until
 from shipit.errors import HostError, Unreachable
 from shipit.events import BatchBegan, Event, HostResult, Outcome
-from shipit.rollout.executor import (
-    Act,
-    Fleet,
-    Policy,
-    cut,
-    decide,
-    drive,
-    exit_status,
-)
+from shipit.rollout.executor import Fleet, drive, exit_status
 from shipit.rollout.phase import HostControl, Phase, Transition
+from shipit.rollout.strategy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -338,43 +329,6 @@ def test_a_second_ctrl_c_leaves_a_host_that_still_switches_to_itself() -> None:
     assert diary == [("a", "stage"), ("a", "interrupt")]
     assert made.phases == {"a": Phase.UNKNOWN}
     assert exit_status(made.results(), interrupted=made.interrupted) == 130
-
-
-@pytest.mark.parametrize(
-    ("sizes", "expected"),
-    [
-        (("100%",), [4]),
-        ((1,), [1, 1, 1, 1]),
-        ((3,), [3, 1]),
-        ((1, "50%"), [1, 2, 1]),
-        (("10%",), [1, 1, 1, 1]),
-        ((1, "100%"), [1, 3]),
-        ((10,), [4]),
-    ],
-)
-def test_batches_are_cut_as_ansible_cuts_serial(
-    sizes: tuple[int | str, ...], expected: list[int]
-) -> None:
-    assert [len(batch) for batch in cut(list("abcd"), sizes)] == expected
-
-
-PHASES = st.sampled_from(list(Phase))
-
-
-@given(st.dictionaries(st.text("abcdef", min_size=1, max_size=2), PHASES), st.booleans())
-def test_decide_always_moves_hosts_that_can_be_moved(phases: dict[str, Phase], stop: bool) -> None:  # noqa: FBT001 - hypothesis fills it in
-    step = decide(phases, Policy((1, "25%")), stop=stop)
-    allowed = {
-        Act.STAGE: {Phase.READY},
-        Act.SWITCH: {Phase.STAGED},
-        Act.COMMIT: {Phase.HEALTHY},
-        Act.ROLL_BACK: {Phase.STAGED, Phase.HEALTHY},
-    }
-    if step:
-        assert step.hosts
-        assert {phases[host] for host in step.hosts} <= allowed[step.act]
-    else:
-        assert not {Phase.STAGED, Phase.HEALTHY} & set(phases.values())
 
 
 FAULTS: list[dict[str, object]] = [

@@ -26,7 +26,7 @@ from shipit.release.build import BuiltRelease
 from shipit.release.inputs import ResolvedInput, RunOptions, targets
 from shipit.rollout import connections, executor, prepare, rollback_target
 from shipit.rollout import host_session as sessions
-from shipit.rollout.executor import Policy
+from shipit.rollout.strategy import Policy
 from shipit.transport import connect
 
 if TYPE_CHECKING:

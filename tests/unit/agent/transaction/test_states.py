@@ -132,3 +132,44 @@ def test_only_what_has_started_nothing_is_discarded_and_only_a_rollback_waits_fo
 @pytest.mark.parametrize("state", WORKING)
 def test_a_crash_is_an_error_of_the_state_in_which_it_happened(state: State) -> None:
     assert ON_RECOVERY[state] is ON_ERROR[state]
+
+
+def test_the_rules_are_these() -> None:
+    """What follows each state, an error in it, a crash in it, and its last try."""
+    rules = {
+        state.name: tuple(
+            table[state].name if state in table else ""
+            for table in (ON_OK, ON_ERROR, ON_RECOVERY, GIVEN_UP)
+        )
+        for state in State
+    }
+    assert rules == {
+        "RECEIVE": ("BUILD", "DISCARD", "DISCARD", ""),
+        "BUILD": ("ARM", "DISCARD", "DISCARD", ""),
+        "ARM": ("TRIAL", "DISCARD", "DISCARD", ""),
+        "TRIAL": ("ACTIVATE", "DISCARD", "DISCARD", ""),
+        "ACTIVATE": ("CHECK", "REVERT", "REVERT", ""),
+        "CHECK": ("COMMIT", "REVERT", "REVERT", ""),
+        "COMMIT": ("COMMITTED", "COMMIT", "COMMIT", "STUCK"),
+        "REVERT": ("ROLLED_BACK", "REVERT", "REVERT", "STUCK"),
+        "DISCARD": ("DISCARDED", "DISCARD", "DISCARD", "DISCARDED"),
+        "COMMITTED": ("", "", "", ""),
+        "ROLLED_BACK": ("", "", "", ""),
+        "DISCARDED": ("", "", "", ""),
+        "STUCK": ("", "", "REVERT", ""),
+    }
+
+
+@pytest.mark.parametrize("state", GIVEN_UP)
+def test_a_retried_state_is_given_up_after_its_last_try_or_move(state: State) -> None:
+    assert after(state, Ending.ERROR, tries=TRIES - 1, moves=MOVES - 1) is state
+    assert after(state, Ending.ERROR, tries=TRIES, moves=1) is GIVEN_UP[state]
+    assert after(state, Ending.ERROR, tries=1, moves=MOVES) is GIVEN_UP[state]
+
+
+def test_only_after_its_last_move_a_crashed_transaction_is_given_up() -> None:
+    for state in WORKING:
+        given_up = GIVEN_UP.get(state, State.STUCK)
+        assert after_crash(state, committed=False, moves=MOVES - 1) is ON_RECOVERY[state]
+        assert after_crash(state, committed=True, moves=MOVES) is given_up
+    assert after_crash(State.STUCK, committed=False, moves=MOVES) is State.REVERT
