@@ -101,13 +101,16 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
     )
     if plan.action is Action.NOTHING:
         return plan
+    # A release of the same contents runs, perhaps in another generation: it is repaired.
+    running = next((line.id for line in facts.releases if line.running), "")
+    is_repair = generations.contents(running) == generations.contents(new.id)
     missing = {a.filename: a.size for a in new.artifacts() if a.sha256 not in facts.present}
     return replace(
         plan,
         packages=tuple(_package_changes(old, new)),
         texts=(*_unit_changes(wanted, facts), *_file_changes(old, new)),
         env=tuple(_env_changes(facts.env, wanted.env_digests)),
-        repairs=facts.drift if _is_repair(new, facts) else (),
+        repairs=facts.drift if is_repair else (),
         restarts=tuple(_started_units(wanted, facts, RESTART)),
         handovers=tuple(_started_units(wanted, facts, OVERLAP)),
         missing=tuple(missing),
@@ -119,12 +122,6 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
 def _own_release(facts: Facts) -> Manifest | None:
     """Return the running release, unless another tool has deployed it."""
     return facts.current if facts.current and facts.current.adopted is None else None
-
-
-def _is_repair(new: Manifest, facts: Facts) -> bool:
-    """Whether the running release has the same contents, perhaps in another generation."""
-    running = next((line.id for line in facts.releases if line.running), "")
-    return generations.contents(running) == generations.contents(new.id)
 
 
 def refuse_if_it_does_not_fit(plan: HostPlan, facts: Facts) -> None:
@@ -207,16 +204,12 @@ def _diff(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> str
 
 
 def _file_changes(old: Manifest | None, new: Manifest) -> Iterator[TextChange]:
-    for path, kind in _kinds(_file_digests(old) if old else {}, _file_digests(new)):
+    before, after = (
+        {t.name: (t.sha256, t.mode) for t in texts if t.name.startswith(FILES)}
+        for texts in (old.texts if old else (), new.texts)
+    )
+    for path, kind in _kinds(before, after):
         yield TextChange(path, kind)
-
-
-def _file_digests(manifest: Manifest) -> dict[str, tuple[str, int]]:
-    return {
-        text.name: (text.sha256, text.mode)
-        for text in manifest.texts
-        if text.name.startswith(FILES)
-    }
 
 
 def _env_changes(

@@ -101,7 +101,11 @@ def _last_in_common(fleet: Mapping[str, Candidates]) -> Choice:
     found = _least_far_back([places[host] for host in together])
     goals = {host: fleet[host].recent[places[host][found]] for host in together} if found else {}
     refused = {host: _without_common(host, fleet[host]) for host in fleet if host not in goals}
-    refused.update((host, _missing(host, line)) for host, line in goals.items() if not line.present)
+    for host, line in goals.items():
+        if not line.present:
+            what = f"{line.id}, the target of the rollback, is not on this host any more"
+            hint = "deploy it again, or name another one that all have: --to RELEASE"
+            refused[host] = HostError("no-rollback-target", what, host=host, hint=hint)
     is_usual = all(places[host][found] == 1 for host in goals if found)
     version = "" if is_usual else next(iter(goals.values())).version
     what = "is the last release that all hosts had in common: all are rolled back to it"
@@ -137,12 +141,6 @@ def _without_common(host: str, own: Candidates) -> HostError:
     what = f"the hosts have no last release in common; here are {_listed(own.verified)}"
     hint = "name one that all have: --to RELEASE; or roll back some hosts alone: --limit"
     return HostError("no-common-release", what, host=host, hint=hint)
-
-
-def _missing(host: str, line: ReleaseLine) -> HostError:
-    what = f"{line.id}, the target of the rollback, is not on this host any more"
-    hint = "deploy it again, or name another one that all have: --to RELEASE"
-    return HostError("no-rollback-target", what, host=host, hint=hint)
 
 
 # --- the one that was named --------------------------------------------------------------------
