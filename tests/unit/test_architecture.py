@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -204,3 +205,10 @@ def test_only_the_output_prints_or_exits(module: str) -> None:
         if isinstance(node, ast.Call)
     }
     assert calls & {"print", "exit", "quit", "sys.exit", "os._exit"} == set()
+
+
+def test_the_states_of_a_transaction_are_named_where_it_is_decided_and_done() -> None:
+    naming = {
+        name_of(path) for path in AGENT_FILES if re.search(r"\bState\.[A-Z]", path.read_text())
+    }
+    assert naming == {f"agent/transaction/{name}.py" for name in ("states", "effects", "runner")}

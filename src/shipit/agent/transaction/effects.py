@@ -158,7 +158,7 @@ def check(context: EffectContext, open_: Journal) -> Ended:
     if failure is None:
         context.store.save(replace(open_, healthy=True))
         failure = _confirm(context, open_, watched)
-    if failure is None or context.store.claim(open_.txn, REVERT) == COMMIT:
+    if failure is None or context.store.claim_rollback(open_.txn) == COMMIT:
         return Ended()
     return Ended(Ending.ERROR, failure)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from shipit.agent.system.failures import Refused
 from shipit.agent.system.process import Done
 from shipit.agent.transaction import client, recovery
 from shipit.agent.transaction.states import State
-from shipit.agent.transaction.store import COMMIT, REVERT
+from shipit.agent.transaction.store import COMMIT, REVERT, Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -300,6 +301,20 @@ def test_a_missing_previous_release_is_reported(simulation: Simulation) -> None:
     simulation.machine.sick.add("r2")
     simulation.deploy(manifest(simulation.paths, "r2"))
     assert "r1 is no longer on this host" in simulation.failure().what
+
+
+def test_a_failed_gate_is_the_cause_even_where_the_disk_takes_no_verdict(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device", simulation.paths.verdict)
+
+    simulation.deploy(manifest(simulation.paths, "r1"))
+    simulation.machine.sick.add("r2")
+    monkeypatch.setattr(Store, "claim", full)
+    simulation.deploy(manifest(simulation.paths, "r2"))
+    assert simulation.outcomes == ["committed", "rolled_back"]
+    assert simulation.failure().code == "check-failed"
 
 
 # --- pruning -----------------------------------------------------------------------------------
