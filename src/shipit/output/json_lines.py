@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
-from shipit.errors import HostError, InputError, ShipitError
+from shipit.errors import InputError, ShipitError
 from shipit.events import Event, HostFailed, Outcome, RunBegan, RunEnded, SecretsKnown, Sent
 from shipit.output import messages
 from shipit.output.redaction import redacted
@@ -91,11 +91,10 @@ class JsonOutput:
         if isinstance(error, InputError):
             names: tuple[str, ...] = ("code", "what", "hint", "place")
             found = [{name: getattr(mistake, name) for name in names} for mistake in error.mistakes]
-        elif isinstance(error, HostError):
-            names = ("code", "what", "host", "step", "hint", "evidence")
-            found = [{name: getattr(error, name) for name in names}]
         else:
-            found = [{"code": "error", "what": str(error)}]
+            names = ("code", "what", "host", "step", "hint", "evidence")
+            known = {name: value for name, value in vars(error).items() if name in names}
+            found = [known or {"code": "error", "what": str(error)}]
         for fields in found:
             self._write("error", fields)
 

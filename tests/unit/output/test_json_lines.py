@@ -9,6 +9,7 @@ from typing import Any
 from recorded_runs import NEW, OLD, SECRET, ended, failed_run, good_run, hide, problem, redactor
 from shipit.errors import HostError, InputError, Mistake, Place
 from shipit.events import HostFailed, Noted, Outcome, RunBegan, SecretsKnown
+from shipit.lab.commands import LabError
 from shipit.output.json_lines import JsonOutput
 from shipit.output.redaction import Redactor
 
@@ -90,6 +91,14 @@ def test_each_mistake_is_an_error_and_the_result_still_comes() -> None:
     assert (first["event"], first["code"], first["hint"]) == ("error", "unknown-key", "hint")
     assert second["place"] is None
     assert (last["outcome"], last["exit_status"], last["hosts"]) == ("input-error", 2, {})
+
+
+def test_an_error_of_the_lab_has_its_code_and_hint() -> None:
+    stream = io.StringIO()
+    json_output(stream).error(LabError("lab-no-subnet", "all are taken", hint="remove a route"))
+    (line,) = objects(stream)
+    assert (line["code"], line["what"]) == ("lab-no-subnet", "all are taken")
+    assert line["hint"] == "remove a route"
 
 
 def test_logs_are_lines_with_their_host_and_failures_among_them() -> None:
