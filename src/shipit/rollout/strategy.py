@@ -83,11 +83,9 @@ def is_spent(phases: Mapping[str, Phase], policy: Policy) -> bool:
 def _next_batch(phases: Mapping[str, Phase], policy: Policy) -> Step:
     """Return the first batch that still has staged hosts."""
     batches = cut([h for h, p in phases.items() if p is not Phase.UNCHANGED], policy.batches)
-    for number, batch in enumerate(batches, start=1):
-        staged = tuple(host for host in batch if phases[host] is Phase.STAGED)
-        if staged:
-            return Step(Act.SWITCH, staged, number, len(batches))
-    raise AssertionError("no batch holds a staged host")
+    staged = [tuple(host for host in batch if phases[host] is Phase.STAGED) for batch in batches]
+    index = next(index for index, hosts in enumerate(staged) if hosts)
+    return Step(Act.SWITCH, staged[index], index + 1, len(batches))
 
 
 def cut(hosts: Sequence[str], sizes: Sequence[int | str]) -> list[tuple[str, ...]]:
@@ -105,5 +103,5 @@ def cut(hosts: Sequence[str], sizes: Sequence[int | str]) -> list[tuple[str, ...
 
 def _size(size: int | str, total: int) -> int:
     if isinstance(size, str):
-        return max(1, int(float(size.rstrip("%")) / 100 * total))
-    return size if size > 0 else max(1, total)
+        return max(1, int(float(size.removesuffix("%")) / 100 * total))
+    return size if size > 0 else total
