@@ -126,7 +126,11 @@ def test_a_release_whose_units_are_down_is_started_again() -> None:
     made = manifest()
     plan = compare("web1", wanted(made), replace(facts(made), healthy=False))
     assert plan.action is not Action.NOTHING
-    assert any("damaged or not all of its units run" in note for note in plan.notes)
+    (note,) = plan.notes
+    assert note == (
+        "this release is installed, but it is damaged or not all of its units run: it is"
+        " repaired, and they are started again"
+    )
 
 
 def test_a_release_on_a_host_that_is_stuck_is_switched_to_again() -> None:
@@ -141,7 +145,16 @@ def test_a_first_release_adds_everything() -> None:
     assert plan.packages == (PackageChange("click", "", "8.1"), PackageChange("demo", "", "1.1.0"))
     assert {change.kind for change in plan.texts} == {"added"}
     assert plan.restarts == (SOCKET, WEB)
-    assert any("first release" in note for note in plan.notes)
+    assert plan.notes == ("first release on this host: a failure leaves it clean",)
+    assert (plan.host, plan.release, plan.version) == ("web1", "1.1.0-aaaaaaaa", "1.1.0")
+    assert (plan.current, plan.current_version) == ("", "")
+    assert {change.path: change.diff for change in plan.texts}[f"units/{WEB}"].splitlines() == [
+        "--- /dev/null",
+        f"+++ {WEB}",
+        "@@ -0,0 +1,2 @@",
+        "+[Service]",
+        "+ExecStart=1.1.0-aaaaaaaa",
+    ]
 
 
 def test_packages_are_shown_from_version_to_version() -> None:
@@ -158,8 +171,33 @@ def test_a_unit_is_shown_as_a_diff_and_an_unchanged_socket_is_not_restarted() ->
     plan = compare("web1", wanted(manifest()), facts(manifest("1.0.0")))
     assert plan.restarts == (WEB,)
     unit = next(change for change in plan.texts if change.path == f"units/{WEB}")
-    assert "-ExecStart=1.0.0-aaaaaaaa" in unit.diff
-    assert "+ExecStart=1.1.0-aaaaaaaa" in unit.diff
+    assert unit.diff.splitlines() == [
+        f"--- {WEB}",
+        f"+++ {WEB}",
+        "@@ -1,2 +1,2 @@",
+        " [Service]",
+        "-ExecStart=1.0.0-aaaaaaaa",
+        "+ExecStart=1.1.0-aaaaaaaa",
+    ]
+
+
+def test_a_unit_that_is_removed_is_shown_as_a_diff() -> None:
+    old, new = manifest("1.0.0"), wanted(manifest())
+    alone = replace(
+        new,
+        manifest=replace(new.manifest, units=new.manifest.units[:1]),
+        texts={f"units/{SOCKET}": "[Socket]\n"},
+    )
+    plan = compare("web1", alone, facts(old))
+    gone = next(change for change in plan.texts if change.path == f"units/{WEB}")
+    assert gone.kind == "removed"
+    assert gone.diff.splitlines() == [
+        f"--- {WEB}",
+        "+++ /dev/null",
+        "@@ -1,2 +0,0 @@",
+        "-[Service]",
+        "-ExecStart=1.0.0-aaaaaaaa",
+    ]
 
 
 def test_a_changed_file_is_reported() -> None:
@@ -194,9 +232,12 @@ def test_only_missing_wheels_are_sent() -> None:
 def test_what_would_fill_the_disk_on_its_way_in_is_not_sent() -> None:
     here = replace(facts(), free_bytes=64 * 2**20 + 299)
     plan = compare("web1", wanted(manifest()), here)
-    with pytest.raises(HostError, match="64 MiB free") as error:
+    with pytest.raises(HostError) as caught:
         refuse_if_it_does_not_fit(plan, here)
-    assert error.value.code == "disk-too-small"
+    error = caught.value
+    assert (error.code, error.host, error.step) == ("disk-too-small", "web1", "hello")
+    assert error.what == "/opt/demo has 64 MiB free; more than 64 MiB are needed"
+    assert error.hint == "make room on the host, or keep fewer releases (keep_releases)"
     refuse_if_it_does_not_fit(plan, replace(here, free_bytes=64 * 2**20 + 300))
 
 
@@ -230,11 +271,14 @@ def test_an_older_version_does_not_replace_a_newer_one(
     if not refused:
         refuse_if_older(plan)
         return
-    with pytest.raises(
-        HostError, match=f"(?s){version} is older than {runs}.*--allow-older"
-    ) as error:
+    with pytest.raises(HostError) as caught:
         refuse_if_older(plan)
-    assert error.value.code == "older-release"
+    error = caught.value
+    assert (error.code, error.host, error.step) == ("older-release", "web1", "hello")
+    assert error.what == f"{version} is older than {runs}, which runs here"
+    assert error.hint == (
+        f"shipit rollback --to {version} if it was deployed before; --allow-older deploys it anyway"
+    )
 
 
 def test_a_first_release_is_older_than_nothing() -> None:
@@ -284,6 +328,14 @@ def test_a_port_of_a_check_without_a_socket_is_reported_with_what_may_listen_the
     (note,) = compare("web1", BuiltRelease(alone, texts), facts(alone)).notes
     assert note.startswith("port 8000")
     assert "if web listens there, connections are refused" in note
+    worker = replace(made.units[1], name="demo-worker.service", service="worker")
+    several = replace(alone, units=(*alone.units, worker))
+    texts |= {"units/demo-worker.service": ""}
+    (note,) = compare("web1", BuiltRelease(several, texts), facts(several)).notes
+    assert note == (
+        "port 8000 of a health check has no `socket`: if web or worker listens there,"
+        " connections are refused while it restarts"
+    )
     held = replace(alone, units=(replace(made.units[0], listen=("8000",)), made.units[1]))
     texts |= {f"units/{SOCKET}": "[Socket]\nListenStream=8000\n"}
     assert compare("web1", BuiltRelease(held, texts), facts(held)).notes == ()
@@ -312,7 +364,7 @@ def test_another_gate_is_reported() -> None:
     changed = replace(made, id="1.2.3-00000009", gate=replace(made.gate, checks=(check,)))
     texts = {f"units/{unit.name}": "" for unit in made.units}
     notes = compare("web1", BuiltRelease(changed, texts), facts(made)).notes
-    assert any("`health:`" in note for note in notes)
+    assert "the health checks (`health:`) change" in notes
     assert compare("web1", BuiltRelease(changed, texts), facts(changed)).notes == ()
 
 
@@ -321,7 +373,10 @@ def test_another_user_is_reported() -> None:
     changed = replace(made, id="1.2.3-00000009", user="other")
     texts = {f"units/{unit.name}": "" for unit in made.units}
     (note,) = compare("web1", BuiltRelease(changed, texts), facts(made)).notes
-    assert note.startswith("the services' user changes from demoapp to other")
+    assert note == (
+        "the services' user changes from demoapp to other: their directories and"
+        " shared/ change owner in the switch (docs/handover.md); a trial has empty ones"
+    )
     adopted = replace(made, adopted="")
     notes = compare("web1", BuiltRelease(changed, texts), facts(adopted)).notes
     assert not any("user changes" in note for note in notes)
