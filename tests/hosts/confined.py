@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, "/root/lib")
 
-from shipit.agent.health import gate
+from shipit.agent.health import expected, gate
 from shipit.agent.host.host import RealHost
 from shipit.agent.protocol.manifest import Artifact, Check, EnvDigest, Gate, Manifest
 from shipit.agent.protocol.messages import Attempt, Stage
@@ -49,7 +49,7 @@ def smoke(request: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
 def check(request: dict) -> dict:  # type: ignore[type-arg]  # of an old Python
     asked = Check.of("command", request["words"])
     answer = gate.ask(RealHost(), gate.Context(PATHS, MANIFEST, 0.0, {}), asked, request["timeout"])
-    return {"wrong": gate.judge(asked, answer), "output": answer.body.decode()}
+    return {"wrong": expected.judge(asked, answer), "output": answer.body.decode()}
 
 
 def main() -> None:
