@@ -13,7 +13,7 @@ FILES = sorted(set(re.findall(r"`((?:[\w.]+/)*[\w.]+\.(?:py|md))`", PAGE)))
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_named_exists(name: str) -> None:
-    places = (SOURCE, SOURCE / "rehearsal", TOP, TOP / "tests/support")
+    places = (SOURCE, TOP, TOP / "tests/support")
     assert any((place / name).is_file() for place in places)
 
 

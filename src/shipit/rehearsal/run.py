@@ -128,7 +128,7 @@ def _provider(choice: MachineChoice) -> Provider:
     if choice.suite:
         if provider.with_suite is None:
             what = f"{choice.provider} takes no --suite"
-            hint = "its box says what the machines run: see the Vagrantfile"
+            hint = "leave it out: the provider's own settings say what its machines run"
             raise InputError(Mistake("rehearsal-suite", what, hint=hint))
         provider = provider.with_suite(choice.suite)
     provider.check()

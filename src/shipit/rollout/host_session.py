@@ -77,6 +77,9 @@ class HostSession:
             raise Unreachable(
                 *what, host=self.name, step="hello", hint=error.hint, evidence=error.evidence
             ) from error
+        if facts.protocol != messages.VERSION:
+            spoken = f"version {facts.protocol} of the protocol, not {messages.VERSION}"
+            raise self.bad_answer(f"its agent speaks {spoken}")
         if facts.current is not None and facts.current.app != request.app:
             raise self.bad_answer(
                 f"it reports that {facts.current.app} runs instead of {request.app}"

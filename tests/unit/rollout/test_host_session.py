@@ -306,6 +306,12 @@ def test_a_host_that_runs_another_app_in_its_place_is_not_believed() -> None:
         talk.hello(messages.Hello("demo", "/opt/demo"))
 
 
+def test_an_agent_of_another_protocol_is_not_understood_half_way() -> None:
+    talk, _, _ = session(replace(facts(), protocol=messages.VERSION + 1))
+    with pytest.raises(HostError, match=f"version 2 of the protocol, not {messages.VERSION}"):
+        talk.hello(messages.Hello("demo", "/opt/demo"))
+
+
 def test_a_host_has_nothing_that_it_was_not_asked_for() -> None:
     talk, _, _ = session(replace(facts(), present=("b" * 64, "a" * 64)))
     said = talk.hello(messages.Hello("demo", "/opt/demo", blobs=("a" * 64,)))

@@ -241,8 +241,10 @@ def ask(host: Host, of: Context, check: Check, timeout: float) -> Answer:
         return host.http(check.url, timeout=timeout, via=via, headers=check.headers)
     if check.kind == "unix":
         return host.unix(check.via or check.socket, timeout=timeout)
-    address, _, port = (check.via or f"{check.host}:{check.port}").rpartition(":")
-    return host.tcp(address.strip("[]"), int(port), timeout=timeout)
+    if check.kind == "tcp":
+        address, _, port = (check.via or f"{check.host}:{check.port}").rpartition(":")
+        return host.tcp(address.strip("[]"), int(port), timeout=timeout)
+    raise ValueError(f"no attempt is known for a check of the kind {check.kind}")
 
 
 # --- the report --------------------------------------------------------------------------------

@@ -128,8 +128,10 @@ def _destination(kind: str, target: str) -> Dict[str, Any]:
         parts = urlsplit(target)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return {"host": parts.hostname or "", "port": port, "url": target}
-    name, _, number = target.rpartition(":")
-    return {"host": name.strip("[]"), "port": int(number)}
+    if kind == "tcp":
+        name, _, number = target.rpartition(":")
+        return {"host": name.strip("[]"), "port": int(number)}
+    raise ValueError(f"a check of the unknown kind {kind}")
 
 
 @dataclass(frozen=True)

@@ -339,3 +339,13 @@ def test_what_is_wrong_with_an_answer_is_reported_in_few_words(
     probed = [len(word.detail) for word in gated.said if isinstance(word, Probed)]
     assert probed
     assert max(probed) <= 2 * gate.SHOWN + 2
+
+
+def test_a_kind_without_an_attempt_is_not_taken_for_a_connection(tmp_path: Path) -> None:
+    simulation = Simulation.at(tmp_path)
+    unknown = replace(Check.of("tcp", "127.0.0.1:8000"), kind="grpc")
+    of = gate.Context(simulation.paths, manifest(simulation.paths, "r1"), 0.0, {})
+    with pytest.raises(ValueError, match="grpc"):
+        gate.ask(simulation.machine, of, unknown, 1.0)
+    with pytest.raises(ValueError, match="grpc"):
+        Check.of("grpc", "127.0.0.1:8000")
