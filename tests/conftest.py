@@ -26,6 +26,7 @@ VAGRANT = (
 )
 # What keeps a worker busy for minutes, the longest first: begun late, it would be waited for.
 LONGEST = (
+    "test_rehearse",
     "test_suites",
     "test_faults",
     "test_disk",
@@ -34,7 +35,6 @@ LONGEST = (
     "test_drift",
     "test_locks",
     "test_main_job",
-    "test_rehearse",
     "test_broken_release",
     "test_overlap",
     "test_bad_input",
