@@ -250,6 +250,16 @@ def test_a_full_disk_does_not_keep_a_host_from_having_nothing_to_do() -> None:
 def test_a_verified_release_that_is_still_there_is_switched_to() -> None:
     there = replace(facts(manifest("1.0.0")), releases=(line("1.1.0-aaaaaaaa"),))
     assert compare("web1", wanted(manifest()), there).action is Action.SWITCH
+    for gone in ({"present": False}, {"outcome": "rolled_back"}):
+        other = replace(there, releases=(line("1.1.0-aaaaaaaa", **gone),))
+        assert compare("web1", wanted(manifest()), other).action is Action.DEPLOY
+
+
+def test_the_env_of_a_new_service_is_added() -> None:
+    plan = compare("web1", wanted(manifest(), {"PORT": "80"}), replace(facts(), env={}))
+    assert [(change.service, change.key, change.kind) for change in plan.env] == [
+        ("web", "PORT", "added")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -356,6 +366,21 @@ def test_an_option_that_prevents_a_handover_is_reported_by_service() -> None:
         f"web: gunicorn 20.1.0 {drops}",
         "web: --bind makes gunicorn listen itself",
     ]
+
+
+@pytest.mark.parametrize("handover", [manifests.OVERLAP, manifests.RESTART])
+def test_only_two_releases_at_the_same_time_can_not_share_a_port_or_a_file(handover: str) -> None:
+    made = manifest()
+    command = ("/x/bin/gunicorn", "demo:app", "--pid", "/run/demo.pid")
+    web = replace(made.units[1], command=command, handover=handover)
+    asked = manifests.Gate((manifests.Check.of("http", "http://127.0.0.1:8000/"),), 0.1, 1.0, 0.1)
+    alone = replace(made, units=(web,), gate=asked)
+    notes = compare("web1", BuiltRelease(alone, {f"units/{WEB}": ""}), facts(alone)).notes
+    overlaps = handover == manifests.OVERLAP
+    assert any("--pid" in note for note in notes) == overlaps
+    assert any("it needs `handover: restart`" in note for note in notes) == overlaps
+    assert any("connections are refused while it restarts" in note for note in notes) != overlaps
+    assert not any("of a health check" in note for note in notes)  # it is known what listens there
 
 
 def test_another_gate_is_reported() -> None:
