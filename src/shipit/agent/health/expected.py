@@ -17,7 +17,7 @@ def judge(check: Check, answer: Answer) -> str:
     if answer.status != expected:
         leads = f" (Location: {answer.location})" if answer.location else ""
         return f"expected {word} {expected}, got {answer.status}{leads}"
-    text = answer.body.decode("utf-8", "replace")
+    text = answer.body.decode(errors="replace")
     if check.body and check.body not in text:
         return f"expected the text {check.body!r} in the answer"
     return _json_wrong(check.json, text) if check.json is not None else ""
