@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,19 +86,21 @@ class Stage:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    paths = Paths(
-        "demo", str(tmp_path / "opt"), var=str(tmp_path / "var"), units=str(tmp_path / "units")
-    )
-    (tmp_path / "units").mkdir()
+def folder() -> Iterator[Path]:
+    """Give a folder that every user may enter: a smoke command runs as another one."""
+    with tempfile.TemporaryDirectory(prefix="shipit-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
+def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    paths = Paths("demo", str(folder / "opt"), var=str(folder / "var"), units=str(folder / "units"))
+    Path(paths.units).mkdir()
     if not booted():  # the law is about hosts; this machine may be run by something else
         monkeypatch.setattr(preflight, "SYSTEMD_RUNS", "/")
         monkeypatch.setattr(preflight, "SYSTEM_BUS", "/")
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents:
-        if folder.is_relative_to("/tmp/pytest-of-root"):
-            folder.chmod(0o755)
-    return Stage(paths, tmp_path, NoSystemd(), [])
+    return Stage(paths, folder, NoSystemd(), [])
 
 
 def mode(path: str) -> str:
