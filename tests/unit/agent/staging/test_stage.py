@@ -86,7 +86,7 @@ class Stage:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def open_folder() -> Iterator[Path]:
     """Give a folder that every user may enter: a smoke command runs as another one."""
     with tempfile.TemporaryDirectory(prefix="shipit-") as made:
         Path(made).chmod(0o755)
@@ -94,13 +94,18 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    paths = Paths("demo", str(folder / "opt"), var=str(folder / "var"), units=str(folder / "units"))
+def place(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    paths = Paths(
+        "demo",
+        str(open_folder / "opt"),
+        var=str(open_folder / "var"),
+        units=str(open_folder / "units"),
+    )
     Path(paths.units).mkdir()
     if not booted():  # the law is about hosts; this machine may be run by something else
         monkeypatch.setattr(preflight, "SYSTEMD_RUNS", "/")
         monkeypatch.setattr(preflight, "SYSTEM_BUS", "/")
-    return Stage(paths, folder, NoSystemd(), [])
+    return Stage(paths, open_folder, NoSystemd(), [])
 
 
 def mode(path: str) -> str:
