@@ -175,6 +175,9 @@ def test_an_invalid_package_of_a_pylock_is_reported_with_its_line(tmp_path: Path
 def test_a_package_of_an_inline_table_has_the_place_of_the_file(tmp_path: Path) -> None:
     text = PYLOCK + 'packages = [{ name = "Not_Normal", version = "1" }]\n'
     assert only(tmp_path, text, "pylock.toml").place == Place(f"{tmp_path}/pylock.toml")
+    text = PYLOCK + 'packages = [{ name = "a", directory = { path = "lib" } }]\n'
+    (entry,) = locked(tmp_path, text, "pylock.toml").entries
+    assert entry.place == Place(f"{tmp_path}/pylock.toml")
     (entry,) = locked(tmp_path, 'package = [{ name = "a", version = "1" }]\n', "uv.lock").entries
     assert entry.place == Place(f"{tmp_path}/uv.lock")
 
