@@ -67,7 +67,7 @@ class _Line:
     def how_to_lock(self) -> str:
         return how_to_lock(self.place.file)
 
-    def wrong(self, code: str, what: str, hint: str = "") -> InputError:
+    def wrong(self, code: str, what: str, hint: str) -> InputError:
         return InputError(Mistake(code, what, self.place, hint))
 
 
