@@ -465,9 +465,10 @@ import os, signal, threading, time
 from shipit.cli import main as cli
 
 def outlive():
-    threading.main_thread().join()  # it waits for this one by now
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(600)
+    threading.main_thread().join()  # it waits for this one by now, or is about to
+    while True:  # a signal between its last instruction and the wait is seen with the next
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
 
 def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
