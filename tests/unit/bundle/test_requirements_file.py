@@ -58,6 +58,7 @@ def test_continuations_comments_markers_and_extras_are_understood(tmp_path: Path
         f"\n\na==1 \\\r\n  {HASH}\r\n"[2:],
         f"a==1 \\\n{HASH} \\\n",
         f"a==1 \\\n{HASH} \\",
+        f"a==1 \\  \n{HASH}  ",
         f"a==1 {HASH}\t#{HASH[:-2]}",
         f"a==1 --hash\tsha256:{A}",
         f"a==1 --hash = sha256:{A.upper()}",
