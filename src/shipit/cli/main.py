@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -33,10 +32,7 @@ def entry() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     # All is reported. A connection that still waits for its timeout must not block the terminal.
-    if status == INTERRUPTED:
-        os._exit(status)
-    signal.signal(signal.SIGINT, lambda *_: os._exit(status))
-    sys.exit(status)
+    os._exit(status)
 
 
 def _misused(error: click.ClickException, arguments: Sequence[str]) -> int:

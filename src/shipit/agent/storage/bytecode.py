@@ -7,7 +7,7 @@ contains the previous release's source path, which Python corrects on import.
 """
 
 import os
-import subprocess
+import tempfile
 import time
 from contextlib import ExitStack, suppress
 from typing import Dict, List, NamedTuple, Tuple
@@ -109,12 +109,14 @@ def _compile(python: str, sources: List[str]) -> None:
     deadline = time.monotonic() + TIMEOUT
     with ExitStack() as stack:
         started = []
-        for _ in range(workers if sources else 0):
+        for number in range(workers if sources else 0):
+            # No pipe: a compiler that hangs would block the one who writes into it, for ever.
+            listed = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(sources[0])))
+            listed.writelines(os.fsencode(path) + b"\n" for path in sources[number::workers])
+            listed.seek(0)
             compiling = [python, "-I", "-S", "-m", "compileall", "-qq", "-i", "-"]
-            started.append(Running(compiling, stdin=subprocess.PIPE))
+            started.append(Running(compiling, stdin=listed.fileno()))
             stack.callback(started[-1].close)
-        for number, running in enumerate(started):
-            running.give(b"".join(os.fsencode(s) + b"\n" for s in sources[number::workers]))
         for running in started:
             done = running.finish(max(0.1, deadline - time.monotonic()))
             if done.timed_out or done.status not in (0, SYNTAX_ERRORS):

@@ -161,12 +161,6 @@ class Running:
         with suppress(OSError), open(score, "w", encoding="ascii") as stream:
             stream.write("0")
 
-    def give(self, content: bytes) -> None:
-        """Write its whole stdin; it may have ended."""
-        assert self._child.stdin is not None  # noqa: S101 - the caller has asked for it
-        with suppress(BrokenPipeError), self._child.stdin as stream:
-            stream.write(content)
-
     def finish(self, timeout: float, watch: Callable[[], None] = unwatched) -> Done:
         """Wait for its end, and kill its process group then, or after `timeout` seconds."""
         deadline, nap, timed_out = time.monotonic() + timeout, SHORTEST_NAP, False
@@ -208,8 +202,8 @@ class Running:
     def close(self) -> None:
         """Kill its process group, unless it has ended."""
         self._end()
-        for stream in filter(None, (self._child.stdin, self._child.stdout)):
-            stream.close()
+        if self._child.stdout:
+            self._child.stdout.close()
 
     def _read(self, wait: float) -> bool:
         """Read the next output, waiting at most `wait` seconds; return whether there was any."""

@@ -270,3 +270,21 @@ def test_a_name_that_is_two_lines_does_not_lead_the_compiler_elsewhere(
         bytecode.complete(str(made), "", agent_builders.SYSTEM_PYTHON)
     assert caught.value.failure.code == "bytecode-failed"
     assert not (tmp_path / "__pycache__").exists()
+
+
+def test_a_compiler_that_reads_nothing_is_ended_however_much_it_is_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "venv/lib/python3.11/site-packages"
+    packages.mkdir(parents=True)
+    for number in range(600):
+        (packages / f"{'long' * 40}{number}.py").touch()
+    hangs = tmp_path / "python3"
+    hangs.write_text("#!/bin/sh\nexec sleep 60\n")
+    hangs.chmod(0o755)
+    monkeypatch.setattr(bytecode, "TIMEOUT", 0.2)
+    monkeypatch.setattr(bytecode, "WORKERS", 1)
+    with pytest.raises(Refused, match="did not end within") as caught:
+        bytecode.complete(str(tmp_path / "venv"), "", str(hangs))
+    assert caught.value.failure.code == "bytecode-failed"
+    assert len(list(packages.iterdir())) == 600
