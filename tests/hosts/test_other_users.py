@@ -10,7 +10,8 @@ import pytest
 
 import agent_builders
 import wheelhouse
-from hosts.test_staging import PATHS, Release, Talk, blob, place_of
+from hosts.links import at
+from hosts.test_staging import PATHS, Release, Talk, blob
 from hosts.workspace import Workspace
 from shipit.agent.protocol import messages
 from shipit.transport import agent_zip
@@ -135,7 +136,7 @@ def talk(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Talk to the agent as a controller does that looks at no wheel."""
     workspace.sh("web1", LIBRARY)
     with Network(home=tmp_path_factory.mktemp("home")) as network:
-        link = connect(place_of(workspace.lab.hosts["web1"]), agent_zip.build(), network)
+        link = connect(at(workspace.lab.hosts["web1"]), agent_zip.build(), network)
         wire = link.open()
         yield Talk(link, wire)
         wire.close()

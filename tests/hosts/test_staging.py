@@ -11,12 +11,12 @@ import pytest
 
 import agent_builders
 import wheelhouse
+from hosts.links import at
 from patience import until
 from shipit.agent.protocol import manifest, messages
 from shipit.agent.system.paths import Paths
 from shipit.transport import agent_zip
 from shipit.transport.connect import connect
-from shipit.transport.endpoint import Endpoint
 from shipit.transport.ssh.client import Network
 from shipit.transport.upload import ship
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.lab.lab import Lab
-    from shipit.lab.machine import Machine
     from shipit.transport.channel import Link, Wire
 
 PATIENCE = 300.0  # seconds
@@ -151,24 +150,11 @@ def network(tmp_path: Path) -> Iterator[Network]:
 @pytest.fixture
 def talk(fresh_web1: Lab, network: Network) -> Iterator[Talk]:
     """Talk to web1 as its user `deploy`, who becomes root."""
-    link = connect(place_of(fresh_web1.hosts["web1"]), agent_zip.build(), network)
+    link = connect(at(fresh_web1.hosts["web1"]), agent_zip.build(), network)
     wire = link.open()
     yield Talk(link, wire)
     wire.close()
     link.close()
-
-
-def place_of(host: Machine) -> Endpoint:
-    return Endpoint(
-        name=host.name,
-        address=host.address,
-        port=host.port,
-        user=host.user,
-        key_files=(str(host.key),),
-        host_key=host.host_key,
-        become=True,
-        connect_timeout=PATIENCE,
-    )
 
 
 def on_host(lab: Lab, command: str) -> str:

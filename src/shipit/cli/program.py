@@ -18,7 +18,7 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from shipit import __version__
 from shipit.cli.parameters import CHANGES, DIFF, FILE, FORKS, REASON, TARGETS
-from shipit.cli.runner import UNTOUCHED, Invocation, run_command
+from shipit.cli.runner import DISCARDED, Invocation, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -200,7 +200,7 @@ def plan(invocation: Invocation, *, diff: bool) -> int:
     from shipit.output import reports
 
     found = use_case.plan(invocation.run_options(), invocation.output.quiet)
-    status = UNTOUCHED if any(host.problems for _, hosts in found for host in hosts) else 0
+    status = DISCARDED if any(host.problems for _, hosts in found for host in hosts) else 0
     parts = reports.plans(found, diff=diff)
     invocation.output.answer("plan", status, parts, deployments=reports.plans_data(found))
     return status
@@ -265,7 +265,7 @@ def doctor(invocation: Invocation) -> int:
     from shipit.output import reports
 
     found = use_case.examine(invocation.run_options(), invocation.output.quiet)
-    ended = 0 if all(finding.ok for finding in found) else UNTOUCHED
+    ended = 0 if all(finding.ok for finding in found) else DISCARDED
     invocation.output.answer("doctor", ended, reports.findings(found), findings=list(found))
     return ended
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shipit.release.inputs import RunOptions
     from shipit.secrets import Secret
 
-BUG, UNTOUCHED, INTERRUPTED = 1, 3, 130
+BUG, DISCARDED, INTERRUPTED = 1, 3, 130
 _TRACEBACKS = 2  # the number of -v that shows them
 
 

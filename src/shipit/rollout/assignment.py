@@ -164,10 +164,8 @@ class Assignment:
                 request, messages.Settled, ANSWER, "the release to be given up"
             )
             self._check_answer(settled, txn=self._job.attempt.txn)
-            self.close()
-            return Transition(
-                Phase(settled.outcome.value), settled.running
-            )  # the host has not failed
+            self.close()  # without its problem: the host has not failed
+            return Transition(Phase(settled.outcome.value), settled.running)
         return self._settle("revert")
 
     def _settle(self, verdict: str) -> Transition:
