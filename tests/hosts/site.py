@@ -44,13 +44,15 @@ LOGINS = (
     "shipit-",
     "systemd-hostnamed",
 )
+# systemd learns of these from the kernel, a moment later: the mounts are asked of the kernel.
+FROM_KERNEL = (".device", ".mount")
 _PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts"
 
 Look = dict[str, tuple[object, ...]]
 
 
 def snapshot(lab: Lab, unwatched: Sequence[str] = ()) -> Look:
-    """Return every file of every host's disk, and the state of every unit."""
+    """Return every file of every host's disk, its mounts, and the state of every unit."""
     seen: Look = {}
     for name, host in lab.hosts.items():
         left_out = {str(host.upper / path) for path in (*UNWATCHED, *unwatched)}
@@ -59,8 +61,12 @@ def snapshot(lab: Lab, unwatched: Sequence[str] = ()) -> Look:
         shown = lab.run(name, "systemctl", "show", f"--property={_PROPERTIES}", "*")
         for block in shown.stdout.strip().split("\n\n"):
             unit = dict(line.partition("=")[::2] for line in block.splitlines())
-            if not unit["Id"].startswith(LOGINS) and not unit["Id"].endswith(".device"):
+            if not unit["Id"].startswith(LOGINS) and not unit["Id"].endswith(FROM_KERNEL):
                 seen[f"{name}: unit {unit['Id']}"] = tuple(sorted(unit.items()))
+        for line in lab.run(name, "cat", "/proc/1/mounts").stdout.splitlines():
+            _source, point, *rest = line.split()
+            if not point.startswith("/run/"):
+                seen[f"{name}: mount {point}"] = tuple(rest)
     return seen
 
 
