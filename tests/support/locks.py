@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shipit.bundle import lockfile
+from shipit.bundle.lock import MAIN
 from shipit.errors import InputError, Mistake
 from wheelhouse import BOOKWORM
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipit.bundle.lock import Lock
+    from shipit.bundle.lock import Lock, Parts
 
 A, B = "a" * 64, "b" * 64
 REQUIREMENTS = "requirements.lock"
 
 
-def locked(folder: Path, text: str, name: str = REQUIREMENTS) -> Lock:
+def locked(folder: Path, text: str, name: str = REQUIREMENTS, parts: Parts = MAIN) -> Lock:
     path = folder / name
     path.write_text(text, newline="")
-    return lockfile.read(path)
+    return lockfile.read(path, parts)
 
 
 def mistakes(folder: Path, text: str, name: str = REQUIREMENTS) -> list[Mistake]:

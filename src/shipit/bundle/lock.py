@@ -5,19 +5,30 @@ Selects the entries that a host needs. Resolves nothing and reads no file.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import InputError, Mistake, Place, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from packaging.markers import Environment, Marker
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The optional parts of a project that are wanted: its extras and dependency groups."""
+
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+MAIN = Parts()
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ class Locked:
     marker: Marker | None = None
     needs: tuple[Need, ...] = ()
     extra_needs: Mapping[str, tuple[Need, ...]] = field(default_factory=dict)
+    group_needs: Mapping[str, tuple[Need, ...]] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()  # digests of its sdists
     origin: Origin | None = None  # where it comes from, if from no index
     source: str = ""  # which of several entries of that name and version
@@ -87,6 +99,7 @@ class Lock:
     groups: frozenset[str] = frozenset()  # pylock's default groups
     environments: tuple[Marker, ...] = ()  # a host must match one of these, if there are any
     is_graph: bool = False  # uv.lock: an entry is wanted if the app depends on it
+    parts: Parts = MAIN
 
     def without(self, app: str) -> Lock:
         """Return this lock without the app itself, whose wheel the playbook names."""
@@ -107,7 +120,8 @@ class Lock:
         environment: dict[str, str | frozenset[str]] = {
             **{name: str(value) for name, value in markers.items()},
             "extra": "",  # locks exported with their extras have `extra == ...` on some lines
-            "dependency_groups": self.groups,
+            "extras": frozenset(self.parts.extras),
+            "dependency_groups": self.groups | {*self.parts.groups},
         }
         place = Place(str(self.path))
         others = self.environments
@@ -118,7 +132,7 @@ class Lock:
         reached = self._reached(app, environment) if self.is_graph else self.entries
         wanted: dict[str, Locked] = {}
         for entry in reached:
-            if entry.name == app or not applies(entry.marker, environment, entry.place):
+            if entry.name == app or not self._applies(entry, environment):
                 continue
             known = wanted.setdefault(entry.name, entry)
             if known.version != entry.version:
@@ -126,6 +140,13 @@ class Lock:
                 raise InputError(Mistake("locked-twice", what, entry.place, how_to_lock(self.path)))
             wanted[entry.name] = replace(known, digests=known.digests | entry.digests)
         return tuple(sorted(wanted.values(), key=lambda entry: entry.name))
+
+    def _applies(self, entry: Locked, environment: Mapping[str, str | frozenset[str]]) -> bool:
+        """Whether a host needs an entry, for the project itself or for one of its extras."""
+        return any(
+            applies(entry.marker, {**environment, "extra": extra}, entry.place)
+            for extra in ("", *self.parts.extras)
+        )
 
     def _reached(self, app: str, environment: Mapping[str, str | frozenset[str]]) -> list[Locked]:
         """Return the entries that the app depends on; an extra adds dependencies to an entry."""
@@ -135,7 +156,7 @@ class Lock:
         if app not in by_name:
             what = f"{self.path.name} has no package {app}, so it is the lock of another project"
             raise InputError(Mistake("foreign-lock", what, Place(str(self.path)), "run: uv lock"))
-        todo, seen, reached = [Need(app)], set(), {}
+        todo, seen, reached = self._roots(app, by_name[app]), set(), {}
         while todo:
             need = todo.pop()
             for entry in by_name[need.name]:
@@ -149,6 +170,30 @@ class Lock:
                     needs = entry.extra_needs.get(extra, ()) if extra else entry.needs
                     todo += [n for n in needs if applies(n.marker, environment, entry.place)]
         return list(reached.values())
+
+    def _roots(self, app: str, entries: Sequence[Locked]) -> list[Need]:
+        """Return what the graph is walked from: the app with its extras, and its groups' needs.
+
+        Raises:
+            InputError: it has no such extra or group.
+        """
+        known = {"extra": Counter[str](), "group": Counter[str]()}
+        for entry in entries:
+            known["extra"].update(entry.extra_needs)
+            known["group"].update(entry.group_needs)
+        for kind, names in (("extra", self.parts.extras), ("group", self.parts.groups)):
+            for name in names:
+                if name not in known[kind]:
+                    raise unknown_part(kind, name, known[kind], self.path)
+        needs = [n for e in entries for name in self.parts.groups for n in e.group_needs[name]]
+        return [Need(app, extras=self.parts.extras), *needs]
+
+
+def unknown_part(kind: str, name: str, known: Iterable[str], path: Path) -> InputError:
+    """Return the error for a group or an extra that a lock does not have."""
+    what = f"{path.name} has no {kind} {name!r}"
+    hint = nearest(name, sorted(known)) or f"known: {', '.join(sorted(known)) or 'none'}"
+    return InputError(Mistake("unknown-part", what, Place(str(path)), hint))
 
 
 def applies(

@@ -10,7 +10,7 @@ from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from shipit.bundle.lock import Lock, Locked, Need, Origin, how_to_lock
+from shipit.bundle.lock import MAIN, Lock, Locked, Need, Origin, Parts, how_to_lock, unknown_part
 from shipit.bundle.lock_text import file, folder, place_of, repository, sha256_of
 from shipit.errors import InputError, Mistake, Place, collect
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def read_pylock(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
+def read_pylock(
+    path: Path, document: Mapping[str, Any], places: list[Place], parts: Parts = MAIN
+) -> Lock:
     try:
         lock = Pylock.from_dict(document)
     except PylockValidationError as error:
@@ -28,6 +30,10 @@ def read_pylock(path: Path, document: Mapping[str, Any], places: list[Place]) ->
         raise InputError(
             Mistake("lock-syntax", f"not a valid pylock.toml: {error}", place)
         ) from error
+    known = (("extra", lock.extras, parts.extras), ("group", lock.dependency_groups, parts.groups))
+    for kind, names, chosen in known:
+        if unknown := set(chosen) - set(names or ()):
+            raise unknown_part(kind, min(unknown), names or (), path)
     packages = [(each, place_of(places, n, path)) for n, each in enumerate(lock.packages)]
     entries = collect(lambda placed: _pylock_entry(*placed), packages)
     return Lock(
@@ -36,6 +42,7 @@ def read_pylock(path: Path, document: Mapping[str, Any], places: list[Place]) ->
         lock.requires_python or SpecifierSet(),
         frozenset(lock.default_groups or ()),
         tuple(lock.environments or ()),
+        parts=parts,
     )
 
 
@@ -72,7 +79,9 @@ def _pylock_origin(package: Package) -> Origin | None:
     return None
 
 
-def read_uv(path: Path, document: Mapping[str, Any], places: list[Place]) -> Lock:
+def read_uv(
+    path: Path, document: Mapping[str, Any], places: list[Place], parts: Parts = MAIN
+) -> Lock:
     try:
         entries = tuple(
             _uv_entry(package, place_of(places, index, path))
@@ -85,7 +94,7 @@ def read_uv(path: Path, document: Mapping[str, Any], places: list[Place]) -> Loc
         raise InputError(
             Mistake("lock-syntax", what, Place(str(path)), "run: uv lock, or: uv export")
         ) from error
-    return Lock(path, entries, python, environments=environments, is_graph=True)
+    return Lock(path, entries, python, environments=environments, is_graph=True, parts=parts)
 
 
 def _uv_entry(package: Mapping[str, Any], place: Place) -> Locked:
@@ -97,10 +106,8 @@ def _uv_entry(package: Mapping[str, Any], place: Place) -> Locked:
         sha256_of(wheel.get("hash") for wheel in package.get("wheels", ())),
         place,
         needs=_uv_needs(package.get("dependencies", ())),
-        extra_needs={
-            canonicalize_name(extra): _uv_needs(needs)
-            for extra, needs in package.get("optional-dependencies", {}).items()
-        },
+        extra_needs=_uv_parts(package, "optional-dependencies"),
+        group_needs=_uv_parts(package, "dev-dependencies"),
         sources=sha256_of([sdist.get("hash")]),
         origin=_uv_origin(name, source),
         source=_uv_source(source),
@@ -121,6 +128,12 @@ def _uv_origin(name: str, source: Mapping[str, str]) -> Origin | None:
 def _uv_source(source: Mapping[str, str]) -> str:
     """Return what distinguishes entries of one name and version, for example their index."""
     return " ".join(f"{kind} {where}" for kind, where in sorted(source.items()))
+
+
+def _uv_parts(package: Mapping[str, Any], kind: str) -> dict[str, tuple[Need, ...]]:
+    """Return what each extra or group of a package needs, by its normalized name."""
+    found = package.get(kind, {})
+    return {canonicalize_name(name): _uv_needs(needs) for name, needs in found.items()}
 
 
 def _uv_needs(needs: Iterable[Mapping[str, Any]]) -> tuple[Need, ...]:
