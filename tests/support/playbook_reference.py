@@ -44,9 +44,7 @@ Unknown keys are refused; all mistakes are reported at once, each with file:line
 name: Ship the demo service
 hosts: web
 app: demoapp
-wheel: dist/demoapp-1.4.0-py3-none-any.whl
-lock: requirements.lock
-wheelhouse: wheels/
+project: ..
 vars: {port: 8000}
 services:
   web: {command: uvicorn demoapp.main:app --fd 3, socket: "{{ port }}"}
@@ -56,6 +54,7 @@ health:
 """
 _SECTIONS = (
     ("Deployment", "A deployment"),
+    ("Project", "What a release is built from: `project`"),
     ("Service", "A service: `services.<name>`"),
     ("EnvFile", "A file of variables: an item of `env_file`"),
     ("RenderedFile", "A file: an item of `files`"),

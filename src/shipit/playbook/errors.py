@@ -14,6 +14,7 @@ from shipit.playbook import foreign
 from shipit.playbook.health import Check, Health
 from shipit.playbook.models import Deployment, EnvFile, RenderedFile, Service
 from shipit.playbook.parsers import InvalidValueError, is_template, shown, written
+from shipit.playbook.project import Project
 
 if TYPE_CHECKING:
     from shipit.errors import Place
@@ -150,6 +151,7 @@ def _part(value: Any, step: str | int) -> object:  # noqa: ANN401 - YAML's
 # The models at each path; `*` is any item, and any service.
 _MODELS: dict[Loc, type[Model]] = {
     (): Deployment,
+    ("project",): Project,
     ("env_file", "*"): EnvFile,
     ("files", "*"): RenderedFile,
     ("services", "*"): Service,

@@ -85,7 +85,7 @@ def advice(key: object) -> str:
     return f"write {found}" if found else ""
 
 
-_START = "begin with docs/playbook.md: app, hosts, wheel, lock, wheelhouse, services"
+_START = "begin with docs/playbook.md: app, hosts, project, services"
 _OF_PLAYS = {
     *("tasks", "roles", "pre_tasks", "post_tasks", "handlers", "gather_facts", "import_playbook")
 }

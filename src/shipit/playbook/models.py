@@ -50,6 +50,7 @@ from shipit.playbook.fields import (
     WorkDirectory,
 )
 from shipit.playbook.health import Health, as_health
+from shipit.playbook.project import Project, as_project
 
 
 def _usual_handover(service: Mapping[str, object]) -> str:
@@ -223,17 +224,29 @@ class Deployment(Model):
         description="Which hosts of the inventory, as an Ansible pattern. No templates here.",
         examples=["web", "web:&eu:!web3"],
     )
-    wheel: OneFile = Field(
-        description="The app's wheel, or a pattern that exactly one file matches.",
+    project: Annotated[Project | None, BeforeValidator(as_project)] = Field(
+        default=None,
+        description="The project that the release is built from: a path, or a mapping. Its wheel is"
+        " built, and the dependencies in its lock are fetched for the hosts' Python and platform."
+        " A project without a build system is shipped as it is.",
+        examples=["..", {"path": "..", "groups": ["prod"]}],
+    )
+    wheel: OneFile | None = Field(
+        default=None,
+        description="The app's wheel, or a pattern that exactly one file matches; instead of"
+        " `project`, with `lock` and `wheelhouse`.",
         examples=["dist/demoapp-1.4.0-py3-none-any.whl"],
     )
-    lock: File = Field(
+    lock: File | None = Field(
+        default=None,
         description="The versions and hashes of all dependencies: uv.lock, requirements with"
-        " hashes, pylock.toml, or the lock of Poetry 2, PDM or Pipenv.",
+        " hashes, pylock.toml, or the lock of Poetry 2, PDM or Pipenv. Default: that of `project`.",
         examples=["uv.lock"],
     )
-    wheelhouse: Directory = Field(
-        description="The folder with the wheels of the lock, and the wheel of uv or pip.",
+    wheelhouse: Directory | None = Field(
+        default=None,
+        description="The folder with the wheels of the lock, and the wheel of uv or pip. With"
+        " `project`, they are taken from there instead of an index.",
         examples=["wheels/"],
     )
     python: Specifier = Field(

@@ -148,6 +148,10 @@ def schema() -> dict[str, Any]:
     deployment["properties"]["health"] |= _or_list(_ref("Check"), _ref("Health"))
     deployment["properties"]["health"].pop("$ref", None)
     definitions["Deployment"] = deployment
+    project = deployment["properties"]["project"]
+    deployment["properties"]["project"] = _annotations(project) | {
+        "anyOf": [{"type": "string"}, _ref("Project")]
+    }
     file = {"anyOf": [{"type": "string"}, _ref("EnvFile")]}
     for name in ("Deployment", "Service"):
         keys = definitions[name]["properties"]
@@ -186,7 +190,7 @@ def _annotations(found: dict[str, Any]) -> dict[str, Any]:
 
 def _no_deployment(document: Document, loc: Loc, part: object) -> Mistake:
     what = "the playbook is empty" if part is None else "a deployment must be a mapping"
-    hint = "write `app:`, `hosts:`, `wheel:`, `lock:`, `wheelhouse:` and `services:`"
+    hint = "write `app:`, `hosts:`, `project:` and `services:`"
     return Mistake("playbook-empty", what, document.place(loc), hint)
 
 

@@ -15,6 +15,12 @@ from shipit.playbook.parsers import InvalidValueError, is_template
 
 Loc = tuple[str | int, ...]
 CHECKS = (*KINDS, "unit")
+# What a release without a `project` is made from, each with an example.
+_FOLDER = {
+    "wheel": "wheel: the app's wheel, such as wheel: dist/demoapp-1.4.0-py3-none-any.whl",
+    "lock": "lock: the versions and hashes of all dependencies, such as lock: uv.lock",
+    "wheelhouse": "wheelhouse: the folder with the wheels of the lock; `project: ..` needs none",
+}
 _OF_HTTP = ("status", "json", "body", "host", "headers")
 
 
@@ -30,6 +36,7 @@ class RuleViolation:
 
 def findings(values: Mapping[str, object]) -> Iterator[RuleViolation]:
     yield from _hosts(values)
+    yield from _sources(values)
     yield from _env(values)
     yield from _files(values)
     for name, service in _services(values).items():
@@ -42,6 +49,23 @@ def _hosts(values: Mapping[str, object]) -> Iterator[RuleViolation]:
     if is_template(values.get("hosts")):
         what = "`hosts` can't contain a template: variables are known only after the hosts"
         yield RuleViolation(("hosts",), what, "write a pattern, and narrow it with --limit")
+
+
+def _sources(values: Mapping[str, object]) -> Iterator[RuleViolation]:
+    """Check that the release has one source: a project, or a wheel with its lock and wheelhouse."""
+    if "project" in values:
+        if "wheel" in values:
+            what = "a release is built from a `project` or from a `wheel`, not from both"
+            yield RuleViolation(("wheel",), what, "remove one of the two")
+        return
+    if not any(key in values for key in _FOLDER):
+        hint = "project: the folder of the app's pyproject.toml, such as project: .."
+        yield RuleViolation((), "the key 'project' is missing", hint, "playbook-missing-key")
+        return
+    for key, hint in _FOLDER.items():
+        if key not in values:
+            what = f"the key '{key}' is missing"
+            yield RuleViolation((), what, hint, "playbook-missing-key")
 
 
 def _env(values: Mapping[str, object]) -> Iterator[RuleViolation]:

@@ -349,7 +349,7 @@ def test_every_key_has_a_description_and_an_example() -> None:
 
 def test_the_schema_refuses_unknown_keys_and_names_the_required_ones() -> None:
     assert all(found["additionalProperties"] is False for found in definitions().values())
-    required = ["app", "hosts", "wheel", "lock", "wheelhouse", "services"]
+    required = ["app", "hosts", "services"]
     assert definitions()["Deployment"]["required"] == required
 
 
@@ -359,13 +359,44 @@ def test_every_example_is_good(playbook: Path) -> None:
     draft = reader.read(playbook, must_exist=False)[0]
     for key, found in definitions()["Deployment"]["properties"].items():
         for example in found["examples"]:
-            reader.typed(draft, {**draft.values, key: example})
+            others = {name: value for name, value in draft.values.items() if name != "wheel"}
+            reader.typed(draft, {**(others if key == "project" else draft.values), key: example})
     for key, found in definitions()["Service"]["properties"].items():
         for example in found["examples"]:
             service = {"command": "x", key: example}
             if key.startswith("socket_"):
                 service["socket"] = "/run/a.sock"
             reader.typed(draft, {**draft.values, "services": {"a": service}})
+
+
+PROJECT = "app: a\nhosts: web\nservices: {web: {command: x}}\nproject: "
+
+
+def test_a_project_is_a_path_or_a_mapping(playbook: Path) -> None:
+    for written, groups in ((".", ()), ('{path: ".", groups: [prod]}', ("prod",))):
+        playbook.write_text(PROJECT + written)
+        draft = reader.read(playbook)[0]
+        project = reader.typed(draft, draft.values).project
+        assert project
+        assert (project.path, project.groups) == (playbook.parent, groups)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"project", "wheel"}, "from a `project` or from a `wheel`, not from both"),
+        (set[str](), "the key 'project' is missing"),
+        ({"wheel", "lock"}, "the key 'wheelhouse' is missing"),
+        ({"wheel", "wheelhouse"}, "the key 'lock' is missing"),
+        ({"lock"}, "the key 'wheel' is missing"),
+    ],
+)
+def test_a_release_has_one_source(playbook: Path, keys: set[str], said: str) -> None:
+    values = {"project": ".", "wheel": "a", "lock": "a", "wheelhouse": "."}
+    text = PROJECT.rpartition("project")[0]
+    text += "".join(f"{key}: {value}\n" for key, value in values.items() if key in keys)
+    (playbook.parent / "a").write_text("")
+    assert said in refused(playbook, text)
 
 
 @pytest.mark.parametrize("name", ["shipit", "shipit-foo", "shipit-recover"])
