@@ -1,14 +1,15 @@
 """Install and start the agent on a host. This is the first code of shipit that runs there.
 
 The controller sends this file over the channel to the loader of transport.bootstrap. It reads one
-line, {"sha256", "size", "role", "directory"}, and answers with one line each time:
+line, {"sha256", "role", "directory"}, and answers with one line each time:
 
     {"boot": "have"}         the agent is installed and verified; it takes over stdin and stdout
-    {"boot": "need"}         send it: `size` bytes, zlib-compressed; "have" or "failed" follows
+    {"boot": "need"}         send it: a line with its size, then as many bytes, zlib-compressed;
+                             "have" or "failed" follows
     {"boot": "failed", ...}  with "what" and "errno" (0: none); nothing runs
 
 Uses only the standard library, as the agent's other modules are not installed yet. Never runs bytes
-whose digest differs from the requested one.
+whose digest differs from the requested one, or from that of what this user has compiled from them.
 """
 
 import errno
@@ -23,6 +24,9 @@ from typing import Any, BinaryIO, Dict
 
 LINE_LIMIT = 4096  # bytes of the request's line
 ROLE = "shipit_boot"  # __name__ when the loader executes this file
+PYTHON = "{}-{:x}".format(sys.implementation.cache_tag, sys.hexversion)
+# What follows the magic number of bytecode that is not compared with its source (PEP 552).
+UNCHECKED = b"\1\0\0\0" + bytes(8)
 
 
 class Refused(Exception):
@@ -39,7 +43,7 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> None:
         is_installed = is_private(request["directory"]) and is_present(path, request["sha256"])
         if not is_installed:
             answer(stdout, {"boot": "need"})
-            content = receive(stdin, request)
+            content = receive(stdin, request["sha256"])
             make_private(request["directory"])
             install(path, content)
     except (OSError, Refused) as error:
@@ -47,7 +51,7 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> None:
         answer(stdout, {"boot": "failed", "what": str(error), "errno": number})
         sys.exit(1)
     answer(stdout, {"boot": "have"})
-    become(path, request["role"])
+    become(with_bytecode(path), request["role"])
 
 
 def is_private(directory: str) -> bool:
@@ -77,6 +81,8 @@ def is_own(directory: str) -> bool:
 def make_private(directory: str) -> None:
     """Make the directory and its parent, both writable for this user alone.
 
+    Removes bytecode from where others could write: nothing but its name would vouch for it.
+
     Raises:
         Refused, OSError: one of them belongs to another user, or is no directory.
     """
@@ -84,6 +90,9 @@ def make_private(directory: str) -> None:
         if not is_own(each):
             os.makedirs(each, mode=0o700, exist_ok=True)
             os.chmod(each, 0o700)
+            for found in os.listdir(each):
+                if found.endswith(".pyz") and found.count(".") > 1:
+                    os.unlink(os.path.join(each, found))
 
 
 def answer(stdout: BinaryIO, message: Dict[str, Any]) -> None:
@@ -106,17 +115,17 @@ def is_present(path: str, sha256: str) -> bool:
     return True
 
 
-def receive(stdin: BinaryIO, request: Dict[str, Any]) -> bytes:
+def receive(stdin: BinaryIO, sha256: str) -> bytes:
     """Read the agent from the channel.
 
     Raises:
         Refused: the received bytes are not the requested agent.
     """
     try:
-        content = zlib.decompress(stdin.read(request["size"]))
-    except zlib.error as error:
+        content = zlib.decompress(stdin.read(int(stdin.readline(LINE_LIMIT))))
+    except (ValueError, zlib.error) as error:
         raise Refused("the agent arrived broken: {}".format(error)) from error
-    if hashlib.sha256(content).hexdigest() != request["sha256"]:
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise Refused("the agent arrived with another digest than announced")
     return content
 
@@ -135,6 +144,47 @@ def install(path: str, content: bytes) -> None:
     except BaseException:
         os.unlink(beside)
         raise
+
+
+def with_bytecode(path: str) -> str:
+    """Return the agent with the bytecode of this Python, made beside `path` by its first start.
+
+    Without it, Python compiles every module of a zip at every start, and twice. Its name has the
+    digest of `path`, the Python and its own digest. Return `path` if it can't be written.
+    """
+    directory, name = os.path.split(path)
+    start = "{}.{}.".format(name[: -len(".pyz")], PYTHON)
+    try:
+        for found in os.listdir(directory):
+            if found.startswith(start) and found.endswith(".pyz"):
+                there = os.path.join(directory, found)
+                if is_present(there, found[len(start) : -len(".pyz")]):
+                    return there
+                os.unlink(there)
+        content = compiled(path)
+        made = os.path.join(directory, start + hashlib.sha256(content).hexdigest() + ".pyz")
+        install(made, content)
+    except OSError:
+        return path
+    return made
+
+
+def compiled(path: str) -> bytes:
+    """Return a zip of the modules in `path`, each with bytecode, which another Python ignores."""
+    import io  # noqa: PLC0415 - only once for each Python
+    import marshal  # noqa: PLC0415
+    import zipfile  # noqa: PLC0415
+    from importlib.util import MAGIC_NUMBER  # noqa: PLC0415
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(path) as sources, zipfile.ZipFile(packed, "w") as archive:
+        for entry in sources.infolist():
+            source = sources.read(entry)
+            code = compile(source, os.path.join(path, entry.filename), "exec", dont_inherit=True)
+            archive.writestr(entry, source)
+            bytecode = zipfile.ZipInfo(entry.filename + "c", entry.date_time)
+            archive.writestr(bytecode, MAGIC_NUMBER + UNCHECKED + marshal.dumps(code))
+    return packed.getvalue()
 
 
 def become(path: str, role: str) -> None:

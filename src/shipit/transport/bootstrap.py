@@ -90,9 +90,9 @@ class Launch:
         return "exec " + shlex.join(self.argv)
 
 
-def greeting(agent: AgentZip, role: str, size: int) -> bytes:
-    """Return what the loader and agent/boot.py read first; `size` is that of the compressed zip."""
-    request = {"sha256": agent.sha256, "size": size, "role": role, "directory": AGENTS}
+def greeting(agent: AgentZip, role: str) -> bytes:
+    """Return what the loader and agent/boot.py read first."""
+    request = {"sha256": agent.sha256, "role": role, "directory": AGENTS}
     return b"shipit-boot %d\n%b%b\n" % (len(agent.boot), agent.boot, json.dumps(request).encode())
 
 

@@ -241,16 +241,16 @@ def start(stream: Stream, endpoint: Endpoint, agent: AgentZip, role: str = "serv
 
 
 def _start(wire: FrameWire, endpoint: Endpoint, agent: AgentZip, role: str) -> None:
-    packed = zlib.compress(agent.content, 9)
     if endpoint.become and (password := endpoint.become_password):
         wire.write(password.reveal().encode() + b"\n")
         if wire.find(bootstrap.READY, START_TIMEOUT) is None:
             raise bootstrap.diagnose(endpoint, wire.start_failure())
     with suppress(HostError):  # it may have ended already; its output explains more
-        wire.write(bootstrap.greeting(agent, role, len(packed)))
+        wire.write(bootstrap.greeting(agent, role))
     reply = _reply(wire, endpoint, START_TIMEOUT)
     if reply["boot"] == "need":
-        wire.write(packed)
+        packed = zlib.compress(agent.content, 9)
+        wire.write(b"%d\n%b" % (len(packed), packed))
         reply = _reply(wire, endpoint, INSTALL_TIMEOUT)
     if reply["boot"] != "have":
         raise bootstrap.not_installed(endpoint, reply)

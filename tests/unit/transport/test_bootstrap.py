@@ -132,7 +132,7 @@ def test_lines_before_the_boot_are_skipped() -> None:
 
 def test_the_greeting_is_the_boot_and_one_line() -> None:
     agent = echo_agent.build()
-    head, _, rest = greeting(agent, "serve", 7).partition(b"\n")
+    head, _, rest = greeting(agent, "serve").partition(b"\n")
     assert head == b"shipit-boot %d" % len(agent.boot)
     assert rest.startswith(agent.boot)
     assert rest[len(agent.boot) :].count(b"\n") == 1
