@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,13 +12,17 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, With
 from shipit.playbook import calendars, headers, parsers, paths
 from shipit.secrets import Secret, Unopened
 
+# The keys that name files of this machine: a deploy needs these files, a rollback does not.
+TEMPLATES = frozenset({"unit", "src"})  # kept beside the playbook
+EVERY_FILE = TEMPLATES | {"wheel", "lock", "wheelhouse", "path"}
+
 
 @dataclass(frozen=True)
 class ReadContext:
-    """A playbook's folder, and whether the files that it names must exist."""
+    """A playbook's folder, and the keys whose files must exist."""
 
     folder: Path
-    must_exist: bool
+    must_exist: Collection[str]
 
 
 def _local(read: Callable[..., Path]) -> Callable[[object, ValidationInfo], Path]:
@@ -26,7 +30,7 @@ def _local(read: Callable[..., Path]) -> Callable[[object, ValidationInfo], Path
 
     def parse(value: object, info: ValidationInfo) -> Path:
         here: ReadContext = info.context  # type: ignore[assignment] # given by `validate`
-        return read(value, here.folder, must_exist=here.must_exist)
+        return read(value, here.folder, must_exist=info.field_name in here.must_exist)
 
     return parse
 

@@ -14,13 +14,13 @@ from shipit import yaml_source
 from shipit.errors import InputError, Mistake, Place
 from shipit.playbook import foreign, models, rules
 from shipit.playbook.errors import ErrorFormatter
-from shipit.playbook.fields import ReadContext
+from shipit.playbook.fields import EVERY_FILE, ReadContext
 from shipit.playbook.models import Deployment
 from shipit.vault import NONE, Passwords
 from shipit.yaml_source import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 Loc = tuple[str | int, ...]
@@ -36,13 +36,13 @@ class Draft:
     Attributes:
         loc: its path in the document: () or (index,).
         values: the values as written.
-        must_exist: whether the files it names must exist on this machine.
+        must_exist: the keys whose files must exist on this machine.
     """
 
     document: Document
     loc: Loc
     values: Mapping[str, object] = field(repr=False)
-    must_exist: bool = True
+    must_exist: Collection[str] = EVERY_FILE
 
     @property
     def name(self) -> str:
@@ -66,11 +66,12 @@ class Draft:
         return ErrorFormatter(self.document, self.loc, self.values, rendered)
 
 
-def read(path: Path, passwords: Passwords = NONE, *, must_exist: bool = True) -> tuple[Draft, ...]:
+def read(
+    path: Path, passwords: Passwords = NONE, *, must_exist: Collection[str] = EVERY_FILE
+) -> tuple[Draft, ...]:
     """Read a playbook of one deployment (a mapping) or several (a list).
 
-    With `must_exist` the wheel, lock ... that it names must exist: a deploy needs them, a
-    rollback or status does not.
+    The files that it names by the keys in `must_exist` must exist.
 
     Raises:
         InputError: with all mistakes that can be found without variables.

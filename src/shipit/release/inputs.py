@@ -25,7 +25,15 @@ from shipit.secrets import Secret
 from shipit.vault import NONE, Passwords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Hashable,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from pathlib import Path
 
     from shipit.bundle.select import Sources
@@ -122,13 +130,13 @@ class ResolvedInput(HostInput):
 PLACEHOLDER = ReleaseNames("0.0.0-00000000", "0.0.0", "/nowhere")
 
 
-def targets(run: RunOptions, *, must_exist: bool = False) -> list[list[HostInput]]:
+def targets(run: RunOptions, *, must_exist: Collection[str] = ()) -> list[list[HostInput]]:
     """Return the hosts of each deployment of the playbook, in order.
 
     Args:
         run: the options of the command line.
-        must_exist: whether the files that the playbook names must exist: a deploy needs them, a
-            rollback does not.
+        must_exist: the keys of the playbook whose files must exist: a deploy needs all of them, a
+            rollback none.
 
     Raises:
         InputError: with all mistakes in the inventory and the playbook.
@@ -202,15 +210,33 @@ def _targets_of(draft: Draft, known: model.Inventory, run: RunOptions) -> list[H
     return collect(target, chosen)
 
 
-def resolve(found: Sequence[HostInput]) -> list[ResolvedInput]:
+@dataclass(frozen=True)
+class Readers:
+    """How the wheels, the secrets and the env files of a playbook are read.
+
+    Attributes:
+        wheels: of app, lock and wheelhouse; None if there is nothing to choose from.
+        secret: of a reference, the playbook's folder and the place of the reference.
+        dotenv: of a file and the names of its public variables.
+    """
+
+    wheels: Callable[..., Sources | None] = select.load
+    secret: Callable[..., Secret] = secrets.resolve
+    dotenv: Callable[..., Values] = read_dotenv
+
+
+def resolve(found: Sequence[HostInput], readers: Readers = Readers()) -> list[ResolvedInput]:
     """Return what each host should get; read wheels, fetch secrets and try the templates.
+
+    Hosts without wheels to choose from are left out; their templates are tried, too.
 
     Raises:
         InputError: with all mistakes in lock, wheels, templates and secrets.
     """
-    load, secret, dotenv = memoized(select.load), memoized(secrets.resolve), memoized(read_dotenv)
+    load, secret = memoized(readers.wheels), memoized(readers.secret)
+    dotenv = memoized(readers.dotenv)
 
-    def resolve_host(target: HostInput) -> ResolvedInput:
+    def resolve_host(target: HostInput) -> tuple[ResolvedInput, ...]:
         wanted, errors = target.deployment, ErrorCollector()
         sources = errors.attempt(load, wanted.wheel, wanted.lock, wanted.wheelhouse)
         if sources:
@@ -222,12 +248,12 @@ def resolve(found: Sequence[HostInput]) -> list[ResolvedInput]:
         if sources is None:
             tried = (wanted, target.host, known, PLACEHOLDER)
             errors.attempt(units.release_texts, *tried, from_files)
-            return errors.result(None)
+            return errors.result(())
         made = ResolvedInput(**vars(target), sources=sources, secrets=known, from_files=from_files)
         errors.attempt(lambda: made.stand_in)
-        return errors.result(made)
+        return errors.result((made,))
 
-    return collect(resolve_host, found)
+    return [made for each in collect(resolve_host, found) for made in each]
 
 
 def _secrets(target: HostInput, read: Callable[..., Secret]) -> dict[str, Secret]:

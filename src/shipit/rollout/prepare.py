@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, InputError, merged
 from shipit.events import SecretsKnown
+from shipit.playbook.fields import EVERY_FILE
 from shipit.release import build
 from shipit.release import plan as planning
 from shipit.release.inputs import HostInput, ResolvedInput, RunOptions, resolve, targets
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def wanted_by(run: RunOptions, emit: Emit) -> list[list[ResolvedInput]]:
     """Return what every host should get; all input has been checked then."""
-    wanted = [resolve(found) for found in targets(run, must_exist=True)]
+    wanted = [resolve(found) for found in targets(run, must_exist=EVERY_FILE)]
     hidden = (secret for each in wanted for resolved in each for secret in resolved.hidden())
     emit(SecretsKnown(Mask(hidden)))
     return wanted

@@ -12,6 +12,7 @@ from project import TESTS
 from shipit.agent.protocol import codec, messages
 from shipit.errors import InputError
 from shipit.playbook import reader
+from shipit.playbook.fields import TEMPLATES
 
 if TYPE_CHECKING:
     from shipit.playbook.models import Deployment
@@ -307,8 +308,17 @@ def test_files_need_not_be_there_for_what_needs_none(tmp_path: Path) -> None:
     playbook.write_text(BASE)
     with pytest.raises(InputError, match="a file that exists"):
         reader.read(playbook)
-    draft = reader.read(playbook, must_exist=False)[0]
+    draft = reader.read(playbook, must_exist=())[0]
     assert reader.typed(draft, draft.values).wheel == tmp_path / "app.whl"
+
+
+def test_only_the_files_of_some_keys_may_be_needed(tmp_path: Path) -> None:
+    playbook = tmp_path / "playbook.yaml"
+    playbook.write_text(BASE + "files: [{src: none.j2, dest: a.ini}]\n")
+    with pytest.raises(InputError) as caught:
+        reader.read(playbook, must_exist=TEMPLATES)
+    (mistake,) = caught.value.mistakes
+    assert mistake.what.startswith("files[0].src: expected a file that exists")
 
 
 def test_a_missing_playbook_is_reported(tmp_path: Path) -> None:
@@ -356,7 +366,7 @@ def test_the_schema_refuses_unknown_keys_and_names_the_required_ones() -> None:
 def test_every_example_is_good(playbook: Path) -> None:
     # Examples of files name files that aren't there: what is looked at is the rest.
     playbook.write_text(BASE)
-    draft = reader.read(playbook, must_exist=False)[0]
+    draft = reader.read(playbook, must_exist=())[0]
     for key, found in definitions()["Deployment"]["properties"].items():
         for example in found["examples"]:
             others = {name: value for name, value in draft.values.items() if name != "wheel"}

@@ -27,9 +27,7 @@ def test_the_example_in_the_document_is_a_good_playbook(tmp_path: Path) -> None:
     assert found
     path = tmp_path / "playbook.yaml"
     path.write_text(found[1])
-    assert [draft.name for draft in reader.read(path, must_exist=False)] == [
-        "Ship the demo service"
-    ]
+    assert [draft.name for draft in reader.read(path, must_exist=())] == ["Ship the demo service"]
 
 
 def test_examples_are_written_as_yaml_reads_them(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from shipit.agent.protocol.messages import Attempt, Facts, Interpreter
 from shipit.playbook import models
+from shipit.playbook.fields import EVERY_FILE
 from shipit.release import build, inputs
 from shipit.release.manifest import slow_digest
 from shipit.render.templating import Variables
@@ -72,7 +73,7 @@ def folder(tmp_path: Path) -> Path:
 def built(folder: Path, playbook: str) -> BuiltRelease:
     (folder / "playbook.yaml").write_text(playbook)
     run = inputs.RunOptions(folder / "playbook.yaml", (folder / "inventory.yaml",))
-    ((resolved,),) = [inputs.resolve(found) for found in inputs.targets(run, must_exist=True)]
+    ((resolved,),) = [inputs.resolve(found) for found in inputs.targets(run, must_exist=EVERY_FILE)]
     attempt = Attempt("t1", "deploy", "me", 1, "now")
     return build.build(resolved, FACTS, attempt, slow_digest, "00")
 

@@ -11,6 +11,7 @@ import yaml
 import wheelhouse
 from shipit.commands import doctor
 from shipit.errors import InputError
+from shipit.playbook.fields import EVERY_FILE
 from shipit.release.inputs import RunOptions, resolve, secrets_at_hand, targets
 from shipit.secrets import Secret
 
@@ -126,7 +127,7 @@ def test_a_service_s_env_files_override_the_app_s_and_later_ones_earlier_ones(
     (project / "prod.env").write_text("TWO=prod\nTHREE=prod\n")
     (project / "worker.env").write_text("THREE=worker\n")
     wanted = wanting(project, env_file=["common.env", "prod.env"], services=SERVICES)
-    (found,) = targets(wanted, must_exist=True)
+    (found,) = targets(wanted, must_exist=EVERY_FILE)
     web1, web2 = resolve(found)
     common = {"ONE": Secret("common"), "TWO": Secret("prod")}
     assert web1.from_files["web"] == {**common, "THREE": Secret("prod")}
@@ -139,7 +140,7 @@ def test_what_is_wrong_in_env_files_is_reported_once_with_all_else(project: Path
     (project / "prod.env").write_text("A\nB=1\nB=2\n")
     (project / "worker.env").write_text("C=1\n")
     wanted = wanting(project, env_file="prod.env", services=SERVICES, secrets={"X": "file:none"})
-    (found,) = targets(wanted, must_exist=True)
+    (found,) = targets(wanted, must_exist=EVERY_FILE)
     with pytest.raises(InputError) as caught:
         resolve(found)
     reported = [(mistake.code, mistake.place) for mistake in caught.value.mistakes]

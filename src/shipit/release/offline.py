@@ -1,0 +1,70 @@
+"""Read the parts of a release that are on this machine, for a check that needs no secret.
+
+In a fresh checkout, as in CI, the app's wheel, the wheelhouse and env files are often missing:
+what is there is checked as a deploy checks it, and `missing` names the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shipit.bundle import lockfile, select
+from shipit.bundle.wheel import open_wheel
+from shipit.errors import ErrorCollector
+from shipit.release.inputs import PLACEHOLDER, Readers, env_files
+from shipit.render import dotenv_file
+from shipit.secrets import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from shipit.bundle.select import Sources
+    from shipit.release.inputs import HostInput
+    from shipit.render.units import Values
+
+
+def readers() -> Readers:
+    """Return readers that leave out what is missing, and have a placeholder for every secret."""
+    return Readers(wheels=_sources, secret=_placeholder, dotenv=_variables)
+
+
+def missing(found: Sequence[HostInput]) -> Iterator[Path]:
+    """Yield the files and folders of a deployment that are not there, each once."""
+    deployments = [target.deployment for target in found]
+    wheels = [path for it in deployments for path in (it.wheel, it.lock, it.wheelhouse) if path]
+    files = sorted(file.path for file in env_files(found))
+    yield from (path for path in dict.fromkeys([*wheels, *files]) if not _found(path).exists())
+
+
+def _sources(wheel: Path | None, lock: Path | None, wheelhouse: Path | None) -> Sources | None:
+    """Return the wheels to choose from; None if a part is missing: the others are checked alone."""
+    app = _present(wheel and _found(wheel))
+    locked, stock = _present(lock), _present(wheelhouse)
+    if app and locked and stock:
+        return select.load(app, locked, stock)
+    errors = ErrorCollector()
+    if app:
+        errors.attempt(open_wheel, app)
+    if locked:
+        errors.attempt(lockfile.read, locked)
+    errors.result(())
+    return None
+
+
+def _present(path: Path | None) -> Path | None:
+    return path if path and path.exists() else None
+
+
+def _found(wheel: Path) -> Path:
+    """Return the one file that a pattern matches; otherwise the path as it is written."""
+    matches = [] if wheel.exists() else [*wheel.parent.glob(wheel.name)]
+    return matches[0] if len(matches) == 1 else wheel
+
+
+def _placeholder(*_reference: object) -> Secret:
+    return Secret(PLACEHOLDER.id)
+
+
+def _variables(path: Path, public: Collection[str]) -> Values:
+    return dotenv_file.read(path, public) if path.exists() else {}
