@@ -24,7 +24,7 @@ AGENT = PACKAGE / "agent"
 ORDER = (
     *("errors", "events", "agent"),
     *("secrets", "vault", "yaml_tags", "yaml_source"),
-    *("inventory", "playbook", "render", "bundle", "release"),
+    *("inventory", "playbook", "render", "bundle", "release", "lint"),
     *("transport", "rollout", "commands"),
     *("output", "lab", "rehearsal", "cli", "__main__"),
 )

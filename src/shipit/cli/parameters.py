@@ -36,15 +36,15 @@ def names_for_limit(
     from shipit.cli import options
 
     # While an option is being completed, click leaves the arguments before it unread.
-    playbook = ctx.params.get("playbook") or next(iter(ctx.args), "")
+    written = ctx.params.get("playbooks") or ctx.args
+    playbook = ctx.params.get("playbook") or next(iter(written), "")
     before, comma, last = incomplete.rpartition(",")
     names = options.limits(Path(playbook), ctx.params["inventory"], os.environ)
     return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
 
 
 FILE = click.Path(path_type=Path)
-TARGETS = (
-    click.Argument(["playbook"], type=FILE),
+_HOSTS = (
     click.Option(
         ["-i", "--inventory"],
         type=FILE,
@@ -64,7 +64,11 @@ TARGETS = (
         metavar="VARS",
         help="Variables: key=value, YAML or JSON, or @file; the last one wins.",
     ),
-    click.Option(["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password for sudo."),
+)
+_SUDO = click.Option(
+    ["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password for sudo."
+)
+_VAULT_AND_OUTPUT = (
     click.Option(
         ["-J", "--ask-vault-pass"], is_flag=True, help="Ask for the password of ansible-vault."
     ),
@@ -90,6 +94,12 @@ TARGETS = (
     click.Option(
         ["--json"], is_flag=True, help="Write one JSON object per line, the last one the result."
     ),
+)
+TARGETS = (click.Argument(["playbook"], type=FILE), *_HOSTS, _SUDO, *_VAULT_AND_OUTPUT)
+PLAYBOOKS = (
+    click.Argument(["playbooks"], type=FILE, nargs=-1, required=True, metavar="PLAYBOOK..."),
+    *_HOSTS,
+    *_VAULT_AND_OUTPUT,
 )
 FORKS = click.Option(
     ["-f", "--forks"],

@@ -10,6 +10,8 @@ It decides nothing about a deploy.
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -17,8 +19,8 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from shipit import __version__
-from shipit.cli.parameters import CHANGES, DIFF, FILE, FORKS, REASON, TARGETS
-from shipit.cli.runner import DISCARDED, Invocation, run_command
+from shipit.cli.parameters import CHANGES, DIFF, FILE, FORKS, PLAYBOOKS, REASON, TARGETS
+from shipit.cli.runner import DISCARDED, WRONG_INPUT, Invocation, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -204,6 +206,43 @@ def plan(invocation: Invocation, *, diff: bool) -> int:
     parts = reports.plans(found, diff=diff)
     invocation.output.answer("plan", status, parts, deployments=reports.plans_data(found))
     return status
+
+
+@command(
+    *PLAYBOOKS,
+    click.Option(
+        ["--format", "report_format"],
+        type=click.Choice(["text", "github", "sarif"]),
+        default="text",
+        help="How to write the findings: for a reader (the default), as annotations of GitHub "
+        "Actions, or as SARIF 2.1.0.",
+    ),
+    click.Option(["--strict"], is_flag=True, help="Exit with 2 after warnings, too."),
+    example="  shipit lint playbooks/prod.yaml\n"
+    "  shipit lint playbooks/*.yaml --strict --format github",
+)
+def lint(
+    invocation: Invocation, *, playbooks: tuple[Path, ...], report_format: str, strict: bool
+) -> int:
+    """Check playbooks without a host, a network or a secret.
+
+    Finds what a deploy would find before it connects: mistakes in the playbooks, the inventory,
+    templates, env files, locks and wheels. Files that are not there are skipped, except templates;
+    no command is run for a secret. Warns about what is allowed and often a mistake.
+    """
+    from shipit.commands import lint as use_case
+    from shipit.events import Noted
+    from shipit.output.lint import formats
+
+    alone = replace(invocation, ask_password=cache(invocation.ask_password))
+    report = use_case.lint(playbooks, lambda playbook: alone.of(playbook).run_options())
+    for text in report.skipped:
+        invocation.output.quiet(Noted(text))
+    ended = WRONG_INPUT if report.has_failed(strict=strict) else 0
+    parts = formats.FORMATS[report_format](report, Path.cwd())
+    found = [formats.data(finding) for finding in report.findings]
+    invocation.output.answer("lint", ended, parts, findings=found, skipped=report.skipped)
+    return ended
 
 
 @command(

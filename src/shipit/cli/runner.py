@@ -14,7 +14,7 @@ import signal
 import sys
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shipit.events import Event
-    from shipit.output.layout import Part
+    from shipit.output.layout import Diagnostic, Part
     from shipit.output.redaction import Redactor
     from shipit.release.inputs import RunOptions
     from shipit.secrets import Secret
 
-BUG, DISCARDED, INTERRUPTED = 1, 3, 130
+BUG, WRONG_INPUT, DISCARDED, INTERRUPTED = 1, 2, 3, 130
 _TRACEBACKS = 2  # the number of -v that shows them
 
 
@@ -39,7 +39,9 @@ class Output(Protocol):
     def __call__(self, event: Event) -> None: ...
     def quiet(self, event: Event) -> None: ...
     def aside(self, event: Event) -> None: ...
-    def answer(self, what: str, status: int, parts: Sequence[Part], /, **data: object) -> None: ...
+    def answer(
+        self, what: str, status: int, parts: Sequence[Part | Diagnostic], /, **data: object
+    ) -> None: ...
     def log(self, host: str, text: str) -> None: ...
     def error(self, error: ShipitError) -> None: ...
     def bug(self, error: BaseException, trace: str) -> None: ...
@@ -55,6 +57,10 @@ class Invocation:
     redactor: Redactor
     ask_password: Callable[[str], str]
     given: Mapping[str, Any]  # the options of a run, by their names, as click has parsed them
+
+    def of(self, playbook: Path) -> Invocation:
+        """Return the invocation for one of several playbooks."""
+        return replace(self, given={**self.given, "playbook": playbook})
 
     def run_options(self, *, is_rehearsal: bool = False) -> RunOptions:
         """Return the options for the use cases.

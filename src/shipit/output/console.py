@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from shipit.errors import HostError, InputError, Mistake, ShipitError
+from shipit.errors import HostError, InputError, ShipitError
 from shipit.events import (
     Event,
     HostFailed,
@@ -35,7 +35,7 @@ from shipit.events import (
 )
 from shipit.output import messages, reports
 from shipit.output.frames import Sources
-from shipit.output.layout import Line, Part, lines, plain, safe
+from shipit.output.layout import Diagnostic, Line, Part, lines, plain, safe
 from shipit.output.printable import one_line
 from shipit.output.progress import Progress
 from shipit.output.redaction import redacted
@@ -267,9 +267,18 @@ class ConsoleOutput:
         else:
             self.quiet(event)
 
-    def answer(self, _what: str, _status: int, parts: Sequence[Part], /, **_data: object) -> None:
+    def answer(
+        self, _what: str, _status: int, parts: Sequence[Part | Diagnostic], /, **_data: object
+    ) -> None:
         """Print the answer to a query."""
-        self._out.show(redacted(list(parts), self._redactor))
+        shown: list[Part] = []
+        for part in parts:
+            match part:
+                case Diagnostic():
+                    shown += self._diagnostic(part, self._out)
+                case _:
+                    shown.append(part)
+        self._out.show(redacted(shown, self._redactor))
 
     def log(self, host: str, text: str) -> None:
         """Print lines of a host's journal, each prefixed with the host."""
@@ -282,7 +291,11 @@ class ConsoleOutput:
         """Print what is wrong, where, and how to fix it."""
         self.close()
         if isinstance(error, InputError):
-            found = [line for mistake in error.mistakes for line in self._mistake(mistake)]
+            found = [
+                line
+                for mistake in error.mistakes
+                for line in self._diagnostic(Diagnostic(mistake), self._err)
+            ]
             done = self._last and any(end.exit_status == 0 for end in self._last.deployments)
             count = messages.count(len(error.mistakes), "mistake")
             summary = f"{count}; nothing{' more' if done else ''} was changed"
@@ -293,17 +306,17 @@ class ConsoleOutput:
         else:
             self._err.show(lines(self._redactor(f"error: {error}"), "bad"))
 
-    def _mistake(self, mistake: Mistake) -> list[Line]:
+    def _diagnostic(self, shown: Diagnostic, to: Printer) -> list[Line]:
         """Return a mistake as compilers show it: what, where, the source line, how to fix it.
 
         Where there is no terminal, it is one line that tools can parse.
         """
-        hide = self._redactor
-        if not self._err.is_terminal:
-            return lines(hide(f"error: {mistake}"), "bad")
-        what = lines(hide(f"error[{mistake.code}]: {mistake.summary}"), "bad")
+        hide, mistake = self._redactor, shown.mistake
+        if not to.is_terminal:
+            return lines(hide(f"{shown.label}: {mistake}"), shown.style)
+        what = lines(hide(f"{shown.label}[{mistake.code}]: {mistake.summary}"), shown.style)
         where = lines(hide(f"  --> {mistake.place}")) if mistake.place else []
-        source = map(Line, self._sources.frame(mistake, self._err.console.width, hide))
+        source = map(Line, self._sources.frame(mistake, to.console.width, hide))
         hint = lines(hide(f"  help: {mistake.hint}")) if mistake.hint else []
         return [*what, *where, *source, *hint]
 

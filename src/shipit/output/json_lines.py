@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict
 
     from shipit.events import HostResult
-    from shipit.output.layout import Part
+    from shipit.output.layout import Diagnostic, Part
     from shipit.output.redaction import Redactor
 
 _WORSE = (
@@ -77,7 +77,9 @@ class JsonOutput:
         if isinstance(event, (HostFailed, SecretsKnown)):
             self(event)
 
-    def answer(self, what: str, status: int, _parts: Sequence[Part], /, **data: object) -> None:
+    def answer(
+        self, what: str, status: int, _parts: Sequence[Part | Diagnostic], /, **data: object
+    ) -> None:
         """Write the one document that answers a query."""
         self._result(status, {"what": what, **data})
         self._is_answered = True

@@ -1,7 +1,8 @@
 """The two parts of a report: lines and grids. Plain data, printed by the console.
 
 A report reads the same without a terminal: `plain` is what a pipe or a log gets. A `safe` part is
-printed as it is: a line stays one line, and a cell stays in its column.
+printed as it is: a line stays one line, and a cell stays in its column. An answer may also have
+diagnostics, which the console turns into lines.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from shipit.output.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from shipit.errors import Mistake
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,15 @@ class Grid:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     styles: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """A mistake in a file, shown with its source line on a terminal."""
+
+    mistake: Mistake
+    label: str = "error"
+    style: str = "bad"
 
 
 Part = Line | Grid

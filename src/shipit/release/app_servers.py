@@ -68,6 +68,20 @@ _FROM_SYSTEMD = ("fd://", "fd=", "fileno=")
 _PYTHON = re.compile(r"python[\d.]*")
 
 
+def is_server(command: Sequence[str]) -> bool:
+    """Whether a command runs an app server."""
+    return _program(command) in SERVERS
+
+
+def ignores_socket(command: Sequence[str]) -> bool:
+    """Whether a command listens by itself, although it is given a socket.
+
+    True only of uvicorn, which needs an option for each listener; others find theirs, or may have
+    it in a file of settings.
+    """
+    return _program(command) == "uvicorn" and "--fd" not in _options(command)
+
+
 def gap(command: Sequence[str], *, has_socket: bool, overlaps: bool) -> str:
     """Return what clients lose in a handover of this command; "" for nothing known."""
     program = _program(command)

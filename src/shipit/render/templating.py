@@ -113,8 +113,8 @@ class Variables:
             return self._rendered[name]
         if name in self._secrets:
             what = f"'{name}' is one of `secrets:`: no template sees its value"
-            hint = f"the services have it in their environment: read {name} there, or write ${name}"
-            raise TemplateFaultError(_SECRET, what, f"{hint} in a service's `command:`")
+            hint = f"the services have it in their environment: read {name} there"
+            raise TemplateFaultError(_SECRET, what, hint)
         if name in self._open or len(self._open) >= _DEEPEST:
             circle = " -> ".join([*self._open, name])
             what = f"variables refer to each other in a circle, or too deep: {circle}"

@@ -1,0 +1,1 @@
+"""What `shipit lint` warns about, besides the mistakes that stop a deploy."""

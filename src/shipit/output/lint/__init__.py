@@ -1,0 +1,1 @@
+"""The findings of `shipit lint` in each of its formats."""
