@@ -21,7 +21,7 @@ from hosts.workspace import PORT, Done, Workspace
 from load import wheels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from hosts.load import Demand
@@ -39,7 +39,7 @@ class App:
     """The app to deploy."""
 
     name: str
-    command: str
+    runs: Mapping[str, str]  # the key of a service that says what: `serve` or `command`
     build: Callable[[Path, str, str], Path]  # into a folder, of a version, with a fault
     faults: tuple[str, ...]  # answers its health check with 500, starts too late, exits at once
     websocket: str = ""
@@ -48,7 +48,7 @@ class App:
 
 TINYAPP = App(
     "tinyapp",
-    "tinyapp",
+    {"command": "tinyapp"},
     wheelhouse.tinyapp_wheel,
     ("healthz", "slow:3600", "start"),
     needs_index=False,
@@ -56,16 +56,14 @@ TINYAPP = App(
 LOADAPP_FAULTS = ("healthz", "slow", "start")
 UVICORN = App(
     "loadapp",
-    "uvicorn loadapp:asgi --fd 3 --no-access-log --http loadpatience:Patient"
-    " --timeout-graceful-shutdown 25",
+    {"serve": "uvicorn loadapp:asgi --no-access-log"},
     wheels.loadapp_wheel,
     LOADAPP_FAULTS,
     websocket="/ws",
 )
 GUNICORN = App(
     "loadapp",
-    # No --bind: it takes systemd's socket by itself, and fails if --bind names it as well.
-    "gunicorn loadapp:wsgi --workers 2 --threads 8 --graceful-timeout 25 --no-control-socket",
+    {"serve": "gunicorn loadapp:wsgi --workers 2 --threads 8"},
     wheels.loadapp_wheel,
     LOADAPP_FAULTS,
 )
@@ -178,7 +176,7 @@ class DeployedApp:
             }
         ]
         deadline = TIME_TO_BE_FOUND_OUT if step.fault else TIME_TO_BE_WELL
-        web = {"command": self.app.command, "socket": PORT, "handover": self.handover}
+        web = {**self.app.runs, "socket": PORT, "handover": self.handover}
         return {
             "app": self.app.name,
             "wheel": f"{self.app.name}-{self._newest}-py3-none-any.whl",

@@ -15,7 +15,6 @@ import wheelhouse
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
-BOOK, FLAGS = PROJECT / "docs/recipes.md", re.MULTILINE | re.DOTALL
 LOCK = HERE / "requirements.lock"
 SERVERS = PROJECT / "build/load/wheels"
 USUAL = "3.11"  # the Python of the usual host
@@ -25,17 +24,11 @@ STAMP = SERVERS / ".filled"  # with the lock that it was filled from
 
 def loadapp_wheel(folder: Path, version: str, fault: str = "") -> Path:
     """Write a wheel of app/loadapp.py; `fault` as its docstring says."""
-    files = {"loadapp.py": (HERE / "app/loadapp.py").read_text(), "loadpatience.py": patience()}
+    files = {"loadapp.py": (HERE / "app/loadapp.py").read_text()}
     if fault:
         files["loadapp.json"] = json.dumps({"fault": fault})
     recipe = wheelhouse.Recipe("loadapp", version, requires=("gunicorn", "uvicorn"), files=files)
     return wheelhouse.write_wheel(folder, recipe)
-
-
-def patience() -> str:
-    """Return what docs/recipes.md gives uvicorn, so that it loses no request when it is stopped."""
-    (found,) = re.findall(r"^```python\n# myapp/patience.py\n(.*?)^```", BOOK.read_text(), FLAGS)
-    return str(found)
 
 
 def provide(folder: Path, python: str = USUAL) -> None:

@@ -24,7 +24,7 @@ AGENT = PACKAGE / "agent"
 ORDER = (
     *("errors", "events", "agent"),
     *("secrets", "vault", "yaml_tags", "yaml_source"),
-    *("inventory", "playbook", "render", "bundle", "release", "lint"),
+    *("inventory", "servers", "playbook", "render", "bundle", "release", "lint"),
     *("transport", "rollout", "commands"),
     *("output", "lab", "rehearsal", "cli", "__main__"),
 )
@@ -40,12 +40,18 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "cryptography": ("vault",),
     "dotenv": ("render.dotenv_file",),
     "fabric": ("transport",),
+    "granian": ("servers.programs.granian_behind_socket",),
+    "gunicorn": ("servers.programs.patient_gunicorn",),
     "jinja2": ("render",),
     "packaging": ("bundle",),
     "paramiko": ("transport",),
+    "patient_uvicorn": ("servers.programs.patient_gunicorn",),
     "pydantic": ("playbook",),
     "rich": ("output.console",),
     "structlog": ("output.json_lines",),
+    "uvicorn": ("servers.programs.patient_uvicorn",),
+    "uvicorn_worker": ("servers.programs.patient_gunicorn",),
+    "waitress": ("servers.programs.waitress_behind_socket",),
     "yaml": ("yaml_source", "yaml_tags"),
 }
 
@@ -172,8 +178,11 @@ def test_the_agent_imports_only_the_standard_library_and_itself(path: Path) -> N
             assert node.level or (node.module or "").partition(".")[0] != "shipit"
 
 
-@pytest.mark.parametrize("path", AGENT_FILES, ids=name_of)
-def test_the_agent_is_written_in_the_oldest_python_it_runs_on(path: Path) -> None:
+PROGRAMS = sorted((PACKAGE / "servers/programs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", [*AGENT_FILES, *PROGRAMS], ids=name_of)
+def test_what_runs_on_hosts_is_written_in_the_oldest_python_there(path: Path) -> None:
     ast.parse(path.read_text(), str(path), feature_version=(3, 8))
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from shipit.agent.protocol.manifest import OVERLAP
 from shipit.errors import Mistake, merged
 from shipit.playbook.parsers import is_template
-from shipit.release import app_servers
+from shipit.servers import limits
 
 if TYPE_CHECKING:
-    from shipit.playbook.models import Service
+    from shipit.playbook.service import Service
     from shipit.release.inputs import HostInput
 
 Loc = tuple[str | int, ...]
@@ -43,7 +43,7 @@ def no_health_check(target: HostInput) -> Iterator[Mistake]:
     if any(check.kind != "unit" for check in wanted.health.checks):
         return
     for name, service in wanted.services.items():
-        if service.socket or app_servers.is_server(_words(service)):
+        if service.socket or limits.is_server(_words(service)):
             what = (
                 f"services.{name} answers requests, and no health check asks it:"
                 " a release that answers all of them with an error counts as healthy"
@@ -99,7 +99,7 @@ def secret_in_command(target: HostInput) -> Iterator[Mistake]:
             if re.search(word, service.command):
                 what = f"services.{name} has {secret} on its command line, where all users see it"
                 hint = f"let the program read the variable {secret} from its environment"
-                place = target.draft.place(("services", name, "command"))
+                place = target.draft.place(("services", name, service.command_key))
                 yield Mistake("secret-in-command", what, place, hint)
 
 
@@ -109,9 +109,9 @@ def socket_ignored(target: HostInput) -> Iterator[Mistake]:
     for name, service in wanted.services.items():
         may_be_set = "UVICORN_FD" in {**wanted.env, **service.env} or wanted.env_files_of(name)
         is_given = service.socket and not service.unit and not may_be_set
-        if is_given and app_servers.ignores_socket(_words(service)):
+        if is_given and limits.ignores_socket(_words(service)):
             what = f"services.{name} gets a socket, and uvicorn listens on a port of its own"
-            place = target.draft.place(("services", name, "command"))
+            place = target.draft.place(("services", name, service.command_key))
             yield Mistake("socket-ignored", what, place, "add --fd 3 to its command")
 
 
@@ -119,11 +119,9 @@ def handover_options(target: HostInput) -> Iterator[Mistake]:
     """Find options of app servers that get in the way of a hand-over, as `plan` notes them."""
     for name, service in target.deployment.services.items():
         has_socket, overlaps = bool(service.socket), service.handover == OVERLAP
-        for remark in app_servers.remarks(
-            _words(service), {}, has_socket=has_socket, overlaps=overlaps
-        ):
+        for remark in limits.remarks(_words(service), {}, has_socket=has_socket, overlaps=overlaps):
             what, _, hint = remark.partition(": ")
-            place = target.draft.place(("services", name, "command"))
+            place = target.draft.place(("services", name, service.command_key))
             yield Mistake("handover-option", f"services.{name}: {what}", place, hint)
 
 

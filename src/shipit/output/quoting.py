@@ -35,11 +35,11 @@ PLAYBOOK = frozenset(
     {
         *("app", "name", "hosts", "wheel", "lock", "wheelhouse", "python", "installer", "root"),
         *("user", "keep_releases", "env_file", "path", "public", "files", "src", "dest"),
-        *("mode", "services", "command", "socket", "socket_mode", "socket_user"),
+        *("mode", "services", "serve", "command", "socket", "socket_mode", "socket_user"),
         *("socket_group", "timer", "unit", "handover", "instances", "notify", "restart"),
-        *("stop_timeout", "workdir", "smoke", "health", "checks", "http", "tcp", "unix"),
-        *("status", "host", "timeout", "interval", "deadline", "min_healthy", "bake", "serial"),
-        *("max_fail_percentage", "confirm", "confirm_timeout"),
+        *("stop_timeout", "stop_signal", "workdir", "smoke", "health", "checks", "http", "tcp"),
+        *("unix", "status", "host", "timeout", "interval", "deadline", "min_healthy", "bake"),
+        *("serial", "max_fail_percentage", "confirm", "confirm_timeout"),
         *("project", "package", "extras", "groups", "include", "exclude"),
     }
 )

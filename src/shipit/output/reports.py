@@ -148,6 +148,7 @@ def _changes(plan: HostPlan) -> dict[str, list[str]]:
         "packages": [_package(item.name, item.old, item.new) for item in plan.packages],
         "texts": [f"{_MARKS[item.kind]} {item.path}" for item in plan.texts],
         "env": [f"{_MARKS[item.kind]} {item.service}: {item.key}" for item in plan.env],
+        "serves": list(plan.served),
         "overlaps": [messages.names(plan.handovers, limit=20)] if plan.handovers else [],
         "restarts": [messages.names(plan.restarts, limit=20)] if plan.restarts else [],
         "sends": [sends] if plan.missing else [],

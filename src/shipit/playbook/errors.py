@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from shipit.errors import Mistake, nearest
 from shipit.playbook import foreign
 from shipit.playbook.health import Check, Health
-from shipit.playbook.models import Deployment, EnvFile, RenderedFile, Service
+from shipit.playbook.models import Deployment, RenderedFile
 from shipit.playbook.parsers import InvalidValueError, is_template, shown, written
 from shipit.playbook.project import Project
+from shipit.playbook.service import EnvFile, Service
 
 if TYPE_CHECKING:
     from shipit.errors import Place

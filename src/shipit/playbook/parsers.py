@@ -16,6 +16,7 @@ from shipit.agent.protocol.manifest import OVERLAP, RESTART
 from shipit.errors import nearest
 from shipit.playbook.shell import NO_SHELL, shell_word
 from shipit.secrets import KINDS, Secret, Unopened
+from shipit.servers.serving import SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # in seconds
 LONGEST = 24 * 3600.0  # seconds; a longer wait is a typing error
 RESTARTS = ("no", "on-success", "on-failure", "on-abnormal", "on-watchdog", "on-abort", "always")
 HANDOVERS = (OVERLAP, RESTART)
+STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 OWN_UNITS = "shipit-"  # shipit-<app>.service runs the transactions of an app
 TAKEN_APPS = ("shipit", "systemd", "dbus")  # they would collide with units and folders of others
 RESERVED = ("app", "root", "user", "release", "inventory_hostname", "group_names")
@@ -137,6 +139,7 @@ user_name = matching(_USER, "the name of a system user (a-z, 0-9, _ and -)")
 group_name = matching(_USER, "the name of a system group (a-z, 0-9, _ and -)")
 variable = matching("[A-Za-z_][A-Za-z0-9_]*", "a variable's name of letters, digits and _")
 handover = one_of(*HANDOVERS)
+stop_signal = one_of(*STOP_SIGNALS)
 installer = one_of("uv", "pip")
 confirm = one_of("controller", "host")
 
@@ -305,6 +308,17 @@ def command(value: object) -> str:
     if "/" in program and not program.startswith("/"):
         raise InvalidValueError("a program of the release's venv/bin, or an absolute path", value)
     return joined
+
+
+def serve(value: object) -> str:
+    """A server and its arguments: a command whose program is known."""
+    line = command(value)
+    server = line.partition(" ")[0]
+    if server not in SERVED:
+        guess = nearest(server, SERVED)
+        expected = "a server that is known, and its arguments"
+        raise InvalidValueError(expected + (f" ({guess})" if guess else ""), value)
+    return line
 
 
 def words(value: object) -> str:

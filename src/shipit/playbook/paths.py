@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from shipit.playbook.parsers import InvalidValueError, has_control
+from shipit.servers.argv import BROUGHT
 
 # Directories that an app may lie below, but never be.
 SHARED_DIRECTORIES = ("/", "/opt", "/srv", "/home", "/var", "/var/lib", "/mnt", "/usr/local")
@@ -48,6 +49,8 @@ def destination(value: object) -> str:
     parts = value.split("/") if isinstance(value, str) else []
     if not parts or has_control(str(value)) or any(part in ("", ".", "..") for part in parts):
         raise InvalidValueError("a relative path without . or .. in it", value)
+    if parts[0] == BROUGHT:
+        raise InvalidValueError(f"another folder: {BROUGHT} has what `serve:` brings along", value)
     return "/".join(parts)
 
 

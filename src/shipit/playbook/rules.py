@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from shipit.agent.protocol.manifest import KINDS
+from shipit.agent.protocol.manifest import KINDS, RESTART
 from shipit.playbook import parsers, paths
 from shipit.playbook.parsers import InvalidValueError, is_template
+from shipit.servers import serving
 
 Loc = tuple[str | int, ...]
 CHECKS = (*KINDS, "unit")
@@ -97,10 +98,14 @@ def _files(values: Mapping[str, object]) -> Iterator[RuleViolation]:
 
 
 def _service(loc: Loc, service: Mapping[object, object]) -> Iterator[RuleViolation]:
-    if not service.get("command") and not service.get("unit"):
-        hint = "command: what to run; for example: command: uvicorn demoapp.main:app --fd 3"
-        what = f"the key 'command' is missing in services.{loc[-1]}"
+    if not any(service.get(key) for key in ("serve", "command", "unit")):
+        what = f"the key 'serve' or 'command' is missing in services.{loc[-1]}"
+        hint = (
+            "for example serve: uvicorn demoapp.main:app, or command: demoapp-worker --queue mail"
+        )
         yield RuleViolation(loc, what, hint, "playbook-missing-key")
+    if service.get("serve"):
+        yield from _serve(loc, service)
     if service.get("timer") and service.get("socket"):
         what = "a service has a `socket` or a `timer`, not both"
         yield RuleViolation((*loc, "timer"), what, "make the job a service of its own")
@@ -118,6 +123,31 @@ def _service(loc: Loc, service: Mapping[object, object]) -> Iterator[RuleViolati
     if service.get("timer") and restart in ("always", "on-success"):
         what = f"a job with a `timer` can't have `restart: {restart}`: it would never end"
         yield RuleViolation((*loc, "restart"), what, "remove it, or write on-failure")
+
+
+def _serve(loc: Loc, service: Mapping[object, object]) -> Iterator[RuleViolation]:
+    if service.get("command"):
+        what = "a service has `serve` or `command`, not both"
+        yield RuleViolation(
+            (*loc, "command"), what, "`serve` becomes the command: keep one of the two"
+        )
+    if service.get("timer"):
+        what = "a job with a `timer` ends, and a server does not"
+        yield RuleViolation((*loc, "timer"), what, "write its `command`, or remove the `timer`")
+    line = service["serve"]
+    if is_template(line) or not _is_fit(parsers.serve, line):
+        return
+    server = str(line).split()[0]
+    if service.get("socket") and not serving.listens(str(line)):
+        what = f"{server} takes its work from a broker: it has no use for a `socket`"
+        yield RuleViolation((*loc, "socket"), what, "remove it")
+    if not serving.is_single(str(line)):
+        return
+    for key, only in (("handover", RESTART), ("instances", 1)):
+        value = service.get(key, only)
+        if value != only and not is_template(value):
+            what = f"two of {server} at once would send every task twice"
+            yield RuleViolation((*loc, key), what, f"remove it: `{key}` is {only}")
 
 
 def _sockets(values: Mapping[str, object]) -> Iterator[RuleViolation]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from shipit.bundle import select
 from shipit.bundle.target import Target
 from shipit.errors import HostError, InputError
-from shipit.release import manifest, repairs
+from shipit.release import manifest, repairs, serving
 from shipit.render.env_file import revealed
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class BuiltRelease:
         env_digests: service -> variable -> `keyed` digest of its value.
         blobs: those that the host lacks.
         user_given: whether the playbook names the user.
+        served: what each `serve:` became, a line each.
     """
 
     manifest: Manifest
@@ -53,6 +54,7 @@ class BuiltRelease:
     env_digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blobs: tuple[Blob, ...] = ()
     user_given: bool = False
+    served: tuple[str, ...] = ()
 
     def below(self, folder: str) -> dict[str, str]:
         """Return the texts in a folder of the release, by their names there."""
@@ -71,9 +73,11 @@ def build(
 
     Raises:
         HostError: the host has no Python that fits (no-python-fits).
-        InputError: a wheel is missing or does not run there.
+        InputError: a wheel is missing or does not run there, or a server is locked in a version
+            that `serve:` does not support.
     """
     interpreter, bundle = choose(resolved, facts)
+    serving.refuse_unsupported(resolved.draft, resolved.deployment, bundle)
     contents = manifest.release_id(resolved.stand_in, bundle, interpreter, digest)
     name = repairs.name_of(contents, facts)
     made = resolved.rendered(name)
@@ -91,6 +95,7 @@ def build(
             if wheel.sha256 not in facts.present
         ),
         "user" in made.deployment.model_fields_set,
+        tuple(serving.shown(made.deployment)),
     )
 
 

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
     from shipit.bundle.select import Sources
     from shipit.inventory.model import Host
-    from shipit.playbook.models import Deployment, EnvFile
+    from shipit.playbook.models import Deployment
     from shipit.playbook.reader import Draft
+    from shipit.playbook.service import EnvFile
     from shipit.render.units import ReleaseTexts, Values
 
 U = TypeVar("U")

@@ -14,7 +14,7 @@ from shipit.agent.protocol import generations
 from shipit.agent.protocol.manifest import OVERLAP, RESTART, lasting
 from shipit.bundle.wheel import is_older
 from shipit.errors import HostError
-from shipit.release.app_servers import gap, ports_without_socket, remarks
+from shipit.servers.limits import gap, may_listen, ports_without_socket, remarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,6 +79,7 @@ class HostPlan:
     packages: tuple[PackageChange, ...] = ()
     texts: tuple[TextChange, ...] = ()
     env: tuple[EnvChange, ...] = ()
+    served: tuple[str, ...] = ()  # what each `serve:` became
     repairs: tuple[Drift, ...] = ()  # drift of the same release that is repaired
     restarts: tuple[str, ...] = ()
     handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
@@ -110,6 +111,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         packages=tuple(_package_changes(old, new)),
         texts=(*_unit_changes(wanted, facts), *_file_changes(old, new)),
         env=tuple(_env_changes(facts.env, wanted.env_digests)),
+        served=wanted.served,
         repairs=facts.drift if is_repair else (),
         restarts=tuple(_started_units(wanted, facts, RESTART)),
         handovers=tuple(_started_units(wanted, facts, OVERLAP)),
@@ -245,14 +247,19 @@ def _gaps(wanted: BuiltRelease) -> Iterator[str]:
     """Yield a note for each service that loses requests in a handover, and why."""
     manifest, gaps = wanted.manifest, {}
     listen = {unit.service: unit.listen for unit in manifest.units if unit.listen}
-    for service, unit in {unit.service: unit for unit in manifest.units if unit.watched}.items():
+    watched = {unit.service: unit for unit in manifest.units if unit.watched}
+    for service, unit in watched.items():
         overlaps, held = unit.handover == OVERLAP, service in listen
         gaps[service] = gap(unit.command, has_socket=held, overlaps=overlaps)
         versions = _packages(manifest)
         for text in remarks(unit.command, versions, has_socket=held, overlaps=overlaps):
             yield f"{service}: {text}"
     yield from (f"{service}: {text}" for service, text in gaps.items() if text)
-    suspects = " or ".join(name for name, text in gaps.items() if not text and name not in listen)
+    suspects = " or ".join(
+        service
+        for service, unit in watched.items()
+        if not gaps[service] and service not in listen and may_listen(unit.command)
+    )
     if suspects:
         addresses = [address for each in listen.values() for address in each]
         for port in ports_without_socket(manifest.gate.checks, addresses):

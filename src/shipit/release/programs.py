@@ -30,4 +30,5 @@ def unknown(draft: Draft, wanted: Deployment, sources: Sources) -> Iterator[Mist
         what = f"no locked wheel has the program {program!r}"
         hint = nearest(program, sorted(brought)) or "lock the package that has it"
         hint += "; a program of the host itself needs its absolute path"
-        yield Mistake("unknown-program", what, draft.place(("services", name, "command")), hint)
+        place = draft.place(("services", name, service.command_key))
+        yield Mistake("unknown-program", what, place, hint)

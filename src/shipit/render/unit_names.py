@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import manifest
 from shipit.agent.protocol.manifest import OVERLAP
+from shipit.servers.argv import BROUGHT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipit.playbook.models import Deployment, Service
+    from shipit.playbook.models import Deployment
+    from shipit.playbook.service import Service
 
 _QUICK = 10.0  # seconds for systemd to stop a socket or a timer
 
@@ -69,7 +71,10 @@ def about(of: Named, unit: str, socket: str, release_path: str) -> dict[str, obj
     root = release_path.partition("/releases/")[0]
     workdir = service.workdir or f"{release_path}/files"
     program, _, arguments = service.command.partition(" ")
-    if program and not program.startswith("/"):
+    if service.programs:
+        python = f"{release_path}/venv/bin/python"
+        program = f"{python} {release_path}/files/{BROUGHT}/{service.programs[0]}"
+    elif program and not program.startswith("/"):
         program = f"{release_path}/venv/bin/{program}"
     return {
         "name": of.name,
@@ -84,11 +89,12 @@ def about(of: Named, unit: str, socket: str, release_path: str) -> dict[str, obj
         "socket_group": service.socket_group,
         "timer": service.timer,
         "type": "oneshot" if service.is_job else "notify" if service.notify else "exec",
-        "is_shared": service.handover == OVERLAP or service.instances > 1,
+        "is_shared": service.is_shared,
         "workdir": workdir if workdir.startswith("/") else f"{root}/{workdir}",
         "restart": service.restart or ("no" if service.is_job else "on-failure"),
         "start_timeout": f"{of.patience:g}s",
         "stop_timeout": f"{service.stop_timeout:g}s",
+        "stop_signal": service.stop_signal,
         "hardening": dict(service.hardening),
     }
 

@@ -25,6 +25,8 @@ from shipit.render.ansible_filters import without_omitted
 from shipit.render.env_file import env_file
 from shipit.render.templating import TemplateFaultError, Variables
 from shipit.secrets import Unopened
+from shipit.servers import serving
+from shipit.servers.argv import BROUGHT
 from shipit.vault import LOCKED, WAYS
 
 if TYPE_CHECKING:
@@ -193,6 +195,7 @@ def release_texts(
         writer.units(service, release.path)
     for file in deployment.files:
         writer.file(file)
+    writer.texts |= _brought(deployment)
     of_all: Values = {**deployment.env, **{key: secrets[key] for key in deployment.secrets}}
     env: dict[str, Values] = {
         name: {**from_files.get(name, {}), **of_all, **service.env}
@@ -208,6 +211,12 @@ def release_texts(
     named = unit_names.units(deployment, release.id)
     made = (replace(u, command=unit_text.command(writer.texts[f"units/{u.name}"])) for u in named)
     return ReleaseTexts(deployment, tuple(made), writer.texts, modes, env, env_files)
+
+
+def _brought(deployment: Deployment) -> dict[str, str]:
+    """Return the programs that the release brings along for `serve:`, by path in the release."""
+    names = {name for service in deployment.services.values() for name in service.programs}
+    return {f"files/{BROUGHT}/{name}": serving.program_text(name) for name in sorted(names)}
 
 
 class _Writer:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from shipit.errors import Place
 from shipit.output.quoting import INVENTORY, OPEN, PLAYBOOK, quotable
 from shipit.playbook.health import Check, Health
-from shipit.playbook.models import Deployment, EnvFile, RenderedFile, Service
+from shipit.playbook.models import Deployment, RenderedFile
 from shipit.playbook.project import Project
+from shipit.playbook.service import EnvFile, Service
 
 SECRET = "hunter2"
 

@@ -34,6 +34,7 @@ PLAN = HostPlan(
     ),
     texts=(TextChange("units/demoapp-web.service", "changed", DIFF),),
     env=(EnvChange("web", "DATABASE_URL", "added"), EnvChange("web", "PORT", "changed")),
+    served=("web: uvicorn demoapp.main:app --fd 3; stop_timeout: 30s",),
     restarts=("demoapp-web.service",),
     missing=("demoapp-1.4.0-py3-none-any.whl",),
     missing_bytes=22_000,
@@ -75,6 +76,7 @@ def test_a_plan_names_every_change_and_equal_plans_are_reported_once() -> None:
         "  texts     ~ units/demoapp-web.service\n"
         "  env       + web: DATABASE_URL\n"
         "            ~ web: PORT\n"
+        "  serves    web: uvicorn demoapp.main:app --fd 3; stop_timeout: 30s\n"
         "  restarts  demoapp-web.service\n"
         "  sends     1 wheel, 21.5 KiB\n"
         "  note: an open transaction was undone\n"

@@ -8,7 +8,8 @@ import pytest
 
 from shipit.playbook import foreign
 from shipit.playbook.health import Check, Health
-from shipit.playbook.models import Deployment, EnvFile, RenderedFile, Service
+from shipit.playbook.models import Deployment, RenderedFile
+from shipit.playbook.service import EnvFile, Service
 
 OURS = {
     field.alias or name

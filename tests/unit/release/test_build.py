@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shipit.agent.protocol.messages import Attempt, Facts, Interpreter
+from shipit.errors import InputError
 from shipit.playbook import models
 from shipit.playbook.fields import EVERY_FILE
 from shipit.release import build, inputs
@@ -129,3 +130,45 @@ def test_a_release_has_the_id_that_earlier_versions_of_shipit_gave_it(
 ) -> None:
     """With another id, a deploy after an update of shipit would restart what has not changed."""
     assert built(folder, playbook).manifest.id == release
+
+
+# --- serve ----------------------------------------------------------------------------------------
+
+SERVED = PLAYBOOK.replace('command: "tinyapp --fd 3"', "serve: uvicorn tinyapp:app")
+
+
+def lock_uvicorn(folder: Path, version: str) -> None:
+    scripts = {"uvicorn": "uvicorn.main:main"}
+    wheel = write_wheel(folder / "wheels", Recipe("uvicorn", version, scripts=scripts))
+    write_lock(folder / "lock.txt", [wheel])
+
+
+def test_what_a_server_became_is_in_the_units_the_files_and_the_plan(folder: Path) -> None:
+    lock_uvicorn(folder, "0.54.0")
+    made = built(folder, SERVED)
+    by = "files/.shipit/patient_uvicorn.py"
+    became = "tinyapp:app --timeout-graceful-shutdown 25 --fd 3 --http patient_uvicorn:"
+    (unit,) = (unit for unit in made.manifest.units if unit.watched)
+    top = f"/opt/tinyapp/releases/{made.manifest.id}"
+    assert unit.command[:3] == (f"{top}/venv/bin/python", f"{top}/{by}", "tinyapp:app")
+    assert became in " ".join(unit.command)
+    assert "class PatientProtocol" in made.texts[by]
+    assert {text.name: text.mode for text in made.manifest.texts}[by] == 0o644
+    (said,) = made.served
+    assert said.startswith(f"web: uvicorn {became}")
+    assert said.endswith("; stop_timeout: 30s; by patient_uvicorn.py")
+
+
+def test_a_version_that_serve_does_not_support_is_refused_at_its_line(folder: Path) -> None:
+    lock_uvicorn(folder, "0.35.0")
+    with pytest.raises(InputError) as caught:
+        built(folder, SERVED)
+    (mistake,) = caught.value.mistakes
+    assert mistake.code == "server-unsupported"
+    assert "0.36 or later, before 1; 0.35.0 is locked" in mistake.what
+    assert mistake.place is not None
+    assert (mistake.place.line, mistake.place.column) == (7, 25)
+    listening = SERVED.replace(', socket: "{{ port }}"', "")
+    assert built(folder, listening).served == (
+        "web: uvicorn tinyapp:app --timeout-graceful-shutdown 25; stop_timeout: 30s",
+    )

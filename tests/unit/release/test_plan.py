@@ -346,6 +346,10 @@ def test_a_port_of_a_check_without_a_socket_is_reported_with_what_may_listen_the
         "port 8000 of a health check has no `socket`: if web or worker listens there,"
         " connections are refused while it restarts"
     )
+    celery = replace(worker, command=("/x/bin/celery", "-A", "demo", "worker"))
+    of_tasks = replace(alone, units=(*alone.units, celery))
+    (note,) = compare("web1", BuiltRelease(of_tasks, texts), facts(of_tasks)).notes
+    assert "if web listens there" in note
     held = replace(alone, units=(replace(made.units[0], listen=("8000",)), made.units[1]))
     texts |= {f"units/{SOCKET}": "[Socket]\nListenStream=8000\n"}
     assert compare("web1", BuiltRelease(held, texts), facts(held)).notes == ()

@@ -71,3 +71,11 @@ def test_what_nothing_locked_brings_is_reported_with_its_place(
     assert (mistake.code, hint in mistake.hint) == ("unknown-program", True), mistake
     assert mistake.place is not None
     assert mistake.place.line == 7
+
+
+def test_a_server_that_is_not_locked_is_reported_at_its_line(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "{serve: uvicorn demo:app}") == []
+    (mistake,) = mistakes(tmp_path, "{serve: celery -A demo}")
+    assert mistake.what == "no locked wheel has the program 'celery'"
+    assert mistake.place is not None
+    assert (mistake.place.line, mistake.place.column) == (7, 16)

@@ -444,3 +444,66 @@ def test_a_service_starts_in_its_workdir(folder: Path, written: str, directory: 
     units = {name: text for name, text in made.texts.items() if name.endswith(".service")}
     assert len(units) == 2  # its trial's, too
     assert all(f"\nWorkingDirectory={directory}\n" in text for text in units.values())
+
+
+# --- serve -------------------------------------------------------------------------------------
+
+
+def unit_lines(folder: Path, service: str, name: str) -> list[str]:
+    found = texts(folder, HEAD + f"services: {{web: {{{service}}}}}\n").texts
+    return found[f"units/{name}"].splitlines()
+
+
+def test_a_server_is_run_by_the_program_that_its_release_brings_along(folder: Path) -> None:
+    found = texts(folder, HEAD + 'services: {web: {serve: "uvicorn demoapp:app", socket: 80}}\n')
+    begins = (
+        f"ExecStart={RELEASE.path}/venv/bin/python"
+        f" {RELEASE.path}/files/.shipit/patient_uvicorn.py demoapp:app "
+    )
+    for unit in (f"units/demoapp-web@{RELEASE.id}.service", "trial/demoapp-web@trial.service"):
+        assert begins in found.texts[unit]
+    assert "files/.shipit/patient_uvicorn.py" in found.texts
+    assert found.modes["files/.shipit/patient_uvicorn.py"] == 0o644
+
+
+def test_a_worker_of_uvicorn_brings_the_protocol_along_as_well(folder: Path) -> None:
+    service = '{serve: "gunicorn demoapp:app -k uvicorn_worker.UvicornWorker", socket: 80}'
+    found = texts(folder, HEAD + f"services: {{web: {service}}}\n").texts
+    names = {path for path in found if path.startswith("files/")}
+    assert names == {f"files/.shipit/patient_{name}.py" for name in ("gunicorn", "uvicorn")}
+
+
+def test_a_task_worker_is_stopped_by_its_signal_and_has_time(folder: Path) -> None:
+    lines = unit_lines(folder, "serve: huey demoapp.huey", "demoapp-web.service")
+    assert f"ExecStart={RELEASE.path}/venv/bin/huey_consumer demoapp.huey" in lines
+    assert {"KillSignal=SIGINT", "TimeoutStopSec=300s", "KillMode=mixed"} <= set(lines)
+
+
+def test_beat_keeps_its_schedule_where_it_survives_releases(folder: Path) -> None:
+    lines = unit_lines(folder, "serve: celery-beat -A demoapp", "demoapp-web.service")
+    assert "WorkingDirectory=/opt/demoapp/shared" in lines
+    assert (
+        f"ExecStart={RELEASE.path}/venv/bin/celery -A demoapp beat --schedule %p.schedule" in lines
+    )
+
+
+def test_what_the_service_says_wins(folder: Path) -> None:
+    own = "serve: huey demoapp.huey, stop_timeout: 7s, stop_signal: SIGTERM, workdir: /srv"
+    lines = unit_lines(folder, own, "demoapp-web.service")
+    assert {"KillSignal=SIGTERM", "TimeoutStopSec=7s", "WorkingDirectory=/srv"} <= set(lines)
+
+
+def test_a_server_may_come_from_a_variable(folder: Path) -> None:
+    text = (
+        HEAD + 'vars: {server: gunicorn}\nservices: {web: {serve: "{{ server }} m", socket: 80}}\n'
+    )
+    assert rendered(folder, text).services["web"].command.startswith("gunicorn m --graceful-")
+    wrong = text.replace("gunicorn", "puma")
+    (said,) = refused(folder, wrong)
+    assert "expected a server that is known" in said
+
+
+def test_celery_workers_of_several_instances_have_their_own_names(folder: Path) -> None:
+    service = "serve: celery -A demoapp, instances: 2"
+    lines = unit_lines(folder, service, "demoapp-web@2.service")
+    assert any(line.endswith(" worker --hostname %p-%i@%%h") for line in lines)

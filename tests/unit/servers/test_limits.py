@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shipit.agent.protocol.manifest import Check
-from shipit.release.app_servers import gap, ports_without_socket, remarks
+from shipit.servers.limits import gap, may_listen, ports_without_socket, remarks
 
 BIN = "/opt/demo/releases/x/venv/bin"
 GOOD = "gunicorn demo:app --no-control-socket"
@@ -17,7 +17,13 @@ GOOD = "gunicorn demo:app --no-control-socket"
         ("uvicorn demo:app --fd 3 --http demo.patience:Patient", ""),
         ("gunicorn demo:app", ""),
         ("hypercorn demo:app --bind fd://3", "drops accepted connections"),
-        ("granian demo:app", "docs/recipes.md"),
+        ("gunicorn demo:app -k uvicorn_worker.UvicornWorker", "closes accepted connections"),
+        ("gunicorn demo:app -k patient_gunicorn.PatientWorker", ""),
+        ("granian demo:app", "alone takes no listener from systemd"),
+        ("waitress-serve demo:app", "alone takes no listener from systemd"),
+        ("celery -A demo worker", ""),
+        ("huey_consumer demo.huey", ""),
+        ("", ""),
         ("python3.12 -m hypercorn demo:app --bind fd://3", "hypercorn"),
         ("python -m demo.server", ""),
         ("demo-server", ""),
@@ -33,14 +39,40 @@ def test_behind_a_socket_it_depends_on_the_server_what_is_lost(command: str, sai
     [
         ("uvicorn demo:app --port 80", "are refused while it restarts"),
         ("gunicorn demo:app", "are refused while it restarts"),
-        ("granian demo:app", "docs/recipes.md"),
+        ("granian demo:app", "`serve:` gives it one"),
         ("waitress-serve demo:app", "takes no listener from systemd"),
+        ("celery -A demo worker", ""),
         ("demo-worker", ""),
     ],
 )
 def test_without_a_socket_connections_to_a_server_are_refused(command: str, said: str) -> None:
     reported = gap(f"{BIN}/{command}".split(), has_socket=False, overlaps=False)
     assert said in reported if said else reported == ""
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("patient_uvicorn.py demo:app --http patient_uvicorn:PatientProtocol", ""),
+        ("patient_uvicorn.py demo:app --http h11", "closes accepted connections"),
+        ("patient_gunicorn.py demo:app -k patient_gunicorn.PatientWorker", ""),
+        ("patient_gunicorn.py -k uvicorn_worker.UvicornH11Worker", "closes accepted connections"),
+        ("granian_behind_socket.py demo:app", "nginx in front"),
+        ("waitress_behind_socket.py demo:app", "without the answers that it owes"),
+        ("of_a_later_version.py demo:app", ""),
+    ],
+)
+def test_of_a_program_that_is_brought_along_it_is_known_what_it_still_loses(
+    program: str, said: str
+) -> None:
+    command = f"{BIN}/python /opt/demo/releases/x/files/.shipit/{program}".split()
+    reported = gap(command, has_socket=True, overlaps=True)
+    assert said in reported if said else reported == ""
+
+
+def test_a_task_worker_has_no_clients() -> None:
+    assert not may_listen([f"{BIN}/celery", "-A", "demo", "worker"])
+    assert all(may_listen([f"{BIN}/{name}"]) for name in ("uvicorn", "demo-worker"))
 
 
 @pytest.mark.parametrize("command", ["uvicorn demo:app --port 80", "granian demo:app"])
