@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 from shipit.errors import InputError, Mistake
 from shipit.secrets import Secret, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
     from shipit.errors import Place
 
@@ -73,7 +73,7 @@ class Envelope:
         key, own, counter = _keys(password, self.salt)
         if not hmac.compare_digest(hmac.digest(own, self.ciphertext, "sha256"), self.digest):
             return None
-        decryptor = Cipher(algorithms.AES(key), modes.CTR(counter)).decryptor()
+        decryptor = _aes_ctr(key, counter).decryptor()
         padded = decryptor.update(self.ciphertext) + decryptor.finalize()
         return padded[: -padded[-1]] if padded and padded[-1] <= _BLOCK else padded
 
@@ -172,11 +172,18 @@ def sealed(secret: Secret, password: Secret) -> str:
     salt, plain = os.urandom(_KEY), secret.reveal().encode()
     key, own, counter = _keys(password, salt)
     missing = _BLOCK - len(plain) % _BLOCK
-    encryptor = Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
+    encryptor = _aes_ctr(key, counter).encryptor()
     ciphertext = encryptor.update(plain + bytes([missing]) * missing) + encryptor.finalize()
     parts = (salt, hmac.digest(own, ciphertext, "sha256"), ciphertext)
     body = b"\n".join(binascii.hexlify(part) for part in parts).hex()
     return f"{HEADER};1.1;AES256\n{body}\n"
+
+
+def _aes_ctr(key: bytes, counter: bytes) -> Cipher[modes.CTR]:
+    # Most runs open no vault, and the library takes a while to load.
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: PLC0415
+
+    return Cipher(algorithms.AES(key), modes.CTR(counter))
 
 
 def _keys(password: Secret, salt: bytes) -> tuple[bytes, bytes, bytes]:

@@ -47,7 +47,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "paramiko": ("transport",),
     "patient_uvicorn": ("servers.programs.patient_gunicorn",),
     "pydantic": ("playbook",),
-    "rich": ("output.console",),
+    "rich": ("output.terminal",),
     "structlog": ("output.json_lines",),
     "uvicorn": ("servers.programs.patient_uvicorn",),
     "uvicorn_worker": ("servers.programs.patient_gunicorn",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -221,3 +222,15 @@ def test_the_vault_password_is_asked_for_once(
     (folder / "b.yaml").write_text(BOOK)
     lint("a.yaml", "b.yaml", "-J")
     assert len(asked) == 1
+
+
+def test_it_loads_no_library_that_it_does_not_need(tmp_path: Path) -> None:
+    (tmp_path / "inventory.yaml").write_text("web: {hosts: {web1: , web2: }}")
+    (tmp_path / "a.yaml").write_text(BOOK)
+    program = "import sys; from shipit.cli.main import main; main(); print(*sys.modules)"
+    words = ["lint", str(tmp_path / "a.yaml")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=True
+    )
+    heavy = {"cryptography", "fabric", "invoke", "paramiko", "rich", "structlog"}
+    assert heavy & {*done.stdout.split()} == set()

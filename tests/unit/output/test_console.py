@@ -23,9 +23,10 @@ from recorded_runs import (
 )
 from shipit.errors import HostError, InputError, Mistake, Place
 from shipit.events import Event, HostFailed, Noted, RunBegan, SecretsKnown, StepBegan
-from shipit.output.console import ConsoleOutput, LiveTable
+from shipit.output.console import ConsoleOutput
 from shipit.output.layout import Grid, Line
 from shipit.output.redaction import Redactor
+from shipit.output.terminal import LiveTable
 
 FLEET = tuple(f"web{number:03}.example.com" for number in range(300))
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
@@ -135,8 +136,9 @@ def test_the_live_table_fits_the_terminal_whatever_the_fleet(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     output = ConsoleOutput(terminal, terminal, verbosity=0, redactor=redactor())
-    table, console = output._run, output._out.console
+    table = output._run
     assert isinstance(table, LiveTable)
+    console = table._terminal.console
     table(RunBegan("deploy", "demoapp", FLEET))
     for host in FLEET:
         table(StepBegan(host, "venv", "uv, offline, every hash is checked against the lock"))
