@@ -2,7 +2,7 @@
 
 Both show the same: every failure with its evidence, the table at the end, a one-sentence summary
 and what to do next. All methods are thread-safe. The texts come from other modules (messages,
-reports, progress).
+ending, progress).
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from shipit.events import (
     StepBegan,
     StepEnded,
 )
-from shipit.output import messages, reports
+from shipit.output import messages
+from shipit.output.ending import ending
 from shipit.output.layout import Line, Part, lines, plain, safe
 from shipit.output.progress import Progress
 
@@ -70,7 +71,7 @@ class Lines:
 
     def _parts(self, event: Event) -> Sequence[Part]:
         if isinstance(event, RunEnded):
-            return reports.ending(event, self._progress.rows)
+            return ending(event, self._progress.rows)
         if isinstance(event, HostFailed):
             return self._failure(event.problem)
         if not self._is_shown(event):

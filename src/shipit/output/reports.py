@@ -1,4 +1,4 @@
-"""Lay out the answers of queries (plans, status, releases, findings) and the end of a run.
+"""Lay out the answers of queries (plans, status, releases, findings).
 
 Pure functions from results to lines and grids (layout), and to plain data for JSON. They never show
 values of the environment: plans hold only the keys.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol.messages import History, Status
-from shipit.events import Outcome, Problem, RunEnded
+from shipit.events import Problem
 from shipit.output import messages
 from shipit.output.layout import Grid, Line, Part
 from shipit.release import repairs
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
     from shipit.agent.protocol.answers import AttemptLine
     from shipit.commands.doctor import Finding
-    from shipit.output.progress import Row
     from shipit.release.plan import HostPlan
 
-FULL_TABLE = 40  # hosts; of a larger fleet, the end of a run lists only the unwanted outcomes
 _MARKS = {"added": "+", "changed": "~", "removed": "-"}
 _DIFF_STYLES = {"+": "good", "-": "bad", "@": "quiet"}
 
@@ -48,50 +46,6 @@ def _answer_data(answer: object) -> object:
         drifts = [{**vars(drift), "hint": repairs.fix_for(drift)} for drift in answer.drift]
         return {**vars(answer), "drift": sentences, "drifts": drifts}
     return {"problem": answer} if isinstance(answer, Problem) else answer
-
-
-# --- the end of a run --------------------------------------------------------------------------
-
-
-def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
-    """Return the table of hosts, one line on each failure, and a one-sentence summary."""
-    wanted = {host for host, result in ended.hosts.items() if result.outcome.is_wanted}
-    shown = [
-        (host, result)
-        for host, result in ended.hosts.items()
-        if host not in wanted or len(ended.hosts) <= FULL_TABLE
-    ]
-    parts: list[Part] = [Line("")]
-    if shown:
-        took = {host: messages.seconds(rows[host].seconds) for host, _ in shown if host in rows}
-        cells = [
-            (
-                host,
-                str(result.outcome),
-                result.release or "-",
-                took.get(host, "-"),
-            )
-            for host, result in shown
-        ]
-        styles = [_outcome_style(result.outcome) for _, result in shown]
-        parts.append(Grid(("host", "outcome", "release", "time"), cells, styles))
-    if left_out := len(ended.hosts) - len(shown):
-        parts.append(Line(f"and {messages.count(left_out, 'host')} as wanted", "quiet"))
-    parts += [
-        Line(messages.host_summary(host, result), _outcome_style(result.outcome))
-        for host, result in ended.hosts.items()
-        if result.outcome.needs_operator or (host not in wanted and result.problem)
-    ]
-    took_all = f" ({messages.seconds(ended.seconds)})" if ended.seconds else ""
-    style = "good" if ended.exit_status == 0 else "bad"
-    parts.append(Line(messages.verdict(ended) + took_all, style))
-    return [*parts, Line(f"next: {ended.advice}", "strong")] if ended.advice else parts
-
-
-def _outcome_style(outcome: Outcome) -> str:
-    if outcome.is_wanted:
-        return "good"
-    return "bad" if outcome.needs_operator else "warn"
 
 
 # --- plan --------------------------------------------------------------------------------------

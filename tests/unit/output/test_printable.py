@@ -31,6 +31,7 @@ from shipit.events import (
 )
 from shipit.output import reports
 from shipit.output.console import ConsoleOutput
+from shipit.output.ending import ending
 from shipit.output.json_lines import JsonOutput
 from shipit.output.printable import one_line, printable
 from shipit.output.redaction import Redactor
@@ -171,7 +172,7 @@ def test_a_problem_without_a_word_is_shown_anyway() -> None:
     ended = RunEnded(
         "deploy", "demo", 4, {"a": HostResult(Outcome.ROLLED_BACK, "", Problem("a", "x", ""))}
     )
-    assert reports.ending(ended, {})
+    assert ending(ended, {})
 
 
 def test_a_controller_keeps_the_end_of_evidence_and_the_beginning_of_a_sentence() -> None:

@@ -4,20 +4,21 @@ import io
 import json
 import re
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recorded_runs import NEW, OLD, ended, problem
+from recorded_runs import NEW, OLD, problem
 from shipit.agent.protocol.answers import AttemptLine, Drift
 from shipit.agent.protocol.messages import Attempt, History, Holder, Status, UnitState
 from shipit.commands.doctor import Finding
-from shipit.events import Outcome, Problem
 from shipit.output import reports
 from shipit.output.json_lines import JsonOutput
 from shipit.output.layout import Part, plain
-from shipit.output.progress import Row
 from shipit.output.redaction import Redactor
 from shipit.release import repairs
 from shipit.release.plan import Action, EnvChange, HostPlan, PackageChange, TextChange
+
+if TYPE_CHECKING:
+    from shipit.events import Problem
 
 DIFF = "--- demoapp-web.service\n+++ demoapp-web.service\n@@ -1 +1 @@\n-MemoryMax=1G\n+MemoryMax=2G"
 PLAN = HostPlan(
@@ -220,22 +221,6 @@ def test_findings_name_the_command_that_fixes_each() -> None:
         "1 finding to fix\n"
     )
     assert text(reports.findings(found[:1])).endswith("everything is ready\n")
-
-
-def test_the_end_of_a_large_run_lists_only_what_did_not_go_as_wanted() -> None:
-    outcomes = {f"web{number}": Outcome.COMMITTED for number in range(100)}
-    outcomes["web7"] = Outcome.STUCK
-    rows = {host: Row(host, seconds=1.5) for host in outcomes}
-    reported = text(reports.ending(ended(5, outcomes), rows))
-    assert reported == (
-        "\n"
-        "host  outcome  release         time\n"
-        f"web7  stuck    {NEW}  1.5s\n"
-        "and 99 hosts as wanted\n"
-        "web7: its rollback failed; an operator is needed\n"
-        "mixed: 99 committed, 1 stuck; check web7 (9.6s)\n"
-        "next: fix it and run the command again\n"
-    )
 
 
 def test_a_question_ends_with_the_worst_of_its_answers() -> None:
