@@ -428,6 +428,12 @@ def test_a_tab_completes_commands_hosts_and_groups() -> None:
     ]
 
 
+def test_a_tab_completes_what_lint_takes() -> None:
+    assert completed("shipit li") == ["lint"]
+    assert completed("shipit lint --format s") == ["sarif"]
+    assert completed("shipit lint prod.yaml other.yaml -l web2") == ["web2.example.com"]
+
+
 def test_a_tab_never_runs_an_inventory_that_is_a_program(playbook: Path) -> None:
     inventory = playbook.parent / "inventory.yaml"
     inventory.write_text("#!/bin/sh\ntouch ran\n")

@@ -29,6 +29,11 @@ WARNED: dict[str, tuple[dict[str, Any], str, str]] = {
         "no-health-check",
         "web:",
     ),
+    "a served app that no check asks": (
+        {"services": {"web": {"serve": "uvicorn a:app", "socket": 8000}}},
+        "no-health-check",
+        "web:",
+    ),
     "a budget of all hosts": ({"max_fail_percentage": "100%"}, "failures-ignored", "100%"),
     "a password": ({"env": {"SMTP_PASSWORD": "hunter2"}}, "plain-secret", "hunter2"),
     "a key": ({"env": {"Django_Secret_Key": "x1"}}, "plain-secret", "x1"),
@@ -68,6 +73,11 @@ FINE: dict[str, dict[str, Any]] = {
     "a worker without a check": {"services": {"worker": {"command": "worker"}}},
     "a socket that a check asks": {"services": {"web": SERVER}, "health": CHECKED},
     "a command that asks": {"services": {"web": SERVER}, "health": [{"command": "a check"}]},
+    "a served app": {
+        "services": {"web": {"serve": "uvicorn a:app", "socket": 8000}},
+        "health": CHECKED,
+    },
+    "a task worker": {"services": {"worker": {"serve": "celery -A a"}}},
     "a budget": {"max_fail_percentage": 99},
     "no secret": {
         "env": {
