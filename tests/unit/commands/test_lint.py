@@ -162,6 +162,20 @@ def test_what_may_be_in_a_locked_vault_is_no_mistake_and_is_named(folder: Path, 
     assert lint.codes("a.yaml") == [("error", "template-undefined")]
 
 
+def test_an_encrypted_playbook_is_named_and_a_secret_of_a_vault_is_not_opened(
+    folder: Path, lint: Lint
+) -> None:
+    (folder / "b.yaml").write_text(sealed(Secret(BOOK), Secret("right")))
+    status, out, err = lint("b.yaml")
+    assert (status, out) == (0, "no findings\n")
+    assert err.startswith("note: b.yaml:1:1: this is encrypted with ansible-vault")
+    variables = {"password": {"__ansible_vault": LOCKED}}
+    hosts = {"web": {"hosts": {"web1": None}, "vars": variables}}
+    (folder / "inventory.yaml").write_text(json.dumps(hosts))
+    (folder / "a.yaml").write_text(BOOK.replace("env:NOT_SET", "'{{ password }}'"))
+    assert lint("a.yaml") == (0, "no findings\n", "")
+
+
 def test_a_password_that_does_not_open_the_vault_is_a_mistake(folder: Path, lint: Lint) -> None:
     (folder / "group_vars").mkdir()
     (folder / "group_vars/web.yml").write_text(LOCKED)
