@@ -235,7 +235,9 @@ def lint(
     from shipit.output.lint import formats
 
     alone = replace(invocation, ask_password=cache(invocation.ask_password))
-    report = use_case.lint(playbooks, lambda playbook: alone.of(playbook).run_options())
+    report = use_case.lint(
+        playbooks, lambda each: alone.of(each).run_options(needs_passwords=False)
+    )
     for text in report.skipped:
         invocation.output.quiet(Noted(text))
     ended = WRONG_INPUT if report.has_failed(strict=strict) else 0

@@ -62,8 +62,15 @@ class Invocation:
         """Return the invocation for one of several playbooks."""
         return replace(self, given={**self.given, "playbook": playbook})
 
-    def run_options(self, *, is_rehearsal: bool = False) -> RunOptions:
+    def run_options(
+        self, *, is_rehearsal: bool = False, needs_passwords: bool = True
+    ) -> RunOptions:
         """Return the options for the use cases.
+
+        Args:
+            is_rehearsal: whether it is the inventory for a rehearsal.
+            needs_passwords: whether the vault passwords of ansible.cfg are all needed; else only
+                those count that are in a file.
 
         Raises:
             InputError: no inventory was found, or the extra variables are invalid.
@@ -74,6 +81,8 @@ class Invocation:
 
         given = dict(self.given)
         config = ansible_cfg.load(os.environ, Path.cwd(), Path.home())
+        if not needs_passwords:
+            config = config.with_passwords_at_hand()
         names = options.REHEARSAL_NAMES if is_rehearsal else options.INVENTORY_NAMES
         found = options.inventory(
             given["playbook"],

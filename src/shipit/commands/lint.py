@@ -74,7 +74,9 @@ def _check(playbook: Path, options_of: Callable[[Path], RunOptions]) -> _Found:
         made.skipped += (f"{path} is not there: not checked" for path in offline.missing(each))
     made.warnings += unused.variables(found)
     undecided = _undecided(errors.mistakes, run) if run else []
-    made.skipped += (f"{it.place}: {it.summary}: not checked; {it.hint}" for it in undecided)
+    made.skipped += (
+        f"{it.place or playbook}: {it.summary}: not checked; {it.hint}" for it in undecided
+    )
     made.errors += (it for it in errors.mistakes if it not in undecided)
     return made
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import configparser
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,15 @@ class AnsibleConfig:
     merges: bool = False
     vaults: tuple[tuple[str, Path], ...] = ()
     notes: tuple[str, ...] = ()
+
+    def with_passwords_at_hand(self) -> AnsibleConfig:
+        """Return the settings without vault passwords that are not there or that a program has."""
+        at_hand = [
+            (label, path)
+            for label, path in self.vaults
+            if path.is_file() and not os.access(path, os.X_OK)
+        ]
+        return replace(self, vaults=tuple(at_hand))
 
 
 def load(environment: Mapping[str, str], here: Path, home: Path) -> AnsibleConfig:

@@ -187,6 +187,20 @@ def test_a_password_that_does_not_open_the_vault_is_a_mistake(folder: Path, lint
     assert lint.codes("a.yaml", "--vault-password-file", "password") == []
 
 
+def test_no_program_of_ansible_cfg_is_run_for_a_password(folder: Path, lint: Lint) -> None:
+    (folder / "group_vars").mkdir()
+    (folder / "group_vars/web.yml").write_text(LOCKED)
+    (folder / "ansible.cfg").write_text("[defaults]\nvault_password_file = password\n")
+    (folder / "a.yaml").write_text(BOOK + "env: {A: '{{ in_vault }}'}\n")
+    assert "not checked" in lint("a.yaml")[2]  # it is not there
+    (folder / "password").write_text("#!/bin/sh\necho right\n")
+    (folder / "password").chmod(0o755)
+    assert "not checked" in lint("a.yaml")[2]
+    (folder / "password").write_text("right\n")
+    (folder / "password").chmod(0o600)
+    assert lint("a.yaml") == (0, "no findings\n", "")
+
+
 def formatted(lint: Lint, name: str, words: Sequence[str] = ()) -> tuple[int, str]:
     status, out, _ = lint("a.yaml", "--format", name, *words)
     return status, out
