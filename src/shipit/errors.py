@@ -37,18 +37,23 @@ class Place:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One error in the user's input; `hosts` are those that it affects."""
+    """One error in the user's input; `hosts` are those that it affects.
+
+    `evidence` is the output of a program that failed; may have many lines.
+    """
 
     code: str  # kebab-case and stable: users search for it
     what: str
     place: Place | None = None
     hint: str = ""
     hosts: tuple[str, ...] = ()
+    evidence: str = ""
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
+        evidence = "".join(f"\n  | {line}" for line in self.evidence.splitlines())
         hint = f"\n  {self.hint}" if self.hint else ""
-        return f"{where}{self.summary} [{self.code}]{hint}"
+        return f"{where}{self.summary} [{self.code}]{evidence}{hint}"
 
     @property
     def summary(self) -> str:

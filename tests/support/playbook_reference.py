@@ -27,8 +27,8 @@ Unknown keys are refused; all mistakes are reported at once, each with file:line
   that is a single expression keeps its type. An undefined variable is an error.
 - **Variables** come from the inventory, from `vars`, and from the command line (`-e`), the later
   overriding the earlier; they may refer to each other. Always defined: `app`, `root`, `user`,
-  `release.id`, `release.version`, `release.path`, `inventory_hostname`, `group_names`. Of Ansible's
-  filters there are Jinja2's own and those of docs/inventory.md.
+  `release.id`, `release.version`, `release.path`, `release.workdir`, `inventory_hostname`,
+  `group_names`. Of Ansible's filters there are Jinja2's own and those of docs/inventory.md.
 - **Secrets** are available only in the services' environment: templates cannot see them.
 - **Env files** are dotenv files, read as by python-dotenv: `NAME=value` or `export NAME=value`;
   `#` begins a comment at a line start or after a space. Both kinds of quotes keep spaces, `#`

@@ -24,7 +24,7 @@ AGENT = PACKAGE / "agent"
 ORDER = (
     *("errors", "events", "agent"),
     *("secrets", "vault", "yaml_tags", "yaml_source"),
-    *("inventory", "servers", "playbook", "render", "bundle", "release", "lint"),
+    *("inventory", "servers", "playbook", "render", "bundle", "project", "release", "lint"),
     *("transport", "rollout", "commands"),
     *("output", "lab", "rehearsal", "cli", "__main__"),
 )
@@ -43,12 +43,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "granian": ("servers.programs.granian_behind_socket",),
     "gunicorn": ("servers.programs.patient_gunicorn",),
     "jinja2": ("render",),
-    "packaging": ("bundle",),
+    "packaging": ("bundle", "project"),
     "paramiko": ("transport",),
     "patient_uvicorn": ("servers.programs.patient_gunicorn",),
     "pydantic": ("playbook",),
     "rich": ("output.terminal",),
     "structlog": ("output.json_lines",),
+    "uv": ("project.programs",),
     "uvicorn": ("servers.programs.patient_uvicorn",),
     "uvicorn_worker": ("servers.programs.patient_gunicorn",),
     "waitress": ("servers.programs.waitress_behind_socket",),

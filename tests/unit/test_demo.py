@@ -69,4 +69,4 @@ def test_the_wheelhouse_is_filled_from_the_index_and_makes_a_bundle(tmp_path: Pa
     )
     wheel = Path(made.stdout.strip())
     sources = select.load(wheel, DEMO / "requirements.lock", tmp_path / "wheels")
-    assert len(select.select(sources, BOOKWORM).wheels) >= 25
+    assert len(sources.select(BOOKWORM).wheels) >= 25

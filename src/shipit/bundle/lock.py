@@ -49,12 +49,14 @@ class Origin:
     Attributes:
         what: the source, as a message continues after "is locked to".
         get: the command that builds or fetches its wheel, with {} for the wheelhouse.
+        source: the folder, the URL or path of the file, or git+URL@COMMIT, as pip takes it.
         is_tree: whether it is a folder or a repository; no lock has a hash of these.
         is_wheel: whether it is a wheel.
     """
 
     what: str
     get: str
+    source: str
     is_tree: bool = False
     is_wheel: bool = False
 

@@ -57,16 +57,17 @@ def sha256_of(hashes: Iterable[object]) -> frozenset[str]:
 
 
 def folder(path: str) -> Origin:
-    return Origin(f"the folder {path}", f"uv build --wheel -o {{}} {path}", is_tree=True)
+    return Origin(f"the folder {path}", f"uv build --wheel -o {{}} {path}", path, is_tree=True)
 
 
-def repository(name: str, kind: str, url: str, commit: str) -> Origin:
-    get = f"pip wheel --no-deps -w {{}} '{name} @ {kind}+{url}@{commit}'"
-    return Origin(f"a commit of {url}", get, is_tree=True)
+def repository(name: str, kind: str, url: str, commit: str, folder: str = "") -> Origin:
+    source = f"{kind}+{url}@{commit}" + (f"#subdirectory={folder}" if folder else "")
+    get = f"pip wheel --no-deps -w {{}} '{name} @ {source}'"
+    return Origin(f"a commit of {url}", get, source, is_tree=True)
 
 
 def file(place: str) -> Origin:
     """Return the origin of a wheel or an sdist that has a URL or a path."""
     is_wheel = place.partition("#")[0].endswith(".whl")
     get = f"pip download --no-deps -d {{}} {place}" if is_wheel else f"pip wheel -w {{}} {place}"
-    return Origin(place, get, is_wheel=is_wheel)
+    return Origin(place, get, place, is_wheel=is_wheel)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -39,13 +39,41 @@ if TYPE_CHECKING:
     from shipit.bundle.target import Target
 
 
+class Sources(Protocol):
+    """Where the wheels of a release come from.
+
+    Attributes:
+        folder: the one below a release that its services start in.
+    """
+
+    @property
+    def app(self) -> Wheel: ...
+
+    @property
+    def folder(self) -> str: ...
+
+    def digests(self) -> tuple[str, ...]:
+        """Return the sha256 of wheels that a host may have already."""
+
+    def programs(self) -> frozenset[str] | None:
+        """Return the programs that are installed into a venv; None if not known for all hosts."""
+
+    def select(self, target: Target, installer: Installer | None = None) -> Bundle:
+        """Return the wheels for one target.
+
+        Raises:
+            InputError: with every wheel that is missing or does not run on the target.
+        """
+
+
 @dataclass(frozen=True)
-class Sources:
+class FolderSources:
     """The wheels that a bundle for any host is chosen from; made by `load`."""
 
     app: Wheel
     lock: Lock
     stock: Wheelhouse
+    folder: str = "files"
 
     def digests(self) -> tuple[str, ...]:
         """Return the sha256 of every wheel that a bundle may contain."""
@@ -56,6 +84,24 @@ class Sources:
         locked = {entry.name for entry in self.lock.entries}
         wheels = [wheel for wheel in self.stock.wheels if wheel.name in locked]
         return frozenset().union(*(wheel.programs for wheel in (self.app, *wheels)))
+
+    def select(self, target: Target, installer: Installer | None = None) -> Bundle:
+        """Choose the bundle for a target; reads no files.
+
+        Raises:
+            InputError: with every wheel that is missing or does not run on the target.
+        """
+        errors, choice = ErrorCollector(), _Choice(self, target)
+        errors.mistakes += choice.app_misfits()
+        chosen: list[Wheel] | None = None
+        wanted = errors.attempt(self.lock.wanted, self.app.name, target.markers())
+        if wanted is not None:
+            chosen = errors.attempt(choice.wheels, wanted)
+            errors.mistakes += choice.unmet_requirements(wanted)
+        tool = errors.attempt(choice.installer, installer)
+        if chosen is None or tool is None:
+            return errors.result(None)
+        return errors.result(Bundle(self.app, tuple(chosen), tool))
 
 
 @dataclass(frozen=True)
@@ -81,12 +127,16 @@ class Bundle:
         contents += [f"wheel {wheel.filename} {wheel.sha256}" for wheel in self.wheels]
         return hashlib.sha256("\n".join(contents).encode()).hexdigest()
 
+    def programs(self) -> frozenset[str]:
+        """Return the programs that are installed into the venv."""
+        return frozenset().union(*(wheel.programs for wheel in (self.app, *self.wheels)))
+
     def all(self) -> tuple[Wheel, ...]:
         """Return every wheel that must be on the host, each once."""
         return tuple({w.sha256: w for w in (self.app, *self.wheels, self.installer)}.values())
 
 
-def load(wheel: Path, lock: Path, wheelhouse: Path) -> Sources:
+def load(wheel: Path, lock: Path, wheelhouse: Path) -> FolderSources:
     """Read and check what is the same for all hosts: files, formats, hashes.
 
     Raises:
@@ -104,27 +154,8 @@ def load(wheel: Path, lock: Path, wheelhouse: Path) -> Sources:
         others = locked.without(app.name)
         stock = read(wheelhouse, others, errors)
         errors.mistakes += [*wrong_hashes(others, stock), *lacking_anywhere(others, stock)]
-        sources = Sources(app, locked, stock)
+        sources = FolderSources(app, locked, stock)
     return errors.result(sources)
-
-
-def select(sources: Sources, target: Target, installer: Installer | None = None) -> Bundle:
-    """Choose the bundle for a target; reads no files.
-
-    Raises:
-        InputError: with every wheel that is missing or does not run on the target.
-    """
-    errors, choice = ErrorCollector(), _Choice(sources, target)
-    errors.mistakes += choice.app_misfits()
-    chosen: list[Wheel] | None = None
-    wanted = errors.attempt(sources.lock.wanted, sources.app.name, target.markers())
-    if wanted is not None:
-        chosen = errors.attempt(choice.wheels, wanted)
-        errors.mistakes += choice.unmet_requirements(wanted)
-    tool = errors.attempt(choice.installer, installer)
-    if chosen is None or tool is None:
-        return errors.result(None)
-    return errors.result(Bundle(sources.app, tuple(chosen), tool))
 
 
 def requirements_txt(bundle: Bundle) -> str:
@@ -139,7 +170,7 @@ def requirements_txt(bundle: Bundle) -> str:
 class _Choice:
     """The choice for one target; every method is a pure function of sources and target."""
 
-    def __init__(self, sources: Sources, target: Target) -> None:
+    def __init__(self, sources: FolderSources, target: Target) -> None:
         self.sources = sources
         self.target = target
         tags = target.tags()

@@ -50,7 +50,7 @@ class Target:
 
     def tags(self) -> tuple[Tag, ...]:
         """Return the wheel tags that run here, the best first (the order that installers use)."""
-        platforms = list(self._platforms())
+        platforms = list(self.platforms())
         if self.implementation != "cpython":
             return tuple(compatible_tags(self.python, None, platforms))
         abi = "cp{}{}".format(*self.python)
@@ -80,7 +80,7 @@ class Target:
         # Distributions that build from a branch report `3.11.2+`.
         return specifier.contains(Version(self.full_version.removesuffix("+")), prereleases=True)
 
-    def _platforms(self) -> Iterator[str]:
+    def platforms(self) -> Iterator[str]:
         """Yield platform tags as PEP 600 and PEP 656 define them, the nearest to the host first."""
         yield f"linux_{self.machine}"
         libc, major, minor = self.libc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from packaging.markers import Marker
 from packaging.pylock import Package, Pylock, PylockValidationError
@@ -118,10 +119,12 @@ def _uv_origin(name: str, source: Mapping[str, str]) -> Origin | None:
     for kind in ("editable", "directory", "virtual"):
         if kind in source:
             what = f"the folder {source[kind]}"
-            return Origin(what, f"uv build --wheel --package {name} -o {{}}", is_tree=True)
+            get = f"uv build --wheel --package {name} -o {{}}"
+            return Origin(what, get, source[kind], is_tree=True)
     if "git" in source:
         url, _, commit = source["git"].partition("#")
-        return repository(name, "git", url.partition("?")[0], commit)
+        url, _, query = url.partition("?")
+        return repository(name, "git", url, commit, dict(parse_qsl(query)).get("subdirectory", ""))
     return file(source.get("url") or source["path"]) if {"url", "path"} & set(source) else None
 
 

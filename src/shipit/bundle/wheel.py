@@ -119,8 +119,11 @@ def _checked_programs(archive: zipfile.ZipFile, info: str, path: Path) -> frozen
 
 
 def is_older(version: str, than: str) -> bool:
-    """Whether a version is older than another by PEP 440; False if either is not a version."""
+    """Whether a version is older than another by PEP 440; False if either is not a version.
+
+    The local part (after `+`) says how something was built, not when: it does not count.
+    """
     try:
-        return Version(version) < Version(than)
+        return Version(Version(version).public) < Version(Version(than).public)
     except InvalidVersion:
         return False

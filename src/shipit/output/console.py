@@ -124,8 +124,9 @@ class ConsoleOutput:
         what = lines(hide(f"{shown.label}[{mistake.code}]: {mistake.summary}"), shown.style)
         where = lines(hide(f"  --> {mistake.place}")) if mistake.place else []
         source = map(Line, self._sources.frame(mistake, to.width, hide))
+        evidence = [Line(f"  | {text}") for text in hide(mistake.evidence).splitlines()]
         hint = lines(hide(f"  help: {mistake.hint}")) if mistake.hint else []
-        return [*what, *where, *source, *hint]
+        return [*what, *where, *source, *evidence, *hint]
 
     def bug(self, error: BaseException, trace: str) -> None:
         """Print a bug in shipit, with everything that a bug report needs."""

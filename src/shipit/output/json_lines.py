@@ -91,7 +91,7 @@ class JsonOutput:
     def error(self, error: ShipitError) -> None:
         """Write the error that ended the command; each mistake on its own line."""
         if isinstance(error, InputError):
-            names: tuple[str, ...] = ("code", "what", "hint", "place")
+            names: tuple[str, ...] = ("code", "what", "hint", "place", "evidence")
             found = [{name: getattr(mistake, name) for name in names} for mistake in error.mistakes]
         else:
             names = ("code", "what", "host", "step", "hint", "evidence")

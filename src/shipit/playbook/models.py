@@ -50,7 +50,8 @@ class RenderedFile(Model):
         examples=["templates/logging.ini.j2"],
     )
     dest: Destination = Field(
-        description="Its path in the release's files/, the services' working directory.",
+        description="Its path in the release's files/, the services' working directory unless a"
+        " `project` is no package.",
         examples=["logging.ini"],
     )
     mode: FileMode = Field(

@@ -160,7 +160,8 @@ class Service(Model):
         default="",
         description="The directory that the service starts in: an absolute path on the host, or"
         " `shared` or a path below it, which the service can write to and which survives releases."
-        " Default: the release's files/, which is read-only.",
+        " Default: the release's files/, or the files of a `project` that is no package; both are"
+        " read-only.",
         examples=["shared", "/var/lib/demoapp"],
     )
     env: Mapping[Variable, EnvValue] = Field(

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shipit.bundle import select
 from shipit.bundle.target import Target
 from shipit.errors import HostError, InputError
-from shipit.release import manifest, repairs, serving
+from shipit.release import manifest, programs, repairs, serving
 from shipit.render.env_file import revealed
 
 if TYPE_CHECKING:
@@ -73,10 +72,12 @@ def build(
 
     Raises:
         HostError: the host has no Python that fits (no-python-fits).
-        InputError: a wheel is missing or does not run there, or a server is locked in a version
-            that `serve:` does not support.
+        InputError: a wheel is missing or does not run there, none has a service's program, or a
+            server is locked in a version that `serve:` does not support.
     """
     interpreter, bundle = choose(resolved, facts)
+    if lacking := list(programs.unknown(resolved.draft, resolved.deployment, bundle.programs())):
+        raise InputError(*lacking)
     serving.refuse_unsupported(resolved.draft, resolved.deployment, bundle)
     contents = manifest.release_id(resolved.stand_in, bundle, interpreter, digest)
     name = repairs.name_of(contents, facts)
@@ -122,7 +123,7 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
     lacking: list[InputError] = []
     for interpreter in sorted(fitting, key=lambda one: _numbers(one.version), reverse=True):
         try:
-            chosen = select.select(resolved.sources, _target(facts, interpreter), wanted.installer)
+            chosen = resolved.sources.select(_target(facts, interpreter), wanted.installer)
         except InputError as error:
             lacking.append(error)
         else:

@@ -17,6 +17,7 @@ from shipit.errors import ErrorCollector, InputError, Mistake, collect, merged
 from shipit.inventory import model
 from shipit.inventory.ansible_cfg import AnsibleConfig
 from shipit.playbook import reader
+from shipit.project.sources import load as load_project
 from shipit.release import programs
 from shipit.render import units
 from shipit.render.dotenv_file import read as read_dotenv
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from shipit.bundle.select import Sources
     from shipit.inventory.model import Host
     from shipit.playbook.models import Deployment
+    from shipit.playbook.project import Project
     from shipit.playbook.reader import Draft
     from shipit.playbook.service import EnvFile
     from shipit.render.units import ReleaseTexts, Values
@@ -124,7 +126,7 @@ class ResolvedInput(HostInput):
 
     def _names(self, release: str) -> ReleaseNames:
         path = f"{self.deployment.root}/releases/{release}"
-        return ReleaseNames(release, self.sources.app.version, path)
+        return ReleaseNames(release, self.sources.app.version, path, self.sources.folder)
 
 
 # Stands in until a release is known.
@@ -211,17 +213,37 @@ def _targets_of(draft: Draft, known: model.Inventory, run: RunOptions) -> list[H
     return collect(target, chosen)
 
 
+def sources_of(
+    app: str,
+    project: Project | None,
+    wheel: Path | None,
+    lock: Path | None,
+    wheelhouse: Path | None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Sources:
+    """Return where the wheels of a deployment come from: the playbook's rules allow two ways.
+
+    `note` receives what is built or fetched, as that takes time; the rest are the playbook's keys.
+
+    Raises:
+        InputError: with all mistakes in the project, its lock and the wheels.
+    """
+    if project:
+        return load_project(project, app, lock, wheelhouse, note)
+    return select.load(*filter(None, (wheel, lock, wheelhouse)))  # playbook.rules: there are three
+
+
 @dataclass(frozen=True)
 class Readers:
     """How the wheels, the secrets and the env files of a playbook are read.
 
     Attributes:
-        wheels: of app, lock and wheelhouse; None if there is nothing to choose from.
+        wheels: of the keys that `sources_of` takes; None if there is nothing to choose from.
         secret: of a reference, the playbook's folder and the place of the reference.
         dotenv: of a file and the names of its public variables.
     """
 
-    wheels: Callable[..., Sources | None] = select.load
+    wheels: Callable[..., Sources | None] = sources_of
     secret: Callable[..., Secret] = secrets.resolve
     dotenv: Callable[..., Values] = read_dotenv
 
@@ -239,9 +261,10 @@ def resolve(found: Sequence[HostInput], readers: Readers = Readers()) -> list[Re
 
     def resolve_host(target: HostInput) -> tuple[ResolvedInput, ...]:
         wanted, errors = target.deployment, ErrorCollector()
-        sources = errors.attempt(load, wanted.wheel, wanted.lock, wanted.wheelhouse)
-        if sources:
-            errors.mistakes += programs.unknown(target.draft, wanted, sources)
+        made_of = (wanted.app, wanted.project, wanted.wheel, wanted.lock, wanted.wheelhouse)
+        sources = errors.attempt(load, *made_of)
+        if sources and (brought := sources.programs()) is not None:
+            errors.mistakes += programs.unknown(target.draft, wanted, brought)
         known = errors.attempt(_secrets, target, secret)
         if known is None:  # templates are tried even if wheels or secrets are wrong
             known = dict.fromkeys(wanted.secrets, Secret(PLACEHOLDER.id))

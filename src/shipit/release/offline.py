@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipit.bundle import lockfile, select
+from shipit.bundle.lock import Parts
 from shipit.bundle.wheel import open_wheel
 from shipit.errors import ErrorCollector
+from shipit.project import source
 from shipit.release.inputs import PLACEHOLDER, Readers, env_files
 from shipit.render import dotenv_file
 from shipit.secrets import Secret
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.bundle.select import Sources
+    from shipit.playbook.project import Project
     from shipit.release.inputs import HostInput
     from shipit.render.units import Values
 
@@ -32,13 +35,29 @@ def readers() -> Readers:
 def missing(found: Sequence[HostInput]) -> Iterator[Path]:
     """Yield the files and folders of a deployment that are not there, each once."""
     deployments = [target.deployment for target in found]
-    wheels = [path for it in deployments for path in (it.wheel, it.lock, it.wheelhouse) if path]
+    projects = [it.project.path for it in deployments if it.project]
+    named = (path for it in deployments for path in (it.wheel, it.lock, it.wheelhouse))
+    wheels = [*projects, *filter(None, named)]
     files = sorted(file.path for file in env_files(found))
     yield from (path for path in dict.fromkeys([*wheels, *files]) if not _found(path).exists())
 
 
-def _sources(wheel: Path | None, lock: Path | None, wheelhouse: Path | None) -> Sources | None:
-    """Return the wheels to choose from; None if a part is missing: the others are checked alone."""
+def _sources(
+    name: str,
+    project: Project | None,
+    wheel: Path | None,
+    lock: Path | None,
+    wheelhouse: Path | None,
+) -> Sources | None:
+    """Return the wheels to choose from; None if a part is missing: the others are checked alone.
+
+    Of a project nothing is built or fetched: what it is and its lock are checked.
+    """
+    if project:
+        if project.path.is_dir():
+            found = source.read(project.path, name, project.package, lock)
+            lockfile.read(found.lock, Parts(project.extras, project.groups))
+        return None
     app = _present(wheel and _found(wheel))
     locked, stock = _present(lock), _present(wheelhouse)
     if app and locked and stock:

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING
 from shipit.errors import Mistake, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-    from shipit.bundle.select import Sources
     from shipit.playbook.models import Deployment
     from shipit.playbook.reader import Draft
 
 _OF_A_VENV = re.compile(r"python(\d+(\.\d+)?)?")
 
 
-def unknown(draft: Draft, wanted: Deployment, sources: Sources) -> Iterator[Mistake]:
+def unknown(draft: Draft, wanted: Deployment, brought: Collection[str]) -> Iterator[Mistake]:
     """Yield a mistake for each service whose program would not be in the release's venv/bin.
 
-    The programs of checks and `smoke` may be the host's own, and a custom template may do anything.
+    `brought` are the programs of its wheels. Those of checks and `smoke` may be the host's own, and
+    a custom template may do anything.
     """
-    brought = sources.programs()
     for name, service in wanted.services.items():
         program = "" if service.unit else service.command.partition(" ")[0]
         if not program or "/" in program or program in brought or _OF_A_VENV.fullmatch(program):

@@ -59,17 +59,20 @@ def named(deployment: Deployment, release: str) -> Iterator[Named]:
         yield Named(name, service, base, units, trial, deployment.health.deadline)
 
 
-def about_trial(of: Named, release_path: str) -> dict[str, object]:
+def about_trial(of: Named, release_path: str, workdir: str) -> dict[str, object]:
     """Return the template's `service` for the trial unit, which is never restarted."""
     private = of.trial.replace(".service", ".socket")
-    return {**about(of, of.trial, private, release_path), "restart": "no"}
+    return {**about(of, of.trial, private, release_path, workdir), "restart": "no"}
 
 
-def about(of: Named, unit: str, socket: str, release_path: str) -> dict[str, object]:
-    """Return the template's `service` for one of a service's units."""
+def about(of: Named, unit: str, socket: str, release_path: str, workdir: str) -> dict[str, object]:
+    """Return the template's `service` for one of a service's units.
+
+    `workdir` is where it starts unless the playbook says otherwise.
+    """
     service = of.service
     root = release_path.partition("/releases/")[0]
-    workdir = service.workdir or f"{release_path}/files"
+    workdir = service.workdir or workdir
     program, _, arguments = service.command.partition(" ")
     if service.programs:
         python = f"{release_path}/venv/bin/python"

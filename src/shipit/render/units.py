@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import manifest, unit_text
@@ -50,11 +50,21 @@ class ReleaseNames:
 
     Attributes:
         path: its directory on the host, absolute.
+        folder: the one below it that services start in.
     """
 
     id: str
     version: str
     path: str
+    folder: str = "files"
+
+    @property
+    def workdir(self) -> str:
+        return f"{self.path}/{self.folder}"
+
+    def variables(self) -> dict[str, str]:
+        """Return what templates see as `release`."""
+        return {"id": self.id, "version": self.version, "path": self.path, "workdir": self.workdir}
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ def rendered(
     secrets = draft.values.get("secrets")
     scope = host_vars.scope(
         host,
-        {**variables, **names, "release": asdict(release)},
+        {**variables, **names, "release": release.variables()},
         [str(name) for name in secrets] if isinstance(secrets, dict) else (),
     )
     filling = _Filling(draft, host, scope)
@@ -188,11 +198,11 @@ def release_texts(
         InputError: with all mistakes in templates, files and environment.
     """
     names = {"app": deployment.app, "root": deployment.root, "user": deployment.user}
-    values = {**deployment.vars, **names, "release": asdict(release)}
+    values = {**deployment.vars, **names, "release": release.variables()}
     scope = host_vars.scope(host, values, tuple(deployment.secrets))
     writer = _Writer(host, scope)
     for service in unit_names.named(deployment, release.id):
-        writer.units(service, release.path)
+        writer.units(service, release)
     for file in deployment.files:
         writer.file(file)
     writer.texts |= _brought(deployment)
@@ -228,17 +238,18 @@ class _Writer:
         self.texts: dict[str, str] = {}
         self.errors = ErrorCollector()
 
-    def units(self, of: Named, release_path: str) -> None:
+    def units(self, of: Named, release: ReleaseNames) -> None:
+        places = (release.path, release.workdir)
         template = of.service.unit or self._own / "service.j2"
         for unit in of.units:
-            about = unit_names.about(of, unit, of.socket, release_path)
+            about = unit_names.about(of, unit, of.socket, *places)
             self._write(f"units/{unit}", template, {"service": about})
-        about = unit_names.about(of, of.units[0], of.socket, release_path)
+        about = unit_names.about(of, of.units[0], of.socket, *places)
         for kind, name in (("socket", of.socket), ("timer", of.timer)):
             if about[kind]:
                 self._write(f"units/{name}", self._own / f"{kind}.j2", {"service": about})
         if of.trial:
-            about = unit_names.about_trial(of, release_path)
+            about = unit_names.about_trial(of, *places)
             self._write(f"trial/{of.trial}", template, {"service": about})
             self._shares(of, template, str(about["socket_unit"]))
 

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, InputError, merged
-from shipit.events import SecretsKnown
+from shipit.events import Noted, SecretsKnown
 from shipit.playbook.fields import EVERY_FILE
 from shipit.release import build
 from shipit.release import plan as planning
-from shipit.release.inputs import HostInput, ResolvedInput, RunOptions, resolve, targets
+from shipit.release.inputs import (
+    HostInput,
+    Readers,
+    ResolvedInput,
+    RunOptions,
+    resolve,
+    sources_of,
+    targets,
+)
 from shipit.release.manifest import slow_digest
 from shipit.secrets import Mask
 
@@ -33,7 +41,8 @@ if TYPE_CHECKING:
 
 def wanted_by(run: RunOptions, emit: Emit) -> list[list[ResolvedInput]]:
     """Return what every host should get; all input has been checked then."""
-    wanted = [resolve(found) for found in targets(run, must_exist=EVERY_FILE)]
+    readers = Readers(wheels=functools.partial(sources_of, note=lambda text: emit(Noted(text))))
+    wanted = [resolve(found, readers) for found in targets(run, must_exist=EVERY_FILE)]
     hidden = (secret for each in wanted for resolved in each for secret in resolved.hidden())
     emit(SecretsKnown(Mask(hidden)))
     return wanted

@@ -82,7 +82,7 @@ def ours(house: House, lock: Path) -> list[str]:
         sources = select.load(
             house.folder / "app-1.0.0-py3-none-any.whl", lock, house.folder / "wheels"
         )
-        chosen = select.select(sources, BOOKWORM)
+        chosen = sources.select(BOOKWORM)
     except InputError as error:
         return sorted({f"!{mistake.code}" for mistake in error.mistakes})
     return sorted(wheel.filename for wheel in chosen.wheels)
@@ -505,9 +505,7 @@ def test_an_origin_outside_an_index_is_built_and_never_fetched_by_name(
     empty.mkdir()
     write_wheel(empty, Recipe("uv", "0.9.0"))
     with pytest.raises(InputError) as caught:
-        select.select(
-            select.load(house.folder / "app-1.0.0-py3-none-any.whl", lock, empty), BOOKWORM
-        )
+        select.load(house.folder / "app-1.0.0-py3-none-any.whl", lock, empty).select(BOOKWORM)
     (mistake,) = caught.value.mistakes
     assert (mistake.code, command in mistake.hint) == ("missing-wheel", True), mistake
     assert "pip download" not in str(caught.value)
@@ -534,11 +532,9 @@ def test_the_project_itself_in_an_export_has_its_own_hint(tmp_path: Path) -> Non
 def test_a_wheel_built_from_a_locked_source_has_its_own_hint(house: House, tmp_path: Path) -> None:
     lock = tmp_path / "uv.lock"
     lock.write_text(house.filled(app(need("lib")) + of_uv("lib", sdist=True)))
+    app_wheel = house.folder / "app-1.0.0-py3-none-any.whl"
     with pytest.raises(InputError) as caught:
-        select.select(
-            select.load(house.folder / "app-1.0.0-py3-none-any.whl", lock, house.folder / "wheels"),
-            BOOKWORM,
-        )
+        select.load(app_wheel, lock, house.folder / "wheels").select(BOOKWORM)
     (mistake,) = caught.value.mistakes
     assert "only that of its source" in mistake.what
     assert "lib==2.0 --hash=sha256:" in mistake.hint

@@ -211,7 +211,7 @@ def test_a_wheel_matches_by_name_and_version_or_any_version_where_none_is_locked
 
 
 def test_only_a_source_tree_without_a_hash_is_the_projects_own() -> None:
-    tree = Origin("the folder x", "uv build --wheel", is_tree=True)
+    tree = Origin("the folder x", "uv build --wheel", "x", is_tree=True)
     assert entry("a", digests=frozenset(), origin=tree).is_own
     assert not entry("a", origin=tree).is_own
     assert not entry("a", digests=frozenset(), origin=replace(tree, is_tree=False)).is_own

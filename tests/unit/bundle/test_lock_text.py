@@ -89,4 +89,4 @@ def test_only_sha256_is_a_digest() -> None:
 def test_a_file_outside_an_index_is_downloaded_or_built(
     place: str, get: str, *, is_wheel: bool
 ) -> None:
-    assert file(place) == Origin(place, get, is_tree=False, is_wheel=is_wheel)
+    assert file(place) == Origin(place, get, place, is_tree=False, is_wheel=is_wheel)

@@ -53,7 +53,7 @@ class Project:
 
     def refused(self, target: Target = BOOKWORM) -> InputError:
         with pytest.raises(InputError) as caught:
-            selection.select(self.load(), target)
+            self.load().select(target)
         return caught.value
 
 
@@ -67,7 +67,7 @@ def names(wheels: Iterable[Wheel]) -> list[str]:
 
 
 def select(project: Project, target: Target = BOOKWORM) -> Bundle:
-    return selection.select(project.load(), target)
+    return project.load().select(target)
 
 
 # --- what is chosen
@@ -100,8 +100,8 @@ def test_each_kind_of_host_gets_its_own_wheels_from_the_same_sources(project: Pr
     arm_tag = "cp311-cp311-manylinux_2_17_aarch64"
     project.make(Recipe("fast", tag=NATIVE), Recipe("fast", tag=arm_tag), PIP)
     sources = project.load()
-    assert names(selection.select(sources, BOOKWORM).wheels)[0] == f"fast-1.0.0-{NATIVE}.whl"
-    assert names(selection.select(sources, arm, "pip").wheels)[0] == f"fast-1.0.0-{arm_tag}.whl"
+    assert names(sources.select(BOOKWORM).wheels)[0] == f"fast-1.0.0-{NATIVE}.whl"
+    assert names(sources.select(arm, "pip").wheels)[0] == f"fast-1.0.0-{arm_tag}.whl"
 
 
 def test_markers_are_evaluated_for_the_host_and_not_for_the_controller(project: Project) -> None:
@@ -157,10 +157,10 @@ def test_uv_is_preferred_pip_is_the_fallback_and_the_newest_that_fits_is_taken(
         write_wheel(project.wheelhouse, recipe)
     write_wheel(project.wheelhouse, Recipe("uv", "0.11.0", tag="py3-none-macosx_11_0_arm64"))
     sources = project.load()
-    assert selection.select(sources, BOOKWORM).installer.pin == "uv==0.10.0"
-    assert selection.select(sources, BOOKWORM, "pip").installer.pin == "pip==25.0"
+    assert sources.select(BOOKWORM).installer.pin == "uv==0.10.0"
+    assert sources.select(BOOKWORM, "pip").installer.pin == "pip==25.0"
     arm = replace(BOOKWORM, machine="aarch64")
-    assert selection.select(sources, arm).installer.pin == "pip==25.0"
+    assert sources.select(arm).installer.pin == "pip==25.0"
 
 
 def test_a_missing_installer_is_reported_with_the_command_that_fetches_it(project: Project) -> None:
@@ -177,7 +177,7 @@ def test_an_installer_that_needs_a_newer_python_is_left_out(project: Project) ->
     write_wheel(project.wheelhouse, replace(PIP, version="26.0", requires_python=">=3.9"))
     write_wheel(project.wheelhouse, replace(PIP, version="26.1", requires_python=">=3.12"))
     sources = project.load()
-    assert selection.select(sources, BOOKWORM, "pip").installer.pin == "pip==26.0"
+    assert sources.select(BOOKWORM, "pip").installer.pin == "pip==26.0"
 
 
 def test_an_installer_that_is_also_a_dependency_is_sent_once(project: Project) -> None:
@@ -240,7 +240,7 @@ def test_a_lock_for_another_python_is_refused(project: Project) -> None:
     lock.write_text('lock-version="1.0"\ncreated-by="t"\nrequires-python=">=3.13"\npackages=[]\n')
     sources = selection.load(next(project.folder.glob("app-*")), lock, project.wheelhouse)
     with pytest.raises(InputError, match=r"the lock is for Python >=3\.13"):
-        selection.select(sources, BOOKWORM)
+        sources.select(BOOKWORM)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_uv_installs_a_bundle_offline_from_its_requirements(tmp_path: Path) -> N
     write_wheel(folder, UV)
     app = tinyapp_wheel(folder, "1.2.0", requires=("tiny-dep",))
     sources = selection.load(app, write_lock(tmp_path / "lock", [dep]), folder)
-    chosen = selection.select(sources, BOOKWORM)
+    chosen = sources.select(BOOKWORM)
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(selection.requirements_txt(chosen))
     find_uv: str = uv.find_uv_bin()

@@ -91,23 +91,26 @@ def test_the_marker_of_the_main_group_counts(
         ('type = "legacy"\nurl = "https://x"', None),
         (
             'type = "directory"\nurl = "lib/a"',
-            Origin("the folder lib/a", "uv build --wheel -o {} lib/a", is_tree=True),
+            Origin("the folder lib/a", "uv build --wheel -o {} lib/a", "lib/a", is_tree=True),
         ),
         (
             'type = "git"\nurl = "https://x/a"\nreference = "main"\nresolved_reference = "c0ffee"',
             Origin(
                 "a commit of https://x/a",
                 "pip wheel --no-deps -w {} 'a @ git+https://x/a@c0ffee'",
+                "git+https://x/a@c0ffee",
                 is_tree=True,
             ),
         ),
         (
             'type = "file"\nurl = "a.whl"',
-            Origin("a.whl", "pip download --no-deps -d {} a.whl", is_wheel=True),
+            Origin("a.whl", "pip download --no-deps -d {} a.whl", "a.whl", is_wheel=True),
         ),
         (
             'type = "url"\nurl = "https://x/a.tar.gz"',
-            Origin("https://x/a.tar.gz", "pip wheel -w {} https://x/a.tar.gz"),
+            Origin(
+                "https://x/a.tar.gz", "pip wheel -w {} https://x/a.tar.gz", "https://x/a.tar.gz"
+            ),
         ),
     ],
 )
@@ -200,25 +203,29 @@ def test_the_python_of_a_pdm_lock_is_that_of_its_only_target(
             Origin(
                 "a commit of https://x/a",
                 "pip wheel --no-deps -w {} 'a @ git+https://x/a@c0ffee'",
+                "git+https://x/a@c0ffee",
                 is_tree=True,
             ),
         ),
         (
             'url = "https://x/a.whl"',
             Origin(
-                "https://x/a.whl", "pip download --no-deps -d {} https://x/a.whl", is_wheel=True
+                "https://x/a.whl",
+                "pip download --no-deps -d {} https://x/a.whl",
+                "https://x/a.whl",
+                is_wheel=True,
             ),
         ),
         (
             'path = "./lib"',
-            Origin("the folder ./lib", "uv build --wheel -o {} ./lib", is_tree=True),
+            Origin("the folder ./lib", "uv build --wheel -o {} ./lib", "./lib", is_tree=True),
         ),
         (
             'path = "./a.whl"',
-            Origin("./a.whl", "pip download --no-deps -d {} ./a.whl", is_wheel=True),
+            Origin("./a.whl", "pip download --no-deps -d {} ./a.whl", "./a.whl", is_wheel=True),
         ),
-        ('path = "./a.tar.gz"', Origin("./a.tar.gz", "pip wheel -w {} ./a.tar.gz")),
-        ('path = "./a.zip"', Origin("./a.zip", "pip wheel -w {} ./a.zip")),
+        ('path = "./a.tar.gz"', Origin("./a.tar.gz", "pip wheel -w {} ./a.tar.gz", "./a.tar.gz")),
+        ('path = "./a.zip"', Origin("./a.zip", "pip wheel -w {} ./a.zip", "./a.zip")),
     ],
 )
 def test_the_source_of_a_package_of_pdm_is_its_origin(
@@ -292,17 +299,21 @@ def test_the_default_section_of_a_pipfile_lock_is_read(tmp_path: Path) -> None:
             Origin(
                 "a commit of https://x/a",
                 "pip wheel --no-deps -w {} 'a @ git+https://x/a@c0ffee'",
+                "git+https://x/a@c0ffee",
                 is_tree=True,
             ),
         ),
         (
             {"path": "./lib", "editable": True},
-            Origin("the folder ./lib", "uv build --wheel -o {} ./lib", is_tree=True),
+            Origin("the folder ./lib", "uv build --wheel -o {} ./lib", "./lib", is_tree=True),
         ),
         (
             {"file": "https://x/a.whl"},
             Origin(
-                "https://x/a.whl", "pip download --no-deps -d {} https://x/a.whl", is_wheel=True
+                "https://x/a.whl",
+                "pip download --no-deps -d {} https://x/a.whl",
+                "https://x/a.whl",
+                is_wheel=True,
             ),
         ),
     ],

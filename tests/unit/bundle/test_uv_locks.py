@@ -95,7 +95,7 @@ HASHES = f'hashes = {{ sha256 = "{B.upper()}" }}'
     [
         (
             'directory = { path = "lib/a" }',
-            Origin("the folder lib/a", "uv build --wheel -o {} lib/a", is_tree=True),
+            Origin("the folder lib/a", "uv build --wheel -o {} lib/a", "lib/a", is_tree=True),
             (),
             (),
         ),
@@ -104,6 +104,7 @@ HASHES = f'hashes = {{ sha256 = "{B.upper()}" }}'
             Origin(
                 "a commit of https://x/a",
                 "pip wheel --no-deps -w {} 'a @ git+https://x/a@c0ffee'",
+                "git+https://x/a@c0ffee",
                 is_tree=True,
             ),
             (),
@@ -112,20 +113,27 @@ HASHES = f'hashes = {{ sha256 = "{B.upper()}" }}'
         (
             'vcs = { type = "git", path = "../a", commit-id = "c0ffee" }',
             Origin(
-                "a commit of ../a", "pip wheel --no-deps -w {} 'a @ git+../a@c0ffee'", is_tree=True
+                "a commit of ../a",
+                "pip wheel --no-deps -w {} 'a @ git+../a@c0ffee'",
+                "git+../a@c0ffee",
+                is_tree=True,
             ),
             (),
             (),
         ),
         (
             f'archive = {{ url = "https://x/a-1.tar.gz", {HASHES} }}',
-            Origin("https://x/a-1.tar.gz", "pip wheel -w {} https://x/a-1.tar.gz"),
+            Origin(
+                "https://x/a-1.tar.gz",
+                "pip wheel -w {} https://x/a-1.tar.gz",
+                "https://x/a-1.tar.gz",
+            ),
             (),
             (B,),
         ),
         (
             f'archive = {{ path = "a-1.tar.gz", {HASHES} }}',
-            Origin("a-1.tar.gz", "pip wheel -w {} a-1.tar.gz"),
+            Origin("a-1.tar.gz", "pip wheel -w {} a-1.tar.gz", "a-1.tar.gz"),
             (),
             (B,),
         ),
@@ -134,6 +142,7 @@ HASHES = f'hashes = {{ sha256 = "{B.upper()}" }}'
             Origin(
                 "a-1-py3-none-any.whl",
                 "pip download --no-deps -d {} a-1-py3-none-any.whl",
+                "a-1-py3-none-any.whl",
                 is_wheel=True,
             ),
             (B,),
@@ -141,7 +150,7 @@ HASHES = f'hashes = {{ sha256 = "{B.upper()}" }}'
         ),
         (
             f'archive = {{ path = "a-1.tar.gz", hashes = {{ md5 = "{B}" }} }}',
-            Origin("a-1.tar.gz", "pip wheel -w {} a-1.tar.gz"),
+            Origin("a-1.tar.gz", "pip wheel -w {} a-1.tar.gz", "a-1.tar.gz"),
             (),
             (),
         ),
@@ -271,7 +280,7 @@ def test_all_but_the_name_may_be_missing_in_a_uv_lock(tmp_path: Path) -> None:
 
 
 def folder(path: str) -> Origin:
-    return Origin(f"the folder {path}", "uv build --wheel --package a -o {}", is_tree=True)
+    return Origin(f"the folder {path}", "uv build --wheel --package a -o {}", path, is_tree=True)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +294,7 @@ def folder(path: str) -> Origin:
             Origin(
                 "a commit of https://x/a",
                 "pip wheel --no-deps -w {} 'a @ git+https://x/a@c0ffee'",
+                "git+https://x/a@c0ffee",
                 is_tree=True,
             ),
         ),
@@ -293,11 +303,15 @@ def folder(path: str) -> Origin:
             Origin(
                 "a commit of https://x/a",
                 "pip wheel --no-deps -w {} 'a @ git+https://x/a@c0#ffee'",
+                "git+https://x/a@c0#ffee",
                 is_tree=True,
             ),
         ),
-        ('url = "https://x/a.tgz"', Origin("https://x/a.tgz", "pip wheel -w {} https://x/a.tgz")),
-        ('path = "a.tgz"', Origin("a.tgz", "pip wheel -w {} a.tgz")),
+        (
+            'url = "https://x/a.tgz"',
+            Origin("https://x/a.tgz", "pip wheel -w {} https://x/a.tgz", "https://x/a.tgz"),
+        ),
+        ('path = "a.tgz"', Origin("a.tgz", "pip wheel -w {} a.tgz", "a.tgz")),
         ('registry = "https://x/simple"', None),
     ],
 )

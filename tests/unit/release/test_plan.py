@@ -269,6 +269,8 @@ def test_the_env_of_a_new_service_is_added() -> None:
         ("1.0rc1", "1.0", True),
         ("1.10.0", "1.9.0", False),
         ("1.0", "1.0.0", False),
+        ("1.0+a", "1.0+b", False),
+        ("1.0+b", "1.1+a", True),
         ("1.0", "not a version", False),
     ],
 )

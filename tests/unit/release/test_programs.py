@@ -32,8 +32,8 @@ def mistakes(folder: Path, service: str) -> list[Mistake]:
     playbook.write_text(f"{HEAD}wheelhouse: wheels\nservices:\n  web: {service}\n")
     (draft,) = reader.read(playbook)
     sources = select.load(app, folder / "requirements.lock", folder / "wheels")
-    select.select(sources, BOOKWORM)
-    return list(programs.unknown(draft, reader.typed(draft, draft.values), sources))
+    sources.select(BOOKWORM)
+    return list(programs.unknown(draft, reader.typed(draft, draft.values), sources.programs()))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,250 @@
+"""Fetch the wheels that a lock wants for one kind of host, and build those that no index has.
+
+pip fetches: it takes indexes, mirrors, credentials, proxies and certificates from where the user
+has them. Every file that comes from an index has its digest in the lock. What is built from a
+folder, a repository or a source distribution is built on this machine, in isolation.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from packaging.utils import parse_wheel_filename
+
+from shipit.bundle.wheelhouse import INSTALLERS
+from shipit.errors import ErrorCollector, InputError, Mistake
+from shipit.project import cache, indexes, programs
+from shipit.project.app_wheel import built, normalized
+from shipit.project.programs import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from shipit.bundle.lock import Lock, Locked
+    from shipit.bundle.target import Target
+    from shipit.bundle.wheelhouse import Installer
+    from shipit.project.cache import Cache
+    from shipit.project.revision import Revision
+
+_IMPLEMENTATIONS = {"cpython": "cp", "pypy": "pp"}  # pip's names of them
+_MISSING = re.compile(r"No matching distribution found for ([^\s(]+)")
+_LOGIN = re.compile(r"\b(?:401|403)\b|EOF when reading")
+_LOG_IN = "give the index's credentials as pip takes them: netrc, keyring, or in its URL"
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Gets the dependencies of one project.
+
+    Attributes:
+        lock: what they are.
+        at: the revision of the project.
+        wheelhouse: a folder to take wheels from instead of an index.
+        store: the cache.
+        note: receives what took time.
+    """
+
+    lock: Lock
+    at: Revision
+    wheelhouse: Path | None
+    store: Cache
+    note: Callable[[str], None]
+
+    def wheels(self, wanted: Sequence[Locked], target: Target, installer: Installer) -> list[Path]:
+        """Return a wheel of each wanted entry, and one of the installer, for a host.
+
+        Raises:
+            InputError: with everything that cannot be fetched or built for it.
+        """
+        errors = ErrorCollector()
+        own = (entry for entry in wanted if entry.is_own)
+        trees = (errors.attempt(self._of_tree, entry, target) for entry in own)
+        found = [wheel for wheel in trees if wheel]
+        files = [entry for entry in wanted if not entry.is_own]
+        found += errors.attempt(self._of_files, files, target) or []
+        if not any(entry.name == installer for entry in wanted):
+            found += errors.attempt(self._installer, installer, target) or []
+        return errors.result(found)
+
+    def usual_installer(self) -> Installer:
+        """Return uv, unless there is a wheelhouse that has only pip."""
+        folder = self.wheelhouse
+        found = (name for name in INSTALLERS if not folder or any(folder.glob(f"{name}-*.whl")))
+        return next(found, INSTALLERS[0])
+
+    def _of_files(self, entries: Sequence[Locked], target: Target) -> list[Path]:
+        """Return the wheels of entries that have digests, of wheels or of sources."""
+        key = cache.key_of("fetched", sorted(map(_line, entries)), self._for(target))
+        if (known := self.store.answer(key)) is not None:
+            return known
+        errors = ErrorCollector()
+        wheels = {_line(entry): entry for entry in entries if entry.digests}
+        fetched, lacking = self._fetch(list(wheels), target, "--require-hashes")
+        sources = [entry for entry in entries if not entry.digests]
+        for entry in (*sources, *(wheels[line] for line in lacking)):
+            if entry.sources:
+                fetched += filter(None, [errors.attempt(self._of_source, entry, target)])
+            else:
+                errors.mistakes.append(self._no_wheel(entry.pin, target, entry))
+        self.store.remember(key, errors.result(fetched))
+        return fetched
+
+    def _installer(self, name: str, target: Target) -> list[Path]:
+        """Return the wheel of uv or pip for a host: this machine's version, or the folder's."""
+        pin = name if self.wheelhouse else f"{name}=={version(name)}"
+        key = cache.key_of("installer", pin, self._for(target))
+        if (known := self.store.answer(key)) is None:
+            known, lacking = self._fetch([pin], target)
+            if lacking:
+                raise InputError(self._no_wheel(pin, target))
+            self.store.remember(key, known)
+        return known
+
+    def _for(self, target: Target) -> list[str]:
+        """Return what a wheel's choice depends on besides its pin."""
+        return [str(self.wheelhouse), *map(str, target.tags())]
+
+    def _no_wheel(self, pin: str, target: Target, entry: Locked | None = None) -> Mistake:
+        what = f"{self.wheelhouse or 'no index'} has {'no ' if self.wheelhouse else 'a '}wheel of"
+        hint = "lock a version that has one, or choose another Python: `python:` in the playbook"
+        place = entry.place if entry else None
+        return Mistake("missing-wheel", f"{what} {pin} for {target}", place, hint)
+
+    # --- fetching
+
+    def _fetch(
+        self, lines: Sequence[str], target: Target, *options: str
+    ) -> tuple[list[Path], list[str]]:
+        """Fetch wheels for a host; return them, and the lines that no index has a wheel for.
+
+        pip stops at the first that is missing, so it is asked again for the others.
+
+        Raises:
+            InputError: fetch-failed.
+        """
+        asked, lacking = list(lines), list[str]()
+        while asked:
+            with self.store.workspace() as work:
+                program = self._download(work, asked, target, options)
+                status, output, errors = program.attempt()
+                if status == 0:
+                    kept = [self.store.keep(wheel) for wheel in sorted(work.glob("out/*.whl"))]
+                    self._say(kept, target)
+                    return kept, lacking
+            missing = _MISSING.search(errors)
+            found = [line for line in asked if missing and line.split()[0] == missing[1]]
+            if not found:
+                self._refuse(program, status, output + errors)
+            lacking += found
+            asked = [line for line in asked if line not in found]
+        return [], lacking
+
+    def _download(
+        self, work: Path, lines: Sequence[str], target: Target, options: Sequence[str]
+    ) -> Program:
+        requirements = work / "requirements.txt"
+        pyproject = self.lock.path.parent / "pyproject.toml"
+        sources = [] if self.wheelhouse else indexes.lines(self.lock.entries, pyproject, os.environ)
+        requirements.write_text("\n".join([*sources, *lines, ""]))
+        argv = [*programs.pip(), "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        argv += [*options, *_options(target), *self._from_folder()]
+        argv += ["--dest", str(work / "out"), "--requirement", str(requirements)]
+        folder = self.lock.path.parent
+        return Program(f"fetch wheels for {target}", argv, folder, programs.FETCH)
+
+    def _from_folder(self) -> list[str]:
+        return ["--no-index", "--find-links", str(self.wheelhouse)] if self.wheelhouse else []
+
+    def _say(self, kept: Sequence[Path], target: Target) -> None:
+        size = sum(wheel.stat().st_size for wheel in kept)
+        count = f"{len(kept)} wheel{'' if len(kept) == 1 else 's'}"
+        self.note(f"fetched {count} ({size / 1e6:.1f} MB) for {target}")
+
+    def _refuse(self, program: Program, status: int | None, said: str) -> None:
+        """Raise the error of a pip that failed for another reason than a missing wheel."""
+        reason = programs.reason_in(said) if status is not None else "it took too long"
+        hint = _LOG_IN if _LOGIN.search(said) else "check the network and the index, and try again"
+        what = f"cannot {program.what}: {reason}"
+        raise InputError(Mistake("fetch-failed", what, None, hint, evidence=programs.tail(said)))
+
+    # --- building
+
+    def _of_tree(self, entry: Locked, target: Target) -> Path:
+        """Return the wheel of a folder or a repository."""
+        assert entry.origin  # noqa: S101 - it is_own
+        source = entry.origin.source
+        if "+" not in source.partition("://")[0]:
+            folder = (self.lock.path.parent / source).resolve()
+            wheel = built(folder, entry.name, self.at, self.store, self.note)
+            return fitting(wheel, entry, target)
+        key = cache.key_of("repository", source)
+        if known := self.store.answer(key):
+            return fitting(known[0], entry, target)
+        made = self._pip_wheel(entry, f"{entry.name} @ {source}\n")
+        self.store.remember(key, [made])
+        return fitting(made, entry, target)
+
+    def _of_source(self, entry: Locked, target: Target) -> Path:
+        """Return the wheel of a source distribution, whose digest is in the lock."""
+        hashes = "".join(f" --hash=sha256:{digest}" for digest in sorted(entry.sources))
+        what = f"{entry.name} @ {entry.origin.source}" if entry.origin else entry.pin
+        options = ["--require-hashes", f"--no-binary={entry.name}", *self._from_folder()]
+        return fitting(self._pip_wheel(entry, f"{what}{hashes}\n", *options), entry, target)
+
+    def _pip_wheel(self, entry: Locked, line: str, *options: str) -> Path:
+        with self.store.workspace() as work:
+            requirements, out = work / "requirements.txt", work / "out"
+            pyproject = self.lock.path.parent / "pyproject.toml"
+            sources = indexes.lines(self.lock.entries, pyproject, os.environ)
+            requirements.write_text("\n".join([*sources, line]))
+            argv = [*programs.pip(), "wheel", "--progress-bar=off", "--no-deps", *options]
+            argv += ["--wheel-dir", str(out), "--requirement", str(requirements)]
+            what = f"build the wheel of {entry.pin}"
+            epoch = {"SOURCE_DATE_EPOCH": str(self.at.time)}
+            building = Program(what, argv, self.lock.path.parent, programs.BUILD, epoch)
+            hint = "lock a version that has a wheel, or install what its build needs"
+            building.checked("build-failed", entry.place, hint)
+            kept = normalized(out, work, self.store, entry.name, entry.place)
+        self.note(f"built {kept.name}")
+        return kept
+
+
+def _line(entry: Locked) -> str:
+    """Return what pip is asked for: an exact file of one of these digests."""
+    is_file = entry.origin is not None and entry.origin.is_wheel
+    what = f"{entry.name} @ {entry.origin.source}" if is_file and entry.origin else entry.pin
+    return what + "".join(f" --hash=sha256:{digest}" for digest in sorted(entry.digests))
+
+
+def _options(target: Target) -> list[str]:
+    """Return pip's options for wheels that run on a target."""
+    platforms = [word for name in target.platforms() for word in ("--platform", name)]
+    name = _IMPLEMENTATIONS.get(target.implementation, target.implementation)
+    number = target.full_version.removesuffix("+")
+    return ["--implementation", name, "--python-version", number, *platforms]
+
+
+def fitting(wheel: Path, entry: Locked, target: Target) -> Path:
+    """Return a wheel that was built on this machine, if it runs on a target.
+
+    Raises:
+        InputError: it has compiled parts, and the target has another Python, processor or libc.
+    """
+    tags = parse_wheel_filename(wheel.name)[3]
+    code, reason = target.misfit(tags) if tags.isdisjoint(target.tags()) else ("", "")
+    libc, number = platform.libc_ver()
+    here = tuple(int(part) for part in number.split(".")[:2] if part.isdecimal())
+    is_bare = any(tag.platform.startswith("linux_") for tag in tags)
+    if not code and is_bare and (libc != target.libc[0] or here > target.libc[1:]):
+        code, reason = "libc-too-new", f"is for {libc} {number}"
+    if code:
+        what = f"{entry.pin} has compiled parts: built on this machine it {reason}; the host has"
+        hint = "lock a version that has a wheel for it, or deploy from a machine of the hosts' kind"
+        raise InputError(Mistake(code, f"{what} {target}", entry.place, hint))
+    return wheel

@@ -1,0 +1,120 @@
+"""Run the programs that build and fetch: git, uv and pip.
+
+Each runs without a terminal, in a process group of its own, for a limited time. Their settings
+(indexes, credentials, proxies, certificates) are the user's own: environment, configuration files,
+netrc and keyring, as these programs read them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from uv import find_uv_bin
+
+from shipit.errors import InputError, Mistake, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+GIT, BUILD, FETCH = 60.0, 1800.0, 3600.0  # seconds
+_CREDENTIALS = re.compile(r"://[^/\s@]*@")  # of a URL
+_SHOWN = 30  # lines of output in an error
+_UMASK = 0o022  # whatever the user's: it decides about modes in what is built
+
+
+def uv() -> list[str]:
+    """Return how to call uv."""
+    return [find_uv_bin()]
+
+
+def pip() -> list[str]:
+    """Return how to call pip."""
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A call of a program.
+
+    Attributes:
+        what: what it does, for errors: "build the wheel of demoapp".
+        argv: the program and its arguments; never a secret.
+        cwd: the folder it runs in.
+        seconds: after which it is killed, with all that it has started.
+        more: environment variables besides those of this process.
+    """
+
+    what: str
+    argv: Sequence[str]
+    cwd: Path
+    seconds: float
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def checked(self, code: str, place: Place | None = None, hint: str = "") -> str:
+        """Return what it prints to stdout.
+
+        Raises:
+            InputError: with this code and place, if it fails; the output is its evidence.
+        """
+        status, output, errors = self.attempt()
+        if status == 0:
+            return output
+        late = f"it took longer than {self.seconds:g} s" if status is None else ""
+        what = f"cannot {self.what}: {late or reason_in(errors or output)}"
+        raise InputError(Mistake(code, what, place, hint, evidence=tail(output + errors)))
+
+    def attempt(self) -> tuple[int | None, str, str]:
+        """Return its exit status, None after a timeout, and what it printed to stdout and stderr.
+
+        Raises:
+            InputError: it cannot be started (program-missing).
+        """
+        try:
+            process = subprocess.Popen(
+                self.argv,
+                cwd=self.cwd,
+                env={**os.environ, **self.more},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+                umask=_UMASK,
+            )
+        except OSError as error:
+            what = f"cannot {self.what}: {self.argv[0]} cannot be started: {error.strerror}"
+            raise InputError(Mistake("program-missing", what)) from error
+        try:
+            output, errors = process.communicate(timeout=self.seconds)
+        except subprocess.TimeoutExpired:
+            return None, "", ""
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+        return process.returncode, output, errors
+
+
+def reason_in(text: str) -> str:
+    """Return the line of a program's output that says why it failed: an error, or the last one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it printed nothing"]
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return without_credentials((errors or lines)[-1])
+
+
+def tail(text: str) -> str:
+    """Return the end of a program's output, as the evidence of an error."""
+    return without_credentials("\n".join(text.strip().splitlines()[-_SHOWN:]))
+
+
+def without_credentials(text: str) -> str:
+    """Mask user and password in the URLs of a text."""
+    return _CREDENTIALS.sub("://***@", text)

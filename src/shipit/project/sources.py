@@ -1,0 +1,127 @@
+"""The wheels of a release that is built from a project, for any host."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from shipit.bundle import lockfile
+from shipit.bundle.lock import Parts
+from shipit.bundle.select import FolderSources
+from shipit.bundle.wheel import Wheel, open_wheel
+from shipit.bundle.wheelhouse import Wheelhouse
+from shipit.errors import ErrorCollector
+from shipit.project import app_wheel, cache, revision, source, tree
+from shipit.project.dependencies import Fetcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from shipit.bundle.lock import Lock
+    from shipit.bundle.select import Bundle
+    from shipit.bundle.target import Target
+    from shipit.bundle.wheelhouse import Installer
+    from shipit.playbook.project import Project
+    from shipit.project.source import Source
+
+
+@dataclass(frozen=True)
+class ProjectSources:
+    """A project's wheel, and its lock; the wheels of the lock are fetched when a host is known.
+
+    Attributes:
+        app: the wheel of the project itself.
+        lock: its dependencies.
+        fetcher: gets them.
+        folder: the one below a release that its services start in.
+    """
+
+    app: Wheel
+    lock: Lock
+    fetcher: Fetcher
+    folder: str
+    _known: dict[tuple[Target, Installer], Bundle] = field(default_factory=dict)
+
+    def digests(self) -> tuple[str, ...]:
+        """Return the sha256 of wheels that a host may have already: of all that are locked."""
+        locked = {digest for entry in self.lock.entries for digest in entry.digests}
+        return (self.app.sha256, *sorted(locked))
+
+    def programs(self) -> None:
+        """Return nothing: the programs are known when the wheels for a host are there."""
+
+    def select(self, target: Target, installer: Installer | None = None) -> Bundle:
+        """Fetch and build what one kind of host needs, once.
+
+        Raises:
+            InputError: with every wheel that cannot be had for the target.
+        """
+        tool = installer or self.fetcher.usual_installer()
+        if (target, tool) not in self._known:
+            self._known[target, tool] = self._select(target, tool)
+        return self._known[target, tool]
+
+    def _select(self, target: Target, tool: Installer) -> Bundle:
+        wanted = self.lock.wanted(self.app.name, target.markers())
+        errors = ErrorCollector()
+        paths = self.fetcher.wheels(wanted, target, tool)
+        found = [wheel for path in paths if (wheel := errors.attempt(open_wheel, path))]
+        wheels = errors.result(tuple(found))
+        pins = frozenset(name for wheel in wheels for name in (wheel.name, wheel.pin))
+        stock = Wheelhouse(self.fetcher.store.folder, wheels, pins, frozenset())
+        return FolderSources(self.app, self._with_digests(wheels), stock).select(target, tool)
+
+    def _with_digests(self, wheels: tuple[Wheel, ...]) -> Lock:
+        """Return the lock with the digests of the wheels that were built here."""
+        built = {wheel.pin: wheel.sha256 for wheel in wheels}
+        entries = (
+            replace(entry, digests=frozenset({built[entry.pin]}))
+            if entry.sources and entry.pin in built and built[entry.pin] not in entry.digests
+            else entry
+            for entry in self.lock.entries
+        )
+        return replace(self.lock, entries=tuple(entries))
+
+
+def load(
+    project: Project,
+    app: str,
+    lock: Path | None,
+    wheelhouse: Path | None,
+    note: Callable[[str], None],
+) -> ProjectSources:
+    """Read a project, and make its wheel.
+
+    Args:
+        project: what the playbook says of it.
+        app: the app's name.
+        lock: the playbook's, if it names one.
+        wheelhouse: where wheels come from instead of an index, if the playbook names one.
+        note: receives what is built or fetched, as that takes time.
+
+    Raises:
+        InputError: with all mistakes in the project and its lock; the wheel cannot be built.
+    """
+    store = cache.Cache(cache.default_folder(os.environ))
+    store.prune()
+    found = source.read(project.path.resolve(), app, project.package, lock and lock.resolve())
+    at = revision.of(found.folder)
+    errors = ErrorCollector()
+    locked = errors.attempt(lockfile.read, found.lock, Parts(project.extras, project.groups))
+    if locked and not found.is_package and not locked.is_graph:
+        found = _named_apart(found, locked)
+    wheel = errors.attempt(app_wheel.make, found, project, at, store, note)
+    opened = errors.attempt(open_wheel, wheel) if wheel else None
+    if locked is None or opened is None:
+        return errors.result(None)
+    folder = "files" if found.is_package else f"venv/{tree.FOLDER}"
+    fetcher = Fetcher(locked, at, wheelhouse and wheelhouse.resolve(), store, note)
+    return ProjectSources(opened, locked, fetcher, folder)
+
+
+def _named_apart(found: Source, lock: Lock) -> Source:
+    """Return a tree with a name that none of its dependencies has."""
+    is_taken = any(entry.name == found.name for entry in lock.entries)
+    return replace(found, name=f"{found.name}-project") if is_taken else found

@@ -1,0 +1,86 @@
+"""A release that is built from a project: its files as they are, and its lock's wheels."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+import wheelhouse
+from hosts.workspace import PORT, Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shipit.lab.lab import Lab
+
+SERVICES = {"web": {"command": "tinyapp", "socket": PORT, "stop_timeout": "5s"}}
+
+
+@pytest.fixture(scope="module")
+def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Give one host, and a project in git that has no build system."""
+    lab.reset("web1")
+    made = Workspace.set(tmp_path_factory.mktemp("project"), lab, hosts=["web1"])
+    made.env["SHIPIT_CACHE_DIR"] = str(made.folder / "cache")
+    tinyapp = wheelhouse.tinyapp_wheel(made.wheels)
+    site = made.folder / "site"
+    (site / "mysite").mkdir(parents=True)
+    wheelhouse.write_lock(site / "requirements.txt", [tinyapp])
+    (site / "manage.py").write_text("#!/usr/bin/env python\nimport mysite\nprint(mysite.NAME)\n")
+    (site / "manage.py").chmod(0o755)
+    git(site, "init", "-q")
+    git(site, "config", "user.name", "someone")
+    git(site, "config", "user.email", "someone@example.com")
+    committed(site, "1")
+    (site / ".env").write_text("PASSWORD=untracked\n")
+    return made
+
+
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", *words], cwd=folder, check=True)
+
+
+def committed(site: Path, name: str) -> None:
+    (site / "mysite" / "__init__.py").write_text(f"NAME = {name!r}\n")
+    git(site, "add", "manage.py", "mysite", "requirements.txt")
+    git(site, "commit", "-q", "-m", name)
+
+
+def deployed(workspace: Workspace, *words: str) -> str:
+    workspace.playbook(
+        project="site",
+        wheel=None,
+        lock=None,
+        services=SERVICES,
+        health=[{"tcp": PORT}],
+        smoke="python -c 'import mysite'",
+    )
+    done = workspace.shipit("deploy", *words)
+    assert done.status == 0, done.output
+    return done.output
+
+
+def served(workspace: Workspace, path: str) -> object:
+    return workspace.serves("web1", f"/file?path={path}").get("text")
+
+
+def test_a_project_without_a_build_system_is_served_as_it_is_in_git(workspace: Workspace) -> None:
+    first = deployed(workspace)
+    assert "not shipped, as git does not track them: .env" in first
+    assert served(workspace, "mysite/__init__.py") == "NAME = '1'\n"
+    assert served(workspace, ".env") is None
+    release = workspace.sh("web1", "readlink -f /opt/tinyapp/current").strip()
+    program = f"{release}/venv/bin/python {release}/venv/app/manage.py"
+    assert workspace.sh("web1", f"runuser -u tinyapp -- {program}").strip() == "1"
+    mode = workspace.sh("web1", f"stat -c '%U %a' {release}/venv/app/manage.py")
+    assert mode.strip() == "root 755"
+
+    assert "unchanged" in deployed(workspace)
+    committed(workspace.folder / "site", "2")
+    deployed(workspace)
+    assert served(workspace, "mysite/__init__.py") == "NAME = '2'\n"
+    assert workspace.shipit("status").status == 0
+    assert workspace.shipit("rollback").status == 0
+    assert served(workspace, "mysite/__init__.py") == "NAME = '1'\n"

@@ -1,0 +1,77 @@
+"""What is kept between runs, and when it is not believed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shipit.project.cache import UNUSED, Cache, default_folder, key_of
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def kept(cache: Cache, name: str = "a.whl") -> Path:
+    with cache.workspace() as work:
+        (work / name).write_text(name)
+        return cache.keep(work / name)
+
+
+def test_an_answer_is_remembered_until_one_of_its_wheels_changes(cache: Cache) -> None:
+    wheels = [kept(cache), kept(cache, "b.whl")]
+    assert cache.answer("key") is None
+    cache.remember("key", wheels)
+    assert cache.answer("key") == wheels
+    wheels[1].chmod(0o600)
+    wheels[1].write_text("changed")
+    assert cache.answer("key") is None
+
+
+@pytest.mark.parametrize("text", ["", "[", "5", "[5]", '["a/b"]', '{"a": 1}'])
+def test_a_damaged_note_is_no_answer(cache: Cache, text: str) -> None:
+    cache.remember("key", [])
+    (cache.folder / "made" / "key.json").write_text(text)
+    assert cache.answer("key") is None
+
+
+def test_nobody_else_can_read_it(cache: Cache) -> None:
+    wheel = kept(cache)
+    assert cache.folder.stat().st_mode & 0o077 == 0
+    assert wheel.stat().st_mode & 0o177 == 0
+
+
+def test_what_is_not_used_for_long_is_removed(cache: Cache) -> None:
+    old, new = kept(cache), kept(cache, "b.whl")
+    cache.remember("old", [old])
+    cache.remember("new", [new])
+    now = 3e9
+    os.utime(old.parent, (now - UNUSED - 1,) * 2)
+    os.utime(cache.folder / "made" / "old.json", (now - UNUSED - 1,) * 2)
+    for used in (new.parent, cache.folder / "made" / "new.json"):
+        os.utime(used, (now - UNUSED + 1,) * 2)
+    cache.prune(now)
+    assert (old.exists(), cache.answer("old"), cache.answer("new")) == (False, None, [new])
+
+
+def test_a_use_makes_it_young_again(cache: Cache) -> None:
+    wheel = kept(cache)
+    cache.remember("key", [wheel])
+    os.utime(wheel.parent, (0, 0))
+    assert cache.answer("key") == [wheel]
+    cache.prune()
+    assert wheel.exists()
+
+
+def test_where_it_lies_is_up_to_the_environment() -> None:
+    assert default_folder({"SHIPIT_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b"}) == Path("/a")
+    assert default_folder({"XDG_CACHE_HOME": "/b"}) == Path("/b/shipit")
+    assert default_folder({}) == Path.home() / ".cache" / "shipit"
+
+
+def test_a_key_depends_on_the_values_and_their_order() -> None:
+    assert key_of("a", {"x": 1, "y": 2}) == key_of("a", {"y": 2, "x": 1})
+    assert len({key_of("a", "b"), key_of("ab"), key_of("b", "a"), key_of(["a", "b"])}) == 4

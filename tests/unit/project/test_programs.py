@@ -1,0 +1,67 @@
+"""Running other programs: what is said when one fails, and that none outlives its time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit.errors import InputError
+from shipit.project import programs
+from shipit.project.programs import Program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def python(folder: Path, code: str, seconds: float = 60.0) -> Program:
+    return Program("do it", [sys.executable, "-c", code], folder, seconds)
+
+
+def test_its_output_is_returned(tmp_path: Path) -> None:
+    code = "import os; print(os.getcwd(), os.umask(0), os.isatty(0))"
+    assert python(tmp_path, code).checked("code") == f"{tmp_path} {0o022} False\n"
+
+
+def test_a_failure_is_an_error_with_its_reason_and_the_output_without_credentials(
+    tmp_path: Path,
+) -> None:
+    said = "import sys; print('a'); sys.exit('error: https://me:pw@host/x\\nhint: none')"
+    with pytest.raises(InputError) as caught:
+        python(tmp_path, said).checked("code", hint="so")
+    (mistake,) = caught.value.mistakes
+    assert (mistake.code, mistake.hint) == ("code", "so")
+    assert mistake.what == "cannot do it: error: https://***@host/x"
+    assert mistake.evidence == "a\nerror: https://***@host/x\nhint: none"
+    assert "pw" not in str(mistake)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [("a\n\nb\n", "b"), ("ERROR: x\nb", "ERROR: x"), ("", "it printed nothing")],
+)
+def test_the_reason_is_an_error_or_the_last_line(said: str, reason: str) -> None:
+    assert programs.reason_in(said) == reason
+
+
+def test_one_that_takes_too_long_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    child = f"import time; time.sleep(1.5); open({str(alive)!r}, 'w')"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with pytest.raises(InputError, match=r"it took longer than 0\.5 s"):
+        python(tmp_path, code, seconds=0.5).checked("code")
+    time.sleep(1.6)
+    assert not alive.exists()
+
+
+def test_one_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nosuch cannot be started: No such file") as caught:
+        Program("do it", ["nosuch"], tmp_path, 1.0).checked("code")
+    assert caught.value.mistakes[0].code == "program-missing"
+
+
+def test_only_the_end_of_a_long_output_is_evidence() -> None:
+    said = programs.tail("\n".join(map(str, range(100))))
+    assert (said.splitlines()[0], said.splitlines()[-1], len(said.splitlines())) == ("70", "99", 30)

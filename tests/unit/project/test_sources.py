@@ -1,0 +1,249 @@
+"""The wheels of a project for a host: fetched from a folder or an index, or built here."""
+
+from __future__ import annotations
+
+import http.server
+import tarfile
+import threading
+from base64 import b64encode
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from repositories import committed
+from shipit.errors import InputError
+from shipit.playbook.project import Project
+from shipit.project.sources import load
+from tiny_backend import write_project
+from wheelhouse import BOOKWORM, Recipe, installed_wheel, sha256, write_lock, write_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from shipit.bundle.select import Bundle
+    from shipit.bundle.target import Target
+    from shipit.project.sources import ProjectSources
+
+NATIVE = "cp311-cp311-manylinux_2_17_x86_64"
+NO_KEYS = {"package": "", "extras": (), "groups": (), "include": (), "exclude": ()}
+
+
+class Site:
+    """A project with a wheelhouse or an index, and an empty cache."""
+
+    def __init__(self, folder: Path, pip: Path) -> None:
+        self.folder = write_project(folder / "project", "billing")
+        self.wheels = folder / "wheels"
+        self.wheels.mkdir()
+        (self.wheels / pip.name).hardlink_to(pip)
+        self.notes: list[str] = []
+
+    def load(self, **keys: object) -> ProjectSources:
+        keys = {"path": self.folder, **NO_KEYS, **keys}
+        wheelhouse = keys.pop("wheelhouse", self.wheels)
+        project = Project.model_construct(**keys)  # type: ignore[arg-type] # as they are
+        return load(project, "billing", None, wheelhouse, self.notes.append)  # type: ignore[arg-type]
+
+    def pins(self, target: Target = BOOKWORM, **keys: object) -> list[str]:
+        return pins(self.load(**keys).select(target, "pip"))
+
+    def refused(self, target: Target = BOOKWORM, **keys: object) -> list[tuple[str, str]]:
+        with pytest.raises(InputError) as caught:
+            self.load(**keys).select(target, "pip")
+        return [(mistake.code, mistake.what) for mistake in caught.value.mistakes]
+
+
+def pins(bundle: Bundle) -> list[str]:
+    return [wheel.pin for wheel in bundle.all()]
+
+
+@pytest.fixture(scope="module")
+def pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return installed_wheel(tmp_path_factory.mktemp("pip"), "pip")
+
+
+@pytest.fixture
+def site(tmp_path: Path, pip: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setenv("SHIPIT_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return Site(tmp_path, pip)
+
+
+def test_the_wheels_of_the_lock_are_fetched_once_for_each_kind_of_host(site: Site) -> None:
+    wheels = [write_wheel(site.wheels, Recipe(name)) for name in ("alpha", "beta")]
+    write_wheel(site.wheels, Recipe("unlocked"))
+    write_lock(site.folder / "requirements.lock", wheels)
+    sources = site.load()
+    chosen = sources.select(BOOKWORM)
+    assert [wheel.pin for wheel in chosen.wheels] == ["alpha==1.0.0", "beta==1.0.0"]
+    assert (chosen.app.pin, chosen.installer.name) == ("billing==1.0.0", "pip")
+    assert sources.select(BOOKWORM) is chosen
+    assert {sha256(wheel) for wheel in wheels} < set(sources.digests())
+    assert sources.folder == "files"
+    assert [note.split(" (")[0] for note in site.notes] == [
+        "built billing-1.0.0-py3-none-any.whl",
+        "fetched 2 wheels",
+        "fetched 1 wheel",
+    ]
+    for wheel in wheels:
+        wheel.unlink()
+    assert site.pins() == [wheel.pin for wheel in chosen.all()], "from the cache"
+
+
+def test_each_host_gets_the_best_wheel_of_its_kind(site: Site) -> None:
+    tags = ("py3-none-any", NATIVE, NATIVE.replace("x86_64", "aarch64"))
+    wheels = [write_wheel(site.wheels, Recipe("fast", tag=tag)) for tag in tags]
+    write_lock(site.folder / "requirements.lock", wheels)
+    sources = site.load()
+    arm = replace(BOOKWORM, machine="aarch64")
+    other = replace(BOOKWORM, machine="riscv64")
+    found = [sources.select(target, "pip").wheels[0].filename for target in (BOOKWORM, arm, other)]
+    assert found == [wheels[number].name for number in (1, 2, 0)]
+
+
+def test_a_wheel_that_is_not_there_for_a_host_is_named_with_the_others(site: Site) -> None:
+    there = [write_wheel(site.wheels, Recipe(name)) for name in ("alpha", "gone", "lost")]
+    there.append(write_wheel(site.wheels, Recipe("arm", tag=NATIVE.replace("x86_64", "aarch64"))))
+    write_lock(site.folder / "requirements.lock", there)
+    for wheel in there[1:3]:
+        wheel.unlink()
+    assert site.refused() == [
+        ("missing-wheel", f"{site.wheels} has no wheel of {name}==1.0.0 for {BOOKWORM}")
+        for name in ("arm", "gone", "lost")
+    ]
+
+
+def test_a_wheel_with_another_hash_is_refused(site: Site) -> None:
+    wheel = write_wheel(site.wheels, Recipe("alpha"))
+    write_lock(site.folder / "requirements.lock", [wheel])
+    write_wheel(site.wheels, Recipe("alpha", files={"alpha.py": "import evil"}))
+    ((code, what),) = site.refused()
+    assert (code, "cannot fetch wheels" in what) == ("fetch-failed", True)
+
+
+# --- what is built here
+
+
+def uv_lock(site: Site, *packages: str) -> None:
+    needs = ", ".join(f'{{ name = "{each.split(chr(34))[1]}" }}' for each in packages)
+    own = 'name = "billing"\nversion = "1.0.0"\nsource = { editable = "." }\n'
+    own += f"dependencies = [{needs}]\n"
+    tables = "".join(f"[[package]]\n{each}\n" for each in (own, *packages))
+    (site.folder / "uv.lock").write_text(f"version = 1\n{tables}")
+
+
+def sdist(folder: Path, name: str) -> Path:
+    project = write_project(folder / name, name)
+    path = folder / f"{name}-1.0.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(project, f"{name}-1.0.0")
+    return path
+
+
+def test_a_dependency_in_a_folder_is_built(site: Site) -> None:
+    write_project(site.folder / "lib", "core", "3.0")
+    uv_lock(site, 'name = "core"\nversion = "3.0"\nsource = { editable = "lib" }')
+    assert site.pins()[:2] == ["billing==1.0.0", "core==3.0"]
+    assert "built core-3.0-py3-none-any.whl" in site.notes
+
+
+def test_a_dependency_of_a_commit_is_built_once(site: Site, tmp_path: Path) -> None:
+    repository = write_project(tmp_path / "core", "core")
+    commit = committed(repository)
+    source = f'source = {{ git = "file://{repository}?rev=main#{commit}" }}'
+    uv_lock(site, f'name = "core"\nversion = "1.0.0"\n{source}')
+    assert site.pins()[:2] == ["billing==1.0.0", "core==1.0.0"]
+    assert site.pins()[:2] == ["billing==1.0.0", "core==1.0.0"]
+    assert site.notes.count("built core-1.0.0-py3-none-any.whl") == 1
+
+
+def test_a_dependency_that_is_only_there_as_source_is_built(site: Site, tmp_path: Path) -> None:
+    path = sdist(tmp_path, "old")
+    path.rename(site.wheels / path.name)
+    digest = sha256(site.wheels / path.name)
+    source = 'source = { registry = "https://pypi.org/simple" }'
+    files = f'sdist = {{ url = "https://x/{path.name}", hash = "sha256:{digest}" }}'
+    uv_lock(site, f'name = "old"\nversion = "1.0.0"\n{source}\n{files}')
+    assert site.pins()[:2] == ["billing==1.0.0", "old==1.0.0"]
+    assert site.pins()[:2] == ["billing==1.0.0", "old==1.0.0"]
+    assert site.notes.count("built old-1.0.0-py3-none-any.whl") == 1
+
+
+# --- an index
+
+
+class _Index(http.server.SimpleHTTPRequestHandler):
+    """PEP 503 over a folder of wheels; only who logs in is served."""
+
+    login = b64encode(b"me:p/w").decode()
+
+    def do_GET(self) -> None:
+        if self.headers.get("Authorization") != f"Basic {self.login}":
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="wheels"')
+            self.end_headers()
+            return
+        super().do_GET()
+
+    def log_message(self, *_: Any) -> None: ...  # noqa: ANN401 - the base's
+
+
+@contextmanager
+def index(folder: Path) -> Iterator[str]:
+    (folder / "simple").mkdir(exist_ok=True)
+    for wheel in folder.glob("*.whl"):
+        name = wheel.name.split("-")[0].replace("_", "-")
+        (folder / "simple" / name).mkdir(exist_ok=True)
+        page = f'<a href="../../{wheel.name}#sha256={sha256(wheel)}">{wheel.name}</a>'
+        (folder / "simple" / name / "index.html").write_text(page)
+    handler = partial(_Index, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("login", "is_let_in"),
+    [
+        ({"UV_INDEX_CORP_USERNAME": "me", "UV_INDEX_CORP_PASSWORD": "p/w"}, True),
+        ({"UV_INDEX_CORP_USERNAME": "me", "UV_INDEX_CORP_PASSWORD": "wrong-word"}, False),
+        ({}, False),
+    ],
+)
+def test_a_private_index_gets_the_users_credentials_and_nobody_else_sees_them(
+    site: Site,
+    pip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    login: Mapping[str, str],
+    *,
+    is_let_in: bool,
+) -> None:
+    wheel = write_wheel(site.wheels, Recipe("alpha"))
+    for name, value in login.items():
+        monkeypatch.setenv(name, value)
+    with index(site.wheels) as url:
+        monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nothing else is asked
+        monkeypatch.setenv("PIP_RETRIES", "0")
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        with (site.folder / "pyproject.toml").open("a") as pyproject:
+            pyproject.write(f'[[tool.uv.index]]\nname = "corp"\nurl = "{url}"\n')
+        files = f'wheels = [{{ url = "{url}/{wheel.name}", hash = "sha256:{sha256(wheel)}" }}]'
+        locked = f'name = "alpha"\nversion = "1.0.0"\nsource = {{ registry = "{url}" }}\n{files}'
+        uv_lock(site, locked)
+        if is_let_in:
+            found = site.pins(wheelhouse=None)
+            assert found[:2] == ["billing==1.0.0", "alpha==1.0.0"]
+            assert found[2] == f"pip=={pip.name.split('-')[1]}"
+        else:
+            with pytest.raises(InputError) as caught:
+                site.load(wheelhouse=None).select(BOOKWORM, "pip")
+            said = str(caught.value)
+            assert "missing-wheel" in said or "netrc, keyring" in said
+            assert "wrong-word" not in said
+    assert not any("p/w" in note for note in site.notes)
