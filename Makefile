@@ -59,7 +59,7 @@ load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count lost reque
 	  --rate $(LOAD_RATE) --servers "$(LOAD_SERVERS)" --long $(LOAD_LONG) --handover $(LOAD_HANDOVER)
 
 recipes: $(READY) ## test every recipe of docs/recipes.md under load on a real host
-	RECIPES=all tests/as-root $(BIN)/pytest -s tests/hosts/test_recipes.py
+	RECIPES=all tests/as-root $(BIN)/pytest -s tests/hosts/test_recipes.py tests/hosts/test_task_workers.py
 
 mutants: $(READY) ## change the pure modules, or MUTANTS="lock redaction": their unit tests must notice
 	$(BIN)/python -m pip install --quiet --group mutants

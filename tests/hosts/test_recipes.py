@@ -55,7 +55,8 @@ class Recipe:
     def of(cls, heading: str) -> Recipe:
         sections = re.split(r"^## ", BOOK.read_text(), flags=re.MULTILINE)
         (text,) = (section for section in sections if section.startswith(f"{heading}\n"))
-        return cls("mysite" if "mysite" in text else "myapp", text)
+        line = re.findall(r"^ +(?:web|worker):(?:\n +| \{)serve:.*", text, re.MULTILINE)[0]
+        return cls(re.findall("myapp|mysite|mytasks", line)[0], text)
 
     def block(self, language: str) -> str:
         """Return the section's code in a language; "" if it has none."""
@@ -88,7 +89,11 @@ class Kitchen:
         )
         part: dict[str, Any] = yaml.safe_load(self.recipe.block("yaml"))
         brisk = {"min_healthy": "300ms", "interval": "50ms", "deadline": "60s"}
-        health = {"checks": part.pop("health"), **brisk, **({"deadline": "5s"} if fault else {})}
+        health = {
+            "checks": part.pop("health", []),
+            **brisk,
+            **({"deadline": "5s"} if fault else {}),
+        }
         usual = {"secrets": None, "smoke": None, "env": {"MYAPP_FAULT": fault}}
         self.workspace.playbook(
             version, **{"app": app, "wheel": wheel.name, **usual, **part, "health": health}
@@ -97,11 +102,9 @@ class Kitchen:
 
 
 def modules(app: str) -> dict[str, str]:
-    """Return an app's modules: its own, and those that the book gives it."""
+    """Return an app's modules, as they lie in its wheel."""
     source = APPS / app
-    own = {str(path.relative_to(source)): path.read_text() for path in source.rglob("*.py")}
-    given = re.findall(rf"^```python\n# ({app}/\S+)\n(.*?)^```", BOOK.read_text(), FLAGS)
-    return own | dict(given)
+    return {str(path.relative_to(source)): path.read_text() for path in source.rglob("*.py")}
 
 
 def filled(lock: Path) -> Path:
@@ -205,3 +208,25 @@ def test_a_recipe_loses_no_request_by_deploys_broken_releases_and_a_rollback(
     assert all(line.startswith("HTTP/1.1 200 ") for line in hesitant.answers), hesitant.answers
     assert kitchen.workspace.sh(HOST, KILLED) == ""
     print(f"{heading}: {reported(load.result)}; {hesitant.answers.total()} hesitated")  # noqa: T201
+
+
+@pytest.mark.index
+@pytest.mark.parametrize("heading", [dear("hypercorn"), dear("waitress")])
+def test_a_server_that_loses_requests_serves_each_release_and_plan_says_so(
+    lab: Lab, tmp_path: Path, heading: str
+) -> None:
+    lab.reset(HOST)
+    kitchen = Kitchen.set(tmp_path, lab, Recipe.of(heading))
+    load = Load(f"http://{lab.hosts[HOST].address}:{PORT}/", CLIENTS)
+    first = kitchen.deploy("1.0.0")
+    assert first.status == 0, first.output
+    with load:
+        second = kitchen.deploy("1.1.0")
+        broken = kitchen.deploy("1.2.0", "healthz")
+        back = kitchen.workspace.shipit("rollback")
+    assert (second.status, broken.status, back.status) == (0, 3, 0), second.output + back.output
+    assert set(load.result.versions) == {"1.0.0", "1.1.0"}
+    planned = kitchen.workspace.shipit("plan").output
+    assert re.search(rf"note: web: {heading} .* some requests are lost at each deploy", planned)
+    lost = f"{len(load.result.failures)} of {load.result.requests} requests lost"
+    print(f"{heading}: {lost}")  # noqa: T201

@@ -47,7 +47,7 @@ app: demoapp
 project: ..
 vars: {port: 8000}
 services:
-  web: {command: uvicorn demoapp.main:app --fd 3, socket: "{{ port }}"}
+  web: {serve: uvicorn demoapp.main:app, socket: "{{ port }}"}
 health:
   - {http: "http://127.0.0.1:{{ port }}/healthz", json: {version: "{{ release.version }}"}}
 ```
