@@ -124,6 +124,7 @@ class Site:
     workspace: Workspace
     number: int = 0  # of versions so far
     runs: str = ""  # the version that is deployed
+    hosts: Sequence[str] = HOSTS
     undo: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -133,7 +134,7 @@ class Site:
     def mend(self) -> None:
         """Put everything right that a test has spoilt."""
         self.undo.close()
-        self.workspace.inventory(HOSTS)
+        self.workspace.inventory(self.hosts)
         self.workspace.env.clear()
         self.workspace.lock()
         if self.runs:
@@ -158,7 +159,7 @@ class Site:
         done = self.workspace.shipit("deploy")
         assert done.status == 0, done.output
         self.runs = f"1.0.{self.number}"
-        assert self.workspace.versions() == dict.fromkeys(HOSTS, self.runs)
+        assert self.workspace.versions() == dict.fromkeys(self.hosts, self.runs)
 
     def wants(self, **changes: object) -> None:
         """Write a playbook that wants a version which no host has yet."""
@@ -176,10 +177,10 @@ class Site:
 
     def reach(self, name: str, **variables: object) -> None:
         """Change the inventory's variables of a host; None takes one out."""
-        whole: dict[str, Any] = yaml.safe_load(self.lab.inventory(groups={"web": HOSTS}))
+        whole: dict[str, Any] = yaml.safe_load(self.lab.inventory(groups={"web": list(self.hosts)}))
         own = {**whole["all"]["hosts"][name], **variables}
         whole["all"]["hosts"][name] = {k: v for k, v in own.items() if v is not None}
-        self.workspace.inventory(HOSTS, yaml.safe_dump(whole))
+        self.workspace.inventory(self.hosts, yaml.safe_dump(whole))
 
     def refuses(
         self,

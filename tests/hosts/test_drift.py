@@ -22,48 +22,74 @@ TOP = "/opt/tinyapp/current"
 UNITS = "/etc/systemd/system"
 PACKAGES = f"$(echo {TOP}/venv/lib/python3*/site-packages)"
 PACKAGE = f"{PACKAGES}/dep.py"
-BLOB = "$(realpath $(find /var/lib/shipit/wheels/ -name 'dep-*.whl' | head -n1))"
+WHEELS = "/var/lib/shipit/wheels"
 RELEASED = f"$(readlink -f {TOP})"
+ENV = f"{RELEASED}/env"
 RUNNING = f"readlink {TOP}"
-# By what it is called: how a host is made to drift, and what is reported of it.
+REPLACED = "cp $f /tmp/x; echo '# edited' >> /tmp/x; mv /tmp/x $f"
+PUT_BACK = "cp -p $f /tmp/x; echo '# edited' >> $f; touch -r /tmp/x $f"
+
+
+def blob(name: str) -> str:
+    return f"$(realpath $(find {WHEELS}/ -name '{name}-*.whl' | head -n1))"
+
+
+# By what has drifted: each line makes a host drift, and what `status` reports of it: the code and
+# the end of the path, by which it is one of those that one deploy repairs together.
 DRIFTS = {
-    "a module edited in place": (f"echo '# edited' >> {PACKAGE}", "file-changed"),
-    "a module replaced": (
-        f"f={PACKAGE}; cp $f /tmp/x; echo '# edited' >> /tmp/x; mv /tmp/x $f",
-        "file-changed",
-    ),
-    "a module changed and its time put back": (
-        f"f={PACKAGE}; cp -p $f /tmp/x; echo '# edited' >> $f; touch -r /tmp/x $f",
-        "file-changed",
-    ),
-    "a module removed": (f"rm {PACKAGE}", "file-missing"),
-    "a module that shadows another": (f"echo 'x = 1' > {PACKAGES}/http.py", "file-added"),
-    "a package by a link": (f"ln -s /usr/lib {PACKAGES}/json", "file-added"),
-    "an interpreter that is gone": (f"ln -sfn /nowhere {TOP}/venv/bin/python", "interpreter-gone"),
-    "another interpreter": (f"ln -sfn /bin/true {TOP}/venv/bin/python", "interpreter-changed"),
-    "a venv that is none": (f"rm {TOP}/venv/pyvenv.cfg", "venv-missing"),
-    "a wheel that is gone": (f"rm {BLOB}", "blob-damaged"),
-    "a wheel whose bytes rot": (
-        f"printf x | dd of={BLOB} bs=1 seek=40 conv=notrunc status=none",
-        "blob-damaged",
-    ),
-    "a manifest that is gone": (f"rm {TOP}/manifest.json", "manifest-missing"),
-    "another manifest": (f"echo >> {TOP}/manifest.json", "manifest-changed"),
-    "a text edited": (f"echo '# edited' >> {TOP}/files/app.ini", "text-changed"),
-    "a text for everybody to write": (f"chmod 666 {TOP}/files/app.ini", "text-changed"),
-    "a text removed": (f"rm {TOP}/files/app.ini", "text-missing"),
-    "a unit edited": (
-        f"echo '# edited' >> {UNITS}/tinyapp-worker.service; systemctl daemon-reload",
-        "unit-changed",
-    ),
-    "a unit removed": (f"rm {UNITS}/tinyapp-nightly.timer", "unit-missing"),
-    "a variable edited": (f"sed -i s/hello/bye/ {RELEASED}/env/web.env", "env-changed"),
-    "a comment in an env file": (f"echo '# x' >> {RELEASED}/env/web.env", "env-changed"),
-    "an env file removed": (f"rm {RELEASED}/env/web.env", "env-missing"),
-    "secrets for everybody to read": (f"chmod 644 {RELEASED}/env/web.env", "env-readable"),
-    "current that leads elsewhere": (f"ln -sfn /tmp {TOP}", "current-moved"),
-    "a service that was stopped": ("systemctl stop tinyapp-worker", "unit-not-running"),
+    "modules": [
+        (f"echo '# edited' >> {PACKAGE}", "file-changed", "/dep.py"),
+        (f"f={PACKAGES}/replaced.py; {REPLACED}", "file-changed", "/replaced.py"),
+        (f"f={PACKAGES}/put_back.py; {PUT_BACK}", "file-changed", "/put_back.py"),
+        (f"rm {PACKAGES}/removed.py", "file-missing", "/removed.py"),
+        (f"echo 'x = 1' > {PACKAGES}/http.py", "file-added", "/http.py"),  # shadows another
+        (f"ln -s /usr/lib {PACKAGES}/json", "file-added", "/json"),
+    ],
+    "an interpreter that is gone": [
+        (f"ln -sfn /nowhere {TOP}/venv/bin/python", "interpreter-gone", "/python")
+    ],
+    "another interpreter": [
+        (f"ln -sfn /bin/true {TOP}/venv/bin/python", "interpreter-changed", "/python")
+    ],
+    "a venv that is none": [(f"rm {TOP}/venv/pyvenv.cfg", "venv-missing", "/venv")],
+    "a wheel that is gone": [(f"rm {blob('dep')}", "blob-damaged", "")],
+    "a wheel whose bytes rot": [
+        (
+            f"printf x | dd of={blob('dep')} bs=1 seek=40 conv=notrunc status=none",
+            "blob-damaged",
+            "",
+        )
+    ],
+    "a manifest that is gone": [
+        (f"rm {TOP}/manifest.json", "manifest-missing", "/manifest.json"),
+    ],
+    "another manifest": [(f"echo >> {TOP}/manifest.json", "manifest-changed", "/manifest.json")],
+    "texts": [
+        (f"echo '# edited' >> {TOP}/files/edited.ini", "text-changed", "/edited.ini"),
+        (f"chmod 666 {TOP}/files/open.ini", "text-changed", "/open.ini"),
+        (f"rm {TOP}/files/removed.ini", "text-missing", "/removed.ini"),
+    ],
+    "units": [
+        (
+            f"echo '# edited' >> {UNITS}/tinyapp-worker.service; systemctl daemon-reload",
+            "unit-changed",
+            "/tinyapp-worker.service",
+        ),
+        (f"rm {UNITS}/tinyapp-nightly.timer", "unit-missing", "/tinyapp-nightly.timer"),
+    ],
+    "env files": [
+        (f"sed -i s/hello/bye/ {ENV}/web.env", "env-changed", "/web.env"),
+        (f"echo '# x' >> {ENV}/worker.env", "env-changed", "/worker.env"),
+        (f"rm {ENV}/nightly.env", "env-missing", "/nightly.env"),
+    ],
+    "secrets for everybody to read": [(f"chmod 644 {ENV}/web.env", "env-readable", "/web.env")],
+    "current that leads elsewhere": [(f"ln -sfn /tmp {TOP}", "current-moved", "/current")],
+    "a service that was stopped": [
+        ("systemctl stop tinyapp-worker", "unit-not-running", "tinyapp-worker.service")
+    ],
 }
+MODULES = ("dep", "replaced", "put_back", "removed")
+TEXTS = ("edited.ini", "open.ini", "removed.ini")
 DROP_IN = f"{UNITS}/tinyapp-worker.service.d/nice.conf"
 
 
@@ -73,15 +99,17 @@ def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     lab.reset()
     workspace = Workspace.set(tmp_path_factory.mktemp("drift"), lab, hosts=[HOST])
     workspace.handover = "overlap"
-    workspace.lock(write_wheel(workspace.wheels, Recipe("dep", files={"dep.py": "x = 1\n"})))
-    (workspace.folder / "app.ini").write_text("[app]\n")
+    files = {f"{name}.py": "x = 1\n" for name in MODULES}
+    workspace.lock(write_wheel(workspace.wheels, Recipe("dep", files=files)))
+    for name in TEXTS:
+        (workspace.folder / name).write_text("[app]\n")
     for version in ("1.0.0", "1.1.0"):
         assert deploy(workspace, version).status == 0
     return workspace
 
 
 def deploy(workspace: Workspace, version: str, *words: str, fault: str = "") -> Done:
-    files = [{"dest": "app.ini", "src": "app.ini"}]
+    files = [{"dest": name, "src": name} for name in TEXTS]
     workspace.wheel(version, fault, ["dep"])
     workspace.playbook(version, files=files)
     return workspace.shipit("deploy", "--json", *words)
@@ -99,6 +127,10 @@ def codes(workspace: Workspace) -> set[str]:
     return {each["code"] for each in status(workspace)["drifts"]}
 
 
+def is_of(drift: dict[str, Any], code: str, path: str) -> bool:
+    return bool(drift["code"] == code and drift["path"].endswith(path))
+
+
 def is_well(workspace: Workspace) -> bool:
     seen = status(workspace)
     assert (seen["drift"], seen["drifts"], seen["stuck"]) == ([], [], "")
@@ -108,25 +140,28 @@ def is_well(workspace: Workspace) -> bool:
 
 
 def test_every_kind_of_drift_that_a_deploy_fixes_is_tested_here() -> None:
-    assert {code for _, code in DRIFTS.values()} >= (REBUILT | SWITCHED) - {"package-missing"}
+    made = {code for changes in DRIFTS.values() for _, code, _ in changes}
+    assert made >= (REBUILT | SWITCHED) - {"package-missing"}
     assert {"drop-in", "unit-not-reloaded", "adopted-moved"} == OTHERS
 
 
 @pytest.mark.parametrize("name", DRIFTS)
 def test_the_hint_of_status_fixes_the_drift(workspace: Workspace, name: str) -> None:
-    make, code = DRIFTS[name]  # of what was well in the end of the test before
-    before = workspace.sh(HOST, RUNNING)
-    workspace.sh(HOST, make)
+    before = workspace.sh(HOST, RUNNING)  # what was well in the end of the test before
+    for make, _, _ in DRIFTS[name]:
+        workspace.sh(HOST, make)
     drifts = status(workspace)["drifts"]
-    assert code in {each["code"] for each in drifts}
-    assert all("shipit deploy PLAYBOOK" in each["hint"] for each in drifts if each["code"] == code)
-    plan = workspace.asked("plan")[HOST]
-    assert code in {each["code"] for each in plan["repairs"]} | (SWITCHED & {code})
-    assert plan["action"] == ("deploy" if code in REBUILT else "switch")
+    repairs = workspace.asked("plan")[HOST]
+    for _, code, path in DRIFTS[name]:
+        (found,) = [each for each in drifts if is_of(each, code, path)]
+        assert "shipit deploy PLAYBOOK" in found["hint"]
+        assert code in SWITCHED or any(is_of(each, code, path) for each in repairs["repairs"])
+    is_rebuilt = any(code in REBUILT for _, code, _ in DRIFTS[name])
+    assert repairs["action"] == ("deploy" if is_rebuilt else "switch")
     done = workspace.shipit("deploy", "--json")
     assert (done.status, outcome(done)) == (0, "committed"), done.output
     assert is_well(workspace)
-    assert (workspace.sh(HOST, RUNNING) == before) is (code in SWITCHED)
+    assert (workspace.sh(HOST, RUNNING) == before) is not is_rebuilt
     assert workspace.sh(HOST, "systemctl list-units --no-legend 'tinyapp-web@*' | wc -l") == "1"
 
 

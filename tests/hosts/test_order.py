@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from shipit.lab.lab import Lab
 
 
-def test_an_older_version_is_refused_and_may_be_allowed(fresh: Lab, tmp_path: Path) -> None:
-    workspace = Workspace.set(tmp_path, fresh)
+def test_an_older_version_is_refused_and_may_be_allowed(fresh_web1: Lab, tmp_path: Path) -> None:
+    workspace = Workspace.set(tmp_path, fresh_web1, ["web1"])
     for version in ("1.9.0", "1.10.0"):
         done = workspace.deploy(version)
         assert done.status == 0, done.output

@@ -131,7 +131,9 @@ class Workspace:
     folder: Path
     lab: Lab
     env: dict[str, str] = field(default_factory=dict)
+    hosts: Sequence[str] = ()  # of the inventory, as far as it was written by their names
     handover: str = "restart"  # of the usual playbook's web
+    interval: str = "50ms"  # of its gate
 
     @classmethod
     def set(cls, folder: Path, lab: Lab, hosts: Sequence[str] = ("web1", "web2")) -> Workspace:
@@ -150,6 +152,7 @@ class Workspace:
 
     def inventory(self, hosts: Sequence[str], text: str | None = None) -> None:
         made = text or self.lab.inventory(groups={"web": list(hosts)})
+        self.hosts = hosts or self.hosts
         (self.folder / "inventory.yaml").write_text(made)
 
     def variables(self, **of_hosts: Mapping[str, object]) -> None:
@@ -197,7 +200,7 @@ class Workspace:
                 ],
                 "deadline": "60s",
                 "min_healthy": "300ms",
-                "interval": "50ms",
+                "interval": self.interval,
             },
             **changes,
         }
@@ -290,7 +293,7 @@ class Workspace:
         return json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr}
 
     def versions(self) -> dict[str, str]:
-        return {name: str(self.serves(name).get("version")) for name in self.lab.hosts}
+        return {name: str(self.serves(name).get("version")) for name in self.hosts}
 
     def sh(self, name: str, script: str) -> str:
         """Run a line of shell on a host, as root and not over ssh."""
