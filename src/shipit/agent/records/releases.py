@@ -7,6 +7,7 @@ import hashlib
 import os
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Dict, Iterable, List, Optional
 
 from ..protocol import messages, unit_text
@@ -29,10 +30,15 @@ def manifest(paths: Paths, release: str) -> Optional[Manifest]:
 
 def _parsed(paths: Paths, text: str) -> Optional[Manifest]:
     try:
-        found = from_json(Manifest, parse(text.encode("utf-8", "surrogateescape")))
+        found = _decoded(text)
     except ValueError:
         return None
     return replace(found, units=tuple(_listening(paths, found, unit) for unit in found.units))
+
+
+@lru_cache(maxsize=8)  # a deploy reads those of the same two or three releases some thirty times
+def _decoded(text: str) -> Manifest:
+    return from_json(Manifest, parse(text.encode("utf-8", "surrogateescape")))
 
 
 def _listening(paths: Paths, of: Manifest, unit: Unit) -> Unit:
