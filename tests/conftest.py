@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from shipit.lab.image import obstacles
+from shipit.lab.image import SUITES, obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,18 +26,23 @@ VAGRANT = (
 )
 # What keeps a worker busy for minutes, the longest first: begun late, it would be waited for.
 LONGEST = (
-    "test_rehearse",
     "test_suites",
     "test_faults",
-    "test_disk",
-    "test_several_hosts",
-    "test_hard_times",
+    "test_rehearse",
     "test_drift",
-    "test_locks",
-    "test_main_job",
-    "test_broken_release",
-    "test_overlap",
+    "test_handover",
+    "test_disk",
     "test_bad_input",
+    "test_several_hosts",
+    "test_overlap",
+    "test_hard_times",
+    "test_main_job",
+    "test_interrupt",
+    "test_secrets",
+    "test_names",
+    "test_locks",
+    "test_recipes",
+    "test_broken_release",
     "test_cost",
 )
 
@@ -47,11 +52,17 @@ settings.load_profile("patient")
 
 
 class Modules(LoadScopeScheduling):  # type: ignore[misc] # it ships no types
-    """Sends a module with real hosts to one worker: what it deploys there is deployed once."""
+    """Sends a module with real hosts to one worker: what it deploys there is deployed once.
+
+    Of a module that plays on several distributions, each has its own hosts, and may have its own
+    worker.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return module if "/hosts/" in module else nodeid
+        if "/hosts/" not in module:
+            return nodeid
+        return f"{module}{[suite for suite in SUITES if f'[{suite}' in nodeid]}"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -108,6 +108,17 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site(workspace, runs="1.0.0")
 
 
+@pytest.fixture(scope="module")
+def one_host(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Give one of them, for tests whose promise is about a host.
+
+    In a module they come before the tests of both, which get clean disks then.
+    """
+    workspace = Workspace.set(tmp_path_factory.mktemp("host"), lab, HOSTS[:1])
+    workspace.begin(*HOSTS[:1])
+    return Site(workspace, runs="1.0.0", hosts=HOSTS[:1])
+
+
 @pytest.fixture
 def site(deployed: Site) -> Iterator[Site]:
     """Give the same hosts, repaired after each test, so that the next deploy works."""

@@ -55,11 +55,15 @@ REVIVE = (
 
 
 @pytest.fixture
-def onward(deployed: Site) -> Iterator[Site]:
-    """The same; that nothing blocks is seen by the next test, whose deploy has to get on.
+def alone(one_host: Site) -> Iterator[Site]:
+    """Give one host; that nothing blocks is seen by the next test, whose deploy has to get on."""
+    yield one_host
+    one_host.settle()
 
-    The last ones of this module are tests of `site`, which sees to it itself.
-    """
+
+@pytest.fixture
+def onward(deployed: Site) -> Iterator[Site]:
+    """The same of two; the last ones of this module are tests of `site`, which deploys again."""
     yield deployed
     deployed.settle()
 
@@ -85,58 +89,107 @@ def settled(site: Site) -> list[str]:
     look = "systemctl is-active shipit-tinyapp.service || true"
 
     def at_work() -> list[str]:
-        return [h for h in HOSTS if site.workspace.sh(h, look) in ("active", "activating")]
+        return [h for h in site.hosts if site.workspace.sh(h, look) in ("active", "activating")]
 
     until(lambda: not at_work(), lambda: f"at work on {at_work()}", PATIENCE)
     at_rest(site.lab)  # a session that was left may still be building
-    return [serving(site, host) for host in HOSTS]
+    return [serving(site, host) for host in site.hosts]
 
 
 # --- services ------------------------------------------------------------------------------------
 
 
-def test_a_service_that_will_not_stop_is_killed_in_the_end(onward: Site) -> None:
-    onward.wants(services={"web": WEB}, env={"TINYAPP_FAULT": "deaf"})
-    assert onward.workspace.shipit("deploy").status == 0
-    onward.accepts()
-    for host in HOSTS:
-        log = onward.workspace.sh(host, "journalctl -u tinyapp-web.service --output=cat")
+def test_a_service_that_will_not_stop_is_killed_in_the_end(alone: Site) -> None:
+    alone.wants(services={"web": WEB}, env={"TINYAPP_FAULT": "deaf"})
+    assert alone.workspace.shipit("deploy").status == 0
+    alone.accepts()
+    for host in alone.hosts:
+        log = alone.workspace.sh(host, "journalctl -u tinyapp-web.service --output=cat")
         assert "SIGKILL" in log
-        assert onward.workspace.sh(host, "systemctl list-units --failed --plain --no-legend") == ""
+        assert alone.workspace.sh(host, "systemctl list-units --failed --plain --no-legend") == ""
 
 
-def test_a_new_service_that_will_not_stop_does_not_keep_the_old_one_away(onward: Site) -> None:
-    onward.wants(
+def test_a_new_service_that_will_not_stop_does_not_keep_the_old_one_away(alone: Site) -> None:
+    alone.wants(
         services={"web": WEB},
         env={"TINYAPP_FAULT": "deaf"},
         health={"checks": [*CHECKS, {"command": "/bin/false"}], "deadline": "2s"},
     )
-    done = onward.workspace.shipit("deploy", "--json")
+    done = alone.workspace.shipit("deploy", "--json")
     assert done.status == 4, done.output
-    assert settled(onward) == [onward.runs] * 2
+    assert settled(alone) == [alone.runs]
 
 
 def test_a_service_that_crashes_again_and_again_after_the_commit_is_reported_by_status(
-    onward: Site,
+    alone: Site,
 ) -> None:
     brittle = {"web": WEB, "worker": {"command": BRITTLE, "stop_timeout": "1s"}}
-    for host in HOSTS:
-        onward.undo.callback(onward.workspace.sh, host, f"rm -f {CRASH}")
-    onward.wants(services=brittle)
-    version = f"1.0.{onward.number}"
-    assert onward.workspace.shipit("deploy").status == 0
-    for host in HOSTS:
-        onward.workspace.sh(host, f"touch {CRASH}")
+    for host in alone.hosts:
+        alone.undo.callback(alone.workspace.sh, host, f"rm -f {CRASH}")
+    alone.wants(services=brittle)
+    version = f"1.0.{alone.number}"
+    assert alone.workspace.shipit("deploy").status == 0
+    for host in alone.hosts:
+        alone.workspace.sh(host, f"touch {CRASH}")
     until(
-        lambda: all("tinyapp-worker" in drift for drift in drifts(onward)),
-        lambda: drifts(onward),
+        lambda: all("tinyapp-worker" in drift for drift in drifts(alone)),
+        lambda: drifts(alone),
         PATIENCE,
     )
-    assert settled(onward) == [version] * 2  # committed is committed: going back is a person's word
+    assert settled(alone) == [version]  # committed is committed: going back is a person's word
 
 
 def drifts(site: Site) -> list[str]:
     return [" ".join(host["drift"]) for host in site.workspace.asked("status").values()]
+
+
+# --- sshd ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["smoke", "check"])
+def test_an_sshd_that_is_restarted_meanwhile_does_not_matter(alone: Site, step: str) -> None:
+    process, before = held(alone, step)
+    for host in alone.hosts:
+        alone.workspace.sh(host, "systemctl restart ssh.service")
+    let_go(alone)
+    done = ended(process, before)
+    assert done.status == 0, done.output
+    assert settled(alone) == [f"1.0.{alone.number}"]
+
+
+@pytest.mark.parametrize("step", ["smoke", "check"])
+def test_a_killed_session_of_sshd_leaves_the_old_release_and_names_the_host(
+    alone: Site, step: str
+) -> None:
+    process, before = held(alone, step, confirm_timeout="3s")
+    for host in alone.hosts:
+        alone.workspace.sh(host, "pkill -KILL -f '^sshd: [a-z]+'")
+    done = ended(process, before)
+    assert done.status not in (0, 1), done.output
+    reported = problems(done)
+    assert {each["host"] for each in reported} == set(alone.hosts)
+    assert all(each["code"] and each["hint"] for each in reported), reported
+    let_go(alone)
+    assert settled(alone) == [alone.runs]
+
+
+def held(site: Site, step: str, **changes: object) -> tuple[Command, list[str]]:
+    """Start a deploy of something new that is held in a step on every host."""
+    for host in site.hosts:
+        site.spoil(host, f"touch {HELD}", f"rm -f {HELD}")
+    slow: dict[str, object] = {"smoke": WAITING} if step == "smoke" else {"health": IN_GATE}
+    site.wants(**slow, **changes)
+    process = site.workspace.start("deploy", "--json")
+    site.undo.callback(stopped, process)
+    return process, heard(process, all_in(step, site.hosts))
+
+
+def let_go(site: Site) -> None:
+    for host in site.hosts:
+        site.workspace.sh(host, f"rm -f {HELD}")
+
+
+# --- on two hosts --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("moment", DEATHS)
@@ -152,55 +205,6 @@ def test_a_service_that_dies_about_when_its_gate_passes_leaves_one_release(
     # Where one host was committed before the other one's service died, it is said that they differ.
     expected = {0: [{version}], 4: [{site.runs}], 5: [{version, site.runs}]}
     assert {*settled(site)} in expected[done.status], done.output
-
-
-# --- sshd ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("step", ["smoke", "check"])
-def test_an_sshd_that_is_restarted_meanwhile_does_not_matter(onward: Site, step: str) -> None:
-    process, before = held(onward, step)
-    for host in HOSTS:
-        onward.workspace.sh(host, "systemctl restart ssh.service")
-    let_go(onward)
-    done = ended(process, before)
-    assert done.status == 0, done.output
-    assert settled(onward) == [f"1.0.{onward.number}"] * 2
-
-
-@pytest.mark.parametrize("step", ["smoke", "check"])
-def test_a_killed_session_of_sshd_leaves_the_old_release_and_names_the_host(
-    onward: Site, step: str
-) -> None:
-    process, before = held(onward, step, confirm_timeout="3s")
-    for host in HOSTS:
-        onward.workspace.sh(host, "pkill -KILL -f '^sshd: [a-z]+'")
-    done = ended(process, before)
-    assert done.status not in (0, 1), done.output
-    reported = problems(done)
-    assert {each["host"] for each in reported} == set(HOSTS)
-    assert all(each["code"] and each["hint"] for each in reported), reported
-    let_go(onward)
-    assert settled(onward) == [onward.runs] * 2
-
-
-def held(site: Site, step: str, **changes: object) -> tuple[Command, list[str]]:
-    """Start a deploy of something new that is held in a step on every host."""
-    for host in HOSTS:
-        site.spoil(host, f"touch {HELD}", f"rm -f {HELD}")
-    slow: dict[str, object] = {"smoke": WAITING} if step == "smoke" else {"health": IN_GATE}
-    site.wants(**slow, **changes)
-    process = site.workspace.start("deploy", "--json")
-    site.undo.callback(stopped, process)
-    return process, heard(process, all_in(step, HOSTS))
-
-
-def let_go(site: Site) -> None:
-    for host in HOSTS:
-        site.workspace.sh(host, f"rm -f {HELD}")
-
-
-# --- people --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.site import HOSTS, Site, problems
-from hosts.workspace import PORT, Workspace, all_in, ended, heard, stopped
+from hosts.site import Site, problems
+from hosts.workspace import PORT, all_in, ended, heard, stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hosts.warm import Command
-    from shipit.lab.lab import Lab
 
 WAIT = "100s"  # for a lock that will be free
 HELD = "/run/held"
@@ -31,17 +30,9 @@ IN_STAGING = {"smoke": f"/bin/sh -c 'while test -e {HELD}; do sleep 0.05; done'"
 IN_GATE = {"health": {"checks": [{"command": f"test ! -e {HELD}"}], "deadline": "600s"}}
 
 
-@pytest.fixture(scope="module")
-def one_host(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Give one host that serves a release."""
-    workspace = Workspace.set(tmp_path_factory.mktemp("locks"), lab, HOSTS[:1])
-    workspace.begin(*HOSTS[:1])
-    return Site(workspace, runs="1.0.0", hosts=HOSTS[:1])
-
-
 @pytest.fixture
 def site(one_host: Site) -> Iterator[Site]:
-    """The same; that no lock is left is seen by the next test, whose first deploy has to get it."""
+    """Give one host; that no lock is left is seen by the next test, whose deploy has to get it."""
     yield one_host
     one_host.settle()
 
