@@ -25,7 +25,7 @@ ORDER = (
     *("errors", "events", "agent"),
     *("secrets", "vault", "yaml_tags", "yaml_source"),
     *("inventory", "servers", "playbook", "render", "bundle", "project", "release", "lint"),
-    *("transport", "rollout", "commands"),
+    *("transport", "rollout", "init", "commands"),
     *("output", "lab", "rehearsal", "cli", "__main__"),
 )
 AGENT_ORDER = (

@@ -44,6 +44,16 @@ def names_for_limit(
 
 
 FILE = click.Path(path_type=Path)
+OUTPUT = (
+    click.Option(
+        ["-v", "--verbose"],
+        count=True,
+        help="Show probes and timings; twice: tracebacks of errors.",
+    ),
+    click.Option(
+        ["--json"], is_flag=True, help="Write one JSON object per line, the last one the result."
+    ),
+)
 _HOSTS = (
     click.Option(
         ["-i", "--inventory"],
@@ -86,14 +96,7 @@ _VAULT_AND_OUTPUT = (
         metavar="[LABEL@]FILE",
         help="The same, for content encrypted with this vault id.",
     ),
-    click.Option(
-        ["-v", "--verbose"],
-        count=True,
-        help="Show probes and timings; twice: tracebacks of errors.",
-    ),
-    click.Option(
-        ["--json"], is_flag=True, help="Write one JSON object per line, the last one the result."
-    ),
+    *OUTPUT,
 )
 TARGETS = (click.Argument(["playbook"], type=FILE), *_HOSTS, _SUDO, *_VAULT_AND_OUTPUT)
 PLAYBOOKS = (

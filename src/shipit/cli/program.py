@@ -19,7 +19,8 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from shipit import __version__
-from shipit.cli.parameters import CHANGES, DIFF, FILE, FORKS, PLAYBOOKS, REASON, TARGETS
+from shipit.cli import prompts
+from shipit.cli.parameters import CHANGES, DIFF, FILE, FORKS, OUTPUT, PLAYBOOKS, REASON, TARGETS
 from shipit.cli.runner import DISCARDED, WRONG_INPUT, Invocation, run_command
 
 if TYPE_CHECKING:
@@ -42,13 +43,6 @@ Exit statuses:
   130  interrupted; the output says what was done about it"""
 
 
-def _password(prompt: str) -> str:
-    try:
-        return str(click.prompt(prompt, hide_input=True, err=True, default=""))
-    except click.Abort as error:  # Ctrl-C, or no terminal
-        raise KeyboardInterrupt from error
-
-
 @click.group(
     "shipit",
     epilog=_STATUSES,
@@ -69,7 +63,7 @@ def command(
 
     def register(handler: Callable[P, int]) -> Callable[P, int]:
         def callback(**given: Any) -> int:  # noqa: ANN401 - click gives each option its type
-            return run_command(handler, given, _password)
+            return run_command(handler, given, prompts.password)
 
         program.add_command(
             click.Command(
@@ -83,6 +77,34 @@ def command(
         return handler
 
     return register
+
+
+@command(
+    click.Argument(["project"], type=FILE, default=Path(), metavar="[PROJECT]"),
+    click.Option(["-y", "--yes"], is_flag=True, help="Ask nothing: take every guess."),
+    click.Option(["-C", "--check"], is_flag=True, help="Write nothing; show what would be."),
+    *OUTPUT,
+    example="  shipit init\n  shipit init ~/src/myapp --yes",
+)
+def init(invocation: Invocation, *, project: Path, yes: bool, check: bool) -> int:
+    """Write a playbook and an inventory for a project.
+
+    Reads its pyproject.toml, locks, requirements, Procfile, compose file and Python source, and
+    runs none of its code. Each guess is shown with the line that it comes from. On a terminal it
+    asks for what no file says: the hosts, the port, and the app where there are several.
+
+    prod.yaml and inventory.yaml are written beside pyproject.toml, where `shipit deploy prod.yaml`
+    finds both. Nothing is overwritten: exits with 3 if there is a prod.yaml already.
+    """
+    from shipit.cli import options
+    from shipit.commands import init as use_case
+    from shipit.output import reports
+
+    ask = prompts.ask if invocation.is_interactive and not yes else None
+    found = use_case.init(project, ask, options.INVENTORY_NAMES, check=check)
+    ended = 0 if found.has_playbook else DISCARDED
+    invocation.output.answer("init", ended, reports.project_setup(found), **vars(found))
+    return ended
 
 
 @command(

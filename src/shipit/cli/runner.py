@@ -57,6 +57,7 @@ class Invocation:
     redactor: Redactor
     ask_password: Callable[[str], str]
     given: Mapping[str, Any]  # the options of a run, by their names, as click has parsed them
+    is_interactive: bool = False  # whether questions can be asked, and are not in the way
 
     def of(self, playbook: Path) -> Invocation:
         """Return the invocation for one of several playbooks."""
@@ -134,8 +135,10 @@ def run_command(
     own = {
         each.name: of_run.pop(each.name) for each in parameters if each.kind is each.KEYWORD_ONLY
     }
+    is_interactive = not is_json and all(each and each.isatty() for each in (sys.stdin, sys.stderr))
+    invocation = Invocation(output, redactor, ask_password, of_run, is_interactive)
     try:
-        ended = command(Invocation(output, redactor, ask_password, of_run), **own)
+        ended = command(invocation, **own)
     except ShipitError as error:
         if verbosity >= _TRACEBACKS:
             from shipit.output.printable import printable

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from shipit.agent.protocol.answers import AttemptLine
     from shipit.commands.doctor import Finding
+    from shipit.commands.init import File, Report
     from shipit.release.plan import HostPlan
 
 _MARKS = {"added": "+", "changed": "~", "removed": "-"}
@@ -231,3 +232,27 @@ def findings(found: Sequence[Finding]) -> list[Part]:
     last = f"{messages.count(len(bad), 'finding')} to fix" if bad else "everything is ready"
     grid = [Grid(("", "host", "what", "detail"), rows, styles)] if rows else []
     return [*grid, *fixes, Line(last, "bad" if bad else "good")]
+
+
+# --- init --------------------------------------------------------------------------------------
+
+
+def project_setup(found: Report) -> list[Part]:
+    """Return each guess with its source, what became of each file, and what to do next."""
+    parts: list[Part] = [Line(str(guess)) for guess in found.guesses]
+    parts += [Line(f"note: {note}", "warn") for note in found.notes]
+    parts += [line for file in found.files for line in _file(file)]
+    return [*parts, *(Line(f"next: {text}", "strong") for text in found.todo)]
+
+
+def _file(file: File) -> Iterator[Line]:
+    name, state = file.path, file.state.value
+    if state == "kept":
+        yield Line(f"kept {name}, which exists: nothing is overwritten", "warn")
+    elif state == "planned":
+        yield Line(f"would write {name}:", "strong")
+        yield from (Line(f"  {text}") for text in file.text.splitlines())
+    elif name == ".gitignore":
+        yield Line(f"added to {name}: {' '.join(file.text.split())}", "good")
+    else:
+        yield Line(f"wrote {name}", "good")

@@ -73,7 +73,7 @@ def read(folder: Path, app: str, package: str = "", lock: Path | None = None) ->
         canonicalize_name(name),
         _version(project.get("version") or poetry.get("version")),
         _specifier(project.get("requires-python")),
-        _is_package(folder, document),
+        is_package(document, has_setup=(folder / "setup.py").is_file()),
         lock or _lock_of(folder, root),
     )
 
@@ -119,7 +119,7 @@ def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_package(folder: Path, document: Mapping[str, Any]) -> bool:
+def is_package(document: Mapping[str, Any], *, has_setup: bool) -> bool:
     """Whether a project has a build system, by the rules of its tool (uv, Poetry, setuptools)."""
     tool = _table(document, "tool")
     if "package" in (uv := _table(tool, "uv")):
@@ -128,7 +128,7 @@ def _is_package(folder: Path, document: Mapping[str, Any]) -> bool:
         return False
     if _table(tool, "pdm").get("distribution") is False:
         return False
-    return "build-system" in document or (folder / "setup.py").is_file()
+    return "build-system" in document or has_setup
 
 
 def _lock_of(folder: Path, root: Path) -> Path:

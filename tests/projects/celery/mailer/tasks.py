@@ -1,0 +1,6 @@
+from mailer.worker import app
+
+
+@app.task
+def digest() -> str:
+    return "sent"

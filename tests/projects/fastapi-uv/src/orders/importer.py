@@ -1,0 +1,5 @@
+"""Imports orders from a file."""
+
+
+def main() -> None:
+    print("nothing to import")

@@ -1,0 +1,5 @@
+"""What gunicorn loads."""
+
+from shop import create_app
+
+app = create_app()
