@@ -153,7 +153,7 @@ class Site:
 
     def kill_the_controller_in_the_gate(self) -> float:
         """Deploy a new version until it answers; returns the moment of the controller's death."""
-        process = self.begin(checks=[*HEALTH["checks"], HELD], deadline="600s")
+        process = self.begin(checks=[*HEALTH["checks"], HELD], deadline="600s", interval="250ms")
         assert process.stdout is not None
         for line in process.stdout:
             event = json.loads(line)

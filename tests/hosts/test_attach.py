@@ -18,6 +18,7 @@ HELD = "/run/held-"  # with a version: while it is there, that release gets not 
 HEALTH = {
     "checks": [{"command": f"test ! -e {HELD}{{{{ release.version }}}}"}],
     "deadline": "300s",
+    "interval": "1s",
 }
 LEASE = "/var/lib/shipit/txn/tinyapp.lease"
 

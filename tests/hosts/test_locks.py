@@ -27,7 +27,8 @@ WAIT = "100s"  # for a lock that will be free
 HELD = "/run/held"
 WHO = f"{getpass.getuser()}@{socket.gethostname()}"
 IN_STAGING = {"smoke": f"/bin/sh -c 'while test -e {HELD}; do sleep 0.05; done'"}
-IN_GATE = {"health": {"checks": [{"command": f"test ! -e {HELD}"}], "deadline": "600s"}}
+IS_FREE = [{"command": f"test ! -e {HELD}"}]
+IN_GATE = {"health": {"checks": IS_FREE, "deadline": "600s", "interval": "1s"}}
 
 
 @pytest.fixture

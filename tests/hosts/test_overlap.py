@@ -84,7 +84,8 @@ def test_a_release_that_fails_its_trial_has_served_nobody_and_nothing_was_switch
 def test_a_release_that_fails_after_its_trial_is_rolled_back_without_a_lost_request(
     workspace: Workspace,
 ) -> None:
-    health = {**HEALTH, "checks": [{"http": HTTP}, {"command": "/bin/false"}], "deadline": "15s"}
+    fails = {"checks": [{"http": HTTP}, {"command": "/bin/false"}], "interval": "1s"}
+    health = {**HEALTH, **fails, "deadline": "15s"}
     with clients(workspace) as load:
         done = deploy(workspace, "2.0.0", health=health)
     assert done.status == 4, done.output
