@@ -44,7 +44,7 @@ def pytest_runtest_makereport(
     report = yield
     record, plays = os.environ.get("SUPPORT"), item.get_closest_marker("plays")
     if record and plays and report.when == "call" and report.passed:
-        host = getattr(item, "funcargs")["booted"].output  # noqa: B009 - of a Function alone
+        host = getattr(item, "funcargs")["booted"].facts  # noqa: B009 - of a Function alone
         reported = {key: str(value) for key, value in item.user_properties}
         server, outcome = reported.get("server", support_matrix.OWN), reported.get("outcome", "")
         played = support_matrix.Played(host, server, plays.args[0], outcome)
