@@ -157,6 +157,13 @@ def test_a_first_release_adds_everything() -> None:
     ]
 
 
+def test_what_serve_became_is_shown_if_anything_changes() -> None:
+    made = manifest()
+    texts = {f"units/{unit.name}": "" for unit in made.units}
+    wanted = BuiltRelease(made, texts, served=("web: gunicorn demo",))
+    assert compare("web1", wanted, facts(None)).served == ("web: gunicorn demo",)
+
+
 def test_packages_are_shown_from_version_to_version() -> None:
     old = manifest("1.0.0", (artifact("click", "8.0"), artifact("gone", "1")))
     plan = compare("web1", wanted(manifest()), facts(old))
