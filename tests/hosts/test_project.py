@@ -84,3 +84,21 @@ def test_a_project_without_a_build_system_is_served_as_it_is_in_git(workspace: W
     assert workspace.shipit("status").status == 0
     assert workspace.shipit("rollback").status == 0
     assert served(workspace, "mysite/__init__.py") == "NAME = '1'\n"
+
+
+def test_the_same_bundle_is_shipped_instead_of_a_build(workspace: Workspace) -> None:
+    committed(workspace.folder / "site", "3")
+    deployed(workspace)
+    built = workspace.shipit("build", "--json")
+    assert built.status == 0, built.output
+    (bundle,) = built.result["bundles"]
+    assert bundle.endswith("-linux-x86_64-gnu2.36-cp311.shipit")
+    release = workspace.sh("web1", "readlink /opt/tinyapp/current")
+    done = workspace.shipit("deploy", "--bundle", bundle, "--json")
+    assert done.result["hosts"]["web1"]["outcome"] == "unchanged", "the same bytes"
+    committed(workspace.folder / "site", "4")
+    deployed(workspace)
+    assert workspace.shipit("deploy", "--bundle", bundle, "--allow-older").status == 0
+    assert workspace.sh("web1", "readlink /opt/tinyapp/current") == release
+    refused = workspace.shipit("deploy", "--bundle", f"{bundle}#sha256={'0' * 64}")
+    assert (refused.status, "[wrong-hash]" in refused.output) == (2, True)

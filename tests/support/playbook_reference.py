@@ -55,6 +55,7 @@ health:
 _SECTIONS = (
     ("Deployment", "A deployment"),
     ("Project", "What a release is built from: `project`"),
+    ("PinnedFile", "A bundle: `bundle`"),
     ("Service", "A service: `services.<name>`"),
     ("EnvFile", "A file of variables: an item of `env_file`"),
     ("RenderedFile", "A file: an item of `files`"),

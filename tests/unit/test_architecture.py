@@ -24,7 +24,8 @@ AGENT = PACKAGE / "agent"
 ORDER = (
     *("errors", "events", "agent"),
     *("secrets", "vault", "yaml_tags", "yaml_source"),
-    *("inventory", "servers", "playbook", "render", "bundle", "project", "release", "lint"),
+    *("inventory", "servers", "playbook", "render", "bundle", "project", "archive"),
+    *("release", "lint"),
     *("transport", "rollout", "init", "commands"),
     *("output", "lab", "rehearsal", "cli", "__main__"),
 )
@@ -38,12 +39,14 @@ SHARED = "agent.protocol"  # all that the controller knows of the agent
 OWNERS: dict[str, tuple[str, ...]] = {
     "click": ("cli",),
     "cryptography": ("vault",),
+    "cyclonedx": ("archive.sbom",),
     "dotenv": ("render.dotenv_file",),
     "fabric": ("transport",),
     "granian": ("servers.programs.granian_behind_socket",),
     "gunicorn": ("servers.programs.patient_gunicorn",),
     "jinja2": ("render",),
-    "packaging": ("bundle", "project"),
+    "packageurl": ("archive.sbom",),
+    "packaging": ("bundle", "project", "archive"),
     "paramiko": ("transport",),
     "patient_uvicorn": ("servers.programs.patient_gunicorn",),
     "pydantic": ("playbook",),

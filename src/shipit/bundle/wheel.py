@@ -5,6 +5,7 @@ Checks that name and contents match. Installs nothing and never holds a wheel in
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import zipfile
 from dataclasses import dataclass
@@ -116,6 +117,14 @@ def _checked_programs(archive: zipfile.ZipFile, info: str, path: Path) -> frozen
         hint = "build it without that; if it is not yours, find out who made it before you use it"
         raise InputError(Mistake("unsafe-wheel", what, Place(str(path)), hint))
     return programs(archive.namelist(), text)
+
+
+def record(path: Path) -> dict[str, str]:
+    """Return the files that a wheel installs, each with its digest as in RECORD."""
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read(f"{_info_folder(archive)}/RECORD").decode()
+    rows = csv.reader(text.splitlines())
+    return {row[0]: row[1] for row in rows if len(row) > 1 and row[1]}
 
 
 def is_older(version: str, than: str) -> bool:

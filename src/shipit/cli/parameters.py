@@ -6,9 +6,30 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from shipit.playbook import project
+
+
+class PinnedFile(click.ParamType["project.PinnedFile"]):
+    """A bundle: PATH or PATH#sha256=DIGEST."""
+
+    name = "bundle"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> project.PinnedFile:
+        from shipit.playbook import parsers
+        from shipit.playbook.project import pinned
+
+        try:
+            return pinned(str(value))
+        except parsers.InvalidValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Duration(click.ParamType[float]):
@@ -75,10 +96,16 @@ _HOSTS = (
         help="Variables: key=value, YAML or JSON, or @file; the last one wins.",
     ),
 )
+BUNDLE = click.Option(
+    ["--bundle"],
+    type=PinnedFile(),
+    metavar="FILE",
+    help="Ship this bundle instead of what the playbook names; #sha256=DIGEST pins it.",
+)
 _SUDO = click.Option(
     ["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password for sudo."
 )
-_VAULT_AND_OUTPUT = (
+_VAULT = (
     click.Option(
         ["-J", "--ask-vault-pass"], is_flag=True, help="Ask for the password of ansible-vault."
     ),
@@ -96,13 +123,19 @@ _VAULT_AND_OUTPUT = (
         metavar="[LABEL@]FILE",
         help="The same, for content encrypted with this vault id.",
     ),
-    *OUTPUT,
 )
+_VAULT_AND_OUTPUT = (*_VAULT, *OUTPUT)
 TARGETS = (click.Argument(["playbook"], type=FILE), *_HOSTS, _SUDO, *_VAULT_AND_OUTPUT)
 PLAYBOOKS = (
     click.Argument(["playbooks"], type=FILE, nargs=-1, required=True, metavar="PLAYBOOK..."),
     *_HOSTS,
     *_VAULT_AND_OUTPUT,
+)
+ONE_BUNDLE = (click.Argument(["bundle"], type=PinnedFile(), metavar="BUNDLE"), *OUTPUT)
+TWO_BUNDLES = (
+    click.Argument(["old"], type=PinnedFile(), metavar="OLD"),
+    click.Argument(["new"], type=PinnedFile(), metavar="NEW"),
+    *OUTPUT,
 )
 FORKS = click.Option(
     ["-f", "--forks"],

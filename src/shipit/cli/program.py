@@ -9,74 +9,40 @@ It decides nothing about a deploy.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from shipit import __version__
-from shipit.cli import prompts
-from shipit.cli.parameters import CHANGES, DIFF, FILE, FORKS, OUTPUT, PLAYBOOKS, REASON, TARGETS
-from shipit.cli.runner import DISCARDED, WRONG_INPUT, Invocation, run_command
+from shipit.cli import (
+    bundle_commands,  # noqa: F401 - registers its commands
+    prompts,
+)
+from shipit.cli.group import command, program
+from shipit.cli.parameters import (
+    BUNDLE,
+    CHANGES,
+    DIFF,
+    FILE,
+    FORKS,
+    OUTPUT,
+    PLAYBOOKS,
+    REASON,
+    TARGETS,
+)
+from shipit.cli.runner import DISCARDED, WRONG_INPUT, Invocation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from shipit.output.layout import Part
 
+__all__ = ["program"]  # with all its commands
 
-P = ParamSpec("P")
 _SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
-
-_STATUSES = """\b
-Exit statuses:
-  0    every host runs the wanted release and it is committed
-  1    a bug in shipit: the traceback, and how to report it
-  2    the input is wrong; no host was changed
-  3    failed before any switch; the previous release keeps running
-  4    failed after a switch; every host is rolled back to its previous release
-  5    mixed or unknown: some host needs an operator; the last lines name it
-  130  interrupted; the output says what was done about it"""
-
-
-@click.group(
-    "shipit",
-    epilog=_STATUSES,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-@click.version_option(__version__, message="shipit %(version)s")
-def program() -> None:
-    """Deploy Python services to Linux VMs, and roll back automatically when a release is bad."""
-
-
-def command(
-    *params: click.Parameter, example: str
-) -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """Register a function as a command; its docstring is the help.
-
-    Its keyword arguments are the options that only this command has.
-    """
-
-    def register(handler: Callable[P, int]) -> Callable[P, int]:
-        def callback(**given: Any) -> int:  # noqa: ANN401 - click gives each option its type
-            return run_command(handler, given, prompts.password)
-
-        program.add_command(
-            click.Command(
-                handler.__name__,
-                callback=callback,
-                params=list(params),
-                help=inspect.cleandoc(handler.__doc__ or ""),
-                epilog=f"\b\nExamples:\n{example}",
-            )
-        )
-        return handler
-
-    return register
 
 
 @command(
@@ -116,6 +82,7 @@ def init(invocation: Invocation, *, project: Path, yes: bool, check: bool) -> in
     click.Option(
         ["--allow-older"], is_flag=True, help="Allow an older version to replace a newer one."
     ),
+    BUNDLE,
     example="  shipit deploy playbooks/prod.yaml\n"
     "  shipit deploy playbooks/prod.yaml -l web1 --reason 'fix for #42'",
 )
@@ -214,7 +181,7 @@ def adopt(invocation: Invocation) -> int:
     return _answer(invocation, "adopt", found, reports.status(found))
 
 
-@command(*TARGETS, FORKS, DIFF, example="  shipit plan playbooks/prod.yaml --diff")
+@command(*TARGETS, FORKS, DIFF, BUNDLE, example="  shipit plan playbooks/prod.yaml --diff")
 def plan(invocation: Invocation, *, diff: bool) -> int:
     """Show what a deploy would change on each host: packages, units, env keys, restarts.
 

@@ -40,7 +40,7 @@ PLAYBOOK = frozenset(
         *("stop_timeout", "stop_signal", "workdir", "smoke", "health", "checks", "http", "tcp"),
         *("unix", "status", "host", "timeout", "interval", "deadline", "min_healthy", "bake"),
         *("serial", "max_fail_percentage", "confirm", "confirm_timeout"),
-        *("project", "package", "extras", "groups", "include", "exclude"),
+        *("project", "package", "extras", "groups", "include", "exclude", "bundle", "sha256"),
     }
 )
 # Keys of a playbook below which the user chooses the names, and whose values may be secret.

@@ -14,7 +14,7 @@ from shipit.playbook import foreign
 from shipit.playbook.health import Check, Health
 from shipit.playbook.models import Deployment, RenderedFile
 from shipit.playbook.parsers import InvalidValueError, is_template, shown, written
-from shipit.playbook.project import Project
+from shipit.playbook.project import PinnedFile, Project
 from shipit.playbook.service import EnvFile, Service
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def _part(value: Any, step: str | int) -> object:  # noqa: ANN401 - YAML's
 _MODELS: dict[Loc, type[Model]] = {
     (): Deployment,
     ("project",): Project,
+    ("bundle",): PinnedFile,
     ("env_file", "*"): EnvFile,
     ("files", "*"): RenderedFile,
     ("services", "*"): Service,

@@ -95,6 +95,7 @@ JsonFields = Annotated[Mapping[str, object], FieldType(parsers.json_fields, {"ty
 HostName = Annotated[str, FieldType(headers.host, _TEXT)]
 Header = Annotated[str, FieldType(headers.name, _TEXT)]
 HeaderValue = Annotated[str, FieldType(headers.value, _TEXT_OR_WHOLE)]
+Sha256 = Annotated[str, FieldType(parsers.sha256, {**_TEXT, "pattern": "^[0-9a-f]{64}$"})]
 Variable = Annotated[str, FieldType(parsers.variable, _TEXT)]
 VarName = Annotated[str, FieldType(parsers.template_variable, _TEXT)]
 EnvValue = Annotated[str, FieldType(parsers.env_value, _TEXT_OR_WHOLE)]

@@ -38,7 +38,7 @@ from shipit.playbook.fields import (
     Words,
 )
 from shipit.playbook.health import Health, as_health
-from shipit.playbook.project import Project, as_project
+from shipit.playbook.project import PinnedFile, Project, as_pinned_file, as_project
 from shipit.playbook.service import ENV_FILES, EnvFile, EnvFiles, Service
 
 
@@ -83,6 +83,12 @@ class Deployment(Model):
         " built, and the dependencies in its lock are fetched for the hosts' Python and platform."
         " A project without a build system is shipped as it is.",
         examples=["..", {"path": "..", "groups": ["prod"]}],
+    )
+    bundle: Annotated[PinnedFile | None, BeforeValidator(as_pinned_file)] = Field(
+        default=None,
+        description="The bundle that is shipped, made by `shipit build`: its path, optionally with"
+        " its digest, or a mapping. Instead of `project`.",
+        examples=["dist/demoapp-1.4.0.shipit"],
     )
     wheel: OneFile | None = Field(
         default=None,

@@ -380,3 +380,10 @@ def has_control(value: str) -> bool:
 def _breaks_a_line(value: str) -> bool:
     """Whether a value would end its line of a unit, or continue it on the next one."""
     return has_control(value) or value.endswith("\\")
+
+
+def sha256(value: object) -> str:
+    """The digest of a file."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
+        return value
+    raise InvalidValueError("a sha256 of 64 hexadecimal digits in lower case", value)

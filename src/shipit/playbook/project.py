@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import Field
 
-from shipit.playbook.fields import Directory, Line, Model
+from shipit.playbook import parsers
+from shipit.playbook.fields import Directory, File, Line, Model, Sha256
 
 
 class Project(Model):
@@ -44,6 +46,36 @@ class Project(Model):
         description="Patterns of files not to ship, for a project without a build system.",
         examples=[["docs/**", "tests/**"]],
     )
+
+
+class PinnedFile(Model):
+    """A bundle on this machine; without a digest, its path alone is enough."""
+
+    path: File = Field(description="The file.", examples=["dist/demoapp-1.4.0.shipit"])
+    sha256: Sha256 = Field(
+        default="",
+        description="The sha256 that the file must have, in hexadecimal.",
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    )
+
+
+def as_pinned_file(value: object) -> object:
+    """Expand `PATH` and `PATH#sha256=DIGEST` to a mapping."""
+    if not isinstance(value, str):
+        return value
+    path, _, digest = value.partition("#sha256=")
+    return {"path": path, **({"sha256": digest} if digest else {})}
+
+
+def pinned(text: str) -> PinnedFile:
+    """Return the bundle that a command line names, relative to the working directory.
+
+    Raises:
+        InvalidValueError: the digest is none.
+    """
+    path, _, digest = text.partition("#sha256=")
+    sha256 = parsers.sha256(digest) if digest else ""
+    return PinnedFile.model_construct(path=Path(path), sha256=sha256)
 
 
 def as_project(value: object) -> object:

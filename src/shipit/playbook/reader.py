@@ -149,10 +149,9 @@ def schema() -> dict[str, Any]:
     deployment["properties"]["health"] |= _or_list(_ref("Check"), _ref("Health"))
     deployment["properties"]["health"].pop("$ref", None)
     definitions["Deployment"] = deployment
-    project = deployment["properties"]["project"]
-    deployment["properties"]["project"] = _annotations(project) | {
-        "anyOf": [{"type": "string"}, _ref("Project")]
-    }
+    for key, model in (("project", "Project"), ("bundle", "PinnedFile")):
+        short = {"anyOf": [{"type": "string"}, _ref(model)]}
+        deployment["properties"][key] = _annotations(deployment["properties"][key]) | short
     file = {"anyOf": [{"type": "string"}, _ref("EnvFile")]}
     for name in ("Deployment", "Service"):
         keys = definitions[name]["properties"]

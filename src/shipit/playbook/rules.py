@@ -53,11 +53,12 @@ def _hosts(values: Mapping[str, object]) -> Iterator[RuleViolation]:
 
 
 def _sources(values: Mapping[str, object]) -> Iterator[RuleViolation]:
-    """Check that the release has one source: a project, or a wheel with its lock and wheelhouse."""
-    if "project" in values:
-        if "wheel" in values:
-            what = "a release is built from a `project` or from a `wheel`, not from both"
-            yield RuleViolation(("wheel",), what, "remove one of the two")
+    """Check that the release has one source: a project, a bundle, or a wheel with what it needs."""
+    found = [key for key in ("project", "bundle", "wheel") if key in values]
+    for key in found[1:]:
+        what = f"a release is made from a `{found[0]}` or from a `{key}`, not from both"
+        yield RuleViolation((key,), what, "remove one of the two")
+    if found and found[0] != "wheel":
         return
     if not any(key in values for key in _FOLDER):
         hint = "project: the folder of the app's pyproject.toml, such as project: .."

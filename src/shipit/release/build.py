@@ -108,7 +108,7 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
         InputError: no fitting Python has all wheels; names what the newest one lacks.
     """
     wanted = resolved.deployment
-    fitting = [i for i in facts.interpreters if _target(facts, i).fits(wanted.python)]
+    fitting = [i for i in facts.interpreters if target_on(facts, i).fits(wanted.python)]
     if not fitting:
         found = ", ".join(f"{i.version} ({i.path})" for i in facts.interpreters) or "none"
         left_out = "".join(f"; {one.what}" for one in facts.rejected)
@@ -123,7 +123,7 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
     lacking: list[InputError] = []
     for interpreter in sorted(fitting, key=lambda one: _numbers(one.version), reverse=True):
         try:
-            chosen = resolved.sources.select(_target(facts, interpreter), wanted.installer)
+            chosen = resolved.sources.select(target_on(facts, interpreter), wanted.installer)
         except InputError as error:
             lacking.append(error)
         else:
@@ -135,7 +135,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
 
 
-def _target(facts: messages.Facts, interpreter: messages.Interpreter) -> Target:
+def target_on(facts: messages.Facts, interpreter: messages.Interpreter) -> Target:
+    """Return what decides which wheels run on a host, with one of its Pythons."""
     major, minor, *_ = _numbers(interpreter.version)
     return Target(
         python=(major, minor),

@@ -12,13 +12,13 @@ from itertools import combinations
 from typing import TYPE_CHECKING, TypeVar
 
 from shipit import secrets
-from shipit.bundle import select
 from shipit.errors import ErrorCollector, InputError, Mistake, collect, merged
 from shipit.inventory import model
 from shipit.inventory.ansible_cfg import AnsibleConfig
 from shipit.playbook import reader
-from shipit.project.sources import load as load_project
 from shipit.release import programs
+from shipit.release.sources import Named
+from shipit.release.sources import load as load_sources
 from shipit.render import units
 from shipit.render.dotenv_file import read as read_dotenv
 from shipit.render.units import ReleaseNames
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from shipit.bundle.select import Sources
     from shipit.inventory.model import Host
     from shipit.playbook.models import Deployment
-    from shipit.playbook.project import Project
+    from shipit.playbook.project import PinnedFile
     from shipit.playbook.reader import Draft
     from shipit.playbook.service import EnvFile
     from shipit.render.units import ReleaseTexts, Values
@@ -64,6 +64,7 @@ class RunOptions:
     reason: str = ""
     lock_wait: float = 0.0
     allow_older: bool = False
+    bundle: PinnedFile | None = None  # shipped instead of what the playbook names
 
 
 @dataclass(frozen=True)
@@ -213,37 +214,17 @@ def _targets_of(draft: Draft, known: model.Inventory, run: RunOptions) -> list[H
     return collect(target, chosen)
 
 
-def sources_of(
-    app: str,
-    project: Project | None,
-    wheel: Path | None,
-    lock: Path | None,
-    wheelhouse: Path | None,
-    note: Callable[[str], None] = lambda _: None,
-) -> Sources:
-    """Return where the wheels of a deployment come from: the playbook's rules allow two ways.
-
-    `note` receives what is built or fetched, as that takes time; the rest are the playbook's keys.
-
-    Raises:
-        InputError: with all mistakes in the project, its lock and the wheels.
-    """
-    if project:
-        return load_project(project, app, lock, wheelhouse, note)
-    return select.load(*filter(None, (wheel, lock, wheelhouse)))  # playbook.rules: there are three
-
-
 @dataclass(frozen=True)
 class Readers:
     """How the wheels, the secrets and the env files of a playbook are read.
 
     Attributes:
-        wheels: of the keys that `sources_of` takes; None if there is nothing to choose from.
+        wheels: of what the playbook names; None if there is nothing to choose from.
         secret: of a reference, the playbook's folder and the place of the reference.
         dotenv: of a file and the names of its public variables.
     """
 
-    wheels: Callable[..., Sources | None] = sources_of
+    wheels: Callable[[Named], Sources | None] = load_sources
     secret: Callable[..., Secret] = secrets.resolve
     dotenv: Callable[..., Values] = read_dotenv
 
@@ -261,8 +242,7 @@ def resolve(found: Sequence[HostInput], readers: Readers = Readers()) -> list[Re
 
     def resolve_host(target: HostInput) -> tuple[ResolvedInput, ...]:
         wanted, errors = target.deployment, ErrorCollector()
-        made_of = (wanted.app, wanted.project, wanted.wheel, wanted.lock, wanted.wheelhouse)
-        sources = errors.attempt(load, *made_of)
+        sources = errors.attempt(load, Named.by(wanted))
         if sources and (brought := sources.programs()) is not None:
             errors.mistakes += programs.unknown(target.draft, wanted, brought)
         known = errors.attempt(_secrets, target, secret)

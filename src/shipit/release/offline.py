@@ -14,6 +14,7 @@ from shipit.bundle.wheel import open_wheel
 from shipit.errors import ErrorCollector
 from shipit.project import source
 from shipit.release.inputs import PLACEHOLDER, Readers, env_files
+from shipit.release.sources import load as load_sources
 from shipit.render import dotenv_file
 from shipit.secrets import Secret
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.bundle.select import Sources
-    from shipit.playbook.project import Project
     from shipit.release.inputs import HostInput
+    from shipit.release.sources import Named
     from shipit.render.units import Values
 
 
@@ -35,31 +36,27 @@ def readers() -> Readers:
 def missing(found: Sequence[HostInput]) -> Iterator[Path]:
     """Yield the files and folders of a deployment that are not there, each once."""
     deployments = [target.deployment for target in found]
-    projects = [it.project.path for it in deployments if it.project]
+    projects = [each.path for it in deployments for each in (it.project, it.bundle) if each]
     named = (path for it in deployments for path in (it.wheel, it.lock, it.wheelhouse))
     wheels = [*projects, *filter(None, named)]
     files = sorted(file.path for file in env_files(found))
     yield from (path for path in dict.fromkeys([*wheels, *files]) if not _found(path).exists())
 
 
-def _sources(
-    name: str,
-    project: Project | None,
-    wheel: Path | None,
-    lock: Path | None,
-    wheelhouse: Path | None,
-) -> Sources | None:
+def _sources(named: Named) -> Sources | None:
     """Return the wheels to choose from; None if a part is missing: the others are checked alone.
 
     Of a project nothing is built or fetched: what it is and its lock are checked.
     """
-    if project:
-        if project.path.is_dir():
-            found = source.read(project.path, name, project.package, lock)
-            lockfile.read(found.lock, Parts(project.extras, project.groups))
+    if named.bundle and named.bundle.path.exists():
+        return load_sources(named)
+    if (project := named.project) and project.path.is_dir():
+        found = source.read(project.path, named.app, project.package, named.lock)
+        lockfile.read(found.lock, Parts(project.extras, project.groups))
+    if named.bundle or project:
         return None
-    app = _present(wheel and _found(wheel))
-    locked, stock = _present(lock), _present(wheelhouse)
+    app = _present(named.wheel and _found(named.wheel))
+    locked, stock = _present(named.lock), _present(named.wheelhouse)
     if app and locked and stock:
         return select.load(app, locked, stock)
     errors = ErrorCollector()

@@ -15,7 +15,7 @@ from shipit.agent.protocol import messages
 from shipit.errors import HostError, InputError, merged
 from shipit.events import Noted, SecretsKnown
 from shipit.playbook.fields import EVERY_FILE
-from shipit.release import build
+from shipit.release import build, sources
 from shipit.release import plan as planning
 from shipit.release.inputs import (
     HostInput,
@@ -23,29 +23,39 @@ from shipit.release.inputs import (
     ResolvedInput,
     RunOptions,
     resolve,
-    sources_of,
     targets,
 )
 from shipit.release.manifest import slow_digest
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from shipit.bundle.select import Sources
     from shipit.events import Emit
     from shipit.release.build import BuiltRelease
     from shipit.release.plan import HostPlan
+    from shipit.release.sources import Named
     from shipit.rollout.connections import Connections
     from shipit.rollout.host_session import HostSession
 
 
 def wanted_by(run: RunOptions, emit: Emit) -> list[list[ResolvedInput]]:
     """Return what every host should get; all input has been checked then."""
-    readers = Readers(wheels=functools.partial(sources_of, note=lambda text: emit(Noted(text))))
+    readers = Readers(wheels=wheels_by(run, emit))
     wanted = [resolve(found, readers) for found in targets(run, must_exist=EVERY_FILE)]
     hidden = (secret for each in wanted for resolved in each for secret in resolved.hidden())
     emit(SecretsKnown(Mask(hidden)))
     return wanted
+
+
+def wheels_by(run: RunOptions, emit: Emit) -> Callable[[Named], Sources]:
+    """Return the reader of wheels of a run; it notes what takes time."""
+
+    def note(text: str) -> None:
+        emit(Noted(text))
+
+    return functools.partial(sources.load, bundle=run.bundle, note=note)
 
 
 def prepare(

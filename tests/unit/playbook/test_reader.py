@@ -370,7 +370,8 @@ def test_every_example_is_good(playbook: Path) -> None:
     for key, found in definitions()["Deployment"]["properties"].items():
         for example in found["examples"]:
             others = {name: value for name, value in draft.values.items() if name != "wheel"}
-            reader.typed(draft, {**(others if key == "project" else draft.values), key: example})
+            values = others if key in ("project", "bundle") else draft.values
+            reader.typed(draft, {**values, key: example})
     for key, found in definitions()["Service"]["properties"].items():
         for example in found["examples"]:
             service = {"command": "x", key: example} if key != "serve" else {key: example}
@@ -395,6 +396,7 @@ def test_a_project_is_a_path_or_a_mapping(playbook: Path) -> None:
     ("keys", "said"),
     [
         ({"project", "wheel"}, "from a `project` or from a `wheel`, not from both"),
+        ({"project", "bundle"}, "from a `project` or from a `bundle`, not from both"),
         (set[str](), "the key 'project' is missing"),
         ({"wheel", "lock"}, "the key 'wheelhouse' is missing"),
         ({"wheel", "wheelhouse"}, "the key 'lock' is missing"),
@@ -402,7 +404,7 @@ def test_a_project_is_a_path_or_a_mapping(playbook: Path) -> None:
     ],
 )
 def test_a_release_has_one_source(playbook: Path, keys: set[str], said: str) -> None:
-    values = {"project": ".", "wheel": "a", "lock": "a", "wheelhouse": "."}
+    values = {"project": ".", "bundle": "a", "wheel": "a", "lock": "a", "wheelhouse": "."}
     text = PROJECT.rpartition("project")[0]
     text += "".join(f"{key}: {value}\n" for key, value in values.items() if key in keys)
     (playbook.parent / "a").write_text("")

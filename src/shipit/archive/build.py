@@ -1,0 +1,60 @@
+"""Make a bundle from a project, for the kinds of hosts that are asked for."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from shipit import __version__
+from shipit.archive import file, sbom
+from shipit.archive.manifest import Artifact, ForTarget, Manifest
+from shipit.project.cache import sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from shipit.bundle import select
+    from shipit.project.sources import ProjectSources
+
+
+def write(folder: Path, sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Path:
+    """Write the bundle of a project into a folder, under its usual name; return its path.
+
+    Args:
+        folder: made if it is missing.
+        sources: the project.
+        chosen: the wheels for each target, by the target's name.
+    """
+    made = manifest(sources, chosen)
+    wheels = {wheel.sha256: wheel.path for each in chosen.values() for wheel in each.all()}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / made.filename
+    file.write(path, made, sbom.text_of(made, sources.fetcher.at.time), wheels)
+    return path
+
+
+def manifest(sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Manifest:
+    """Return what the bundle of a project contains."""
+    all_wheels = {wheel.sha256: wheel for each in chosen.values() for wheel in each.all()}
+    at = sources.fetcher.at
+    return Manifest(
+        name=sources.app.name,
+        version=sources.app.version,
+        folder=sources.folder,
+        app=sources.app.sha256,
+        artifacts={
+            sha256: Artifact(wheel.filename, sha256, wheel.size)
+            for sha256, wheel in sorted(all_wheels.items())
+        },
+        targets=tuple(
+            ForTarget(name, tuple(wheel.sha256 for wheel in each.wheels), each.installer.sha256)
+            for name, each in sorted(chosen.items())
+        ),
+        commit=at.commit,
+        revision=at.name,
+        is_dirty=at.is_dirty,
+        lock=sources.lock.path.name,
+        lock_sha256=sha256_of(sources.lock.path),
+        built_with={"shipit": __version__, "uv": version("uv"), "pip": version("pip")},
+    )

@@ -1,0 +1,143 @@
+"""Write and read the file of a bundle: a zip whose every byte follows from its contents.
+
+    bundle.json       what it contains (see `manifest`)
+    sbom.cdx.json     its bill of materials
+    wheels/SHA256/NAME
+
+It is believed only as a whole: a file that differs in one byte from what would be written for its
+contents is refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from dataclasses import dataclass
+from io import BytesIO
+from typing import IO, TYPE_CHECKING
+
+from shipit.archive import manifest as manifests
+from shipit.archive.manifest import BrokenError
+from shipit.errors import InputError, Mistake, Place
+from shipit.project import zip_file
+from shipit.project.cache import key_of, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from shipit.archive.manifest import Manifest
+    from shipit.project.cache import Cache
+
+MANIFEST, SBOM = "bundle.json", "sbom.cdx.json"
+_MOST = 64 << 20  # bytes of a text in it
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read and verified.
+
+    Attributes:
+        sha256: of the file.
+        wheels: where each wheel lies in the cache, by its sha256.
+    """
+
+    path: Path
+    sha256: str
+    manifest: Manifest
+    sbom: str
+    wheels: Mapping[str, Path]
+
+
+def write(path: Path, made: Manifest, sbom: str, wheels: Mapping[str, Path]) -> None:
+    """Write a bundle; `wheels` has the path of each artifact, by its sha256."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with zipfile.ZipFile(unfinished, "w") as archive:
+            for name, text in ((MANIFEST, manifests.to_json(made)), (SBOM, sbom)):
+                _add(archive, name, BytesIO(text.encode()), len(text.encode()))
+            for sha256, artifact in sorted(made.artifacts.items()):
+                with wheels[sha256].open("rb") as content:
+                    _add(archive, artifact.entry, content, artifact.size)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: IO[bytes], size: int) -> None:
+    entry = zip_file.entry(name)
+    entry.file_size = size  # decides whether the entry needs zip64
+    with archive.open(entry, "w") as out:
+        shutil.copyfileobj(content, out, 1 << 20)
+
+
+def read(path: Path, store: Cache, sha256: str = "") -> Bundle:
+    """Read and verify a bundle; its wheels are put into the cache.
+
+    Args:
+        path: the file.
+        store: the cache.
+        sha256: the digest that the file must have, if one is known.
+
+    Raises:
+        InputError: it is not there (missing-bundle), is another file (wrong-hash) or is not whole
+            (broken-bundle).
+    """
+    where = Place(str(path))
+    if not path.is_file():
+        hint = "make it: shipit build PLAYBOOK"
+        raise InputError(Mistake("missing-bundle", "there is no such bundle", where, hint))
+    digest = sha256_of(path)
+    if sha256 not in ("", digest):
+        what = f"the bundle has sha256:{digest}; expected sha256:{sha256}"
+        hint = "get the bundle that was meant; if the change is wanted, change the digest"
+        raise InputError(Mistake("wrong-hash", what, where, hint))
+    try:
+        return _read(path, digest, store)
+    except (BrokenError, zipfile.BadZipFile, KeyError, NotImplementedError, OSError) as error:
+        reason = f"{path.name} is no whole bundle: {error}"
+        hint = "get it again from where it was built; shipit verify checks it"
+        raise InputError(Mistake("broken-bundle", reason, where, hint)) from error
+
+
+def _read(path: Path, digest: str, store: Cache) -> Bundle:
+    with zipfile.ZipFile(path) as archive:
+        made = manifests.from_json(_text(archive, MANIFEST))
+        sbom = _text(archive, SBOM)
+        key = key_of("bundle", digest)
+        if (known := store.answer(key)) is None:
+            known = _verified(path, digest, archive, made, sbom, store)
+            store.remember(key, known)
+    return Bundle(path, digest, made, sbom, {wheel.parent.name: wheel for wheel in known})
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> str:
+    entry = archive.getinfo(name)
+    if entry.file_size > _MOST:
+        raise BrokenError(f"{name} has {entry.file_size} bytes")
+    try:
+        return archive.read(entry).decode()
+    except UnicodeDecodeError as error:
+        raise BrokenError(f"{name} is not UTF-8 text") from error
+
+
+def _verified(
+    path: Path, digest: str, archive: zipfile.ZipFile, made: Manifest, sbom: str, store: Cache
+) -> list[Path]:
+    """Put the wheels into the cache, if the file is what would be written for its contents."""
+    with store.workspace() as work:
+        found: dict[str, Path] = {}
+        for sha256, artifact in made.artifacts.items():
+            if archive.getinfo(artifact.entry).file_size != artifact.size:
+                raise BrokenError(f"{artifact.filename} has another size than bundle.json says")
+            found[sha256] = work / sha256 / artifact.filename
+            found[sha256].parent.mkdir()
+            with archive.open(artifact.entry) as content, found[sha256].open("wb") as out:
+                shutil.copyfileobj(content, out, 1 << 20)
+            if sha256_of(found[sha256]) != sha256:
+                raise BrokenError(f"{artifact.filename} is not the wheel that bundle.json names")
+        again = work / "again.zip"
+        write(again, made, sbom, found)
+        if sha256_of(again) != digest:
+            raise BrokenError(f"{path.name} differs from what its contents make")
+        return [store.keep(wheel) for wheel in found.values()]

@@ -1,0 +1,136 @@
+"""The use cases build, inspect, verify and diff: make bundles, and look into them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipit.archive import build as building
+from shipit.archive import compare, file, smoke
+from shipit.archive.manifest import BrokenError, name_of, target_of
+from shipit.bundle.wheel import record
+from shipit.errors import HostError, InputError, Mistake
+from shipit.events import Noted
+from shipit.project import cache
+from shipit.project.programs import GIT, Program
+from shipit.project.sources import ProjectSources
+from shipit.release import offline
+from shipit.release.build import choose, target_on
+from shipit.release.inputs import resolve, targets
+from shipit.rollout.connections import connect_all
+from shipit.rollout.prepare import ask, wheels_by
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shipit.archive.compare import Change
+    from shipit.archive.file import Bundle
+    from shipit.bundle import select
+    from shipit.events import Emit
+    from shipit.playbook.project import PinnedFile
+    from shipit.release.inputs import ResolvedInput, RunOptions
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between two bundles; commits are those between them, the newest first."""
+
+    changes: Sequence[Change]
+    commits: Sequence[str] = ()
+
+
+def build(run: RunOptions, emit: Emit, names: Sequence[str], folder: Path) -> list[Path]:
+    """Write the bundle of each project of a playbook; return their paths.
+
+    Args:
+        run: the options of the command line.
+        emit: receives events.
+        names: the targets; without any, the playbook's hosts are asked.
+        folder: where to.
+
+    Raises:
+        InputError: a deployment has no project, or one cannot be built for a target.
+        HostError: a host that has to be asked gives no answer.
+    """
+    readers = replace(offline.readers(), wheels=wheels_by(replace(run, bundle=None), emit))
+    made = []
+    for found in targets(run):
+        wanted = resolve(found, readers)
+        sources = wanted[0].sources
+        if not isinstance(sources, ProjectSources):
+            place = wanted[0].draft.place(())
+            what = "this deployment has no `project` to build a bundle from"
+            raise InputError(Mistake("no-project", what, place, "write project: .."))
+        chosen = _for_targets(wanted[0], names) if names else _for_hosts(wanted, run, emit)
+        smoke.check(chosen, sources.fetcher.store, lambda text: emit(Noted(text)))
+        made.append(building.write(folder, sources, chosen))
+    return made
+
+
+def _for_targets(wanted: ResolvedInput, names: Sequence[str]) -> dict[str, select.Bundle]:
+    """Return the wheels for each target that was named."""
+    installer = wanted.deployment.installer
+    try:
+        known = {name: target_of(name) for name in names}
+    except BrokenError as error:
+        hint = "the targets of hosts: shipit build PLAYBOOK, without --target"
+        raise InputError(Mistake("target-unknown", str(error), None, hint)) from error
+    return {name: wanted.sources.select(target, installer) for name, target in known.items()}
+
+
+def _for_hosts(
+    wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit
+) -> dict[str, select.Bundle]:
+    """Return the wheels for each kind of host among those of the playbook."""
+    chosen: dict[str, select.Bundle] = {}
+    with connect_all(wanted, run, emit) as connections:
+        answers = ask(wanted, connections, recover=False)
+        for name, problem in connections.problems().items():
+            what = f"its Python and platform are not known: {problem.what}"
+            hint = f"--limit '!{name}' leaves it out; --target names a kind of host"
+            raise HostError(problem.code, what, host=name, step="hello", hint=hint)
+        for each in wanted:
+            interpreter, bundle = choose(each, answers[each.name])
+            chosen[name_of(target_on(answers[each.name], interpreter))] = bundle
+    return chosen
+
+
+def read(pinned: PinnedFile) -> Bundle:
+    """Read and verify a bundle.
+
+    Raises:
+        InputError: it is missing, broken, or another than its digest says.
+    """
+    store = cache.Cache(cache.default_folder(os.environ))
+    return file.read(pinned.path, store, pinned.sha256)
+
+
+def diff(old: Bundle, new: Bundle) -> Difference:
+    """Return what differs between two bundles, with the commits if this folder's git has them."""
+    files = [record(each.wheels[each.manifest.app]) for each in (old, new)]
+    changes = compare.changes(old.manifest, new.manifest, *files)
+    return Difference(changes, _commits(old.manifest.commit, new.manifest.commit))
+
+
+def _commits(old: str, new: str) -> Sequence[str]:
+    if not old or not new or old == new:
+        return ()
+    asked = ["git", "log", "--oneline", "--no-decorate", f"{old}..{new}"]
+    try:
+        status, output, _ = Program("ask git", asked, Path.cwd(), GIT).attempt()
+    except InputError:  # no git on this machine
+        return ()
+    return output.splitlines() if status == 0 else ()
+
+
+def facts(bundle: Bundle) -> Mapping[str, object]:
+    """Return what a bundle is, for JSON."""
+    made = bundle.manifest
+    return {
+        **vars(made),
+        "sha256": bundle.sha256,
+        "artifacts": [vars(each) for each in made.artifacts.values()],
+        "targets": [vars(each) for each in made.targets],
+    }

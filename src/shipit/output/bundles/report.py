@@ -1,0 +1,50 @@
+"""Lay out what a bundle is, and how two differ. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shipit.archive import compare
+from shipit.output.layout import Grid, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipit.archive.file import Bundle
+    from shipit.commands.bundle import Difference
+    from shipit.output.layout import Part
+
+_SIGNS = {(True, False): "+", (False, True): "-"}  # whether there is no old one, no new one
+_STYLES = {"+": "good", "-": "bad"}
+
+
+def summary(bundle: Bundle) -> Iterator[Part]:
+    """Yield what a bundle contains: its app, its source, and the packages for each target."""
+    made = bundle.manifest
+    yield Line(f"{made.name} {made.version}", "strong")
+    yield Line(f"  sha256    {bundle.sha256}")
+    yield Line(f"  revision  {compare.revision(made)}{f' ({made.commit})' if made.commit else ''}")
+    yield Line(f"  lock      {made.lock}, sha256:{made.lock_sha256}")
+    with_ = ", ".join(f"{name} {version}" for name, version in sorted(made.built_with.items()))
+    yield Line(f"  built by  {with_}")
+    for each in made.targets:
+        yield Line(f"  target    {each.target}: {len(each.wheels)} packages")
+    rows = [
+        [*compare.name_and_version(artifact), f"{artifact.size / 1e6:.2f} MB", artifact.filename]
+        for artifact in sorted(made.artifacts.values(), key=lambda each: each.filename)
+    ]
+    yield Grid(["package", "version", "size", "wheel"], rows)
+
+
+def difference(found: Difference) -> Iterator[Part]:
+    """Yield each change on a line, then the commits between the two."""
+    if not found.changes:
+        yield Line("no difference")
+    for change in found.changes:
+        sign = _SIGNS.get((not change.before, not change.after), "~")
+        versions = " -> ".join(filter(None, (change.before, change.after)))
+        shown = "" if change.kind == "file" else versions
+        text = " ".join(filter(None, (change.kind, change.name, shown)))
+        yield Line(f"{sign} {text}", _STYLES.get(sign, ""))
+    for commit in found.commits:
+        yield Line(f"  {commit}", "quiet")

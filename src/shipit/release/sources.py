@@ -1,0 +1,58 @@
+"""Where the wheels of a release come from: a bundle, a project, or a folder of wheels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipit.archive import file, sources
+from shipit.bundle import select
+from shipit.project import cache
+from shipit.project.sources import load as load_project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from shipit.bundle.select import Sources
+    from shipit.playbook.models import Deployment
+    from shipit.playbook.project import PinnedFile, Project
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a playbook says about the wheels of a deployment; its rules allow one of three ways."""
+
+    app: str
+    project: Project | None
+    bundle: PinnedFile | None
+    wheel: Path | None
+    lock: Path | None
+    wheelhouse: Path | None
+
+    @classmethod
+    def by(cls, wanted: Deployment) -> Named:
+        own = (wanted.wheel, wanted.lock, wanted.wheelhouse)
+        return cls(wanted.app, wanted.project, wanted.bundle, *own)
+
+
+def load(
+    named: Named, bundle: PinnedFile | None = None, note: Callable[[str], None] = lambda _: None
+) -> Sources:
+    """Return the wheels that a deployment may need.
+
+    Args:
+        named: the playbook's keys.
+        bundle: taken instead of these.
+        note: receives what is built or fetched, as that takes time.
+
+    Raises:
+        InputError: with all mistakes in the bundle, or in the project, its lock and the wheels.
+    """
+    if pinned := bundle or named.bundle:
+        store = cache.Cache(cache.default_folder(os.environ))
+        return sources.load(file.read(pinned.path, store, pinned.sha256))
+    if named.project:
+        return load_project(named.project, named.app, named.lock, named.wheelhouse, note)
+    return select.load(*filter(None, (named.wheel, named.lock, named.wheelhouse)))

@@ -1,0 +1,38 @@
+"""What differs between two bundles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shipit.archive.compare import Change, changes, revision
+from shipit.archive.manifest import Artifact
+from unit.archive.test_manifest import MADE, B
+
+
+def test_equal_bundles_have_no_difference() -> None:
+    assert changes(MADE, MADE, {"a.py": "1"}, {"a.py": "1"}) == []
+
+
+def test_versions_packages_targets_files_and_revisions_are_compared() -> None:
+    other = replace(
+        MADE,
+        version="1.1",
+        revision="v1.1",
+        is_dirty=True,
+        artifacts={**MADE.artifacts, B: Artifact("dep-2.0-py3-none-any.whl", B, 2)},
+        targets=(replace(MADE.targets[0], target="linux-x86_64-gnu2.31-cp311"),),
+    )
+    assert changes(MADE, other, {"a.py": "1", "b.py": "1"}, {"b.py": "2", "c.py": "1"}) == [
+        Change("app", "app", "1.0", "1.1"),
+        Change("revision", "", "none", "v1.1, with changes"),
+        Change("target", "linux-x86_64-gnu2.31-cp311", "", "linux-x86_64-gnu2.31-cp311"),
+        Change("target", "linux-x86_64-gnu2.36-cp311", "linux-x86_64-gnu2.36-cp311", ""),
+        Change("package", "dep", "1.0", "2.0"),
+        Change("file", "a.py", "1", ""),
+        Change("file", "b.py", "1", "2"),
+        Change("file", "c.py", "", "1"),
+    ]
+
+
+def test_a_revision_without_a_tag_is_its_commit() -> None:
+    assert revision(replace(MADE, commit="abc")) == "abc"

@@ -1,0 +1,118 @@
+"""bundle.json, and the names of targets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit.archive import manifest as manifests
+from shipit.archive.manifest import Artifact, BrokenError, ForTarget, Manifest
+from wheelhouse import BOOKWORM
+
+if TYPE_CHECKING:
+    from shipit.bundle.target import Target
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+X86 = "linux-x86_64-gnu2.36-cp311"
+MADE = Manifest(
+    name="app",
+    version="1.0",
+    folder="files",
+    app=A,
+    artifacts={
+        A: Artifact("app-1.0-py3-none-any.whl", A, 1),
+        B: Artifact("dep-1.0-py3-none-any.whl", B, 2),
+        C: Artifact("uv-1.0-py3-none-any.whl", C, 3),
+    },
+    targets=(ForTarget(X86, (B,), C),),
+    commit="",
+    revision="",
+    is_dirty=False,
+    lock="uv.lock",
+    lock_sha256=A,
+    built_with={"uv": "1"},
+)
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    text = manifests.to_json(MADE)
+    assert manifests.from_json(text) == MADE
+    assert manifests.to_json(manifests.from_json(text)) == text
+    assert MADE.filename == f"app-1.0-{X86}.shipit"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"format": None},
+        {"artifacts": []},
+        {"artifacts": [{"filename": "x.whl"}]},
+        {"targets": []},
+        {"targets": [{"target": "windows", "wheels": [B], "installer": C}]},
+        {"targets": [{"target": X86, "wheels": [], "installer": C}]},
+        {"targets": [{"target": X86, "wheels": [B, "d" * 64], "installer": C}]},
+        {"app": "../../etc"},
+        {"more": 1},
+        {"targets": 5},
+    ],
+)
+def test_one_that_says_something_else_is_refused(change: dict[str, object]) -> None:
+    values = {**json.loads(manifests.to_json(MADE)), **change}
+    with pytest.raises(BrokenError):
+        manifests.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", "{", "[" * 100_000, '{"format": 1}'])
+def test_what_is_no_manifest_is_refused(text: str) -> None:
+    with pytest.raises(BrokenError):
+        manifests.from_json(text)
+
+
+@pytest.mark.parametrize("name", ["../x.whl", "a/b.whl", "x.tar.gz", ""])
+def test_a_wheel_has_a_plain_name(name: str) -> None:
+    artifacts = {**MADE.artifacts, B: Artifact(name, B, 2)}
+    with pytest.raises(BrokenError, match="names a wheel"):
+        manifests.from_json(manifests.to_json(replace(MADE, artifacts=artifacts)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [X86, "linux-aarch64-musl1.2-cp313", "linux-x86_64-gnu2.17-pp310"],
+)
+def test_a_target_has_one_name(name: str) -> None:
+    assert manifests.name_of(manifests.target_of(name)) == name
+
+
+def test_the_name_of_a_host_is_that_of_its_kind() -> None:
+    assert manifests.name_of(BOOKWORM) == X86
+
+
+@pytest.mark.parametrize(
+    "name", ["", "linux", "linux-x86_64-gnu2-cp311", "win-x86_64-gnu2.1-cp311"]
+)
+def test_another_word_is_no_target(name: str) -> None:
+    with pytest.raises(BrokenError, match="no target such as"):
+        manifests.target_of(name)
+
+
+@pytest.mark.parametrize(
+    ("targets", "host", "chosen"),
+    [
+        (["gnu2.31-cp311", "gnu2.36-cp311"], BOOKWORM, "gnu2.36-cp311"),
+        (["gnu2.31-cp311", "gnu2.38-cp311"], BOOKWORM, "gnu2.31-cp311"),
+        (["gnu2.38-cp311"], BOOKWORM, ""),
+        (["gnu2.36-cp312"], BOOKWORM, ""),
+        (["musl1.2-cp311"], BOOKWORM, ""),
+        (["gnu2.36-cp311"], replace(BOOKWORM, machine="aarch64"), ""),
+    ],
+)
+def test_a_host_gets_what_was_built_for_its_python_and_a_libc_that_it_has(
+    targets: list[str], host: Target, chosen: str
+) -> None:
+    made = replace(MADE, targets=tuple(ForTarget(f"linux-x86_64-{t}", (B,), C) for t in targets))
+    best = manifests.best_for(made, host)
+    assert (best.target.removeprefix("linux-x86_64-") if best else "") == chosen
