@@ -217,10 +217,11 @@ def test_a_server_that_loses_requests_serves_each_release_and_plan_says_so(
 ) -> None:
     lab.reset(HOST)
     kitchen = Kitchen.set(tmp_path, lab, Recipe.of(heading))
-    load = Load(f"http://{lab.hosts[HOST].address}:{PORT}/", CLIENTS)
+    address = lab.hosts[HOST].address
+    load = Load(f"http://{address}:{PORT}/", CLIENTS)
     first = kitchen.deploy("1.0.0")
     assert first.status == 0, first.output
-    with load:
+    with load, Hesitant(address, PORT, HESITANT) as hesitant:
         second = kitchen.deploy("1.1.0")
         broken = kitchen.deploy("1.2.0", "healthz")
         back = kitchen.workspace.shipit("rollback")
@@ -229,4 +230,6 @@ def test_a_server_that_loses_requests_serves_each_release_and_plan_says_so(
     planned = kitchen.workspace.shipit("plan").output
     assert re.search(rf"note: web: {heading} .* some requests are lost at each deploy", planned)
     lost = f"{len(load.result.failures)} of {load.result.requests} requests lost"
-    print(f"{heading}: {lost}")  # noqa: T201
+    dropped = sum(n for line, n in hesitant.answers.items() if not line.startswith("HTTP/1.1 200"))
+    hesitated = f"and {dropped} of {hesitant.answers.total()} that hesitated"
+    print(f"{heading}: {lost}, {hesitated}")  # noqa: T201
