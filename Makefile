@@ -1,5 +1,5 @@
 # Each target sets itself up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint fuzz faults transitions load recipes mutants support demo rehearsal clean
+.PHONY: help setup test lint fuzz faults transitions load recipes projects mutants support demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -61,6 +61,9 @@ load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count lost reque
 
 recipes: $(READY) ## test every recipe of docs/recipes.md under load on a real host
 	RECIPES=all tests/as-root $(BIN)/pytest -s tests/hosts/test_recipes.py tests/hosts/test_task_workers.py
+
+projects: $(READY) ## deploy every project of tests/projects on a real host, from init to rollback
+	PROJECTS=all tests/as-root $(BIN)/pytest -s tests/hosts/test_projects.py tests/hosts/test_project.py
 
 mutants: $(READY) ## change the pure modules, or MUTANTS="lock redaction": their unit tests must notice
 	$(BIN)/python -m pip install --quiet --group mutants
