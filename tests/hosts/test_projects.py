@@ -72,8 +72,8 @@ class Project:
     @classmethod
     def copied(cls, folder: Path, kind: Kind, lab: Lab) -> Project:
         shutil.copytree(PROJECTS / kind.name, folder)
-        if (wish := folder / "runtime.txt").exists():
-            wish.write_text("python-3.11\n")  # the host's
+        if (python := folder / "runtime.txt").exists():
+            python.write_text("python-3.11\n")  # the host's
         committed(folder)
         return cls(folder, kind, lab)
 
