@@ -17,7 +17,7 @@ from shipit.project import cache
 from shipit.project.programs import GIT, Program
 from shipit.project.sources import ProjectSources
 from shipit.release import offline
-from shipit.release.build import choose, target_on
+from shipit.release.build import choose, numbers, target_on
 from shipit.release.inputs import resolve, targets
 from shipit.rollout.connections import connect_all
 from shipit.rollout.prepare import ask, wheels_by
@@ -84,17 +84,19 @@ def _for_hosts(
     wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit
 ) -> dict[str, select.Bundle]:
     """Return the wheels for each kind of host among those of the playbook."""
-    chosen: dict[str, select.Bundle] = {}
     with connect_all(wanted, run, emit) as connections:
         answers = ask(wanted, connections, recover=False)
         for name, problem in connections.problems().items():
             what = f"its Python and platform are not known: {problem.what}"
             hint = f"--limit '!{name}' leaves it out; --target names a kind of host"
             raise HostError(problem.code, what, host=name, step="hello", hint=hint)
-        for each in wanted:
-            interpreter, bundle = choose(each, answers[each.name])
-            chosen[name_of(target_on(answers[each.name], interpreter))] = bundle
-    return chosen
+    made = []
+    for each in wanted:
+        interpreter, bundle = choose(each, answers[each.name])
+        made.append((target_on(answers[each.name], interpreter), bundle))
+    # Of one kind the oldest Python counts: what is right for it runs on all.
+    made.sort(key=lambda pair: numbers(pair[0].full_version), reverse=True)
+    return {name_of(target): bundle for target, bundle in made}
 
 
 def read(pinned: PinnedFile) -> Bundle:

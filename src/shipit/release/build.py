@@ -121,7 +121,7 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
             hint=f"install one on the host, or change `python:` in the playbook{fixes}",
         )
     lacking: list[InputError] = []
-    for interpreter in sorted(fitting, key=lambda one: _numbers(one.version), reverse=True):
+    for interpreter in sorted(fitting, key=lambda one: numbers(one.version), reverse=True):
         try:
             chosen = resolved.sources.select(target_on(facts, interpreter), wanted.installer)
         except InputError as error:
@@ -131,13 +131,14 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
     raise lacking[0]
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a Python's version, to compare it with others."""
     return tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
 
 
 def target_on(facts: messages.Facts, interpreter: messages.Interpreter) -> Target:
     """Return what decides which wheels run on a host, with one of its Pythons."""
-    major, minor, *_ = _numbers(interpreter.version)
+    major, minor, *_ = numbers(interpreter.version)
     return Target(
         python=(major, minor),
         implementation=interpreter.implementation,
