@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shipit.archive import compare
 from shipit.output.layout import Grid, Line
+from shipit.output.messages import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def summary(bundle: Bundle) -> Iterator[Part]:
     with_ = ", ".join(f"{name} {version}" for name, version in sorted(made.built_with.items()))
     yield Line(f"  built by  {with_}")
     for each in made.targets:
-        yield Line(f"  target    {each.target}: {len(each.wheels)} packages")
+        yield Line(f"  target    {each.target}: {count(len(each.wheels), 'package')}")
     rows = [
         [*compare.name_and_version(artifact), f"{artifact.size / 1e6:.2f} MB", artifact.filename]
         for artifact in sorted(made.artifacts.values(), key=lambda each: each.filename)

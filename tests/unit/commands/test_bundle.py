@@ -1,0 +1,111 @@
+"""Build a bundle from a playbook, and compare two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from repositories import committed
+from shipit.archive import file
+from shipit.archive.compare import Change
+from shipit.commands import bundle
+from shipit.errors import InputError
+from shipit.playbook.project import pinned
+from shipit.project.cache import Cache
+from shipit.release.inputs import RunOptions
+from tiny_backend import write_project
+from wheelhouse import Recipe, write_lock, write_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shipit.events import Event
+
+X86, ARM = "linux-x86_64-gnu2.36-cp311", "linux-aarch64-gnu2.31-cp313"
+PLAYBOOK = """\
+app: billing
+hosts: all
+project: project
+wheelhouse: wheels
+secrets: {PASSWORD: "command:false"}
+services: {web: {command: python -m billing}}
+"""
+
+
+class Site:
+    """A playbook with a project, and the notes of building it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.notes = folder, list[str]()
+        project = write_project(folder / "project", "billing")
+        write_wheel(folder / "wheels", Recipe("pip", "24.0"))
+        wheel = write_wheel(folder / "wheels", Recipe("alpha"))
+        write_lock(project / "requirements.lock", [wheel])
+        self.module = project / "billing.py"
+        committed(folder)
+        (folder / "inventory.yaml").write_text("all: {hosts: {web1: {}}}\n")
+        (folder / "playbook.yaml").write_text(PLAYBOOK)
+
+    def build(self, *targets: str) -> list[Path]:
+        def note(event: Event) -> None:
+            self.notes.append(str(getattr(event, "text", event)))
+
+        run = RunOptions(self.folder / "playbook.yaml", (self.folder / "inventory.yaml",))
+        return bundle.build(run, note, targets, self.folder / "dist")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setenv("SHIPIT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return Site(tmp_path)
+
+
+def test_one_bundle_is_for_all_targets_and_needs_no_secret(site: Site) -> None:
+    (path,) = site.build(X86, ARM)
+    assert path.name == f"billing-1.0.0-{ARM}+{X86}.shipit"
+    found = file.read(path, Cache(site.folder / "cache"))
+    assert [each.target for each in found.manifest.targets] == [ARM, X86]
+    assert (found.manifest.lock, found.manifest.is_dirty) == ("requirements.lock", False)
+    assert len(found.manifest.commit) == 40
+
+
+def test_a_word_that_is_no_target_is_refused(site: Site) -> None:
+    with pytest.raises(InputError) as caught:
+        site.build("debian-12")
+    assert caught.value.mistakes[0].code == "target-unknown"
+
+
+def test_a_playbook_without_a_project_has_nothing_to_build(site: Site) -> None:
+    text = (site.folder / "playbook.yaml").read_text()
+    wheel = write_wheel(site.folder / "dist", Recipe("billing"))
+    other = f"wheel: dist/{wheel.name}\nlock: project/requirements.lock"
+    (site.folder / "playbook.yaml").write_text(text.replace("project: project", other))
+    with pytest.raises(InputError) as caught:
+        site.build(X86)
+    assert [mistake.code for mistake in caught.value.mistakes] == ["no-project"]
+
+
+def test_two_bundles_differ_in_files_and_commits(site: Site) -> None:
+    (first,) = site.build(X86)
+    old = first.rename(site.folder / "old.shipit")
+    site.module.write_text("VERSION = 'another'\n")
+    committed(site.folder)
+    (new,) = site.build(X86)
+    found = bundle.diff(*(bundle.read(pinned(str(path))) for path in (old, new)))
+    assert [(each.kind, each.name) for each in found.changes] == [
+        ("revision", ""),
+        ("file", "billing.py"),
+    ]
+    assert [line.partition(" ")[2] for line in found.commits] == ["a change"]
+    same = bundle.read(pinned(str(new)))
+    assert bundle.diff(same, same) == bundle.Difference([], ())
+    assert isinstance(found.changes[0], Change)
+
+
+def test_what_it_is_is_plain_data(site: Site) -> None:
+    (path,) = site.build(X86)
+    facts = bundle.facts(bundle.read(pinned(str(path))))
+    assert facts["version"] == "1.0.0"
+    assert facts["targets"] != []
