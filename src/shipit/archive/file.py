@@ -125,6 +125,8 @@ def _verified(
     path: Path, digest: str, archive: zipfile.ZipFile, made: Manifest, sbom: str, store: Cache
 ) -> list[Path]:
     """Put the wheels into the cache, if the file is what would be written for its contents."""
+    if sum(artifact.size for artifact in made.artifacts.values()) > path.stat().st_size:
+        raise BrokenError("its wheels are larger than the file: they are compressed")
     with store.workspace() as work:
         found: dict[str, Path] = {}
         for sha256, artifact in made.artifacts.items():

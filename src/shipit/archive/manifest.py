@@ -141,14 +141,19 @@ def _check(made: Manifest) -> None:
 
 
 def name_of(target: Target) -> str:
-    """Return the name of a kind of host, such as linux-x86_64-gnu2.36-cp311."""
+    """Return the name of a kind of host, such as linux-x86_64-gnu2.36-cp311.
+
+    Raises:
+        BrokenError: there is no name for it: another implementation, or what a host claims is odd.
+    """
     libc, major, minor = target.libc
-    family = next(short for short, name in _LIBCS.items() if name == libc)
-    python = next(
-        short for short, name in _IMPLEMENTATIONS.items() if name == target.implementation
-    )
-    number = "{}{}".format(*target.python)
-    return f"linux-{target.machine}-{family}{major}.{minor}-{python}{number}"
+    families = {name: short for short, name in _LIBCS.items()}
+    pythons = {name: short for short, name in _IMPLEMENTATIONS.items()}
+    python = "{}{}{}".format(pythons.get(target.implementation), *target.python)
+    name = f"linux-{target.machine}-{families.get(libc)}{major}.{minor}-{python}"
+    if not _TARGET.fullmatch(name):
+        raise BrokenError(f"no bundle can be built for {target}")
+    return name
 
 
 def target_of(name: str) -> Target:

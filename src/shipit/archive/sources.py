@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shipit.archive.manifest import best_for, name_of
+from shipit.archive.manifest import best_for
 from shipit.bundle import select
 from shipit.bundle.wheel import open_wheel
 from shipit.errors import InputError, Mistake, Place, collect
@@ -53,7 +53,7 @@ class BundleSources:
         made, place = self.bundle.manifest, Place(str(self.bundle.path))
         if not (chosen := best_for(made, target)):
             targets = ", ".join(each.target for each in made.targets)
-            what = f"the bundle is for {targets}; the host has {target} ({name_of(target)})"
+            what = f"the bundle is for {targets}; the host has {target}"
             hint = "build it for this kind of host as well: shipit build --target, once for each"
             raise InputError(Mistake("bundle-misfit", what, place, hint))
         tool = self.wheels[chosen.installer]

@@ -96,7 +96,11 @@ def _for_hosts(
         made.append((target_on(answers[each.name], interpreter), bundle))
     # Of one kind the oldest Python counts: what is right for it runs on all.
     made.sort(key=lambda pair: numbers(pair[0].full_version), reverse=True)
-    return {name_of(target): bundle for target, bundle in made}
+    try:
+        return {name_of(target): bundle for target, bundle in made}
+    except BrokenError as error:
+        hint = "leave such hosts out: --limit; their wheels can be shipped by `project:` alone"
+        raise InputError(Mistake("target-unknown", str(error), None, hint)) from error
 
 
 def read(pinned: PinnedFile) -> Bundle:

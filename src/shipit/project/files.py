@@ -71,8 +71,9 @@ def listing(folder: Path, include: Sequence[str] = (), exclude: Sequence[str] = 
         tracked = [*tracked, *more]
     names = sorted({name for name in tracked if not matches(name, exclude)})
     files = tuple(File(name, folder / name) for name in names if (folder / name).is_file())
+    folders = [n for n in names if (folder / n).is_dir() and not matches(n, include)]
     left_out = [n for n in others if not matches(n, (*include, *exclude))]
-    _check(folder, files)
+    _check(folder, files, folders)
     return Listing(files, tuple(sorted(left_out)))
 
 
@@ -121,8 +122,8 @@ def walked(folder: Path, *, hidden: bool = False) -> Iterator[str]:
                 yield name if below == "." else f"{below}/{name}"
 
 
-def _check(folder: Path, files: Sequence[File]) -> None:
-    """Refuse what cannot be shipped.
+def _check(folder: Path, files: Sequence[File], folders: Sequence[str]) -> None:
+    """Refuse what cannot be shipped; `folders` are entries of git that are not files.
 
     Raises:
         InputError: project-files.
@@ -132,6 +133,10 @@ def _check(folder: Path, files: Sequence[File]) -> None:
     if len(files) > MOST:
         what = f"the project has {len(files)} files; at most {MOST} are shipped"
         hint = "leave out what is no part of the app: `exclude:` below `project:`"
+        mistakes.append(Mistake("project-files", what, place, hint))
+    for name in folders:
+        what = f"{name} is a submodule, or a symlink to a folder: its files would be missing"
+        hint = f"below `project:` write include: [{name}] for a submodule, or exclude: [{name}]"
         mistakes.append(Mistake("project-files", what, place, hint))
     for file in files:
         if not file.path.resolve().is_relative_to(root):

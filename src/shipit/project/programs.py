@@ -30,8 +30,11 @@ _UMASK = 0o022  # whatever the user's: it decides about modes in what is built
 
 
 def uv() -> list[str]:
-    """Return how to call uv."""
-    return [find_uv_bin()]
+    """Return how to call uv: the one that came with shipit, or that of PATH."""
+    try:
+        return [find_uv_bin()]
+    except FileNotFoundError:
+        return ["uv"]
 
 
 def pip() -> list[str]:

@@ -6,11 +6,12 @@ Reads pyproject.toml, and looks for the lock; builds nothing.
 from __future__ import annotations
 
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from shipit.errors import InputError, Mistake, Place, nearest
@@ -70,7 +71,7 @@ def read(folder: Path, app: str, package: str = "", lock: Path | None = None) ->
     return Source(
         folder,
         root,
-        canonicalize_name(name),
+        _normalized(name, folder),
         _version(project.get("version") or poetry.get("version")),
         _specifier(project.get("requires-python")),
         is_package(document, has_setup=(folder / "setup.py").is_file()),
@@ -108,10 +109,14 @@ def _member(
 
 def _members(root: Path, document: Mapping[str, Any]) -> Iterator[Path]:
     workspace = _table(_table(_table(document, "tool"), "uv"), "workspace")
-    for pattern in workspace.get("members", ()):
-        for folder in sorted(root.glob(str(pattern))):
-            if (folder / PYPROJECT).is_file():
-                yield folder
+    members = workspace.get("members")
+    for pattern in members if isinstance(members, list) else ():
+        with suppress(ValueError, NotImplementedError):  # no pattern below the workspace
+            yield from (
+                folder
+                for folder in sorted(root.glob(str(pattern)))
+                if (folder / PYPROJECT).is_file()
+            )
 
 
 def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -161,6 +166,15 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def _normalized(name: str, folder: Path) -> str:
+    try:
+        return canonicalize_name(name, validate=True)
+    except InvalidName as error:
+        what = f"{name!r} is no name of a project (letters, digits, and . - _ between them)"
+        place = Place(str(folder / PYPROJECT))
+        raise InputError(Mistake("project-unreadable", what, place)) from error
 
 
 def _version(text: object) -> str:

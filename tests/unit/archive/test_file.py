@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from shipit.archive import file
+from shipit.archive.manifest import to_json
 from shipit.errors import InputError
 from shipit.project.cache import Cache, sha256_of
 from unit.archive.made import ARM, bundle
@@ -104,6 +106,19 @@ def test_a_wheel_that_was_swapped_or_added_is_refused(tmp_path: Path, store: Cac
             for name, data in changed.items():
                 archive.writestr(name, data)
         assert refused(path, store) == "broken-bundle"
+
+
+def test_wheels_that_would_fill_the_disk_are_not_unpacked(tmp_path: Path, store: Cache) -> None:
+    path = bundle(tmp_path)
+    found = file.read(path, store)
+    path.unlink()
+    alpha = next(each for each in found.manifest.artifacts.values() if "alpha" in each.filename)
+    bomb = replace(alpha, size=1 << 40)
+    artifacts = {**found.manifest.artifacts, alpha.sha256: bomb}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bundle.json", to_json(replace(found.manifest, artifacts=artifacts)))
+        archive.writestr("sbom.cdx.json", found.sbom)
+    assert refused(path, store) == "broken-bundle"
 
 
 def test_another_bundle_than_the_pinned_one_is_refused(tmp_path: Path, store: Cache) -> None:

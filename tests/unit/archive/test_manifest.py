@@ -100,6 +100,19 @@ def test_another_word_is_no_target(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "target",
+    [
+        replace(BOOKWORM, implementation="graalpy"),
+        replace(BOOKWORM, machine="../../x86"),
+        replace(BOOKWORM, libc=("bionic", 1, 0)),
+    ],
+)
+def test_what_a_host_claims_becomes_no_other_path(target: Target) -> None:
+    with pytest.raises(BrokenError, match="no bundle can be built for"):
+        manifests.name_of(target)
+
+
+@pytest.mark.parametrize(
     ("targets", "host", "chosen"),
     [
         (["gnu2.31-cp311", "gnu2.36-cp311"], BOOKWORM, "gnu2.36-cp311"),

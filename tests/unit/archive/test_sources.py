@@ -36,7 +36,7 @@ def test_another_kind_of_host_is_refused_with_its_name(tmp_path: Path, store: Ca
     (mistake,) = caught.value.mistakes
     assert mistake.code == "bundle-misfit"
     assert "the bundle is for linux-x86_64-gnu2.36-cp311" in mistake.what
-    assert "(linux-x86_64-gnu2.31-cp311)" in mistake.what
+    assert mistake.what.endswith("the host has CPython 3.11.2 on x86_64 with glibc 2.31")
 
 
 def test_another_installer_is_refused(tmp_path: Path, store: Cache) -> None:

@@ -88,6 +88,15 @@ def test_a_symlink_out_of_the_project_is_refused_and_one_inside_is_followed(
     assert (mistake.code, "c.py is a symlink" in mistake.what) == ("project-files", True)
 
 
+def test_a_folder_that_git_has_as_one_entry_is_not_lost(tmp_path: Path) -> None:
+    write(tmp_path, "a.py", "lib/b.py")
+    (tmp_path / "link").symlink_to("lib")
+    committed(tmp_path)
+    with pytest.raises(InputError, match="link is a submodule, or a symlink to a folder"):
+        files.listing(tmp_path)
+    assert listed(tmp_path, exclude=("link",)) == ["a.py", "lib/b.py"]
+
+
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MOST", 1)
     write(tmp_path, "a", "b")

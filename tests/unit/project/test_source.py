@@ -115,6 +115,18 @@ def test_a_broken_pyproject_is_refused_with_its_path(tmp_path: Path, text: str) 
     )
 
 
+@pytest.mark.parametrize("name", ["../../x", "a b", "-"])
+def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    mistake = refused(project(tmp_path, f"[project]\nname = '{name}'\n"))
+    assert (mistake.code, repr(name) in mistake.what) == ("project-unreadable", True)
+
+
+@pytest.mark.parametrize("members", ["5", '["/abs/*", "", 5]', '"x"'])
+def test_members_that_are_no_patterns_are_none(tmp_path: Path, members: str) -> None:
+    project(tmp_path, f"[tool.uv.workspace]\nmembers = {members}\n")
+    assert refused(tmp_path, "api").code == "project-member"
+
+
 @pytest.mark.parametrize("text", ["project = 5", "tool = 1", "[tool]\nuv = 1\npoetry = []"])
 def test_tables_of_a_wrong_type_are_as_none(tmp_path: Path, text: str) -> None:
     assert source.read(project(tmp_path, text), "app").name == "app"
