@@ -20,6 +20,7 @@ from shipit.bundle.wheelhouse import INSTALLERS
 from shipit.errors import ErrorCollector, InputError, Mistake
 from shipit.project import cache, indexes, programs
 from shipit.project.app_wheel import built, normalized
+from shipit.project.installer import refuse_another
 from shipit.project.programs import Program
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class Fetcher:
             known, lacking = self._fetch([pin], target)
             if lacking:
                 raise InputError(self._no_wheel(pin, target))
+            for wheel in known:
+                refuse_another(wheel)
             self.store.remember(key, known)
         return known
 
