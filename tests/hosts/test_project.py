@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 import wheelhouse
 from hosts.workspace import PORT, Workspace
+from repositories import git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,15 +32,9 @@ def workspace(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     (site / "manage.py").write_text("#!/usr/bin/env python\nimport mysite\nprint(mysite.NAME)\n")
     (site / "manage.py").chmod(0o755)
     git(site, "init", "-q")
-    git(site, "config", "user.name", "someone")
-    git(site, "config", "user.email", "someone@example.com")
     committed(site, "1")
     (site / ".env").write_text("PASSWORD=untracked\n")
     return made
-
-
-def git(folder: Path, *words: str) -> None:
-    subprocess.run(["git", *words], cwd=folder, check=True)
 
 
 def committed(site: Path, name: str) -> None:
@@ -84,6 +79,17 @@ def test_a_project_without_a_build_system_is_served_as_it_is_in_git(workspace: W
     assert workspace.shipit("status").status == 0
     assert workspace.shipit("rollback").status == 0
     assert served(workspace, "mysite/__init__.py") == "NAME = '1'\n"
+
+
+def test_what_a_host_has_is_not_sent_again(workspace: Workspace) -> None:
+    deployed(workspace)
+    committed(workspace.folder / "site", "2.1")
+    for cache in ("kept", "new"):
+        if cache == "new":  # as in CI
+            shutil.rmtree(workspace.folder / "cache")
+        plan = workspace.asked("plan")["web1"]
+        assert [name for name in plan["missing"] if not name.startswith("tinyapp_project")] == []
+        assert len(plan["missing"]) == 1
 
 
 def test_the_same_bundle_is_shipped_instead_of_a_build(workspace: Workspace) -> None:

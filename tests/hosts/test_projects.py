@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from marks import left_out_unless
 from repositories import committed
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Project:
 
 
 def kinds() -> list[Any]:  # pytest's own kind of value is private
-    left_out = pytest.mark.skipif(not IS_WHOLE, reason="slow: `make projects` runs it")
+    left_out = left_out_unless(IS_WHOLE, "projects")
     first, *others = KINDS
     slow = [pytest.param(kind, marks=left_out, id=kind.name) for kind in others]
     return [pytest.param(first, id=first.name), *slow]

@@ -20,6 +20,7 @@ import wheelhouse
 from hosts.hesitant import Hesitant
 from hosts.load import Demand, Load
 from hosts.workspace import PORT, Done, Workspace
+from marks import left_out_unless
 from shipit.lab.commands import LabError, call, held
 from shipit.lab.image import CACHE
 
@@ -167,8 +168,7 @@ def reported(result: Result) -> str:
 
 
 def dear(heading: str) -> Any:  # noqa: ANN401 - pytest's own kind of value is private
-    left_out = pytest.mark.skipif(not IS_WHOLE, reason="slow: `make recipes` runs it")
-    return pytest.param(heading, marks=left_out)
+    return pytest.param(heading, marks=left_out_unless(IS_WHOLE, "recipes"))
 
 
 @pytest.mark.index

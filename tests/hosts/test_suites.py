@@ -20,6 +20,7 @@ from hosts.load import Demand
 from hosts.site import at_rest
 from hosts.workspace import PORT, Workspace, all_in, heard, stopped
 from load.deploys import GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, App, DeployedApp, Step
+from marks import left_out_unless
 from patience import until
 from shipit.agent.transaction.states import State
 from shipit.lab.image import SUITES
@@ -47,7 +48,7 @@ IS_WHOLE = "SUPPORT" in os.environ
 # A fault of each kind before each of these; test_faults plays all states, on the usual suite. Here
 # a suite gets each kind before one of these, and the other suite before the other.
 SAMPLED = (State.ACTIVATE, State.COMMIT, *((State.BUILD,) if IS_WHOLE else ()))
-SLOW = pytest.mark.skipif(not IS_WHOLE, reason="slow: `make support` runs it")
+SLOW = left_out_unless(IS_WHOLE, "support")
 FACTS = r"""
 . /etc/os-release; echo "$PRETTY_NAME"
 systemctl --version | sed -nE '1s/.*\((.*)\)/\1/p'

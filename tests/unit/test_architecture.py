@@ -46,7 +46,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "gunicorn": ("servers.programs.patient_gunicorn",),
     "jinja2": ("render",),
     "packageurl": ("archive.sbom",),
-    "packaging": ("bundle", "project", "archive"),
+    "packaging": ("bundle", "project", "archive", "init"),
     "paramiko": ("transport",),
     "patient_uvicorn": ("servers.programs.patient_gunicorn",),
     "pydantic": ("playbook",),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shipit import __version__
 from shipit.archive import file, sbom
 from shipit.archive.manifest import Artifact, ForTarget, Manifest
+from shipit.errors import InputError, Mistake, Place
 from shipit.project.cache import sha256_of
 
 if TYPE_CHECKING:
@@ -25,12 +26,20 @@ def write(folder: Path, sources: ProjectSources, chosen: Mapping[str, select.Bun
         folder: made if it is missing.
         sources: the project.
         chosen: the wheels for each target, by the target's name.
+
+    Raises:
+        InputError: it cannot be written (bundle-unwritable).
     """
     made = manifest(sources, chosen)
     wheels = {wheel.sha256: wheel.path for each in chosen.values() for wheel in each.all()}
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / made.filename
-    file.write(path, made, sbom.text_of(made, sources.fetcher.at.time), wheels)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write(path, made, sbom.text_of(made, sources.fetcher.at.time), wheels)
+    except OSError as error:
+        what = f"the bundle cannot be written: {error.strerror}"
+        hint = "free some space, or name a folder that you can write to: --out"
+        raise InputError(Mistake("bundle-unwritable", what, Place(str(path)), hint)) from error
     return path
 
 

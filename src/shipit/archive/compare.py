@@ -39,6 +39,7 @@ def changes(
         *_of("revision", {"": revision(old)}, {"": revision(new)}),
         *_of("target", _targets(old), _targets(new)),
         *_of("package", _packages(old), _packages(new)),
+        *_rebuilt(old, new),
         *_of("file", old_files, new_files),
     ]
 
@@ -55,12 +56,24 @@ def _of(kind: str, before: Mapping[str, str], after: Mapping[str, str]) -> Itera
             yield Change(kind, name, before.get(name, ""), after.get(name, ""))
 
 
+def _rebuilt(old: Manifest, new: Manifest) -> Iterator[Change]:
+    """Yield the wheels of the same name that have other contents; the app's files are compared."""
+    before, after = _wheels(old), _wheels(new)
+    both = {name: before[name] for name in before if name in after}
+    yield from _of("wheel", both, {name: after[name] for name in both})
+
+
+def _wheels(manifest: Manifest) -> dict[str, str]:
+    others = (each for each in manifest.artifacts.values() if each.sha256 != manifest.app)
+    return {each.filename: f"sha256:{each.sha256}" for each in others}
+
+
 def _targets(manifest: Manifest) -> dict[str, str]:
     return {each.target: each.target for each in manifest.targets}
 
 
 def _packages(manifest: Manifest) -> dict[str, str]:
-    """Return the versions of each dependency, and the digest where the same file was changed."""
+    """Return the versions of each dependency."""
     installers = {each.installer for each in manifest.targets}
     wanted = {sha256 for each in manifest.targets for sha256 in each.wheels} | installers
     found: dict[str, set[str]] = {}

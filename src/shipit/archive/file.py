@@ -10,11 +10,11 @@ contents is refused.
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from dataclasses import dataclass
-from io import BytesIO
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from shipit.archive import manifest as manifests
 from shipit.archive.manifest import BrokenError
@@ -51,24 +51,18 @@ class Bundle:
 
 def write(path: Path, made: Manifest, sbom: str, wheels: Mapping[str, Path]) -> None:
     """Write a bundle; `wheels` has the path of each artifact, by its sha256."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.with_name(f".{os.getpid()}.unfinished")
     try:
-        with zipfile.ZipFile(unfinished, "w") as archive:
+        with unfinished.open("wb") as stream, zipfile.ZipFile(stream, "w") as archive:
             for name, text in ((MANIFEST, manifests.to_json(made)), (SBOM, sbom)):
-                _add(archive, name, BytesIO(text.encode()), len(text.encode()))
-            for sha256, artifact in sorted(made.artifacts.items()):
-                with wheels[sha256].open("rb") as content:
-                    _add(archive, artifact.entry, content, artifact.size)
+                zip_file.add(archive, zip_file.of_bytes(name, text.encode()))
+            for sha256, each in sorted(made.artifacts.items()):
+                zip_file.add(archive, zip_file.of_file(each.entry, wheels[sha256]))
+            archive.close()
+            os.fsync(stream.fileno())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _add(archive: zipfile.ZipFile, name: str, content: IO[bytes], size: int) -> None:
-    entry = zip_file.entry(name)
-    entry.file_size = size  # decides whether the entry needs zip64
-    with archive.open(entry, "w") as out:
-        shutil.copyfileobj(content, out, 1 << 20)
 
 
 def read(path: Path, store: Cache, sha256: str = "") -> Bundle:
@@ -87,12 +81,12 @@ def read(path: Path, store: Cache, sha256: str = "") -> Bundle:
     if not path.is_file():
         hint = "make it: shipit build PLAYBOOK"
         raise InputError(Mistake("missing-bundle", "there is no such bundle", where, hint))
-    digest = sha256_of(path)
-    if sha256 not in ("", digest):
-        what = f"the bundle has sha256:{digest}; expected sha256:{sha256}"
-        hint = "get the bundle that was meant; if the change is wanted, change the digest"
-        raise InputError(Mistake("wrong-hash", what, where, hint))
     try:
+        digest = sha256_of(path)
+        if sha256 not in ("", digest):
+            what = f"the bundle has sha256:{digest}; expected sha256:{sha256}"
+            hint = "get the bundle that was meant; if the change is wanted, change the digest"
+            raise InputError(Mistake("wrong-hash", what, where, hint))
         return _read(path, digest, store)
     except (BrokenError, zipfile.BadZipFile, KeyError, NotImplementedError, OSError) as error:
         reason = f"{path.name} is no whole bundle: {error}"

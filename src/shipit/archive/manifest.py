@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
+_LONGEST = 120  # characters; of a file's name, 255 bytes are allowed
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9_.+!-]+\.whl")
 _TARGET = re.compile(r"linux-(\w+)-(gnu|musl)(\d+)\.(\d+)-(cp|pp)(\d)(\d+)")
@@ -87,8 +88,10 @@ class Manifest:
 
     @property
     def filename(self) -> str:
-        """The usual name of its file."""
+        """The usual name of its file; one of many targets has their number."""
         targets = "+".join(each.target for each in self.targets)
+        if len(targets) > _LONGEST:
+            targets = f"{len(self.targets)}-targets"
         return f"{self.name}-{self.version}-{targets}.shipit"
 
 

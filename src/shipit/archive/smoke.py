@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shipit.bundle.target import Target
     from shipit.project.cache import Cache
 
+IMPORT = 120.0  # seconds
 # Imports the module of every program that the app installs.
 _IMPORT = """
 import sys
@@ -39,7 +40,7 @@ def check(chosen: Mapping[str, select.Bundle], store: Cache, note: Callable[[str
     """
     for name, bundle in chosen.items():
         if is_here(target := target_of(name)) and _check(bundle, target, store):
-            note(f"installed and imported on this machine, as on {name}")
+            note(f"tried on this machine, as on {name}: installed, its programs imported")
             return
     note("not tried: no target has this machine's platform and one of its Pythons")
 
@@ -69,5 +70,5 @@ def _check(bundle: select.Bundle, target: Target, store: Cache) -> bool:
         Program(what, installing, work, programs.BUILD).checked("import-failed", place, _HINT)
         importing = [str(venv / "bin" / "python"), "-I", "-c", _IMPORT, bundle.app.name]
         what = f"import the programs of {bundle.app.name} in a fresh venv"
-        Program(what, importing, work, programs.GIT).checked("import-failed", place, _HINT)
+        Program(what, importing, work, IMPORT).checked("import-failed", place, _HINT)
     return True

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from shipit.archive.manifest import best_for
 from shipit.bundle import select
-from shipit.bundle.wheel import open_wheel
 from shipit.errors import InputError, Mistake, Place, collect
+from shipit.project.cache import open_kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,5 +70,5 @@ def load(bundle: Bundle) -> BundleSources:
     Raises:
         InputError: one of them is not a wheel, or unsafe to unpack.
     """
-    wheels = collect(open_wheel, [*bundle.wheels.values()])
+    wheels = collect(open_kept, [*bundle.wheels.values()])
     return BundleSources(bundle, {wheel.sha256: wheel for wheel in wheels})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from shipit.bundle.wheel_layout import Entry, objection, programs
+from shipit.bundle.wheel_layout import Entry, landing, objection, programs
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
@@ -51,8 +52,12 @@ class _BrokenWheelError(Exception):
     """A zip whose contents don't match its file name."""
 
 
-def open_wheel(path: Path) -> Wheel:
-    """Read a wheel and hash it, streaming.
+def open_wheel(path: Path, sha256: str = "") -> Wheel:
+    """Read a wheel, and hash it, streaming.
+
+    Args:
+        path: the file.
+        sha256: its digest, if that has just been verified.
 
     Raises:
         InputError: it is missing, not a wheel, does not match its name, or is unsafe to unpack.
@@ -72,9 +77,10 @@ def open_wheel(path: Path) -> Wheel:
             "expected NAME-VERSION-PYTHON-ABI-PLATFORM.whl, as `python -m build --wheel` makes it"
         )
         raise InputError(Mistake("not-a-wheel", f"not a wheel: {error}", place, hint)) from error
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    file = (path.name, path, digest, path.stat().st_size)
+    if not sha256:
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    file = (path.name, path, sha256, path.stat().st_size)
     return Wheel(name, str(version), *file, tags, python, requires, build, brings)
 
 
@@ -125,6 +131,13 @@ def record(path: Path) -> dict[str, str]:
         text = archive.read(f"{_info_folder(archive)}/RECORD").decode()
     rows = csv.reader(text.splitlines())
     return {row[0]: row[1] for row in rows if len(row) > 1 and row[1]}
+
+
+def files_of(path: Path) -> dict[str, str]:
+    """Return the files of a wheel by where they land in a venv, without its own metadata."""
+    info = re.compile(r"[^/]+\.dist-info/")
+    found = record(path).items()
+    return {landing(name): digest for name, digest in found if not info.match(name)}
 
 
 def is_older(version: str, than: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shipit.archive import build as building
 from shipit.archive import compare, file, smoke
 from shipit.archive.manifest import BrokenError, name_of, target_of
-from shipit.bundle.wheel import record
+from shipit.bundle.wheel import files_of
 from shipit.errors import HostError, InputError, Mistake
 from shipit.events import Noted
 from shipit.project import cache
@@ -54,19 +54,27 @@ def build(run: RunOptions, emit: Emit, names: Sequence[str], folder: Path) -> li
         InputError: a deployment has no project, or one cannot be built for a target.
         HostError: a host that has to be asked gives no answer.
     """
-    readers = replace(offline.readers(), wheels=wheels_by(replace(run, bundle=None), emit))
+    readers = replace(offline.readers(), wheels=wheels_by(run, emit))
     made = []
     for found in targets(run):
-        wanted = resolve(found, readers)
-        sources = wanted[0].sources
-        if not isinstance(sources, ProjectSources):
-            place = wanted[0].draft.place(())
-            what = "this deployment has no `project` to build a bundle from"
-            raise InputError(Mistake("no-project", what, place, "write project: .."))
-        chosen = _for_targets(wanted[0], names) if names else _for_hosts(wanted, run, emit)
-        smoke.check(chosen, sources.fetcher.store, lambda text: emit(Noted(text)))
-        made.append(building.write(folder, sources, chosen))
+        for wanted in _by_sources(resolve(found, readers)):
+            sources = wanted[0].sources
+            if not isinstance(sources, ProjectSources):
+                place = wanted[0].draft.place(())
+                what = "this deployment has no `project` to build a bundle from"
+                raise InputError(Mistake("no-project", what, place, "write project: .."))
+            chosen = _for_targets(wanted[0], names) if names else _for_hosts(wanted, run, emit)
+            smoke.check(chosen, sources.fetcher.store, lambda text: emit(Noted(text)))
+            made.append(building.write(folder, sources, chosen))
     return made
+
+
+def _by_sources(wanted: Sequence[ResolvedInput]) -> list[list[ResolvedInput]]:
+    """Return the hosts of each project: a template in `project:` may differ between hosts."""
+    found: dict[int, list[ResolvedInput]] = {}
+    for each in wanted:  # one project has been read once
+        found.setdefault(id(each.sources), []).append(each)
+    return [*found.values()]
 
 
 def _for_targets(wanted: ResolvedInput, names: Sequence[str]) -> dict[str, select.Bundle]:
@@ -86,7 +94,8 @@ def _for_hosts(
     """Return the wheels for each kind of host among those of the playbook."""
     with connect_all(wanted, run, emit) as connections:
         answers = ask(wanted, connections, recover=False)
-        for name, problem in connections.problems().items():
+        if problems := connections.problems():
+            name, problem = next(iter(problems.items()))
             what = f"its Python and platform are not known: {problem.what}"
             hint = f"--limit '!{name}' leaves it out; --target names a kind of host"
             raise HostError(problem.code, what, host=name, step="hello", hint=hint)
@@ -115,7 +124,7 @@ def read(pinned: PinnedFile) -> Bundle:
 
 def diff(old: Bundle, new: Bundle) -> Difference:
     """Return what differs between two bundles, with the commits if this folder's git has them."""
-    files = [record(each.wheels[each.manifest.app]) for each in (old, new)]
+    files = [files_of(each.wheels[each.manifest.app]) for each in (old, new)]
     changes = compare.changes(old.manifest, new.manifest, *files)
     return Difference(changes, _commits(old.manifest.commit, new.manifest.commit))
 

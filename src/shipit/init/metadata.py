@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from shipit.errors import Place
 from shipit.init.project_files import REQUIREMENTS, Note
 from shipit.project.source import LOCKS, PYPROJECT, is_package
@@ -78,7 +80,7 @@ def read(files: ProjectFiles, folder: str = "") -> tuple[Metadata, list[Note]]:
     python, python_place = known.text("project", "requires-python")
     dependencies: dict[str, Place] = {}
     for package, place in (*known.packages(), *_required(files, folder), *_locked(files, folder)):
-        dependencies.setdefault(normalized(package), place)
+        dependencies.setdefault(canonicalize_name(package), place)
     metadata = Metadata(
         folder,
         name,
@@ -111,11 +113,6 @@ def locks(files: ProjectFiles) -> list[LockFile]:
     listed = [path for path in REQUIREMENTS if path in files.texts]
     lists = [LockFile(path, _unlocked(files.texts[path], path)) for path in listed]
     return [*tools, *sorted(lists, key=lambda each: each.unlocked is not None)]
-
-
-def normalized(name: str) -> str:
-    """Return a distribution's name as packages are compared (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 # --- pyproject.toml ----------------------------------------------------------------------------

@@ -112,7 +112,8 @@ def socket_ignored(target: HostInput) -> Iterator[Mistake]:
         if is_given and limits.ignores_socket(_words(service)):
             what = f"services.{name} gets a socket, and uvicorn listens on a port of its own"
             place = target.draft.place(("services", name, service.command_key))
-            yield Mistake("socket-ignored", what, place, "add --fd 3 to its command")
+            hint = "write `serve:` instead of `command:`, or add --fd 3 to it"
+            yield Mistake("socket-ignored", what, place, hint)
 
 
 def handover_options(target: HostInput) -> Iterator[Mistake]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import stat
+import time
+import zipfile
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -17,6 +22,10 @@ if TYPE_CHECKING:
     from shipit.project.cache import Cache
     from shipit.project.revision import Revision
     from shipit.project.source import Source
+
+
+# What builds leave in a project, besides the usual by-products: setuptools, maturin, scikit-build.
+_OF_A_BUILD = re.compile(r"(^|/)[^/]+\.egg-info/|^(target|_skbuild)/")
 
 
 def make(
@@ -77,20 +86,32 @@ def normalized(out: Path, work: Path, store: Cache, name: str, place: Place) -> 
     """Return the one wheel that a build has put into a folder, normalized and kept.
 
     Raises:
-        InputError: it made another number of wheels (build-failed).
+        InputError: it made another number of wheels, or a broken one (build-failed).
     """
     made = sorted(out.glob("*.whl"))
     if len(made) != 1:
         what = f"cannot build the wheel of {name}: the build made {len(made)} wheels"
         raise InputError(Mistake("build-failed", what, place))
     wheel = work / made[0].name
-    zip_file.normalize_wheel(made[0], wheel)
+    try:
+        zip_file.normalize_wheel(made[0], wheel)
+    except zipfile.BadZipFile as error:
+        what = f"cannot build the wheel of {name}: the build made a broken one: {error}"
+        raise InputError(Mistake("build-failed", what, place)) from error
     return store.keep(wheel)
 
 
-def _inputs(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield what a build may read: each file of the folder, with a digest."""
+def _inputs(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+    """Yield what a build may read: each file of the folder, with its size and its times.
+
+    Not their contents: a folder may hold gigabytes of data. A file that is written anew in the same
+    way makes a build, which makes the same wheel. What is behind a symlink to a folder is not
+    known, so such a project is always built.
+    """
     for name in sorted(files.walked(folder, hidden=True)):
-        path = folder / name
-        if path.is_file() and ".egg-info/" not in name:
-            yield name, cache.sha256_of(path)
+        with suppress(FileNotFoundError):  # it has just been removed, or links to nothing
+            found = (folder / name).stat()
+            if stat.S_ISDIR(found.st_mode):
+                yield name, 0, 0, time.time_ns()
+            elif not _OF_A_BUILD.search(name):
+                yield name, found.st_size, found.st_mtime_ns, found.st_ctime_ns

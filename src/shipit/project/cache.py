@@ -4,11 +4,13 @@
     made/<key>.json                which wheels a question had as its answer
 
 A key is a digest of all that the answer depends on. Entries are written, then renamed; several runs
-may share the cache. What has not been used for `UNUSED` is removed.
+may share the cache. What has not been used for `UNUSED` is removed. A folder that another user can
+write to is refused: what lies there goes to the hosts.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,23 +22,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipit.bundle.wheel import open_wheel
+from shipit.errors import InputError, Mistake, Place
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from shipit.bundle.wheel import Wheel
 
 UNUSED = 60 * 86400.0  # seconds
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+_HINT = "free some space, or set SHIPIT_CACHE_DIR to a folder that you can write to"
 
 
 def default_folder(environment: Mapping[str, str]) -> Path:
-    """Return where the cache lies: $SHIPIT_CACHE_DIR, or shipit/ in the user's cache folder."""
+    """Return where the cache lies: $SHIPIT_CACHE_DIR, or shipit/ in the user's cache folder.
+
+    Raises:
+        InputError: the user has no home folder (cache-unusable).
+    """
     if own := environment.get("SHIPIT_CACHE_DIR"):
         return Path(own)
-    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shipit"
+    if above := environment.get("XDG_CACHE_HOME"):
+        return Path(above) / "shipit"
+    if home := environment.get("HOME"):
+        return Path(home) / ".cache" / "shipit"
+    what = "there is no folder for the cache: HOME is not set"
+    raise InputError(Mistake("cache-unusable", what, None, _HINT))
 
 
 def key_of(*parts: object) -> str:
     """Return a digest of JSON values: equal parts have equal keys on any machine."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def open_kept(wheel: Path) -> Wheel:
+    """Read a wheel that was kept or remembered in this run: its digest has been verified.
+
+    Raises:
+        InputError: it is not a wheel, or unsafe to unpack.
+    """
+    return open_wheel(wheel, wheel.parent.name)
 
 
 def sha256_of(path: Path) -> str:
@@ -52,10 +79,29 @@ class Cache:
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
-        """Give an empty folder on the cache's file system, and remove it afterwards."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix="work-") as name:
-            yield Path(name)
+        """Give an empty folder on the cache's file system, and remove it afterwards.
+
+        Raises:
+            InputError: another user can write to the cache, or its disk refuses (cache-unusable).
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._refuse_of_others()
+            with tempfile.TemporaryDirectory(dir=self.folder, prefix="work-") as name:
+                yield Path(name)
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK:
+                raise
+            what = f"the cache cannot be used: {error}"
+            mistake = Mistake("cache-unusable", what, Place(str(self.folder)), _HINT)
+            raise InputError(mistake) from error
+
+    def _refuse_of_others(self) -> None:
+        found = self.folder.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            what = "another user can write to the cache, and what lies there goes to the hosts"
+            hint = f"chmod 700 {self.folder}; or set SHIPIT_CACHE_DIR to a folder of your own"
+            raise InputError(Mistake("cache-unusable", what, Place(str(self.folder)), hint))
 
     def keep(self, wheel: Path) -> Path:
         """Move a wheel from a workspace into the cache; return where it is now."""
@@ -65,9 +111,19 @@ class Cache:
         wheel.replace(kept)
         return kept
 
+    def digests(self, names: Collection[str]) -> list[str]:
+        """Return the sha256 of the wheels of these packages, sorted; names are normalized."""
+        found = self.folder.glob("wheels/*/*.whl")
+        return sorted({p.parent.name for p in found if _package(p) in names})
+
     def answer(self, key: str) -> list[Path] | None:
-        """Return the wheels that were remembered under a key; None unless all are still whole."""
+        """Return the wheels that were remembered under a key; None unless all are still whole.
+
+        Raises:
+            InputError: another user can write to the cache (cache-unusable).
+        """
         try:
+            self._refuse_of_others()
             names = json.loads(self._note(key).read_text())
             wheels = [self.folder / "wheels" / name for name in names]
             if any(sha256_of(wheel) != wheel.parent.name for wheel in wheels):
@@ -81,8 +137,8 @@ class Cache:
     def remember(self, key: str, wheels: Sequence[Path]) -> None:
         """Note kept wheels as the answer to a key."""
         note = self._note(key)
-        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.workspace() as work:
+            note.parent.mkdir(mode=0o700, exist_ok=True)
             made = work / note.name
             made.write_text(json.dumps([f"{wheel.parent.name}/{wheel.name}" for wheel in wheels]))
             made.replace(note)
@@ -98,3 +154,8 @@ class Cache:
 
     def _note(self, key: str) -> Path:
         return self.folder / "made" / f"{key}.json"
+
+
+def _package(wheel: Path) -> str:
+    """Return the normalized name of a wheel's package."""
+    return wheel.name.partition("-")[0].replace("_", "-").lower()

@@ -24,7 +24,7 @@ from shipit.project.installer import refuse_another
 from shipit.project.programs import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from shipit.bundle.lock import Lock, Locked
@@ -81,11 +81,12 @@ class Fetcher:
 
     def _of_files(self, entries: Sequence[Locked], target: Target) -> list[Path]:
         """Return the wheels of entries that have digests, of wheels or of sources."""
-        key = cache.key_of("fetched", sorted(map(_line, entries)), self._for(target))
+        asked = {self._line(entry, entry.digests or entry.sources): entry for entry in entries}
+        key = cache.key_of("fetched", sorted(asked), self._for(target))
         if (known := self.store.answer(key)) is not None:
             return known
         errors = ErrorCollector()
-        wheels = {_line(entry): entry for entry in entries if entry.digests}
+        wheels = {line: entry for line, entry in asked.items() if entry.digests}
         fetched, lacking = self._fetch(list(wheels), target, "--require-hashes")
         sources = [entry for entry in entries if not entry.digests]
         for entry in (*sources, *(wheels[line] for line in lacking)):
@@ -112,6 +113,15 @@ class Fetcher:
     def _for(self, target: Target) -> list[str]:
         """Return what a wheel's choice depends on besides its pin."""
         return [str(self.wheelhouse), *map(str, target.tags())]
+
+    def _line(self, entry: Locked, digests: Iterable[str]) -> str:
+        """Return what pip is asked for: one exact file, which has one of these digests."""
+        what = entry.pin
+        if entry.origin:
+            source = entry.origin.source
+            path = (self.lock.path.parent / source).resolve()
+            what = f"{entry.name} @ {source if '://' in source else path.as_uri()}"
+        return what + "".join(f" --hash=sha256:{digest}" for digest in sorted(digests))
 
     def _no_wheel(self, pin: str, target: Target, entry: Locked | None = None) -> Mistake:
         what = f"{self.wheelhouse or 'no index'} has {'no ' if self.wheelhouse else 'a '}wheel of"
@@ -151,18 +161,22 @@ class Fetcher:
     def _download(
         self, work: Path, lines: Sequence[str], target: Target, options: Sequence[str]
     ) -> Program:
-        requirements = work / "requirements.txt"
-        pyproject = self.lock.path.parent / "pyproject.toml"
-        sources = [] if self.wheelhouse else indexes.lines(self.lock.entries, pyproject, os.environ)
-        requirements.write_text("\n".join([*sources, *lines, ""]))
         argv = [*programs.pip(), "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        argv += [*options, *_options(target), *self._from_folder()]
-        argv += ["--dest", str(work / "out"), "--requirement", str(requirements)]
+        argv += [*options, *_options(target), *self._asked(work, lines)]
+        argv += ["--dest", str(work / "out")]
         folder = self.lock.path.parent
         return Program(f"fetch wheels for {target}", argv, folder, programs.FETCH)
 
-    def _from_folder(self) -> list[str]:
-        return ["--no-index", "--find-links", str(self.wheelhouse)] if self.wheelhouse else []
+    def _asked(self, work: Path, lines: Sequence[str]) -> list[str]:
+        """Return pip's options for requirements, and for where to look for them.
+
+        Indexes may hold credentials, so they go into a file that nobody else can read.
+        """
+        requirements, folder = work / "requirements.txt", self.lock.path.parent
+        own = indexes.lines(self.lock.entries, folder / "pyproject.toml", os.environ)
+        requirements.write_text("\n".join([*(() if self.wheelhouse else own), *lines, ""]))
+        where = ["--no-index", "--find-links", str(self.wheelhouse)] if self.wheelhouse else []
+        return [*where, "--requirement", str(requirements)]
 
     def _say(self, kept: Sequence[Path], target: Target) -> None:
         size = sum(wheel.stat().st_size for wheel in kept)
@@ -189,25 +203,21 @@ class Fetcher:
         key = cache.key_of("repository", source)
         if known := self.store.answer(key):
             return fitting(known[0], entry, target)
-        made = self._pip_wheel(entry, f"{entry.name} @ {source}\n")
+        made = self._pip_wheel(entry, f"{entry.name} @ {source}")
         self.store.remember(key, [made])
         return fitting(made, entry, target)
 
     def _of_source(self, entry: Locked, target: Target) -> Path:
         """Return the wheel of a source distribution, whose digest is in the lock."""
-        hashes = "".join(f" --hash=sha256:{digest}" for digest in sorted(entry.sources))
-        what = f"{entry.name} @ {entry.origin.source}" if entry.origin else entry.pin
-        options = ["--require-hashes", f"--no-binary={entry.name}", *self._from_folder()]
-        return fitting(self._pip_wheel(entry, f"{what}{hashes}\n", *options), entry, target)
+        line = self._line(entry, entry.sources)
+        options = ["--require-hashes", f"--no-binary={entry.name}"]
+        return fitting(self._pip_wheel(entry, line, *options), entry, target)
 
     def _pip_wheel(self, entry: Locked, line: str, *options: str) -> Path:
         with self.store.workspace() as work:
-            requirements, out = work / "requirements.txt", work / "out"
-            pyproject = self.lock.path.parent / "pyproject.toml"
-            sources = indexes.lines(self.lock.entries, pyproject, os.environ)
-            requirements.write_text("\n".join([*sources, line]))
+            out = work / "out"
             argv = [*programs.pip(), "wheel", "--progress-bar=off", "--no-deps", *options]
-            argv += ["--wheel-dir", str(out), "--requirement", str(requirements)]
+            argv += [*self._asked(work, [line]), "--wheel-dir", str(out)]
             what = f"build the wheel of {entry.pin}"
             epoch = {"SOURCE_DATE_EPOCH": str(self.at.time)}
             building = Program(what, argv, self.lock.path.parent, programs.BUILD, epoch)
@@ -216,13 +226,6 @@ class Fetcher:
             kept = normalized(out, work, self.store, entry.name, entry.place)
         self.note(f"built {kept.name}")
         return kept
-
-
-def _line(entry: Locked) -> str:
-    """Return what pip is asked for: an exact file of one of these digests."""
-    is_file = entry.origin is not None and entry.origin.is_wheel
-    what = f"{entry.name} @ {entry.origin.source}" if is_file and entry.origin else entry.pin
-    return what + "".join(f" --hash=sha256:{digest}" for digest in sorted(entry.digests))
 
 
 def _options(target: Target) -> list[str]:

@@ -71,10 +71,17 @@ def listing(folder: Path, include: Sequence[str] = (), exclude: Sequence[str] = 
         tracked = [*tracked, *more]
     names = sorted({name for name in tracked if not matches(name, exclude)})
     files = tuple(File(name, folder / name) for name in names if (folder / name).is_file())
-    folders = [n for n in names if (folder / n).is_dir() and not matches(n, include)]
+    folders = [
+        name for name in names if _is_lost(folder / name, is_included=matches(name, include))
+    ]
     left_out = [n for n in others if not matches(n, (*include, *exclude))]
     _check(folder, files, folders)
     return Listing(files, tuple(sorted(left_out)))
+
+
+def _is_lost(path: Path, *, is_included: bool) -> bool:
+    """Whether a path is a folder whose files are not listed: a symlink, or a submodule."""
+    return path.is_dir() and (path.is_symlink() or not is_included)
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -111,14 +118,20 @@ def _by_git(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def walked(folder: Path, *, hidden: bool = False) -> Iterator[str]:
-    """Yield the paths of all files but by-products; hidden files and folders only if asked for."""
+    """Yield the paths of all files but by-products; hidden files and folders only if asked for.
+
+    Symlinks to folders are not followed: each is one path.
+    """
     for top, folders, names in os.walk(folder):
         below = os.path.relpath(top, folder)
         skipped = BY_PRODUCTS | OF_THE_TOP if below == "." else BY_PRODUCTS
         kept = [each for each in folders if each not in skipped]
         folders[:] = sorted(each for each in kept if hidden or not each.startswith("."))
-        for name in names:
-            if not name.endswith(_ENDINGS) and (hidden or not name.startswith(".")):
+        links = [each for each in folders if os.path.islink(os.path.join(top, each))]  # noqa: PTH114, PTH118 - texts
+        for name in (*names, *links):
+            # The .git of a submodule is a file.
+            is_skipped = name in BY_PRODUCTS or name.endswith(_ENDINGS)
+            if not is_skipped and (hidden or not name.startswith(".")):
                 yield name if below == "." else f"{below}/{name}"
 
 
@@ -143,6 +156,8 @@ def _check(folder: Path, files: Sequence[File], folders: Sequence[str]) -> None:
             what = f"{file.name} is a symlink that leads out of the project"
             hint = "copy the file, or leave it out: `exclude:` below `project:`"
             mistakes.append(Mistake("project-files", what, place, hint))
+        elif not os.access(file.path, os.R_OK):
+            mistakes.append(Mistake("project-files", f"{file.name} cannot be read", place))
         elif not file.name.isprintable() or "\\" in file.name:
             what = f"{file.name!r} has a name that installers read differently"
             mistakes.append(Mistake("project-files", what, place, "rename the file"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PYPROJECT = "pyproject.toml"
-# In this order; a requirements file counts if it has hashes.
+# In this order; a requirements file counts if it has hashes, or requires nothing.
 LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 REQUIREMENTS = ("requirements.lock", "requirements.txt")
 
@@ -147,7 +147,7 @@ def _lock_of(folder: Path, root: Path) -> Path:
             if (place / name).is_file():
                 return place / name
         for name in REQUIREMENTS:
-            if (place / name).is_file() and "--hash" in _text(place / name):
+            if (place / name).is_file() and _is_locked(place / name):
                 return place / name
     has_pyproject = (folder / PYPROJECT).is_file()
     command = "uv lock" if has_pyproject else _compile(folder)
@@ -161,11 +161,14 @@ def _compile(folder: Path) -> str:
     return f"uv pip compile --universal --generate-hashes {name} -o requirements.lock"
 
 
-def _text(path: Path) -> str:
+def _is_locked(requirements: Path) -> bool:
+    """Whether requirements have hashes, or nothing is required at all."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+        text = requirements.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # reported when it is read as a lock
+        return True
+    lines = (line.strip() for line in text.splitlines())
+    return "--hash" in text or all(not line or line.startswith("#") for line in lines)
 
 
 def _normalized(name: str, folder: Path) -> str:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from shipit.bundle import lockfile
 from shipit.bundle.lock import Parts
 from shipit.bundle.select import FolderSources
-from shipit.bundle.wheel import Wheel, open_wheel
-from shipit.bundle.wheelhouse import Wheelhouse
+from shipit.bundle.wheelhouse import INSTALLERS, Wheelhouse
 from shipit.errors import ErrorCollector
 from shipit.project import app_wheel, cache, revision, source, tree
+from shipit.project.cache import open_kept
 from shipit.project.dependencies import Fetcher
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shipit.bundle.lock import Lock
     from shipit.bundle.select import Bundle
     from shipit.bundle.target import Target
+    from shipit.bundle.wheel import Wheel
     from shipit.bundle.wheelhouse import Installer
     from shipit.playbook.project import Project
     from shipit.project.source import Source
@@ -45,9 +46,9 @@ class ProjectSources:
     _known: dict[tuple[Target, Installer], Bundle] = field(default_factory=dict)
 
     def digests(self) -> tuple[str, ...]:
-        """Return the sha256 of wheels that a host may have already: of all that are locked."""
-        locked = {digest for entry in self.lock.entries for digest in entry.digests}
-        return (self.app.sha256, *sorted(locked))
+        """Return the sha256 of the app's wheel, and of those in the cache that it may need."""
+        names = {*INSTALLERS, *(entry.name for entry in self.lock.entries)}
+        return tuple(dict.fromkeys([self.app.sha256, *self.fetcher.store.digests(names)]))
 
     def programs(self) -> None:
         """Return nothing: the programs are known when the wheels for a host are there."""
@@ -67,10 +68,9 @@ class ProjectSources:
         wanted = self.lock.wanted(self.app.name, target.markers())
         errors = ErrorCollector()
         paths = self.fetcher.wheels(wanted, target, tool)
-        found = [wheel for path in paths if (wheel := errors.attempt(open_wheel, path))]
+        found = [wheel for path in paths if (wheel := errors.attempt(open_kept, path))]
         wheels = errors.result(tuple(found))
-        pins = frozenset(name for wheel in wheels for name in (wheel.name, wheel.pin))
-        stock = Wheelhouse(self.fetcher.store.folder, wheels, pins, frozenset())
+        stock = Wheelhouse(self.fetcher.store.folder, wheels, frozenset(), frozenset())
         return FolderSources(self.app, self._with_digests(wheels), stock).select(target, tool)
 
     def _with_digests(self, wheels: tuple[Wheel, ...]) -> Lock:
@@ -113,7 +113,7 @@ def load(
     if locked and not found.is_package and not locked.is_graph:
         found = _named_apart(found, locked)
     wheel = errors.attempt(app_wheel.make, found, project, at, store, note)
-    opened = errors.attempt(open_wheel, wheel) if wheel else None
+    opened = errors.attempt(open_kept, wheel) if wheel else None
     if locked is None or opened is None:
         return errors.result(None)
     folder = "files" if found.is_package else f"venv/{tree.FOLDER}"

@@ -37,7 +37,7 @@ def write(path: Path, name: str, version: str, python: str, files: Iterable[File
         files: what it contains.
     """
     stem = f"{name.replace('-', '_')}-{version}"
-    info = f"{stem}.dist-info"
+    info, top = f"{stem}.dist-info", f"{stem}.data/data/{FOLDER}"
     metadata = {
         "Metadata-Version": "2.1",
         "Name": name,
@@ -51,9 +51,9 @@ def write(path: Path, name: str, version: str, python: str, files: Iterable[File
         "Tag": "py3-none-any",
     }
     contents = [
-        *((f"{stem}.data/data/{FOLDER}/{f.name}", f.mode, f.path.read_bytes()) for f in files),
-        (f"{name.replace('-', '_')}.pth", 0o644, _ON_PATH.encode()),
-        (f"{info}/METADATA", 0o644, zip_file.headers(metadata)),
-        (f"{info}/WHEEL", 0o644, zip_file.headers(wheel)),
+        *(zip_file.of_file(f"{top}/{file.name}", file.path, file.mode) for file in files),
+        zip_file.of_bytes(f"{name.replace('-', '_')}.pth", _ON_PATH.encode()),
+        zip_file.of_bytes(f"{info}/METADATA", zip_file.headers(metadata)),
+        zip_file.of_bytes(f"{info}/WHEEL", zip_file.headers(wheel)),
     ]
     zip_file.write_wheel(path, contents, info)

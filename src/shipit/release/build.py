@@ -6,7 +6,7 @@ generation of it, if the host's own has drifted), then every text rendered with 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shipit.bundle.target import Target
@@ -15,7 +15,7 @@ from shipit.release import manifest, programs, repairs, serving
 from shipit.render.env_file import revealed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from shipit.agent.protocol import messages
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Blob:
-    """A file that the host lacks."""
+    """A wheel of a release, under its sha256; the size is in bytes."""
 
     sha256: str
     path: Path
@@ -42,7 +42,7 @@ class BuiltRelease:
         texts: path in the release -> text, for units and files.
         env: the text of each service's env file; holds secrets.
         env_digests: service -> variable -> `keyed` digest of its value.
-        blobs: those that the host lacks.
+        blobs: all wheels; after `without`, those that the host lacks.
         user_given: whether the playbook names the user.
         served: what each `serve:` became, a line each.
     """
@@ -54,6 +54,10 @@ class BuiltRelease:
     blobs: tuple[Blob, ...] = ()
     user_given: bool = False
     served: tuple[str, ...] = ()
+
+    def without(self, present: Collection[str]) -> BuiltRelease:
+        """Return the release for a host that has the blobs with these digests already."""
+        return replace(self, blobs=tuple(b for b in self.blobs if b.sha256 not in present))
 
     def below(self, folder: str) -> dict[str, str]:
         """Return the texts in a folder of the release, by their names there."""
@@ -90,11 +94,7 @@ def build(
             service: {key: manifest.keyed(nonce, revealed(value)) for key, value in values.items()}
             for service, values in made.env.items()
         },
-        tuple(
-            Blob(wheel.sha256, wheel.path, wheel.size)
-            for wheel in bundle.all()
-            if wheel.sha256 not in facts.present
-        ),
+        tuple(Blob(wheel.sha256, wheel.path, wheel.size) for wheel in bundle.all()),
         "user" in made.deployment.model_fields_set,
         tuple(serving.shown(made.deployment)),
     )

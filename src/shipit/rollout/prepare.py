@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, InputError, merged
 from shipit.events import Noted, SecretsKnown
-from shipit.playbook.fields import EVERY_FILE
+from shipit.playbook.fields import EVERY_FILE, TEMPLATES
 from shipit.release import build, sources
 from shipit.release import plan as planning
 from shipit.release.inputs import (
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 def wanted_by(run: RunOptions, emit: Emit) -> list[list[ResolvedInput]]:
     """Return what every host should get; all input has been checked then."""
     readers = Readers(wheels=wheels_by(run, emit))
-    wanted = [resolve(found, readers) for found in targets(run, must_exist=EVERY_FILE)]
+    needed = TEMPLATES if run.bundle else EVERY_FILE
+    wanted = [resolve(found, readers) for found in targets(run, must_exist=needed)]
     hidden = (secret for each in wanted for resolved in each for secret in resolved.hidden())
     emit(SecretsKnown(Mask(hidden)))
     return wanted
@@ -90,20 +91,23 @@ def prepare(
     answers = connections.each(lambda name, session: session.hello(questions[name]))
     refuse_second_names(answers, connections)
 
-    made: dict[str, tuple[BuiltRelease, HostPlan]] = {}
+    built: dict[str, BuiltRelease] = {}
     unfit: dict[str, InputError] = {}
     for name, facts in answers.items():
         with connections.holding(name, running(facts)):
             try:
-                built = build.build(by_name[name], facts, attempt, digest, nonce)
+                built[name] = build.build(by_name[name], facts, attempt, digest, nonce)
             except InputError as error:
                 unfit[name] = error
-                continue
-            plan = planning.compare(name, built, facts)
+    made: dict[str, tuple[BuiltRelease, HostPlan]] = {}
+    for name, present in _present(built, answers, questions, connections).items():
+        with connections.holding(name, running(answers[name])):
+            facts, release = replace(answers[name], present=present), built[name].without(present)
+            plan = planning.compare(name, release, facts)
             planning.refuse_if_it_does_not_fit(plan, facts)
             if not allow_older:
                 planning.refuse_if_older(plan)
-            made[name] = built, plan
+            made[name] = release, plan
     if unfit and not made:
         raise InputError(*merged(each for wrong in unfit.values() for each in wrong.mistakes))
     for name, wrong in unfit.items():  # the input fits other hosts: it is this one's failure
@@ -112,6 +116,34 @@ def prepare(
         own = HostError(first.code, what, host=name, step="hello", hint=first.hint)
         connections.lose(name, own, running(answers[name]))
     return made
+
+
+def _present(
+    built: Mapping[str, BuiltRelease],
+    answers: Mapping[str, messages.Facts],
+    questions: Mapping[str, messages.Hello],
+    connections: Connections,
+) -> dict[str, tuple[str, ...]]:
+    """Return the wheels that each host has already.
+
+    Those of a project may be known only now, when they are chosen: hosts are asked once more.
+    """
+    unasked = {
+        name: tuple({blob.sha256 for blob in release.blobs} - set(questions[name].blobs))
+        for name, release in built.items()
+    }
+    if not any(unasked.values()):
+        return {name: answers[name].present for name in built}
+
+    def ask_again(name: str, session: HostSession) -> tuple[str, ...]:
+        if not unasked.get(name):
+            return ()
+        first = questions[name]
+        hello = messages.Hello(first.app, first.root, blobs=unasked[name], recover=False)
+        return session.hello(hello).present
+
+    more = connections.each(ask_again)
+    return {name: (*answers[name].present, *more[name]) for name in built if name in more}
 
 
 def surveyed(

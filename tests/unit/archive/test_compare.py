@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from shipit.archive.compare import Change, changes, revision
 from shipit.archive.manifest import Artifact
-from unit.archive.test_manifest import MADE, B
+from unit.archive.test_manifest import MADE, A, B
 
 
 def test_equal_bundles_have_no_difference() -> None:
@@ -36,3 +36,13 @@ def test_versions_packages_targets_files_and_revisions_are_compared() -> None:
 
 def test_a_revision_without_a_tag_is_its_commit() -> None:
     assert revision(replace(MADE, commit="abc")) == "abc"
+
+
+def test_a_wheel_that_was_built_anew_in_the_same_version_is_a_change() -> None:
+    other = "d" * 64
+    artifacts = {A: MADE.artifacts[A], other: replace(MADE.artifacts[B], sha256=other)}
+    artifacts |= {sha256: each for sha256, each in MADE.artifacts.items() if sha256 != B}
+    new = replace(MADE, artifacts=artifacts, targets=(replace(MADE.targets[0], wheels=(other,)),))
+    assert changes(MADE, new, {}, {}) == [
+        Change("wheel", "dep-1.0-py3-none-any.whl", f"sha256:{B}", f"sha256:{other}")
+    ]

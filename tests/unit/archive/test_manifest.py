@@ -44,6 +44,11 @@ def test_it_is_read_as_it_was_written() -> None:
     assert MADE.filename == f"app-1.0-{X86}.shipit"
 
 
+def test_the_name_of_a_file_is_one_that_a_disk_takes() -> None:
+    many = tuple(ForTarget(f"linux-x86_64-gnu2.36-cp3{n}", (B,), C) for n in range(11, 31))
+    assert replace(MADE, targets=many).filename == "app-1.0-20-targets.shipit"
+
+
 @pytest.mark.parametrize(
     "change",
     [

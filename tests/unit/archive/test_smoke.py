@@ -35,7 +35,7 @@ def test_a_bundle_whose_programs_can_be_imported_passes(tmp_path: Path, store: C
     notes: list[str] = []
     made = bundle(tmp_path, "import dep\ndef main(): ...\n")
     smoke.check({HERE: made}, store, notes.append)
-    assert notes == [f"installed and imported on this machine, as on {HERE}"]
+    assert notes == [f"tried on this machine, as on {HERE}: installed, its programs imported"]
 
 
 def test_one_that_lacks_a_dependency_fails_with_the_error(tmp_path: Path, store: Cache) -> None:

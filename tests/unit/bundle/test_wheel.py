@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import wheelhouse
-from shipit.bundle.wheel import open_wheel
+from shipit.bundle.wheel import files_of, open_wheel
 from shipit.errors import InputError
 from wheelhouse import Recipe, write_wheel
 
@@ -31,6 +31,12 @@ def code_of(path: Path) -> str:
 def test_a_missing_wheel_is_reported_with_the_command_that_builds_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="python -m build --wheel"):
         open_wheel(tmp_path / "app-1-py3-none-any.whl")
+
+
+def test_the_files_of_a_wheel_are_named_by_where_they_land(tmp_path: Path) -> None:
+    files = {"a.py": "1", "app-1.0.0.data/data/app/manage.py": "2"}
+    found = files_of(write_wheel(tmp_path, Recipe("app", files=files)))
+    assert sorted(found) == ["app/manage.py", "lib/python/site-packages/a.py"]
 
 
 def test_a_folder_is_not_a_wheel(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,7 @@ from shipit.errors import InputError
 from shipit.playbook.project import pinned
 from shipit.project.cache import Cache
 from shipit.release.inputs import RunOptions
+from shipit.rollout.prepare import wanted_by
 from tiny_backend import write_project
 from wheelhouse import Recipe, write_lock, write_wheel
 
@@ -96,12 +99,56 @@ def test_two_bundles_differ_in_files_and_commits(site: Site) -> None:
     found = bundle.diff(*(bundle.read(pinned(str(path))) for path in (old, new)))
     assert [(each.kind, each.name) for each in found.changes] == [
         ("revision", ""),
-        ("file", "billing.py"),
+        ("file", "lib/python/site-packages/billing.py"),
     ]
     assert [line.partition(" ")[2] for line in found.commits] == ["a change"]
     same = bundle.read(pinned(str(new)))
     assert bundle.diff(same, same) == bundle.Difference([], ())
     assert isinstance(found.changes[0], Change)
+
+
+def test_a_tree_differs_in_the_files_that_were_changed(site: Site) -> None:
+    (site.module.parent / "pyproject.toml").unlink()
+    committed(site.folder)
+    made = []
+    for name in ("old", "new"):
+        site.module.write_text(f"VERSION = {name!r}\n")
+        committed(site.folder)
+        (path,) = site.build(X86)
+        made.append(bundle.read(pinned(str(path.rename(site.folder / f"{name}.shipit")))))
+    found = [(each.kind, each.name) for each in bundle.diff(*made).changes]
+    assert [each for each in found if each[0] == "file"] == [("file", "app/billing.py")]
+
+
+def test_hosts_of_two_projects_get_a_bundle_of_each(site: Site) -> None:
+    other = write_project(site.folder / "other", "shop")
+    (other / "requirements.lock").write_text("")
+    text = PLAYBOOK.replace("project: project", 'project: "{{ folder }}"')
+    (site.folder / "playbook.yaml").write_text(text)
+    hosts = "all: {hosts: {web1: {folder: project}, web2: {folder: other}, web3: {folder: other}}}"
+    (site.folder / "inventory.yaml").write_text(hosts)
+    assert [path.name.split("-")[0] for path in site.build(X86)] == ["billing", "shop"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(site: Site) -> None:
+    (site.folder / "dist").write_text("a file")
+    with pytest.raises(InputError) as caught:
+        site.build(X86)
+    (mistake,) = caught.value.mistakes
+    assert (mistake.code, "--out" in mistake.hint) == ("bundle-unwritable", True)
+
+
+def test_a_bundle_is_shipped_where_there_is_no_project(site: Site) -> None:
+    (path,) = site.build(X86)
+    shutil.rmtree(site.folder / "project")
+    playbook = site.folder / "playbook.yaml"
+    playbook.write_text(PLAYBOOK.replace("command:false", "command:echo x"))
+    inventory = (site.folder / "inventory.yaml",)
+    run = RunOptions(playbook, inventory, bundle=pinned(str(path)))
+    ((wanted,),) = wanted_by(run, lambda _: None)
+    assert wanted.sources.app.pin == "billing==1.0.0"
+    with pytest.raises(InputError, match="a folder that exists"):
+        wanted_by(replace(run, bundle=None), lambda _: None)
 
 
 def test_what_it_is_is_plain_data(site: Site) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,9 @@ from shipit.init import project_files
 from shipit.init.project_files import Note, ProjectFiles, load
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+NOBODY = 65534  # the user that owns nothing
 
 
 def put(folder: Path, path: str, text: str | bytes = "x = 1\n") -> Path:
@@ -112,11 +116,25 @@ def test_only_so_many_folders_deep_are_read(tmp_path: Path) -> None:
     assert list(load(tmp_path).texts) == ["a/b/c/d/e/f/g/h/app.py"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_what_may_not_be_read_is_a_note(tmp_path: Path) -> None:
-    put(tmp_path, "app.py").chmod(0)
-    (tmp_path / "pkg").mkdir(mode=0)
-    assert [str(note) for note in load(tmp_path).notes] == [
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """Give a folder that every user can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_what_may_not_be_read_is_a_note(open_to_all: Path) -> None:
+    put(open_to_all, "app.py").chmod(0)
+    (open_to_all / "pkg").mkdir(mode=0)
+    user = os.geteuid()
+    if user == 0:  # reads everything
+        os.seteuid(NOBODY)
+    try:
+        notes = load(open_to_all).notes
+    finally:
+        os.seteuid(user)
+    assert [str(note) for note in notes] == [
         "app.py: cannot be read: Permission denied",
         "pkg/: the folder cannot be read: Permission denied",
     ]

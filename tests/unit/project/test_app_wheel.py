@@ -69,6 +69,17 @@ def test_a_package_has_the_same_bytes_in_any_folder_at_any_time(tmp_path: Path) 
     assert len(made) == 1
 
 
+def test_what_is_behind_a_symlink_to_a_folder_is_not_known_so_it_is_built(
+    tmp_path: Path, make: Maker
+) -> None:
+    project = write_project(tmp_path / "project", "billing")
+    (project / "gone").symlink_to("nothing")
+    assert make(project) == make(project)
+    (project / "data").symlink_to(tmp_path)
+    assert make(project) == make(project)
+    assert make.notes == ["built billing-1.0.0-py3-none-any.whl"] * 3
+
+
 def test_a_build_that_fails_shows_what_it_printed(tmp_path: Path, make: Maker) -> None:
     project = write_project(tmp_path / "project", "it-fails")
     with pytest.raises(InputError) as caught:

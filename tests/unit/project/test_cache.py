@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shipit.errors import InputError
 from shipit.project.cache import UNUSED, Cache, default_folder, key_of
 
 
@@ -38,10 +39,43 @@ def test_a_damaged_note_is_no_answer(cache: Cache, text: str) -> None:
     assert cache.answer("key") is None
 
 
+def test_the_wheels_of_some_packages_are_found(cache: Cache) -> None:
+    names = ("My_App-1-py3-none-any.whl", "my_app-2-py3-none-any.whl", "other-1-py3-none-any.whl")
+    kept_as = [kept(cache, name).parent.name for name in names]
+    assert cache.digests({"my-app"}) == sorted(kept_as[:2])
+    assert cache.digests(set()) == []
+
+
 def test_nobody_else_can_read_it(cache: Cache) -> None:
     wheel = kept(cache)
     assert cache.folder.stat().st_mode & 0o077 == 0
     assert wheel.stat().st_mode & 0o177 == 0
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_one_that_others_can_write_to_is_refused(cache: Cache, mode: int) -> None:
+    cache.remember("key", [kept(cache)])
+    cache.folder.chmod(mode)
+    for use in (lambda: cache.answer("key"), lambda: kept(cache)):
+        with pytest.raises(InputError, match="another user can write") as caught:
+            use()
+        assert caught.value.mistakes[0].code == "cache-unusable"
+
+
+def test_one_of_another_user_is_refused(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.remember("key", [kept(cache)])
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(InputError, match="another user can write"):
+        cache.answer("key")
+
+
+def test_a_disk_that_refuses_is_the_caches_and_no_other_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="the cache cannot be used") as caught:
+        kept(Cache(tmp_path / "file" / "cache"))
+    assert "SHIPIT_CACHE_DIR" in caught.value.mistakes[0].hint
+    with pytest.raises(FileNotFoundError), Cache(tmp_path / "cache").workspace():
+        (tmp_path / "nothing").read_text()
 
 
 def test_what_is_not_used_for_long_is_removed(cache: Cache) -> None:
@@ -69,7 +103,9 @@ def test_a_use_makes_it_young_again(cache: Cache) -> None:
 def test_where_it_lies_is_up_to_the_environment() -> None:
     assert default_folder({"SHIPIT_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b"}) == Path("/a")
     assert default_folder({"XDG_CACHE_HOME": "/b"}) == Path("/b/shipit")
-    assert default_folder({}) == Path.home() / ".cache" / "shipit"
+    assert default_folder({"HOME": "/c"}) == Path("/c/.cache/shipit")
+    with pytest.raises(InputError, match="HOME is not set"):
+        default_folder({})
 
 
 def test_a_key_depends_on_the_values_and_their_order() -> None:

@@ -95,6 +95,15 @@ def test_a_folder_that_git_has_as_one_entry_is_not_lost(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="link is a submodule, or a symlink to a folder"):
         files.listing(tmp_path)
     assert listed(tmp_path, exclude=("link",)) == ["a.py", "lib/b.py"]
+    with pytest.raises(InputError, match="link is a submodule, or a symlink to a folder"):
+        files.listing(tmp_path, ("link",))
+
+
+def test_a_symlink_to_a_folder_is_not_lost_outside_of_git_either(tmp_path: Path) -> None:
+    write(tmp_path, "a.py", "lib/b.py")
+    (tmp_path / "link").symlink_to("lib")
+    with pytest.raises(InputError, match="link is a submodule, or a symlink to a folder"):
+        files.listing(tmp_path)
 
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

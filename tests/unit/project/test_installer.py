@@ -9,7 +9,7 @@ import pytest
 
 from shipit.errors import InputError
 from shipit.project.installer import refuse_another
-from shipit.project.zip_file import write_wheel
+from shipit.project.zip_file import of_bytes, write_wheel
 from wheelhouse import Recipe, installed_wheel
 from wheelhouse import write_wheel as write_recipe
 
@@ -25,14 +25,11 @@ def test_the_same_files_pass(tmp_path: Path, name: str) -> None:
 def test_one_other_file_is_refused(tmp_path: Path) -> None:
     whole = installed_wheel(tmp_path, "pip")
     with zipfile.ZipFile(whole) as archive:
-        files = [(name, 0o644, archive.read(name)) for name in archive.namelist()]
-    changed = [
-        (name, mode, b"import os\n" if name == "pip/__init__.py" else data)
-        for name, mode, data in files
-        if not name.endswith("/RECORD")
-    ]
-    info = next(name.partition("/")[0] for name, _, _ in files if ".dist-info/" in name)
-    write_wheel(whole, changed, info)
+        files = {name: archive.read(name) for name in archive.namelist()}
+    info = next(name.partition("/")[0] for name in files if name.endswith(".dist-info/RECORD"))
+    del files[f"{info}/RECORD"]
+    files["pip/__init__.py"] = b"import os\n"
+    write_wheel(whole, [of_bytes(name, data) for name, data in files.items()], info)
     with pytest.raises(InputError, match=r"pip/__init__\.py of pip-") as caught:
         refuse_another(whole)
     assert caught.value.mistakes[0].code == "wrong-installer"

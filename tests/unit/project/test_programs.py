@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
+import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def python(folder: Path, code: str, seconds: float = 60.0) -> Program:
-    return Program("do it", [sys.executable, "-c", code], folder, seconds)
+PATIENCE = 60.0  # seconds
+
+
+def python(folder: Path, code: str) -> Program:
+    return Program("do it", [sys.executable, "-c", code], folder, PATIENCE)
 
 
 def test_its_output_is_returned(tmp_path: Path) -> None:
@@ -46,14 +51,30 @@ def test_the_reason_is_an_error_or_the_last_line(said: str, reason: str) -> None
     assert programs.reason_in(said) == reason
 
 
-def test_one_that_takes_too_long_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
-    alive = tmp_path / "alive"
-    child = f"import time; time.sleep(1.5); open({str(alive)!r}, 'w')"
-    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    with pytest.raises(InputError, match=r"it took longer than 0\.5 s"):
-        python(tmp_path, code, seconds=0.5).checked("code")
-    time.sleep(1.6)
-    assert not alive.exists()
+def test_one_that_takes_too_long_is_killed_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    heard = os.open(fifo, os.O_RDWR)  # so that no side waits for the other to open it
+    wait = subprocess.Popen.communicate
+
+    def late(process: subprocess.Popen[str], timeout: float | None = None) -> tuple[str, str]:
+        if timeout is None:
+            return wait(process)
+        assert os.read(heard, 5) == b"begun"  # its time is over when its child is at work
+        raise subprocess.TimeoutExpired("do it", timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", late)
+    child = f"exec 3> {fifo}; printf begun >&3; exec sleep 600"
+    with pytest.raises(InputError, match="it took longer than 5 s"):
+        Program("do it", ["sh", "-c", f"sh -c '{child}' & wait"], tmp_path, 5.0).checked("code")
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    os.close(heard)
+    ready, _, _ = select.select([reader], [], [], PATIENCE)
+    assert ready, "the child still has the pipe"
+    assert os.read(reader, 1) == b""
+    os.close(reader)
 
 
 def test_one_that_does_not_exist_is_named(tmp_path: Path) -> None:

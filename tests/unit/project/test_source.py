@@ -69,6 +69,11 @@ def test_the_lock_is_found(tmp_path: Path, name: str) -> None:
     assert source.read(project(tmp_path, PROJECT, name), "app").lock == tmp_path / name
 
 
+def test_requirements_of_nothing_are_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("# by uv pip compile\n\n")
+    assert source.read(tmp_path, "app").lock == tmp_path / "requirements.txt"
+
+
 def test_the_playbooks_lock_is_taken_instead(tmp_path: Path) -> None:
     own = tmp_path / "prod.lock"
     assert source.read(project(tmp_path, PROJECT), "app", lock=own).lock == own

@@ -83,7 +83,8 @@ def test_the_wheels_of_the_lock_are_fetched_once_for_each_kind_of_host(site: Sit
     assert [wheel.pin for wheel in chosen.wheels] == ["alpha==1.0.0", "beta==1.0.0"]
     assert (chosen.app.pin, chosen.installer.name) == ("billing==1.0.0", "pip")
     assert sources.select(BOOKWORM) is chosen
-    assert {sha256(wheel) for wheel in wheels} < set(sources.digests())
+    assert sources.digests()[0] == chosen.app.sha256
+    assert {wheel.sha256 for wheel in chosen.all()} == set(sources.digests())
     assert sources.folder == "files"
     assert [note.split(" (")[0] for note in site.notes] == [
         "built billing-1.0.0-py3-none-any.whl",
@@ -160,6 +161,14 @@ def test_a_dependency_of_a_commit_is_built_once(site: Site, tmp_path: Path) -> N
     assert site.pins()[:2] == ["billing==1.0.0", "core==1.0.0"]
     assert site.pins()[:2] == ["billing==1.0.0", "core==1.0.0"]
     assert site.notes.count("built core-1.0.0-py3-none-any.whl") == 1
+
+
+def test_a_wheel_that_the_lock_has_by_its_path_is_taken(site: Site) -> None:
+    wheel = write_wheel(site.folder / "vendor", Recipe("own"))
+    files = f'wheels = [{{ filename = "{wheel.name}", hash = "sha256:{sha256(wheel)}" }}]'
+    source = f'source = {{ path = "vendor/{wheel.name}" }}'
+    uv_lock(site, f'name = "own"\nversion = "1.0.0"\n{source}\n{files}')
+    assert site.pins()[:2] == ["billing==1.0.0", "own==1.0.0"]
 
 
 def test_a_dependency_that_is_only_there_as_source_is_built(site: Site, tmp_path: Path) -> None:

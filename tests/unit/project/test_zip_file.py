@@ -17,10 +17,10 @@ INFO = "app-1.dist-info"
 NAME = "app-1-py3-none-any.whl"
 METADATA = b"Metadata-Version: 2.1\nName: app\nVersion: 1\n"
 FILES = [
-    (f"{INFO}/METADATA", 0o644, METADATA),
-    (f"{INFO}/WHEEL", 0o644, b"Wheel-Version: 1.0\n"),
-    ('a,"b".py', 0o755, b"x = 1\n"),
-    ("b.py", 0o644, b""),
+    zip_file.of_bytes(f"{INFO}/METADATA", METADATA),
+    zip_file.of_bytes(f"{INFO}/WHEEL", b"Wheel-Version: 1.0\n"),
+    zip_file.of_bytes('a,"b".py', b"x = 1\n", 0o755),
+    zip_file.of_bytes("b.py", b""),
 ]
 
 
@@ -43,10 +43,10 @@ def test_a_wheel_of_any_backend_is_normalized(tmp_path: Path) -> None:
         wheel = tmp_path / f"{number}.whl"
         with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("folder/", b"")
-            for name, mode, data in FILES if number else reversed(FILES):
-                entry = zipfile.ZipInfo(name, (date, 1, 1, 0, 0, 0))
-                entry.external_attr = (0o100000 | mode & ~umask) << 16
-                archive.writestr(entry, data)
+            for file in FILES if number else reversed(FILES):
+                entry = zipfile.ZipInfo(file.name, (date, 1, 1, 0, 0, 0))
+                entry.external_attr = (0o100000 | file.mode & ~umask) << 16
+                archive.writestr(entry, file.open().read())
             archive.writestr(f"{INFO}/RECORD", f"number {number}")
         zip_file.normalize_wheel(wheel, tmp_path / NAME)
         made.append((tmp_path / NAME).read_bytes())

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-import wheelhouse
 from shipit.commands import doctor
 from shipit.errors import InputError
 from shipit.playbook.fields import EVERY_FILE
@@ -93,16 +92,6 @@ def test_two_deployments_with_one_unit_on_a_host_are_refused(
 
 
 # --- env files ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A folder with a wheel, a lock and a wheelhouse."""
-    (tmp_path / "wheels").mkdir()
-    wheelhouse.tinyapp_wheel(tmp_path, "1")
-    wheelhouse.installed_wheel(tmp_path / "wheels", "pip")
-    wheelhouse.write_lock(tmp_path / "lock.txt", [])
-    return tmp_path
 
 
 def wanting(project: Path, **keys: object) -> RunOptions:

@@ -17,16 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A folder with a wheel, a lock and a wheelhouse."""
-    (tmp_path / "wheels").mkdir()
-    wheelhouse.tinyapp_wheel(tmp_path, "1")
-    wheelhouse.installed_wheel(tmp_path / "wheels", "pip")
-    wheelhouse.write_lock(tmp_path / "lock.txt", [])
-    return tmp_path
-
-
 def wanted(project: Path, **keys: object) -> list[HostInput]:
     return targets(wanting(project, **keys))[0]
 

@@ -276,17 +276,18 @@ def offered(
     """Return which hosts get a release and which are lost, if no wheel fits some."""
     monkeypatch.setattr(connect, "connect", Fleet({}).connect)
 
-    def make(resolved: ResolvedInput, *_: object) -> ResolvedInput:
+    nothing: Any = SimpleNamespace(digests=lambda: ())
+
+    def make(resolved: ResolvedInput, *_: object) -> build.BuiltRelease:
         if resolved.name in unfit:
             raise InputError(Mistake("wheel-missing", "no wheel of click fits Python 3.99"))
-        return resolved
+        return build.BuiltRelease(nothing, {})
 
     plans = {"compare", "refuse_if_it_does_not_fit", "refuse_if_older"}
     for name in plans:
         monkeypatch.setattr(plan, name, lambda *_: None)
     monkeypatch.setattr(build, "build", make)
     [found] = targets(run)
-    nothing: Any = SimpleNamespace(digests=lambda: ())
     wanted = [ResolvedInput(**vars(target), sources=nothing, secrets={}) for target in found]
     with connect_all(found, run, lambda _: None) as hosts:
         made = prepare.prepare(wanted, hosts, prepare.attempt_to("deploy", run))

@@ -72,8 +72,8 @@ def _rule(name: str, meaning: Meaning) -> dict[str, Any]:
 def _result(finding: Finding, here: PurePath, rule: int, seen: Counter[str]) -> dict[str, Any]:
     mistake, place = finding.mistake, finding.place
     path = relative(place.file, here)
-    print_ = _fingerprint(mistake.code, path, mistake.what)
-    seen[print_] += 1
+    fingerprint = _fingerprint(mistake.code, path, mistake.what)
+    seen[fingerprint] += 1
     physical = {"artifactLocation": _artifact(path)}
     return {
         "ruleId": mistake.code,
@@ -81,7 +81,7 @@ def _result(finding: Finding, here: PurePath, rule: int, seen: Counter[str]) -> 
         "level": finding.level.value,
         "message": {"text": ". ".join(filter(None, (mistake.summary, mistake.hint)))},
         "locations": [{"physicalLocation": physical | _region(place)}],
-        "partialFingerprints": {"finding/v1": f"{print_}:{seen[print_]}"},
+        "partialFingerprints": {"finding/v1": f"{fingerprint}:{seen[fingerprint]}"},
     }
 
 

@@ -10,7 +10,7 @@ from shipit.errors import Mistake, Place
 from shipit.lint.findings import Finding, Level
 from shipit.output.lint.github import annotation
 
-HERE = PurePath("/work/repo")
+HERE = PurePath("/srv/repo")
 
 
 def found(mistake: Mistake, level: Level = Level.ERROR) -> str:
@@ -43,9 +43,9 @@ def test_what_has_no_place_in_a_file_is_shown_at_the_playbook(place: Place | Non
     [
         ("books/../lock.txt", "lock.txt"),
         ("./a.yaml", "a.yaml"),
-        ("/work/repo/a.yaml", "a.yaml"),
-        ("../other/a.yaml", "/work/other/a.yaml"),
-        ("/work/repo2/a.yaml", "/work/repo2/a.yaml"),
+        ("/srv/repo/a.yaml", "a.yaml"),
+        ("../other/a.yaml", "/srv/other/a.yaml"),
+        ("/srv/repo2/a.yaml", "/srv/repo2/a.yaml"),
     ],
 )
 def test_a_path_is_relative_to_the_current_folder_if_it_is_below(file: str, shown: str) -> None:

@@ -12,7 +12,7 @@ from shipit.lint.findings import Finding, Level
 from shipit.output.lint.error_codes import Meaning
 from shipit.output.lint.sarif import document
 
-HERE = PurePath("/work/repo")
+HERE = PurePath("/srv/repo")
 MEANINGS = {code: Meaning(f"cause of {code}", f"fix of {code}") for code in ("one", "two", "no")}
 URI = re.compile(r"[A-Za-z0-9._~/%-]+|file:///[A-Za-z0-9._~/%-]+")  # RFC 3986, as used here
 FINDINGS = [
