@@ -21,10 +21,12 @@ HOST = "web1"
 WEB = {"command": "tinyapp", "socket": PORT, "handover": "restart", "stop_timeout": "5s"}
 WORKER = {"command": "tinyapp-worker", "stop_timeout": "5s"}
 PACKAGED = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
-# What systemd chowns, and what it knows of units: both as they were before.
+# What systemd chowns, and what it knows of units: both as they were before. A login that has not
+# quite ended has a scope.
 LOOK = (
     "stat -c '%n %U:%G %a' /var/l*/* /var/cache/*; cat /etc/passwd /etc/group;"
-    " systemctl list-unit-files --no-legend --no-pager; ls -lR /etc/systemd/system"
+    " systemctl list-unit-files --no-legend --no-pager | grep -v '^session-[0-9]*[.]scope '"
+    " | tr -s ' '; ls -lR /etc/systemd/system"
 )
 UNITS = "systemctl show -p Id,LoadState,ActiveState,UnitFileState,FragmentPath,MainPID"
 

@@ -103,10 +103,10 @@ class Project:
         return done.stdout.strip().rpartition("/")[2]
 
     def is_active(self) -> bool:
-        units = [f"{self.kind.app}-{unit}.service" for unit in self.kind.units]
-        pattern = [f"{self.kind.app}-{unit}*" for unit in self.kind.units]
-        shown = self.lab.run(HOST, "systemctl", "list-units", "--plain", "--no-legend", *pattern)
-        return units != [] and " failed " not in shown.stdout and " running " in shown.stdout
+        """Whether each of its services runs, in one process or several."""
+        listed = ("systemctl", "list-units", "--plain", "--no-legend", "--state=running")
+        patterns = [f"{self.kind.app}-{unit}*.service" for unit in self.kind.units]
+        return all(self.lab.run(HOST, *listed, pattern).stdout.strip() for pattern in patterns)
 
 
 def kinds() -> list[Any]:  # pytest's own kind of value is private
