@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from shipit.bundle import requirements_file, tool_locks, uv_locks
+from shipit.bundle import requirements_file, tool_locks, uv_lock
 from shipit.bundle.lock import MAIN, unknown_part
 from shipit.bundle.lock_text import text_of, toml
 from shipit.errors import InputError, Mistake, Place
@@ -70,5 +70,7 @@ def _read_toml(path: Path, parts: Parts) -> Lock:
     if "lock_version" in known:
         return tool_locks.read_pdm(path, document, places, parts)
     if "package" in document or path.name == "uv.lock":
-        return uv_locks.read_uv(path, document, places, parts)
-    return uv_locks.read_pylock(path, document, places, parts)
+        return uv_lock.read(path, document, places, parts)
+    from shipit.bundle import pylock  # noqa: PLC0415 - its library is large, and the lock rare
+
+    return pylock.read(path, document, places, parts)

@@ -1,15 +1,14 @@
 """Where the wheels of a release come from: a bundle, a project, or a folder of wheels."""
 
+# ruff: noqa: PLC0415 - late imports: only what a playbook names is loaded
+
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shipit.archive import file, sources
 from shipit.bundle import select
-from shipit.project import cache
-from shipit.project.sources import load as load_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +50,13 @@ def load(
         InputError: with all mistakes in the bundle, or in the project, its lock and the wheels.
     """
     if pinned := bundle or named.bundle:
+        from shipit.archive import file, sources
+        from shipit.project import cache
+
         store = cache.Cache(cache.default_folder(os.environ))
         return sources.load(file.read(pinned.path, store, pinned.sha256))
     if named.project:
+        from shipit.project.sources import load as load_project
+
         return load_project(named.project, named.app, named.lock, named.wheelhouse, note)
     return select.load(*filter(None, (named.wheel, named.lock, named.wheelhouse)))
