@@ -34,7 +34,9 @@ setup: $(READY) ## install system packages and .venv; every other target does th
 $(READY): pyproject.toml tests/setup
 	tests/setup
 
+# Every process that the tests start reads the bytecode of src, also where none may write it.
 test: lint ## lint, then all tests, also on real hosts
+	$(BIN)/python -m compileall -q src
 	tests/as-root $(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 lint: $(READY) ## ruff and mypy
