@@ -75,6 +75,19 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Fetching:
+    """Progress of a download to this machine, in bytes; a total of 0 is unknown.
+
+    The last one of a download says that it is over, also after a failure.
+    """
+
+    what: str  # fetching 154 wheels
+    done: int = 0
+    total: int = 0
+    is_over: bool = False
+
+
+@dataclass(frozen=True)
 class Probed:
     host: str
     check: str
@@ -159,6 +172,7 @@ Event = (
     | StepBegan
     | StepEnded
     | Sent
+    | Fetching
     | Probed
     | BatchBegan
     | Noted
@@ -168,3 +182,7 @@ Event = (
     | PlaybookEnded
 )
 Emit = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Receive an event that nobody is shown."""

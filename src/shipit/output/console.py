@@ -12,11 +12,19 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from shipit.errors import HostError, InputError, ShipitError
-from shipit.events import Event, HostFailed, Noted, PlaybookEnded, RunBegan, SecretsKnown
+from shipit.events import (
+    Event,
+    Fetching,
+    HostFailed,
+    Noted,
+    PlaybookEnded,
+    RunBegan,
+    SecretsKnown,
+)
 from shipit.output import messages
 from shipit.output.frames import Sources
 from shipit.output.layout import Diagnostic, Line, Part, lines
-from shipit.output.lines import TIMINGS, Lines, Printer, problem_lines
+from shipit.output.lines import TIMINGS, Printer, problem_lines
 from shipit.output.printable import one_line
 from shipit.output.redaction import redacted
 from shipit.output.stream import OutputStream
@@ -43,7 +51,7 @@ class ConsoleOutput:
         self._redactor, self._verbosity = redactor, verbosity
         self._out, self._err = (_printer(OutputStream(to, redactor)) for to in (out, err))
         self._run = self._out.run(verbosity)
-        self._aside = Lines(self._err, verbosity=verbosity)
+        self._aside = self._err.run(verbosity)
         self._sources = Sources(time.time())
         self._is_run = False
         self._last: PlaybookEnded | None = None
@@ -64,7 +72,9 @@ class ConsoleOutput:
         """Show only those events of a query that its answer lacks: notes, and timings with -v."""
         if isinstance(event, SecretsKnown):
             self._redactor.learn(event.hide)
-        elif isinstance(event, Noted) or (self._verbosity and isinstance(event, TIMINGS)):
+        elif isinstance(event, (Noted, Fetching)) or (
+            self._verbosity and isinstance(event, TIMINGS)
+        ):
             self._aside(redacted(event, self._redactor))
 
     def aside(self, event: Event) -> None:
@@ -157,3 +167,4 @@ class ConsoleOutput:
 
     def close(self) -> None:
         self._run.close()
+        self._aside.close()

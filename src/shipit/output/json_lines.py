@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import structlog
 
 from shipit.errors import InputError, ShipitError
-from shipit.events import Event, HostFailed, Outcome, RunBegan, RunEnded, SecretsKnown, Sent
+from shipit.events import (
+    Event,
+    Fetching,
+    HostFailed,
+    Outcome,
+    RunBegan,
+    RunEnded,
+    SecretsKnown,
+    Sent,
+)
 from shipit.output import messages
 from shipit.output.redaction import redacted
 from shipit.output.stream import OutputStream
@@ -58,6 +67,8 @@ class JsonOutput:
         """Write one event; of an upload's progress only the end, unless verbose."""
         if isinstance(event, SecretsKnown):
             self._redactor.learn(event.hide)
+            return
+        if isinstance(event, Fetching):  # of use to those who wait alone
             return
         if isinstance(event, Sent) and event.done < event.total and not self._verbosity:
             return

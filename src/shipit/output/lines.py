@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shipit.events import (
     Event,
+    Fetching,
     HostFailed,
     Probed,
     RunEnded,
@@ -80,6 +81,8 @@ class Lines:
         return lines(messages.line(event, width))
 
     def _is_shown(self, event: Event) -> bool:
+        if isinstance(event, Fetching):  # a note follows
+            return False
         if isinstance(event, Sent):
             return bool(self._verbosity) and event.done >= event.total
         if isinstance(event, StepEnded):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shipit.events import (
     BatchBegan,
     Event,
+    Fetching,
     HostEnded,
     HostResult,
     Noted,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from shipit.events import Problem
 
 KIB = 1024
+MB = 1e6
 MINUTE = 60
 EVIDENCE_LINES = 40  # of a failed unit's log; its end is the most useful part
 NAMES_SHOWN = 8
@@ -72,6 +74,16 @@ def size(count: int) -> str:
             break
         amount, unit = amount / KIB, larger
     return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def fetching(event: Fetching, duration: float) -> str:
+    """Return how far a download is after some seconds: `fetching x: 88.1 of 137.0 MB, 12.0 MB/s`.
+
+    In the decimal units of indexes and of notes.
+    """
+    of = f" of {event.total / MB:.1f}" if event.total else ""
+    rate = f", {event.done / MB / duration:.1f} MB/s" if duration >= 1 else ""
+    return f"{event.what}: {event.done / MB:.1f}{of} MB{rate}"
 
 
 def seconds(duration: float) -> str:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from shipit.events import Event, HostFailed, Noted, RunBegan, RunEnded
+from shipit.events import Event, Fetching, HostFailed, Noted, RunBegan, RunEnded
 from shipit.output import messages
 from shipit.output.layout import Line, Part, lines, safe
 from shipit.output.lines import TIMINGS, Lines, Printer
@@ -63,7 +63,10 @@ class Terminal(Printer):
 
 
 class LiveTable(Lines):
-    """A table of hosts that is redrawn during a run; problems and notes scroll by above it."""
+    """A table of hosts that is redrawn during a run; problems and notes scroll by above it.
+
+    A download has a line below it, or of its own where no run has begun.
+    """
 
     def __init__(self, terminal: Terminal, *, verbosity: int) -> None:
         super().__init__(terminal, verbosity=verbosity)
@@ -72,14 +75,21 @@ class LiveTable(Lines):
         # holding this one would deadlock.
         self._lock = threading.Lock()
         self._live: Live | None = None
+        self._is_run = False
+        self._fetching: tuple[Fetching, float] | None = None  # and when it began
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._progress.take(event, time.monotonic())
+        if isinstance(event, Fetching):
+            self._fetch(event)
+            return
         if isinstance(event, RunBegan):
+            self._is_run = True
             self._start()
             return
         if isinstance(event, RunEnded):
+            self._is_run = False
             self.close()
         # rich moves the cursor by what it drew last, and looks that up before it prints: two
         # threads that print at once would write into each other's lines.
@@ -91,6 +101,16 @@ class LiveTable(Lines):
         if self._live:
             self._live.stop()
             self._live = None
+
+    def _fetch(self, event: Fetching) -> None:
+        with self._lock:
+            is_same = self._fetching and self._fetching[0].what == event.what
+            began = self._fetching[1] if self._fetching and is_same else time.monotonic()
+            self._fetching = None if event.is_over else (event, began)
+        if event.is_over and not self._is_run:
+            self.close()
+        elif not event.is_over and self._live is None:
+            self._start()
 
     def _start(self) -> None:
         self.close()
@@ -114,7 +134,15 @@ class LiveTable(Lines):
         return []
 
     def _draw(self) -> RenderableType:
-        now = time.monotonic()
+        with self._lock:
+            found, now = self._fetching, time.monotonic()
+            below = messages.fetching(found[0], now - found[1]) if found else ""
+        fetching = Text(one_line(below), overflow="ellipsis", no_wrap=True)
+        if not self._is_run:
+            return fetching
+        return Group(self._table(now), fetching) if below else self._table(now)
+
+    def _table(self, now: float) -> RenderableType:
         with self._lock:
             view = self._progress.view(max(3, self._terminal.console.height - SPARE_LINES))
             title = f"{view.title}  {messages.seconds(now - self._progress.began)}"

@@ -18,22 +18,26 @@ from packaging.utils import parse_wheel_filename
 
 from shipit.bundle.wheelhouse import INSTALLERS
 from shipit.errors import ErrorCollector, InputError, Mistake
-from shipit.project import cache, indexes, programs
+from shipit.events import ignore
+from shipit.project import cache, growth, indexes, programs
 from shipit.project.app_wheel import built, normalized
 from shipit.project.installer import refuse_another
 from shipit.project.programs import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from shipit.bundle.lock import Lock, Locked
     from shipit.bundle.target import Target
     from shipit.bundle.wheelhouse import Installer
+    from shipit.events import Emit
     from shipit.project.cache import Cache
     from shipit.project.revision import Revision
 
 _IMPLEMENTATIONS = {"cpython": "cp", "pypy": "pp"}  # pip's names of them
+_UNFINISHED = "unfinished"  # the folder that pip downloads into
 _MISSING = re.compile(r"No matching distribution found for ([^\s(]+)")
 _LOGIN = re.compile(r"\b(?:401|403)\b|EOF when reading")
 _LOG_IN = "give the index's credentials as pip takes them: netrc, keyring, or in its URL"
@@ -49,6 +53,7 @@ class Fetcher:
         wheelhouse: a folder to take wheels from instead of an index.
         store: the cache.
         note: receives what took time.
+    emit: receives how far a download is.
     """
 
     lock: Lock
@@ -56,6 +61,7 @@ class Fetcher:
     wheelhouse: Path | None
     store: Cache
     note: Callable[[str], None]
+    emit: Emit = ignore
 
     def wheels(self, wanted: Sequence[Locked], target: Target, installer: Installer) -> list[Path]:
         """Return a wheel of each wanted entry, and one of the installer, for a host.
@@ -143,9 +149,9 @@ class Fetcher:
         """
         asked, lacking = list(lines), list[str]()
         while asked:
-            with self.store.workspace() as work:
+            with self.store.workspace() as work, self._reported(work, asked) as look:
                 program = self._download(work, asked, target, options)
-                status, output, errors = program.attempt()
+                status, output, errors = program.attempt(look)
                 if status == 0:
                     kept = [self.store.keep(wheel) for wheel in sorted(work.glob("out/*.whl"))]
                     self._say(kept, target)
@@ -164,8 +170,14 @@ class Fetcher:
         argv = [*programs.pip(), "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         argv += [*options, *_options(target), *self._asked(work, lines)]
         argv += ["--dest", str(work / "out")]
-        folder = self.lock.path.parent
-        return Program(f"fetch wheels for {target}", argv, folder, programs.FETCH)
+        folder, more = self.lock.path.parent, {"TMPDIR": str(work / _UNFINISHED)}
+        return Program(f"fetch wheels for {target}", argv, folder, programs.FETCH, more)
+
+    def _reported(
+        self, work: Path, lines: Sequence[str]
+    ) -> AbstractContextManager[Callable[[], None]]:
+        """Report what pip has downloaded so far: it does not say how much there will be."""
+        return growth.reported(work / _UNFINISHED, f"fetching {_wheels(lines)}", self.emit)
 
     def _asked(self, work: Path, lines: Sequence[str]) -> list[str]:
         """Return pip's options for requirements, and for where to look for them.
@@ -180,8 +192,7 @@ class Fetcher:
 
     def _say(self, kept: Sequence[Path], target: Target) -> None:
         size = sum(wheel.stat().st_size for wheel in kept)
-        count = f"{len(kept)} wheel{'' if len(kept) == 1 else 's'}"
-        self.note(f"fetched {count} ({size / 1e6:.1f} MB) for {target}")
+        self.note(f"fetched {_wheels(kept)} ({size / 1e6:.1f} MB) for {target}")
 
     def _refuse(self, program: Program, status: int | None, said: str) -> None:
         """Raise the error of a pip that failed for another reason than a missing wheel."""
@@ -226,6 +237,10 @@ class Fetcher:
             kept = normalized(out, work, self.store, entry.name, entry.place)
         self.note(f"built {kept.name}")
         return kept
+
+
+def _wheels(those: Sequence[object]) -> str:
+    return f"{len(those)} wheel{'' if len(those) == 1 else 's'}"
 
 
 def _options(target: Target) -> list[str]:

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,13 @@ from uv import find_uv_bin
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 GIT, BUILD, FETCH = 60.0, 1800.0, 3600.0  # seconds
 _CREDENTIALS = re.compile(r"://[^/\s@]*@")  # of a URL
 _SHOWN = 30  # lines of output in an error
+_WATCH_PAUSE = 0.25  # seconds
 _UMASK = 0o022  # whatever the user's: it decides about modes in what is built
 
 
@@ -73,8 +75,11 @@ class Program:
         what = f"cannot {self.what}: {late or reason_in(errors or output)}"
         raise InputError(Mistake(code, what, place, hint, evidence=tail(output + errors)))
 
-    def attempt(self) -> tuple[int | None, str, str]:
+    def attempt(self, watch: Callable[[], None] | None = None) -> tuple[int | None, str, str]:
         """Return its exit status, None after a timeout, and what it printed to stdout and stderr.
+
+        Args:
+            watch: is called a few times a second while it runs.
 
         Raises:
             InputError: it cannot be started (program-missing).
@@ -96,7 +101,7 @@ class Program:
             what = f"cannot {self.what}: {self.argv[0]} cannot be started: {error.strerror}"
             raise InputError(Mistake("program-missing", what)) from error
         try:
-            output, errors = process.communicate(timeout=self.seconds)
+            output, errors = self._output(process, watch)
         except subprocess.TimeoutExpired:
             return None, "", ""
         finally:
@@ -104,6 +109,21 @@ class Program:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
         return process.returncode, output, errors
+
+    def _output(
+        self, process: subprocess.Popen[str], watch: Callable[[], None] | None
+    ) -> tuple[str, str]:
+        """Return what it has printed at its end; communicate loses nothing after a timeout."""
+        if watch is None:
+            return process.communicate(timeout=self.seconds)
+        deadline = time.monotonic() + self.seconds
+        while True:
+            watch()
+            try:
+                return process.communicate(timeout=_WATCH_PAUSE)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() >= deadline:
+                    raise
 
 
 def reason_in(text: str) -> str:

@@ -11,6 +11,7 @@ from shipit.bundle.lock import Parts
 from shipit.bundle.select import FolderSources
 from shipit.bundle.wheelhouse import INSTALLERS, Wheelhouse
 from shipit.errors import ErrorCollector
+from shipit.events import ignore
 from shipit.project import app_wheel, cache, revision, source, tree
 from shipit.project.cache import open_kept
 from shipit.project.dependencies import Fetcher
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from shipit.bundle.target import Target
     from shipit.bundle.wheel import Wheel
     from shipit.bundle.wheelhouse import Installer
+    from shipit.events import Emit
     from shipit.playbook.project import Project
     from shipit.project.source import Source
 
@@ -91,6 +93,7 @@ def load(
     lock: Path | None,
     wheelhouse: Path | None,
     note: Callable[[str], None],
+    emit: Emit = ignore,
 ) -> ProjectSources:
     """Read a project, and make its wheel.
 
@@ -100,6 +103,7 @@ def load(
         lock: the playbook's, if it names one.
         wheelhouse: where wheels come from instead of an index, if the playbook names one.
         note: receives what is built or fetched, as that takes time.
+        emit: receives how far a download is.
 
     Raises:
         InputError: with all mistakes in the project and its lock; the wheel cannot be built.
@@ -117,7 +121,7 @@ def load(
     if locked is None or opened is None:
         return errors.result(None)
     folder = "files" if found.is_package else f"venv/{tree.FOLDER}"
-    fetcher = Fetcher(locked, at, wheelhouse and wheelhouse.resolve(), store, note)
+    fetcher = Fetcher(locked, at, wheelhouse and wheelhouse.resolve(), store, note, emit)
     return ProjectSources(opened, locked, fetcher, folder)
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipit.bundle import select
+from shipit.events import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from shipit.bundle.select import Sources
+    from shipit.events import Emit
     from shipit.playbook.models import Deployment
     from shipit.playbook.project import PinnedFile, Project
 
@@ -37,7 +39,10 @@ class Named:
 
 
 def load(
-    named: Named, bundle: PinnedFile | None = None, note: Callable[[str], None] = lambda _: None
+    named: Named,
+    bundle: PinnedFile | None = None,
+    note: Callable[[str], None] = lambda _: None,
+    emit: Emit = ignore,
 ) -> Sources:
     """Return the wheels that a deployment may need.
 
@@ -45,6 +50,7 @@ def load(
         named: the playbook's keys.
         bundle: taken instead of these.
         note: receives what is built or fetched, as that takes time.
+        emit: receives how far a download is.
 
     Raises:
         InputError: with all mistakes in the bundle, or in the project, its lock and the wheels.
@@ -58,5 +64,5 @@ def load(
     if named.project:
         from shipit.project.sources import load as load_project
 
-        return load_project(named.project, named.app, named.lock, named.wheelhouse, note)
+        return load_project(named.project, named.app, named.lock, named.wheelhouse, note, emit)
     return select.load(*filter(None, (named.wheel, named.lock, named.wheelhouse)))

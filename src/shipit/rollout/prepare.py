@@ -56,7 +56,7 @@ def wheels_by(run: RunOptions, emit: Emit) -> Callable[[Named], Sources]:
     def note(text: str) -> None:
         emit(Noted(text))
 
-    return functools.partial(sources.load, bundle=run.bundle, note=note)
+    return functools.partial(sources.load, bundle=run.bundle, note=note, emit=emit)
 
 
 def prepare(

@@ -22,7 +22,7 @@ from recorded_runs import (
     redactor,
 )
 from shipit.errors import HostError, InputError, Mistake, Place
-from shipit.events import Event, HostFailed, Noted, RunBegan, SecretsKnown, StepBegan
+from shipit.events import Event, Fetching, HostFailed, Noted, RunBegan, SecretsKnown, StepBegan
 from shipit.output.console import ConsoleOutput
 from shipit.output.layout import Grid, Line
 from shipit.output.redaction import Redactor
@@ -197,6 +197,50 @@ def test_lines_from_many_threads_stay_whole(terminal: Terminal, *, is_terminal: 
     lines = CONTROL.sub("", stream.getvalue()).replace("\r", "\n").splitlines()
     reported = [line for line in lines if re.fullmatch(r"web\d{3}\.example\.com  <\d{3}>", line)]
     assert len(set(reported)) == 8 * 50
+
+
+@pytest.mark.parametrize("is_run", [False, True])
+def test_a_download_has_a_line_on_a_terminal_that_goes_when_it_is_over(
+    terminal: Terminal, *, is_run: bool
+) -> None:
+    output = ConsoleOutput(terminal, terminal, verbosity=0, redactor=redactor())
+    table = output._run
+    assert isinstance(table, LiveTable)
+    if is_run:
+        output(RunBegan("deploy", "demoapp", ("web1",)))
+    for done in (0, 2_500_000):
+        output(Fetching("fetching x.shipit", done, 5_000_000))
+    console = table._terminal.console
+    drawn = console.render_lines(table._draw(), pad=False)
+    shown = ["".join(segment.text for segment in line).rstrip() for line in drawn]
+    assert shown[-1] == "fetching x.shipit: 2.5 of 5.0 MB"
+    assert len(shown) == (3 if is_run else 1)
+    output(Fetching("fetching x.shipit", is_over=True))
+    assert (table._live is not None) == is_run
+    assert "fetching" not in "".join(map(str, console.render_lines(table._draw())))
+    output.conclude(0)
+
+
+def test_a_download_of_a_query_is_shown_beside_its_answer(terminal: Terminal) -> None:
+    out = io.StringIO()
+    output = ConsoleOutput(out, terminal, verbosity=0, redactor=redactor())
+    output.quiet(Fetching("fetching x.shipit", 2_500_000))
+    output.quiet(Noted("fetched x.shipit"))
+    output.quiet(Fetching("fetching x.shipit", is_over=True))
+    output.answer("inspect", 0, [Line("whole")])
+    assert out.getvalue() == "whole\n"
+    shown = CONTROL.sub("", terminal.getvalue())
+    assert "fetching x.shipit: 2.5 MB" in shown
+    assert "note: fetched x.shipit" in shown
+
+
+def test_a_pipe_shows_no_download_but_its_note() -> None:
+    events: list[Event] = [
+        Fetching("fetching x", 1),
+        Noted("fetched x"),
+        Fetching("fetching x", is_over=True),
+    ]
+    assert printed(events, io.StringIO(), verbosity=2) == "note: fetched x\n"
 
 
 def test_a_second_run_starts_with_a_clean_table(terminal: Terminal) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from recorded_runs import NEW, OLD, SECRET, ended, failed_run, good_run, hide, problem, redactor
 from shipit.errors import HostError, InputError, Mistake, Place
-from shipit.events import HostFailed, Noted, Outcome, RunBegan, SecretsKnown
+from shipit.events import Fetching, HostFailed, Noted, Outcome, RunBegan, SecretsKnown
 from shipit.lab.commands import LabError
 from shipit.output.json_lines import JsonOutput
 from shipit.output.redaction import Redactor
@@ -51,6 +51,13 @@ def test_every_line_has_the_time_in_utc() -> None:
     offset = datetime.fromisoformat(objects(stream)[0]["time"]).utcoffset()
     assert offset is not None
     assert offset.total_seconds() == 0
+
+
+def test_a_download_is_for_those_who_wait_alone() -> None:
+    stream = io.StringIO()
+    output = json_output(stream, 2)
+    output(Fetching("fetching 3 wheels", 5))
+    assert stream.getvalue() == ""
 
 
 def test_bytes_on_their_way_are_reported_at_their_end_or_when_asked() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from recorded_runs import NEW, OLD, ended, problem
-from shipit.events import HostResult, Noted, Outcome, RunEnded
+from shipit.events import Fetching, HostResult, Noted, Outcome, RunEnded
 from shipit.output import messages
 
 ALL_BACK = {"web1": Outcome.ROLLED_BACK, "web2": Outcome.DISCARDED}
@@ -28,6 +28,13 @@ def test_bytes_have_a_unit(count: int, text: str) -> None:
 )
 def test_durations_have_a_unit(seconds: float, text: str) -> None:
     assert messages.seconds(seconds) == text
+
+
+def test_a_download_is_measured_in_the_units_of_its_note() -> None:
+    known = Fetching("fetching x.shipit", 88_100_000, 137_000_000)
+    assert messages.fetching(known, 8.0) == "fetching x.shipit: 88.1 of 137.0 MB, 11.0 MB/s"
+    unknown = Fetching("fetching 3 wheels", 1_500_000)
+    assert messages.fetching(unknown, 0.5) == "fetching 3 wheels: 1.5 MB"
 
 
 def test_a_report_keeps_its_own_form() -> None:

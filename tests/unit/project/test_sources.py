@@ -15,6 +15,7 @@ import pytest
 
 from repositories import committed
 from shipit.errors import InputError
+from shipit.events import Fetching, ignore
 from shipit.playbook.project import Project
 from shipit.project.sources import load
 from tiny_backend import write_project
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
     from shipit.bundle.select import Bundle
     from shipit.bundle.target import Target
+    from shipit.events import Emit, Event
     from shipit.project.sources import ProjectSources
 
+MIB, PATIENCE = 1 << 20, 60.0  # seconds
 NATIVE = "cp311-cp311-manylinux_2_17_x86_64"
 NO_KEYS = {"package": "", "extras": (), "groups": (), "include": (), "exclude": ()}
 
@@ -41,12 +44,14 @@ class Site:
         self.wheels.mkdir()
         (self.wheels / pip.name).hardlink_to(pip)
         self.notes: list[str] = []
+        self.emit: Emit = ignore
 
     def load(self, **keys: object) -> ProjectSources:
         keys = {"path": self.folder, **NO_KEYS, **keys}
         wheelhouse = keys.pop("wheelhouse", self.wheels)
         project = Project.model_construct(**keys)  # type: ignore[arg-type] # as they are
-        return load(project, "billing", None, wheelhouse, self.notes.append)  # type: ignore[arg-type]
+        to = (self.notes.append, self.emit)
+        return load(project, "billing", None, wheelhouse, *to)  # type: ignore[arg-type]
 
     def pins(self, target: Target = BOOKWORM, **keys: object) -> list[str]:
         return pins(self.load(**keys).select(target, "pip"))
@@ -203,18 +208,57 @@ class _Index(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def index(folder: Path) -> Iterator[str]:
+def index(folder: Path, kind: type[_Index] = _Index) -> Iterator[str]:
     (folder / "simple").mkdir(exist_ok=True)
     for wheel in folder.glob("*.whl"):
         name = wheel.name.split("-")[0].replace("_", "-")
         (folder / "simple" / name).mkdir(exist_ok=True)
         page = f'<a href="../../{wheel.name}#sha256={sha256(wheel)}">{wheel.name}</a>'
         (folder / "simple" / name / "index.html").write_text(page)
-    handler = partial(_Index, directory=str(folder))
+    handler = partial(kind, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/simple"
         server.shutdown()
+
+
+def test_the_bytes_of_a_download_are_reported_while_they_arrive(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = write_wheel(site.wheels, Recipe("alpha", bulk=2 * MIB))
+    reported, is_seen = list[Fetching](), threading.Event()
+
+    def emit(event: Event) -> None:
+        assert isinstance(event, Fetching)
+        reported.append(event)
+        if event.done >= MIB:
+            is_seen.set()
+
+    class Hesitant(_Index):
+        """Sends the second half of a wheel once the first was reported."""
+
+        def do_GET(self) -> None:
+            if not self.path.endswith(".whl"):
+                super().do_GET()
+                return
+            content = (site.wheels / self.path.rpartition("/")[2]).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: 3 * MIB // 2])
+            assert is_seen.wait(PATIENCE)
+            self.wfile.write(content[3 * MIB // 2 :])
+
+    site.emit = emit
+    with index(site.wheels, Hesitant) as url:
+        monkeypatch.setenv("PIP_INDEX_URL", url.replace("://", "://me:p%2Fw@"))
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        write_lock(site.folder / "requirements.lock", [wheel])
+        site.pins(wheelhouse=None)
+    assert is_seen.is_set()
+    assert reported[0] == Fetching("fetching 1 wheel")
+    assert [each.is_over for each in reported].count(True) == 2, "of the lock, and of pip"
+    assert reported[-1].is_over
 
 
 @pytest.mark.parametrize(
