@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+import advisories
 import wheelhouse
 from hosts.workspace import PORT, Workspace
 
@@ -186,3 +187,20 @@ def test_several_deployments_go_in_order_and_back_in_reverse(workspace: Workspac
         "tinyapp": dict.fromkeys(HOSTS, "committed"),
         "other": dict.fromkeys(HOSTS, "discarded"),
     }
+
+
+def test_an_audit_names_the_hosts_that_run_a_vulnerable_package(workspace: Workspace) -> None:
+    found = workspace.shipit("audit", "--json", "--package", "pip>1", "--package", "uv>0")
+    (installer,) = found.result["findings"]
+    assert (found.status, installer["code"], installer["hosts"]) == (2, "package-found", [*HOSTS])
+    name, version = installer["what"].split()[:2]
+    record = advisories.advisory(name, "0", "999", "GHSA-1")
+    with advisories.serving(advisories.Service({(name, version): [record]})) as server:
+        done = workspace.shipit("audit", "--json", "--service", server.url)
+        ignored = workspace.shipit("audit", "--json", "--service", server.url, "--ignore", "GHSA-1")
+    (finding,) = done.result["findings"]
+    assert (done.status, finding["code"], finding["hosts"]) == (2, "vulnerable-package", [*HOSTS])
+    assert "GHSA-1" in finding["what"]
+    assert "999" in finding["hint"]
+    assert (ignored.status, ignored.result["findings"]) == (0, [])
+    assert "tinyapp" not in {asked for asked, _ in server.asked}

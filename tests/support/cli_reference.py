@@ -27,7 +27,7 @@ A contract: scripts may rely on it.
 | 0 | `ok` | every host runs the wanted release and it is committed; a query: all have answered |
 | 1 | `bug` | a bug in shipit: the traceback, and how to report it |
 | 2 | `input-error` | the input is wrong; no host was changed. `lint`: errors, or with `--strict` \
-warnings |
+warnings; `audit`: findings |
 | 3 | `discarded` | failed before any switch; the previous release keeps running (also where a \
 host is unreachable before the switch); a query: a host has problems or gave no answer |
 | 4 | `rolled_back` | failed after a switch; every host is rolled back to its previous release |
@@ -72,8 +72,8 @@ UTC); the last one is the result:
      {"outcome": "committed", "release": "1.4.0-3f9a2c1b", "problem": null}}, "runs": [...],
      "time": "..."}
 
-`plan`, `status`, `releases`, `doctor` and `lint` print that one object alone, with their answer in
-`deployments` or `findings`. In `releases`, a host's `attempts` are every deploy and rollback there
+`plan`, `status`, `releases`, `doctor`, `lint` and `audit` print that one object alone, with their
+answer in `deployments` or `findings`. In `releases`, a host's `attempts` are every deploy and rollback there
 with its kind (`what`), `reason`, `outcome` and `failure`; its `releases` show how each one ended.
 Errors come before that object as lines with `"event": "error"` and a stable
 `code`. Keys may be added; the meaning of a key never changes.

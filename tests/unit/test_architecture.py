@@ -25,7 +25,7 @@ ORDER = (
     *("errors", "events", "agent"),
     *("secrets", "vault", "yaml_tags", "yaml_source"),
     *("inventory", "servers", "playbook", "render", "bundle", "project", "archive"),
-    *("release", "lint"),
+    *("release", "lint", "audit"),
     *("transport", "rollout", "init", "commands"),
     *("output", "lab", "rehearsal", "cli", "__main__"),
 )
@@ -46,7 +46,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "gunicorn": ("servers.programs.patient_gunicorn",),
     "jinja2": ("render",),
     "packageurl": ("archive.sbom",),
-    "packaging": ("bundle", "project", "archive", "init"),
+    "packaging": ("bundle", "project", "archive", "audit", "init"),
     "paramiko": ("transport",),
     "patient_uvicorn": ("servers.programs.patient_gunicorn",),
     "pydantic": ("playbook",),

@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
+    from shipit.audit import packages
     from shipit.playbook import project
 
 
@@ -48,6 +49,36 @@ class Duration(click.ParamType[float]):
             return parsers.duration(value)
         except parsers.InvalidValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Requirement(click.ParamType["packages.Wanted"]):
+    """A package and its versions, such as jinja2<3.1.6."""
+
+    name = "requirement"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> packages.Wanted:
+        from shipit.audit import packages
+
+        try:
+            return packages.Wanted(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no package such as 'jinja2<3.1.6'", param, ctx)
+
+
+class AdvisoryService(click.ParamType[str]):
+    """Who knows of vulnerabilities: pypi, osv, or the URL of a service."""
+
+    name = "service"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        name = str(value)
+        if name not in ("pypi", "osv") and not name.startswith(("https://", "http://")):
+            self.fail(f"{name!r} is neither pypi nor osv, nor an http URL", param, ctx)
+        return name
 
 
 def names_for_limit(
@@ -155,5 +186,12 @@ CHANGES = (
         help="How long to wait for another deploy to end, such as 5m.  [default: do not wait]",
     ),
     REASON,
+)
+REPORT_FORMAT = click.Option(
+    ["--format", "report_format"],
+    type=click.Choice(["text", "github", "sarif"]),
+    default="text",
+    help="How to write the findings: for a reader (the default), as annotations of GitHub "
+    "Actions, or as SARIF 2.1.0.",
 )
 DIFF = click.Option(["-D", "--diff"], is_flag=True, help="Show a diff of each changed file.")

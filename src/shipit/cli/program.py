@@ -18,6 +18,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from shipit.cli import (
+    audit_command,  # noqa: F401 - registers its command
     bundle_commands,  # noqa: F401 - registers its commands
     prompts,
 )
@@ -31,6 +32,7 @@ from shipit.cli.parameters import (
     OUTPUT,
     PLAYBOOKS,
     REASON,
+    REPORT_FORMAT,
     TARGETS,
 )
 from shipit.cli.runner import DISCARDED, WRONG_INPUT, Invocation
@@ -199,13 +201,7 @@ def plan(invocation: Invocation, *, diff: bool) -> int:
 
 @command(
     *PLAYBOOKS,
-    click.Option(
-        ["--format", "report_format"],
-        type=click.Choice(["text", "github", "sarif"]),
-        default="text",
-        help="How to write the findings: for a reader (the default), as annotations of GitHub "
-        "Actions, or as SARIF 2.1.0.",
-    ),
+    REPORT_FORMAT,
     click.Option(["--strict"], is_flag=True, help="Exit with 2 after warnings, too."),
     example="  shipit lint playbooks/prod.yaml\n"
     "  shipit lint playbooks/*.yaml --strict --format github",

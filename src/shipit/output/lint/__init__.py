@@ -1,1 +1,1 @@
-"""The findings of `shipit lint` in each of its formats."""
+"""The findings of `shipit lint` and `shipit audit` in each of their formats."""

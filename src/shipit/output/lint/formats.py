@@ -1,4 +1,4 @@
-"""The formats of `shipit lint`, by the names that --format has for them."""
+"""The formats of `shipit lint` and `shipit audit`, by the names that --format has for them."""
 
 from __future__ import annotations
 

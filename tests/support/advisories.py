@@ -1,0 +1,94 @@
+"""A server of advisories with the query API of OSV, for `shipit audit`.
+
+The shape of its answers is that of api.osv.dev/v1/query (https://ossf.github.io/osv-schema/).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def advisory(package: str, introduced: str, fixed: str, name: str) -> dict[str, Any]:
+    """Return a record that has the keys of a real one."""
+    return {
+        "id": name,
+        "schema_version": "1.7.3",
+        "published": "2024-12-23T17:54:12Z",
+        "modified": "2025-02-18T22:47:39Z",
+        "aliases": [f"CVE-of-{name}"],
+        "summary": f"{package} lets a template break out of its sandbox",
+        "details": f"An oversight in how {package} looks up names.\n\nUpdate it.",
+        "affected": [
+            {
+                "package": {
+                    "name": package,
+                    "ecosystem": "PyPI",
+                    "purl": f"pkg:pypi/{package}",
+                },
+                "ranges": [
+                    {
+                        "type": "ECOSYSTEM",
+                        "events": [{"introduced": introduced}, {"fixed": fixed}],
+                    }
+                ],
+                "versions": [introduced],
+            }
+        ],
+        "references": [{"type": "WEB", "url": f"https://advisories.example/{name}"}],
+    }
+
+
+@dataclass
+class Service:
+    """What a server answers, and what it was asked.
+
+    Attributes:
+        known: the advisories, by name and version of a package.
+        status: the HTTP status of every answer.
+        asked: the queries.
+    """
+
+    known: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    status: int = 200
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    url: str = ""
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[Service]:
+    """Run a server; its URL is in `service.url`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            assert query["package"]["ecosystem"] == "PyPI"
+            one = (query["package"]["name"], query["version"])
+            service.asked.append(one)
+            found = service.known.get(one)
+            body = json.dumps({"vulns": found} if found else {}).encode()
+            self.send_response(service.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        service.url = f"http://127.0.0.1:{server.server_port}/v1/query"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield service
+        finally:
+            server.shutdown()
+            thread.join()
