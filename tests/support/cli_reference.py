@@ -73,8 +73,9 @@ UTC); the last one is the result:
      "time": "..."}
 
 `plan`, `status`, `releases`, `doctor`, `lint` and `audit` print that one object alone, with their
-answer in `deployments` or `findings`. In `releases`, a host's `attempts` are every deploy and rollback there
-with its kind (`what`), `reason`, `outcome` and `failure`; its `releases` show how each one ended.
+answer in `deployments` or `findings`. In `releases`, a host's `attempts` are every deploy and
+rollback there with its kind (`what`), `reason`, `outcome` and `failure`; its `releases` show how
+each one ended.
 Errors come before that object as lines with `"event": "error"` and a stable
 `code`. Keys may be added; the meaning of a key never changes.
 """

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from shipit.audit.packages import Package, without_duplicates
 from shipit.errors import InputError, Mistake
-from shipit.project.programs import Program, reason_in, tail
+from shipit.project.programs import Program, reason_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -122,8 +122,7 @@ def _asked(packages: Sequence[Package], service: Service) -> Iterator[dict[str, 
         late = f"it took longer than {TIMEOUT:g} s" if status is None else ""
         reason = f"cannot {what}: {late or reason_in(errors or output)}"
         hint = "check that the service can be reached; --service chooses another"
-        wrong = Mistake("audit-failed", reason, None, hint, evidence=tail(errors))
-        raise InputError(wrong) from error
+        raise InputError(Mistake("audit-failed", reason, None, hint)) from error
 
 
 def _advisory(found: Mapping[str, Any]) -> Advisory:
