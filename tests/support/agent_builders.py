@@ -153,9 +153,10 @@ def stage(
     texts: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     txn: str = "txn-1",
+    signed: manifests.Signed | None = None,
 ) -> messages.Stage:
     texts = {f"units/{UNIT}": SERVICE} if texts is None else texts
-    return messages.Stage(attempt(txn), wanted, dict(texts), dict(env or {}))
+    return messages.Stage(attempt(txn), wanted, dict(texts), dict(env or {}), signed=signed)
 
 
 def renamed(wanted: manifests.Manifest, release: str) -> manifests.Manifest:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipit.archive import manifest as manifests
+from shipit.archive import signature
 from shipit.archive.manifest import BrokenError
 from shipit.errors import InputError, Mistake, Place
 from shipit.project import zip_file
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from shipit.agent.protocol.manifest import Signed
     from shipit.archive.manifest import Manifest
     from shipit.project.cache import Cache
 
@@ -40,6 +42,7 @@ class Bundle:
     Attributes:
         sha256: of the file.
         wheels: where each wheel lies in the cache, by its sha256.
+        signed: its bundle.json, and the signature in the file beside it, if there is one.
     """
 
     path: Path
@@ -47,6 +50,7 @@ class Bundle:
     manifest: Manifest
     sbom: str
     wheels: Mapping[str, Path]
+    signed: Signed | None = None
 
 
 def write(path: Path, made: Manifest, sbom: str, wheels: Mapping[str, Path]) -> None:
@@ -96,13 +100,15 @@ def read(path: Path, store: Cache, sha256: str = "") -> Bundle:
 
 def _read(path: Path, digest: str, store: Cache) -> Bundle:
     with zipfile.ZipFile(path) as archive:
-        made = manifests.from_json(_text(archive, MANIFEST))
+        text = _text(archive, MANIFEST)
+        made = manifests.from_json(text)
         sbom = _text(archive, SBOM)
         key = key_of("bundle", digest)
         if (known := store.answer(key)) is None:
             known = _verified(path, digest, archive, made, sbom, store)
             store.remember(key, known)
-    return Bundle(path, digest, made, sbom, {wheel.parent.name: wheel for wheel in known})
+    wheels = {wheel.parent.name: wheel for wheel in known}
+    return Bundle(path, digest, made, sbom, wheels, signature.beside(path, text))
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:

@@ -13,6 +13,7 @@ from shipit.project.cache import open_kept
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shipit.agent.protocol.manifest import Signed
     from shipit.archive.file import Bundle
     from shipit.bundle.target import Target
     from shipit.bundle.wheel import Wheel
@@ -29,6 +30,10 @@ class BundleSources:
     @property
     def app(self) -> Wheel:
         return self.wheels[self.bundle.manifest.app]
+
+    @property
+    def signed(self) -> Signed | None:
+        return self.bundle.signed
 
     @property
     def folder(self) -> str:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from shipit.agent.protocol.manifest import Signed
     from shipit.bundle.lock import Lock, Locked
     from shipit.bundle.target import Target
 
@@ -44,6 +45,7 @@ class Sources(Protocol):
 
     Attributes:
         folder: the one below a release that its services start in.
+        signed: what was signed of a bundle, with the signature.
     """
 
     @property
@@ -51,6 +53,9 @@ class Sources(Protocol):
 
     @property
     def folder(self) -> str: ...
+
+    @property
+    def signed(self) -> Signed | None: ...
 
     def digests(self) -> tuple[str, ...]:
         """Return the sha256 of wheels that a host may have already."""
@@ -74,6 +79,7 @@ class FolderSources:
     lock: Lock
     stock: Wheelhouse
     folder: str = "files"
+    signed: None = None
 
     def digests(self) -> tuple[str, ...]:
         """Return the sha256 of every wheel that a bundle may contain."""

@@ -163,6 +163,12 @@ PLAYBOOKS = (
     *_VAULT_AND_OUTPUT,
 )
 ONE_BUNDLE = (click.Argument(["bundle"], type=PinnedFile(), metavar="BUNDLE"), *OUTPUT)
+SIGNERS = click.Option(
+    ["--signers"],
+    type=FILE,
+    metavar="FILE",
+    help="Check that it is signed by one of these: allowed signers, as in ssh-keygen(1).",
+)
 TWO_BUNDLES = (
     click.Argument(["old"], type=PinnedFile(), metavar="OLD"),
     click.Argument(["new"], type=PinnedFile(), metavar="NEW"),

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipit.archive import build as building
-from shipit.archive import compare, file, smoke
+from shipit.archive import compare, file, signature, smoke
+from shipit.archive import manifest as manifests
 from shipit.archive.manifest import BrokenError, name_of, target_of
 from shipit.bundle.wheel import files_of
 from shipit.errors import HostError, InputError, Mistake
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from shipit.archive.compare import Change
     from shipit.archive.file import Bundle
     from shipit.bundle import select
+    from shipit.bundle.select import Sources
     from shipit.events import Emit
     from shipit.playbook.project import PinnedFile
     from shipit.release.inputs import ResolvedInput, RunOptions
+    from shipit.release.sources import Named
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,14 @@ class Difference:
 
     changes: Sequence[Change]
     commits: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who has signed a bundle: the key, "" for none, and the name that a file of signers has."""
+
+    key: str
+    name: str
 
 
 def build(run: RunOptions, emit: Emit, names: Sequence[str], folder: Path) -> list[Path]:
@@ -54,7 +65,12 @@ def build(run: RunOptions, emit: Emit, names: Sequence[str], folder: Path) -> li
         InputError: a deployment has no project, or one cannot be built for a target.
         HostError: a host that has to be asked gives no answer.
     """
-    readers = replace(offline.readers(), wheels=wheels_by(run, emit))
+    wheels = wheels_by(run, emit)
+
+    def unsigned(named: Named) -> Sources:  # it is signed once it is there
+        return wheels(replace(named, signers=None))
+
+    readers = replace(offline.readers(), wheels=unsigned)
     made = []
     for found in targets(run):
         for wanted in _by_sources(resolve(found, readers)):
@@ -120,6 +136,26 @@ def read(pinned: PinnedFile) -> Bundle:
     """
     store = cache.Cache(cache.default_folder(os.environ))
     return file.read(pinned.path, store, pinned.sha256)
+
+
+def sign(path: Path, key: Path | None) -> Path:
+    """Sign a bundle; return the path of its signature.
+
+    Raises:
+        InputError: it is not whole; there is no key, or it cannot be used.
+    """
+    found = file.read(path, cache.Cache(cache.default_folder(os.environ)))
+    return signature.sign(path, manifests.to_json(found.manifest), key)
+
+
+def signed_by(found: Bundle, signers: Path | None) -> Signature:
+    """Return who has signed a bundle.
+
+    Raises:
+        InputError: the signature is not one of this bundle, or by none of these signers.
+    """
+    name = signature.signer(found.path, found.signed, signers) if signers else ""
+    return Signature(signature.key_of(found.path, found.signed), name)
 
 
 def diff(old: Bundle, new: Bundle) -> Difference:

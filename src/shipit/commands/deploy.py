@@ -29,7 +29,7 @@ from shipit.rollout.connections import connect_all
 from shipit.rollout.executor import Fleet
 from shipit.rollout.host_session import SWITCH
 from shipit.rollout.phase import Phase, Transition
-from shipit.rollout.prepare import ask, attempt_to, prepare, running, wanted_by
+from shipit.rollout.prepare import ask, attempt_to, prepare, refuse_unsigned, running, wanted_by
 from shipit.rollout.strategy import Policy
 from shipit.secrets import Mask
 
@@ -79,6 +79,7 @@ def ship(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> int:
 
     def fleet(connections: Connections) -> Fleet:
         made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
+        made = refuse_unsigned(made, connections)
         return rollout.fleet(
             connections,
             {name: rollout.job(plan.release, built) for name, (built, plan) in made.items()},

@@ -13,7 +13,7 @@ from shipit.playbook import calendars, headers, parsers, paths
 from shipit.secrets import Secret, Unopened
 
 # The keys that name files of this machine: a deploy needs these files, a rollback does not.
-TEMPLATES = frozenset({"unit", "src"})  # kept beside the playbook
+TEMPLATES = frozenset({"unit", "src", "signers"})  # kept beside the playbook
 EVERY_FILE = TEMPLATES | {"wheel", "lock", "wheelhouse", "path"}
 
 

@@ -90,6 +90,12 @@ class Deployment(Model):
         " its digest, or a mapping. Instead of `project`.",
         examples=["dist/demoapp-1.4.0.shipit"],
     )
+    signers: File | None = Field(
+        default=None,
+        description="Whose bundles are deployed: a file of allowed signers, as ssh-keygen(1) has"
+        " it. A host may have its own, which it enforces (docs/bundle.md).",
+        examples=["signers"],
+    )
     wheel: OneFile | None = Field(
         default=None,
         description="The app's wheel, or a pattern that exactly one file matches; instead of"

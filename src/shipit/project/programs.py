@@ -1,8 +1,8 @@
-"""Run the programs that build and fetch: git, uv and pip.
+"""Run the programs that build, fetch and sign: git, uv, pip and ssh-keygen.
 
-Each runs without a terminal, in a process group of its own, for a limited time. Their settings
-(indexes, credentials, proxies, certificates) are the user's own: environment, configuration files,
-netrc and keyring, as these programs read them.
+Each runs for a limited time, in a process group of its own and without a terminal, unless it may
+ask for a passphrase. Their settings (indexes, credentials, proxies, certificates) are the user's
+own: environment, configuration files, netrc and keyring, as these programs read them.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Program:
         cwd: the folder it runs in.
         seconds: after which it is killed, with all that it has started.
         more: environment variables besides those of this process.
+        feed: what it reads from stdin.
+        may_ask: whether it keeps the terminal, to ask for a passphrase or a touch of a token.
     """
 
     what: str
@@ -61,6 +63,8 @@ class Program:
     cwd: Path
     seconds: float
     more: Mapping[str, str] = field(default_factory=dict)
+    feed: str = field(default="", repr=False)
+    may_ask: bool = False
 
     def checked(self, code: str, place: Place | None = None, hint: str = "") -> str:
         """Return what it prints to stdout.
@@ -89,12 +93,12 @@ class Program:
                 self.argv,
                 cwd=self.cwd,
                 env={**os.environ, **self.more},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if self.feed else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=self._stderr(),
                 text=True,
                 errors="replace",
-                start_new_session=True,
+                start_new_session=not self.may_ask,
                 umask=_UMASK,
             )
         except OSError as error:
@@ -106,22 +110,34 @@ class Program:
             return None, "", ""
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-        return process.returncode, output, errors
+                self._kill(process)
+        return process.returncode, output, errors or ""
+
+    def _stderr(self) -> int | None:
+        """Return where it speaks to: the terminal, if it may ask there; else it is kept."""
+        return None if self.may_ask and sys.stderr.isatty() else subprocess.PIPE
+
+    def _kill(self, process: subprocess.Popen[str]) -> None:
+        if self.may_ask:  # it is in our own group
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
     def _output(
         self, process: subprocess.Popen[str], watch: Callable[[], None] | None
     ) -> tuple[str, str]:
         """Return what it has printed at its end; communicate loses nothing after a timeout."""
+        feed = self.feed or None
         if watch is None:
-            return process.communicate(timeout=self.seconds)
+            return process.communicate(feed, timeout=self.seconds)
         deadline = time.monotonic() + self.seconds
         while True:
             watch()
             try:
-                return process.communicate(timeout=_WATCH_PAUSE)
+                return process.communicate(feed, timeout=_WATCH_PAUSE)
             except subprocess.TimeoutExpired:
+                feed = None  # it was handed over
                 if time.monotonic() >= deadline:
                     raise
 

@@ -45,6 +45,7 @@ class ProjectSources:
     lock: Lock
     fetcher: Fetcher
     folder: str
+    signed: None = None
     _known: dict[tuple[Target, Installer], Bundle] = field(default_factory=dict)
 
     def digests(self) -> tuple[str, ...]:

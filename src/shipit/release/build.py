@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.agent.protocol import messages
-    from shipit.agent.protocol.manifest import Manifest
+    from shipit.agent.protocol.manifest import Manifest, Signed
     from shipit.bundle.select import Bundle
     from shipit.release.inputs import ResolvedInput
     from shipit.release.manifest import Digest
@@ -45,6 +45,7 @@ class BuiltRelease:
         blobs: all wheels; after `without`, those that the host lacks.
         user_given: whether the playbook names the user.
         served: what each `serve:` became, a line each.
+        signed: what was signed of the bundle that it is from.
     """
 
     manifest: Manifest
@@ -54,6 +55,7 @@ class BuiltRelease:
     blobs: tuple[Blob, ...] = ()
     user_given: bool = False
     served: tuple[str, ...] = ()
+    signed: Signed | None = None
 
     def without(self, present: Collection[str]) -> BuiltRelease:
         """Return the release for a host that has the blobs with these digests already."""
@@ -97,6 +99,7 @@ def build(
         tuple(Blob(wheel.sha256, wheel.path, wheel.size) for wheel in bundle.all()),
         "user" in made.deployment.model_fields_set,
         tuple(serving.shown(made.deployment)),
+        resolved.sources.signed,
     )
 
 

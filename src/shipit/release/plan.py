@@ -87,6 +87,7 @@ class HostPlan:
     missing_bytes: int = 0
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    signed_only: bool = False  # the host takes signed releases alone
 
 
 def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
@@ -99,6 +100,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         version=new.version,
         current=old.id if old else "",
         current_version=old.version if old else "",
+        signed_only=facts.signed_only,
     )
     if plan.action is Action.NOTHING:
         return plan

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipit.bundle import select
+from shipit.errors import InputError, Mistake, Place
 from shipit.events import ignore
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ class Named:
     wheel: Path | None
     lock: Path | None
     wheelhouse: Path | None
+    signers: Path | None = None
 
     @classmethod
     def by(cls, wanted: Deployment) -> Named:
-        own = (wanted.wheel, wanted.lock, wanted.wheelhouse)
+        own = (wanted.wheel, wanted.lock, wanted.wheelhouse, wanted.signers)
         return cls(wanted.app, wanted.project, wanted.bundle, *own)
 
 
@@ -53,14 +55,23 @@ def load(
         emit: receives how far a download is.
 
     Raises:
-        InputError: with all mistakes in the bundle, or in the project, its lock and the wheels.
+        InputError: with all mistakes in the bundle, or in the project, its lock and the wheels; the
+            playbook names signers, and none of them has signed this.
     """
     if pinned := bundle or named.bundle:
-        from shipit.archive import file, sources
+        from shipit.archive import file, signature, sources
         from shipit.project import cache
 
         store = cache.Cache(cache.default_folder(os.environ))
-        return sources.load(file.read(pinned.path, store, pinned.sha256))
+        found = file.read(pinned.path, store, pinned.sha256)
+        if named.signers:
+            name = signature.signer(found.path, found.signed, named.signers)
+            note(f"{found.path.name} is signed by {name}")
+        return sources.load(found)
+    if named.signers:
+        what = "the playbook names `signers`, and what it ships is not a bundle: it is not signed"
+        hint = "shipit build PLAYBOOK; shipit sign BUNDLE; shipit deploy PLAYBOOK --bundle BUNDLE"
+        raise InputError(Mistake("unsigned", what, Place(str(named.signers)), hint))
     if named.project:
         from shipit.project.sources import load as load_project
 

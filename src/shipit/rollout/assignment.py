@@ -76,6 +76,7 @@ class Assignment:
             env=dict(built.env),
             lock_wait=self._job.lock_wait,
             user_given=built.user_given,
+            signed=built.signed,
         )
         within = WORK + self._job.lock_wait
         try:

@@ -26,6 +26,7 @@ from shipit.release.inputs import (
     targets,
 )
 from shipit.release.manifest import slow_digest
+from shipit.rollout.host_session import RefusedError
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from shipit.release.sources import Named
     from shipit.rollout.connections import Connections
     from shipit.rollout.host_session import HostSession
+
+SIGNATURE = "signature"  # the step of a host that checks one
 
 
 def wanted_by(run: RunOptions, emit: Emit) -> list[list[ResolvedInput]]:
@@ -150,13 +153,38 @@ def surveyed(
     made: Mapping[str, tuple[BuiltRelease, HostPlan]], connections: Connections
 ) -> dict[str, messages.Findings]:
     """Run the preflight checks of every built release on its host; nothing is changed."""
+    return connections.each(lambda name, session: _survey(*made[name], session))
 
-    def survey(name: str, session: HostSession) -> messages.Findings:
+
+def _survey(built: BuiltRelease, plan: HostPlan, session: HostSession) -> messages.Findings:
+    texts, size = dict(built.texts), plan.missing_bytes
+    ask = messages.Survey(built.manifest, size, texts, built.user_given, built.signed)
+    return session.survey(ask)
+
+
+def refuse_unsigned(
+    made: Mapping[str, tuple[BuiltRelease, HostPlan]], connections: Connections
+) -> dict[str, tuple[BuiltRelease, HostPlan]]:
+    """Return the releases without those that a host does not take because of who signed them.
+
+    Hosts that ask for signatures are asked before anything is sent to them. They check again when
+    the release is staged.
+    """
+
+    def ask(name: str, session: HostSession) -> tuple[messages.Failure, ...]:
         built, plan = made[name]
-        texts, size = dict(built.texts), plan.missing_bytes
-        return session.survey(messages.Survey(built.manifest, size, texts, built.user_given))
+        if not plan.signed_only or plan.action is planning.Action.NOTHING:
+            return ()
+        return _survey(built, plan, session).problems
 
-    return connections.each(survey)
+    taken: dict[str, tuple[BuiltRelease, HostPlan]] = {}
+    for name, problems in connections.each(ask).items():
+        built, plan = made[name]
+        with connections.holding(name, plan.current):
+            for failure in (each for each in problems if each.step == SIGNATURE):
+                raise RefusedError(name, failure)
+            taken[name] = built, plan
+    return taken
 
 
 def _hello(target: HostInput, *, recover: bool) -> messages.Hello:

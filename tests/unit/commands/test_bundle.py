@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +12,12 @@ from repositories import committed
 from shipit.archive import file
 from shipit.archive.compare import Change
 from shipit.commands import bundle
-from shipit.errors import InputError
+from shipit.errors import InputError, Mistake
 from shipit.playbook.project import pinned
 from shipit.project.cache import Cache
 from shipit.release.inputs import RunOptions
 from shipit.rollout.prepare import wanted_by
+from signing import Key
 from tiny_backend import write_project
 from wheelhouse import Recipe, write_lock, write_wheel
 
@@ -156,3 +157,76 @@ def test_what_it_is_is_plain_data(site: Site) -> None:
     facts = bundle.facts(bundle.read(pinned(str(path))))
     assert facts["version"] == "1.0.0"
     assert facts["targets"] != []
+
+
+@dataclass
+class Signed:
+    """A site whose playbook asks for signatures, a bundle of it, and a key that it knows."""
+
+    site: Site
+    path: Path
+    key: Key
+
+    def deploys(self, *, is_bundle: bool = True) -> str:
+        """Read all input of a deploy; return what is noted."""
+        run = RunOptions(self.site.folder / "playbook.yaml", (self.site.folder / "inventory.yaml",))
+        notes = list[str]()
+        wanted_by(
+            replace(run, bundle=pinned(str(self.path)) if is_bundle else None),
+            lambda event: notes.append(str(getattr(event, "text", ""))),
+        )
+        return "\n".join(notes)
+
+    def refused(self, *, is_bundle: bool = True) -> Mistake:
+        with pytest.raises(InputError) as caught:
+            self.deploys(is_bundle=is_bundle)
+        (mistake,) = caught.value.mistakes
+        return mistake
+
+
+@pytest.fixture
+def signed(site: Site) -> Signed:
+    key = Key.make(site.folder / "keys")
+    playbook = PLAYBOOK.replace("command:false", "command:echo x")
+    (site.folder / "playbook.yaml").write_text(f"{playbook}signers: signers\n")
+    (site.folder / "signers").write_text(key.line("alice@example.com"))
+    (path,) = site.build(X86)  # a playbook that names signers builds what they will sign
+    return Signed(site, path, key)
+
+
+def test_where_the_playbook_names_signers_their_bundles_are_shipped(signed: Signed) -> None:
+    path = bundle.sign(signed.path, signed.key.path)
+    assert path == signed.path.with_name(f"{signed.path.name}.sig")
+    assert f"{signed.path.name} is signed by alice@example.com" in signed.deploys()
+    found = bundle.read(pinned(str(signed.path)))
+    by = bundle.signed_by(found, signed.site.folder / "signers")
+    assert by == bundle.Signature(bundle.signed_by(found, None).key, "alice@example.com")
+    assert by.key.startswith("ED25519 SHA256:")
+
+
+def test_what_they_have_not_signed_is_not_shipped(signed: Signed) -> None:
+    project = signed.refused(is_bundle=False)
+    assert (project.code, "shipit build PLAYBOOK; shipit sign" in project.hint) == (
+        "unsigned",
+        True,
+    )
+    assert signed.refused().code == "unsigned"
+    bundle.sign(signed.path, Key.make(signed.site.folder, "other").path)
+    assert signed.refused().code == "signature-refused"
+    bundle.sign(signed.path, signed.key.path)
+    with (signed.site.folder / "signers").open("w") as stream:
+        stream.write(signed.key.line("alice@example.com", 'valid-before="20200101"'))
+    assert signed.refused().code == "signature-refused"
+
+
+def test_one_whose_file_of_signers_is_missing_is_not_shipped(signed: Signed) -> None:
+    bundle.sign(signed.path, signed.key.path)
+    (signed.site.folder / "signers").unlink()
+    assert signed.refused().code == "playbook-value"
+
+
+def test_a_bundle_that_was_changed_is_not_signed(signed: Signed) -> None:
+    with signed.path.open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(InputError, match="no whole bundle"):
+        bundle.sign(signed.path, signed.key.path)

@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,7 +60,9 @@ def test_one_that_takes_too_long_is_killed_with_all_that_it_started(
     heard = os.open(fifo, os.O_RDWR)  # so that no side waits for the other to open it
     wait = subprocess.Popen.communicate
 
-    def late(process: subprocess.Popen[str], timeout: float | None = None) -> tuple[str, str]:
+    def late(
+        process: subprocess.Popen[str], _feed: object = None, timeout: float | None = None
+    ) -> tuple[str, str]:
         if timeout is None:
             return wait(process)
         assert os.read(heard, 5) == b"begun"  # its time is over when its child is at work
@@ -75,6 +78,19 @@ def test_one_that_takes_too_long_is_killed_with_all_that_it_started(
     assert ready, "the child still has the pipe"
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+def test_it_reads_what_it_is_fed(tmp_path: Path) -> None:
+    code = "import os, sys; print(sys.stdin.read().upper(), os.getsid(0) == os.getpid())"
+    reading = python(tmp_path, code)
+    assert replace(reading, feed="abc").checked("code") == "ABC True\n"
+    assert replace(reading, feed="abc", may_ask=True).checked("code") == "ABC False\n"
+
+
+def test_one_that_may_ask_has_a_limit_as_well(tmp_path: Path) -> None:
+    sleeping = Program("do it", ["sleep", "600"], tmp_path, 0.2, may_ask=True)
+    with pytest.raises(InputError, match=r"it took longer than 0\.2 s"):
+        sleeping.checked("code")
 
 
 def test_one_that_does_not_exist_is_named(tmp_path: Path) -> None:

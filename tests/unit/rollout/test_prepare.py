@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fake_fleet import Fleet, Liar
+from fake_fleet import NEW, Fleet, Liar
 from shipit.agent.protocol import messages
 from shipit.agent.server import facts
 from shipit.commands import deploy, inspect
 from shipit.events import HostFailed, Outcome, Problem, RunEnded
+from shipit.release import plan as planning
+from shipit.release.build import BuiltRelease
+from shipit.release.plan import HostPlan
+from shipit.rollout import prepare
+from shipit.rollout.connections import Connections
+from shipit.rollout.host_session import HostSession
 from shipit.transport import connect
 from unit.rollout.test_lying_host import HOSTS, impatient, run  # noqa: F401 - fixtures
 
@@ -98,3 +105,50 @@ def test_a_machine_is_known_by_its_id_boot_and_container_and_reveals_none_of_the
 def test_a_machine_without_an_identity_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "BOOT_ID", "/nowhere")
     assert facts.machine_digest() == ""
+
+
+@dataclass
+class Asked:
+    """The wire to a host with these findings; counts how often it was asked."""
+
+    problems: tuple[messages.Failure, ...] = ()
+    times: int = 0
+
+    def send(self, message: object, body: bytes = b"") -> None:
+        assert isinstance(message, messages.Survey)
+        self.times += 1
+
+    def receive(self, timeout: float, awaited: str = "") -> messages.Frame:
+        return messages.Frame(messages.Findings(self.problems), b"")
+
+    def close(self) -> None: ...
+
+
+def test_hosts_that_ask_for_signatures_are_asked_before_anything_is_sent() -> None:
+    unsigned = messages.Failure("unsigned", "it is not signed", "signature", "sign it")
+    full = messages.Failure("disk-too-small", "it is full", "preflight")
+    deploy_, nothing = planning.Action.DEPLOY, planning.Action.NOTHING
+    plans = {
+        "any": HostPlan("any", deploy_, "r", "1"),
+        "strict": HostPlan("strict", deploy_, "r", "1", current="old", signed_only=True),
+        "full": HostPlan("full", deploy_, "r", "1", signed_only=True),
+        "idle": HostPlan("idle", nothing, "r", "1", signed_only=True),
+    }
+    wires = {name: Asked((full, unsigned) if name == "strict" else (full,)) for name in plans}
+    sessions = {
+        name: HostSession(name, wire, lambda *_: None, lambda _: None)
+        for name, wire in wires.items()
+    }
+    made = {name: (BuiltRelease(NEW, {}), plan) for name, plan in plans.items()}
+    reported: list[Event] = []
+    with ThreadPoolExecutor(2) as executor:
+        connections = Connections(executor, reported.append, sessions)
+        taken = prepare.refuse_unsigned(made, connections)
+    assert list(taken) == ["any", "full", "idle"], "a full disk is found when it is staged"
+    assert {name: wire.times for name, wire in wires.items()} == {
+        "any": 0, "strict": 1, "full": 1, "idle": 0,
+    }  # fmt: skip
+    assert connections.problems() == {
+        "strict": Problem("strict", "unsigned", "it is not signed", "signature", "sign it")
+    }
+    assert connections.lost["strict"].release == "old"

@@ -25,6 +25,14 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Signed:
+    """What was signed of the bundle that a release is from: bundle.json; and its signature."""
+
+    text: str
+    signature: str  # by ssh-keygen
+
+
+@dataclass(frozen=True)
 class Rendered:
     """A rendered text file of the release; its text is sent and stored separately."""
 

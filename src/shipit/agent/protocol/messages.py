@@ -30,7 +30,7 @@ from .fields import (
     WORD,
     one_of,
 )
-from .manifest import Manifest  # noqa: TC001 - type hints are read at run time
+from .manifest import Manifest, Signed  # noqa: TC001 - type hints are read at run time
 
 VERSION = 1
 HEARTBEAT = 10.0  # seconds between Alive messages of an agent
@@ -78,6 +78,7 @@ class Survey:
     # path in the release (units/..., files/...) -> text
     texts: Dict[str, str] = field(metadata=PATHS_INSIDE)
     user_given: bool = False  # the playbook names the user, who may exist for other reasons
+    signed: Optional[Signed] = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Stage:
     env: Dict[str, str]  # service -> text of its env file; secret, never logged or journaled
     lock_wait: float = field(default=0.0, metadata=SECONDS)  # to wait for the lock
     user_given: bool = False  # as in Survey
+    signed: Optional[Signed] = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,7 @@ class Facts:
     # equal for two names of one machine until it reboots; "" if unknown
     machine_digest: str = field(default="", metadata=HEX)
     drift: Tuple[Drift, ...] = ()  # of the running release, if requested
+    signed_only: bool = False
 
 
 @dataclass(frozen=True)

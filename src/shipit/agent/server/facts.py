@@ -18,7 +18,7 @@ from ..protocol.manifest import Manifest
 from ..protocol.messages import VERSION, Facts, Hello
 from ..records import env_file, history, releases
 from ..storage import blobs, unchanged
-from ..system import interpreters, trust
+from ..system import interpreters, signers, trust
 from ..system.failures import existing
 from ..system.paths import Paths
 from ..system.process import run
@@ -68,6 +68,7 @@ def gather(store: Store, hello: Hello, recovered: str) -> Facts:
         rejected=pythons.rejected,
         machine_digest=machine_digest(),
         drift=drift,
+        signed_only=signers.are_asked_for(paths),
     )
 
 

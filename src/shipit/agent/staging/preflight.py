@@ -17,7 +17,7 @@ from ..storage import blobs
 from ..system import accounts, interpreters, process, sockets, trust
 from ..system.failures import Refused, existing
 from ..system.paths import Paths
-from . import calendars
+from . import calendars, signature
 
 MIB = 1024 * 1024
 RESERVE = 64 * MIB  # kept free for logs, bytecode of the first start, the next deploy
@@ -234,4 +234,5 @@ def survey(paths: Paths, host: Host, ask: Survey) -> Tuple[Failure, ...]:
     missing = blobs.missing(paths, ask.manifest.artifacts())
     there = releases.manifest(paths, ask.manifest.id) is not None
     named = (paths, host, ask.manifest, ask.texts, ask.user_given)
-    return problems(Context(*named, missing=missing, reused=there))
+    unsigned = signature.problems(paths, ask.manifest, ask.signed)
+    return (*unsigned, *problems(Context(*named, missing=missing, reused=there)))

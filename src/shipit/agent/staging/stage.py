@@ -32,7 +32,7 @@ from ..system.paths import Paths
 from ..transaction import client
 from ..transaction.effects import EffectContext
 from ..transaction.store import Store
-from . import preflight, venv
+from . import preflight, signature, venv
 
 SMOKE_TIMEOUT = 60.0  # seconds
 USER_TIMEOUT = 30.0  # seconds
@@ -58,6 +58,7 @@ def stage(
         Refused: why it can't be; the staged files have been discarded.
     """
     _check_request(request)
+    _check_signature(store.paths, request, emit)
     manifest, reused = request.manifest, is_reusable(store.paths, request)
     staging = Staging(store.paths, store.host, request, reused, check_received, emit)
     if app_root.problems(store.paths):  # register nothing in an unusable root
@@ -165,6 +166,15 @@ def _check_request(request: Stage) -> None:
     if digests != releases.text_digests(request.manifest):
         what = "the received texts are not those of the manifest"
         raise Refused(Failure("bad-request", what, "receive", "this is a bug of shipit: report it"))
+
+
+def _check_signature(paths: Paths, request: Stage, emit: Emit) -> None:
+    """Check who has signed the release, where this host asks; nothing is written before."""
+    began = time.monotonic()
+    who = signature.require(paths, request.manifest, request.signed)
+    if who:
+        emit(StepBegan("signature", f"by {who}"))
+        emit(StepEnded("signature", time.monotonic() - began, ok=True))
 
 
 # --- a release that already exists -----------------------------------------------------------

@@ -7,6 +7,7 @@ VAR = "/var/lib/shipit"
 UNITS = "/etc/systemd/system"
 RUNTIME_UNITS = "/run/systemd/system"
 TIMER_STAMPS = "/var/lib/systemd/timers"
+SIGNERS = "/etc/shipit/allowed_signers"
 
 
 class At:
@@ -31,6 +32,7 @@ class Paths:
     units: str = UNITS
     runtime_units: str = RUNTIME_UNITS  # a reboot removes these
     timer_stamps: str = TIMER_STAMPS
+    signers: str = SIGNERS  # of an administrator: only what they have signed is taken
 
     # --- of the app ---
     current = At("root", "current")

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shipit.archive.file import Bundle
-    from shipit.commands.bundle import Difference
+    from shipit.commands.bundle import Difference, Signature
     from shipit.output.layout import Part
 
 _SIGNS = {(True, False): "+", (False, True): "-"}  # whether there is no old one, no new one
 _STYLES = {"+": "good", "-": "bad"}
 
 
-def summary(bundle: Bundle) -> Iterator[Part]:
+def summary(bundle: Bundle, by: Signature) -> Iterator[Part]:
     """Yield what a bundle contains: its app, its source, and the packages for each target."""
     made = bundle.manifest
     yield Line(f"{made.name} {made.version}", "strong")
@@ -28,6 +28,7 @@ def summary(bundle: Bundle) -> Iterator[Part]:
     yield Line(f"  lock      {made.lock}, sha256:{made.lock_sha256}")
     with_ = ", ".join(f"{name} {version}" for name, version in sorted(made.built_with.items()))
     yield Line(f"  built by  {with_}")
+    yield signed(by)
     for each in made.targets:
         yield Line(f"  target    {each.target}: {count(len(each.wheels), 'package')}")
     rows = [
@@ -35,6 +36,15 @@ def summary(bundle: Bundle) -> Iterator[Part]:
         for artifact in sorted(made.artifacts.values(), key=lambda each: each.filename)
     ]
     yield Grid(["package", "version", "size", "wheel"], rows)
+
+
+def signed(by: Signature) -> Line:
+    """Return who has signed a bundle, and whether that is known."""
+    if not by.key:
+        return Line("  signed    by nobody")
+    if not by.name:
+        return Line(f"  signed    with {by.key}; whose key that is: --signers FILE")
+    return Line(f"  signed    by {by.name}, with {by.key}", "good")
 
 
 def difference(found: Difference) -> Iterator[Part]:

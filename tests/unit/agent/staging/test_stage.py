@@ -17,18 +17,20 @@ import pytest
 import agent_builders
 from agent_builders import NoSystemd
 from marks import needs_root
-from shipit.agent.protocol.manifest import Check, Gate, Manifest, Rendered
+from shipit.agent.protocol.manifest import Check, Gate, Manifest, Rendered, Signed
 from shipit.agent.protocol.messages import Part, Staged, StepBegan, StepEnded, Survey
 from shipit.agent.records import history, releases
 from shipit.agent.records.redactor import Redactor
 from shipit.agent.server.channel import ControllerDisconnected
 from shipit.agent.staging import preflight, stage
+from shipit.agent.staging.signature import ForTarget, Listed
 from shipit.agent.storage import blobs, unchanged, venv_drift
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
 from shipit.agent.system.process import Done
 from shipit.agent.transaction.states import State
 from shipit.agent.transaction.store import Store
+from signing import Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +68,14 @@ class Stage:
         made = agent_builders.manifest(self.paths, bundle, release, TEXTS, {"web": ENV})
         return replace(made, **changes)
 
-    def stage(self, manifest: Manifest, txn: str = "txn-1", env: str = ENV) -> Staged:
-        request = agent_builders.stage(manifest, TEXTS, {"web": env}, txn)
+    def stage(
+        self,
+        manifest: Manifest,
+        txn: str = "txn-1",
+        env: str = ENV,
+        signed: Signed | None = None,
+    ) -> Staged:
+        request = agent_builders.stage(manifest, TEXTS, {"web": env}, txn, signed)
         redacted = Redactor(self.paths)
         redacted.learn(manifest, request.env)
         return stage.stage(self.store, request, redacted, lambda: None, self.said.append)
@@ -524,3 +532,28 @@ def test_a_socket_in_shared_is_refused_before_that_is_there(place: Stage) -> Non
     manifest = place.manifest(user="nobody", units=agent_builders.units(texts))
     context = preflight.Context(place.paths, place.host, manifest, texts)
     assert "socket-untrusted" in [each.code for each in preflight.problems(context)]
+
+
+def test_what_is_not_signed_begins_nothing(place: Stage, tmp_path: Path) -> None:
+    place.paths = replace(place.paths, signers=str(tmp_path / "signers"))
+    key, manifest = Key.make(tmp_path), place.manifest()
+    listed = [vars(Listed(i.filename, i.sha256, i.size)) for i in manifest.artifacts()]
+    target = ForTarget(tuple(i.sha256 for i in manifest.wheels), manifest.installer_wheel.sha256)
+    app = manifest.app_wheel
+    made = {"name": app.name, "version": app.version, "app": app.sha256, "artifacts": listed}
+    text = json.dumps({**made, "targets": [vars(target)]})
+    signed = Signed(text, key.signature(text))
+    Path(place.paths.signers).write_text("")
+    before = sorted(Path(place.paths.var).rglob("*"))
+    for without in (None, signed):
+        with pytest.raises(Refused):
+            place.stage(manifest, signed=without)
+        assert place.store.load() is None
+        assert sorted(Path(place.paths.var).rglob("*")) == before
+        assert not Path(place.paths.root).exists()
+    Path(place.paths.signers).write_text(key.line("alice@example.com"))
+    place.stage(manifest, signed=signed)
+    assert StepBegan("signature", "by alice@example.com") in place.said
+    place.commit(manifest)
+    with pytest.raises(Refused, match="not signed"):  # nor is it deployed again
+        place.stage(manifest, "txn-2")

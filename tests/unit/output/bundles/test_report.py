@@ -6,14 +6,14 @@ from pathlib import Path
 
 from shipit.archive.compare import Change
 from shipit.archive.file import Bundle
-from shipit.commands.bundle import Difference
+from shipit.commands.bundle import Difference, Signature
 from shipit.output.bundles import report
 from shipit.output.layout import Grid, Line
 from unit.archive.test_manifest import MADE, A
 
 
 def test_a_bundle_is_shown_with_its_source_and_every_package() -> None:
-    parts = list(report.summary(Bundle(Path("x"), A, MADE, "", {})))
+    parts = list(report.summary(Bundle(Path("x"), A, MADE, "", {}), Signature("", "")))
     lines = [part.text for part in parts if isinstance(part, Line)]
     assert lines == [
         "app 1.0",
@@ -21,10 +21,18 @@ def test_a_bundle_is_shown_with_its_source_and_every_package() -> None:
         "  revision  none",
         f"  lock      uv.lock, sha256:{A}",
         "  built by  uv 1",
+        "  signed    by nobody",
         "  target    linux-x86_64-gnu2.36-cp311: 1 package",
     ]
     (grid,) = (part for part in parts if isinstance(part, Grid))
     assert [row[:2] for row in grid.rows] == [["app", "1.0"], ["dep", "1.0"], ["uv", "1.0"]]
+
+
+def test_a_name_is_shown_only_if_it_was_verified() -> None:
+    key = "ED25519 SHA256:abc"
+    unknown = report.signed(Signature(key, ""))
+    assert unknown == Line(f"  signed    with {key}; whose key that is: --signers FILE")
+    assert report.signed(Signature(key, "al")) == Line(f"  signed    by al, with {key}", "good")
 
 
 def test_each_change_is_a_line_with_a_sign() -> None:
