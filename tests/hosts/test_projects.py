@@ -1,4 +1,4 @@
-"""Projects as people have them, from `init` to a rollback: no file is made by hand but the hosts.
+"""Projects as people have them, by the commands of docs/guides: only the hosts are written by hand.
 
 One is played here; `make projects` (PROJECTS=all) plays all of them. The hosts reach no index.
 """
@@ -9,18 +9,17 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import guides
 from marks import left_out_unless
 from repositories import committed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shipit.lab.lab import Lab
 
 PROJECTS = Path(__file__).parents[1] / "projects"
@@ -37,28 +36,29 @@ class Kind:
         app: its name on the host.
         module: the file that is changed for another release, and broken for a bad one.
         units: what runs then.
-        env: what is in the operator's environment.
         refused: the exit status of a bad release: one behind a socket is not even switched.
+        shipped: a file of the release, below the folder that its services start in.
+        page: of docs/guides; named like the project, if it is empty.
     """
 
     name: str
     app: str
     module: str
     units: tuple[str, ...] = ("web",)
-    env: Mapping[str, str] = field(default_factory=dict)
     refused: int = 3
+    shipped: str = "."
+    page: str = ""
 
 
 KINDS = (
-    Kind("fastapi-uv", "orders", "src/orders/main.py", env={"PROD_DATABASE_URL": "postgres://x"}),
-    Kind("flask-poetry", "shop", "shop/wsgi.py", env={"PROD_SECRET_KEY": "s3cret-word"}),
-    Kind("django", "django", "mysite/wsgi.py", env={"PROD_SECRET_KEY": "s3cret-word"}),
+    Kind("fastapi-uv", "orders", "src/orders/main.py"),
+    Kind("flask-poetry", "shop", "shop/wsgi.py"),
+    Kind("django", "django", "mysite/wsgi.py", shipped="staticfiles/pages/site.css"),
+    Kind("celery", "mailer", "mailer/worker.py", ("worker", "beat"), refused=4),
     Kind(
-        *("celery", "mailer", "mailer/worker.py", ("worker", "beat")),
-        env={"PROD_REDIS_URL": "memory://"},
-        refused=4,
+        *("workspace", "billing-api", "services/billing-api/src/billing_api/asgi.py"),
+        page="monorepo",
     ),
-    Kind("workspace", "billing-api", "services/billing-api/src/billing_api/asgi.py"),
 )
 
 
@@ -78,19 +78,27 @@ class Project:
         committed(folder)
         return cls(folder, kind, lab)
 
-    def shipit(self, *words: str, status: int = 0) -> str:
-        """Run shipit as its user does, in the project's folder."""
+    def run(self, script: str, status: int = 0) -> str:
+        """Run a line of shell as its user does, in the project's folder."""
+        found = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         done = subprocess.run(
-            [sys.executable, "-m", "shipit", *words],
+            ["bash", "-ec", script],
             cwd=self.folder,
-            env={**os.environ, **self.kind.env},
+            env=found,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
             check=False,
         )
-        assert done.returncode == status, f"{words}: {done.stdout}{done.stderr}"
+        assert done.returncode == status, f"{script}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
+
+    def fill_in_hosts(self) -> None:
+        playbook = (self.folder / "prod.yaml").read_text()
+        group = "workers" if "hosts: workers" in playbook else "web"
+        inventory = self.lab.inventory(groups={group: [HOST]})
+        (self.folder / "inventory.yaml").write_text(inventory)
 
     def changed(self, text: str) -> None:
         with (self.folder / self.kind.module).open("a") as module:
@@ -118,26 +126,28 @@ def kinds() -> list[Any]:  # pytest's own kind of value is private
 
 @pytest.mark.index
 @pytest.mark.parametrize("kind", kinds())
-def test_a_project_is_deployed_by_init_and_deploy_alone(
+def test_a_project_is_deployed_by_the_commands_of_its_guide(
     kind: Kind, lab: Lab, tmp_path: Path
 ) -> None:
     lab.reset(HOST)
     project = Project.copied(tmp_path / kind.name, kind, lab)
-    project.shipit("init", "--yes")
-    group = "workers" if "hosts: workers" in (project.folder / "prod.yaml").read_text() else "web"
-    (project.folder / "inventory.yaml").write_text(lab.inventory(groups={group: [HOST]}))
-    project.shipit("lint", "prod.yaml")
-    project.shipit("deploy", "prod.yaml")
-    first = project.release
-    assert project.is_active()
-    assert "unchanged" in project.shipit("deploy", "prod.yaml")
+    first = second = deploy = ""
+    for script in guides.scripts(kind.page or kind.name):
+        if "shipit deploy" in script and first:
+            project.changed("# another release")
+        project.run(script)
+        if script.endswith("shipit init"):
+            project.fill_in_hosts()
+        if "shipit deploy" in script:
+            deploy, first, second = script, first or project.release, project.release
+    assert first != second
+    assert (project.release, project.is_active()) == (first, True)  # the last one is a rollback
 
-    project.changed("# another release")
-    project.shipit("deploy", "prod.yaml")
-    second = project.release
-    assert second != first
-    project.changed("raise RuntimeError('a bad release')")
-    assert "a bad release" in project.shipit("deploy", "prod.yaml", status=kind.refused)
+    project.run(deploy)
     assert (project.release, project.is_active()) == (second, True)
-    project.shipit("rollback", "prod.yaml")
-    assert (project.release, project.is_active()) == (first, True)
+    assert "unchanged" in project.run(deploy)
+    workdir = "current/venv/app" if kind.shipped != "." else "current"
+    lab.run(HOST, "test", "-e", f"/opt/{kind.app}/{workdir}/{kind.shipped}")
+    project.changed("raise RuntimeError('a bad release')")
+    assert "a bad release" in project.run(deploy, status=kind.refused)
+    assert (project.release, project.is_active()) == (second, True)
