@@ -13,14 +13,16 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from shipit.agent.protocol import redaction
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 COMMAND_TIMEOUT = 30.0  # seconds
+_TOKEN = 16  # characters; shorter users, and values of a query, are words such as `host`
 _FORMS = "env:NAME, file:PATH or command:ARGV"
 
 
@@ -60,6 +62,38 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret can't be pickled: it would be readable there")
+
+
+class SecretUrl(Secret):
+    """A URL that prints without what may be credentials: its user, its password and its query."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        parts = urlsplit(self._value)
+        login, at, host = parts.netloc.rpartition("@")
+        shown = parts._replace(netloc=f"{redaction.MASK if login else ''}{at}{host}", fragment="")
+        return shown._replace(query=redaction.MASK if parts.query else "").geturl()
+
+    def __repr__(self) -> str:
+        return f"SecretUrl({self})"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def beside(self, suffix: str) -> SecretUrl:
+        """Return the URL of a file that lies beside this one, by the same credentials."""
+        parts = urlsplit(self._value)
+        return SecretUrl(parts._replace(path=parts.path + suffix).geturl())
+
+    def hidden(self) -> Iterator[str]:
+        """Yield the texts in it that must not be shown anywhere."""
+        parts = urlsplit(self._value)
+        login, _, _ = parts.netloc.rpartition("@")
+        user, _, password = login.partition(":")
+        yield from filter(None, (password, unquote(password), parts.query))
+        values = (value for _, value in parse_qsl(parts.query))
+        yield from (value for value in (user, *values) if len(value) >= _TOKEN)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "cyclonedx": ("archive.sbom",),
     "dotenv": ("render.dotenv_file",),
     "fabric": ("transport",),
+    "fsspec": ("archive.object_store",),
     "granian": ("servers.programs.granian_behind_socket",),
     "gunicorn": ("servers.programs.patient_gunicorn",),
     "jinja2": ("render",),

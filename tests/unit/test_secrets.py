@@ -13,7 +13,7 @@ import pytest
 
 from shipit import secrets
 from shipit.errors import InputError, Place
-from shipit.secrets import Mask, Secret, resolve
+from shipit.secrets import Mask, Secret, SecretUrl, resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,3 +143,27 @@ def test_a_mask_hides_secrets_and_texts_and_does_not_show_them() -> None:
     mask = Mask([Secret(SENTINEL), "other-s3ntinel"])
     assert mask(f"{SENTINEL}, other-s3ntinel") == "***, ***"
     assert "s3ntinel" not in repr(mask)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://bucket/a/b.shipit", "s3://bucket/a/b.shipit"),
+        ("https://h:8443/x?Signature=abc#y", "https://h:8443/x?***"),
+        ("https://me:p%40ss@h/x", "https://***@h/x"),
+        ("https://token@h/x", "https://***@h/x"),
+    ],
+)
+def test_a_url_shows_no_credentials(url: str, shown: str) -> None:
+    made = SecretUrl(url)
+    assert (str(made), f"{made}", "%s" % made) == (shown, shown, shown)  # noqa: UP031
+    assert repr([made]) == f"[SecretUrl({shown})]"
+    assert made.reveal() == url
+
+
+def test_the_credentials_of_a_url_are_masked_wherever_they_are() -> None:
+    url = "https://me:p%40ss-word@h/x?X-Amz-SignedHeaders=host&X-Amz-Signature=0123456789abcdef01"
+    hide = Mask(SecretUrl(url).hidden())
+    for secret in ("p%40ss-word", "p@ss-word", "0123456789abcdef01", url.partition("?")[2]):
+        assert hide(f"<{secret}>") == "<***>"
+    assert hide("the host of x") == "the host of x"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shipit.archive import manifest as manifests
@@ -40,6 +40,7 @@ class Bundle:
     """A bundle that was read and verified.
 
     Attributes:
+        name: where it comes from, for people: its path, or its URL without credentials.
         sha256: of the file.
         wheels: where each wheel lies in the cache, by its sha256.
         signed: its bundle.json, and the signature in the file beside it, if there is one.
@@ -51,6 +52,7 @@ class Bundle:
     sbom: str
     wheels: Mapping[str, Path]
     signed: Signed | None = None
+    name: str = ""
 
 
 def write(path: Path, made: Manifest, sbom: str, wheels: Mapping[str, Path]) -> None:
@@ -69,19 +71,21 @@ def write(path: Path, made: Manifest, sbom: str, wheels: Mapping[str, Path]) -> 
         unfinished.unlink(missing_ok=True)
 
 
-def read(path: Path, store: Cache, sha256: str = "") -> Bundle:
+def read(path: Path, store: Cache, sha256: str = "", name: str = "") -> Bundle:
     """Read and verify a bundle; its wheels are put into the cache.
 
     Args:
         path: the file.
         store: the cache.
         sha256: the digest that the file must have, if one is known.
+        name: of where it comes from, if that is not the path.
 
     Raises:
         InputError: it is not there (missing-bundle), is another file (wrong-hash) or is not whole
             (broken-bundle).
     """
-    where = Place(str(path))
+    name = name or str(path)
+    where = Place(name)
     if not path.is_file():
         hint = "make it: shipit build PLAYBOOK"
         raise InputError(Mistake("missing-bundle", "there is no such bundle", where, hint))
@@ -91,9 +95,9 @@ def read(path: Path, store: Cache, sha256: str = "") -> Bundle:
             what = f"the bundle has sha256:{digest}; expected sha256:{sha256}"
             hint = "get the bundle that was meant; if the change is wanted, change the digest"
             raise InputError(Mistake("wrong-hash", what, where, hint))
-        return _read(path, digest, store)
+        return replace(_read(path, digest, store), name=name)
     except (BrokenError, zipfile.BadZipFile, KeyError, NotImplementedError, OSError) as error:
-        reason = f"{path.name} is no whole bundle: {error}"
+        reason = f"it is no whole bundle: {error}"
         hint = "get it again from where it was built; shipit verify checks it"
         raise InputError(Mistake("broken-bundle", reason, where, hint)) from error
 

@@ -124,16 +124,24 @@ def key_of(bundle: Path, signed: Signed | None) -> str:
     return f"{found[1]} {found[2]}"
 
 
-def signer(bundle: Path, signed: Signed | None, signers: Path) -> str:
+def signer(bundle: Path, signed: Signed | None, signers: Path, origin: str = "") -> str:
     """Return who has signed a bundle, by the name that the file of allowed signers has for the key.
+
+    Args:
+        bundle: its file.
+        signed: what was signed of it.
+        signers: the file.
+        origin: where it comes from, if that is not its path.
 
     Raises:
         InputError: nobody has (unsigned), or nobody of this file (signature-refused).
     """
     if signed is None:
-        what = f"the bundle is not signed: there is no {path_of(bundle).name} beside it"
-        hint = f"sign it: shipit sign {bundle}; or get its signature from where it was built"
-        raise InputError(Mistake("unsigned", what, Place(str(bundle)), hint))
+        where = origin or str(bundle)
+        file = where.rpartition("/")[2].partition("?")[0]
+        what = f"the bundle is not signed: there is no {file}.sig beside it"
+        hint = f"sign it: shipit sign {where}; or get its signature from where it was built"
+        raise InputError(Mistake("unsigned", what, Place(where), hint))
     listed = ("-f", str(signers))
     status, output, errors = _keygen(bundle, signed, "find-principals", *listed).attempt()
     names = [name.strip() for line in output.splitlines() for name in line.split(",")]

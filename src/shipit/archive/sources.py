@@ -55,7 +55,7 @@ class BundleSources:
         Raises:
             InputError: the bundle is not for it (bundle-misfit), or has another installer.
         """
-        made, place = self.bundle.manifest, Place(str(self.bundle.path))
+        made, place = self.bundle.manifest, Place(self.bundle.name)
         if not (chosen := best_for(made, target)):
             targets = ", ".join(each.target for each in made.targets)
             what = f"the bundle is for {targets}; the host has {target}"

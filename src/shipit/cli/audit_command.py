@@ -98,7 +98,7 @@ def audit(
 def _audited(invocation: Invocation, subject: str) -> Subject:
     from shipit.commands import audit as use_case
 
-    if subject.partition("#")[0].endswith(_SUFFIX):
-        return use_case.of_bundle(PinnedFile().convert(subject, None, None))
-    run = invocation.of(Path(subject)).run_options()
-    return use_case.of_hosts(run, invocation.output.quiet)
+    emit = invocation.output.quiet
+    if "://" in subject or subject.partition("#")[0].endswith(_SUFFIX):
+        return use_case.of_bundle(PinnedFile().convert(subject, None, None), emit)
+    return use_case.of_hosts(invocation.of(Path(subject)).run_options(), emit)

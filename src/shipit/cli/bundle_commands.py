@@ -79,6 +79,10 @@ def sign(invocation: Invocation, *, bundle: PinnedFile, key: Path | None) -> int
     """
     from shipit.commands import bundle as use_case
 
+    if bundle.path is None:
+        raise click.BadParameter(
+            "sign the file, and put both where the URL is", param_hint="BUNDLE"
+        )
     path = str(use_case.sign(use_case.read(bundle).path, key))
     invocation.output.answer("sign", 0, [Line(path)], signature=path)
     return 0
@@ -95,7 +99,7 @@ def inspect(invocation: Invocation, *, bundle: PinnedFile, signers: Path | None,
     from shipit.commands import bundle as use_case
     from shipit.output.bundles import report
 
-    found = use_case.read(bundle)
+    found = use_case.read(bundle, invocation.output.quiet)
     lines = [Line(text) for text in found.sbom.splitlines()]
     by = use_case.signed_by(found, signers)
     parts = lines if sbom else list(report.summary(found, by))
@@ -117,9 +121,9 @@ def verify(invocation: Invocation, *, bundle: PinnedFile, signers: Path | None) 
     from shipit.commands import bundle as use_case
     from shipit.output.bundles import report
 
-    found = use_case.read(bundle)
+    found = use_case.read(bundle, invocation.output.quiet)
     by = use_case.signed_by(found, signers)
-    parts = [Line(f"{found.path}: whole, sha256:{found.sha256}", "good"), report.signed(by)]
+    parts = [Line(f"{found.name}: whole, sha256:{found.sha256}", "good"), report.signed(by)]
     data = {"sha256": found.sha256, "signed": vars(by)}
     invocation.output.answer("verify", 0, parts, **data)
     return 0
@@ -131,7 +135,8 @@ def diff(invocation: Invocation, *, old: PinnedFile, new: PinnedFile) -> int:
     from shipit.commands import bundle as use_case
     from shipit.output.bundles import report
 
-    found = use_case.diff(use_case.read(old), use_case.read(new))
+    emit = invocation.output.quiet
+    found = use_case.diff(use_case.read(old, emit), use_case.read(new, emit))
     data = {"changes": found.changes, "commits": found.commits}
     invocation.output.answer("diff", 0, list(report.difference(found)), **data)
     return 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PinnedFile(click.ParamType["project.PinnedFile"]):
-    """A bundle: PATH or PATH#sha256=DIGEST."""
+    """A bundle: a path or a URL, followed by #sha256=DIGEST or nothing."""
 
     name = "bundle"
 
@@ -131,7 +131,8 @@ BUNDLE = click.Option(
     ["--bundle"],
     type=PinnedFile(),
     metavar="FILE",
-    help="Ship this bundle instead of what the playbook names; #sha256=DIGEST pins it.",
+    help="Ship this bundle, a file or a URL, instead of what the playbook names; #sha256=DIGEST "
+    "pins it.",
 )
 _SUDO = click.Option(
     ["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password for sudo."

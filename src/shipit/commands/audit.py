@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from shipit.release.inputs import RunOptions
 
 
-def of_bundle(bundle: PinnedFile) -> Subject:
+def of_bundle(bundle: PinnedFile, emit: Emit) -> Subject:
     """Return what a bundle contains.
 
     Raises:
         InputError: it is missing or broken.
     """
-    return Subject(str(bundle.path), packages.of_bundle(bundles.read(bundle).manifest))
+    found = bundles.read(bundle, emit)
+    return Subject(found.name, packages.of_bundle(found.manifest))
 
 
 def of_hosts(run: RunOptions, emit: Emit) -> Subject:

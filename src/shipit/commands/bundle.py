@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipit.archive import build as building
-from shipit.archive import compare, file, signature, smoke
+from shipit.archive import compare, file, remote, signature, smoke
 from shipit.archive import manifest as manifests
 from shipit.archive.manifest import BrokenError, name_of, target_of
 from shipit.bundle.wheel import files_of
 from shipit.errors import HostError, InputError, Mistake
-from shipit.events import Noted
+from shipit.events import Noted, ignore
 from shipit.project import cache
 from shipit.project.programs import GIT, Program
 from shipit.project.sources import ProjectSources
@@ -128,14 +128,14 @@ def _for_hosts(
         raise InputError(Mistake("target-unknown", str(error), None, hint)) from error
 
 
-def read(pinned: PinnedFile) -> Bundle:
-    """Read and verify a bundle.
+def read(pinned: PinnedFile, emit: Emit = ignore) -> Bundle:
+    """Read and verify a bundle, a file or one at a URL.
 
     Raises:
-        InputError: it is missing, broken, or another than its digest says.
+        InputError: it is missing, broken, cannot be fetched, or is another than its digest says.
     """
     store = cache.Cache(cache.default_folder(os.environ))
-    return file.read(pinned.path, store, pinned.sha256)
+    return remote.read(pinned, store, emit)
 
 
 def sign(path: Path, key: Path | None) -> Path:
@@ -154,7 +154,7 @@ def signed_by(found: Bundle, signers: Path | None) -> Signature:
     Raises:
         InputError: the signature is not one of this bundle, or by none of these signers.
     """
-    name = signature.signer(found.path, found.signed, signers) if signers else ""
+    name = signature.signer(found.path, found.signed, signers, found.name) if signers else ""
     return Signature(signature.key_of(found.path, found.signed), name)
 
 

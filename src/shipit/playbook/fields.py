@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
 
 from shipit.playbook import calendars, headers, parsers, paths
-from shipit.secrets import Secret, Unopened
+from shipit.secrets import Secret, SecretUrl, Unopened
 
 # The keys that name files of this machine: a deploy needs these files, a rollback does not.
 TEMPLATES = frozenset({"unit", "src", "signers"})  # kept beside the playbook
@@ -73,6 +73,9 @@ Percentage = Annotated[float, FieldType(parsers.percentage, _TEXT_OR_NUMBER)]
 Duration = Annotated[float, FieldType(parsers.duration, _TEXT_OR_NUMBER)]
 DurationOrZero = Annotated[float, FieldType(parsers.duration_or_zero, _TEXT_OR_NUMBER)]
 Batches = Annotated[tuple[int | str, ...], FieldType(parsers.batches, _BATCHES)]
+BundleUrl = Annotated[
+    SecretUrl, FieldType(paths.bundle_url, {**_TEXT, "pattern": "^[a-z][a-z0-9+.-]*://"})
+]
 Specifier = Annotated[str, FieldType(parsers.python_specifier, _TEXT)]
 Restart = Annotated[str, FieldType(parsers.restart, _RESTARTS)]
 FileMode = Annotated[int, FieldType(parsers.file_mode, _MODE)]

@@ -86,9 +86,9 @@ class Deployment(Model):
     )
     bundle: Annotated[PinnedFile | None, BeforeValidator(as_pinned_file)] = Field(
         default=None,
-        description="The bundle that is shipped, made by `shipit build`: its path, optionally with"
-        " its digest, or a mapping. Instead of `project`.",
-        examples=["dist/demoapp-1.4.0.shipit"],
+        description="The bundle that is shipped, made by `shipit build`: its path or URL,"
+        " optionally with its digest, or a mapping. Instead of `project`.",
+        examples=["dist/demoapp-1.4.0.shipit", "s3://releases/demoapp-1.4.0.shipit"],
     )
     signers: File | None = Field(
         default=None,

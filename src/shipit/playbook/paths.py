@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from shipit.playbook.parsers import InvalidValueError, has_control
+from shipit.playbook.parsers import InvalidValueError, has_control, is_template
+from shipit.secrets import SecretUrl
 from shipit.servers.argv import BROUGHT
 
 # Directories that an app may lie below, but never be.
@@ -25,6 +26,7 @@ SYSTEM_DIRECTORIES = (
 
 SHARED = "shared"  # below an app's root: what survives releases
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*")  # means the same in units, shells and JSON
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\x00-\x1f\x7f]+")
 _PATTERN = re.compile(r"[*?\[]")
 _SHOWN = 4  # of the files that match a pattern
 _HIGHEST_PORT = 65535
@@ -152,6 +154,17 @@ def unix_address(value: object) -> str:
     if not isinstance(value, str) or not is_socket or (colon and not is_page):
         raise InvalidValueError("the absolute path of a unix socket, or such a path:/page", value)
     return value
+
+
+def bundle_url(value: object) -> SecretUrl:
+    """Where a bundle can be fetched; an error never shows it."""
+    found = SecretUrl(value) if isinstance(value, str) and _URL.fullmatch(value) else None
+    with suppress(ValueError):  # the port is no number, or the brackets are no IPv6 address
+        parts = urlsplit(found.reveal()) if found else None
+        if found and parts and parts.netloc and parts.port != 0 and parts.scheme != "file":
+            return found
+    unread = value if is_template(value) else "something else"
+    raise InvalidValueError("a URL such as s3://bucket/demoapp.shipit or https://...", unread)
 
 
 def url(value: object) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from shipit.playbook import parsers
-from shipit.playbook.fields import Directory, File, Line, Model, Sha256
+from shipit.playbook import parsers, paths
+from shipit.playbook.fields import BundleUrl, Directory, File, Line, Model, Sha256
 
 
 class Project(Model):
@@ -49,9 +49,17 @@ class Project(Model):
 
 
 class PinnedFile(Model):
-    """A bundle on this machine; without a digest, its path alone is enough."""
+    """A bundle: a file on this machine, or a URL; without a digest, this alone is enough."""
 
-    path: File = Field(description="The file.", examples=["dist/demoapp-1.4.0.shipit"])
+    path: File | None = Field(
+        default=None, description="The file.", examples=["dist/demoapp-1.4.0.shipit"]
+    )
+    url: BundleUrl | None = Field(
+        default=None,
+        description="Where it can be fetched, instead of `path`: https://, or what fsspec knows,"
+        " such as s3://, gs:// and az://. With its digest, it is fetched once.",
+        examples=["s3://releases/demoapp-1.4.0.shipit"],
+    )
     sha256: Sha256 = Field(
         default="",
         description="The sha256 that the file must have, in hexadecimal.",
@@ -60,22 +68,28 @@ class PinnedFile(Model):
 
 
 def as_pinned_file(value: object) -> object:
-    """Expand `PATH` and `PATH#sha256=DIGEST` to a mapping."""
+    """Expand `PATH` and `PATH#sha256=DIGEST`, or such a URL, to a mapping."""
     if not isinstance(value, str):
         return value
-    path, _, digest = value.partition("#sha256=")
-    return {"path": path, **({"sha256": digest} if digest else {})}
+    where, _, digest = value.partition("#sha256=")
+    return {_kind(where): where, **({"sha256": digest} if digest else {})}
+
+
+def _kind(where: str) -> str:
+    return "url" if "://" in where else "path"
 
 
 def pinned(text: str) -> PinnedFile:
     """Return the bundle that a command line names, relative to the working directory.
 
     Raises:
-        InvalidValueError: the digest is none.
+        InvalidValueError: the digest or the URL is none.
     """
-    path, _, digest = text.partition("#sha256=")
+    where, _, digest = text.partition("#sha256=")
     sha256 = parsers.sha256(digest) if digest else ""
-    return PinnedFile.model_construct(path=Path(path), sha256=sha256)
+    if _kind(where) == "url":
+        return PinnedFile.model_construct(path=None, url=paths.bundle_url(where), sha256=sha256)
+    return PinnedFile.model_construct(path=Path(where), url=None, sha256=sha256)
 
 
 def as_project(value: object) -> object:

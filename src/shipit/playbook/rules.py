@@ -58,6 +58,13 @@ def _sources(values: Mapping[str, object]) -> Iterator[RuleViolation]:
     for key in found[1:]:
         what = f"a release is made from a `{found[0]}` or from a `{key}`, not from both"
         yield RuleViolation((key,), what, "remove one of the two")
+    if len(kinds := [key for key in ("path", "url") if key in _mapping(values.get("bundle"))]) > 1:
+        what = "a bundle has a `path` or a `url`, not both"
+        yield RuleViolation(("bundle", kinds[1]), what, "remove one of the two")
+    if isinstance(values.get("bundle"), Mapping) and not kinds:
+        hint = "path: dist/demoapp-1.4.0.shipit, or url: s3://releases/demoapp-1.4.0.shipit"
+        what = "the key 'path' or 'url' is missing in bundle"
+        yield RuleViolation(("bundle",), what, hint, "playbook-missing-key")
     if found and found[0] != "wheel":
         return
     if not any(key in values for key in _FOLDER):

@@ -1,6 +1,7 @@
-"""Keep the wheels that were built or fetched, by their contents.
+"""Keep the wheels and bundles that were built or fetched, by their contents.
 
     wheels/<sha256>/<file name>    a wheel
+    bundles/<sha256>.shipit        a bundle that was fetched
     made/<key>.json                which wheels a question had as its answer
 
 A key is a digest of all that the answer depends on. Entries are written, then renamed; several runs
@@ -111,6 +112,29 @@ class Cache:
         wheel.replace(kept)
         return kept
 
+    def keep_bundle(self, bundle: Path) -> Path:
+        """Move a bundle from a workspace into the cache; return where it is now."""
+        kept = self._bundle(sha256_of(bundle))
+        kept.parent.mkdir(mode=0o700, exist_ok=True)
+        bundle.replace(kept)
+        return kept
+
+    def bundle(self, sha256: str) -> Path | None:
+        """Return the bundle with this digest; None if it is not there, or no longer whole.
+
+        Raises:
+            InputError: another user can write to the cache (cache-unusable).
+        """
+        kept = self._bundle(sha256)
+        try:
+            self._refuse_of_others()
+            if sha256_of(kept) != sha256:
+                return None
+            os.utime(kept)
+        except OSError:
+            return None
+        return kept
+
     def digests(self, names: Collection[str]) -> list[str]:
         """Return the sha256 of the wheels of these packages, sorted; names are normalized."""
         found = self.folder.glob("wheels/*/*.whl")
@@ -146,11 +170,14 @@ class Cache:
     def prune(self, now: float | None = None) -> None:
         """Remove what has not been used for a long time, and what a killed run has left."""
         oldest = (time.time() if now is None else now) - UNUSED
-        for pattern in ("wheels/*", "made/*", "work-*"):
+        for pattern in ("wheels/*", "bundles/*", "made/*", "work-*"):
             for entry in self.folder.glob(pattern):
                 with suppress(OSError):
                     if entry.stat().st_mtime < oldest:
                         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def _bundle(self, sha256: str) -> Path:
+        return self.folder / "bundles" / f"{sha256}.shipit"
 
     def _note(self, key: str) -> Path:
         return self.folder / "made" / f"{key}.json"

@@ -36,7 +36,8 @@ def readers() -> Readers:
 def missing(found: Sequence[HostInput]) -> Iterator[Path]:
     """Yield the files and folders of a deployment that are not there, each once."""
     deployments = [target.deployment for target in found]
-    projects = [each.path for it in deployments for each in (it.project, it.bundle) if each]
+    own = (each.path for it in deployments for each in (it.project, it.bundle) if each)
+    projects = list(filter(None, own))
     named = (path for it in deployments for path in (it.wheel, it.lock, it.wheelhouse))
     wheels = [*projects, *filter(None, named)]
     files = sorted(file.path for file in env_files(found))
@@ -48,7 +49,7 @@ def _sources(named: Named) -> Sources | None:
 
     Of a project nothing is built or fetched: what it is and its lock are checked.
     """
-    if named.bundle and named.bundle.path.exists():
+    if named.bundle and named.bundle.path and named.bundle.path.exists():
         return load_sources(named)
     if (project := named.project) and project.path.is_dir():
         found = source.read(project.path, named.app, project.package, named.lock)

@@ -59,14 +59,14 @@ def load(
             playbook names signers, and none of them has signed this.
     """
     if pinned := bundle or named.bundle:
-        from shipit.archive import file, signature, sources
+        from shipit.archive import remote, signature, sources
         from shipit.project import cache
 
         store = cache.Cache(cache.default_folder(os.environ))
-        found = file.read(pinned.path, store, pinned.sha256)
+        found = remote.read(pinned, store, emit)
         if named.signers:
-            name = signature.signer(found.path, found.signed, named.signers)
-            note(f"{found.path.name} is signed by {name}")
+            name = signature.signer(found.path, found.signed, named.signers, found.name)
+            note(f"{found.name} is signed by {name}")
         return sources.load(found)
     if named.signers:
         what = "the playbook names `signers`, and what it ships is not a bundle: it is not signed"
