@@ -233,9 +233,12 @@ class Workspace:
         )
 
     def shipit(self, verb: str, *words: str, env: Mapping[str, str] | None = None) -> Done:
-        """Run a command; fail if it hangs."""
+        """Run a command with the playbook; fail if it hangs."""
+        return self.run(verb, "playbook.yaml", *words, env=env)
+
+    def run(self, *argv: str, env: Mapping[str, str] | None = None) -> Done:
+        """Run `shipit ARGV`; fail if it hangs."""
         environment = {**self.environment(), **(env or {})}
-        argv = [verb, "playbook.yaml", *words]
         command = warm().start(argv, self.folder, environment)
         done = ended(command)
         assert done.status != -signal.SIGKILL, f"shipit {argv} hung: {done.output}"

@@ -104,6 +104,11 @@ def test_of_several_keys_and_targets_one_is_enough(tmp_path: Path, host: Host) -
     assert signature.require(host.paths, of_two, host.signed()) == "*@example.com"
 
 
+def test_a_name_is_what_the_file_has_and_no_warning(host: Host) -> None:
+    host.knows(host.key.line("eve@example.com", 'until="20990101"'), host.key.line("*"))
+    assert signature.require(host.paths, host.manifest(), host.signed()) == "*"
+
+
 def test_a_host_that_does_not_ask_looks_at_nothing(host: Host) -> None:
     Path(host.paths.signers).unlink()
     for signed in (None, Signed("", ""), host.signed(text(version="3"))):
