@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pwd
 import shutil
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from shipit.agent.host.host import QUICK, RealHost, UnitView
 from shipit.agent.protocol import manifest as manifests
 from shipit.agent.protocol import messages, unit_text
+from shipit.agent.protocol.codec import to_json
 from shipit.agent.records import env_file
 from shipit.agent.storage import blobs
 from shipit.agent.system.process import Done
@@ -157,6 +159,11 @@ def stage(
 ) -> messages.Stage:
     texts = {f"units/{UNIT}": SERVICE} if texts is None else texts
     return messages.Stage(attempt(txn), wanted, dict(texts), dict(env or {}), signed=signed)
+
+
+def manifests_json(wanted: manifests.Manifest) -> str:
+    """Return the text of manifest.json."""
+    return json.dumps(to_json(wanted))
 
 
 def renamed(wanted: manifests.Manifest, release: str) -> manifests.Manifest:

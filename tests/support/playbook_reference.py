@@ -56,6 +56,8 @@ _SECTIONS = (
     ("Deployment", "A deployment"),
     ("Project", "What a release is built from: `project`"),
     ("PinnedFile", "A bundle: `bundle`"),
+    ("Python", "Which Python: `python`"),
+    ("PythonArchive", "An archive: an item of `python.archives`"),
     ("Service", "A service: `services.<name>`"),
     ("EnvFile", "A file of variables: an item of `env_file`"),
     ("RenderedFile", "A file: an item of `files`"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.bundle import select
+    from shipit.bundle.interpreter import Interpreter
     from shipit.project.sources import ProjectSources
 
 
@@ -25,17 +26,18 @@ def write(folder: Path, sources: ProjectSources, chosen: Mapping[str, select.Bun
     Args:
         folder: made if it is missing.
         sources: the project.
-        chosen: the wheels for each target, by the target's name.
+        chosen: the wheels, and the Python if it comes with them, for each target, by its name.
 
     Raises:
         InputError: it cannot be written (bundle-unwritable).
     """
     made = manifest(sources, chosen)
-    wheels = {wheel.sha256: wheel.path for each in chosen.values() for wheel in each.all()}
+    files = {wheel.sha256: wheel.path for each in chosen.values() for wheel in each.all()}
+    files |= {python.sha256: python.path for python in _pythons(chosen)}
     path = folder / made.filename
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file.write(path, made, sbom.text_of(made, sources.fetcher.at.time), wheels)
+        file.write(path, made, sbom.text_of(made, sources.fetcher.at.time), files)
     except OSError as error:
         what = f"the bundle cannot be written: {error.strerror}"
         hint = "free some space, or name a folder that you can write to: --out"
@@ -46,20 +48,21 @@ def write(folder: Path, sources: ProjectSources, chosen: Mapping[str, select.Bun
 def manifest(sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Manifest:
     """Return what the bundle of a project contains."""
     all_wheels = {wheel.sha256: wheel for each in chosen.values() for wheel in each.all()}
+    artifacts = {
+        sha256: Artifact(wheel.filename, sha256, wheel.size) for sha256, wheel in all_wheels.items()
+    }
+    artifacts |= {
+        each.sha256: Artifact(each.filename, each.sha256, each.size, each.version)
+        for each in _pythons(chosen)
+    }
     at = sources.fetcher.at
     return Manifest(
         name=sources.app.name,
         version=sources.app.version,
         folder=sources.folder,
         app=sources.app.sha256,
-        artifacts={
-            sha256: Artifact(wheel.filename, sha256, wheel.size)
-            for sha256, wheel in sorted(all_wheels.items())
-        },
-        targets=tuple(
-            ForTarget(name, tuple(wheel.sha256 for wheel in each.wheels), each.installer.sha256)
-            for name, each in sorted(chosen.items())
-        ),
+        artifacts=dict(sorted(artifacts.items())),
+        targets=tuple(_for_target(name, each) for name, each in sorted(chosen.items())),
         commit=at.commit,
         revision=at.name,
         is_dirty=at.is_dirty,
@@ -67,3 +70,14 @@ def manifest(sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Ma
         lock_sha256=sha256_of(sources.lock.path),
         built_with={"shipit": __version__, "uv": version("uv"), "pip": version("pip")},
     )
+
+
+def _for_target(name: str, chosen: select.Bundle) -> ForTarget:
+    wheels = tuple(wheel.sha256 for wheel in chosen.wheels)
+    python = chosen.python.sha256 if chosen.python else ""
+    return ForTarget(name, wheels, chosen.installer.sha256, python)
+
+
+def _pythons(chosen: Mapping[str, select.Bundle]) -> list[Interpreter]:
+    """Return the Pythons that come with the wheels, each once."""
+    return [*{each.python.sha256: each.python for each in chosen.values() if each.python}.values()]

@@ -38,6 +38,7 @@ def changes(
         *_of("app", {old.name: old.version}, {new.name: new.version}),
         *_of("revision", {"": revision(old)}, {"": revision(new)}),
         *_of("target", _targets(old), _targets(new)),
+        *_of("python", _pythons(old), _pythons(new)),
         *_of("package", _packages(old), _packages(new)),
         *_rebuilt(old, new),
         *_of("file", old_files, new_files),
@@ -72,6 +73,12 @@ def _targets(manifest: Manifest) -> dict[str, str]:
     return {each.target: each.target for each in manifest.targets}
 
 
+def _pythons(manifest: Manifest) -> dict[str, str]:
+    """Return the version of the Python that comes with each target."""
+    named = {each.target: each.python for each in manifest.targets if each.python}
+    return {target: manifest.artifacts[sha256].python for target, sha256 in named.items()}
+
+
 def _packages(manifest: Manifest) -> dict[str, str]:
     """Return the versions of each dependency."""
     installers = {each.installer for each in manifest.targets}
@@ -84,6 +91,8 @@ def _packages(manifest: Manifest) -> dict[str, str]:
 
 
 def name_and_version(artifact: Artifact) -> tuple[str, str]:
-    """Return the normalized name and version of a wheel."""
+    """Return the normalized name and version of a wheel, or of a Python."""
+    if artifact.python:
+        return "python", artifact.python
     name, version, _, _ = parse_wheel_filename(artifact.filename)
     return name, str(version)

@@ -3,6 +3,7 @@
     bundle.json       what it contains (see `manifest`)
     sbom.cdx.json     its bill of materials
     wheels/SHA256/NAME
+    pythons/SHA256/NAME   the archives of Pythons that come with it
 
 It is believed only as a whole: a file that differs in one byte from what would be written for its
 contents is refused.
@@ -42,8 +43,8 @@ class Bundle:
     Attributes:
         name: where it comes from, for people: its path, or its URL without credentials.
         sha256: of the file.
-        wheels: where each wheel lies in the cache, by its sha256.
         signed: its bundle.json, and the signature in the file beside it, if there is one.
+        wheels: where each wheel and each Python lies in the cache, by its sha256.
     """
 
     path: Path

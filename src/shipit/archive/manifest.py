@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from shipit.bundle.target import Target
@@ -16,6 +16,8 @@ FORMAT = 1
 _LONGEST = 120  # characters; of a file's name, 255 bytes are allowed
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9_.+!-]+\.whl")
+_ARCHIVE = re.compile(r"[A-Za-z0-9_.+-]+\.tar\.gz")
+_VERSION = re.compile(r"3\.\d{1,3}\.\d{1,3}")
 _TARGET = re.compile(r"linux-(\w+)-(gnu|musl)(\d+)\.(\d+)-(cp|pp)(\d)(\d+)")
 _LIBCS = {"gnu": "glibc", "musl": "musl"}
 _IMPLEMENTATIONS = {"cp": "cpython", "pp": "pypy"}
@@ -27,16 +29,17 @@ class BrokenError(ValueError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A wheel in a bundle; the size is in bytes."""
+    """A wheel in a bundle, or the archive of a Python with its version; the size is in bytes."""
 
     filename: str
     sha256: str
     size: int
+    python: str = ""
 
     @property
     def entry(self) -> str:
         """Its name in the file."""
-        return f"wheels/{self.sha256}/{self.filename}"
+        return f"{'pythons' if self.python else 'wheels'}/{self.sha256}/{self.filename}"
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,13 @@ class ForTarget:
         target: its name (see `name_of`).
         wheels: the dependencies.
         installer: the wheel of uv or pip that makes the venv.
+        python: the archive of the Python that makes it; empty if that is the host's.
     """
 
     target: str
     wheels: tuple[str, ...]
     installer: str
+    python: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Manifest:
         version: the app's.
         folder: the one below a release that its services start in.
         app: the sha256 of the app's own wheel.
-        artifacts: all wheels, by their sha256.
+        artifacts: all wheels and Pythons, by their sha256.
         targets: the kinds of hosts that it is for.
         commit: of the source; empty outside of git.
         revision: what `git describe` calls the commit.
@@ -99,6 +104,9 @@ def to_json(manifest: Manifest) -> str:
     """Return the text of bundle.json; equal manifests have equal texts."""
     values = asdict(manifest)
     values["artifacts"] = sorted(values["artifacts"].values(), key=lambda each: each["sha256"])
+    for each in (*values["artifacts"], *values["targets"]):
+        if not each["python"]:  # a bundle without Pythons is what it was before there were any
+            del each["python"]
     return json.dumps({"format": FORMAT, **values}, indent=1, sort_keys=True) + "\n"
 
 
@@ -114,7 +122,12 @@ def from_json(text: str) -> Manifest:
             raise BrokenError("it was made by another version of shipit")
         artifacts = [Artifact(**each) for each in values.pop("artifacts")]
         targets = tuple(
-            ForTarget(str(each["target"]), tuple(map(str, each["wheels"])), str(each["installer"]))
+            ForTarget(
+                str(each["target"]),
+                tuple(map(str, each["wheels"])),
+                str(each["installer"]),
+                str(each.get("python", "")),
+            )
             for each in values.pop("targets")
         )
         known = {each.sha256: each for each in artifacts}
@@ -129,10 +142,15 @@ def from_json(text: str) -> Manifest:
 
 def _check(made: Manifest) -> None:
     for artifact in made.artifacts.values():
-        if not (_SHA256.fullmatch(artifact.sha256) and _FILE.fullmatch(artifact.filename)):
+        name = _ARCHIVE if artifact.python else _FILE
+        if not (_SHA256.fullmatch(artifact.sha256) and name.fullmatch(artifact.filename)):
             raise BrokenError(f"bundle.json names a wheel {artifact.filename!r}")
-    named = {made.app, *(sha for each in made.targets for sha in (*each.wheels, each.installer))}
-    if named != set(made.artifacts):
+        if artifact.python and not _VERSION.fullmatch(artifact.python):
+            raise BrokenError(f"bundle.json names a Python {artifact.python!r}")
+    wheels = {made.app, *(sha for each in made.targets for sha in (*each.wheels, each.installer))}
+    pythons = {each.python for each in made.targets if each.python}
+    listed = {sha for sha, artifact in made.artifacts.items() if artifact.python}
+    if wheels | pythons != set(made.artifacts) or pythons != listed:
         raise BrokenError("bundle.json names other wheels than it lists")
     if not made.targets:
         raise BrokenError("bundle.json names no target")
@@ -175,6 +193,24 @@ def target_of(name: str) -> Target:
         libc=(_LIBCS[libc], int(major), int(minor)),
         full_version=f"{first}.{second}",
     )
+
+
+def with_python(
+    manifest: Manifest, machine: str, libc: tuple[str, int, int], python: tuple[int, int] | None
+) -> ForTarget | None:
+    """Return what a kind of host gets that comes with a Python: the newest one."""
+
+    def merit(each: ForTarget) -> tuple[tuple[int, int], tuple[str, int, int]]:
+        target = target_of(each.target)
+        return target.python, target.libc
+
+    found = []
+    for each in manifest.targets:
+        target = target_of(each.target)
+        host = replace(target, machine=machine, libc=libc, python=python or target.python)
+        if each.python and _runs_on(target, host):
+            found.append(each)
+    return max(found, key=merit, default=None)
 
 
 def best_for(manifest: Manifest, host: Target) -> ForTarget | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def text_of(manifest: Manifest, time: int) -> str:
-    """Return the bill of a bundle: the app, and every wheel that some host gets.
+    """Return the bill of a bundle: the app, and every wheel and Python that some host gets.
 
     Args:
         manifest: of the bundle.
@@ -27,7 +27,9 @@ def text_of(manifest: Manifest, time: int) -> str:
     app = manifest.artifacts[manifest.app]
     others = [each for each in manifest.artifacts.values() if each != app]
     main = _component(app, ComponentType.APPLICATION)
-    wheels = [_component(each, ComponentType.LIBRARY) for each in others]
+    wheels = [
+        _python(each) if each.python else _component(each, ComponentType.LIBRARY) for each in others
+    ]
     digests = " ".join(sorted(manifest.artifacts))
     bill = Bom(components=wheels, serial_number=uuid5(NAMESPACE_URL, f"shipit:{digests}"))
     bill.metadata.component = main
@@ -39,11 +41,22 @@ def text_of(manifest: Manifest, time: int) -> str:
 def _component(artifact: Artifact, kind: ComponentType) -> Component:
     name, number, _, _ = parse_wheel_filename(artifact.filename)
     version = str(number)
+    purl = PackageURL("pypi", None, name, version, {"file_name": artifact.filename})
+    return _hashed(artifact, kind, name, purl)
+
+
+def _python(artifact: Artifact) -> Component:
+    qualifiers = {"file_name": artifact.filename}
+    purl = PackageURL("generic", None, "cpython", artifact.python, qualifiers)
+    return _hashed(artifact, ComponentType.PLATFORM, "cpython", purl)
+
+
+def _hashed(artifact: Artifact, kind: ComponentType, name: str, purl: PackageURL) -> Component:
     return Component(
         type=kind,
         name=name,
-        version=version,
-        purl=PackageURL("pypi", None, name, version, {"file_name": artifact.filename}),
+        version=purl.version,
+        purl=purl,
         bom_ref=artifact.sha256,
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=artifact.sha256)],
     )

@@ -6,6 +6,7 @@ Only where a target's Python and platform are this machine's, too.
 from __future__ import annotations
 
 import platform
+import tarfile
 from typing import TYPE_CHECKING
 
 from shipit.archive.manifest import target_of
@@ -15,8 +16,10 @@ from shipit.project.programs import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from shipit.bundle import select
+    from shipit.bundle.interpreter import Interpreter
     from shipit.bundle.target import Target
     from shipit.project.cache import Cache
 
@@ -29,6 +32,7 @@ for point in distribution(sys.argv[1]).entry_points:
     if point.group in ("console_scripts", "gui_scripts"):
         point.load()
 """
+_FORMAT = "{}.{}"  # of a version that uv looks for
 _HINT = "run it in a fresh venv to see the whole error: does the lock lack a dependency?"
 
 
@@ -56,13 +60,15 @@ def is_here(target: Target) -> bool:
 def _check(bundle: select.Bundle, target: Target, store: Cache) -> bool:
     """Try a bundle; return False if this machine has no such Python."""
     with store.workspace() as work:
-        venv, python = work / "venv", "{}.{}".format(*target.python)
+        venv, place = work / "venv", Place(str(bundle.app.path.name))
+        python = _unpacked(bundle.python, work) if bundle.python else _FORMAT.format(*target.python)
         making = [*programs.uv(), "venv", "--no-config", "--no-python-downloads", "--quiet"]
         making += ["--python", python, str(venv)]
-        status, _, _ = Program("make a venv", making, work, programs.BUILD).attempt()
-        if status != 0:
+        program = Program("make a venv", making, work, programs.BUILD)
+        if bundle.python:
+            program.checked("import-failed", place, "does its Python run on this machine?")
+        elif program.attempt()[0] != 0:
             return False
-        place = Place(str(bundle.app.path.name))
         wheels = [str(wheel.path) for wheel in (bundle.app, *bundle.wheels)]
         installing = [*programs.uv(), "pip", "install", "--no-config", "--offline", "--no-deps"]
         installing += ["--no-index", "--quiet", "--python", str(venv / "bin" / "python"), *wheels]
@@ -72,3 +78,13 @@ def _check(bundle: select.Bundle, target: Target, store: Cache) -> bool:
         what = f"import the programs of {bundle.app.name} in a fresh venv"
         Program(what, importing, work, IMPORT).checked("import-failed", place, _HINT)
     return True
+
+
+def _unpacked(python: Interpreter, work: Path) -> str:
+    """Unpack the Python that comes with a bundle; return the path of its program."""
+    with tarfile.open(python.path) as archive:
+        # Its names and links were checked when it was read; older Pythons have no filter.
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+        archive.extractall(work / "python")  # noqa: S202 - see above
+    (program,) = (work / "python").glob(f"*/{python.program}")
+    return str(program)

@@ -1,20 +1,23 @@
-"""The wheels of a release that come from a bundle."""
+"""The wheels of a release, and its Python, that come from a bundle."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shipit.archive.manifest import best_for
+from shipit.archive.manifest import best_for, with_python
 from shipit.bundle import select
 from shipit.errors import InputError, Mistake, Place, collect
-from shipit.project.cache import open_kept
+from shipit.project.cache import Cache, default_folder, open_kept
+from shipit.project.interpreters import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shipit.agent.protocol.manifest import Signed
     from shipit.archive.file import Bundle
+    from shipit.bundle.interpreter import Interpreter, Libc
     from shipit.bundle.target import Target
     from shipit.bundle.wheel import Wheel
     from shipit.bundle.wheelhouse import Installer
@@ -26,6 +29,10 @@ class BundleSources:
 
     bundle: Bundle
     wheels: Mapping[str, Wheel]
+
+    @property
+    def interpreters(self) -> BundleInterpreters:
+        return BundleInterpreters(self.bundle)
 
     @property
     def app(self) -> Wheel:
@@ -69,11 +76,37 @@ class BundleSources:
         return select.Bundle(self.app, tuple(self.wheels[each] for each in chosen.wheels), tool)
 
 
+@dataclass(frozen=True)
+class BundleInterpreters:
+    """The Pythons of a bundle."""
+
+    bundle: Bundle
+
+    def digests(self) -> tuple[str, ...]:
+        return tuple(each.python for each in self.bundle.manifest.targets if each.python)
+
+    def best(self, machine: str, libc: Libc, python: tuple[int, int] | None = None) -> Interpreter:
+        """Return the newest for a kind of host.
+
+        Raises:
+            InputError: none comes with the bundle (bundle-misfit), or it is none that can be used.
+        """
+        if found := with_python(self.bundle.manifest, machine, libc, python):
+            store = Cache(default_folder(os.environ))
+            return opened(self.bundle.wheels[found.python], found.python, store)
+        name, major, minor = libc
+        what = f"no Python for {machine} with {name} {major}.{minor} comes with the bundle"
+        hint = "build it with `python: {source: bundle}`, for this kind of host as well"
+        raise InputError(Mistake("bundle-misfit", what, Place(self.bundle.name), hint))
+
+
 def load(bundle: Bundle) -> BundleSources:
     """Open the wheels of a bundle.
 
     Raises:
         InputError: one of them is not a wheel, or unsafe to unpack.
     """
-    wheels = collect(open_kept, [*bundle.wheels.values()])
+    artifacts = bundle.manifest.artifacts
+    paths = [path for sha256, path in bundle.wheels.items() if not artifacts[sha256].python]
+    wheels = collect(open_kept, paths)
     return BundleSources(bundle, {wheel.sha256: wheel for wheel in wheels})

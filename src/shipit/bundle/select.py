@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.agent.protocol.manifest import Signed
+    from shipit.bundle.interpreter import Interpreter, Interpreters
     from shipit.bundle.lock import Lock, Locked
     from shipit.bundle.target import Target
 
@@ -46,7 +47,11 @@ class Sources(Protocol):
     Attributes:
         folder: the one below a release that its services start in.
         signed: what was signed of a bundle, with the signature.
+        interpreters: those that come with the release; None if it is made with one of the host.
     """
+
+    @property
+    def interpreters(self) -> Interpreters | None: ...
 
     @property
     def app(self) -> Wheel: ...
@@ -80,6 +85,7 @@ class FolderSources:
     stock: Wheelhouse
     folder: str = "files"
     signed: None = None
+    interpreters: Interpreters | None = None
 
     def digests(self) -> tuple[str, ...]:
         """Return the sha256 of every wheel that a bundle may contain."""
@@ -117,6 +123,7 @@ class Bundle:
     app: Wheel
     wheels: tuple[Wheel, ...]
     installer: Wheel
+    python: Interpreter | None = None  # that comes with the release
 
     @property
     def version(self) -> str:
@@ -127,7 +134,7 @@ class Bundle:
         """Return a sha256 over what gets installed: equal contents have equal digests anywhere.
 
         The installer is excluded: it makes the venv but is not part of it, and a newer one is no
-        reason for a new release.
+        reason for a new release. An interpreter is not part of the venv either.
         """
         contents = [f"app {self.app.filename} {self.app.sha256}"]
         contents += [f"wheel {wheel.filename} {wheel.sha256}" for wheel in self.wheels]

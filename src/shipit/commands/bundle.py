@@ -18,7 +18,7 @@ from shipit.project import cache
 from shipit.project.programs import GIT, Program
 from shipit.project.sources import ProjectSources
 from shipit.release import offline
-from shipit.release.build import choose, numbers, target_on
+from shipit.release.build import choose, numbers, target_on, with_python
 from shipit.release.inputs import resolve, targets
 from shipit.rollout.connections import connect_all
 from shipit.rollout.prepare import ask, wheels_by
@@ -95,13 +95,18 @@ def _by_sources(wanted: Sequence[ResolvedInput]) -> list[list[ResolvedInput]]:
 
 def _for_targets(wanted: ResolvedInput, names: Sequence[str]) -> dict[str, select.Bundle]:
     """Return the wheels for each target that was named."""
-    installer = wanted.deployment.installer
+    installer, python = wanted.deployment.installer, wanted.deployment.python
     try:
         known = {name: target_of(name) for name in names}
     except BrokenError as error:
         hint = "the targets of hosts: shipit build PLAYBOOK, without --target"
         raise InputError(Mistake("target-unknown", str(error), None, hint)) from error
-    return {name: wanted.sources.select(target, installer) for name, target in known.items()}
+    if not python.is_brought:
+        return {name: wanted.sources.select(target, installer) for name, target in known.items()}
+    return {
+        name: with_python(wanted, target.machine, target.libc, target.python)[1]
+        for name, target in known.items()
+    }
 
 
 def _for_hosts(

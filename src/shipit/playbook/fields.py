@@ -77,6 +77,9 @@ BundleUrl = Annotated[
     SecretUrl, FieldType(paths.bundle_url, {**_TEXT, "pattern": "^[a-z][a-z0-9+.-]*://"})
 ]
 Specifier = Annotated[str, FieldType(parsers.python_specifier, _TEXT)]
+PythonSource = Annotated[
+    str, FieldType(parsers.one_of("host", "bundle"), {"enum": ["host", "bundle"]})
+]
 Restart = Annotated[str, FieldType(parsers.restart, _RESTARTS)]
 FileMode = Annotated[int, FieldType(parsers.file_mode, _MODE)]
 Root = Annotated[str, FieldType(paths.root, {**_TEXT, "pattern": "^/"})]

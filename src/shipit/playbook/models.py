@@ -31,14 +31,20 @@ from shipit.playbook.fields import (
     ReadContext,
     Reference,
     Root,
-    Specifier,
     UserName,
     Variable,
     VarName,
     Words,
 )
 from shipit.playbook.health import Health, as_health
-from shipit.playbook.project import PinnedFile, Project, as_pinned_file, as_project
+from shipit.playbook.project import (
+    PinnedFile,
+    Project,
+    Python,
+    as_pinned_file,
+    as_project,
+    as_python,
+)
 from shipit.playbook.service import ENV_FILES, EnvFile, EnvFiles, Service
 
 
@@ -114,10 +120,11 @@ class Deployment(Model):
         " `project`, they are taken from there instead of an index.",
         examples=["wheels/"],
     )
-    python: Specifier = Field(
-        default="",
-        description="Which Pythons of the host are accepted. Default: any that the wheel accepts.",
-        examples=[">=3.11"],
+    python: Annotated[Python, BeforeValidator(as_python)] = Field(
+        default=Python(),
+        description="Which Pythons of the host are accepted, or a mapping: one that comes with the"
+        " release. Default: any of the host that the wheel accepts.",
+        examples=[">=3.11", {"version": "3.13", "source": "bundle"}],
     )
     installer: Installer | None = Field(
         default=None,

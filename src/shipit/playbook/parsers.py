@@ -50,6 +50,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _NEEDS_NO_QUOTES = re.compile(r"[A-Za-z/][^{}#,]*(?<![: ])")
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)%")
 _SPECIFIER = re.compile(r"(~=|==|!=|<=|>=|<|>)\s*\d+(\.\d+)*(\.\*)?")
+_VERSION = re.compile(r"3\.\d+(\.\d+)?")
 _PROGRAM = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9._/+-]*")  # none of systemd's prefixes
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _DIGITS = 20  # of a whole number; Python refuses to read one of more than 4300
@@ -263,9 +264,13 @@ def _batch(size: object) -> int | str:
 
 
 def python_specifier(value: object) -> str:
+    """Which Pythons: a specifier, or a version whose patches all count if it names none."""
+    if isinstance(value, str) and _VERSION.fullmatch(value):
+        return f"=={value}" if value.count(".") > 1 else f"=={value}.*"
     parts = value.split(",") if isinstance(value, str) else []
     if not parts or not all(_SPECIFIER.fullmatch(part.strip()) for part in parts):
-        raise InvalidValueError('a version specifier such as ">=3.11" or ">=3.11,<3.14"', value)
+        expected = 'a version such as "3.13", in quotes, or a specifier such as ">=3.11,<3.14"'
+        raise InvalidValueError(expected, value)
     return ",".join(part.strip() for part in parts)
 
 

@@ -1,4 +1,4 @@
-"""The keys below `project:`: what a release is built from, where no wheel is named."""
+"""What a release is made of: the keys below `project:`, `bundle:` and `python:`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from pathlib import Path
 from pydantic import Field
 
 from shipit.playbook import parsers, paths
-from shipit.playbook.fields import BundleUrl, Directory, File, Line, Model, Sha256
+from shipit.playbook.fields import (
+    BundleUrl,
+    Directory,
+    File,
+    Line,
+    Model,
+    PythonSource,
+    Sha256,
+    Specifier,
+)
 
 
 class Project(Model):
@@ -65,6 +74,51 @@ class PinnedFile(Model):
         description="The sha256 that the file must have, in hexadecimal.",
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     )
+
+
+class PythonArchive(Model):
+    """An archive on this machine with a relocatable Python for one platform."""
+
+    path: File = Field(
+        description="A .tar.gz as those of python-build-standalone: one folder with bin/ and lib/.",
+        examples=["pythons/cpython-3.13.1-x86_64-unknown-linux-gnu-install_only.tar.gz"],
+    )
+    sha256: Sha256 = Field(
+        description="The sha256 that the file must have, in hexadecimal.",
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    )
+
+
+class Python(Model):
+    """Which Python the venvs are made with; without other keys, its version alone is enough."""
+
+    version: Specifier = Field(
+        default="",
+        description="Which versions are accepted, in quotes. Default: any that the wheel accepts.",
+        examples=["3.13", ">=3.11"],
+    )
+    source: PythonSource = Field(
+        default="host",
+        description="Where it comes from: one of the `host`, or one that comes with the release"
+        " (`bundle`), so that the host needs none.",
+        examples=["bundle"],
+    )
+    archives: tuple[PythonArchive, ...] = Field(
+        default=(),
+        description="With `source: bundle`, the archives to choose from, one for each platform."
+        " Default: those of python-build-standalone, fetched by uv.",
+        examples=[[{"path": "pythons/cpython-3.13.1-....tar.gz", "sha256": "9f86d08..."}]],
+    )
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether it comes with the release."""
+        return self.source == "bundle"
+
+
+def as_python(value: object) -> object:
+    """Expand a version to a mapping with `version` only."""
+    return value if isinstance(value, Mapping) else {"version": value}
 
 
 def as_pinned_file(value: object) -> object:

@@ -38,6 +38,7 @@ class RuleViolation:
 def findings(values: Mapping[str, object]) -> Iterator[RuleViolation]:
     yield from _hosts(values)
     yield from _sources(values)
+    yield from _python(_mapping(values.get("python")))
     yield from _env(values)
     yield from _files(values)
     for name, service in _services(values).items():
@@ -75,6 +76,12 @@ def _sources(values: Mapping[str, object]) -> Iterator[RuleViolation]:
         if key not in values:
             what = f"the key '{key}' is missing"
             yield RuleViolation((), what, hint, "playbook-missing-key")
+
+
+def _python(python: Mapping[object, object]) -> Iterator[RuleViolation]:
+    if python.get("archives") and python.get("source", "host") == "host":
+        what = "`archives` are Pythons that come with the release, and this one is the host's"
+        yield RuleViolation(("python", "archives"), what, "write `source: bundle`, or remove them")
 
 
 def _env(values: Mapping[str, object]) -> Iterator[RuleViolation]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from shipit.bundle.interpreter import Interpreters
     from shipit.bundle.lock import Lock
     from shipit.bundle.select import Bundle
     from shipit.bundle.target import Target
@@ -39,6 +40,7 @@ class ProjectSources:
         lock: its dependencies.
         fetcher: gets them.
         folder: the one below a release that its services start in.
+        interpreters: those that come with a release.
     """
 
     app: Wheel
@@ -46,6 +48,7 @@ class ProjectSources:
     fetcher: Fetcher
     folder: str
     signed: None = None
+    interpreters: Interpreters | None = None
     _known: dict[tuple[Target, Installer], Bundle] = field(default_factory=dict)
 
     def digests(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shipit.bundle.target import Target
-from shipit.errors import HostError, InputError
+from shipit.errors import HostError, InputError, Mistake, Place
 from shipit.release import manifest, programs, repairs, serving
 from shipit.render.env_file import revealed
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
     from shipit.agent.protocol import messages
     from shipit.agent.protocol.manifest import Manifest, Signed
+    from shipit.bundle.interpreter import Interpreter, Libc
     from shipit.bundle.select import Bundle
+    from shipit.bundle.wheel import Wheel
     from shipit.release.inputs import ResolvedInput
     from shipit.release.manifest import Digest
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A wheel of a release, under its sha256; the size is in bytes."""
+    """A wheel of a release, or its Python, under its sha256; the size is in bytes."""
 
     sha256: str
     path: Path
@@ -42,7 +44,7 @@ class BuiltRelease:
         texts: path in the release -> text, for units and files.
         env: the text of each service's env file; holds secrets.
         env_digests: service -> variable -> `keyed` digest of its value.
-        blobs: all wheels; after `without`, those that the host lacks.
+        blobs: all wheels, and its own Python; after `without`, those that the host lacks.
         user_given: whether the playbook names the user.
         served: what each `serve:` became, a line each.
         signed: what was signed of the bundle that it is from.
@@ -96,32 +98,43 @@ def build(
             service: {key: manifest.keyed(nonce, revealed(value)) for key, value in values.items()}
             for service, values in made.env.items()
         },
-        tuple(Blob(wheel.sha256, wheel.path, wheel.size) for wheel in bundle.all()),
+        tuple(Blob(each.sha256, each.path, each.size) for each in _sent(bundle)),
         "user" in made.deployment.model_fields_set,
         tuple(serving.shown(made.deployment)),
         resolved.sources.signed,
     )
 
 
+def _sent(bundle: Bundle) -> tuple[Wheel | Interpreter, ...]:
+    return (*bundle.all(), *([bundle.python] if bundle.python else []))
+
+
 def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Interpreter, Bundle]:
-    """Return the newest Python of the host that the app accepts and that there are wheels for.
+    """Return the Python for the venv, and the wheels for it.
+
+    It comes with the release, or is the newest of the host that the app accepts and that there are
+    wheels for.
 
     Raises:
         HostError: the host has no Python that the playbook accepts (no-python-fits).
         InputError: no fitting Python has all wheels; names what the newest one lacks.
     """
     wanted = resolved.deployment
-    fitting = [i for i in facts.interpreters if target_on(facts, i).fits(wanted.python)]
+    if wanted.python.is_brought:
+        _, bundle = with_python(resolved, facts.machine, facts.libc)
+        return manifest.interpreter_of(bundle, facts.machine), bundle
+    fitting = [i for i in facts.interpreters if target_on(facts, i).fits(wanted.python.version)]
     if not fitting:
         found = ", ".join(f"{i.version} ({i.path})" for i in facts.interpreters) or "none"
         left_out = "".join(f"; {one.what}" for one in facts.rejected)
         fixes = "".join(f"; or: {one.hint}" for one in facts.rejected)
         raise HostError(
             "no-python-fits",
-            f"the app needs Python {wanted.python}; found: {found}{left_out}",
+            f"the app needs Python {wanted.python.version}; found: {found}{left_out}",
             host=resolved.name,
             step="hello",
-            hint=f"install one on the host, or change `python:` in the playbook{fixes}",
+            hint=f"install one on the host, change `python:` in the playbook, or let a Python come"
+            f" with the release (`source: bundle`){fixes}",
         )
     lacking: list[InputError] = []
     for interpreter in sorted(fitting, key=lambda one: numbers(one.version), reverse=True):
@@ -132,6 +145,26 @@ def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Int
         else:
             return interpreter, chosen
     raise lacking[0]
+
+
+def with_python(
+    resolved: ResolvedInput, machine: str, libc: Libc, python: tuple[int, int] | None = None
+) -> tuple[Target, Bundle]:
+    """Return the Python that comes with a release for a kind of host, and the wheels for it.
+
+    Raises:
+        InputError: there is no such Python, or a wheel is missing for it.
+    """
+    wanted, sources = resolved.deployment, resolved.sources
+    if sources.interpreters is None:
+        raise AssertionError("a playbook with `source: bundle` has interpreters")
+    found = sources.interpreters.best(machine, libc, python)
+    target = found.target(libc)
+    if not target.fits(wanted.python.version):
+        what = f"Python {found.version} comes with it; the app needs {wanted.python.version}"
+        hint = "build the bundle with this `python:` of the playbook, or change that"
+        raise InputError(Mistake("wrong-python", what, Place(str(found.path)), hint))
+    return target, replace(sources.select(target, wanted.installer), python=found)
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import manifest
+from shipit.agent.protocol.messages import Interpreter
 from shipit.bundle.select import requirements_txt
 from shipit.render import units
 from shipit.secrets import Secret
@@ -22,7 +23,7 @@ from shipit.secrets import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shipit.agent.protocol.messages import Attempt, Interpreter
+    from shipit.agent.protocol.messages import Attempt
     from shipit.bundle.select import Bundle
     from shipit.bundle.wheel import Wheel
     from shipit.render.units import ReleaseTexts, Values
@@ -51,7 +52,8 @@ def release_id(
     deployment, gate = stand_in.deployment, units.gate(stand_in.deployment)
     contents = {
         "bundle": bundle.digest,
-        "python": interpreter.version.rsplit(".", 1)[0],
+        # Of one that comes with the release, every byte counts.
+        "python": bundle.python.sha256 if bundle.python else interpreter.version.rsplit(".", 1)[0],
         "root": str(deployment.root),
         "user": deployment.user,
         "units": [_without(asdict(unit), "command", "listen") for unit in stand_in.units],
@@ -129,8 +131,24 @@ def build(
         keep_releases=deployment.keep_releases,
         created=attempt.started,
         created_by=attempt.who,
+        python=_python(bundle),
     )
 
 
 def _artifact(wheel: Wheel) -> manifest.Artifact:
     return manifest.Artifact(wheel.name, wheel.version, wheel.filename, wheel.sha256, wheel.size)
+
+
+def _python(bundle: Bundle) -> manifest.Python | None:
+    """Return the interpreter that comes with a release."""
+    if not (python := bundle.python):
+        return None
+    file = (python.version, python.filename, python.sha256, python.size)
+    return manifest.Python(*file, python.program, python.entries, python.unpacked)
+
+
+def interpreter_of(bundle: Bundle, machine: str) -> Interpreter:
+    """Return the interpreter that comes with a release, as it will be on a host."""
+    if not (python := _python(bundle)):
+        raise AssertionError("no interpreter comes with this release")
+    return Interpreter(python.path(), python.version, "cpython", machine)

@@ -39,7 +39,8 @@ def missing(found: Sequence[HostInput]) -> Iterator[Path]:
     own = (each.path for it in deployments for each in (it.project, it.bundle) if each)
     projects = list(filter(None, own))
     named = (path for it in deployments for path in (it.wheel, it.lock, it.wheelhouse))
-    wheels = [*projects, *filter(None, named)]
+    pythons = [each.path for it in deployments for each in it.python.archives]
+    wheels = [*projects, *filter(None, named), *pythons]
     files = sorted(file.path for file in env_files(found))
     yield from (path for path in dict.fromkeys([*wheels, *files]) if not _found(path).exists())
 

@@ -83,7 +83,7 @@ class HostPlan:
     repairs: tuple[Drift, ...] = ()  # drift of the same release that is repaired
     restarts: tuple[str, ...] = ()
     handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
-    missing: tuple[str, ...] = ()  # file names of the wheels that would be sent
+    missing: tuple[str, ...] = ()  # file names of the wheels, and the Python, that would be sent
     missing_bytes: int = 0
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
     # A release of the same contents runs, perhaps in another generation: it is repaired.
     running = next((line.id for line in facts.releases if line.running), "")
     is_repair = generations.contents(running) == generations.contents(new.id)
-    missing = {a.filename: a.size for a in new.artifacts() if a.sha256 not in facts.present}
+    missing = {a.filename: a.size for a in new.sent() if a.sha256 not in facts.present}
     return replace(
         plan,
         packages=tuple(_package_changes(old, new)),
@@ -277,6 +277,10 @@ def _notes(new: Manifest, facts: Facts) -> Iterator[str]:
     if facts.current and facts.current.gate != new.gate:
         yield "the health checks (`health:`) change"
     old = _own_release(facts)
+    if new.python and (old is None or old.python != new.python):
+        yield f"Python {new.python.version} comes with the release; the host's is not used"
+    if old and old.python and not new.python:
+        yield f"the host's own Python is used: {new.interpreter}"
     if old and old.user != new.user:
         yield (
             f"the services' user changes from {old.user} to {new.user}: their directories and"

@@ -5,21 +5,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shipit.bundle import select
-from shipit.errors import InputError, Mistake, Place
+from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.events import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from shipit.bundle.interpreter import Interpreters
     from shipit.bundle.select import Sources
     from shipit.events import Emit
     from shipit.playbook.models import Deployment
-    from shipit.playbook.project import PinnedFile, Project
+    from shipit.playbook.project import PinnedFile, Project, Python
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,12 @@ class Named:
     wheel: Path | None
     lock: Path | None
     wheelhouse: Path | None
+    python: Python
     signers: Path | None = None
 
     @classmethod
     def by(cls, wanted: Deployment) -> Named:
-        own = (wanted.wheel, wanted.lock, wanted.wheelhouse, wanted.signers)
+        own = (wanted.wheel, wanted.lock, wanted.wheelhouse, wanted.python, wanted.signers)
         return cls(wanted.app, wanted.project, wanted.bundle, *own)
 
 
@@ -55,8 +57,9 @@ def load(
         emit: receives how far a download is.
 
     Raises:
-        InputError: with all mistakes in the bundle, or in the project, its lock and the wheels; the
-            playbook names signers, and none of them has signed this.
+        InputError: with all mistakes in the bundle, or in the project, its lock, the wheels and
+            the Pythons that come with it; the playbook names signers, and none of them has signed
+            this.
     """
     if pinned := bundle or named.bundle:
         from shipit.archive import remote, signature, sources
@@ -72,8 +75,27 @@ def load(
         what = "the playbook names `signers`, and what it ships is not a bundle: it is not signed"
         hint = "shipit build PLAYBOOK; shipit sign BUNDLE; shipit deploy PLAYBOOK --bundle BUNDLE"
         raise InputError(Mistake("unsigned", what, Place(str(named.signers)), hint))
+    errors = ErrorCollector()
+    pythons = errors.attempt(_pythons, named.python, note)
+    return errors.result(errors.attempt(_built, named, pythons, note, emit))
+
+
+def _pythons(wanted: Python, note: Callable[[str], None]) -> Interpreters | None:
+    """Return the interpreters that come with the release; None if the host's are used."""
+    if not wanted.is_brought:
+        return None
+    from shipit.project import interpreters
+
+    return interpreters.load(wanted, note)
+
+
+def _built(
+    named: Named, pythons: Interpreters | None, note: Callable[[str], None], emit: Emit
+) -> Sources:
     if named.project:
         from shipit.project.sources import load as load_project
 
-        return load_project(named.project, named.app, named.lock, named.wheelhouse, note, emit)
-    return select.load(*filter(None, (named.wheel, named.lock, named.wheelhouse)))
+        given = (named.project, named.app, named.lock, named.wheelhouse)
+        return replace(load_project(*given, note, emit), interpreters=pythons)
+    folder = select.load(*filter(None, (named.wheel, named.lock, named.wheelhouse)))
+    return replace(folder, interpreters=pythons)

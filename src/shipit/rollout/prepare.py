@@ -85,7 +85,7 @@ def prepare(
     questions = {
         name: replace(
             _hello(each, recover=recover),
-            blobs=each.sources.digests(),
+            blobs=_known(each.sources),
             nonce=nonce,
             compare=True,
         )
@@ -119,6 +119,11 @@ def prepare(
         own = HostError(first.code, what, host=name, step="hello", hint=first.hint)
         connections.lose(name, own, running(answers[name]))
     return made
+
+
+def _known(sources: Sources) -> tuple[str, ...]:
+    """Return the sha256 of what a host may have already."""
+    return (*sources.digests(), *(sources.interpreters.digests() if sources.interpreters else ()))
 
 
 def _present(

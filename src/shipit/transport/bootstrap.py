@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from shipit.agent.protocol.manifest import PYTHONS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,7 +28,10 @@ NOISE_LIMIT = 256 * 1024  # bytes that a login shell may print before the agent 
 NOISE_KEPT = 4000  # bytes of them, for the error
 # Versions first: where `python3` is too old (RHEL 8), a newer one is often installed beside it.
 _VERSIONS = (f"python3.{minor}" for minor in range(15, 7, -1))
-_NAMES = " ".join([*_VERSIONS, "python3", "/usr/libexec/platform-python"])
+# Where the host has none any more: those that came with releases. The shell expands these names;
+# root alone can write there, and a folder that is not complete has a name with a dot.
+_BROUGHT = (f"{PYTHONS}/*/bin/python3.{digits}" for digits in ("[0-9]", "[0-9][0-9]"))
+_NAMES = " ".join([*_VERSIONS, "python3", "/usr/libexec/platform-python", *_BROUGHT])
 # No single quote, newline, backslash or exclamation mark in either text: it passes through the
 # user's login shell, which may be fish or csh. exec leaves no shell behind. Root runs a Python from
 # the login's PATH only if the system has none that is new enough. One outside of /usr/bin is run

@@ -13,6 +13,7 @@ from shipit.agent.protocol import codec, messages
 from shipit.errors import InputError
 from shipit.playbook import reader
 from shipit.playbook.fields import TEMPLATES
+from shipit.playbook.project import Python
 
 if TYPE_CHECKING:
     from shipit.playbook.models import Deployment
@@ -121,7 +122,8 @@ def test_a_whole_playbook_becomes_typed_values(playbook: Path) -> None:
     folder = playbook.parent
     assert (found.name, found.hosts, found.app) == ("Ship the demo service", "web:&eu", "demoapp")
     assert (found.wheel, found.wheelhouse) == (folder / "app.whl", folder / "wheels")
-    assert (found.python, found.installer, found.root) == (">=3.11,<3.14", "pip", "/srv/demo")
+    assert found.python == Python(version=">=3.11,<3.14")
+    assert (found.installer, found.root) == ("pip", "/srv/demo")
     assert found.env == {"PORT": "8000", "WORKERS": "4"}
     assert found.secrets["DATABASE_URL"] == "env:PROD"
     assert [(file.dest, file.mode) for file in found.files] == [("conf/app.ini", 0o640)]
@@ -152,7 +154,8 @@ def test_a_check_may_ask_for_another_host_and_send_headers(playbook: Path) -> No
 def test_only_hosts_app_an_artifact_and_a_service_are_required(playbook: Path) -> None:
     found = typed(playbook, BASE)
     assert (found.name, found.root, found.user) == ("demoapp", "/opt/demoapp", "demoapp")
-    assert (found.python, found.installer, found.smoke, found.keep_releases) == ("", None, "", 5)
+    assert found.python == Python()
+    assert (found.installer, found.smoke, found.keep_releases) == (None, "", 5)
     assert found.health.checks == ()
     assert (found.health.deadline, found.health.min_healthy) == (60.0, 1.0)
     assert (found.serial, found.max_fail_percentage) == (("100%",), 0.0)

@@ -276,7 +276,7 @@ def offered(
     """Return which hosts get a release and which are lost, if no wheel fits some."""
     monkeypatch.setattr(connect, "connect", Fleet({}).connect)
 
-    nothing: Any = SimpleNamespace(digests=lambda: ())
+    nothing: Any = SimpleNamespace(digests=lambda: (), interpreters=None)
 
     def make(resolved: ResolvedInput, *_: object) -> build.BuiltRelease:
         if resolved.name in unfit:

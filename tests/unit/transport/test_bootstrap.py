@@ -9,6 +9,7 @@ import pytest
 
 import echo_agent
 from marks import needs_root
+from shipit.agent.protocol.manifest import PYTHONS
 from shipit.secrets import Secret
 from shipit.transport.bootstrap import Launch, Root, StartFailure, diagnose, greeting, not_installed
 from shipit.transport.endpoint import Endpoint
@@ -113,6 +114,19 @@ def test_a_python_of_the_logins_path_is_not_run_if_the_system_has_one(
     for name in ("python3.15", "python3.14", "python3", "id"):
         put(tmp_path / name, f"touch {tmp_path}/ran")
     done = run(Launch(Root.LOGIN), b"shipit-boot 8\nprint(7)", path=str(tmp_path))
+    assert (done.stdout, (tmp_path / "ran").exists()) == (b"7\n", False)
+
+
+@needs_root
+def test_a_python_that_came_with_a_release_is_found_where_there_is_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "shipit-python" / "0f"
+    (folder / "bin").mkdir(parents=True)
+    put(folder / "bin" / "python3.97", f'exec {sys.executable} "$@"')
+    put(folder / "bin" / "python3.97-config", f"touch {tmp_path}/ran")
+    folder.with_name(".new-7").symlink_to("/nowhere")
+    brought = [each for each in Launch(Root.LOGIN).argv[-2].split() if each.startswith(PYTHONS)]
+    names = " ".join(["python3.98", *brought]).replace(PYTHONS, str(tmp_path / "shipit-python"))
+    done = run(Launch(Root.LOGIN, names), b"shipit-boot 8\nprint(7)", path="/bin:/usr/bin")
     assert (done.stdout, (tmp_path / "ran").exists()) == (b"7\n", False)
 
 

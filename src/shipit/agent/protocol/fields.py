@@ -50,6 +50,8 @@ WORD = matching(r"[a-z][a-z0-9-]{0,63}")  # kebab-case: a code, a type of run
 FILE_NAME = matching(r"(?!\.\.?$)[^/\x00-\x1f\x7f]{1,255}")
 PATH = matching(r"/[^\x00-\x1f\x7f]{0,4095}")
 PATHS_INSIDE = keys_matching(r"(?!/)[^\x00-\x1f\x7f]{1,4095}")  # in a release; staging does more
+SHA256 = matching(r"[0-9a-f]{64}")
+PROGRAM = matching(r"bin/python3\.[0-9]{1,3}")  # of an interpreter
 PYTHON = matching(r"[0-9]{1,4}\.[0-9]{1,4}[0-9A-Za-z.+-]{0,64}")
 # The format of every controller, so that two times compare as text.
 UTC = matching(

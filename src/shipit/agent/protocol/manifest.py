@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
-from .fields import APP, COUNT, FILE_NAME, PATH, RELEASE, SECONDS, one_of
+from .fields import APP, COUNT, FILE_NAME, PATH, PROGRAM, RELEASE, SECONDS, SHA256, one_of
 
 RESTART, OVERLAP = "restart", "overlap"
 KINDS = ("http", "tcp", "unix", "command")  # of health checks
+PYTHONS = "/var/lib/shipit-python"  # the interpreters that came with releases, each by its sha256
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,33 @@ class Signed:
 
     text: str
     signature: str  # by ssh-keygen
+
+
+@dataclass(frozen=True)
+class Python:
+    """An interpreter that comes with the release, as an archive.
+
+    Attributes:
+        sha256: of the archive; also the name of the folder that it is unpacked to.
+        program: its path in there.
+        entries, unpacked: how many files, folders and links it has, and how many bytes.
+    """
+
+    version: str
+    filename: str = field(metadata=FILE_NAME)
+    sha256: str = field(metadata=SHA256)
+    size: int = field(metadata=COUNT)
+    program: str = field(metadata=PROGRAM)
+    entries: int = field(metadata=COUNT)
+    unpacked: int = field(metadata=COUNT)
+
+    @property
+    def archive(self) -> Artifact:
+        return Artifact("python", self.version, self.filename, self.sha256, self.size)
+
+    def path(self, pythons: str = PYTHONS) -> str:
+        """Return the path of the interpreter on a host."""
+        return f"{pythons}/{self.sha256}/{self.program}"
 
 
 @dataclass(frozen=True)
@@ -163,7 +191,7 @@ class Manifest:
     version: str
     root: str = field(metadata=PATH)
     user: str
-    interpreter: str  # the host's Python for the venv
+    interpreter: str  # the path of the Python for the venv
     installer: str  # uv or pip
     installer_wheel: Artifact
     app_wheel: Artifact
@@ -180,6 +208,7 @@ class Manifest:
     created_by: str
     # for an adopted release the former target of `current`, "" for none; None for others
     adopted: Optional[str] = None
+    python: Optional[Python] = None  # the interpreter, unless it is the host's own
 
     @property
     def target(self) -> str:
@@ -187,7 +216,12 @@ class Manifest:
         return f"releases/{self.id}" if self.adopted is None else self.adopted
 
     def artifacts(self) -> Tuple[Artifact, ...]:
+        """Return the wheels, which stay on the host as blobs."""
         return (self.installer_wheel, self.app_wheel, *self.wheels)
+
+    def sent(self) -> Tuple[Artifact, ...]:
+        """Return everything that a host needs as a blob at first."""
+        return (*self.artifacts(), *([self.python.archive] if self.python else []))
 
     def listen(self, service: str) -> Tuple[str, ...]:
         """Return where systemd listens for a service."""

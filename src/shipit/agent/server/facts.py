@@ -17,7 +17,7 @@ from ..protocol.answers import Drift
 from ..protocol.manifest import Manifest
 from ..protocol.messages import VERSION, Facts, Hello
 from ..records import env_file, history, releases
-from ..storage import blobs, unchanged
+from ..storage import blobs, pythons, unchanged
 from ..system import interpreters, signers, trust
 from ..system.failures import existing
 from ..system.paths import Paths
@@ -43,7 +43,7 @@ def gather(store: Store, hello: Hello, recovered: str) -> Facts:
     fullest = min(spaces, key=lambda path: spaces[path].f_bavail * spaces[path].f_frsize)
     machine = os.uname()
     drift = drifted(paths, top.release) if top and hello.compare else ()
-    pythons = interpreters.find(os.path.join(paths.var, "interpreters.json"), interpreters.places())
+    found = interpreters.find(os.path.join(paths.var, "interpreters.json"), interpreters.places())
     return Facts(
         protocol=VERSION,
         hostname=machine.nodename,
@@ -51,11 +51,11 @@ def gather(store: Store, hello: Hello, recovered: str) -> Facts:
         libc=libc(),
         systemd=systemd_version(os.path.join(paths.var, "systemd.json"), host),
         agent_python="%d.%d.%d" % sys.version_info[:3],
-        interpreters=pythons.usable,
+        interpreters=found.usable,
         fullest=fullest,
         free_bytes=spaces[fullest].f_bavail * spaces[fullest].f_frsize,
         free_inodes=spaces[fullest].f_favail,
-        present=_undamaged(paths, blobs.present(paths, hello.blobs), drift),
+        present=_present(paths, hello.blobs, drift),
         current=current,
         healthy=current is not None and healthy(paths, host, current),
         units=releases.installed_texts(paths, unit_names),
@@ -65,7 +65,7 @@ def gather(store: Store, hello: Hello, recovered: str) -> Facts:
         holder=store.holder(),
         recovered=recovered,
         stuck=store.stuck(),
-        rejected=pythons.rejected,
+        rejected=found.rejected,
         machine_digest=machine_digest(),
         drift=drift,
         signed_only=signers.are_asked_for(paths),
@@ -85,6 +85,13 @@ def _undamaged(paths: Paths, there: Iterable[str], drift: Iterable[Drift]) -> Tu
     """Return the blobs that are not known to be damaged."""
     damaged = {each.path for each in drift}
     return tuple(digest for digest in there if paths.blob(digest) not in damaged)
+
+
+def _present(paths: Paths, wanted: Iterable[str], drift: Iterable[Drift]) -> Tuple[str, ...]:
+    """Return what need not be sent: sound blobs, and interpreters that are unpacked."""
+    blobs_there = _undamaged(paths, blobs.present(paths, wanted), drift)
+    rest = [each for each in wanted if each not in blobs_there]
+    return (*blobs_there, *pythons.present(paths, rest))
 
 
 def healthy(paths: Paths, host: Host, current: Manifest) -> bool:

@@ -13,7 +13,7 @@ from ..host.host import Host
 from ..protocol.manifest import Artifact, Manifest
 from ..protocol.messages import Failure, Survey
 from ..records import app_root, releases
-from ..storage import blobs
+from ..storage import blobs, pythons
 from ..system import accounts, interpreters, process, sockets, trust
 from ..system.failures import Refused, existing
 from ..system.paths import Paths
@@ -75,7 +75,9 @@ def _machine(context: Context) -> Iterator[Failure]:
     if not os.path.isdir(SYSTEMD_RUNS):
         what = f"this host is not run by systemd ({SYSTEMD_RUNS} is missing)"
         yield problem("no-systemd", what, "shipit needs a host that runs systemd")
-    if not os.access(manifest.interpreter, os.X_OK):
+    if manifest.python:
+        pass  # it is unpacked when there is room for it, and tried then
+    elif not os.access(manifest.interpreter, os.X_OK):
         what = f"the interpreter {manifest.interpreter} no longer exists"
         yield problem("no-interpreter", what, "run the command again, or install that Python")
     elif rejected := interpreters.rejected(manifest.interpreter, step=STEP):
@@ -111,7 +113,7 @@ class Need:
 
 
 def needs(context: Context, *, one_disk: bool) -> List[Need]:
-    """Estimate the space that staging needs below var and root (before the wheels are sent).
+    """Estimate the space that staging needs in each folder (before the wheels are sent).
 
     A missing wheel is stored, and unpacked once into uv's cache; the venv shares those files if
     root is on the same file system, and copies them otherwise. pip always copies.
@@ -120,25 +122,35 @@ def needs(context: Context, *, one_disk: bool) -> List[Need]:
     if context.reused:
         return [Need(context.paths.var), Need(context.paths.root)]
     coming = sum(item.size for item in context.missing)
+    archive = manifest.python and manifest.python.archive
     everything = sum(item.size for item in (manifest.app_wheel, *manifest.wheels))
-    unpacked = UNPACKED * coming
+    unpacked = UNPACKED * sum(item.size for item in context.missing if item != archive)
     shared = one_disk and manifest.installer == "uv"
     copied = 0 if shared else UNPACKED * everything
     return [
+        *_needs_of_python(context),
         Need(context.paths.var, coming + unpacked, unpacked // BYTES_PER_FILE),
         # Hard links need space for directories only; UNPACKED includes new bytecode.
         Need(context.paths.root, copied, (copied or everything) // BYTES_PER_FILE),
     ]
 
 
+def _needs_of_python(context: Context) -> Iterator[Need]:
+    python = context.manifest.python
+    if python and not pythons.is_sound(context.paths, python.sha256):
+        # Each module gets bytecode of about its size, in folders that have to be made.
+        yield Need(context.paths.pythons, 2 * python.unpacked, 2 * python.entries)
+
+
 def _room(context: Context) -> Iterator[Failure]:
     var, root = existing(context.paths.var), existing(context.paths.root)
-    one_disk = os.stat(var).st_dev == os.stat(root).st_dev
-    wanted = needs(context, one_disk=one_disk)
-    if one_disk:
-        both = context.paths.root
-        wanted = [Need(both, sum(n.size for n in wanted), sum(n.inodes for n in wanted))]
-    for need in wanted:
+    wanted = needs(context, one_disk=os.stat(var).st_dev == os.stat(root).st_dev)
+    disks: Dict[int, Need] = {}
+    for need in wanted:  # those of one disk together, under the path of the last
+        disk = os.stat(existing(need.path)).st_dev
+        so_far = disks.get(disk, Need(""))
+        disks[disk] = Need(need.path, need.size + so_far.size, need.inodes + so_far.inodes)
+    for need in disks.values():
         yield from _shortage(Need(need.path, need.size + RESERVE, need.inodes + RESERVED_INODES))
     yield from _shortage(Need(context.paths.units))
 
@@ -231,7 +243,7 @@ def _installed(paths: Paths, name: str) -> List[sockets.Endpoint]:
 
 def survey(paths: Paths, host: Host, ask: Survey) -> Tuple[Failure, ...]:
     """Return what would prevent staging a release that has not been sent yet."""
-    missing = blobs.missing(paths, ask.manifest.artifacts())
+    missing = blobs.missing(paths, pythons.needed(paths, ask.manifest))
     there = releases.manifest(paths, ask.manifest.id) is not None
     named = (paths, host, ask.manifest, ask.texts, ask.user_given)
     unsigned = signature.problems(paths, ask.manifest, ask.signed)

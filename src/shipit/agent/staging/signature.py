@@ -34,11 +34,12 @@ OLD = re.compile(r"(unknown|illegal|invalid) option|unsupported operation", re.I
 
 @dataclass(frozen=True)
 class Listed:
-    """A wheel that a bundle.json lists."""
+    """A wheel that a bundle.json lists, or a Python with its version."""
 
     filename: str
     sha256: str
     size: int
+    python: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class ForTarget:
 
     wheels: Tuple[str, ...]
     installer: str
+    python: str = ""  # that comes with it
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,19 @@ def _differences(manifest: Manifest, text: str) -> Iterator[str]:
         yield f"its app is {bundle.name} {bundle.version}, not {app.name} {app.version}"
     if manifest.version != bundle.version:
         yield f"its version is {bundle.version}, not {manifest.version}"
-    listed = {each.sha256: (each.filename, each.size) for each in bundle.artifacts}
-    for item in manifest.artifacts():
-        if listed.get(item.sha256) != (item.filename, item.size):
+    listed = {each.sha256: (each.filename, each.size, each.python) for each in bundle.artifacts}
+    python = manifest.python
+    for item in manifest.sent():
+        version = item.version if python and item == python.archive else ""
+        if listed.get(item.sha256) != (item.filename, item.size, version):
             yield f"it does not list {item.filename} (sha256:{item.sha256})"
     wheels = {item.sha256 for item in manifest.wheels}
     given = (wheels, manifest.installer_wheel.sha256)
-    if given not in [({*each.wheels}, each.installer) for each in bundle.targets]:
-        yield "each of its targets has other wheels"
+    if not any(
+        given == ({*each.wheels}, each.installer) and (not python or python.sha256 == each.python)
+        for each in bundle.targets
+    ):
+        yield "each of its targets has other wheels, or another Python"
     pins = [PINNED.fullmatch(line) for line in manifest.requirements.splitlines()]
     if {pin[1] if pin else "" for pin in pins} != {app.sha256, *wheels}:
         yield "the release would install other wheels than it lists"

@@ -25,7 +25,7 @@ from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, Stage, Staged, StepBegan, StepEnded
 from ..records import app_root, history, releases
 from ..records.redactor import Redactor
-from ..storage import blobs, bytecode, unchanged, uv_cache, venv_drift
+from ..storage import blobs, bytecode, pythons, unchanged, uv_cache, venv_drift
 from ..system import accounts, files
 from ..system.failures import Refused, from_output
 from ..system.paths import Paths
@@ -57,7 +57,7 @@ def stage(
     Raises:
         Refused: why it can't be; the staged files have been discarded.
     """
-    _check_request(request)
+    _check_request(store.paths, request)
     _check_signature(store.paths, request, emit)
     manifest, reused = request.manifest, is_reusable(store.paths, request)
     staging = Staging(store.paths, store.host, request, reused, check_received, emit)
@@ -98,7 +98,7 @@ class Staging:
     def look_first(self) -> None:
         """Refuse what would prevent staging, all of it at once."""
         request, manifest = self.request, self.request.manifest
-        missing = blobs.missing(self.paths, manifest.artifacts())
+        missing = blobs.missing(self.paths, pythons.needed(self.paths, manifest))
         named = (self.paths, self.host, manifest, request.texts, request.user_given)
         found = preflight.problems(preflight.Context(*named, missing=missing, reused=self.reused))
         failure = preflight.together(found)
@@ -106,13 +106,12 @@ class Staging:
             raise Refused(failure)
 
     def receive(self) -> None:
-        artifacts = self.request.manifest.artifacts()
         with self._step("receive"):
             if self.is_doubtful:
-                blobs.evict_corrupt(self.paths, artifacts)
+                blobs.evict_corrupt(self.paths, self.request.manifest.sent())
             self.look_first()
             self.check_received()
-            blobs.verify(self.paths, artifacts)
+            blobs.verify(self.paths, pythons.needed(self.paths, self.request.manifest))
 
     def build(self) -> None:
         smoked = self.request.manifest.smoke
@@ -134,6 +133,8 @@ class Staging:
         if not self.reused:
             if self.is_doubtful:
                 uv_cache.distrust(paths)
+            if manifest.python:
+                pythons.unpack(paths, manifest.python)
             build(paths, manifest)
         write_texts(paths, self.request)
         unchanged.stamp(paths, manifest.id, time.time_ns())
@@ -160,12 +161,18 @@ class Staging:
             self.emit(StepEnded(name, time.monotonic() - began, ok))
 
 
-def _check_request(request: Stage) -> None:
-    """Check that the texts are those of the manifest."""
+def _check_request(paths: Paths, request: Stage) -> None:
+    """Check that the texts are those of the manifest, and its Python's path that of its digest."""
+    manifest, wrong = request.manifest, ""
     digests = {name: releases.digest(text) for name, text in request.texts.items()}
-    if digests != releases.text_digests(request.manifest):
-        what = "the received texts are not those of the manifest"
-        raise Refused(Failure("bad-request", what, "receive", "this is a bug of shipit: report it"))
+    if digests != releases.text_digests(manifest):
+        wrong = "the received texts are not those of the manifest"
+    if manifest.python and manifest.interpreter != manifest.python.path(paths.pythons):
+        wrong = f"the release's own Python cannot lie in {manifest.interpreter}"
+    if wrong:
+        raise Refused(
+            Failure("bad-request", wrong, "receive", "this is a bug of shipit: report it")
+        )
 
 
 def _check_signature(paths: Paths, request: Stage, emit: Emit) -> None:

@@ -48,7 +48,7 @@ def complete(venv: str, previous: str, python: str) -> Tally:
             done, todo = _link_directory(entry.path, old)
             linked += done
             rest += todo
-    _compile(python, rest)
+    compile_files(python, rest)
     return Tally(linked, len(rest))
 
 
@@ -99,7 +99,12 @@ def _bytecode_by_source(cache: str) -> Dict[str, str]:
     return found
 
 
-def _compile(python: str, sources: List[str]) -> None:
+def compile_files(python: str, sources: List[str]) -> None:
+    """Compile modules with an interpreter.
+
+    Raises:
+        Refused: bytecode-failed.
+    """
     for source in sources:
         if not source.isprintable():  # after a line break the rest would be another file's path
             what = f"a wheel brings {source!a}, a name with control characters"

@@ -50,9 +50,10 @@ def found(paths: Paths, manifest: Manifest) -> Tuple[Drift, ...]:
 
 def quick(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     """Yield damage that prevents a switch, found from a few small files."""
-    quickly = (_texts, _env, venv_drift.interpreter, venv_drift.missing_packages)
-    for check in quickly if manifest.adopted is None else ():
-        yield from check(paths, manifest)
+    python = (venv_drift.interpreter, venv_drift.brought)
+    for check in (_texts, _env, *python, venv_drift.missing_packages):
+        if manifest.adopted is None:
+            yield from check(paths, manifest)
 
 
 def _pointer(paths: Paths, manifest: Manifest) -> Iterator[Drift]:

@@ -9,14 +9,15 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from typing import FrozenSet, Iterable, Sequence, Set
+from typing import FrozenSet, Iterable, List, Optional, Sequence
 
 from ..protocol import generations
+from ..protocol.manifest import Manifest
 from ..records import history, registry, releases
 from ..records.history import Entry
 from ..system import files, folders, trust
 from ..system.paths import Paths
-from . import blobs, uv_cache
+from . import blobs, pythons, uv_cache
 
 DAY = 24 * 3600.0
 AGENT_UNUSED = 30 * DAY
@@ -69,8 +70,13 @@ def delete_unused(paths: Paths, now: float) -> None:
     delete_marked(paths)
     remove_leftovers(paths, now)
     with suppress(files.Locked), files.lock(paths.store_lock):
-        _remove_old(paths.blobs, now - BLOB_GRACE, spare=_used_blobs(paths))
+        needed = _manifests(paths)
+        used = [artifact.sha256 for found in needed if found for artifact in found.artifacts()]
+        _remove_old(paths.blobs, now - BLOB_GRACE, spare=used)
         blobs.delete_abandoned(paths, now)
+        if None not in needed:
+            used = [found.python.sha256 for found in needed if found and found.python]
+            pythons.delete_unused(paths, used, now - BLOB_GRACE)
     _remove_old(paths.agents, now - AGENT_UNUSED)
     uv_cache.limit(paths)
 
@@ -104,14 +110,21 @@ def delete_marked(paths: Paths) -> None:
     shutil.rmtree(paths.marked, ignore_errors=True)
 
 
-def _used_blobs(paths: Paths) -> Set[str]:
-    """Return the digests that the kept releases of all apps on this host refer to."""
-    apps = [paths]
+def _manifests(paths: Paths) -> List[Optional[Manifest]]:
+    """Return the kept releases of all apps on this host; None for each that can't be read.
+
+    A missing wheel is sent again; a missing interpreter would stop a service.
+    """
+    apps, found = [paths], []  # type: List[Paths], List[Optional[Manifest]]
     for app, known in registry.others(paths).items():
-        if not trust.weaknesses(known.root, os.path.join(known.root, "releases")):
-            apps.append(Paths(app, known.root, paths.var, paths.units))
-    there = (releases.manifest(each, name) for each in apps for name in releases.listed(each))
-    return {artifact.sha256 for found in there if found for artifact in found.artifacts()}
+        its = Paths(app, known.root, paths.var, paths.units)
+        is_there = not known.release or os.path.isdir(its.releases)
+        if not is_there or trust.weaknesses(known.root, its.releases):
+            found.append(None)
+        else:
+            apps.append(its)
+    found += (releases.manifest(each, name) for each in apps for name in releases.listed(each))
+    return found
 
 
 def _remove_old(directory: str, before: float, *, spare: Iterable[str] = ()) -> None:

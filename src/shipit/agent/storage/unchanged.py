@@ -5,12 +5,12 @@ verification; without it, or if anything is younger, verify again (drift.of).
 """
 
 import os
-import stat
 from contextlib import suppress
 
 from ..records import history, releases
 from ..system import files
 from ..system.paths import Paths
+from . import pythons
 
 CACHE = "__pycache__"  # bytecode is not verified
 MODE = 0o600
@@ -34,10 +34,12 @@ def forget(paths: Paths, release: str) -> None:
 
 
 def since_verified(paths: Paths, release: str) -> bool:
-    """Whether nothing of a release, or of its wheels, was touched since it was verified."""
+    """Whether nothing of a release, its wheels or its Python was touched since it was verified."""
     found = releases.manifest(paths, release)
     expected = history.manifest_digest(history.entries(paths), release)
     if found is None or (expected and releases.manifest_digest(paths, release) != expected):
+        return False
+    if found.python and not pythons.is_untouched(paths, found.python.sha256):
         return False
     of = paths.release(release)
     folders = [*filter(os.path.lexists, (of.venv, of.units, of.trial, of.files, of.env))]
@@ -46,17 +48,7 @@ def since_verified(paths: Paths, release: str) -> bool:
         wheels = [os.stat(paths.blob(item.sha256)) for item in found.artifacts()]
         inside = files.below(*folders, without=CACHE)
         content = [entry.stat(follow_symlinks=False) for entry in inside]
-        touched = map(_touched, [*wheels, *map(os.lstat, folders), *content])
+        touched = map(files.touched, [*wheels, *map(os.lstat, folders), *content])
     except OSError:  # a missing file is a change
         return False
     return os.access(of.python, os.X_OK) and max(touched, default=verified) <= verified
-
-
-def _touched(status: os.stat_result) -> int:
-    """Return when a file was last changed.
-
-    The ctime can't be set back, but it changes with each hard link, which uv's cache and other
-    releases create: for a file with several names the mtime counts.
-    """
-    is_shared = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
-    return status.st_mtime_ns if is_shared else max(status.st_mtime_ns, status.st_ctime_ns)

@@ -17,7 +17,7 @@ from ..protocol.answers import Drift
 from ..protocol.manifest import Artifact, Manifest
 from ..records import releases
 from ..system.paths import Paths
-from . import blobs, bytecode
+from . import blobs, bytecode, pythons
 
 INSTALLERS = ("_virtualenv.py", "_virtualenv.pth")  # created in site-packages by uv venv itself
 PYTHONS = ("python", "pypy")  # names of the folder above site-packages, with a version
@@ -46,6 +46,7 @@ def found(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     """Yield every file that differs from the wheels and the installer's list."""
     venv = paths.release(manifest.id).venv
     yield from interpreter(paths, manifest)
+    yield from brought(paths, manifest, is_whole=True)
     packages = _site_packages(venv)
     if packages is None:
         yield Drift("venv-missing", venv, f"{venv} has no site-packages")
@@ -78,6 +79,16 @@ def interpreter(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     elif real != os.path.realpath(manifest.interpreter):
         what = f"{python} leads to {real} instead of {manifest.interpreter}"
         yield Drift("interpreter-changed", python, what)
+
+
+def brought(paths: Paths, manifest: Manifest, *, is_whole: bool = False) -> Iterator[Drift]:
+    """Check an interpreter that came with the release; `is_whole`: each byte, touched or not."""
+    if manifest.python is None:
+        return
+    sha256 = manifest.python.sha256
+    if is_whole or not pythons.is_untouched(paths, sha256):
+        for what in pythons.differences(paths, sha256)[:SEEN_AT_MOST]:
+            yield Drift("interpreter-changed", paths.python(sha256), what)
 
 
 def missing_packages(paths: Paths, manifest: Manifest) -> Iterator[Drift]:

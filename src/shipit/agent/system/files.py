@@ -15,6 +15,7 @@ from . import lock_owner, process
 
 SYNC_TIMEOUT = 300.0  # seconds; a slow disk with much to write
 PRIVATE = 0o700  # mode of a directory that only its owner can read
+PUBLIC = 0o755  # of one that everybody can read
 READ_LIMIT = 64 * 1024 * 1024  # bytes of a file of shipit: the records of 200,000 deploys
 NOTE_LIMIT = 65536  # bytes
 LOCK_PAUSE = 0.02  # seconds
@@ -263,6 +264,16 @@ def below(*folders: str, without: str = "") -> Iterator["os.DirEntry[str]"]:
                     yield entry
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
+
+
+def touched(status: os.stat_result) -> int:
+    """Return when a file was last changed, in nanoseconds since the epoch.
+
+    The ctime can't be set back, but it changes with each hard link, which uv's cache and other
+    releases create: for a file with several names the mtime counts.
+    """
+    is_shared = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
+    return status.st_mtime_ns if is_shared else max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def is_real_directory(path: str) -> bool:

@@ -48,6 +48,23 @@ def make(paths: Paths, *wanted: str) -> None:
             files.make_directory(folder, files.PRIVATE)
 
 
+def make_public(folder: str) -> None:
+    """Make a folder that every user may enter, and root alone may change.
+
+    Raises:
+        Refused: store-not-ours: it is a link, or belongs to another user.
+    """
+    if not os.path.lexists(folder):
+        files.make_directory(folder)
+        os.chmod(folder, files.PUBLIC)
+    status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode):
+        raise Refused(_not_ours(folder, "is not a directory"))
+    _require_own(folder, status.st_uid)
+    if status.st_mode & trust.OTHERS_WRITE:
+        raise Refused(_not_ours(folder, "can be changed by other users"))
+
+
 def _close(folder: str, *, was_open: bool) -> None:
     try:
         with files.opened(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) as descriptor:

@@ -51,6 +51,9 @@ class Paths:
     uv_cache = At("var", "uv-cache")
     uv_cache_lock = At("var", "uv-cache.lock")
     uv_cache_mark = At("var", "uv-cache.dirty")  # present while the cache is not to be trusted
+    # Interpreters that came with releases, each in a folder of its digest. Services run them, and
+    # nobody else may enter `var`, so they lie beside it.
+    python_lock = At("var", "python.lock")
     # Shared by sessions that use blobs, exclusive for removing some.
     store_lock = At("var", "store.lock")
 
@@ -76,6 +79,18 @@ class Paths:
     def unit(self) -> str:
         """The transient unit that drives the transaction; its name is unique on the host."""
         return f"shipit-{self.app}.service"
+
+    @property
+    def pythons(self) -> str:
+        return self.var + "-python"
+
+    def python(self, sha256: str) -> str:
+        """The folder of an interpreter."""
+        return os.path.join(self.pythons, sha256)
+
+    def python_record(self, sha256: str) -> str:
+        """What is in that folder; written last, and its mtime is that of the last verification."""
+        return os.path.join(self.pythons, sha256 + ".json")
 
     def release(self, release: str) -> "ReleasePaths":
         return ReleasePaths(os.path.join(self.releases, release))

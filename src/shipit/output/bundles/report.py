@@ -30,12 +30,13 @@ def summary(bundle: Bundle, by: Signature) -> Iterator[Part]:
     yield Line(f"  built by  {with_}")
     yield signed(by)
     for each in made.targets:
-        yield Line(f"  target    {each.target}: {count(len(each.wheels), 'package')}")
+        python = f", Python {made.artifacts[each.python].python}" if each.python else ""
+        yield Line(f"  target    {each.target}: {count(len(each.wheels), 'package')}{python}")
     rows = [
         [*compare.name_and_version(artifact), f"{artifact.size / 1e6:.2f} MB", artifact.filename]
         for artifact in sorted(made.artifacts.values(), key=lambda each: each.filename)
     ]
-    yield Grid(["package", "version", "size", "wheel"], rows)
+    yield Grid(["package", "version", "size", "file"], rows)
 
 
 def signed(by: Signature) -> Line:

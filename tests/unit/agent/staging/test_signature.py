@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fake_deploy import manifest as plain_manifest
-from shipit.agent.protocol.manifest import Artifact, Manifest, Signed
+from shipit.agent.protocol.manifest import Artifact, Manifest, Python, Signed
 from shipit.agent.staging import signature
 from shipit.agent.system import process
 from shipit.agent.system.failures import Refused
@@ -170,6 +170,23 @@ def test_a_signature_of_something_else_is_refused(
 def test_a_signature_for_another_purpose_is_refused(host: Host) -> None:
     host.knows(host.key.line("alice@example.com", ""))
     assert host.refused(host.signed(namespace="git")).code == "signature-refused"
+
+
+PYTHON = Python("3.13.1", "python.tar.gz", "f" * 64, 5, "bin/python3.13", 1, 1)
+
+
+def test_a_python_that_comes_with_the_release_is_one_that_was_signed(host: Host) -> None:
+    listed = {"filename": PYTHON.filename, "sha256": PYTHON.sha256, "size": 5, "python": "3.13.1"}
+    made = json.loads(text())
+    made["artifacts"].append(listed)
+    made["targets"][0]["python"] = PYTHON.sha256
+    signed = host.signed(json.dumps(made))
+    assert signature.require(host.paths, host.manifest(python=PYTHON), signed)
+    assert signature.require(host.paths, host.manifest(), signed), "the host's own is the host's"
+    for wrong in (replace(PYTHON, sha256="e" * 64), replace(PYTHON, version="3.13.2")):
+        assert host.refused(signed, python=wrong).code == "signature-mismatch"
+    of_two = {"wheels": (OTHER,), "requirements": pins(APP, OTHER), "python": PYTHON}
+    assert host.refused(signed, **of_two).code == "signature-mismatch"
 
 
 @pytest.mark.parametrize(

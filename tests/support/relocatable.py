@@ -1,0 +1,89 @@
+"""Make the archive of a relocatable Python from the system's one.
+
+It has the layout and the name of those of python-build-standalone, whose files cannot be fetched
+here: a folder `python` with bin/, lib/ and the header that states the version.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent_builders import SYSTEM_PYTHON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_ASKED = """
+import platform, sys, sysconfig
+print(platform.python_version(), sysconfig.get_path('stdlib'), 'python%d.%d' % sys.version_info[:2])
+"""
+VERSION, _STDLIB, SHORT = subprocess.run(
+    [SYSTEM_PYTHON, "-I", "-c", _ASKED], capture_output=True, text=True, check=True
+).stdout.split()
+NAME = f"cpython-{VERSION}+20300101-{platform.machine()}-unknown-linux-gnu-install_only.tar.gz"
+PROGRAM = f"bin/{SHORT}"
+_NEVER = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "__pycache__"}
+_NEVER |= {"ensurepip", "tkinter", "turtledemo", "idle_test", "pydoc_data"}
+# Without these it still starts and says what it is.
+_RARE = {"asyncio", "unittest", "email", "xml", "multiprocessing", "distutils", "http", "sqlite3"}
+_RARE |= {"ctypes", "curses", "dbm", "wsgiref", "xmlrpc", "html", "urllib", "concurrent", "logging"}
+
+
+def write(folder: Path, *, name: str = NAME, is_whole: bool = False, mark: str = "") -> Path:
+    """Write the archive into a folder; return its path.
+
+    Args:
+        folder: made if it is missing.
+        name: of the file.
+        is_whole: whether it has what an app needs, such as http and asyncio.
+        mark: makes an archive with another digest.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for source, inside in _files(_NEVER if is_whole else _NEVER | _RARE):
+            archive.add(source, f"python/{inside}", recursive=False, filter=_plain)
+        _link(archive, "python/bin/python3", SHORT)
+        header = f'#define PY_VERSION "{VERSION}"\n'
+        add(archive, f"python/include/{SHORT}/patchlevel.h", header.encode())
+        add(archive, "python/BUILD", mark.encode())
+    return path
+
+
+def add(
+    archive: tarfile.TarFile, name: str, content: bytes = b"", mode: int = 0o644, **more: object
+) -> None:
+    """Add one entry to an archive; `more` are other fields of its header."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode, entry.mtime = len(content), mode, 1_700_000_000
+    for field, value in more.items():
+        setattr(entry, field, value)
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def _files(left_out: Iterable[str]) -> Iterator[tuple[Path, str]]:
+    yield Path(os.path.realpath(SYSTEM_PYTHON)), PROGRAM
+    for folder, folders, files in os.walk(_STDLIB):
+        folders[:] = sorted(set(folders) - {*left_out, *_configs(folders)})
+        for source in (Path(folder, name) for name in sorted(files)):
+            if not source.is_symlink():  # to what an administrator may change
+                yield source, f"lib/{SHORT}/{source.relative_to(_STDLIB)}"
+
+
+def _configs(folders: Iterable[str]) -> set[str]:
+    return {each for each in folders if each.startswith("config-")}
+
+
+def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid, entry.gid, entry.uname, entry.gname = 1000, 1000, "builder", "builder"
+    return entry
+
+
+def _link(archive: tarfile.TarFile, name: str, target: str) -> None:
+    add(archive, name, type=tarfile.SYMTYPE, linkname=target)
