@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LIST = 60.0  # seconds
 _LIBCS = {"glibc": "gnu", "musl": "musl"}  # uv's names of them
+_LISTED = "UV_PYTHON_DOWNLOADS_JSON_URL"
 _UNPINNED = "none-"  # how uv begins the name of an archive without a digest
 
 
@@ -113,7 +114,8 @@ class FetchedInterpreters:
 
     def best(self, machine: str, libc: Libc, python: tuple[int, int] | None = None) -> Interpreter:
         build = self._build(machine, libc, python)
-        key = key_of("build", build["key"], build["url"])
+        # Wherever it comes from, a published file does not change; another list may have others.
+        key = key_of("build", build["key"], _published(build["url"]), os.environ.get(_LISTED, ""))
         if (known := self.store.answer(key)) is None:
             known = [self._fetched(build)]
             self.store.remember(key, known)
@@ -143,7 +145,7 @@ class FetchedInterpreters:
         """Return the archive of a build, which uv has compared with the digest that it knows."""
         with self.store.workspace() as work:
             installing = [*programs.uv(), "python", "install", "--no-bin", "--no-registry"]
-            installing += ["--quiet", "--install-dir", str(work / "installed"), build["key"]]
+            installing += ["--no-progress", "--install-dir", str(work / "installed"), build["key"]]
             more = {"UV_PYTHON_CACHE_DIR": str(work / "archives")}
             what = f"fetch Python {build['version']}"
             hint = "is there a way to the internet? UV_PYTHON_INSTALL_MIRROR names a mirror"
@@ -152,7 +154,7 @@ class FetchedInterpreters:
             (archive,) = (work / "archives").glob("*.tar.gz")
             if archive.name.startswith(_UNPINNED):
                 what = f"the list of Pythons has no sha256 of {build['key']}"
-                hint = "add it to the file of UV_PYTHON_DOWNLOADS_JSON_URL"
+                hint = f"add it to the file of {_LISTED}"
                 raise InputError(Mistake("interpreter-unpinned", what, None, hint))
             return self.store.keep(archive.rename(work / _published(build["url"])))
 

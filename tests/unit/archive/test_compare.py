@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from shipit.archive.compare import Change, changes, revision
 from shipit.archive.manifest import Artifact
-from unit.archive.test_manifest import MADE, A, B
+from unit.archive.test_manifest import BROUGHT, MADE, NEW, PYTHON, A, B
 
 
 def test_equal_bundles_have_no_difference() -> None:
@@ -46,3 +46,16 @@ def test_a_wheel_that_was_built_anew_in_the_same_version_is_a_change() -> None:
     assert changes(MADE, new, {}, {}) == [
         Change("wheel", "dep-1.0-py3-none-any.whl", f"sha256:{B}", f"sha256:{other}")
     ]
+
+
+def test_a_python_is_compared_for_each_target() -> None:
+    newer = replace(PYTHON, python="3.13.2", sha256="e" * 64)
+    artifacts = {**MADE.artifacts, newer.sha256: newer}
+    targets = (BROUGHT.targets[0], replace(BROUGHT.targets[1], python=newer.sha256))
+    new = replace(BROUGHT, artifacts=artifacts, targets=targets)
+    assert changes(BROUGHT, new, {}, {}) == [
+        Change("python", NEW, "3.13.1", "3.13.2"),
+        Change("wheel", PYTHON.filename, f"sha256:{PYTHON.sha256}", f"sha256:{newer.sha256}"),
+    ]
+    (added, *_) = (each for each in changes(MADE, BROUGHT, {}, {}) if each.kind == "python")
+    assert added == Change("python", NEW, "", "3.13.1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,6 +34,16 @@ MADE = Manifest(
     lock="uv.lock",
     lock_sha256=A,
     built_with={"uv": "1"},
+)
+
+
+D = "d" * 64
+PYTHON = Artifact("cpython-3.13.1.tar.gz", D, 4, "3.13.1")
+NEW, OLD = "linux-x86_64-gnu2.17-cp313", "linux-x86_64-gnu2.17-cp312"
+BROUGHT = replace(
+    MADE,
+    artifacts={**MADE.artifacts, D: PYTHON},
+    targets=(ForTarget(X86, (B,), C), ForTarget(NEW, (B,), C, D)),
 )
 
 
@@ -134,3 +144,59 @@ def test_a_host_gets_what_was_built_for_its_python_and_a_libc_that_it_has(
     made = replace(MADE, targets=tuple(ForTarget(f"linux-x86_64-{t}", (B,), C) for t in targets))
     best = manifests.best_for(made, host)
     assert (best.target.removeprefix("linux-x86_64-") if best else "") == chosen
+
+
+# --- Pythons
+
+
+def test_a_bundle_without_pythons_has_the_text_that_it_had_before_there_were_any() -> None:
+    """Its bytes are compared with what would be written for it."""
+    values = json.loads(manifests.to_json(MADE))
+    assert values["targets"] == [{"target": X86, "wheels": [B], "installer": C}]
+    assert {key for each in values["artifacts"] for key in each} == {"filename", "sha256", "size"}
+
+
+def test_one_with_a_python_is_read_as_it_was_written() -> None:
+    text = manifests.to_json(BROUGHT)
+    assert manifests.from_json(text) == BROUGHT
+    assert manifests.to_json(manifests.from_json(text)) == text
+    assert PYTHON.entry == f"pythons/{D}/cpython-3.13.1.tar.gz"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"filename": "../x.tar.gz"},
+        {"filename": "x.whl"},
+        {"python": "3.13"},
+        {"python": "3.13.1/../.."},
+        {"python": ""},
+    ],
+)
+def test_a_python_has_a_plain_name_and_a_version(change: dict[str, Any]) -> None:
+    artifacts = {**MADE.artifacts, D: replace(PYTHON, **change)}
+    with pytest.raises(BrokenError):
+        manifests.from_json(manifests.to_json(replace(BROUGHT, artifacts=artifacts)))
+
+
+@pytest.mark.parametrize("python", ["", B, "e" * 64])
+def test_a_target_names_a_python_that_is_listed_as_one(python: str) -> None:
+    targets = (ForTarget(X86, (B,), C), ForTarget(NEW, (B,), C, python))
+    with pytest.raises(BrokenError, match="other wheels than it lists"):
+        manifests.from_json(manifests.to_json(replace(BROUGHT, targets=targets)))
+
+
+def test_the_newest_python_for_a_kind_of_host_is_chosen() -> None:
+    targets = (ForTarget(OLD, (B,), C, D), ForTarget(NEW, (B,), C, D), ForTarget(X86, (B,), C))
+    made, libc = replace(MADE, targets=targets), ("glibc", 2, 36)
+
+    def chosen(machine: str, libc: tuple[str, int, int], *python: int) -> str:
+        wanted = (python[0], python[1]) if python else None
+        found = manifests.with_python(made, machine, libc, wanted)
+        return found.target if found else ""
+
+    assert chosen("x86_64", libc) == NEW
+    assert chosen("x86_64", libc, 3, 12) == OLD
+    assert chosen("x86_64", libc, 3, 11) == "", "the host's own is asked for there"
+    assert chosen("aarch64", libc) == chosen("x86_64", ("glibc", 2, 12)) == ""
+    assert chosen("x86_64", ("musl", 1, 2)) == ""

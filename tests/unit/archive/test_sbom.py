@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from shipit.archive import sbom
-from unit.archive.test_manifest import MADE, A, B
+from unit.archive.test_manifest import BROUGHT, MADE, A, B, D
 
 
 def test_it_has_the_app_and_every_wheel_with_its_digest() -> None:
@@ -24,3 +24,11 @@ def test_it_has_the_app_and_every_wheel_with_its_digest() -> None:
 
 def test_the_same_bundle_has_the_same_bill() -> None:
     assert sbom.text_of(MADE, time=0) == sbom.text_of(MADE, time=0)
+
+
+def test_a_python_is_a_platform() -> None:
+    bill = json.loads(sbom.text_of(BROUGHT, time=0))
+    (python,) = (each for each in bill["components"] if each["type"] == "platform")
+    assert (python["name"], python["version"]) == ("cpython", "3.13.1")
+    assert python["hashes"] == [{"alg": "SHA-256", "content": D}]
+    assert python["purl"] == "pkg:generic/cpython@3.13.1?file_name=cpython-3.13.1.tar.gz"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+import relocatable
 from repositories import committed
-from shipit.archive import file
+from shipit.archive import file, smoke, sources
 from shipit.archive.compare import Change
+from shipit.archive.manifest import target_of
 from shipit.commands import bundle
 from shipit.errors import InputError, Mistake
 from shipit.playbook.project import pinned
-from shipit.project.cache import Cache
+from shipit.project.cache import Cache, sha256_of
 from shipit.release.inputs import RunOptions
 from shipit.rollout.prepare import wanted_by
 from signing import Key
@@ -73,6 +76,50 @@ def test_one_bundle_is_for_all_targets_and_needs_no_secret(site: Site) -> None:
     assert [each.target for each in found.manifest.targets] == [ARM, X86]
     assert (found.manifest.lock, found.manifest.is_dirty) == ("requirements.lock", False)
     assert len(found.manifest.commit) == 40
+
+
+def brought(folder: Path) -> str:
+    """Return a playbook with a Python of this machine's kind, and the target that it is for."""
+    archive = relocatable.write(folder / "pythons", is_whole=True)
+    pinned_one = f"{{path: pythons/{archive.name}, sha256: {sha256_of(archive)}}}"
+    (folder / "playbook.yaml").write_text(
+        f"{PLAYBOOK}python: {{source: bundle, archives: [{pinned_one}]}}\n"
+    )
+    libc, short = platform.libc_ver()[1], relocatable.SHORT.removeprefix("python").replace(".", "")
+    return f"linux-{platform.machine()}-gnu{libc}-cp{short}"
+
+
+def test_a_python_comes_with_the_bundle_and_is_tried_with_it(site: Site) -> None:
+    target = brought(site.folder)
+    (path,) = site.build(target)
+    assert f"tried on this machine, as on {target}" in " ".join(site.notes)
+    found = bundle.read(pinned(str(path)))
+    (python,) = (each for each in found.manifest.artifacts.values() if each.python)
+    assert (python.python, found.manifest.targets[0].python) == (relocatable.VERSION, python.sha256)
+    first = path.read_bytes()
+    assert site.build(target)[0].read_bytes() == first
+    with pytest.raises(InputError, match="no archive of `python`") as caught:
+        site.build(target.rpartition("-")[0] + "-cp399")
+    assert caught.value.mistakes[0].code == "no-such-python"
+
+    loaded = sources.load(found)
+    libc = target_of(target).libc
+    best = loaded.interpreters.best(platform.machine(), libc)
+    assert (best.sha256, best.version) == (python.sha256, relocatable.VERSION)
+    assert loaded.interpreters.digests() == (python.sha256,)
+    assert python.sha256 not in loaded.digests()
+    with pytest.raises(InputError, match="no Python for riscv64 with glibc"):
+        loaded.interpreters.best("riscv64", libc)
+
+
+def test_a_bundle_whose_python_does_not_run_here_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = brought(site.folder)
+    monkeypatch.setattr(smoke, "_unpacked", lambda *_: "/bin/false")
+    with pytest.raises(InputError, match="make a venv") as caught:
+        site.build(target)
+    assert caught.value.mistakes[0].code == "import-failed"
 
 
 def test_a_word_that_is_no_target_is_refused(site: Site) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import relocatable
+from shipit.agent.protocol.codec import from_json, to_json
+from shipit.agent.protocol.manifest import Manifest
 from shipit.agent.protocol.messages import Attempt, Facts, Interpreter
 from shipit.errors import InputError
 from shipit.playbook import models
 from shipit.playbook.fields import EVERY_FILE
+from shipit.project.cache import sha256_of
 from shipit.release import build, inputs
 from shipit.release.manifest import slow_digest
 from shipit.render.templating import Variables
@@ -27,7 +32,7 @@ PYTHON = Interpreter(
 FACTS = Facts(
     protocol=1,
     hostname="web1",
-    machine="x86_64",
+    machine=platform.machine(),
     libc=("glibc", 2, 36),
     systemd=252,
     agent_python="3.11.2",
@@ -172,3 +177,59 @@ def test_a_version_that_serve_does_not_support_is_refused_at_its_line(folder: Pa
     assert built(folder, listening).served == (
         "web: uvicorn tinyapp:app --timeout-graceful-shutdown 25; stop_timeout: 30s",
     )
+
+
+# --- a Python that comes with the release --------------------------------------------------------
+
+
+@pytest.fixture
+def archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SHIPIT_CACHE_DIR", str(folder / "cache"))
+    return relocatable.write(folder / "pythons")
+
+
+def brought(archive: Path, version: str = ">=3") -> str:
+    named = f"{{path: {archive}, sha256: {sha256_of(archive)}}}"
+    return PLAYBOOK + f'python: {{version: "{version}", source: bundle, archives: [{named}]}}\n'
+
+
+def test_it_is_sent_named_in_the_manifest_and_in_the_id(folder: Path, archive: Path) -> None:
+    made = built(folder, brought(archive, "~=3.1"))
+    python, host = made.manifest.python, built(folder, PLAYBOOK)
+    assert python is not None
+    digest = sha256_of(archive)
+    assert (python.sha256, python.version, python.filename) == (
+        digest,
+        relocatable.VERSION,
+        archive.name,
+    )
+    assert made.manifest.interpreter == f"/var/lib/shipit-python/{digest}/{relocatable.PROGRAM}"
+    assert [blob.path for blob in made.blobs if blob.sha256 == digest] == [archive]
+    assert made.manifest.id != host.manifest.id
+    assert (host.manifest.python, host.manifest.interpreter) == (None, "/usr/bin/python3")
+    other = relocatable.write(folder / "other", mark="other bytes")
+    assert built(folder, brought(other)).manifest.id != made.manifest.id
+    assert from_json(Manifest, to_json(made.manifest)) == made.manifest
+
+
+def test_the_wheels_are_those_for_it_and_not_for_the_hosts(folder: Path, archive: Path) -> None:
+    short = relocatable.SHORT.removeprefix("python").replace(".", "")
+    machine = platform.machine()
+    recipes = [
+        Recipe("fast", tag=f"cp{number}-cp{number}-manylinux_2_17_{machine}")
+        for number in (short, "399")
+    ]
+    write_lock(folder / "lock.txt", [write_wheel(folder / "wheels", each) for each in recipes])
+    (wheel,) = built(folder, brought(archive)).manifest.wheels
+    assert f"-cp{short}-" in wheel.filename
+
+
+def test_a_python_that_the_playbook_does_not_accept_is_refused(folder: Path, archive: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        built(folder, brought(archive, "3.99"))
+    assert caught.value.mistakes[0].code == "no-such-python"
+
+
+def test_archives_of_a_host_s_own_python_are_a_contradiction(folder: Path, archive: Path) -> None:
+    with pytest.raises(InputError, match="write `source: bundle`"):
+        built(folder, brought(archive).replace("source: bundle, ", ""))

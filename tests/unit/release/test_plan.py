@@ -465,3 +465,19 @@ def test_a_release_whose_manifest_is_gone_is_not_called_the_first_one() -> None:
     lost = replace(drifted(made, "manifest-missing"), current=None)
     plan = compare("web1", wanted(replace(made, id=f"{made.id}_2")), lost)
     assert not [note for note in plan.notes if "first release" in note]
+
+
+def test_a_python_that_comes_with_the_release_is_sent_once_and_mentioned_when_it_changes() -> None:
+    python = manifests.Python("3.13.1", "p.tar.gz", "f" * 64, 1000, "bin/python3.13", 1, 1)
+    made, own = replace(manifest("1.2.0"), python=python), manifest("1.1.0")
+    plan = compare("web1", wanted(made), facts(own))
+    assert "Python 3.13.1 comes with the release; the host's is not used" in plan.notes
+    assert ("p.tar.gz" in plan.missing, plan.missing_bytes >= 1000) == (True, True)
+    there = replace(facts(replace(own, python=python)), present=("f" * 64,))
+    plan = compare("web1", wanted(made), there)
+    assert ([note for note in plan.notes if "Python" in note], "p.tar.gz" in plan.missing) == (
+        [],
+        False,
+    )
+    plan = compare("web1", wanted(manifest("1.3.0")), facts(replace(own, python=python)))
+    assert "the host's own Python is used: /usr/bin/python3" in plan.notes

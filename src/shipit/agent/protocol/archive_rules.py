@@ -4,13 +4,17 @@ One folder at the top; in it files, folders and links, none of which leads out o
 modes count for nothing, except whether a file can be executed.
 """
 
+from __future__ import annotations
+
 import re
-import tarfile
-from typing import Dict, List
+from typing import TYPE_CHECKING, Dict, List
+
+if TYPE_CHECKING:
+    import tarfile
 
 ENTRIES_AT_MOST, SIZE_AT_MOST = 100_000, 8 * 1024**3  # of any interpreter; the size in bytes
 PROGRAM = re.compile(r"bin/python3\.\d{1,3}")  # that its venvs are made by
-FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
+FILES = (b"0", b"\0")  # types of plain files; tarfile itself is loaded by who unpacks
 FOLDER, FILE, LINK = "folder", "file", "link"
 
 

@@ -23,7 +23,7 @@ from ..system import files, folders
 from ..system.failures import Refused, from_output
 from ..system.paths import Paths
 from ..system.process import run
-from . import blobs, bytecode, python_archive
+from . import blobs
 
 STEP = "build"
 FORMAT = 1
@@ -32,7 +32,8 @@ CACHE = "__pycache__"
 TICK = 20_000_000  # nanoseconds by which the time of a file may lie before its change
 WAIT = 600.0  # seconds for another app's deploy that unpacks one
 QUICK = 30.0  # seconds for its first answer
-TESTS = re.compile(r"/(test|tests|idle_test|lib2to3|idlelib|turtledemo)/")  # hardly ever imported
+# What services hardly ever import: no bytecode is made for it.
+RARE = re.compile(r"/(tests?|idle_test|idlelib|lib2to3|turtledemo|ensurepip|site-packages)/")
 UNFINISHED = ".new-"  # how the names of folders begin that are being written or removed
 VERSION = "import sys;print('%d.%d.%d'%sys.version_info[:3])"
 
@@ -65,6 +66,8 @@ def is_untouched(paths: Paths, sha256: str) -> bool:
 
 def is_sound(paths: Paths, sha256: str) -> bool:
     """Whether an interpreter may be used; it is compared with its record if it was touched."""
+    if not os.path.exists(paths.python_record(sha256)):
+        return False
     return is_untouched(paths, sha256) or not differences(paths, sha256)
 
 
@@ -172,13 +175,15 @@ def _alone(paths: Paths) -> Iterator[None]:
 
 def _unpack(paths: Paths, python: Python) -> None:
     """Write the folder beside its place, then rename it; a killed call leaves no record."""
+    from . import bytecode, python_archive  # noqa: PLC0415 - imports cost time
+
     beside = os.path.join(paths.pythons, f"{UNFINISHED}{os.getpid()}")
     files.remove(beside)
     try:
         entries = python_archive.unpack(paths.blob(python.sha256), beside, python)
         _try(os.path.join(beside, python.program), python)
         sources = [entry.path for entry in files.below(os.path.join(beside, "lib"), without=CACHE)]
-        wanted = [path for path in sources if path.endswith(".py") and not TESTS.search(path)]
+        wanted = [path for path in sources if path.endswith(".py") and not RARE.search(path)]
         bytecode.compile_files(os.path.join(beside, python.program), wanted)
         files.sync_filesystem(beside)
         _replace(paths.python(python.sha256), beside)

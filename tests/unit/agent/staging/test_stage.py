@@ -17,7 +17,7 @@ import pytest
 import agent_builders
 from agent_builders import NoSystemd
 from marks import needs_root
-from shipit.agent.protocol.manifest import Check, Gate, Manifest, Rendered, Signed
+from shipit.agent.protocol.manifest import Check, Gate, Manifest, Python, Rendered, Signed
 from shipit.agent.protocol.messages import Part, Staged, StepBegan, StepEnded, Survey
 from shipit.agent.records import history, releases
 from shipit.agent.records.redactor import Redactor
@@ -449,6 +449,26 @@ def test_the_room_for_a_release_counts_copies_only_across_disks(
     assert var.size == size * (1 + preflight.UNPACKED)
     everything = size + sum(wheel.size for wheel in manifest.wheels)
     assert root.size == copies * everything * preflight.UNPACKED
+
+
+def test_the_room_for_a_python_of_the_release_is_counted_until_it_is_unpacked(
+    place: Stage,
+) -> None:
+    python = Python("3.13.1", "p.tar.gz", "f" * 64, 7, "bin/python3.13", entries=50, unpacked=900)
+    manifest = replace(place.manifest(), python=python)
+    named = (place.paths, place.host, manifest, TEXTS)
+    context = preflight.Context(*named, missing=(python.archive,))
+    own, var, _root = preflight.needs(context, one_disk=True)
+    assert (own.path, own.size, own.inodes) == (place.paths.pythons, 1800, 100)
+    assert var.size == 7, "the archive; it is not unpacked into uv's cache"
+    huge = replace(manifest, python=replace(python, unpacked=1 << 50))
+    found = preflight.survey(place.paths, place.host, Survey(huge, 0, TEXTS))
+    assert [each.code for each in found] == ["disk-too-small"]
+
+
+def test_a_python_elsewhere_than_its_digest_says_is_refused(place: Stage) -> None:
+    python = Python("3.13.1", "p.tar.gz", "f" * 64, 7, "bin/python3.13", 50, 900)
+    assert place.refused(place.manifest(python=python)).failure.code == "bad-request"
 
 
 def test_a_socket_of_nobody_s_is_refused_before_anything_is_sent(place: Stage) -> None:

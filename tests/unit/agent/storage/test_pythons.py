@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +131,24 @@ def test_a_second_app_finds_it_and_needs_no_archive(paths: Paths, archive: Path)
     pythons.unpack(Paths("other", "/nowhere", paths.var), python)
     assert Path(python.path(paths.pythons)).stat().st_ino == before.st_ino
     assert pythons.present(paths, ["0" * 64, python.sha256, "../etc"]) == (python.sha256,)
+
+
+def test_two_apps_that_deploy_at_once_unpack_it_once(
+    paths: Paths, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(paths, archive)
+    python, calls = described(archive), list[str]()
+    real = python_archive.unpack
+
+    def counted(*given: Any) -> Any:  # noqa: ANN401
+        calls.append("unpack")
+        return real(*given)
+
+    monkeypatch.setattr(python_archive, "unpack", counted)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: pythons.unpack(paths, python), range(2)))
+    assert calls == ["unpack"]
+    assert pythons.is_sound(paths, python.sha256)
 
 
 def test_what_an_archive_says_of_owners_and_modes_counts_for_nothing(tmp_path: Path) -> None:

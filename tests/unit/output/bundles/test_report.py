@@ -9,7 +9,7 @@ from shipit.archive.file import Bundle
 from shipit.commands.bundle import Difference, Signature
 from shipit.output.bundles import report
 from shipit.output.layout import Grid, Line
-from unit.archive.test_manifest import MADE, A
+from unit.archive.test_manifest import BROUGHT, MADE, A
 
 
 def test_a_bundle_is_shown_with_its_source_and_every_package() -> None:
@@ -49,3 +49,11 @@ def test_each_change_is_a_line_with_a_sign() -> None:
         "  abc a commit",
     ]
     assert list(report.difference(Difference([]))) == [Line("no difference")]
+
+
+def test_a_python_is_shown_with_its_target_and_its_size() -> None:
+    parts = list(report.summary(Bundle(Path("x"), A, BROUGHT, "", {}), Signature("", "")))
+    lines = [part.text for part in parts if isinstance(part, Line)]
+    assert lines[-1] == "  target    linux-x86_64-gnu2.17-cp313: 1 package, Python 3.13.1"
+    (grid,) = (part for part in parts if isinstance(part, Grid))
+    assert ["python", "3.13.1", "0.00 MB", "cpython-3.13.1.tar.gz"] in grid.rows
