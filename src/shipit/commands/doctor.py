@@ -90,8 +90,9 @@ def _check_hosts(
     connections: Connections,
     attempt: messages.Attempt,
 ) -> Iterator[Finding]:
+    brought = {each.name for each in found if each.deployment.python.is_brought}
     for name, facts in ask(found, connections, recover=False).items():
-        yield from of_facts(name, facts)
+        yield from of_facts(name, facts, has_own=name in brought)
     checks = connections.each(lambda _, session: session.status(messages.AskStatus()))
     for name, status in checks.items():
         yield from of_status(name, status)
@@ -105,17 +106,18 @@ def _check_hosts(
         yield Finding(name, problem.code, ok=False, detail=problem.what, mend=problem.hint)
 
 
-def of_facts(name: str, facts: messages.Facts) -> Iterator[Finding]:
-    """Yield the findings about a host's facts."""
+def of_facts(name: str, facts: messages.Facts, *, has_own: bool = False) -> Iterator[Finding]:
+    """Yield the findings about a host's facts; `has_own`: a Python comes with the release."""
     pythons = ", ".join(one.version for one in facts.interpreters) or "none"
     left_out = "".join(f"; {one.what}" for one in facts.rejected)
     yield Finding(name, "reach", ok=True, detail=f"{facts.hostname}, agent on {facts.agent_python}")
     yield Finding(
         name,
         "python",
-        ok=bool(facts.interpreters),
+        ok=has_own or bool(facts.interpreters),
         detail=f"found: {pythons}{left_out}",
-        mend="install one: apt-get install python3",
+        mend="install one: apt-get install python3; or let one come with the release:"
+        " `python: {source: bundle}`",
     )
     yield Finding(
         name,

@@ -42,6 +42,14 @@ def test_a_python_that_is_not_used_is_reported_with_the_reason() -> None:
     assert why in python.detail
 
 
+def test_a_host_without_a_python_is_ready_if_one_comes_with_the_release() -> None:
+    none = replace(facts(), interpreters=())
+    (python,) = (it for it in of_facts("web1", none, has_own=True) if it.title == "python")
+    assert python.ok
+    own = found(none, "python")
+    assert (own.ok, "source: bundle" in own.mend) == (False, True)
+
+
 def test_drift_is_a_finding_with_its_fix() -> None:
     drift = Drift("file-changed", "/opt/demo/x.py", "/opt/demo/x.py was changed")
     status = messages.Status("1", "1", "", "", (), (drift,), None, "")

@@ -200,6 +200,8 @@ def _try(program: str, python: Python) -> None:
     hint = "it may be for a newer libc than the host's: take an archive for an older one"
     try:
         done = run([program, "-I", "-S", "-c", VERSION], timeout=QUICK)
+    except PermissionError:  # a file system that is mounted noexec, most often
+        raise
     except OSError as error:
         what = f"{python.filename} does not run on this host: {error.strerror}"
         raise Refused(Failure("interpreter-broken", what, STEP, hint)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -21,7 +22,7 @@ from shipit.agent.protocol.manifest import Manifest, Python
 from shipit.agent.protocol.messages import Part
 from shipit.agent.records import registry
 from shipit.agent.storage import blobs, prune, python_archive, pythons, venv_drift
-from shipit.agent.system import files
+from shipit.agent.system import failures, files
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
 
@@ -207,6 +208,26 @@ def test_one_that_does_not_run_here_is_refused_with_what_it_said(
     found = refused(paths, made(tmp_path / "made", entry)).failure
     assert (found.code, "GLIBC_9.9" in found.evidence) == ("interpreter-broken", True)
     assert "libc" in found.hint
+
+
+def test_one_for_another_processor_is_refused(paths: Paths, tmp_path: Path) -> None:
+    entry = {"name": "p/" + relocatable.PROGRAM, "content": b"\x7fELF" + bytes(60), "mode": 0o755}
+    found = refused(paths, made(tmp_path / "made", entry)).failure
+    assert (found.code, "Exec format error" in found.what) == ("interpreter-broken", True)
+
+
+def test_a_disk_on_which_nothing_may_run_is_reported_as_that(
+    paths: Paths, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(argv: list[str], **_: object) -> None:
+        raise PermissionError(errno.EACCES, "denied", argv[0])
+
+    receive(paths, archive)
+    monkeypatch.setattr(pythons, "run", denied)
+    monkeypatch.setattr(failures, "is_noexec", lambda _: True)
+    with pytest.raises(PermissionError) as caught:
+        pythons.unpack(paths, described(archive))
+    assert failures.from_os_error(caught.value, "build").code == "noexec"
 
 
 def test_another_version_than_the_manifests_is_refused(paths: Paths, archive: Path) -> None:
