@@ -1,4 +1,4 @@
-"""What docs/guides tells its readers to type and to write."""
+"""The commands and files of docs/guides."""
 
 from __future__ import annotations
 

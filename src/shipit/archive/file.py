@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from shipit.archive import manifest as manifests
 from shipit.archive import signature
 from shipit.archive.manifest import BrokenError
+from shipit.bundle.wheel import DAMAGED
 from shipit.errors import InputError, Mistake, Place
 from shipit.project import zip_file
 from shipit.project.cache import key_of, sha256_of
@@ -97,8 +98,8 @@ def read(path: Path, store: Cache, sha256: str = "", name: str = "") -> Bundle:
             hint = "get the bundle that was meant; if the change is wanted, change the digest"
             raise InputError(Mistake("wrong-hash", what, where, hint))
         return replace(_read(path, digest, store), name=name)
-    except (BrokenError, zipfile.BadZipFile, KeyError, NotImplementedError, OSError) as error:
-        reason = f"it is no whole bundle: {error}"
+    except DAMAGED as error:
+        reason = f"it is no whole bundle: {str(error) or type(error).__name__}"
         hint = "get it again from where it was built; shipit verify checks it"
         raise InputError(Mistake("broken-bundle", reason, where, hint)) from error
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import lzma
 import re
 import zipfile
+import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +25,7 @@ from shipit.bundle.wheel_layout import Entry, landing, objection, programs
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from packaging.tags import Tag
@@ -48,6 +52,13 @@ class Wheel:
         return f"{self.name}=={self.version}"
 
 
+# What zipfile raises for a damaged file, besides its own error.
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, KeyError),
+    *(RuntimeError, ValueError, OverflowError),
+)
+
+
 class _BrokenWheelError(Exception):
     """A zip whose contents don't match its file name."""
 
@@ -66,22 +77,34 @@ def open_wheel(path: Path, sha256: str = "") -> Wheel:
     if not path.is_file():
         hint = "build it: python -m build --wheel"
         raise InputError(Mistake("missing-wheel", "there is no such wheel", place, hint))
-    try:
+    with _opened(path) as archive:
         name, version, build, tags = parse_wheel_filename(path.name)
-        with zipfile.ZipFile(path) as archive:
-            info = _info_folder(archive)
-            brings = _checked_programs(archive, info, path)
-            python, requires = _metadata(archive.read(f"{info}/METADATA"), name, version)
-    except (InvalidWheelFilename, _BrokenWheelError, zipfile.BadZipFile) as error:
-        hint = (
-            "expected NAME-VERSION-PYTHON-ABI-PLATFORM.whl, as `python -m build --wheel` makes it"
-        )
-        raise InputError(Mistake("not-a-wheel", f"not a wheel: {error}", place, hint)) from error
+        info = _info_folder(archive)
+        brings = _checked_programs(archive, info, path)
+        python, requires = _metadata(archive.read(f"{info}/METADATA"), name, version)
     if not sha256:
         with path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     file = (path.name, path, sha256, path.stat().st_size)
     return Wheel(name, str(version), *file, tags, python, requires, build, brings)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a wheel.
+
+    Raises:
+        InputError: it is none, or what is read of it is damaged (not-a-wheel).
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (InvalidWheelFilename, _BrokenWheelError, *DAMAGED) as error:
+        what = f"not a wheel: {str(error) or type(error).__name__}"
+        hint = (
+            "expected NAME-VERSION-PYTHON-ABI-PLATFORM.whl, as `python -m build --wheel` makes it"
+        )
+        raise InputError(Mistake("not-a-wheel", what, Place(str(path)), hint)) from error
 
 
 def _metadata(
@@ -126,8 +149,12 @@ def _checked_programs(archive: zipfile.ZipFile, info: str, path: Path) -> frozen
 
 
 def record(path: Path) -> dict[str, str]:
-    """Return the files that a wheel installs, each with its digest as in RECORD."""
-    with zipfile.ZipFile(path) as archive:
+    """Return the files that a wheel installs, each with its digest as in RECORD.
+
+    Raises:
+        InputError: it is damaged (not-a-wheel).
+    """
+    with _opened(path) as archive:
         text = archive.read(f"{_info_folder(archive)}/RECORD").decode()
     rows = csv.reader(text.splitlines())
     return {row[0]: row[1] for row in rows if len(row) > 1 and row[1]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shipit.errors import HostError, ShipitError, Unreachable
 from shipit.events import HostFailed, Noted, Problem, SecretsKnown, StepBegan, StepEnded
+from shipit.rollout.executor import POLL_SECONDS
 from shipit.rollout.host_session import HostSession
 from shipit.rollout.phase import Phase, Transition, bug_of, problem_of
 from shipit.secrets import Mask
@@ -22,7 +23,7 @@ from shipit.transport.upload import ship
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
     from shipit.events import Emit
     from shipit.release.inputs import HostInput, RunOptions
@@ -57,7 +58,7 @@ class Connections:
         answers: dict[str, T] = {}
         for name, future in futures.items():
             with self.holding(name):
-                answers[name] = future.result()
+                answers[name] = result_of(future)
         return answers
 
     @contextmanager
@@ -84,6 +85,17 @@ class Connections:
         self.emit(HostFailed(problem_of(error, name)))
 
 
+def result_of(future: Future[T]) -> T:
+    """Return a result, or raise its exception.
+
+    Waits for a moment at a time: of a Ctrl-C that another thread hears, or that comes just before a
+    wait, Python tells this thread only after it.
+    """
+    while not future.done():
+        wait([future], timeout=POLL_SECONDS)
+    return future.result()
+
+
 @contextmanager
 def connect_all(targets: Sequence[HostInput], run: RunOptions, emit: Emit) -> Iterator[Connections]:
     """Open a session with every host; those that can't be reached are in `lost`."""
@@ -105,7 +117,7 @@ def connect_all(targets: Sequence[HostInput], run: RunOptions, emit: Emit) -> It
         }
         for name, future in opened.items():
             with connections.holding(name):
-                link, session = future.result()
+                link, session = result_of(future)
                 stack.callback(link.close)
                 connections.sessions[name] = stack.enter_context(session)
         yield connections

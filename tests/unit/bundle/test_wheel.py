@@ -1,5 +1,6 @@
 """Read one wheel; reject files that are not valid wheels."""
 
+import random
 import zipfile
 from pathlib import Path
 
@@ -119,3 +120,20 @@ def test_a_wheel_that_replaces_a_part_of_the_venv_is_refused_by_name(
 def test_a_wheel_whose_script_is_called_python_is_refused(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, Recipe("app", scripts={"python3": "app:main"}))
     assert code_of(path) == "unsafe-wheel"
+
+
+def test_a_wheel_with_any_byte_changed_is_read_or_refused(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe("app"))
+    whole = path.read_bytes()
+    chosen = random.Random(1)  # noqa: S311 - a test's
+    refused = 0
+    for position in range(len(whole)):
+        changed = bytearray(whole)
+        changed[position] ^= 1 << chosen.randrange(8)
+        path.write_bytes(changed)
+        try:
+            open_wheel(path)
+            files_of(path)
+        except InputError:
+            refused += 1
+    assert 0 < refused < len(whole)
