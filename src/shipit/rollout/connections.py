@@ -89,7 +89,7 @@ def result_of(future: Future[T]) -> T:
     """Return a result, or raise its exception.
 
     Waits for a moment at a time: of a Ctrl-C that another thread hears, or that comes just before a
-    wait, Python tells this thread only after it.
+    wait, this thread learns only after the wait.
     """
     while not future.done():
         wait([future], timeout=POLL_SECONDS)
