@@ -27,7 +27,7 @@ RESTORE = "cp -a /root/removed/usr /"
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return relocatable.write(tmp_path_factory.mktemp("archive"), is_whole=True)
+    return relocatable.write(tmp_path_factory.mktemp("mirror") / "20300101", is_whole=True)
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +106,16 @@ def test_a_touched_python_is_drift_and_is_sent_and_unpacked_anew(
     assert workspace.asked("status")[HOST]["drifts"] == []
 
 
-def test_a_bundle_with_its_python_is_shipped_and_one_for_the_hosts_own_follows(
+def test_uv_fetches_it_a_bundle_brings_it_and_one_for_the_hosts_own_follows(
     workspace: Workspace, archive: Path
 ) -> None:
+    workspace.env |= relocatable.mirror(workspace.folder, archive)
     site = workspace.folder / "site"
     site.mkdir()
     app = wheelhouse.tinyapp_wheel(workspace.wheels, "2.0.0")
     wheelhouse.write_lock(site / "requirements.txt", [app])
     (site / "pyproject.toml").write_text('[project]\nname = "tinysite"\nversion = "2.0"\n')
-    pinned = {"path": str(archive), "sha256": wheelhouse.sha256(archive)}
-    python = {"source": "bundle", "archives": [pinned]}
+    python = {"version": ">=3.8", "source": "bundle"}
     more: dict[str, Any] = {"smoke": "tinyapp --version", "health": [{"tcp": 8000}]}
     workspace.playbook(project="site", wheel=None, lock=None, python=python, **more)
     built = workspace.shipit("build", "--json")

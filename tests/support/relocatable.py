@@ -7,14 +7,16 @@ here: a folder `python` with bin/, lib/ and the header that states the version.
 from __future__ import annotations
 
 import io
+import json
 import os
 import platform
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent_builders import SYSTEM_PYTHON
+from wheelhouse import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,6 +30,7 @@ VERSION, _STDLIB, SHORT = subprocess.run(
 ).stdout.split()
 NAME = f"cpython-{VERSION}+20300101-{platform.machine()}-unknown-linux-gnu-install_only.tar.gz"
 PROGRAM = f"bin/{SHORT}"
+_PUBLISHED = "https://github.com/astral-sh/python-build-standalone/releases/download/20300101/"
 _NEVER = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "__pycache__"}
 _NEVER |= {"ensurepip", "tkinter", "turtledemo", "idle_test", "pydoc_data"}
 # Without these it still starts and says what it is.
@@ -65,6 +68,44 @@ def add(
     for field, value in more.items():
         setattr(entry, field, value)
     archive.addfile(entry, io.BytesIO(content))
+
+
+def mirror(folder: Path, archive: Path, **changes: object) -> dict[str, str]:
+    """Return the environment in which uv fetches this archive, from a folder named 20300101.
+
+    Its list also has a newer one for another processor, and a pre-release.
+    """
+    major, minor, patch = VERSION.split(".")
+    build: dict[str, Any] = {
+        "name": "cpython",
+        "arch": {"family": platform.machine(), "variant": None},
+        "os": "linux",
+        "libc": "gnu",
+        "major": int(major),
+        "minor": int(minor),
+        "patch": int(patch),
+        "prerelease": "",
+        "url": _PUBLISHED + archive.name.replace("+", "%2B"),
+        "sha256": sha256(archive),
+        "variant": None,
+        "build": "20300101",
+        **changes,
+    }
+    key = f"cpython-{{}}-linux-{platform.machine()}-gnu"
+    builds = {
+        key.format(VERSION): build,
+        key.format("3.99.0rc1"): {**build, "minor": 99, "prerelease": "rc1"},
+        "cpython-3.98.0-linux-riscv64-gnu": {
+            **build,
+            "arch": {"family": "riscv64", "variant": None},
+            "minor": 98,
+        },
+    }
+    (folder / "pythons.json").write_text(json.dumps(builds))
+    return {
+        "UV_PYTHON_DOWNLOADS_JSON_URL": (folder / "pythons.json").as_uri(),
+        "UV_PYTHON_INSTALL_MIRROR": archive.parents[1].as_uri(),
+    }
 
 
 def _files(left_out: Iterable[str]) -> Iterator[tuple[Path, str]]:

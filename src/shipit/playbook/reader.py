@@ -149,7 +149,7 @@ def schema() -> dict[str, Any]:
     deployment["properties"]["health"] |= _or_list(_ref("Check"), _ref("Health"))
     deployment["properties"]["health"].pop("$ref", None)
     definitions["Deployment"] = deployment
-    for key, model in (("project", "Project"), ("bundle", "PinnedFile")):
+    for key, model in (("project", "Project"), ("bundle", "PinnedFile"), ("python", "Python")):
         short = {"anyOf": [{"type": "string"}, _ref(model)]}
         deployment["properties"][key] = _annotations(deployment["properties"][key]) | short
     file = {"anyOf": [{"type": "string"}, _ref("EnvFile")]}

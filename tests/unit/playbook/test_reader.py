@@ -366,6 +366,30 @@ def test_the_schema_refuses_unknown_keys_and_names_the_required_ones() -> None:
     assert definitions()["Deployment"]["required"] == required
 
 
+@pytest.mark.parametrize("key", ["project", "bundle", "python"])
+def test_the_schema_takes_a_short_form_or_a_mapping(key: str) -> None:
+    found = definitions()["Deployment"]["properties"][key]
+    (short, mapping), template = found["anyOf"][0]["anyOf"], found["anyOf"][1]
+    assert (short, list(mapping)) == ({"type": "string"}, ["$ref"])
+    assert template["type"] == "string"
+
+
+@pytest.mark.parametrize(
+    ("written", "version"),
+    [
+        ('"3.13"', "==3.13.*"),
+        ('"3.13.1"', "==3.13.1"),
+        ('">=3.11, <3.14"', ">=3.11,<3.14"),
+        ('{version: "3.13", source: bundle}', "==3.13.*"),
+    ],
+)
+def test_a_version_without_a_patch_means_all_of_its_patches(
+    playbook: Path, written: str, version: str
+) -> None:
+    python = typed(playbook, BASE + f"python: {written}\n").python
+    assert (python.version, python.is_brought) == (version, "bundle" in written)
+
+
 def test_every_example_is_good(playbook: Path) -> None:
     # Examples of files name files that aren't there: what is looked at is the rest.
     playbook.write_text(BASE)

@@ -5,7 +5,6 @@ uv is the real one; its mirror is a folder.
 
 from __future__ import annotations
 
-import json
 import platform
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from shipit.bundle.interpreter import Interpreters
 
 MACHINE, LIBC = platform.machine(), ("glibc", 2, 36)
-PUBLISHED = "https://github.com/astral-sh/python-build-standalone/releases/download/20300101/"
 MINOR = tuple(int(part) for part in relocatable.VERSION.split(".")[:2])
 
 
@@ -107,34 +105,8 @@ def test_what_an_archive_is_is_read_once(
 
 
 def listed(monkeypatch: pytest.MonkeyPatch, folder: Path, archive: Path, **changes: object) -> None:
-    """Let uv know this archive, and a newer one for another processor and a pre-release."""
-    major, minor, patch = relocatable.VERSION.split(".")
-    key = f"cpython-{relocatable.VERSION}-linux-{MACHINE}-gnu"
-    build: dict[str, Any] = {
-        "name": "cpython",
-        "arch": {"family": MACHINE, "variant": None},
-        "os": "linux",
-        "libc": "gnu",
-        "major": int(major),
-        "minor": int(minor),
-        "patch": int(patch),
-        "prerelease": "",
-        "url": PUBLISHED + archive.name.replace("+", "%2B"),
-        "sha256": wheelhouse.sha256(archive),
-        "variant": None,
-        "build": "20300101",
-        **changes,
-    }
-    other = {**build, "arch": {"family": "riscv64", "variant": None}, "minor": 98}
-    early = {**build, "minor": 99, "prerelease": "rc1"}
-    builds = {
-        key: build,
-        "cpython-3.98.0-linux-riscv64-gnu": other,
-        f"cpython-3.99.0rc1-linux-{MACHINE}-gnu": early,
-    }
-    (folder / "pythons.json").write_text(json.dumps(builds))
-    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", (folder / "pythons.json").as_uri())
-    monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", archive.parents[1].as_uri())
+    for name, value in relocatable.mirror(folder, archive, **changes).items():
+        monkeypatch.setenv(name, value)
 
 
 def test_uv_fetches_the_newest_build_and_the_archive_is_kept_as_it_was_published(

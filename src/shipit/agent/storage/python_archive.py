@@ -74,7 +74,6 @@ def _put(
         if extracted is None:
             raise UnsafeArchive(f"{path} has no content")
         digest = _write(extracted, target, mode)
-    os.utime(target, (member.mtime, member.mtime))
     return [FILE, f"{mode:o}", digest]
 
 
