@@ -9,7 +9,7 @@ import pytest
 import relocatable
 import wheelhouse
 from hosts.site import at_rest
-from hosts.workspace import Workspace
+from hosts.workspace import Workspace, all_in, heard, stopped
 from shipit.agent.protocol.manifest import PYTHONS
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ HOST = "web1"
 # What `apt-get remove python3` takes away: moved, so that it can come back.
 PARTS = "/usr/bin/python3* /usr/lib/python3*"
 REMOVE = f"mkdir /root/removed && cp -a --parents {PARTS} /root/removed && rm -rf {PARTS}"
-RESTORE = "cp -a /root/removed/usr /"
+RESTORE = "cp -a /root/removed/usr / && rm -r /root/removed"
+PATIENT = {"checks": [{"tcp": 8000}], "min_healthy": "90s", "deadline": "120s"}
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +48,15 @@ def without_python(workspace: Workspace) -> Iterator[Workspace]:
     workspace.sh(HOST, RESTORE)
 
 
-def deployed(workspace: Workspace, version: str, archive: Path) -> str:
+def from_archive(archive: Path) -> dict[str, object]:
     pinned = {"path": str(archive), "sha256": wheelhouse.sha256(archive)}
-    python = {"version": relocatable.VERSION, "source": "bundle", "archives": [pinned]}
-    done = workspace.deploy(version, python=python)
+    return {"version": relocatable.VERSION, "source": "bundle", "archives": [pinned]}
+
+
+def deployed(workspace: Workspace, version: str, archive: Path) -> None:
+    done = workspace.deploy(version, python=from_archive(archive))
     assert done.status == 0, done.output
     assert workspace.versions() == {HOST: version}
-    return done.output
 
 
 def folders(workspace: Workspace) -> list[str]:
@@ -87,6 +90,22 @@ def test_a_host_without_a_python_restarts_rolls_back_and_deploys(
     assert workspace.versions() == {HOST: "1.0.0"}
     at_rest(workspace.lab)
     assert len(folders(workspace)) == 2, "it is in use, and was unpacked once"
+
+
+def test_such_a_host_settles_a_deploy_at_boot(without_python: Workspace, archive: Path) -> None:
+    workspace, before = without_python, without_python.versions()
+    workspace.wheel("1.2.0")
+    workspace.playbook("1.2.0", python=from_archive(archive), health=PATIENT)
+    deploying = workspace.start("deploy", "--json")
+    try:
+        heard(deploying, all_in("check", [HOST]))
+        workspace.lab.power_cut(HOST)
+        workspace.lab.boot(HOST, timeout=180)
+    finally:
+        stopped(deploying)
+    at_rest(workspace.lab)
+    assert workspace.shipit("status").status == 0
+    assert workspace.versions() == before
 
 
 def test_a_touched_python_is_drift_and_is_sent_and_unpacked_anew(
