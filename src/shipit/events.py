@@ -75,6 +75,11 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Pulled(Sent):
+    """Progress of a host that fetches its wheels itself."""
+
+
+@dataclass(frozen=True)
 class Fetching:
     """Progress of a download to this machine, in bytes; a total of 0 is unknown.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.answers import Result
+from shipit.agent.protocol.pulls import Pull, Pulled
 from shipit.transport.channel import FrameWire
 from unit.release.test_plan import facts, line, manifest
 
@@ -40,6 +41,9 @@ class Honest:
         match request:
             case messages.Hello():
                 yield self.facts()
+            case Pull():
+                yield Pulled(1, 2)
+                yield messages.End()
             case messages.Stage(manifest=wanted):
                 yield messages.StepBegan("venv")
                 yield messages.Staged(wanted.id, reused=False)

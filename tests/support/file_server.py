@@ -27,6 +27,7 @@ class FileServer:
         files: by their path.
         answers: statuses that the next requests get instead of a file.
         redirects: path -> where to.
+        refusals: path -> the status that it is always answered with.
         has_ranges: whether it knows of ranges; else it answers with the whole file.
         cuts: how many of the next answers break off; all of them for -1.
         cut_at: bytes after which they do.
@@ -37,6 +38,7 @@ class FileServer:
     files: dict[str, bytes]
     answers: list[int] = field(default_factory=list)
     redirects: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
     has_ranges: bool = True
     cuts: int = 0
     cut_at: int = 0
@@ -79,6 +81,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         served.requests.append((self.path, headers))
         if path in served.redirects:
             self._head(302, {"Location": served.redirects[path], "Content-Length": "0"})
+        elif path in served.refusals:
+            self._head(served.refusals[path], {"Content-Length": "0"})
         elif served.answers:
             self._head(served.answers.pop(0), {"Content-Length": "0"})
         elif path not in served.files:

@@ -2,6 +2,7 @@
 
 serve              answer a controller on stdin and stdout
 receive            receive parts of blobs on stdin
+download           fetch pieces of a file over HTTP, without being root
 transact APP ROOT  drive the open transaction: the main of its transient unit
 recover APP ROOT   settle a transaction that nobody drives: the main of the boot-time unit
 """
@@ -10,7 +11,7 @@ import os
 import sys
 from typing import List
 
-USAGE = "usage: agent.pyz serve | receive | transact APP ROOT | recover APP ROOT\n"
+USAGE = "usage: agent.pyz serve | receive | download | transact APP ROOT | recover APP ROOT\n"
 WRONG_USE = 2
 SESSION_ROLES, DRIVING_ROLES = ("serve", "receive"), ("transact", "recover")
 
@@ -19,6 +20,10 @@ def main(argv: List[str]) -> int:
     """Run the role in `argv` (without the program's name); return the exit status."""
     os.umask(0o022)
     role, arguments = (argv[0], argv[1:]) if argv else ("", [])
+    if role == "download" and not arguments:
+        from .host import download  # noqa: PLC0415
+
+        return download.main(sys.stdin.buffer, sys.stdout.buffer)
     if role in SESSION_ROLES and not arguments:
         from .server import server  # noqa: PLC0415
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import zipfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from shipit.agent.protocol.manifest import Signed
     from shipit.archive.manifest import Manifest
     from shipit.project.cache import Cache
+    from shipit.secrets import SecretUrl
 
 MANIFEST, SBOM = "bundle.json", "sbom.cdx.json"
+_LENGTHS = 26  # bytes of an entry's head before the lengths of its name and its extra field
 _MOST = 64 << 20  # bytes of a text in it
 
 
@@ -44,6 +47,7 @@ class Bundle:
     Attributes:
         name: where it comes from, for people: its path, or its URL without credentials.
         sha256: of the file.
+        url: where it was fetched.
         signed: its bundle.json, and the signature in the file beside it, if there is one.
         wheels: where each wheel and each Python lies in the cache, by its sha256.
     """
@@ -55,6 +59,7 @@ class Bundle:
     wheels: Mapping[str, Path]
     signed: Signed | None = None
     name: str = ""
+    url: SecretUrl | None = None
 
 
 def write(path: Path, made: Manifest, sbom: str, wheels: Mapping[str, Path]) -> None:
@@ -115,6 +120,18 @@ def _read(path: Path, digest: str, store: Cache) -> Bundle:
             store.remember(key, known)
     wheels = {wheel.parent.name: wheel for wheel in known}
     return Bundle(path, digest, made, sbom, wheels, signature.beside(path, text))
+
+
+def offsets(bundle: Bundle) -> dict[str, int]:
+    """Return where each wheel begins in the file of a bundle, by its sha256; none is compressed."""
+    found = {}
+    with zipfile.ZipFile(bundle.path) as archive, bundle.path.open("rb") as stream:
+        for sha256, artifact in bundle.manifest.artifacts.items():
+            head = archive.getinfo(artifact.entry).header_offset
+            stream.seek(head + _LENGTHS)
+            name, extra = struct.unpack("<HH", stream.read(4))
+            found[sha256] = head + _LENGTHS + 4 + name + extra
+    return found
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
@@ -63,7 +64,8 @@ def read(pinned: PinnedFile, store: Cache, emit: Emit) -> Bundle:
         _refuse_unpinned(pinned.url, pinned.sha256)
         path = _fetched(pinned.url, store, emit)
     _fetch_signature(pinned.url, path, store)
-    return file.read(path, store, pinned.sha256, str(pinned.url))
+    found = file.read(path, store, pinned.sha256, str(pinned.url))
+    return replace(found, url=pinned.url)
 
 
 def _refuse_unpinned(url: SecretUrl, sha256: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from shipit.archive import file
 from shipit.archive.manifest import best_for, with_python
 from shipit.bundle import select
 from shipit.errors import InputError, Mistake, Place, collect
@@ -37,6 +39,11 @@ class BundleSources:
     @property
     def app(self) -> Wheel:
         return self.wheels[self.bundle.manifest.app]
+
+    @cached_property
+    def offsets(self) -> Mapping[str, int]:
+        """Where each wheel begins in the bundle's file, by its sha256."""
+        return file.offsets(self.bundle)
 
     @property
     def signed(self) -> Signed | None:

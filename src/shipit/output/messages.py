@@ -19,6 +19,7 @@ from shipit.events import (
     Outcome,
     PlaybookEnded,
     Probed,
+    Pulled,
     RunBegan,
     RunEnded,
     Sent,
@@ -123,7 +124,8 @@ def line(event: Event, width: int = 0) -> str:
         case StepEnded(host, step, duration, ok):
             columns = (step, seconds(duration), "" if ok else "failed")
         case Sent(host, done, total):
-            columns = (f"sent {size(done)} of {size(total)}",)
+            verb = "pulled" if isinstance(event, Pulled) else "sent"
+            columns = (f"{verb} {size(done)} of {size(total)}",)
         case Probed(host, check, ok, detail):
             columns = ("probe", check, "ok" if ok else "not yet", detail)
         case HostEnded(host, ended, release, duration):

@@ -41,7 +41,7 @@ PLAYBOOK = frozenset(
         *("unix", "status", "host", "timeout", "interval", "deadline", "min_healthy", "bake"),
         *("serial", "max_fail_percentage", "confirm", "confirm_timeout"),
         *("project", "package", "extras", "groups", "include", "exclude", "bundle", "sha256"),
-        *("signers", "url", "version", "source", "archives"),
+        *("signers", "url", "transfer", "version", "source", "archives"),
     }
 )
 # Keys of a playbook below which the user chooses the names, and whose values may be secret.

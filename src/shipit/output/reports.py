@@ -98,6 +98,7 @@ def _headline(plan: HostPlan) -> str:
 def _changes(plan: HostPlan) -> dict[str, list[str]]:
     """Return the lines for each kind of change."""
     sends = f"{messages.count(len(plan.missing), 'wheel')}, {messages.size(plan.missing_bytes)}"
+    pulls = f"{sends}, from {plan.pulled_from}" if plan.pulled_from else ""
     return {
         "repairs": [item.what for item in plan.repairs],
         "packages": [_package(item.name, item.old, item.new) for item in plan.packages],
@@ -106,7 +107,8 @@ def _changes(plan: HostPlan) -> dict[str, list[str]]:
         "serves": list(plan.served),
         "overlaps": [messages.names(plan.handovers, limit=20)] if plan.handovers else [],
         "restarts": [messages.names(plan.restarts, limit=20)] if plan.restarts else [],
-        "sends": [sends] if plan.missing else [],
+        "pulls": [pulls] if pulls else [],
+        "sends": [sends] if plan.missing and not pulls else [],
     }
 
 

@@ -111,6 +111,7 @@ DirectiveValue = Annotated[bool | str, FieldType(parsers.directive_value, _SWITC
 Handover = Annotated[str, FieldType(parsers.handover, {"enum": [*parsers.HANDOVERS]})]
 Flag = Annotated[bool, FieldType(parsers.flag, {"type": "boolean"})]
 Confirm = Annotated[str, FieldType(parsers.confirm, {"enum": ["controller", "host"]})]
+Transfer = Annotated[str, FieldType(parsers.transfer, {"enum": ["push", "pull"]})]
 Installer = Annotated[Literal["uv", "pip"], FieldType(parsers.installer, {"enum": ["uv", "pip"]})]
 
 

@@ -31,6 +31,7 @@ from shipit.playbook.fields import (
     ReadContext,
     Reference,
     Root,
+    Transfer,
     UserName,
     Variable,
     VarName,
@@ -101,6 +102,12 @@ class Deployment(Model):
         description="Whose bundles are deployed: a file of allowed signers, as ssh-keygen(1) has"
         " it. A host may have its own, which it enforces (docs/bundle.md).",
         examples=["signers"],
+    )
+    transfer: Transfer = Field(
+        default="push",
+        description="How hosts get their wheels: the controller sends them over SSH (`push`), or"
+        " they fetch them from the URL of the bundle (`pull`, see docs/bundle.md).",
+        examples=["pull"],
     )
     wheel: OneFile | None = Field(
         default=None,

@@ -143,6 +143,7 @@ handover = one_of(*HANDOVERS)
 stop_signal = one_of(*STOP_SIGNALS)
 installer = one_of("uv", "pip")
 confirm = one_of("controller", "host")
+transfer = one_of("push", "pull")
 
 
 def line(value: object) -> str:

@@ -112,7 +112,9 @@ def as_changed(wanted: Sequence[ResolvedInput], change: Change) -> list[Resolved
 
 
 def _changed(resolved: ResolvedInput, host: Host, change: Change) -> ResolvedInput:
-    draft = replace(resolved.draft, values=change(resolved.draft.values))
+    # Its machines may not reach what the hosts do: they are sent what these would fetch.
+    kept = {key: each for key, each in change(resolved.draft.values).items() if key != "transfer"}
+    draft = replace(resolved.draft, values=kept)
     return replace(resolved, **vars(HostInput.of(draft, host, resolved.extra_vars)))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from shipit.bundle.target import Target
 from shipit.errors import HostError, InputError, Mistake, Place
-from shipit.release import manifest, programs, repairs, serving
+from shipit.release import manifest, programs, pulling, repairs, serving
 from shipit.render.env_file import revealed
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shipit.bundle.wheel import Wheel
     from shipit.release.inputs import ResolvedInput
     from shipit.release.manifest import Digest
+    from shipit.release.pulling import Pulled
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class BuiltRelease:
         user_given: whether the playbook names the user.
         served: what each `serve:` became, a line each.
         signed: what was signed of the bundle that it is from.
+        pulled: where the host fetches the blobs itself, unless they are sent.
     """
 
     manifest: Manifest
@@ -58,6 +60,7 @@ class BuiltRelease:
     user_given: bool = False
     served: tuple[str, ...] = ()
     signed: Signed | None = None
+    pulled: Pulled | None = None
 
     def without(self, present: Collection[str]) -> BuiltRelease:
         """Return the release for a host that has the blobs with these digests already."""
@@ -102,6 +105,7 @@ def build(
         "user" in made.deployment.model_fields_set,
         tuple(serving.shown(made.deployment)),
         resolved.sources.signed,
+        pulling.of(resolved),
     )
 
 

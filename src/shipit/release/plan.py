@@ -85,6 +85,7 @@ class HostPlan:
     handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
     missing: tuple[str, ...] = ()  # file names of the wheels, and the Python, that would be sent
     missing_bytes: int = 0
+    pulled_from: str = ""  # the URL that the host fetches them from, without its credentials
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     signed_only: bool = False  # the host takes signed releases alone
@@ -119,6 +120,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         handovers=tuple(_started_units(wanted, facts, OVERLAP)),
         missing=tuple(missing),
         missing_bytes=sum(missing.values()),
+        pulled_from=str(wanted.pulled) if wanted.pulled and missing else "",
         notes=(*_notes(new, facts), *_gaps(wanted)),
     )
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from shipit import events
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.answers import Result
-from shipit.errors import HostError
+from shipit.errors import HostError, InputError
 from shipit.rollout.host_session import ANSWER, LONG, WORK, RefusedError
 from shipit.rollout.phase import Phase, Transition, problem_of
 
 if TYPE_CHECKING:
     from shipit.release.build import Blob, BuiltRelease
+    from shipit.release.pulling import Pulled
     from shipit.rollout.host_session import HostSession, Wire
 
 RENEWALS = 3  # renewals of a lease within its length, so that one lost packet costs nothing
@@ -67,7 +68,7 @@ class Assignment:
         built = self._job.built
         if built is None:
             return Transition(Phase.STAGED)
-        self._send_blobs(built.blobs)
+        self._send_blobs(self._pull(built.pulled, built.blobs))
         self._keep_lease()
         request = messages.Stage(
             attempt=self._job.attempt,
@@ -106,6 +107,24 @@ class Assignment:
         emit(events.StepBegan(self.name, "send"))
         self._session.ship(blobs, lambda done: emit(events.Sent(self.name, done, total)))
         emit(events.StepEnded(self.name, "send", time.monotonic() - began, ok=True))
+
+    def _pull(self, pulled: Pulled | None, blobs: tuple[Blob, ...]) -> tuple[Blob, ...]:
+        """Let the host fetch what it can; return what has to be sent."""
+        there = [blob for blob in blobs if pulled and blob.sha256 in pulled.offsets]
+        if not pulled or not there:
+            return blobs
+        began, emit = time.monotonic(), self._session.emit
+        emit(events.StepBegan(self.name, "pull"))
+        try:
+            request = pulled.request(there)
+        except InputError as error:
+            first = error.mistakes[0]
+            raise HostError(
+                first.code, first.what, host=self.name, step="pull", hint=first.hint
+            ) from error
+        self._session.ask(request, messages.End, WORK, "the host to have fetched its wheels")
+        emit(events.StepEnded(self.name, "pull", time.monotonic() - began, ok=True))
+        return tuple(blob for blob in blobs if blob not in there)
 
     def switch(self) -> Transition:
         job = self._job

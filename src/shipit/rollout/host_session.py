@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, cast
 
 from shipit import events
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.pulls import Pulled
 from shipit.errors import HostError, Unreachable
 
 if TYPE_CHECKING:
@@ -185,6 +186,8 @@ class HostSession:
                 self.emit(events.StepEnded(self.name, _cut(step), seconds, ok))
             case messages.StepFailed(failure):
                 self.emit(events.Noted(f"{_cut(failure.what)} [{failure.code}]", self.name))
+            case Pulled(done, total):
+                self.emit(events.Pulled(self.name, done, total))
             case messages.Probed(check, ok, detail):
                 self.emit(events.Probed(self.name, _cut(check), ok, _cut(detail)))
             case _:

@@ -15,7 +15,7 @@ from shipit.agent.protocol import messages
 from shipit.errors import HostError, InputError, merged
 from shipit.events import Noted, SecretsKnown
 from shipit.playbook.fields import EVERY_FILE, TEMPLATES
-from shipit.release import build, sources
+from shipit.release import build, pulling, sources
 from shipit.release import plan as planning
 from shipit.release.inputs import (
     HostInput,
@@ -50,6 +50,7 @@ def wanted_by(run: RunOptions, emit: Emit) -> list[list[ResolvedInput]]:
     wanted = [resolve(found, readers) for found in targets(run, must_exist=needed)]
     hidden = (secret for each in wanted for resolved in each for secret in resolved.hidden())
     emit(SecretsKnown(Mask(hidden)))
+    pulling.check(resolved for each in wanted for resolved in each)
     return wanted
 
 

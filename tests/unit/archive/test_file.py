@@ -43,6 +43,15 @@ def test_it_is_read_as_it_was_written(tmp_path: Path, store: Cache) -> None:
     assert file.read(path, store) == found, "from the cache"
 
 
+def test_every_wheel_is_where_its_offset_says(tmp_path: Path, store: Cache) -> None:
+    found = file.read(bundle(tmp_path, BOOKWORM, ARM), store)
+    content, offsets = found.path.read_bytes(), file.offsets(found)
+    assert set(offsets) == set(found.wheels)
+    for sha256, wheel in found.wheels.items():
+        whole = wheel.read_bytes()
+        assert content[offsets[sha256] :][: len(whole)] == whole
+
+
 def test_the_same_inputs_make_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,13 @@ def test_a_plan_names_every_change_and_equal_plans_are_reported_once() -> None:
     )
 
 
+def test_a_plan_shows_what_hosts_fetch_themselves() -> None:
+    plan = replace(PLAN, pulled_from="https://store.example.com/x.shipit?***")
+    shown = text(reports.plans([("demoapp", [plan])], diff=False))
+    assert "  pulls     1 wheel, 21.5 KiB, from https://store.example.com/x.shipit?***\n" in shown
+    assert "  sends " not in shown
+
+
 def test_a_plan_shows_diffs_when_asked_for() -> None:
     parts = reports.plans([("demoapp", (PLAN,))], diff=True)
     assert text(parts).endswith("    @@ -1 +1 @@\n    -MemoryMax=1G\n    +MemoryMax=2G\n")

@@ -31,6 +31,7 @@ from .fields import (
     one_of,
 )
 from .manifest import Manifest, Signed  # noqa: TC001 - type hints are read at run time
+from .pulls import Pull, Pulled
 
 VERSION = 1
 HEARTBEAT = 10.0  # seconds between Alive messages of an agent
@@ -373,7 +374,7 @@ MESSAGES: Mapping[str, Type[Any]] = {
     kind.__name__: kind
     for kind in (
         Hello, Survey, Stage, Part, Activate, Renew, Settle, Unstage, Attach,
-        Adopt, AskStatus, AskReleases, AskLogs,
+        Adopt, AskStatus, AskReleases, AskLogs, Pull, Pulled,
         Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged,
         Activating, Healthy, Attached, Settled, Status, History, LogLines, Alive, End,
     )

@@ -40,6 +40,7 @@ from ..protocol.messages import (
     Survey,
     Unstage,
 )
+from ..protocol.pulls import Pull
 from ..records.redactor import Redactor
 from ..system import files, folders, trust
 from ..system.failures import Refused, from_os_error
@@ -103,6 +104,7 @@ class Server:
         answers: Dict[type, Callable[[Any], None]] = {
             Hello: self.hello,
             Survey: self.survey,
+            Pull: self.pull,
             Stage: self.stage,
             Unstage: self.unstage,
             Activate: self.activate,
@@ -207,6 +209,15 @@ class Server:
             blobs.receive(self.paths, part, body)
         except OSError as error:
             self._write_error = error
+
+    def pull(self, ask: Pull) -> None:
+        """Fetch blobs from a URL, before Stage, as Parts come before it."""
+        from ..storage import blobs, pull  # noqa: PLC0415
+
+        argv = [sys.executable, "-I", "-S", self.agent_zip, "download"]
+        with blobs.in_use(self.paths):
+            pull.pull(self.paths, ask, argv, self.channel.send, self.channel.listen)
+        self.channel.send(End())
 
     def stage(self, ask: Stage) -> None:
         from ..staging import stage  # noqa: PLC0415

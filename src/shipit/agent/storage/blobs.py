@@ -102,10 +102,16 @@ def verify(paths: Paths, artifacts: Iterable[Artifact]) -> None:
         if _size(incoming) != item.size or digest_of(incoming) != item.sha256:
             files.unlink(incoming)
             raise Refused(_again("blob-corrupt", f"{item.filename} arrived with other bytes"))
-        with files.opened(incoming, os.O_RDONLY) as descriptor:
-            os.fsync(descriptor)
-        os.rename(incoming, blob)
-        files.sync_directory(os.path.dirname(blob))
+        keep(paths, incoming, item.sha256)
+
+
+def keep(paths: Paths, incoming: str, digest: str) -> None:
+    """Turn a received file whose digest was verified into a blob, on the disk."""
+    blob = paths.blob(digest)
+    with files.opened(incoming, os.O_RDONLY) as descriptor:
+        os.fsync(descriptor)
+    os.rename(incoming, blob)
+    files.sync_directory(os.path.dirname(blob))
 
 
 def _again(code: str, what: str) -> Failure:

@@ -17,12 +17,14 @@ import pytest
 
 import agent_builders
 from agent_builders import NoSystemd
+from file_server import serving
 from hostile_frames import TO_HOST, Mutator
 from marks import needs_root
 from patience import until
 from shipit.agent.protocol import manifest as manifests
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.answers import Drift, Result
+from shipit.agent.protocol.pulls import Piece, Pull, Pulled
 from shipit.agent.records import history, releases
 from shipit.agent.server import channel, edge, server
 from shipit.agent.staging import preflight
@@ -31,6 +33,7 @@ from shipit.agent.system import files, folders
 from shipit.agent.system.paths import Paths
 from shipit.agent.transaction import client
 from shipit.agent.transaction.store import Store
+from shipit.transport import agent_zip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -580,3 +583,24 @@ def test_broken_requests_are_refused_and_no_bug(folder: Path) -> None:
                 assert code != "agent-bug", f"{request!r}\n{word.evidence}"
                 answers.add(code)
     assert "bad-request" in answers
+
+
+def test_blobs_are_fetched_from_a_url_and_the_next_hello_has_them(folder: Path) -> None:
+    content = bytes(range(256)) * 100
+    sha256 = hashlib.sha256(content).hexdigest()
+    agent = folder / "agent.pyz"
+    agent.write_bytes(agent_zip.build().content)
+    with serving({"/x": b"head" + content}) as file_server, talking(folder) as controller:
+        controller.server.agent_zip = str(agent)
+        assert controller.hello([sha256]).present == ()
+        piece = Piece(sha256, "x.whl", 4, len(content))
+        controller.send(Pull(file_server.url("/x?s3cret"), (piece,)))
+        answers = list(iter(controller.answer, messages.End()))
+        assert answers[-1] == Pulled(len(content), len(content))
+        assert controller.hello([sha256]).present == (sha256,)
+        file_server.files.clear()
+        controller.send(Pull(file_server.url("/x?s3cret"), (piece,)))
+        failure = next(
+            word for word in iter(controller.answer, None) if not isinstance(word, Pulled)
+        )
+        assert (failure.code, "s3cret" in repr(failure)) == ("pull-refused", False)

@@ -1,0 +1,86 @@
+"""One host's part: what it fetches itself is not sent to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fake_fleet import NEW, FakeStream, Liar
+from shipit import events
+from shipit.agent.protocol import messages
+from shipit.agent.protocol.pulls import Pulled as PulledBytes
+from shipit.errors import HostError
+from shipit.release.build import Blob, BuiltRelease
+from shipit.release.pulling import Pulled
+from shipit.rollout.assignment import Assignment, Job
+from shipit.rollout.host_session import HostSession
+from shipit.secrets import SecretUrl
+from shipit.transport.channel import FrameWire
+
+ATTEMPT = messages.Attempt("txn-1", "deploy", "me@here", 1, "2026-01-01T00:00:00Z")
+THERE, ELSEWHERE = Blob("a" * 64, Path("a.whl"), 2), Blob("b" * 64, Path("b.whl"), 3)
+URL = "https://store.example.com/x.shipit?sig=deadbeefdeadbeef"
+
+
+class Session:
+    """A session with a fake host, and what was sent over it."""
+
+    def __init__(self, liar: Liar | None = None) -> None:
+        self.sent, self.events = list[Blob](), list[events.Event]()
+        self.stream = FakeStream(liar)
+        self.asked: list[object] = []
+        wire = FrameWire("web1", self.stream)
+        self.session = HostSession("web1", wire, self.ship, self.events.append)
+
+    def ship(self, blobs: tuple[Blob, ...], _progress: object) -> None:
+        self.sent += blobs
+
+    def stage(self, *blobs: Blob, pulled: Pulled | None) -> None:
+        job = Job(ATTEMPT, NEW.id, BuiltRelease(NEW, {}, blobs=blobs, pulled=pulled), 60.0)
+        assignment = Assignment(self.session, job)
+        try:
+            assignment.stage()
+        finally:
+            assignment.close()
+
+    def steps(self) -> list[str]:
+        return [each.step for each in self.events if isinstance(each, events.StepBegan)]
+
+
+PULLED = Pulled(SecretUrl(URL), {THERE.sha256: 100})
+
+
+def test_a_host_fetches_what_is_at_the_url_and_is_sent_the_rest() -> None:
+    made = Session()
+    made.stage(THERE, ELSEWHERE, pulled=PULLED)
+    assert made.sent == [ELSEWHERE]
+    assert made.steps()[:2] == ["pull", "send"]
+    assert events.Pulled("web1", 1, 2) in made.events
+    assert "deadbeef" not in repr(made.events)
+
+
+@pytest.mark.parametrize(
+    ("blobs", "pulled"), [((), PULLED), ((ELSEWHERE,), PULLED), ((THERE, ELSEWHERE), None)]
+)
+def test_nothing_is_fetched_without_need(blobs: tuple[Blob, ...], pulled: Pulled | None) -> None:
+    made = Session()
+    made.stage(*blobs, pulled=pulled)
+    assert made.sent == [*blobs]
+    assert "pull" not in made.steps()
+
+
+def test_a_failed_download_is_the_hosts_failure_and_nothing_is_staged() -> None:
+    failure = messages.Failure("pull-refused", "the server answers with status 403", "pull")
+    made = Session(Liar(PulledBytes, lambda _: [failure]))
+    with pytest.raises(HostError) as caught:
+        made.stage(THERE, pulled=PULLED)
+    assert (caught.value.code, caught.value.step) == ("pull-refused", "pull")
+    assert made.steps() == ["pull"]
+
+
+def test_a_store_that_no_longer_signs_is_the_hosts_failure_too() -> None:
+    made = Session()
+    with pytest.raises(HostError) as caught:
+        made.stage(THERE, pulled=Pulled(SecretUrl("memory://x/y"), PULLED.offsets))
+    assert (caught.value.code, made.steps()) == ("pull-unsigned", ["pull"])
