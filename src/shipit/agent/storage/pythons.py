@@ -104,8 +104,9 @@ def _record(paths: Paths, sha256: str) -> Optional[Dict[str, List[str]]]:
     found = files.read_json(paths.python_record(sha256))
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return None
-    entries: Dict[str, List[str]] = found["entries"]
-    return entries if files.is_real_directory(paths.python(sha256)) else None
+    entries = found.get("entries")
+    is_there = files.is_real_directory(paths.python(sha256))
+    return entries if isinstance(entries, dict) and is_there else None
 
 
 def _compared(top: str, record: Dict[str, List[str]]) -> List[str]:
@@ -240,9 +241,8 @@ def delete_unused(paths: Paths, used: Iterable[str], before: float) -> None:
     with suppress(files.Locked), files.lock(paths.python_lock):
         for name in _names(paths.pythons):
             path, (sha256, _, _) = os.path.join(paths.pythons, name), name.partition(".")
-            if name.startswith(UNFINISHED) or (
-                sha256 not in spared and _last_use(paths, sha256) < before
-            ):
+            is_unused = blobs.DIGEST.fullmatch(sha256) and sha256 not in spared
+            if name.startswith(UNFINISHED) or (is_unused and _last_use(paths, sha256) < before):
                 files.unlink(paths.python_record(sha256))
                 files.remove(path)
 

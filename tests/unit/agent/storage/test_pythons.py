@@ -415,6 +415,21 @@ def test_what_a_killed_call_has_left_is_removed(paths: Paths, archive: Path) -> 
     python = unpacked(paths, archive)
     left = Path(paths.pythons, f"{pythons.UNFINISHED}77", "bin")
     left.mkdir(parents=True)
+    others = Path(paths.pythons, "README")
+    others.touch()
+    os.utime(others, (LONG_AGO, LONG_AGO))
     prune.delete_unused(paths, NOW)
     assert not left.parent.exists()
-    assert is_there(paths, python)
+    assert (is_there(paths, python), others.exists()) == (True, True)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 2, "entries": {}}'])
+def test_a_record_that_cannot_be_read_makes_it_incomplete(
+    paths: Paths, archive: Path, text: str
+) -> None:
+    python = unpacked(paths, archive)
+    Path(paths.python_record(python.sha256)).write_text(text)
+    (found,) = pythons.differences(paths, python.sha256)
+    assert found.endswith("is not complete")
+    pythons.unpack(paths, python)
+    assert pythons.differences(paths, python.sha256) == []
