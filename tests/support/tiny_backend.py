@@ -7,6 +7,8 @@ The order, dates and modes of entries are those of a careless backend.
 from __future__ import annotations
 
 import os
+import platform
+import sys
 import tarfile
 import time
 import tomllib
@@ -25,6 +27,9 @@ name = "{name}"
 version = "{version}"
 dependencies = {requires}
 """
+# A project with this file has compiled parts: for Linux where there is the library that they need,
+# elsewhere for another system.
+COMPILED, LIBRARY = "compiled.py", Path("/usr/local/lib/tiny-native")
 
 
 def write_project(folder: Path, name: str, version: str = "1.0.0", *requires: str) -> Path:
@@ -60,14 +65,17 @@ def build_wheel(folder: str, _settings: object = None, _metadata: object = None)
         raise SystemExit("this project cannot be built")
     lines = ["Metadata-Version: 2.1", f"Name: {project['name']}", f"Version: {project['version']}"]
     lines += [f"Requires-Dist: {each}" for each in project.get("dependencies", ())]
-    tag = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    kind = _tag()
+    tag = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {kind}\n"
     files = {
         f"{info}/WHEEL": tag,
         f"{info}/METADATA": "\n".join([*lines, ""]),
         f"{module}.py": Path(f"{module}.py").read_text(),
     }
+    if Path(COMPILED).exists():
+        files[f"{module}_native.py"] = f"BUILT_BY, IN = {os.geteuid()}, {str(Path.cwd())!r}\n"
     names = list(files) if time.time_ns() % 2 else [*reversed(files)]
-    name = f"{info.removesuffix('.dist-info')}-py3-none-any.whl"
+    name = f"{info.removesuffix('.dist-info')}-{kind}.whl"
     with zipfile.ZipFile(Path(folder) / name, "w") as archive:
         for each in names:
             entry = zipfile.ZipInfo(each, time.localtime()[:6])
@@ -75,3 +83,11 @@ def build_wheel(folder: str, _settings: object = None, _metadata: object = None)
             archive.writestr(entry, files[each])
         archive.writestr(f"{info}/RECORD", "".join(f"{each},,\n" for each in names))
     return name
+
+
+def _tag() -> str:
+    if not Path(COMPILED).exists():
+        return "py3-none-any"
+    python = "cp{}{}".format(*sys.version_info)
+    system = f"linux_{platform.machine()}" if LIBRARY.exists() else "macosx_11_0_arm64"
+    return f"{python}-{python}-{system}"

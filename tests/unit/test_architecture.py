@@ -183,7 +183,10 @@ def test_the_agent_imports_only_the_standard_library_and_itself(path: Path) -> N
             assert node.level or (node.module or "").partition(".")[0] != "shipit"
 
 
-PROGRAMS = sorted((PACKAGE / "servers/programs").glob("*.py"))
+PROGRAMS = [
+    *sorted((PACKAGE / "servers/programs").glob("*.py")),
+    PACKAGE / "transport/build_program.py",
+]
 
 
 @pytest.mark.parametrize("path", [*AGENT_FILES, *PROGRAMS], ids=name_of)

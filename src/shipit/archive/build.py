@@ -47,6 +47,7 @@ def write(folder: Path, sources: ProjectSources, chosen: Mapping[str, select.Bun
 
 def manifest(sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Manifest:
     """Return what the bundle of a project contains."""
+    app = _app(chosen)
     all_wheels = {wheel.sha256: wheel for each in chosen.values() for wheel in each.all()}
     artifacts = {
         sha256: Artifact(wheel.filename, sha256, wheel.size) for sha256, wheel in all_wheels.items()
@@ -60,7 +61,7 @@ def manifest(sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Ma
         name=sources.app.name,
         version=sources.app.version,
         folder=sources.folder,
-        app=sources.app.sha256,
+        app=app,
         artifacts=dict(sorted(artifacts.items())),
         targets=tuple(_for_target(name, each) for name, each in sorted(chosen.items())),
         commit=at.commit,
@@ -81,3 +82,16 @@ def _for_target(name: str, chosen: select.Bundle) -> ForTarget:
 def _pythons(chosen: Mapping[str, select.Bundle]) -> list[Interpreter]:
     """Return the Pythons that come with the wheels, each once."""
     return [*{each.python.sha256: each.python for each in chosen.values() if each.python}.values()]
+
+
+def _app(chosen: Mapping[str, select.Bundle]) -> str:
+    """Return the sha256 of the app's own wheel, which is the same for all targets.
+
+    Raises:
+        InputError: it has compiled parts, so that each target has its own (several-apps).
+    """
+    apps = {each.app.sha256: each.app.filename for each in chosen.values()}
+    if len(apps) > 1:
+        what = f"the app has another wheel for each of these targets: {', '.join(apps.values())}"
+        raise InputError(Mistake("several-apps", what, None, "build a bundle for each: --target"))
+    return next(iter(apps))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shipit.cli.group import command
-from shipit.cli.parameters import FILE, FORKS, ONE_BUNDLE, SIGNERS, TARGETS, TWO_BUNDLES
+from shipit.cli.parameters import BUILDER, FILE, FORKS, ONE_BUNDLE, SIGNERS, TARGETS, TWO_BUNDLES
 from shipit.output.layout import Line
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         show_default=True,
         help="The folder to write to.",
     ),
+    BUILDER,
     click.Option(
         ["--sign"], type=FILE, metavar="KEY", help="Sign it with this SSH key, as `sign` does."
     ),

@@ -134,6 +134,13 @@ BUNDLE = click.Option(
     help="Ship this bundle, a file or a URL, instead of what the playbook names; #sha256=DIGEST "
     "pins it.",
 )
+BUILDER = click.Option(
+    ["--builder"],
+    metavar="HOST",
+    default="",
+    help="Build on this host, as its login user, what has compiled parts and this machine cannot "
+    "build for the hosts: one of their kind, of the inventory or of ~/.ssh/config.",
+)
 _SUDO = click.Option(
     ["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password for sudo."
 )

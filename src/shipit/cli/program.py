@@ -24,6 +24,7 @@ from shipit.cli import (
 )
 from shipit.cli.group import command, program
 from shipit.cli.parameters import (
+    BUILDER,
     BUNDLE,
     CHANGES,
     DIFF,
@@ -85,6 +86,7 @@ def init(invocation: Invocation, *, project: Path, yes: bool, check: bool) -> in
         ["--allow-older"], is_flag=True, help="Allow an older version to replace a newer one."
     ),
     BUNDLE,
+    BUILDER,
     example="  shipit deploy playbooks/prod.yaml\n"
     "  shipit deploy playbooks/prod.yaml -l web1 --reason 'fix for #42'",
 )
@@ -183,7 +185,7 @@ def adopt(invocation: Invocation) -> int:
     return _answer(invocation, "adopt", found, reports.status(found))
 
 
-@command(*TARGETS, FORKS, DIFF, BUNDLE, example="  shipit plan playbooks/prod.yaml --diff")
+@command(*TARGETS, FORKS, DIFF, BUNDLE, BUILDER, example="  shipit plan playbooks/prod.yaml --diff")
 def plan(invocation: Invocation, *, diff: bool) -> int:
     """Show what a deploy would change on each host: packages, units, env keys, restarts.
 

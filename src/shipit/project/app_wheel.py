@@ -66,7 +66,7 @@ def built(folder: Path, name: str, at: Revision, store: Cache, note: Callable[[s
     Raises:
         InputError: build-failed.
     """
-    key = cache.key_of("built", version("uv"), name, at.name, at.commit, list(_inputs(folder)))
+    key = cache.key_of("built", version("uv"), name, at.name, at.commit, list(inputs(folder)))
     if known := store.answer(key):
         return known[0]
     with store.workspace() as work:
@@ -80,6 +80,24 @@ def built(folder: Path, name: str, at: Revision, store: Cache, note: Callable[[s
     store.remember(key, [kept])
     note(f"built {kept.name}")
     return kept
+
+
+def sdist(folder: Path, name: str, at: Revision, work: Path) -> Path:
+    """Return the source archive that the build system of a folder makes, in a workspace.
+
+    Raises:
+        InputError: build-failed.
+    """
+    out, place = work / "source", Place(str(folder))
+    argv = [*programs.uv(), "build", "--sdist", "--no-progress", "--out-dir", str(out), str(folder)]
+    epoch = {"SOURCE_DATE_EPOCH": str(at.time)}
+    building = Program(f"pack the source of {name}", argv, folder, programs.BUILD, epoch)
+    building.checked("build-failed", place, f"run it by hand until it works: uv build {folder}")
+    made = sorted(out.glob("*.tar.gz"))
+    if len(made) != 1:
+        what = f"cannot pack the source of {name}: the build made {len(made)} archives"
+        raise InputError(Mistake("build-failed", what, place))
+    return made[0]
 
 
 def normalized(out: Path, work: Path, store: Cache, name: str, place: Place) -> Path:
@@ -101,7 +119,7 @@ def normalized(out: Path, work: Path, store: Cache, name: str, place: Place) -> 
     return store.keep(wheel)
 
 
-def _inputs(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+def inputs(folder: Path) -> Iterator[tuple[str, int, int, int]]:
     """Yield what a build may read: each file of the folder, with its size and its times.
 
     Not their contents: a folder may hold gigabytes of data. A file that is written anew in the same

@@ -2,39 +2,42 @@
 
 pip fetches: it takes indexes, mirrors, credentials, proxies and certificates from where the user
 has them. Every file that comes from an index has its digest in the lock. What is built from a
-folder, a repository or a source distribution is built on this machine, in isolation.
+folder, a repository or a source distribution is built on this machine, in isolation; or on the
+builder, if the result does not run on the host.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import re
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.utils import parse_wheel_filename
-
 from shipit.bundle.wheelhouse import INSTALLERS
-from shipit.errors import ErrorCollector, InputError, Mistake
+from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.events import ignore
-from shipit.project import cache, growth, indexes, programs
+from shipit.project import app_wheel, cache, growth, indexes, programs
 from shipit.project.app_wheel import built, normalized
+from shipit.project.building.fitting import Machine, Part, fitting
+from shipit.project.building.orders import Order
 from shipit.project.installer import refuse_another
 from shipit.project.programs import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from shipit.bundle.lock import Lock, Locked
     from shipit.bundle.target import Target
     from shipit.bundle.wheelhouse import Installer
     from shipit.events import Emit
+    from shipit.project.building.orders import Builder
     from shipit.project.cache import Cache
     from shipit.project.revision import Revision
+    from shipit.project.source import Source
 
 _IMPLEMENTATIONS = {"cpython": "cp", "pypy": "pp"}  # pip's names of them
 _UNFINISHED = "unfinished"  # the folder that pip downloads into
@@ -53,7 +56,8 @@ class Fetcher:
         wheelhouse: a folder to take wheels from instead of an index.
         store: the cache.
         note: receives what took time.
-    emit: receives how far a download is.
+        emit: receives how far a download is.
+        builder: builds what this machine cannot build for a host.
     """
 
     lock: Lock
@@ -62,6 +66,7 @@ class Fetcher:
     store: Cache
     note: Callable[[str], None]
     emit: Emit = ignore
+    builder: Builder | None = None
 
     def wheels(self, wanted: Sequence[Locked], target: Target, installer: Installer) -> list[Path]:
         """Return a wheel of each wanted entry, and one of the installer, for a host.
@@ -203,26 +208,93 @@ class Fetcher:
 
     # --- building
 
+    def of_project(self, wheel: Path, source: Source, target: Target) -> Path:
+        """Return the project's own wheel, if it runs on a host, or one that the builder has made.
+
+        Raises:
+            InputError: it does not, and there is no builder, or it cannot build it.
+        """
+        name, place = source.name, Place(str(source.folder))
+        part = self._folder(source.folder, name, name, place)
+        return self._made(part, target, lambda: wheel)
+
     def _of_tree(self, entry: Locked, target: Target) -> Path:
         """Return the wheel of a folder or a repository."""
         assert entry.origin  # noqa: S101 - it is_own
-        source = entry.origin.source
+        source, name = entry.origin.source, entry.name
         if "+" not in source.partition("://")[0]:
             folder = (self.lock.path.parent / source).resolve()
-            wheel = built(folder, entry.name, self.at, self.store, self.note)
-            return fitting(wheel, entry, target)
-        key = cache.key_of("repository", source)
+            make = partial(built, folder, name, self.at, self.store, self.note)
+            part = self._folder(folder, name, entry.pin, entry.place)
+            return self._made(part, target, make)
+        line = f"{name} @ {source}"
+        archive = partial(self._archive, entry, line)
+        part = Part(name, entry.pin, entry.place, ("repository", source), archive)
+        return self._made(part, target, partial(self._of_repository, entry, line))
+
+    def _of_repository(self, entry: Locked, line: str) -> Path:
+        key = cache.key_of("repository", line.partition(" @ ")[2])
         if known := self.store.answer(key):
-            return fitting(known[0], entry, target)
-        made = self._pip_wheel(entry, f"{entry.name} @ {source}")
+            return known[0]
+        made = self._pip_wheel(entry, line)
         self.store.remember(key, [made])
-        return fitting(made, entry, target)
+        return made
 
     def _of_source(self, entry: Locked, target: Target) -> Path:
         """Return the wheel of a source distribution, whose digest is in the lock."""
         line = self._line(entry, entry.sources)
         options = ["--require-hashes", f"--no-binary={entry.name}"]
-        return fitting(self._pip_wheel(entry, line, *options), entry, target)
+        archive = partial(self._archive, entry, line, *options)
+        part = Part(entry.name, entry.pin, entry.place, tuple(sorted(entry.sources)), archive)
+        return self._made(part, target, partial(self._pip_wheel, entry, line, *options))
+
+    def _folder(self, folder: Path, name: str, pin: str, place: Place) -> Part:
+        inputs = tuple(app_wheel.inputs(folder))
+        archive = partial(app_wheel.sdist, folder, name, self.at)
+        return Part(name, pin, place, (self.at.commit, inputs), archive)
+
+    def _made(self, part: Part, target: Target, make: Callable[[], Path]) -> Path:
+        """Return a wheel that was built on this machine; on the builder if it does not run there.
+
+        Raises:
+            InputError: it cannot be built, or does not run on the target.
+        """
+        try:
+            return fitting(make(), part, target)
+        except InputError:
+            if self.builder is None:
+                raise
+        key = cache.key_of("by a builder", part.name, part.key, [*map(str, target.tags())])
+        if known := self.store.answer(key):
+            return known[0]
+        wheel = self._by(self.builder, part, target)
+        self.store.remember(key, [wheel])
+        self.note(f"built {wheel.name} on {self.builder.name}")
+        return wheel
+
+    def _by(self, builder: Builder, part: Part, target: Target) -> Path:
+        (pip,) = self._installer("pip", target)
+        with self.store.workspace() as work:
+            source, out = part.archive(work), work / "out"
+            order = Order(part.pin, source, pip, target.python, self.at.time)
+            made = builder.build(order, out)
+            wheel = normalized(out, work, self.store, part.name, part.place)
+            return fitting(wheel, part, target, Machine(builder.name, made.libc))
+
+    def _archive(self, entry: Locked, line: str, *arguments: str | Path) -> Path:
+        """Fetch the source of an entry into a workspace, the last argument; return the archive."""
+        *options, work = arguments
+        out = Path(work) / "source"
+        argv = [*programs.pip(), "download", "--quiet", "--no-deps", *map(str, options)]
+        argv += [*self._asked(Path(work), [line]), "--dest", str(out)]
+        what = f"fetch the source of {entry.pin}"
+        fetching = Program(what, argv, self.lock.path.parent, programs.FETCH)
+        fetching.checked("fetch-failed", entry.place, "check the network and the index")
+        (archive,) = out.iterdir()
+        if entry.sources and cache.sha256_of(archive) not in entry.sources:
+            what = f"{archive.name} is not the source that was locked"
+            raise InputError(Mistake("wrong-hash", what, entry.place, "make the lock again"))
+        return archive
 
     def _pip_wheel(self, entry: Locked, line: str, *options: str) -> Path:
         with self.store.workspace() as work:
@@ -249,23 +321,3 @@ def _options(target: Target) -> list[str]:
     name = _IMPLEMENTATIONS.get(target.implementation, target.implementation)
     number = target.full_version.removesuffix("+")
     return ["--implementation", name, "--python-version", number, *platforms]
-
-
-def fitting(wheel: Path, entry: Locked, target: Target) -> Path:
-    """Return a wheel that was built on this machine, if it runs on a target.
-
-    Raises:
-        InputError: it has compiled parts, and the target has another Python, processor or libc.
-    """
-    tags = parse_wheel_filename(wheel.name)[3]
-    code, reason = target.misfit(tags) if tags.isdisjoint(target.tags()) else ("", "")
-    libc, number = platform.libc_ver()
-    here = tuple(int(part) for part in number.split(".")[:2] if part.isdecimal())
-    is_bare = any(tag.platform.startswith("linux_") for tag in tags)
-    if not code and is_bare and (libc != target.libc[0] or here > target.libc[1:]):
-        code, reason = "libc-too-new", f"is for {libc} {number}"
-    if code:
-        what = f"{entry.pin} has compiled parts: built on this machine it {reason}; the host has"
-        hint = "lock a version that has a wheel for it, or deploy from a machine of the hosts' kind"
-        raise InputError(Mistake(code, f"{what} {target}", entry.place, hint))
-    return wheel

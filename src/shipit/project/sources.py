@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shipit.bundle.wheelhouse import Installer
     from shipit.events import Emit
     from shipit.playbook.project import Project
+    from shipit.project.building.orders import Builder
     from shipit.project.source import Source
 
 
@@ -40,6 +41,7 @@ class ProjectSources:
         lock: its dependencies.
         fetcher: gets them.
         folder: the one below a release that its services start in.
+        source: the project.
         interpreters: those that come with a release.
     """
 
@@ -47,9 +49,14 @@ class ProjectSources:
     lock: Lock
     fetcher: Fetcher
     folder: str
+    source: Source
     signed: None = None
     interpreters: Interpreters | None = None
     _known: dict[tuple[Target, Installer], Bundle] = field(default_factory=dict)
+
+    def with_builder(self, builder: Builder | None) -> ProjectSources:
+        """Return the same, where a host builds what this machine cannot build for a target."""
+        return replace(self, fetcher=replace(self.fetcher, builder=builder))
 
     def digests(self) -> tuple[str, ...]:
         """Return the sha256 of the app's wheel, and of those in the cache that it may need."""
@@ -73,11 +80,25 @@ class ProjectSources:
     def _select(self, target: Target, tool: Installer) -> Bundle:
         wanted = self.lock.wanted(self.app.name, target.markers())
         errors = ErrorCollector()
-        paths = self.fetcher.wheels(wanted, target, tool)
+        app = errors.attempt(self._app_for, target)
+        paths = errors.attempt(self.fetcher.wheels, wanted, target, tool) or []
         found = [wheel for path in paths if (wheel := errors.attempt(open_kept, path))]
         wheels = errors.result(tuple(found))
         stock = Wheelhouse(self.fetcher.store.folder, wheels, frozenset(), frozenset())
-        return FolderSources(self.app, self._with_digests(wheels), stock).select(target, tool)
+        return FolderSources(app or self.app, self._with_digests(wheels), stock).select(
+            target, tool
+        )
+
+    def _app_for(self, target: Target) -> Wheel:
+        """Return the project's own wheel for a host: that of this machine, if it runs there.
+
+        Raises:
+            InputError: it does not, and there is no builder, or it cannot build it.
+        """
+        if not self.source.is_package:
+            return self.app
+        path = self.fetcher.of_project(self.app.path, self.source, target)
+        return self.app if path == self.app.path else open_kept(path)
 
     def _with_digests(self, wheels: tuple[Wheel, ...]) -> Lock:
         """Return the lock with the digests of the wheels that were built here."""
@@ -126,7 +147,7 @@ def load(
         return errors.result(None)
     folder = "files" if found.is_package else f"venv/{tree.FOLDER}"
     fetcher = Fetcher(locked, at, wheelhouse and wheelhouse.resolve(), store, note, emit)
-    return ProjectSources(opened, locked, fetcher, folder)
+    return ProjectSources(opened, locked, fetcher, folder, found)
 
 
 def _named_apart(found: Source, lock: Lock) -> Source:

@@ -65,6 +65,7 @@ class RunOptions:
     lock_wait: float = 0.0
     allow_older: bool = False
     bundle: PinnedFile | None = None  # shipped instead of what the playbook names
+    builder: str = ""  # the host that builds what this machine cannot build for the hosts
 
 
 @dataclass(frozen=True)

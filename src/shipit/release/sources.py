@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shipit.events import Emit
     from shipit.playbook.models import Deployment
     from shipit.playbook.project import PinnedFile, Project, Python
+    from shipit.project.building.orders import Builder
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def load(
     bundle: PinnedFile | None = None,
     note: Callable[[str], None] = lambda _: None,
     emit: Emit = ignore,
+    builder: Builder | None = None,
 ) -> Sources:
     """Return the wheels that a deployment may need.
 
@@ -55,6 +57,7 @@ def load(
         bundle: taken instead of these.
         note: receives what is built or fetched, as that takes time.
         emit: receives how far a download is.
+        builder: builds what this machine cannot build for the hosts.
 
     Raises:
         InputError: with all mistakes in the bundle, or in the project, its lock, the wheels and
@@ -77,7 +80,7 @@ def load(
         raise InputError(Mistake("unsigned", what, Place(str(named.signers)), hint))
     errors = ErrorCollector()
     pythons = errors.attempt(_pythons, named.python, note)
-    return errors.result(errors.attempt(_built, named, pythons, note, emit))
+    return errors.result(errors.attempt(_built, named, pythons, note, emit, builder))
 
 
 def _pythons(wanted: Python, note: Callable[[str], None]) -> Interpreters | None:
@@ -90,12 +93,17 @@ def _pythons(wanted: Python, note: Callable[[str], None]) -> Interpreters | None
 
 
 def _built(
-    named: Named, pythons: Interpreters | None, note: Callable[[str], None], emit: Emit
+    named: Named,
+    pythons: Interpreters | None,
+    note: Callable[[str], None],
+    emit: Emit,
+    builder: Builder | None,
 ) -> Sources:
     if named.project:
         from shipit.project.sources import load as load_project
 
         given = (named.project, named.app, named.lock, named.wheelhouse)
-        return replace(load_project(*given, note, emit), interpreters=pythons)
+        made = load_project(*given, note, emit).with_builder(builder)
+        return replace(made, interpreters=pythons)
     folder = select.load(*filter(None, (named.wheel, named.lock, named.wheelhouse)))
     return replace(folder, interpreters=pythons)

@@ -26,6 +26,7 @@ from shipit.release.inputs import (
     targets,
 )
 from shipit.release.manifest import slow_digest
+from shipit.rollout.build_host import BuildHost
 from shipit.rollout.host_session import RefusedError
 from shipit.secrets import Mask
 
@@ -60,7 +61,8 @@ def wheels_by(run: RunOptions, emit: Emit) -> Callable[[Named], Sources]:
     def note(text: str) -> None:
         emit(Noted(text))
 
-    return functools.partial(sources.load, bundle=run.bundle, note=note, emit=emit)
+    builder = BuildHost(run, emit) if run.builder else None
+    return functools.partial(sources.load, bundle=run.bundle, note=note, emit=emit, builder=builder)
 
 
 def prepare(

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from shipit.transport.ssh import auth
 from shipit.transport.ssh.proxy_command import wait_or_kill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from shipit.errors import Unreachable
     from shipit.transport.agent_zip import AgentZip
@@ -56,6 +57,25 @@ def connect(endpoint: Endpoint, agent: AgentZip, network: Network) -> Link:
     if endpoint.connection == "local":
         return _LocalLink(endpoint, agent)
     return _SshLink(endpoint, agent, network.connect(endpoint))
+
+
+@contextmanager
+def session(endpoint: Endpoint, network: Network, argv: Sequence[str]) -> Iterator[Stream]:
+    """Run a program on a host as the login user, without an agent; it is ended at the end.
+
+    Raises:
+        Unreachable: as in Network.connect, or the codes of a refused channel.
+    """
+    with ExitStack() as stack:
+        stream: Stream
+        if endpoint.connection == "local":
+            stream = _LocalStream(tuple(argv))
+        else:
+            connection = network.connect(endpoint)
+            stack.callback(connection.close)
+            stream, _ = _run(connection, endpoint, "exec " + shlex.join(argv))
+        stack.callback(stream.close)
+        yield stream
 
 
 class _Link:
@@ -88,34 +108,46 @@ class _SshLink(_Link):
         self._trips: list[float] = []
 
     def _stream(self, launch: bootstrap.Launch) -> Stream:
-        transport = self._connection.transport
-        patience = max(auth.SESSION_TIMEOUT, self._endpoint.connect_timeout)
-        begin = time.perf_counter()
-        try:
-            channel = transport.open_session(timeout=patience)
-            opened = time.perf_counter()
-            channel.exec_command(launch.command)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise self._refused(error, patience) from error
-        self._trips += [opened - begin, time.perf_counter() - opened]
+        stream, trips = _run(self._connection, self._endpoint, launch.command)
+        self._trips += trips
         self.rtt = min(self._trips)
-        return _ChannelStream(channel, transport)
-
-    def _refused(self, error: Exception, patience: float) -> Unreachable:
-        if "Timeout" in str(error):  # paramiko has no type for it
-            what = f"logged in, but the host opened no session within {patience:g} s"
-            hint = "PAM or logind may wait for something: see its journal (ssh, systemd-logind)"
-            return self._endpoint.unreachable("session-timeout", what, hint)
-        code, hint = "link-lost", "run the command again"
-        # Of several refused at once paramiko calls only one a ChannelException.
-        if self._connection.transport.is_active():
-            code = "channel-refused"
-            hint = "raise MaxSessions in the host's sshd_config (10 is its default)"
-        return self._endpoint.unreachable(code, f"sshd opened no channel: {error!r}", hint)
+        return stream
 
     def close(self) -> None:
         super().close()
         self._connection.close()
+
+
+def _run(
+    connection: Connection, endpoint: Endpoint, command: str
+) -> tuple[_ChannelStream, list[float]]:
+    """Run a command on a host; return its stream, and how long its two round trips took."""
+    transport = connection.transport
+    patience = max(auth.SESSION_TIMEOUT, endpoint.connect_timeout)
+    begin = time.perf_counter()
+    try:
+        channel = transport.open_session(timeout=patience)
+        opened = time.perf_counter()
+        channel.exec_command(command)
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise _refused(endpoint, error, patience, is_active=transport.is_active()) from error
+    trips = [opened - begin, time.perf_counter() - opened]
+    return _ChannelStream(channel, transport), trips
+
+
+def _refused(
+    endpoint: Endpoint, error: Exception, patience: float, *, is_active: bool
+) -> Unreachable:
+    if "Timeout" in str(error):  # paramiko has no type for it
+        what = f"logged in, but the host opened no session within {patience:g} s"
+        hint = "PAM or logind may wait for something: see its journal (ssh, systemd-logind)"
+        return endpoint.unreachable("session-timeout", what, hint)
+    code, hint = "link-lost", "run the command again"
+    # Of several refused at once paramiko calls only one a ChannelException.
+    if is_active:
+        code = "channel-refused"
+        hint = "raise MaxSessions in the host's sshd_config (10 is its default)"
+    return endpoint.unreachable(code, f"sshd opened no channel: {error!r}", hint)
 
 
 class _LocalLink(_Link):

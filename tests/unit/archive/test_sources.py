@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipit.archive import file, sources
+from shipit.archive import build, file, sources
+from shipit.archive.manifest import name_of
 from shipit.errors import InputError
 from unit.archive.made import ARM, bundle, project
 from wheelhouse import BOOKWORM
@@ -44,3 +45,14 @@ def test_another_installer_is_refused(tmp_path: Path, store: Cache) -> None:
     assert loaded.select(BOOKWORM, "pip").installer.name == "pip"
     with pytest.raises(InputError, match="the bundle has pip to make the venv"):
         loaded.select(BOOKWORM, "uv")
+
+
+def test_an_app_with_a_wheel_for_each_target_is_no_bundle(tmp_path: Path, store: Cache) -> None:
+    own = project(tmp_path)
+    one, two = own.select(BOOKWORM, "pip"), own.select(ARM, "pip")
+    two = replace(two, app=two.wheels[0])
+    with pytest.raises(InputError, match="the app has another wheel for each") as caught:
+        build.manifest(own, {name_of(BOOKWORM): one, name_of(ARM): two})
+    assert caught.value.mistakes[0].code == "several-apps"
+    made = build.manifest(own, {name_of(ARM): two})
+    assert made.app == two.app.sha256

@@ -7,7 +7,7 @@ import tarfile
 import threading
 from base64 import b64encode
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,13 @@ from repositories import committed
 from shipit.errors import InputError
 from shipit.events import Fetching, ignore
 from shipit.playbook.project import Project
+from shipit.project.building.orders import Built, Order
 from shipit.project.sources import load
-from tiny_backend import write_project
+from tiny_backend import COMPILED, write_project
 from wheelhouse import BOOKWORM, Recipe, installed_wheel, sha256, write_lock, write_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from shipit.bundle.select import Bundle
@@ -143,8 +144,10 @@ def uv_lock(site: Site, *packages: str) -> None:
     (site.folder / "uv.lock").write_text(f"version = 1\n{tables}")
 
 
-def sdist(folder: Path, name: str) -> Path:
+def sdist(folder: Path, name: str, *, is_native: bool = False) -> Path:
     project = write_project(folder / name, name)
+    if is_native:
+        native(project)
     path = folder / f"{name}-1.0.0.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         archive.add(project, f"{name}-1.0.0")
@@ -186,6 +189,119 @@ def test_a_dependency_that_is_only_there_as_source_is_built(site: Site, tmp_path
     assert site.pins()[:2] == ["billing==1.0.0", "old==1.0.0"]
     assert site.pins()[:2] == ["billing==1.0.0", "old==1.0.0"]
     assert site.notes.count("built old-1.0.0-py3-none-any.whl") == 1
+
+
+# --- another machine
+
+
+@dataclass
+class Elsewhere:
+    """Another machine, which makes wheels with compiled parts of what it gets."""
+
+    tag: str = "cp311-cp311-linux_x86_64"
+    libc: tuple[str, int, int] = ("glibc", 2, 36)
+    orders: list[str] = field(default_factory=list)
+    name: str = "web1"
+
+    def build(self, order: Order, folder: Path) -> Built:
+        assert order.pip.name.startswith("pip-")
+        assert order.source.stat().st_size > 0
+        self.orders.append(f"{order.what} of {order.source.name} for {order.python}")
+        name, version = order.source.name.removesuffix(".zip").removesuffix(".tar.gz").split("-")
+        wheel = write_wheel(folder, Recipe(name, version, tag=self.tag))
+        return Built(wheel, self.libc)
+
+
+def elsewhere(site: Site, builder: Elsewhere, target: Target = BOOKWORM) -> Bundle:
+    return site.load().with_builder(builder).select(target, "pip")
+
+
+def native(folder: Path) -> None:
+    """Make a project one that this machine cannot build for Linux, as if it was another system."""
+    (folder / COMPILED).write_text("")
+
+
+def a_folder(site: Site) -> str:
+    native(write_project(site.folder / "lib", "fast"))
+    uv_lock(site, 'name = "fast"\nversion = "1.0.0"\nsource = { editable = "lib" }')
+    return "fast==1.0.0 of fast-1.0.0.tar.gz"
+
+
+def a_repository(site: Site) -> str:
+    repository = write_project(site.folder.parent / "fast", "fast")
+    native(repository)
+    commit = committed(repository)
+    source = f'source = {{ git = "file://{repository}?rev=main#{commit}" }}'
+    uv_lock(site, f'name = "fast"\nversion = "1.0.0"\n{source}')
+    return "fast==1.0.0 of fast-1.0.0.zip"
+
+
+def a_source(site: Site) -> str:
+    folder = site.folder.parent / "sources"
+    folder.mkdir()
+    path = sdist(folder, "fast", is_native=True)
+    path.rename(site.wheels / path.name)
+    digest = sha256(site.wheels / path.name)
+    source = 'source = { registry = "https://pypi.org/simple" }'
+    files = f'sdist = {{ url = "https://x/{path.name}", hash = "sha256:{digest}" }}'
+    uv_lock(site, f'name = "fast"\nversion = "1.0.0"\n{source}\n{files}')
+    return "fast==1.0.0 of fast-1.0.0.tar.gz"
+
+
+@pytest.mark.parametrize("make", [a_folder, a_repository, a_source])
+def test_what_cannot_be_built_here_is_built_on_another_machine_once(
+    site: Site, make: Callable[[Site], str]
+) -> None:
+    wanted, builder = make(site), Elsewhere()
+    with pytest.raises(InputError) as caught:
+        site.load().select(BOOKWORM, "pip")
+    (mistake,) = caught.value.mistakes
+    assert (mistake.code, "--builder HOST" in mistake.hint) == ("wrong-platform", True)
+    for _ in range(2):
+        bundle = elsewhere(site, builder)
+        assert [wheel.path.name for wheel in bundle.wheels] == [f"fast-1.0.0-{builder.tag}.whl"]
+    assert builder.orders == [f"{wanted} for (3, 11)"]
+    assert f"built fast-1.0.0-{builder.tag}.whl on web1" in site.notes
+    with pytest.raises(InputError):  # what was built for one kind of host is not for another
+        elsewhere(site, builder, replace(BOOKWORM, libc=("glibc", 2, 31)))
+    assert len(builder.orders) == 2
+
+
+def test_the_projects_own_wheel_is_built_there_as_well(site: Site) -> None:
+    native(site.folder)
+    uv_lock(site, 'name = "core"\nversion = "1.0.0"\nsource = { editable = "lib" }')
+    write_project(site.folder / "lib", "core")
+    bundle = elsewhere(site, builder := Elsewhere())
+    assert bundle.app.path.name == f"billing-1.0.0-{builder.tag}.whl"
+    assert bundle.wheels[0].path.name == "core-1.0.0-py3-none-any.whl"
+    assert builder.orders == ["billing of billing-1.0.0.tar.gz for (3, 11)"]
+    assert site.refused()[0][0] == "wrong-platform"
+
+
+@pytest.mark.parametrize(
+    ("builder", "code"),
+    [
+        (Elsewhere(libc=("glibc", 2, 40)), "libc-too-new"),
+        (Elsewhere(libc=("", 0, 0)), "libc-too-new"),
+        (Elsewhere(tag="cp312-cp312-linux_x86_64"), "wrong-python"),
+        (Elsewhere(tag="cp311-cp311-linux_aarch64"), "wrong-platform"),
+    ],
+)
+def test_what_comes_back_has_to_run_on_the_host(site: Site, builder: Elsewhere, code: str) -> None:
+    a_folder(site)
+    with pytest.raises(InputError, match="built on web1 it") as caught:
+        elsewhere(site, builder)
+    assert caught.value.mistakes[0].code == code
+
+
+def test_another_source_than_the_locked_one_is_not_sent(site: Site) -> None:
+    a_source(site)
+    (path,) = site.wheels.glob("fast*")
+    path.write_bytes(path.read_bytes() + b"x")
+    builder = Elsewhere()
+    with pytest.raises(InputError) as caught:
+        elsewhere(site, builder)
+    assert (caught.value.mistakes[0].code, builder.orders) == ("fetch-failed", [])
 
 
 # --- an index

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shipit.bundle.lock import Locked
 from shipit.errors import InputError, Place
-from shipit.project import dependencies
+from shipit.project.building.fitting import Part, fitting
 from wheelhouse import BOOKWORM
 
 
@@ -29,11 +28,11 @@ def test_what_is_compiled_here_has_to_run_there(
     tag: str, libc: tuple[str, int, int], here: str, refused: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", here))
-    entry = Locked("fast", "1", frozenset(), Place("uv.lock", 1))
+    part = Part("fast", "fast==1", Place("uv.lock", 1))
     wheel, target = Path(f"fast-1-{tag}.whl"), replace(BOOKWORM, libc=libc)
     if not refused:
-        assert dependencies.fitting(wheel, entry, target) == wheel
+        assert fitting(wheel, part, target) == wheel
         return
     with pytest.raises(InputError, match="fast==1 has compiled parts") as caught:
-        dependencies.fitting(wheel, entry, target)
+        fitting(wheel, part, target)
     assert caught.value.mistakes[0].code == refused

@@ -1,0 +1,1 @@
+"""Wheels that no index has: which machine builds them, and for whom."""

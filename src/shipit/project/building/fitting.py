@@ -1,0 +1,72 @@
+"""Whether a wheel that was built on some machine runs on a host."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from packaging.utils import parse_wheel_filename
+
+from shipit.errors import InputError, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from shipit.bundle.target import Target
+    from shipit.errors import Place
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a release that has to be built.
+
+    Attributes:
+        name: normalized.
+        pin: what it is called in errors: fast==1.0.
+        place: where the lock, or the playbook, names it.
+        key: all that its wheel depends on.
+        archive: puts its source into a workspace, as one file.
+    """
+
+    name: str
+    pin: str
+    place: Place
+    key: tuple[object, ...] = ()
+    archive: Callable[[Path], Path] = field(repr=False, default=lambda work: work)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a wheel was built, and the libc that its compiled parts may need."""
+
+    name: str
+    libc: tuple[str, int, int]
+
+    @classmethod
+    def this(cls) -> Machine:
+        family, number = platform.libc_ver()
+        parts = [int(part) for part in number.split(".")[:2] if part.isdecimal()]
+        return cls("this machine", (family, parts[0], parts[1]) if parts[1:] else ("", 0, 0))
+
+
+def fitting(wheel: Path, part: Part, target: Target, on: Machine | None = None) -> Path:
+    """Return a wheel that was built on this machine, or on another one, if it runs on a target.
+
+    Raises:
+        InputError: it has compiled parts, and the target has another Python, processor or libc.
+    """
+    on = on or Machine.this()
+    tags = parse_wheel_filename(wheel.name)[3]
+    code, reason = target.misfit(tags) if tags.isdisjoint(target.tags()) else ("", "")
+    family, major, minor = on.libc
+    is_bare = any(tag.platform.startswith("linux_") for tag in tags)
+    is_older = family == target.libc[0] and (major, minor) <= target.libc[1:]
+    if not code and is_bare and not is_older:
+        code, reason = "libc-too-new", f"is for {family or 'another libc'} {major}.{minor}"
+    if code:
+        what = f"{part.pin} has compiled parts: built on {on.name} it {reason}; the host has"
+        hint = "build it on a host of this kind: --builder HOST; or lock a version with a wheel"
+        raise InputError(Mistake(code, f"{what} {target}", part.place, hint))
+    return wheel
