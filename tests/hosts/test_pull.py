@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import certificates
 import file_server
 import object_store
 import wheelhouse
@@ -190,3 +193,41 @@ def test_a_server_that_hangs_is_left_and_nobody_fetches(
     assert releases(workspace) == before
     assert workspace.sh("web1", "pgrep -c -u nobody || true") == "0"
     assert on_host(workspace, "sentinelsentinel") == ""
+
+
+def test_the_hosts_own_certificates_count(workspace: Workspace, gateway: str) -> None:
+    content = built(workspace, "6")
+    certificate, key = certificates.write(workspace.folder, gateway)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with file_server.serving({PATH: content}, gateway, tls) as server:
+        playbook(workspace, bundle=server.url(SIGNED), transfer="pull")
+        trusting = {"SSL_CERT_FILE": str(certificate)}
+        assert workspace.shipit("deploy").status == 2, "this machine does not know it, either"
+        found = problem(workspace.shipit("deploy", "--json", env=trusting))
+        assert found["code"] == "pull-failed"
+        assert "certificate is refused" in found["what"]
+
+        ask = "import ssl; print(ssl.get_default_verify_paths().openssl_cafile)"
+        known = workspace.sh("web1", f"python3 -c '{ask}'")
+        text = certificate.read_text()
+        workspace.sh("web1", f"mkdir -p {PurePosixPath(known).parent}; echo '{text}' > {known}")
+        done = workspace.shipit("deploy", "--json", env=trusting)
+        workspace.sh("web1", f"rm {known}")
+    assert done.status == 0, done.output
+    assert "sentinel" not in done.output
+
+
+def test_a_host_goes_through_the_proxy_of_its_environment(
+    workspace: Workspace, server: FileServer
+) -> None:
+    content = built(workspace, "7")
+    url = "http://store.example.com/x.shipit"
+    server.files[url] = content
+    pulling(workspace, url, content)
+    proxy = f"http_proxy={server.origin}"
+    workspace.sh("web1", f"cp /etc/environment /root/environment; echo {proxy} >> /etc/environment")
+    done = workspace.shipit("deploy", "--json", env={"http_proxy": server.origin})
+    workspace.sh("web1", "mv /root/environment /etc/environment")
+    assert done.status == 0, done.output
+    assert [path for path, headers in server.requests if "range" in headers] == [url]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -55,7 +56,9 @@ class FileServer:
 
 
 @contextmanager
-def serving(files: dict[str, bytes], address: str = "127.0.0.1") -> Iterator[FileServer]:
+def serving(
+    files: dict[str, bytes], address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[FileServer]:
     made = FileServer(files)
 
     class Handler(_Handler):
@@ -63,7 +66,9 @@ def serving(files: dict[str, bytes], address: str = "127.0.0.1") -> Iterator[Fil
 
     with http.server.ThreadingHTTPServer((address, 0), Handler) as server:
         server.daemon_threads = True
-        made.origin = f"http://{address}:{server.server_port}"
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        made.origin = f"{'https' if tls else 'http'}://{address}:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield made

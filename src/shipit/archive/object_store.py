@@ -8,6 +8,7 @@ store is installed by the user.
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from shipit.errors import InputError, Mistake, Place
@@ -54,6 +55,7 @@ def signed(url: SecretUrl, seconds: int) -> str:
     return str(store.sign(path, expiration=seconds))
 
 
+@cache  # making a client takes longer than signing a URL for a host
 def _opened(url: SecretUrl) -> tuple[Any, str]:
     """Return fsspec's file system for a URL, and the path in it."""
     scheme = url.reveal().partition("://")[0]

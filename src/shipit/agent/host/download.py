@@ -55,8 +55,8 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> int:
     """Answer the one request on stdin; return the exit status."""
     ask = json.loads(stdin.readline(LINE_LIMIT))
     opener = opener_of()
-    give_up_root()
     try:
+        give_up_root()
         request = request_of(ask["url"])
         Download(
             opener, request, [(int(at), int(size)) for at, size in ask["pieces"]], stdout
@@ -87,9 +87,13 @@ def give_up_root() -> None:
         uid, gid = account.pw_uid or NOBODY, account.pw_gid or NOBODY
     except KeyError:
         uid = gid = NOBODY
-    os.setgroups([])
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
+    try:
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:  # in a container without that user
+        what = f"a process cannot become the user {uid} here: {error.strerror}"
+        raise Failed("pull-failed", what) from error
 
 
 class Redirects(urllib.request.HTTPRedirectHandler):

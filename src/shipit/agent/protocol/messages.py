@@ -374,9 +374,9 @@ MESSAGES: Mapping[str, Type[Any]] = {
     kind.__name__: kind
     for kind in (
         Hello, Survey, Stage, Part, Activate, Renew, Settle, Unstage, Attach,
-        Adopt, AskStatus, AskReleases, AskLogs, Pull, Pulled,
+        Adopt, AskStatus, AskReleases, AskLogs, Pull,
         Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged,
-        Activating, Healthy, Attached, Settled, Status, History, LogLines, Alive, End,
+        Activating, Healthy, Attached, Settled, Status, History, LogLines, Alive, End, Pulled,
     )
 }  # fmt: skip
 

@@ -13,12 +13,12 @@ import signal
 import subprocess
 import time
 from contextlib import closing, suppress
-from typing import Any, Callable, Dict, Iterator, Sequence
+from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
 
 from ..protocol.messages import Failure, ProtocolError
 from ..protocol.pulls import Piece, Pull, Pulled
 from ..protocol.redaction import Mask
-from ..system import files, process
+from ..system import files, process, trust
 from ..system.failures import Refused
 from ..system.paths import Paths
 from . import blobs
@@ -30,6 +30,7 @@ WATCH_PAUSE = 0.25  # seconds
 CHUNK = 64 * 1024  # bytes; what a pipe holds
 SAID = 8192  # bytes of stderr
 SENTENCE = 300  # characters
+ENVIRONMENT = "/etc/environment"
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 SAYS = {"pull-refused": "pull-refused", "pull-failed": "pull-failed"}  # what that process may say
 HINTS = {
@@ -196,11 +197,24 @@ class _Source:
 
 
 def _environment() -> Dict[str, str]:
-    """Return a clean environment with the proxies of this one, which are the host's."""
+    """Return a clean environment with the host's proxies.
+
+    They are those of this session, or else of /etc/environment: sudo may have left them out.
+    """
+    of_host = dict(_lines(ENVIRONMENT))
     names = (*PROXIES, *(name.upper() for name in PROXIES))
-    return process.clean_environment(
-        {name: os.environ[name] for name in names if name in os.environ}
-    )
+    found = {name: os.environ.get(name) or of_host.get(name, "") for name in names}
+    return process.clean_environment({name: value for name, value in found.items() if value})
+
+
+def _lines(path: str) -> Iterator[Tuple[str, str]]:
+    """Yield the variables of a file that root alone can change."""
+    with suppress(OSError):
+        if trust.weakness(path) is None:
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                for line in stream.read(files.NOTE_LIMIT).splitlines():
+                    name, _, value = line.partition("=")
+                    yield name.replace("export ", "").strip(), value.strip().strip("\"'")
 
 
 def _failure(code: str, what: str) -> Failure:

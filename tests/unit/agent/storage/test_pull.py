@@ -15,6 +15,7 @@ from file_server import FileServer, serving
 from shipit.agent.protocol.messages import ProtocolError
 from shipit.agent.protocol.pulls import Piece, Pull, Pulled
 from shipit.agent.storage import blobs, pull
+from shipit.agent.system import trust
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
 from shipit.transport import agent_zip
@@ -181,6 +182,22 @@ def test_it_goes_through_the_hosts_proxy(host: Host, monkeypatch: pytest.MonkeyP
     host.server.files["http://store.example.com/x"] = CONTENT
     host.pull(url="http://store.example.com/x")
     assert host.present() == [True] * 4
+
+
+def test_a_proxy_that_others_could_set_is_not_used(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "environment"
+    file.write_text('export HTTPS_PROXY="http://proxy:1"\nhttp_proxy=http://127.0.0.1:1\n\xff')
+    monkeypatch.setattr(pull, "ENVIRONMENT", str(file))
+    host.pull()
+    assert host.present() == [True] * 4
+    monkeypatch.setattr(trust, "weakness", lambda _: None)
+    found = pull._environment()
+    assert (found["HTTPS_PROXY"], found["http_proxy"]) == ("http://proxy:1", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://session:1")
+    assert pull._environment()["http_proxy"] == "http://session:1"
+    assert "LD_PRELOAD" not in found
 
 
 def test_a_server_that_stays_silent_is_left(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
