@@ -1,5 +1,5 @@
 # Each target sets itself up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint fuzz faults transitions load recipes projects mutants support demo rehearsal clean
+.PHONY: help setup test lint fuzz faults transitions load bench recipes projects mutants support demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -22,6 +22,8 @@ LOAD_RATE ?= 500
 LOAD_SERVERS ?= uvicorn gunicorn
 LOAD_LONG ?= 10
 LOAD_HANDOVER ?= overlap
+# Options of `make bench`: --hosts 1,4,10 --rtt 0,25,100 --rounds 3 --tools shipit,floor --write
+BENCH ?= --write
 # Words of the modules that `make mutants` changes; by default all of [tool.mutmut].
 MUTANTS ?=
 # Options of `shipit rehearse`, for machines without KVM: one host, and more time.
@@ -60,6 +62,9 @@ load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count lost reque
 	PYTHONPATH=tests:tests/support $(BIN)/python -m load.wheels
 	tests/as-root env PYTHONPATH=tests:tests/support $(BIN)/python -m load.run --deploys $(LOAD_DEPLOYS) \
 	  --rate $(LOAD_RATE) --servers "$(LOAD_SERVERS)" --long $(LOAD_LONG) --handover $(LOAD_HANDOVER)
+
+bench: $(READY) ## deploy beside Ansible, pyinfra, Fabric and a floor; write docs/performance.md
+	tests/as-root env PYTHONPATH=.:tests:tests/support $(BIN)/python -m bench $(BENCH)
 
 recipes: $(READY) ## test every recipe of docs/recipes.md under load on a real host
 	RECIPES=all tests/as-root $(BIN)/pytest -s tests/hosts/test_recipes.py tests/hosts/test_task_workers.py

@@ -62,7 +62,8 @@ class Relay:
 
     def reset(self) -> None:
         """Count from zero."""
-        self.sent = self.received = 0
+        self.sent = self.received = self.turns = 0
+        self._is_clients_turn = False
 
     def cut(self) -> None:
         """Forward nothing any more from here on, and tell nobody: no FIN, no RST."""
@@ -121,6 +122,9 @@ class Relay:
             await self._flowing.wait()
             if is_client and chunk:
                 self.sent += len(chunk)
+            if chunk and is_client is not self._is_clients_turn:
+                self._is_clients_turn = is_client
+                self.turns += is_client  # the client speaks after the server, or first
             await line.put((self._loop.time() + self._delay, chunk))
             if not chunk:
                 return

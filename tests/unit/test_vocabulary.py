@@ -43,7 +43,6 @@ WRITE = {
     "nameless": "PLACEHOLDER",
     "noting": "ErrorCollector",
     "outlet": "stream",
-    "performance": "RehearsalReport",
     "playbill": "report",
     "pulse": "load",
     "puts right": "repairs",
