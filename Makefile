@@ -55,8 +55,9 @@ transitions: $(READY) ## deploy TRANSITIONS=200 random changes of a playbook on 
 	TRANSITIONS=$(TRANSITIONS) SEED=$(SEED) tests/as-root $(BIN)/pytest -s tests/hosts/test_transitions.py
 
 fuzz: $(READY) ## read FUZZ=100000 broken frames in each direction, and broken files; make test samples both
-	FUZZ=$(FUZZ) FUZZ_FILES=$(FUZZ_FILES) FUZZ_BUNDLE=2000 $(BIN)/pytest -q tests/unit/test_fuzz_frames.py \
-	  tests/unit/test_fuzz_files.py tests/unit/archive/test_file.py
+	FUZZ=$(FUZZ) FUZZ_FILES=$(FUZZ_FILES) FUZZ_BUNDLE=2000 FUZZ_ARCHIVES=5000 $(BIN)/pytest -q \
+	  tests/unit/test_fuzz_frames.py tests/unit/test_fuzz_files.py tests/unit/archive/test_file.py \
+	  tests/unit/agent/storage/test_pythons.py
 
 load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count lost requests
 	PYTHONPATH=tests:tests/support $(BIN)/python -m load.wheels

@@ -103,7 +103,7 @@ class Listing:
     def _kind(self, member: tarfile.TarInfo, path: str) -> str:
         if member.isdir():
             return FOLDER
-        if member.issym():
+        if member.issym() and member.linkname:
             return LINK
         if member.islnk() and self.kinds.get(self.place(member.linkname)) == FILE:
             return FILE

@@ -69,6 +69,7 @@ def test_files_folders_and_links_inside_are_listed_below_the_top_folder() -> Non
         pytest.param([entry("python/a"), entry("python/a/b")], id="below a file"),
         pytest.param([link("python/a", "b"), entry("python/a/b")], id="through a link"),
         pytest.param([folder("python/a"), link("python/a", "b")], id="a link over a folder"),
+        pytest.param([link("python/a", "")], id="a link to nothing"),
         pytest.param([link("python/a", "/etc")], id="a link to an absolute path"),
         pytest.param([link("python/a/b", "../../etc")], id="a link that leads outside"),
         pytest.param([link("python/a", "b/../../etc")], id="a link that leads outside at its end"),

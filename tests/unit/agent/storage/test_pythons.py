@@ -8,12 +8,16 @@ import os
 import stat
 import subprocess
 import tarfile
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import agent_builders
 import relocatable
@@ -193,6 +197,40 @@ def test_an_unsafe_archive_is_refused_and_leaves_nothing(
     found = refused(paths, archive).failure
     assert (found.code, archive.name in found.what) == ("interpreter-broken", True)
     assert not (Path(paths.pythons).parent / "escaped").exists()
+
+
+NAMES = st.sampled_from(["a", "b", "c", "..", ".", ""])
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
+KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE])
+
+
+def tar_of(folder: Path, entries: list[tuple[str, bytes, str]]) -> Path:
+    path = folder / "some.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, kind, target in entries:
+            linked = f"p/{target}" if kind == tarfile.LNKTYPE else target
+            relocatable.add(archive, f"p/{name}", type=kind, linkname=linked)
+    return path
+
+
+@settings(max_examples=int(os.environ.get("FUZZ_ARCHIVES", "300")), deadline=None)
+@given(entries=st.lists(st.tuples(PATHS, KINDS, PATHS), min_size=1, max_size=7))
+def test_whatever_an_archive_says_nothing_leads_out_of_its_folder(
+    entries: list[tuple[str, bytes, str]],
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        archive = tar_of(folder, entries)
+        described_as = Python("3.11.2", archive.name, "0" * 64, 1, "bin/python3.11", 99, 99)
+        top = folder / "top" / "out"
+        top.parent.mkdir()
+        with suppress(Refused):
+            kept = python_archive.unpack(str(archive), str(top), described_as)
+            for path in kept:
+                real = os.path.realpath(top / path)  # of a loop as well
+                assert Path(real).is_relative_to(top.resolve())
+        assert {each.name for each in folder.iterdir()} == {"some.tar.gz", "top"}
+        assert {each.name for each in top.parent.iterdir()} <= {"out"}
 
 
 def test_an_archive_with_more_than_was_declared_is_refused(paths: Paths, archive: Path) -> None:
