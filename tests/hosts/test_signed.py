@@ -13,12 +13,11 @@ import wheelhouse
 from hosts.test_project import SERVICES, committed, served
 from hosts.workspace import PORT, Done, Workspace
 from repositories import git
+from shipit.lab.lab import Lab
 from signing import Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from shipit.lab.lab import Lab
 
 SIGNERS = "/etc/shipit/allowed_signers"
 # What a deploy would leave: in shipit's own folder (but for the agent), the app's root, its units,
@@ -80,7 +79,11 @@ class Site:
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Give a host without a release, and a project in git."""
     lab.reset("web1")
-    made = Workspace.set(tmp_path_factory.mktemp("signed"), lab, hosts=["web1"])
+    return site_on(lab, tmp_path_factory.mktemp("signed"))
+
+
+def site_on(lab: Lab, folder: Path) -> Site:
+    made = Workspace.set(folder, lab, hosts=["web1"])
     made.env["SHIPIT_CACHE_DIR"] = str(made.folder / "cache")
     tinyapp = wheelhouse.tinyapp_wheel(made.wheels)
     project = made.folder / "site"
@@ -170,3 +173,21 @@ def test_what_is_signed_is_deployed_and_a_rollback_needs_no_signature(strict: Si
     assert strict.workspace.shipit("status").status == 0
     strict.sh("rm -rf /etc/shipit")
     assert strict.deploy(strict.bundle("three")).status == 0, "a host that does not ask"
+
+
+def test_an_older_ssh_keygen_takes_what_it_understands(
+    lab_machine: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Debian 11 has OpenSSH 8.4, which knows no expiry: such a key signs nothing there."""
+    folder = tmp_path_factory.mktemp("bullseye")
+    with Lab.up(["web1"], folder, suite="bullseye", timeout=180) as lab:
+        site = site_on(lab, folder)
+        bundle = site.signed("one")
+        options = 'namespaces="shipit",valid-before="20990101"'
+        site.knows(site.key.line("alice@example.com", options))
+        assert "unknown key option" in site.refused(bundle, "signature-refused")
+        site.knows(site.key.line("alice@example.com,bob@example.com"))
+        done = site.deploy(bundle)
+        assert done.status == 0, done.output
+        site.knows()
+        site.refused(site.bundle("two"), "unsigned")

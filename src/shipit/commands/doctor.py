@@ -133,6 +133,9 @@ def of_facts(name: str, facts: messages.Facts, *, has_own: bool = False) -> Iter
         detail=f"{facts.free_bytes / 2**30:.1f} GiB and {facts.free_inodes} inodes free",
         mend="make room, or keep fewer releases: keep_releases",
     )
+    if facts.signed_only:
+        detail = "takes only what a key in /etc/shipit/allowed_signers has signed"
+        yield Finding(name, "signers", ok=True, detail=detail)
     if facts.stuck:
         what = "an earlier transaction could neither be finished nor rolled back"
         yield Finding(name, "stuck", ok=False, detail=what, mend=facts.stuck)

@@ -167,7 +167,11 @@ def surveyed(
 def _survey(built: BuiltRelease, plan: HostPlan, session: HostSession) -> messages.Findings:
     texts, size = dict(built.texts), plan.missing_bytes
     ask = messages.Survey(built.manifest, size, texts, built.user_given, built.signed)
-    return session.survey(ask)
+    found = session.survey(ask)
+    if plan.action is not planning.Action.NOTHING:
+        return found
+    # Nothing would be staged, so it does not matter who has signed it.
+    return replace(found, problems=tuple(p for p in found.problems if p.step != SIGNATURE))
 
 
 def refuse_unsigned(

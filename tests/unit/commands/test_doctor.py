@@ -56,3 +56,9 @@ def test_drift_is_a_finding_with_its_fix() -> None:
     (finding,) = of_status("web1", status)
     assert (finding.title, finding.ok, finding.detail) == ("drift", False, drift.what)
     assert finding.mend == repairs.fix_for(drift)
+
+
+def test_a_host_that_asks_for_signatures_is_named() -> None:
+    signers = found(replace(facts(), signed_only=True), "signers")
+    assert (signers.ok, "/etc/shipit/allowed_signers" in signers.detail) == (True, True)
+    assert "signers" not in {it.title for it in of_facts("web1", facts())}

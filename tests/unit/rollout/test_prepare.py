@@ -152,3 +152,21 @@ def test_hosts_that_ask_for_signatures_are_asked_before_anything_is_sent() -> No
         "strict": Problem("strict", "unsigned", "it is not signed", "signature", "sign it")
     }
     assert connections.lost["strict"].release == "old"
+
+
+def test_what_a_host_runs_already_needs_no_signature() -> None:
+    unsigned = messages.Failure("unsigned", "it is not signed", "signature")
+    full = messages.Failure("disk-too-small", "it is full", "preflight")
+    actions = {"new": planning.Action.DEPLOY, "idle": planning.Action.NOTHING}
+    sessions = {
+        name: HostSession(name, Asked((full, unsigned)), lambda *_: None, lambda _: None)
+        for name in actions
+    }
+    made = {
+        name: (BuiltRelease(NEW, {}), HostPlan(name, action, "r", "1"))
+        for name, action in actions.items()
+    }
+    with ThreadPoolExecutor(2) as executor:
+        found = prepare.surveyed(made, Connections(executor, lambda _: None, sessions))
+    assert found["new"].problems == (full, unsigned)
+    assert found["idle"].problems == (full,)
