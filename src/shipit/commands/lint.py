@@ -72,6 +72,7 @@ def _check(playbook: Path, options_of: Callable[[Path], RunOptions]) -> _Found:
         errors.attempt(resolve, each, offline.readers())
         made.warnings += rules.warnings(each)
         made.skipped += (f"{path} is not there: not checked" for path in offline.missing(each))
+        made.skipped += (f"{url} is not fetched: not checked" for url in offline.elsewhere(each))
     made.warnings += unused.variables(found)
     undecided = _undecided(errors.mistakes, run) if run else []
     made.skipped += (

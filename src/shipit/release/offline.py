@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shipit.release.inputs import HostInput
     from shipit.release.sources import Named
     from shipit.render.units import Values
+    from shipit.secrets import SecretUrl
 
 
 def readers() -> Readers:
@@ -43,6 +44,12 @@ def missing(found: Sequence[HostInput]) -> Iterator[Path]:
     wheels = [*projects, *filter(None, named), *pythons]
     files = sorted(file.path for file in env_files(found))
     yield from (path for path in dict.fromkeys([*wheels, *files]) if not _found(path).exists())
+
+
+def elsewhere(found: Sequence[HostInput]) -> Iterator[SecretUrl]:
+    """Yield the bundles at URLs, each once: they are not fetched."""
+    bundles = (target.deployment.bundle for target in found)
+    yield from dict.fromkeys(each.url for each in bundles if each and each.url)
 
 
 def _sources(named: Named) -> Sources | None:

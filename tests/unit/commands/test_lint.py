@@ -91,6 +91,14 @@ def test_a_checkout_without_wheels_and_env_files_is_checked_but_for_these(
     assert all(line.endswith("is not there: not checked") for line in err.splitlines())
 
 
+def test_a_bundle_at_a_url_is_not_fetched(folder: Path, lint: Lint) -> None:
+    lines = [line for line in BOOK.splitlines() if not line.startswith(("wheel", "lock"))]
+    url = "https://store.example.com/x.shipit?token=s3ntinel"
+    (folder / "a.yaml").write_text("\n".join([*lines, f'bundle: "{url}"', "transfer: pull"]))
+    skipped = "note: https://store.example.com/x.shipit?*** is not fetched: not checked\n"
+    assert lint("a.yaml") == (0, "no findings\n", skipped)
+
+
 @pytest.mark.parametrize(
     ("change", "codes"),
     [
