@@ -108,6 +108,8 @@ def test_a_python_comes_with_the_bundle_and_is_tried_with_it(site: Site) -> None
     assert (best.sha256, best.version) == (python.sha256, relocatable.VERSION)
     assert loaded.interpreters.digests() == (python.sha256,)
     assert python.sha256 not in loaded.digests()
+    begin = loaded.offsets[python.sha256]  # hosts may fetch it from there
+    assert first[begin : begin + python.size] == best.path.read_bytes()
     with pytest.raises(InputError, match="no Python for riscv64 with glibc"):
         loaded.interpreters.best("riscv64", libc)
 
