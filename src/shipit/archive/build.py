@@ -10,6 +10,7 @@ from shipit.archive import file, sbom
 from shipit.archive.manifest import Artifact, ForTarget, Manifest
 from shipit.errors import InputError, Mistake, Place
 from shipit.project.cache import sha256_of
+from shipit.project.programs import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from shipit.bundle import select
     from shipit.bundle.interpreter import Interpreter
+    from shipit.bundle.lock import Lock
+    from shipit.bundle.wheel import Wheel
     from shipit.project.sources import ProjectSources
 
 
@@ -50,7 +53,13 @@ def manifest(sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Ma
     app = _app(chosen)
     all_wheels = {wheel.sha256: wheel for each in chosen.values() for wheel in each.all()}
     artifacts = {
-        sha256: Artifact(wheel.filename, sha256, wheel.size) for sha256, wheel in all_wheels.items()
+        sha256: Artifact(
+            wheel.filename,
+            sha256,
+            wheel.size,
+            source="" if sha256 == app else _source(wheel, sources.lock),
+        )
+        for sha256, wheel in all_wheels.items()
     }
     artifacts |= {
         each.sha256: Artifact(each.filename, each.sha256, each.size, each.version)
@@ -71,6 +80,19 @@ def manifest(sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Ma
         lock_sha256=sha256_of(sources.lock.path),
         built_with={"shipit": __version__, "uv": version("uv"), "pip": version("pip")},
     )
+
+
+def _source(wheel: Wheel, lock: Lock) -> str:
+    """Return what a wheel was built from; "" if the lock has the wheel itself, or no such package.
+
+    The wheel of a repository or a folder is in no lock: that has a commit, or nothing.
+    """
+    for entry in lock.entries:
+        if entry.is_for(wheel.name, wheel.version) and wheel.sha256 not in entry.digests:
+            if entry.origin and entry.is_own:
+                return without_credentials(entry.origin.source)
+            return " ".join(f"sha256:{digest}" for digest in sorted(entry.sources))
+    return ""
 
 
 def _for_target(name: str, chosen: select.Bundle) -> ForTarget:

@@ -29,12 +29,20 @@ class BrokenError(ValueError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A wheel in a bundle, or the archive of a Python with its version; the size is in bytes."""
+    """A wheel in a bundle, or the archive of a Python.
+
+    Attributes:
+        size: in bytes.
+        python: the version of a Python; empty for a wheel.
+        source: what a dependency's wheel was built from: the sha256 of a source distribution, a
+            repository with a commit, or a folder; empty for a wheel of the lock.
+    """
 
     filename: str
     sha256: str
     size: int
     python: str = ""
+    source: str = ""
 
     @property
     def entry(self) -> str:
@@ -105,8 +113,9 @@ def to_json(manifest: Manifest) -> str:
     values = asdict(manifest)
     values["artifacts"] = sorted(values["artifacts"].values(), key=lambda each: each["sha256"])
     for each in (*values["artifacts"], *values["targets"]):
-        if not each["python"]:  # a bundle without Pythons is what it was before there were any
-            del each["python"]
+        for key in ("python", "source"):  # a bundle without them is what it was before
+            if not each.get(key, "-"):
+                del each[key]
     return json.dumps({"format": FORMAT, **values}, indent=1, sort_keys=True) + "\n"
 
 
@@ -145,6 +154,9 @@ def _check(made: Manifest) -> None:
         name = _ARCHIVE if artifact.python else _FILE
         if not (_SHA256.fullmatch(artifact.sha256) and name.fullmatch(artifact.filename)):
             raise BrokenError(f"bundle.json names a wheel {artifact.filename!r}")
+        source = str(artifact.source)
+        if source != artifact.source or not source.isprintable():
+            raise BrokenError(f"bundle.json names a source {artifact.source!r}")
         if artifact.python and not _VERSION.fullmatch(artifact.python):
             raise BrokenError(f"bundle.json names a Python {artifact.python!r}")
     wheels = {made.app, *(sha for each in made.targets for sha in (*each.wheels, each.installer))}

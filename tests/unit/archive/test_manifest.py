@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from repositories import committed
+from shipit.archive import build
 from shipit.archive import manifest as manifests
 from shipit.archive.manifest import Artifact, BrokenError, ForTarget, Manifest
-from wheelhouse import BOOKWORM
+from tiny_backend import write_project
+from unit.project.test_sources import Site, sdist, uv_lock
+from wheelhouse import BOOKWORM, Recipe, installed_wheel, sha256, write_wheel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shipit.bundle.target import Target
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
@@ -200,3 +206,40 @@ def test_the_newest_python_for_a_kind_of_host_is_chosen() -> None:
     assert chosen("x86_64", libc, 3, 11) == "", "the host's own is asked for there"
     assert chosen("aarch64", libc) == chosen("x86_64", ("glibc", 2, 12)) == ""
     assert chosen("x86_64", ("musl", 1, 2)) == ""
+
+
+def test_what_a_wheel_was_built_from_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHIPIT_CACHE_DIR", str(tmp_path / "cache"))
+    site = Site(tmp_path, installed_wheel(tmp_path / "pip", "pip"))
+    old = sdist(tmp_path, "old")
+    old.rename(site.wheels / old.name)
+    digest = sha256(site.wheels / old.name)
+    files = f'sdist = {{ url = "https://x/{old.name}", hash = "sha256:{digest}" }}'
+    repository = write_project(tmp_path / "core", "core")
+    commit = committed(repository)
+    url = f"file://{repository}?rev=main#{commit}"
+    fetched = write_wheel(site.wheels, Recipe("alpha"))
+    wheel = f'wheels = [{{ url = "https://x/{fetched.name}", hash = "sha256:{sha256(fetched)}" }}]'
+    index = 'version = "1.0.0"\nsource = { registry = "https://pypi.org/simple" }'
+    packages = (
+        f'name = "old"\n{index}\n{files}',
+        f'name = "core"\nversion = "1.0.0"\nsource = {{ git = "{url}" }}',
+        f'name = "alpha"\n{index}\n{wheel}',
+    )
+    uv_lock(site, *packages)
+    sources = site.load()
+    made = build.manifest(sources, {X86: sources.select(BOOKWORM, "pip")})
+    found = {each.filename.split("-")[0]: each.source for each in made.artifacts.values()}
+    assert found.pop("core").endswith(f"@{commit}")
+    assert found == {"old": f"sha256:{digest}", "alpha": "", "billing": "", "pip": ""}
+    assert manifests.from_json(manifests.to_json(made)) == made
+    assert manifests.to_json(made).count('"source"') == 2
+
+
+def test_a_source_that_is_no_text_is_refused() -> None:
+    for wrong in ("a\x1b", 1):
+        artifacts = {**MADE.artifacts, B: replace(MADE.artifacts[B], source=wrong)}  # type: ignore[arg-type]
+        with pytest.raises(BrokenError):
+            manifests.from_json(manifests.to_json(replace(MADE, artifacts=artifacts)))

@@ -32,6 +32,9 @@ def summary(bundle: Bundle, by: Signature) -> Iterator[Part]:
     for each in made.targets:
         python = f", Python {made.artifacts[each.python].python}" if each.python else ""
         yield Line(f"  target    {each.target}: {count(len(each.wheels), 'package')}{python}")
+    for artifact in made.artifacts.values():
+        if artifact.source:
+            yield Line(f"  built     {artifact.filename} from {artifact.source}")
     rows = [
         [*compare.name_and_version(artifact), f"{artifact.size / 1e6:.2f} MB", artifact.filename]
         for artifact in sorted(made.artifacts.values(), key=lambda each: each.filename)

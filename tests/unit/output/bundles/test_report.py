@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from shipit.archive.compare import Change
@@ -26,6 +27,18 @@ def test_a_bundle_is_shown_with_its_source_and_every_package() -> None:
     ]
     (grid,) = (part for part in parts if isinstance(part, Grid))
     assert [row[:2] for row in grid.rows] == [["app", "1.0"], ["dep", "1.0"], ["uv", "1.0"]]
+
+
+def test_what_was_built_is_shown_with_its_source() -> None:
+    artifacts = {
+        name: replace(each, source="sha256:ab" if each.filename.startswith("dep") else "")
+        for name, each in MADE.artifacts.items()
+    }
+    made = Bundle(Path("x"), A, replace(MADE, artifacts=artifacts), "", {})
+    lines = [p.text for p in report.summary(made, Signature("", "")) if isinstance(p, Line)]
+    assert [line for line in lines if line.startswith("  built  ")] == [
+        "  built     dep-1.0-py3-none-any.whl from sha256:ab"
+    ]
 
 
 def test_a_name_is_shown_only_if_it_was_verified() -> None:
