@@ -15,6 +15,8 @@ import object_store
 import wheelhouse
 from hosts.workspace import PORT, Done, Workspace, ended
 from patience import until
+from shipit.archive import object_store as shipit_store
+from shipit.secrets import SecretUrl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +105,10 @@ def test_a_host_fetches_from_an_object_store_by_a_url_that_is_signed_for_it(
         file = workspace.folder / "tinyapp.shipit"
         file.write_bytes(content)
         store.put("releases", file)
+        for name, value in store.environment.items():
+            patch.setenv(name, value)
+        signed = shipit_store.signed(SecretUrl("s3://releases/tinyapp.shipit"), 60)
+        assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in signed
         pulling(workspace, "s3://releases/tinyapp.shipit", content)
         plan = workspace.shipit("plan")
         assert "  pulls     3 wheels" in plan.out, plan.output

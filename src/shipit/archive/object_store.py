@@ -68,4 +68,7 @@ def _opened(url: SecretUrl) -> tuple[Any, str]:
         hint = f"pip install 'shipit[remote]' {package}".rstrip()
         mistake = Mistake("store-package-missing", what, Place(str(url)), hint)
         raise InputError(mistake) from error
+    settings = getattr(store, "config_kwargs", None)  # of s3fs
+    if isinstance(settings, dict):  # an older signature is refused for newer buckets
+        settings.setdefault("signature_version", "s3v4")
     return store, path

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from shipit.playbook.parsers import InvalidValueError, has_control, is_template
 from shipit.secrets import SecretUrl
@@ -161,10 +161,17 @@ def bundle_url(value: object) -> SecretUrl:
     found = SecretUrl(value) if isinstance(value, str) and _URL.fullmatch(value) else None
     with suppress(ValueError):  # the port is no number, or the brackets are no IPv6 address
         parts = urlsplit(found.reveal()) if found else None
-        if found and parts and parts.netloc and parts.port != 0 and parts.scheme != "file":
+        if found and parts and _is_store(parts):
             return found
     unread = value if is_template(value) else "something else"
     raise InvalidValueError("a URL such as s3://bucket/demoapp.shipit or https://...", unread)
+
+
+def _is_store(parts: SplitResult) -> bool:
+    """Whether a URL is of one place, not of a file here or of fsspec's chains (a::b)."""
+    is_chain = "::" in parts.path or parts.netloc.endswith(":")
+    is_place = bool(parts.netloc) and parts.port != 0
+    return is_place and not is_chain and parts.scheme not in ("file", "local", "reference")
 
 
 def url(value: object) -> str:

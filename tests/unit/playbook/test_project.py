@@ -53,6 +53,9 @@ def test_a_url_is_known_by_its_scheme(tmp_path: Path, bundle: str, digest: str) 
         f'"https:///x?{TOKEN}"',
         f'"file:///srv/x?{TOKEN}"',
         f'"s3://a b/x?{TOKEN}"',
+        f'"zip://x::s3://a/x?{TOKEN}"',
+        f'"s3://a/x::file:///srv/x?{TOKEN}"',
+        f'"reference://x/y?{TOKEN}"',
         f'"s3://a/x?{TOKEN}#sha256=1"',
     ],
 )
