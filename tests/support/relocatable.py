@@ -30,6 +30,7 @@ VERSION, _STDLIB, SHORT = subprocess.run(
 ).stdout.split()
 NAME = f"cpython-{VERSION}+20300101-{platform.machine()}-unknown-linux-gnu-install_only.tar.gz"
 PROGRAM = f"bin/{SHORT}"
+_CACHED = f"colorsys.cpython-{SHORT.removeprefix('python').replace('.', '')}.pyc"
 _PUBLISHED = "https://github.com/astral-sh/python-build-standalone/releases/download/20300101/"
 _NEVER = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "__pycache__"}
 _NEVER |= {"ensurepip", "tkinter", "turtledemo", "idle_test", "pydoc_data"}
@@ -38,7 +39,14 @@ _RARE = {"asyncio", "unittest", "email", "xml", "multiprocessing", "distutils", 
 _RARE |= {"ctypes", "curses", "dbm", "wsgiref", "xmlrpc", "html", "urllib", "concurrent", "logging"}
 
 
-def write(folder: Path, *, name: str = NAME, is_whole: bool = False, mark: str = "") -> Path:
+def write(
+    folder: Path,
+    *,
+    name: str = NAME,
+    is_whole: bool = False,
+    mark: str = "",
+    bytecode: bytes = b"",
+) -> Path:
     """Write the archive into a folder; return its path.
 
     Args:
@@ -46,6 +54,7 @@ def write(folder: Path, *, name: str = NAME, is_whole: bool = False, mark: str =
         name: of the file.
         is_whole: whether it has what an app needs, such as http and asyncio.
         mark: makes an archive with another digest.
+        bytecode: of a module, if there is any.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
@@ -56,6 +65,8 @@ def write(folder: Path, *, name: str = NAME, is_whole: bool = False, mark: str =
         header = f'#define PY_VERSION "{VERSION}"\n'
         add(archive, f"python/include/{SHORT}/patchlevel.h", header.encode())
         add(archive, "python/BUILD", mark.encode())
+        if bytecode:
+            add(archive, f"python/lib/{SHORT}/__pycache__/{_CACHED}", bytecode)
     return path
 
 

@@ -115,24 +115,24 @@ def open_archive(path: Path, sha256: str = "") -> Interpreter:
 
 def _read(archive: tarfile.TarFile) -> tuple[str, str, str, str, int, int]:
     """Return the version, the processor, the libc, the program, and how much there is."""
-    listing, heads, stated = Listing(), dict[str, bytes](), b""
+    listing, programs, stated = Listing(), dict[str, bytes](), b""
     for member in archive:
         path = listing.add(member)
         content = archive.extractfile(member) if member.isreg() else None
         if content and PROGRAM.fullmatch(path):
-            heads[path] = content.read(elf.HEAD)
+            programs[path] = b"" if programs else content.read(elf.LARGEST)
         elif content and _HEADER.fullmatch(path):
             stated = content.read(_LONGEST)
     listing.finish()
-    if len(heads) != 1:
+    if len(programs) != 1:
         raise ValueError("it does not have one program such as bin/python3.13")
-    ((program, head),) = heads.items()
+    ((program, binary),) = programs.items()
     if not (found := _STATED.search(stated)):
         raise ValueError("it has no include/python3.*/patchlevel.h that states its version")
     version = found[1].decode()
     if not version.startswith(program.removeprefix("bin/python") + "."):
         raise ValueError(f"its {program} is not of its version, {version}")
-    return version, *elf.describe(head), program, len(listing.kinds), listing.size
+    return version, *elf.describe(binary), program, len(listing.kinds), listing.size
 
 
 def newest(found: Iterable[Interpreter]) -> Interpreter | None:

@@ -69,6 +69,8 @@ def test_a_program_states_its_processor_and_its_libc(head: bytes, found: tuple[s
         (program(999), "unknown processor"),
         (program()[:80], "unknown processor"),
         (program(loader=""), "linked statically"),
+        (program(loader="/lib/ld-uclibc.so.1"), "unknown C library"),
+        (program()[:150], "unknown processor"),
     ],
 )
 def test_what_is_none_is_refused(head: bytes, said: str) -> None:

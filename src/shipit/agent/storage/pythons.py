@@ -191,7 +191,8 @@ def _unpack(paths: Paths, python: Python) -> None:
     except BaseException:
         files.remove(beside)
         raise
-    record: Dict[str, Any] = {"format": FORMAT, "entries": entries}
+    compared = {path: each for path, each in entries.items() if CACHE not in path.split("/")}
+    record: Dict[str, Any] = {"format": FORMAT, "entries": compared}
     files.write(paths.python_record(python.sha256), json.dumps(record).encode(), RECORD_MODE)
     _stamp(paths, python.sha256, time.time_ns())
 

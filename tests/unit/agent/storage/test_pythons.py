@@ -349,6 +349,12 @@ def test_a_touched_one_is_drift_is_not_used_and_is_unpacked_anew(
     assert list(venv_drift.brought(paths, _manifest(paths, python), is_whole=True)) == []
 
 
+def test_an_archive_may_have_bytecode(paths: Paths, tmp_path: Path) -> None:
+    archive = relocatable.write(tmp_path, bytecode=b"of another time")
+    python = unpacked(paths, archive)
+    assert pythons.differences(paths, python.sha256) == []
+
+
 def test_bytecode_and_a_mere_touch_are_no_drift(paths: Paths, archive: Path) -> None:
     python = unpacked(paths, archive)
     top = Path(paths.python(python.sha256))
