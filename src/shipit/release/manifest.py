@@ -60,7 +60,7 @@ def release_id(
         "texts": stand_in.texts,
         "modes": stand_in.modes,
         "env": {
-            service: digest(text, f"shipit release {deployment.app}")
+            service: digest(text, _salt(deployment.app))
             for service, text in stand_in.env_files.items()
         },
         "secret": {service: secret_keys(values) for service, values in stand_in.env.items()},
@@ -72,6 +72,11 @@ def release_id(
     }
     found = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
     return f"{_file_safe(bundle.version)}-{found[:DIGITS]}"
+
+
+def _salt(app: str) -> str:
+    """Return the salt of env files, of all releases: an unchanged one is digested once."""
+    return f"shipit release {app}"
 
 
 def secret_keys(values: Values) -> tuple[str, ...]:
@@ -120,8 +125,8 @@ def build(
             manifest.EnvDigest(
                 service,
                 tuple(sorted(values)),
-                name,
-                digest(made.env_files[service], name),
+                _salt(deployment.app),
+                digest(made.env_files[service], _salt(deployment.app)),
                 secret_keys(values),
             )
             for service, values in sorted(made.env.items())

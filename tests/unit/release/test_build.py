@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.release.build import BuiltRelease
+    from shipit.release.manifest import Digest
 
 PYTHON = Interpreter(
     path="/usr/bin/python3", version="3.11.2", implementation="cpython", machine="x86_64"
@@ -76,12 +77,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def built(folder: Path, playbook: str) -> BuiltRelease:
+def built(folder: Path, playbook: str, digest: Digest = slow_digest) -> BuiltRelease:
     (folder / "playbook.yaml").write_text(playbook)
     run = inputs.RunOptions(folder / "playbook.yaml", (folder / "inventory.yaml",))
     ((resolved,),) = [inputs.resolve(found) for found in inputs.targets(run, must_exist=EVERY_FILE)]
     attempt = Attempt("t1", "deploy", "me", 1, "now")
-    return build.build(resolved, FACTS, attempt, slow_digest, "00")
+    return build.build(resolved, FACTS, attempt, digest, "00")
 
 
 @pytest.fixture
@@ -124,6 +125,20 @@ def test_a_text_is_rendered_once_for_the_id_and_once_with_it(
     made = built(folder, PLAYBOOK + CHECK)
     assert calls["fill_file"] == 2 * len(made.texts)
     assert made.texts["files/app.ini"] == f"release = {made.manifest.id}\n"
+
+
+def test_an_env_file_without_its_release_is_digested_once(folder: Path) -> None:
+    asked = set[tuple[str, str]]()
+
+    def digest(text: str, salt: str) -> str:
+        asked.add((text, salt))
+        return ""
+
+    built(folder, PLAYBOOK, digest)
+    assert len(asked) == 1
+    asked.clear()
+    built(folder, PLAYBOOK + "env: {RELEASE: '{{ release.id }}'}\n", digest)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
