@@ -113,7 +113,8 @@ def delete_marked(paths: Paths) -> None:
 def _manifests(paths: Paths) -> List[Optional[Manifest]]:
     """Return the kept releases of all apps on this host; None for each that can't be read.
 
-    A missing wheel is sent again; a missing interpreter would stop a service.
+    A missing wheel is sent again; a missing interpreter would stop a service. Folders of another
+    tool have no manifest, and one that is being staged has none yet.
     """
     apps, found = [paths], []  # type: List[Paths], List[Optional[Manifest]]
     for app, known in registry.others(paths).items():
@@ -123,7 +124,10 @@ def _manifests(paths: Paths) -> List[Optional[Manifest]]:
             found.append(None)
         else:
             apps.append(its)
-    found += (releases.manifest(each, name) for each in apps for name in releases.listed(each))
+    for each in apps:
+        ours = {entry.release for entry in history.entries(each)}
+        there = {name: releases.manifest(each, name) for name in releases.listed(each)}
+        found += (it for name, it in there.items() if it or name in ours)
     return found
 
 

@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 import agent_builders
 import relocatable
 from patience import until
+from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.manifest import Manifest, Python
 from shipit.agent.protocol.messages import Part
-from shipit.agent.records import registry
+from shipit.agent.records import history, registry
+from shipit.agent.records.history import Entry
 from shipit.agent.storage import blobs, prune, python_archive, pythons, venv_drift
 from shipit.agent.system import failures, files
 from shipit.agent.system.failures import Refused
@@ -431,10 +433,25 @@ def test_none_is_removed_while_it_is_not_known_who_needs_it(
     elif reason == "unreadable":
         write_release(paths, None)
         Path(paths.release("1.0.0-aaaaaaaa").manifest).write_text("{")
+        committed(paths, "1.0.0-aaaaaaaa")
     else:
         Path(other.boot_unit).touch()
     prune.delete_unused(paths, NOW)
     assert is_there(paths, python)
+
+
+def committed(paths: Paths, release: str) -> None:
+    line = Entry("t1", "deploy", release, "1", "", Result.COMMITTED, "", "", "", "")
+    history.append(paths, line)
+
+
+def test_a_folder_of_another_tool_keeps_nothing(paths: Paths, archive: Path) -> None:
+    python = unpacked(paths, archive)
+    aged(paths, python)
+    Path(paths.release("20240101").top, "lib").mkdir(parents=True)
+    committed(paths, "gone-aaaaaaaa")
+    prune.delete_unused(paths, NOW)
+    assert not is_there(paths, python)
 
 
 def test_one_that_a_process_runs_stays(paths: Paths, archive: Path) -> None:
