@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -106,6 +106,7 @@ class FetchedInterpreters:
     version: str
     store: Cache
     note: Callable[[str], None]
+    _known: dict[tuple[object, ...], Interpreter] = field(default_factory=dict)
 
     def digests(self) -> tuple[str, ...]:
         """Return those of the archives in the cache."""
@@ -113,6 +114,13 @@ class FetchedInterpreters:
         return tuple(sorted(path.parent.name for path in found))
 
     def best(self, machine: str, libc: Libc, python: tuple[int, int] | None = None) -> Interpreter:
+        """Return the newest, once for each kind of host."""
+        asked = (machine, libc[0], python)
+        if asked not in self._known:
+            self._known[asked] = self._best(machine, libc, python)
+        return self._known[asked]
+
+    def _best(self, machine: str, libc: Libc, python: tuple[int, int] | None) -> Interpreter:
         build = self._build(machine, libc, python)
         # Wherever it comes from, a published file does not change; another list may have others.
         key = key_of("build", build["key"], _published(build["url"]), os.environ.get(_LISTED, ""))

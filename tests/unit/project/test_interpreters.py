@@ -120,6 +120,9 @@ def test_uv_fetches_the_newest_build_and_the_archive_is_kept_as_it_was_published
     assert best.path.read_bytes() == archive.read_bytes()
     assert (best.version, best.path.name) == (relocatable.VERSION, archive.name)
     assert notes == [f"fetched {archive.name}"]
+    with monkeypatch.context() as patched:
+        patched.delattr(interpreters, "Program")
+        assert found.best(MACHINE, LIBC) == best, "uv is asked once for each kind of host"
     monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", "file:///nowhere")
     assert loaded(">=3.8", notes=notes).best(MACHINE, LIBC) == best, "from the cache"
     assert loaded().digests() == (best.sha256,)
