@@ -60,7 +60,7 @@ def _attempt(url: str, to: Path, report: Callable[[int, int], None]) -> None:
     with build_opener(_Redirects).open(_request(url), timeout=TIMEOUT) as answer:
         total = int(answer.headers.get("Content-Length") or 0)
         with to.open("wb") as out:
-            while chunk := answer.read(CHUNK):
+            while chunk := answer.read1(CHUNK):
                 done += out.write(chunk)
                 report(done, total)
     if done < total:

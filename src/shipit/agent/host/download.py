@@ -69,12 +69,12 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> int:
 
 
 def give_up_root() -> None:
-    """Become nobody, who can gain no privileges and write no file; not even root can be regained.
+    """Become nobody, for good: without privileges, files to write, or processes to leave behind.
 
     A process that has changed its user can't be read or traced by others of that user.
     """
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
+        resource.setrlimit(limit, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with suppress(ImportError, AttributeError, OSError):  # a Python without ctypes
         import ctypes  # noqa: PLC0415

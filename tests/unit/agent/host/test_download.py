@@ -26,6 +26,10 @@ try:
     os.setuid(0)
 except PermissionError:
     print(os.getresuid(), os.getresgid(), os.getgroups())
+try:
+    os.fork()
+except BlockingIOError:
+    print("alone")
 print("read by", os.stat("/proc/self/mem").st_uid)
 print(open("/proc/self/status").read())
 """
@@ -37,7 +41,7 @@ def test_it_is_nobody_and_can_become_nothing_else() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     ids, status = done.stdout.split("\n", 1)
     assert ids == f"{(65534,) * 3} {(65534,) * 3} []"
-    assert status.startswith("read by 0\n"), "by root alone, not by others who are nobody"
+    assert status.startswith("alone\nread by 0\n"), "by root alone, not by others who are nobody"
     assert "NoNewPrivs:\t1" in status
     assert "CapEff:\t0000000000000000" in status
     assert "CapPrm:\t0000000000000000" in status
