@@ -6,14 +6,13 @@ library says about it is shown without a mask.
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
-from shipit.archive import file, object_store, signature, web
+from shipit.archive import file, signature
 from shipit.errors import InputError, Mistake, Place
 from shipit.events import Fetching, Noted, SecretsKnown
 from shipit.secrets import Mask
@@ -141,6 +140,8 @@ class _Download:
             raise InputError(_mistake(self._error, self._url)) from None  # it may show the URL
 
     def _run(self) -> None:
+        from shipit.archive import object_store, web  # noqa: PLC0415 - a file needs neither
+
         try:
             if self._url.reveal().partition("://")[0] in web.SCHEMES:
                 web.download(self._url.reveal(), self._to, self._note, self._pauses)
@@ -170,6 +171,8 @@ def _mistake(error: Exception, url: SecretUrl) -> Mistake:
 
 
 def _hint(cause: object) -> str:
+    import ssl  # noqa: PLC0415 - loaded by then
+
     if isinstance(cause, ssl.SSLError):
         return "SSL_CERT_FILE names the certificates of a private authority"
     is_refused = isinstance(cause, HTTPError) and cause.code in _REFUSED

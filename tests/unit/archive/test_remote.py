@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import fsspec
 import pytest
 
+import certificates
 from file_server import FileServer, serving
 from shipit.archive import remote
 from shipit.errors import InputError, Mistake
@@ -206,3 +208,21 @@ def test_no_redirect_leads_to_files_or_other_protocols(site: Site, to: str) -> N
 def test_one_that_is_too_large_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "LARGEST", 1000)
     assert site.refused().code == "fetch-failed"
+
+
+def test_https_is_verified_and_never_left_for_http(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = certificates.write(tmp_path, "127.0.0.1")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with serving({"/x": site.server.files[PATH]}, tls=tls) as server:
+        mistake = site.refused(server.url("/x"), sha256="")
+        assert "certificate verify failed" in mistake.what
+        assert mistake.hint.startswith("SSL_CERT_FILE")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert site.read(server.url("/x"), sha256="").sha256 == site.sha256
+        server.redirects["/y"] = site.server.url(PATH)
+        mistake = site.refused(server.url("/y"), sha256="")
+    assert "it redirects to an unprotected URL" in mistake.what
+    assert site.server.requests == []

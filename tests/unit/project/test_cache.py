@@ -39,6 +39,31 @@ def test_a_damaged_note_is_no_answer(cache: Cache, text: str) -> None:
     assert cache.answer("key") is None
 
 
+def bundled(cache: Cache, text: str) -> str:
+    with cache.workspace() as work:
+        (work / "fetched").write_text(text)
+        return cache.keep_bundle(work / "fetched").stem
+
+
+def test_a_bundle_is_found_by_its_digest_while_it_is_whole(cache: Cache) -> None:
+    assert cache.bundle("0" * 64) is None
+    sha256 = bundled(cache, "a bundle")
+    found = cache.bundle(sha256)
+    assert found
+    assert found.read_text() == "a bundle"
+    found.write_text("changed")
+    assert cache.bundle(sha256) is None
+
+
+def test_a_bundle_that_is_used_stays(cache: Cache) -> None:
+    names = [bundled(cache, text) for text in ("used", "not used")]
+    for name in names:
+        os.utime(cache.folder / "bundles" / f"{name}.shipit", (0, 0))
+    cache.bundle(names[0])
+    cache.prune()
+    assert [cache.bundle(name) is not None for name in names] == [True, False]
+
+
 def test_the_wheels_of_some_packages_are_found(cache: Cache) -> None:
     names = ("My_App-1-py3-none-any.whl", "my_app-2-py3-none-any.whl", "other-1-py3-none-any.whl")
     kept_as = [kept(cache, name).parent.name for name in names]
@@ -56,7 +81,7 @@ def test_nobody_else_can_read_it(cache: Cache) -> None:
 def test_one_that_others_can_write_to_is_refused(cache: Cache, mode: int) -> None:
     cache.remember("key", [kept(cache)])
     cache.folder.chmod(mode)
-    for use in (lambda: cache.answer("key"), lambda: kept(cache)):
+    for use in (lambda: cache.answer("key"), lambda: kept(cache), lambda: cache.bundle("0")):
         with pytest.raises(InputError, match="another user can write") as caught:
             use()
         assert caught.value.mistakes[0].code == "cache-unusable"
