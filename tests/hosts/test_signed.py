@@ -164,6 +164,7 @@ def test_what_is_signed_is_deployed_and_a_rollback_needs_no_signature(strict: Si
     assert done.status == 0, done.output
     assert "alice@example.com" in done.output
     assert served(strict.workspace, "mysite/__init__.py") == "NAME = 'one'\n"
+    assert "signed by alice@example.com" in strict.workspace.shipit("releases").output
     assert "unchanged" in strict.deploy(first).output
     assert strict.deploy(second).status == 0
     strict.knows()

@@ -183,7 +183,8 @@ def releases(found: Sequence[tuple[str, Mapping[str, History | Problem]]]) -> li
 
 def _attempt_row(host: str, past: AttemptLine) -> tuple[str, ...]:
     now = "running" if past.running else "kept" if past.present else "removed"
-    why = "; ".join(filter(None, (past.reason, *past.failure.splitlines()[:1]))) or "-"
+    signed = f"signed by {past.signed_by}" if past.signed_by else ""
+    why = "; ".join(filter(None, (past.reason, signed, *past.failure.splitlines()[:1]))) or "-"
     return (
         host,
         past.at,

@@ -187,7 +187,7 @@ def past(release: str, outcome: str = "committed", **changes: object) -> Attempt
 
 def test_releases_report_every_attempt_with_its_kind_its_reason_and_what_came_of_it() -> None:
     lines = (
-        past(OLD, reason="the first"),
+        past(OLD, reason="the first", signed_by="al@example.com"),
         past("bad", "rolled_back", present=False, reason="new", failure="[check-failed] 500\nlog"),
         past(NEW),
         past(OLD, what="rollback", reason="fix #42", running=True),
@@ -196,7 +196,16 @@ def test_releases_report_every_attempt_with_its_kind_its_reason_and_what_came_of
     assert [re.split(" {2,}", line) for line in reported.splitlines()] == [
         ["demoapp"],
         ["host", "at", "what", "release", "outcome", "by", "now", "why"],
-        ["web1", SINCE, "deploy", OLD, "committed", "ann@laptop", "kept", "the first"],
+        [
+            "web1",
+            SINCE,
+            "deploy",
+            OLD,
+            "committed",
+            "ann@laptop",
+            "kept",
+            "the first; signed by al@example.com",
+        ],
         [
             "web1",
             SINCE,

@@ -57,6 +57,7 @@ class AttemptLine:
     failure: str  # [code] what happened; "" for nothing
     present: bool  # the release's directory still exists
     running: bool  # this attempt deployed the running release
+    signed_by: str = ""  # who has signed the release, where the host asks
 
 
 # The codes of drift that only a new directory fixes.

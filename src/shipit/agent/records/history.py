@@ -32,6 +32,7 @@ class Entry:
     reason: str = ""
     failure: str = ""  # [code] what happened; "" for nothing
     manifest: str = ""  # sha256 of the manifest that was committed; "" in lines of earlier agents
+    signed_by: str = ""  # as the host's file of allowed signers has the name; "" if it did not ask
 
 
 def utc(seconds: float) -> str:

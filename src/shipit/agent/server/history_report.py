@@ -79,6 +79,7 @@ def attempt_lines(paths: Paths, attempts: Sequence[Entry]) -> Tuple[AttemptLine,
             entry.failure[:FAILURE_KEPT],
             present=os.path.exists(paths.release(entry.release).manifest),
             running=entry is top,
+            signed_by=entry.signed_by,
         )
         for entry in list(last.values())[-MOST_ATTEMPTS:]
     )

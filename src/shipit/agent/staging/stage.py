@@ -58,7 +58,7 @@ def stage(
         Refused: why it can't be; the staged files have been discarded.
     """
     _check_request(store.paths, request)
-    _check_signature(store.paths, request, emit)
+    signed_by = _check_signature(store.paths, request, emit)
     manifest, reused = request.manifest, is_reusable(store.paths, request)
     staging = Staging(store.paths, store.host, request, reused, check_received, emit)
     if app_root.problems(store.paths):  # register nothing in an unusable root
@@ -71,6 +71,9 @@ def stage(
         version=manifest.version,
         wait=request.lock_wait,
     )
+    if signed_by:
+        opened = replace(opened, signed_by=signed_by)
+        store.save(opened)
     client.stage(EffectContext(store, _quietly, redacted, staging), opened)
     return Staged(manifest.id, reused=reused)
 
@@ -175,13 +178,18 @@ def _check_request(paths: Paths, request: Stage) -> None:
         )
 
 
-def _check_signature(paths: Paths, request: Stage, emit: Emit) -> None:
-    """Check who has signed the release, where this host asks; nothing is written before."""
+def _check_signature(paths: Paths, request: Stage, emit: Emit) -> str:
+    """Return who has signed the release, "" if this host does not ask; nothing is written before.
+
+    Raises:
+        Refused: nobody whom this host knows.
+    """
     began = time.monotonic()
     who = signature.require(paths, request.manifest, request.signed)
     if who:
         emit(StepBegan("signature", f"by {who}"))
         emit(StepEnded("signature", time.monotonic() - began, ok=True))
+    return who
 
 
 # --- a release that already exists -----------------------------------------------------------

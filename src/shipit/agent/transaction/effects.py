@@ -302,6 +302,7 @@ def entry(context: EffectContext, open_: Journal, result: Result) -> Entry:
         reason=attempt.reason,
         failure=f"[{failure.code}] {failure.what}" if failure else "",
         manifest=releases.manifest_digest(context.paths, open_.release) if committed else "",
+        signed_by=open_.signed_by,
     )
 
 

@@ -46,6 +46,7 @@ class Journal:
     agent: str = ""  # the zip that drives it
     python: str = ""
     confirm: str = "controller"  # or "host"
+    signed_by: str = ""  # who has signed the release, where the host asks
     readable: bool = True  # False: stands for an unreadable file
 
     @property

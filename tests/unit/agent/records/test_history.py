@@ -117,10 +117,13 @@ def test_every_attempt_has_a_line_with_its_kind_and_only_the_last_commit_runs(pa
 
 
 def test_an_attempt_that_was_stuck_and_then_settled_has_one_line(paths: Paths) -> None:
-    stuck = replace(_entry("t2", "r2"), outcome=Result.STUCK, reason="why", failure="x" * 10_000)
+    stuck = replace(
+        _entry("t2", "r2"), outcome=Result.STUCK, reason="why", failure="x" * 10_000, signed_by="al"
+    )
     end = replace(stuck, outcome=Result.ROLLED_BACK)
     [_, line] = attempt_lines(paths, [_entry("t1", "r1"), stuck, end])
     assert (line.outcome, line.reason, len(line.failure)) == ("rolled_back", "why", FAILURE_KEPT)
+    assert line.signed_by == "al"
 
 
 def test_of_very_many_attempts_the_last_are_returned(paths: Paths) -> None:

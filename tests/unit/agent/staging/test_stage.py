@@ -574,6 +574,9 @@ def test_what_is_not_signed_begins_nothing(place: Stage, tmp_path: Path) -> None
     Path(place.paths.signers).write_text(key.line("alice@example.com"))
     place.stage(manifest, signed=signed)
     assert StepBegan("signature", "by alice@example.com") in place.said
+    opened = place.store.load()
+    assert opened is not None
+    assert opened.signed_by == "alice@example.com"
     place.commit(manifest)
     with pytest.raises(Refused, match="not signed"):  # nor is it deployed again
         place.stage(manifest, "txn-2")
