@@ -9,7 +9,10 @@ import pytest
 import guides
 from hosts.test_projects import KINDS, PROJECTS, Kind
 
-ELSEWHERE = {"private-index": "tests/unit/project/test_private_index.py"}
+ELSEWHERE = {
+    "newer-python": "tests/unit/project/test_newer_python.py",
+    "private-index": "tests/unit/project/test_private_index.py",
+}
 TOP = Path(__file__).parents[2]
 
 
