@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import ssl
+import zipfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from hosts.workspace import PORT, Done, Workspace, ended
 from patience import until
 from shipit.archive import object_store as shipit_store
 from shipit.secrets import SecretUrl
+from signing import Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,3 +240,25 @@ def test_a_host_goes_through_the_proxy_of_its_environment(
     workspace.sh("web1", "mv /root/environment /etc/environment")
     assert done.status == 0, done.output
     assert [path for path, headers in server.requests if "range" in headers] == [url]
+
+
+def test_a_host_that_wants_signatures_gets_the_one_beside_the_url(
+    workspace: Workspace, server: FileServer
+) -> None:
+    content, key = built(workspace, "8"), Key.make(workspace.folder / "keys")
+    server.files[PATH] = content
+    pulling(workspace, server.url(SIGNED), content)
+    known = "/etc/shipit/allowed_signers"
+    line = key.line("ci").strip()
+    workspace.sh("web1", f"install -d /etc/shipit; echo '{line}' > {known}; chmod 644 {known}")
+    found = problem(workspace.shipit("deploy", "--json"))
+    assert found["code"] == "unsigned"
+    assert not any(server.ranges()), "nothing was fetched"
+
+    with zipfile.ZipFile(io.BytesIO(content)) as bundle:
+        text = bundle.read("bundle.json").decode()
+    server.files[f"{PATH}.sig"] = key.signature(text).encode()
+    done = workspace.shipit("deploy", "--json")
+    workspace.sh("web1", f"rm {known}")
+    assert done.status == 0, done.output
+    assert any(server.ranges())
