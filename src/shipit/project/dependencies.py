@@ -21,9 +21,9 @@ from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.events import ignore
 from shipit.project import app_wheel, cache, growth, indexes, programs
 from shipit.project.app_wheel import built, normalized
-from shipit.project.building.fitting import Machine, Part, fitting
+from shipit.project.building.fitting import Machine, Part, fitting, refuse_another
 from shipit.project.building.orders import Order
-from shipit.project.installer import refuse_another
+from shipit.project.installer import refuse_another as refuse_another_installer
 from shipit.project.programs import Program
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Fetcher:
             if lacking:
                 raise InputError(self._no_wheel(pin, target))
             for wheel in known:
-                refuse_another(wheel)
+                refuse_another_installer(wheel)
             self.store.remember(key, known)
         return known
 
@@ -262,7 +262,7 @@ class Fetcher:
         try:
             return fitting(make(), part, target)
         except InputError:
-            if self.builder is None:
+            if self.builder is None or part.name in INSTALLERS:  # those run as root
                 raise
         key = cache.key_of("by a builder", part.name, part.key, [*map(str, target.tags())])
         if known := self.store.answer(key):
@@ -278,6 +278,7 @@ class Fetcher:
             source, out = part.archive(work), work / "out"
             order = Order(part.pin, source, pip, target.python, self.at.time)
             made = builder.build(order, out)
+            refuse_another(made.wheel, part, builder.name)
             wheel = normalized(out, work, self.store, part.name, part.place)
             return fitting(wheel, part, target, Machine(builder.name, made.libc))
 

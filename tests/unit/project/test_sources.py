@@ -294,6 +294,26 @@ def test_what_comes_back_has_to_run_on_the_host(site: Site, builder: Elsewhere, 
     assert caught.value.mistakes[0].code == code
 
 
+@pytest.mark.parametrize("sent", ["uv-99.0-py3-none-any.whl", "fast.whl"])
+def test_a_wheel_of_something_else_is_refused(site: Site, sent: str) -> None:
+    class Liar(Elsewhere):
+        def build(self, order: Order, folder: Path) -> Built:
+            honest = super().build(order, folder)
+            return replace(honest, wheel=honest.wheel.rename(folder / sent))
+
+    a_folder(site)
+    with pytest.raises(InputError, match=r"web1 was asked for a wheel of fast==1\.0\.0"):
+        elsewhere(site, Liar())
+
+
+def test_what_runs_as_root_is_never_built_elsewhere(site: Site) -> None:
+    native(write_project(site.folder / "lib", "uv"))
+    uv_lock(site, 'name = "uv"\nversion = "1.0.0"\nsource = { editable = "lib" }')
+    with pytest.raises(InputError, match="built on this machine it is for another platform"):
+        elsewhere(site, builder := Elsewhere())
+    assert builder.orders == []
+
+
 def test_another_source_than_the_locked_one_is_not_sent(site: Site) -> None:
     a_source(site)
     (path,) = site.wheels.glob("fast*")

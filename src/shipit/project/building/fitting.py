@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from packaging.utils import parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from shipit.errors import InputError, Mistake
 
@@ -70,3 +70,19 @@ def fitting(wheel: Path, part: Part, target: Target, on: Machine | None = None) 
         hint = "build it on a host of this kind: --builder HOST; or lock a version with a wheel"
         raise InputError(Mistake(code, f"{what} {target}", part.place, hint))
     return wheel
+
+
+def refuse_another(wheel: Path, part: Part, builder: str) -> None:
+    """Refuse what a builder has sent, if it is a wheel of something else.
+
+    Raises:
+        InputError: builder-failed.
+    """
+    try:
+        name = str(parse_wheel_filename(wheel.name)[0])
+    except InvalidWheelFilename:
+        name = ""
+    if name != part.name:
+        what = f"{builder} was asked for a wheel of {part.pin}, and sent {wheel.name}"
+        hint = "do not use this host as a builder until you know why"
+        raise InputError(Mistake("builder-failed", what, part.place, hint))
