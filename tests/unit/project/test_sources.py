@@ -17,6 +17,7 @@ from repositories import committed
 from shipit.errors import InputError
 from shipit.events import Fetching, ignore
 from shipit.playbook.project import Project
+from shipit.project.building import fitting
 from shipit.project.building.orders import Built, Order
 from shipit.project.sources import load
 from tiny_backend import COMPILED, write_project
@@ -304,6 +305,15 @@ def test_a_wheel_of_something_else_is_refused(site: Site, sent: str) -> None:
     a_folder(site)
     with pytest.raises(InputError, match=r"web1 was asked for a wheel of fast==1\.0\.0"):
         elsewhere(site, Liar())
+
+
+def test_a_wheel_that_would_fill_the_disk_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_folder(site)
+    monkeypatch.setattr(fitting, "LARGEST", 100)
+    with pytest.raises(InputError, match="web1 was asked for a wheel"):
+        elsewhere(site, Elsewhere())
 
 
 def test_what_runs_as_root_is_never_built_elsewhere(site: Site) -> None:

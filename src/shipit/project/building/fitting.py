@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from shipit.bundle.target import Target
     from shipit.errors import Place
+
+LARGEST = 8 * 1024**3  # bytes of an unpacked wheel
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,18 @@ def fitting(wheel: Path, part: Part, target: Target, on: Machine | None = None) 
 
 
 def refuse_another(wheel: Path, part: Part, builder: str) -> None:
-    """Refuse what a builder has sent, if it is a wheel of something else.
+    """Refuse what a builder has sent, if it is a wheel of something else, or would fill the disk.
 
     Raises:
         InputError: builder-failed.
     """
     try:
         name = str(parse_wheel_filename(wheel.name)[0])
-    except InvalidWheelFilename:
-        name = ""
-    if name != part.name:
+        with zipfile.ZipFile(wheel) as archive:
+            unpacked = sum(each.file_size for each in archive.infolist())
+    except (InvalidWheelFilename, zipfile.BadZipFile):
+        name, unpacked = "", 0
+    if name != part.name or unpacked > LARGEST:
         what = f"{builder} was asked for a wheel of {part.pin}, and sent {wheel.name}"
         hint = "do not use this host as a builder until you know why"
         raise InputError(Mistake("builder-failed", what, part.place, hint))
