@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shipit.project.cache import Cache
     from shipit.secrets import SecretUrl
 
-STALLED = 120.0  # seconds without a byte
+STALLED, SIGNATURE_WAIT = 120.0, 15.0  # seconds without a byte
 LONGEST = 3600.0  # seconds of a whole download
 PAUSES = (1.0, 4.0)  # seconds before a download over http is tried again
 LARGEST, LARGEST_SIGNATURE = 16 << 30, 1 << 20  # bytes
@@ -81,7 +81,7 @@ def _fetched(url: SecretUrl, store: Cache, emit: Emit) -> Path:
         path = work / "fetched.shipit"
         what = f"fetching {url}"
         try:
-            _Download(url, path, LARGEST, PAUSES).run(
+            _Download(url, path, LARGEST, PAUSES, STALLED).run(
                 lambda done, total: emit(Fetching(what, done, total))
             )
         finally:
@@ -100,7 +100,8 @@ def _fetch_signature(url: SecretUrl, bundle: Path, store: Cache) -> None:
     with store.workspace() as work:
         path = work / "signature"
         try:
-            _Download(url.beside(".sig"), path, LARGEST_SIGNATURE, ()).run(lambda *_: None)
+            limits = (LARGEST_SIGNATURE, (), SIGNATURE_WAIT)
+            _Download(url.beside(".sig"), path, *limits).run(lambda *_: None)
             path.replace(kept)
         except InputError as error:
             if error.mistakes[0].code == "missing-bundle":
@@ -111,9 +112,10 @@ class _Download:
     """A download in a thread of its own: no library can make the command wait for ever."""
 
     def __init__(
-        self, url: SecretUrl, to: Path, most: int = LARGEST, pauses: Sequence[float] = ()
+        self, url: SecretUrl, to: Path, most: int, pauses: Sequence[float], patience: float
     ) -> None:
         self._url, self._to, self._most, self._pauses = url, to, most, pauses
+        self._patience = patience
         self._now = (0, 0)  # bytes so far, and of the whole
         self._is_over = threading.Event()
         self._error: Exception | None = None
@@ -130,7 +132,7 @@ class _Download:
         while not self._is_over.wait(_POLL):
             now = time.monotonic()
             before, moved = (self._now, now) if self._now != before else (before, moved)
-            if now - moved > STALLED or now - began > LONGEST:
+            if now - moved > self._patience or now - began > LONGEST:
                 what = "the download of the bundle came to a halt, or takes too long"
                 raise InputError(Mistake("fetch-failed", what, Place(str(self._url)), _NETWORK))
             report(*self._now)

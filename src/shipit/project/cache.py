@@ -88,7 +88,10 @@ class Cache:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._refuse_of_others()
-            with tempfile.TemporaryDirectory(dir=self.folder, prefix="work-") as name:
+            # A download that was left may still write there: what stays is pruned.
+            with tempfile.TemporaryDirectory(
+                dir=self.folder, prefix="work-", ignore_cleanup_errors=True
+            ) as name:
                 yield Path(name)
         except OSError as error:
             if error.errno not in _OF_THE_DISK:

@@ -103,6 +103,10 @@ def test_its_signature_is_what_lies_beside_it_now(site: Site) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(remote, "LARGEST_SIGNATURE", 1000)
         assert site.read(url).signed == found.signed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remote, "SIGNATURE_WAIT", 0.1)
+        site.server.cuts, site.server.hangs = 1, True
+        assert site.read(url).signed == found.signed
     del site.server.files[f"{PATH}.sig"]
     assert site.read(url).signed is None
     assert len(site.asked()) == 1
