@@ -56,8 +56,7 @@ class Recipe:
     def of(cls, heading: str) -> Recipe:
         sections = re.split(r"^## ", BOOK.read_text(), flags=re.MULTILINE)
         (text,) = (section for section in sections if section.startswith(f"{heading}\n"))
-        line = re.findall(r"^ +(?:web|worker):(?:\n +| \{)serve:.*", text, re.MULTILINE)[0]
-        return cls(re.findall("myapp|mysite|mytasks", line)[0], text)
+        return cls(re.findall("myapp|mysite|mytasks", text)[0], text)
 
     def block(self, language: str) -> str:
         """Return the section's code in a language; "" if it has none."""
@@ -159,6 +158,32 @@ def unpack_nginx(folder: Path) -> None:
         call("sh", "-c", script, str(folder), timeout=FETCHING)
     except LabError as error:
         pytest.skip(f"no nginx here, and none by apt: {error}")
+
+
+def serve_redis(workspace: Workspace) -> None:
+    """Start Redis on the host, from its packages, which are not installed; skip where they are not.
+
+    It keeps nothing, and is gone with the host's disk.
+    """
+    folder = workspace.lab.hosts[HOST].root / "srv/redis"
+    shutil.copytree(stored("redis", unpack_redis), folder, symlinks=True)
+    libraries = [f"/srv/redis/usr/lib/{at.name}" for at in (folder / "usr/lib").iterdir()]
+    service = ("systemd-run", "--unit", "redis", f"-ELD_LIBRARY_PATH={':'.join(libraries)}")
+    command = ("/srv/redis/usr/bin/redis-server", "--save", "")
+    started = workspace.lab.run(HOST, *service, *command)
+    assert started.returncode == 0, started.stderr
+
+
+def unpack_redis(folder: Path) -> None:
+    libraries = "libjemalloc2 liblzf1 liblua5.1-0 lua-bitop lua-cjson libatomic1"
+    script = (
+        f"cd $0 && apt-get download -qq redis-server redis-tools {libraries} && "
+        "for package in *.deb; do dpkg-deb -x $package . && rm $package; done"
+    )
+    try:
+        call("sh", "-c", script, str(folder), timeout=FETCHING)
+    except LabError as error:
+        pytest.skip(f"no Redis by apt: {error}")
 
 
 def reported(result: Result) -> str:

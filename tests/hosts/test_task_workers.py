@@ -1,6 +1,6 @@
 """While releases change, no task is broken off, and no two schedulers run at once.
 
-The task workers of docs/recipes.md that need no broker of their own, as they stand there.
+The task workers of docs/recipes.md, as they stand there; rq and dramatiq with Redis on the host.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hosts.test_recipes import HOST, KILLED, Kitchen, Recipe, dear
+from hosts.test_recipes import HOST, KILLED, Kitchen, Recipe, dear, serve_redis
 from patience import until
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0  # seconds
 LOG = "/var/lib/mytasks/tasks"
+WITH_REDIS = {"rq": "mytasks.mail", "dramatiq": "mytasks.images"}  # the modules that add a task
+FIRST = (
+    "cd / && runuser -u mytasks -- env STATE_DIRECTORY=/var/lib/mytasks"
+    " /opt/mytasks/current/venv/bin/python -m {}"
+)
 
 Tasks = dict[str, dict[str, set[str]]]  # event -> version -> what it is about
 
@@ -47,16 +52,20 @@ def is_at_work(workspace: Workspace, version: str) -> bool:
 
 
 @pytest.mark.index
-@pytest.mark.parametrize("heading", [dear("celery"), dear("huey")])
+@pytest.mark.parametrize("heading", [dear(name) for name in ("celery", "huey", *WITH_REDIS)])
 def test_a_task_that_has_begun_ends_whatever_is_deployed(
     lab: Lab, tmp_path: Path, heading: str
 ) -> None:
     lab.reset(HOST)
     kitchen = Kitchen.set(tmp_path, lab, Recipe.of(heading))
     workspace = kitchen.workspace
+    if heading in WITH_REDIS:
+        serve_redis(workspace)
     for version in ("1.0.0", "1.1.0", "1.2.0"):
         done = kitchen.deploy(version)
         assert done.status == 0, done.output
+        if heading in WITH_REDIS and version == "1.0.0":
+            workspace.sh(HOST, FIRST.format(WITH_REDIS[heading]))
         until(partial(is_at_work, workspace, version), partial(journal, workspace), PATIENCE)
     back = workspace.shipit("rollback")
     assert back.status == 0, back.output

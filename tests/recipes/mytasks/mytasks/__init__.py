@@ -1,4 +1,4 @@
-"""Tasks for docs/recipes.md that need no broker of their own: `mytasks` of celery, `mytasks.huey`.
+"""Tasks for docs/recipes.md: of celery and `huey`; `mail` has those for rq, `images` for dramatiq.
 
 Each task takes a while, and there is always a next one. What begins and what ends is a line in the
 log `tasks`: the event, the version, and what it is about. Beat itself is in it, too.
