@@ -11,7 +11,6 @@ Changes nothing, and leaves nothing: what ssh-keygen reads is in files without n
 import os
 import re
 import subprocess
-import tempfile
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Iterator, List, Optional, Tuple
@@ -120,6 +119,8 @@ def _signer(paths: Paths, signed: Signed) -> str:
 @contextmanager
 def _unnamed(paths: Paths, content: str) -> Iterator[int]:
     """Give a file without a name, below root's own folder; it ends with its descriptor."""
+    import tempfile  # noqa: PLC0415 - imports cost time, and few hosts ask
+
     with tempfile.TemporaryFile(dir=paths.var) as stream:
         stream.write(content.encode())
         stream.flush()
