@@ -6,11 +6,12 @@ The shape of its answers is that of api.osv.dev/v1/query (https://ossf.github.io
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
+
+import http_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,12 +84,6 @@ def serving(service: Service) -> Iterator[Service]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        service.url = f"http://127.0.0.1:{server.server_port}/v1/query"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield service
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server.serving(Handler) as origin:
+        service.url = f"{origin}/v1/query"
+        yield service

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import http_server
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
@@ -64,17 +66,11 @@ def serving(
     class Handler(_Handler):
         served = made
 
-    with http.server.ThreadingHTTPServer((address, 0), Handler) as server:
-        server.daemon_threads = True
-        if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        made.origin = f"{'https' if tls else 'http'}://{address}:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with http_server.serving(Handler, address, tls) as made.origin:
         try:
             yield made
         finally:
             made.over.set()
-            server.shutdown()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

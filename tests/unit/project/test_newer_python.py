@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import guides
 import relocatable
 from tiny_backend import write_project
 from wheelhouse import Recipe, write_lock, write_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHOWN, DIGITS = "3.13", "313"  # on the page
 MINOR = relocatable.SHORT.removeprefix("python")  # that is to be had here
@@ -23,17 +23,7 @@ def filled(text: str) -> str:
 
 
 def run(script: str, folder: Path, environment: dict[str, str]) -> str:
-    program = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-ec", script],
-        cwd=folder,
-        env={**os.environ, **environment, "PATH": program},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = guides.play(script, folder, environment)
     assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
     return done.stdout
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import subprocess
-import sys
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
 
 import guides
+import http_server
 from wheelhouse import Recipe, write_wheel
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
 PASSWORD = "s3cret-word"
 LOGIN = "Basic " + base64.b64encode(f"deploy:{PASSWORD}".encode()).decode()
@@ -82,35 +80,15 @@ def index(wheel: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/simple"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server.serving(Handler) as origin:
+        yield f"{origin}/simple"
 
 
 def played(folder: Path, password: str) -> subprocess.CompletedProcess[str]:
-    """Run the commands of the guide in a folder; return the last one."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "COMPANY_PASSWORD": password,
-        "SHIPIT_CACHE_DIR": str(folder / "cache"),
-    }
+    """Run the command of the guide in a folder."""
+    environment = {"COMPANY_PASSWORD": password, "SHIPIT_CACHE_DIR": str(folder / "cache")}
     (script,) = guides.scripts("private-index")
-    return subprocess.run(
-        ["bash", "-ec", script],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return guides.play(script, folder, environment)
 
 
 @pytest.mark.index  # for pip's own wheel

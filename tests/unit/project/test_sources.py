@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import http_server
 from repositories import committed
 from shipit.errors import InputError
 from shipit.events import Fetching, ignore
@@ -362,10 +363,8 @@ def index(folder: Path, kind: type[_Index] = _Index) -> Iterator[str]:
         page = f'<a href="../../{wheel.name}#sha256={sha256(wheel)}">{wheel.name}</a>'
         (folder / "simple" / name / "index.html").write_text(page)
     handler = partial(kind, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/simple"
-        server.shutdown()
+    with http_server.serving(handler) as origin:
+        yield f"{origin}/simple"
 
 
 def test_the_bytes_of_a_download_are_reported_while_they_arrive(

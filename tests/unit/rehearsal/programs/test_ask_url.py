@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import http_server
 from patience import until
 from shipit.rehearsal.programs import ask_url
 
@@ -87,10 +88,8 @@ class Service(BaseHTTPRequestHandler):
 @contextmanager
 def service(good_for: int, promised: int = 0) -> Iterator[tuple[str, type[Service]]]:
     kind = type("Kind", (Service,), {"good_for": good_for, "promised": promised})
-    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/", kind
-        server.shutdown()
+    with http_server.serving(kind) as origin:
+        yield f"{origin}/", kind
 
 
 def asked_until(kind: type[Service], url: str, result: Path, enough: int) -> dict[str, float]:
