@@ -23,18 +23,24 @@ if TYPE_CHECKING:
     from shipit.project.sources import ProjectSources
 
 
-def write(folder: Path, sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Path:
+def write(
+    folder: Path,
+    sources: ProjectSources,
+    chosen: Mapping[str, select.Bundle],
+    env: Mapping[str, tuple[str, ...]] | None = None,
+) -> Path:
     """Write the bundle of a project into a folder, under its usual name; return its path.
 
     Args:
         folder: made if it is missing.
         sources: the project.
         chosen: the wheels, and the Python if it comes with them, for each target, by its name.
+        env: the names of each service's variables.
 
     Raises:
         InputError: it cannot be written (bundle-unwritable).
     """
-    made = manifest(sources, chosen)
+    made = manifest(sources, chosen, env)
     files = {wheel.sha256: wheel.path for each in chosen.values() for wheel in each.all()}
     files |= {python.sha256: python.path for python in _pythons(chosen)}
     path = folder / made.filename
@@ -48,7 +54,11 @@ def write(folder: Path, sources: ProjectSources, chosen: Mapping[str, select.Bun
     return path
 
 
-def manifest(sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Manifest:
+def manifest(
+    sources: ProjectSources,
+    chosen: Mapping[str, select.Bundle],
+    env: Mapping[str, tuple[str, ...]] | None = None,
+) -> Manifest:
     """Return what the bundle of a project contains."""
     app = _app(chosen)
     all_wheels = {wheel.sha256: wheel for each in chosen.values() for wheel in each.all()}
@@ -79,6 +89,7 @@ def manifest(sources: ProjectSources, chosen: Mapping[str, select.Bundle]) -> Ma
         lock=sources.lock.path.name,
         lock_sha256=sha256_of(sources.lock.path),
         built_with={"shipit": __version__, "uv": version("uv"), "pip": version("pip")},
+        env=dict(env or {}),
     )
 
 

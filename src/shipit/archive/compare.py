@@ -41,6 +41,7 @@ def changes(
         *_of("python", _pythons(old), _pythons(new)),
         *_of("package", _packages(old), _packages(new)),
         *_rebuilt(old, new),
+        *_of("env", _variables(old), _variables(new)),
         *_of("file", old_files, new_files),
     ]
 
@@ -77,6 +78,11 @@ def _pythons(manifest: Manifest) -> dict[str, str]:
     """Return the version of the Python that comes with each target."""
     named = {each.target: each.python for each in manifest.targets if each.python}
     return {target: manifest.artifacts[sha256].python for target, sha256 in named.items()}
+
+
+def _variables(manifest: Manifest) -> dict[str, str]:
+    """Return the variables of each service, without a value."""
+    return {f"{name} {key}": key for name, keys in manifest.env.items() for key in keys}
 
 
 def _packages(manifest: Manifest) -> dict[str, str]:

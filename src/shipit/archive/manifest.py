@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from shipit.bundle.target import Target
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _LONGEST = 120  # characters; of a file's name, 255 bytes are allowed
+_WORD = re.compile(r"[A-Za-z0-9_-]+")  # a service, or a variable
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9_.+!-]+\.whl")
 _ARCHIVE = re.compile(r"[A-Za-z0-9_.+-]+\.tar\.gz")
@@ -84,6 +85,7 @@ class Manifest:
         lock: the file name of the lock.
         lock_sha256: of its content.
         built_with: the versions of shipit, uv and pip.
+        env: the names of the variables that the playbook gave each service; no value.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Manifest:
     lock: str
     lock_sha256: str
     built_with: Mapping[str, str]
+    env: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def filename(self) -> str:
@@ -116,6 +119,8 @@ def to_json(manifest: Manifest) -> str:
         for key in ("python", "source"):  # a bundle without them is what it was before
             if not each.get(key, "-"):
                 del each[key]
+    if not manifest.env:
+        del values["env"]
     return json.dumps({"format": FORMAT, **values}, indent=1, sort_keys=True) + "\n"
 
 
@@ -140,7 +145,8 @@ def from_json(text: str) -> Manifest:
             for each in values.pop("targets")
         )
         known = {each.sha256: each for each in artifacts}
-        made = Manifest(artifacts=known, targets=targets, **values)
+        env = {name: tuple(map(str, keys)) for name, keys in values.pop("env", {}).items()}
+        made = Manifest(artifacts=known, targets=targets, env=env, **values)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, BrokenError):
             raise
@@ -164,6 +170,9 @@ def _check(made: Manifest) -> None:
     listed = {sha for sha, artifact in made.artifacts.items() if artifact.python}
     if wheels | pythons != set(made.artifacts) or pythons != listed:
         raise BrokenError("bundle.json names other wheels than it lists")
+    for word in (word for name, keys in made.env.items() for word in (name, *keys)):
+        if not _WORD.fullmatch(word):
+            raise BrokenError(f"bundle.json names a variable {word!r}")
     if not made.targets:
         raise BrokenError("bundle.json names no target")
     for each in made.targets:

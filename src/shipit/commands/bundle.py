@@ -81,8 +81,17 @@ def build(run: RunOptions, emit: Emit, names: Sequence[str], folder: Path) -> li
                 raise InputError(Mistake("no-project", what, place, "write project: .."))
             chosen = _for_targets(wanted[0], names) if names else _for_hosts(wanted, run, emit)
             smoke.check(chosen, sources.fetcher.store, lambda text: emit(Noted(text)))
-            made.append(building.write(folder, sources, chosen))
+            made.append(building.write(folder, sources, chosen, _variables(wanted)))
     return made
+
+
+def _variables(wanted: Sequence[ResolvedInput]) -> dict[str, tuple[str, ...]]:
+    """Return the names of each service's variables, on any of the hosts."""
+    found: dict[str, set[str]] = {}
+    for each in wanted:
+        for service, values in each.stand_in.env.items():
+            found.setdefault(service, set()).update(values)
+    return {service: tuple(sorted(found[service])) for service in sorted(found)}
 
 
 def _by_sources(wanted: Sequence[ResolvedInput]) -> list[list[ResolvedInput]]:

@@ -21,6 +21,7 @@ def test_versions_packages_targets_files_and_revisions_are_compared() -> None:
         is_dirty=True,
         artifacts={**MADE.artifacts, B: Artifact("dep-2.0-py3-none-any.whl", B, 2)},
         targets=(replace(MADE.targets[0], target="linux-x86_64-gnu2.31-cp311"),),
+        env={"web": ("PORT",)},
     )
     assert changes(MADE, other, {"a.py": "1", "b.py": "1"}, {"b.py": "2", "c.py": "1"}) == [
         Change("app", "app", "1.0", "1.1"),
@@ -28,6 +29,7 @@ def test_versions_packages_targets_files_and_revisions_are_compared() -> None:
         Change("target", "linux-x86_64-gnu2.31-cp311", "", "linux-x86_64-gnu2.31-cp311"),
         Change("target", "linux-x86_64-gnu2.36-cp311", "linux-x86_64-gnu2.36-cp311", ""),
         Change("package", "dep", "1.0", "2.0"),
+        Change("env", "web PORT", "", "PORT"),
         Change("file", "a.py", "1", ""),
         Change("file", "b.py", "1", "2"),
         Change("file", "c.py", "", "1"),

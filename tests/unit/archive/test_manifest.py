@@ -60,6 +60,16 @@ def test_it_is_read_as_it_was_written() -> None:
     assert MADE.filename == f"app-1.0-{X86}.shipit"
 
 
+def test_it_has_the_names_of_variables_and_none_that_could_be_anything_else() -> None:
+    made = replace(MADE, env={"web": ("PORT", "SECRET")})
+    assert manifests.from_json(manifests.to_json(made)) == made
+    assert "env" not in json.loads(manifests.to_json(MADE))  # as before there were any
+    for env in ({"web": ["A\x1b"]}, {"w b": ["A"]}, {"web": 1}, ["web"]):
+        text = json.dumps({**json.loads(manifests.to_json(MADE)), "env": env})
+        with pytest.raises(BrokenError):
+            manifests.from_json(text)
+
+
 def test_the_name_of_a_file_is_one_that_a_disk_takes() -> None:
     many = tuple(ForTarget(f"linux-x86_64-gnu2.36-cp3{n}", (B,), C) for n in range(11, 31))
     assert replace(MADE, targets=many).filename == "app-1.0-20-targets.shipit"

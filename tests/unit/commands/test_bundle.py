@@ -144,11 +144,13 @@ def test_two_bundles_differ_in_files_and_commits(site: Site) -> None:
     (first,) = site.build(X86)
     old = first.rename(site.folder / "old.shipit")
     site.module.write_text("VERSION = 'another'\n")
+    (site.folder / "playbook.yaml").write_text(PLAYBOOK + "env: {PORT: '8000'}\n")
     committed(site.folder)
     (new,) = site.build(X86)
     found = bundle.diff(*(bundle.read(pinned(str(path))) for path in (old, new)))
     assert [(each.kind, each.name) for each in found.changes] == [
         ("revision", ""),
+        ("env", "web PORT"),
         ("file", "lib/python/site-packages/billing.py"),
     ]
     assert [line.partition(" ")[2] for line in found.commits] == ["a change"]

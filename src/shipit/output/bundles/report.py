@@ -58,7 +58,7 @@ def difference(found: Difference) -> Iterator[Part]:
     for change in found.changes:
         sign = _SIGNS.get((not change.before, not change.after), "~")
         versions = " -> ".join(filter(None, (change.before, change.after)))
-        shown = "" if change.kind == "file" else versions
+        shown = "" if change.kind in ("file", "env") else versions
         text = " ".join(filter(None, (change.kind, change.name, shown)))
         yield Line(f"{sign} {text}", _STYLES.get(sign, ""))
     for commit in found.commits:
