@@ -31,7 +31,7 @@ class Switch:
 
     wanted: Optional[Manifest]  # None: remove the app from this host
     others: Tuple[str, ...]  # units to remove, if present and not wanted
-    untouched: AbstractSet[str]  # units that already run as wanted
+    untouched: Optional[AbstractSet[str]]  # units that already run as wanted; None: its sockets
     step: str
     limit: float  # seconds for one call of systemd: see unit_plan.call_limit
     interrupted: Interrupted
@@ -152,10 +152,11 @@ def _install(paths: Paths, host: Host, to: Switch) -> Actions:
     """Decide what to do, and write the texts of the units, which systemd does not read yet."""
     names = list(dict.fromkeys([*unit_names(to.wanted), *to.others]))
     texts = texts_of(paths, to.wanted) if to.wanted else {}
+    views = host.show(names)
     state = UnitState(
         releases.installed_texts(paths, names),
-        host.show(names),
-        to.untouched,
+        views,
+        _running_sockets(views) if to.untouched is None else to.untouched,
         to.kept_up,
         reverting=to.reverting,
         hands_over=bool(to.moves),
@@ -215,6 +216,6 @@ def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None
         host.remove(paths.current)
 
 
-def running_sockets(views: Dict[str, UnitView]) -> FrozenSet[str]:
+def _running_sockets(views: Dict[str, UnitView]) -> FrozenSet[str]:
     """Return the units that a deploy may leave running if their text is unchanged."""
     return frozenset(n for n, view in views.items() if view.is_active and n.endswith(".socket"))

@@ -4,6 +4,9 @@ It passes when everything has been good without a break for `min_healthy` second
 that has begun before the deadline may end after it. A unit that failed or restarted fails the
 gate at once; an answer that only another configuration changes, such as a redirect, fails it after
 a while. Checks every 10 ms at first, then ever more slowly, up to the interval.
+
+A view of the units costs a process, a refused connection nothing: while a service still starts, the
+checks are tried more often than the units are viewed. Nothing counts as good without a new view.
 """
 
 from dataclasses import dataclass, field, replace
@@ -24,6 +27,7 @@ from .expected import judge
 FIRST_PAUSE = 0.01  # seconds
 LAST_ATTEMPT = 1.0  # seconds
 GROWTH = 1.5
+UNITS_PAUSE = 0.25  # seconds between views of steady units whose checks fail
 LASTING = 10.0  # seconds of the same lasting answer after which a check fails
 SHOWN = 500  # characters of an answer in a report
 STEP = "check"
@@ -69,6 +73,13 @@ class _Streak:
     wrong_since: float = 0.0  # and its beginning
     attempts: int = 0
     reported: Dict[str, str] = field(default_factory=dict)
+    units: GateState = GateState()  # as last viewed,
+    viewed_at: float = float("-inf")  # and when
+
+    def may_keep_view(self, now: float) -> bool:
+        """Whether the last view of the units is enough to try the checks once more."""
+        was_good = self.good_since is None and not self.units.wrong
+        return was_good and now - self.viewed_at < UNITS_PAUSE
 
     def add(self, finding: GateState, now: float) -> None:
         self.now, self.attempts = now, self.attempts + 1
@@ -162,9 +173,12 @@ def check_units(host: Host, of: Context) -> Optional[Failure]:
 
 
 def _observe(host: Host, of: Context, streak: _Streak, emit: Emit) -> GateState:
-    units = _units(host, of)
-    if units.wrong:
-        return units
+    now = host.now()
+    has_old_view = streak.may_keep_view(now)
+    if not has_old_view:
+        streak.units, streak.viewed_at = _units(host, of), now
+    if streak.units.wrong:
+        return streak.units
     left = streak.left(host.now())
     for check in of.manifest.gate.checks:
         name = described(check)
@@ -175,7 +189,9 @@ def _observe(host: Host, of: Context, streak: _Streak, emit: Emit) -> GateState:
             emit(Probed(name, not wrong, "; ".join(filter(None, [wrong, hint]))))
         if wrong:
             return GateState(name, wrong, answer.body, lasting=is_lasting(check, answer), hint=hint)
-    return GateState(steady=units.steady)
+    if has_old_view:
+        streak.units, streak.viewed_at = _units(host, of), now
+    return streak.units
 
 
 # --- units -------------------------------------------------------------------------------------

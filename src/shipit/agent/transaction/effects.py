@@ -127,13 +127,11 @@ def activate(context: EffectContext, open_: Journal) -> Ended:
     paths, host = context.paths, context.host
     wanted, previous = _wanted(paths, open_), _previous(paths, open_)
     began = host.wall()
-    names = switch.unit_names(wanted)
-    alone = switch.running_sockets(host.show(names))
     others = (*switch.unit_names(previous), *open_.strays)
     to = switch.Switch(
         wanted,
         others,
-        alone,
+        None,
         step=State.ACTIVATE.value,
         limit=switch.limit(wanted, previous),
         interrupted=lambda: _rollback_reason(context, open_),

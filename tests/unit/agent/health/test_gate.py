@@ -77,6 +77,49 @@ def test_a_fast_start_is_a_fast_gate(gated: Gated) -> None:
     assert gated.seconds < 0.3
 
 
+def test_units_are_viewed_a_few_times_only_while_a_service_starts(gated: Gated) -> None:
+    """Each view is a process; nothing is good without a new one."""
+    machine = gated.machine
+    machine.sick.add("r1")
+    gated.later(1.0, machine.sick.clear)
+    before = len(machine.calls)
+    assert gated.run(min_healthy=0.0, interval=0.05) is None
+    calls = [call.partition(": ")[2].partition(" ")[0] for call in machine.calls[before:]]
+    looks = [call for call in calls if call in ("show", "GET")]
+    assert looks.count("GET") >= 15
+    # The context; one each 0.25 s; after the good answer, and before the gate passes.
+    assert looks.count("show") <= 1 + 1 + 4 + 1 + 1
+    assert looks[-3:] == ["GET", "show", "show"]
+
+
+def test_a_unit_that_fails_while_its_checks_fail_is_seen_soon(gated: Gated) -> None:
+    gated.machine.sick.add("r1")
+    web = gated.machine.running["app-web.service"]
+    gated.later(1.0, lambda: setattr(web, "active", "failed"))
+    failure = gated.run(deadline=60.0, interval=0.05)
+    assert failure is not None
+    assert failure.code == "unit-failed"
+    assert gated.seconds <= 1.0 + gate.UNITS_PAUSE + 0.1
+
+
+def test_a_good_answer_of_a_unit_that_has_failed_meanwhile_is_not_good(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its unit was steady when last viewed, and something else answers at once."""
+    machine, answers = gated.machine, itertools.count()
+
+    def http(_url: str, **_: object) -> Answer:
+        if next(answers) < 1:
+            return Answer(error="connection refused")
+        machine.running["app-web.service"].active = "failed"
+        return Answer(status=200)
+
+    monkeypatch.setattr(machine, "http", http)
+    failure = gated.run(min_healthy=0.0)
+    assert failure is not None
+    assert failure.code == "unit-failed"
+
+
 def test_a_break_starts_the_healthy_spell_anew(gated: Gated) -> None:
     gated.later(1.5, lambda: gated.machine.sick.add("r1"))
     gated.later(3.0, gated.machine.sick.clear)

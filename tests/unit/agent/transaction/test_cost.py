@@ -1,0 +1,60 @@
+"""What a transaction asks of a host: counted, not timed. One more needs a reason, written here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fake_deploy import Simulation, manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shipit.agent.protocol.manifest import Manifest
+
+QUIET = ("now", "wall", "sleep")  # the clocks cost nothing
+UNITS = "app-web.socket app-web.service"
+LAUNCHED = [
+    "show shipit-app.service",  # the name of the driver's unit is free
+    "start driver",
+]
+CHECKED = [
+    f"show {UNITS}",  # the starts that count from here on
+    f"show {UNITS}",  # steady?
+    "GET http://127.0.0.1:8000/healthz",
+    f"show {UNITS}",  # still those that answered, and not ones that were started meanwhile
+]
+
+
+def switched(release: str) -> list[str]:
+    """Return the calls of a switch in which a service's text alone has changed."""
+    return [
+        *LAUNCHED,
+        f"show shipit-recover@app.service {UNITS}",  # is the boot unit loaded, what runs before?
+        f"show {UNITS}",  # what is to be done?
+        "install app-web.service",
+        "daemon-reload",  # the only one
+        f"point current at releases/{release}",
+        "reset-failed app-web.service",  # else a few deploys in a row hit the start limit
+        "restart app-web.service",
+        *CHECKED,
+    ]
+
+
+def healthy_at_once(simulation: Simulation, release: str) -> Manifest:
+    made = manifest(simulation.paths, release)
+    return replace(made, gate=replace(made.gate, min_healthy=0.0))
+
+
+def test_a_warm_deploy_and_a_rollback_ask_for_no_more_than_this(tmp_path: Path) -> None:
+    simulation = Simulation.at(tmp_path)
+    machine = simulation.machine
+    simulation.deploy(healthy_at_once(simulation, "r1"))
+    for release, act in (
+        ("r2", lambda: simulation.deploy(healthy_at_once(simulation, "r2"))),
+        ("r1", lambda: simulation.rollback("r1")),
+    ):
+        before = len(machine.calls)
+        act()
+        calls = [call.partition(": ")[2] for call in machine.calls[before:]]
+        assert [call for call in calls if call not in QUIET] == switched(release)
