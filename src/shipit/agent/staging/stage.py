@@ -144,7 +144,7 @@ class Staging:
         if not self.reused:
             text = json.dumps(to_json(manifest), indent=1) + "\n"
             sealed = paths.release(manifest.id).manifest
-            files.write(sealed, text.encode(), releases.MANIFEST_MODE)
+            files.write(sealed, text.encode(), releases.MANIFEST_MODE, sync_entry=False)
         files.sync_filesystem(paths.release(manifest.id).top)
 
     def _make_room(self) -> None:
@@ -278,7 +278,10 @@ def ensure_user(host: Host, user: str) -> None:
 
 
 def write_texts(paths: Paths, request: Stage) -> None:
-    """Write units, files and env files with their owners and modes; skip equal ones."""
+    """Write units, files and env files with their owners and modes; skip equal ones.
+
+    The caller puts the directories on the disk.
+    """
     manifest = request.manifest
     release = paths.release(manifest.id)
     group = pwd.getpwnam(manifest.user).pw_gid
@@ -298,7 +301,7 @@ def write_texts(paths: Paths, request: Stage) -> None:
 def _put(path: str, text: str, mode: int, owner: Tuple[int, int]) -> None:
     if releases.read_text(path) != text:
         files.make_directory(os.path.dirname(path))
-        files.write(path, text.encode(), ENV_MODE)
+        files.write(path, text.encode(), ENV_MODE, sync_entry=False)
     status = os.lstat(path)
     if (status.st_uid, status.st_gid) != owner:
         os.chown(path, *owner, follow_symlinks=False)

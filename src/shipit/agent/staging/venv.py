@@ -159,7 +159,7 @@ def _find_links(paths: Paths, manifest: Manifest) -> List[str]:
 
 def _requirements(paths: Paths, manifest: Manifest) -> str:
     path = os.path.join(paths.release(manifest.id).top, "requirements.txt")
-    files.write(path, manifest.requirements.encode())
+    files.write(path, manifest.requirements.encode(), sync=False)  # for the installer alone
     return path
 
 

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 from contextlib import ExitStack, contextmanager
-from typing import IO, Iterable, Iterator, List, Tuple
+from typing import IO, Iterable, Iterator, List, Set, Tuple
 
 from ..protocol.manifest import Artifact
 from ..protocol.messages import Failure, Part, ProtocolError
@@ -92,6 +92,7 @@ def verify(paths: Paths, artifacts: Iterable[Artifact]) -> None:
     Raises:
         Refused: blob-corrupt (wrong digest) or blob-missing; sending it again fixes both.
     """
+    kept: Set[str] = set()
     for item in artifacts:
         incoming, blob = paths.incoming(item.sha256), paths.blob(item.sha256)
         if _size(blob) == item.size:
@@ -102,16 +103,23 @@ def verify(paths: Paths, artifacts: Iterable[Artifact]) -> None:
         if _size(incoming) != item.size or digest_of(incoming) != item.sha256:
             files.unlink(incoming)
             raise Refused(_again("blob-corrupt", f"{item.filename} arrived with other bytes"))
-        keep(paths, incoming, item.sha256)
+        kept.add(_renamed(paths, incoming, item.sha256))
+    for folder in kept:  # once for all: a blob that a power cut takes before is sent again
+        files.sync_directory(folder)
 
 
 def keep(paths: Paths, incoming: str, digest: str) -> None:
     """Turn a received file whose digest was verified into a blob, on the disk."""
+    files.sync_directory(_renamed(paths, incoming, digest))
+
+
+def _renamed(paths: Paths, incoming: str, digest: str) -> str:
+    """Put a received file on the disk, then rename it to a blob; return the blob's directory."""
     blob = paths.blob(digest)
     with files.opened(incoming, os.O_RDONLY) as descriptor:
         os.fsync(descriptor)
     os.rename(incoming, blob)
-    files.sync_directory(os.path.dirname(blob))
+    return os.path.dirname(blob)
 
 
 def _again(code: str, what: str) -> Failure:
@@ -170,7 +178,7 @@ def wheel_path(paths: Paths, item: Artifact) -> str:
     link = os.path.join(directory, item.filename)
     if not os.path.islink(link):
         files.make_directory(directory)
-        files.point(link, paths.blob(item.sha256))
+        files.point(link, paths.blob(item.sha256), sync=False)
     return link
 
 

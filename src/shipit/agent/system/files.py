@@ -45,11 +45,14 @@ def opened(path: str, flags: int, mode: int = 0o600) -> Iterator[int]:
         os.close(descriptor)
 
 
-def write(path: str, content: bytes, mode: int = 0o644, *, sync: bool = True) -> None:
+def write(
+    path: str, content: bytes, mode: int = 0o644, *, sync: bool = True, sync_entry: bool = True
+) -> None:
     """Write `content` to `path` atomically: write beside it, fsync, rename, fsync the directory.
 
     The content is never readable under a wider mode than `mode`. `sync`: False for content that is
-    useless after a power cut.
+    useless after a power cut. `sync_entry`: False where the directory is put on the disk later: a
+    power cut before leaves the old or the new content.
     """
     beside = f"{path}.{os.getpid()}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -65,7 +68,7 @@ def write(path: str, content: bytes, mode: int = 0o644, *, sync: bool = True) ->
     except BaseException:
         unlink(beside)
         raise
-    if sync:
+    if sync and sync_entry:
         sync_directory(os.path.dirname(path))
 
 
@@ -86,13 +89,15 @@ def write_all(descriptor: int, content: Union[bytes, memoryview]) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def point(link: str, target: str) -> None:
+def point(link: str, target: str, *, sync: bool = True) -> None:
     """Point the symlink `link` at `target` by rename(2): it is never absent.
 
-    Skips a link that already does, which needs no space.
+    Skips a link that already does, which needs no space. `sync`: False for a link that is made
+    again if a power cut takes it.
     """
     if os.path.islink(link) and os.readlink(link) == target:
-        sync_directory(os.path.dirname(link))
+        if sync:
+            sync_directory(os.path.dirname(link))
         return
     beside = f"{link}.{os.getpid()}.new"
     unlink(beside)
@@ -102,7 +107,8 @@ def point(link: str, target: str) -> None:
         error.filename = link  # it names the target
         raise
     os.rename(beside, link)
-    sync_directory(os.path.dirname(link))
+    if sync:
+        sync_directory(os.path.dirname(link))
 
 
 def claim(path: str, content: bytes, mode: int = 0o600) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -25,6 +26,7 @@ from shipit.agent.server.channel import ControllerDisconnected
 from shipit.agent.staging import preflight, stage
 from shipit.agent.staging.signature import ForTarget, Listed
 from shipit.agent.storage import blobs, unchanged, venv_drift
+from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
 from shipit.agent.system.process import Done
@@ -132,6 +134,34 @@ def test_a_staged_release_is_whole_and_nothing_points_at_it(place: Stage) -> Non
     opened = place.store.load()
     assert opened is not None
     assert (opened.state, opened.fresh) == (State.BUILD, True)
+
+
+def test_texts_are_fsynced_one_by_one_and_what_holds_them_all_at_once(
+    place: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step flushes the release's file system: no folder needs an fsync of its own."""
+    manifest, fsynced = place.manifest(), []
+    flushed: list[tuple[str, int]] = []
+    fsync, flush = os.fsync, files.sync_filesystem
+
+    def counted(descriptor: int) -> None:
+        fsynced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def last(path: str) -> None:
+        flushed.append((path, sum(each.startswith(f"{path}/") for each in fsynced)))
+        flush(path)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    monkeypatch.setattr(files, "sync_filesystem", last)
+    place.stage(manifest)
+    top = place.paths.release(manifest.id).top
+    inside = [os.path.relpath(path, top) for path in fsynced if path.startswith(top)]
+    beside = f".{os.getpid()}.new"
+    texts = ["files/conf/app.ini", f"units/{agent_builders.UNIT}", "env/web.env", "manifest.json"]
+    assert inside == [f"{name}{beside}" for name in texts]
+    assert not [path for path in fsynced if path.startswith(place.paths.wheels)]
+    assert flushed == [(place.paths.uv_cache, 0), (top, len(texts))]  # nothing follows
 
 
 def test_env_files_are_for_root_alone(place: Stage) -> None:

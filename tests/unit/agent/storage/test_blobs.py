@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,29 @@ def test_parts_in_any_order_make_a_blob(paths: Paths) -> None:
     assert Path(paths.blob(DIGEST)).read_bytes() == CONTENT
     assert blobs.present(paths, [DIGEST, "0" * 64]) == (DIGEST,)
     assert list(Path(paths.incoming("")).iterdir()) == []
+
+
+def test_blobs_are_fsynced_one_by_one_and_their_folder_once(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cold deploy has dozens. One whose name is lost in a power cut is sent again."""
+    fsynced: list[Path] = []
+    contents = [b"%d" % number for number in range(3)]
+    items = []
+    for content in contents:
+        digest = hashlib.sha256(content).hexdigest()
+        blobs.receive(paths, Part(digest, 0, len(content)), content)
+        items.append(replace(ITEM, sha256=digest, size=len(content)))
+
+    def fsync(descriptor: int) -> None:
+        fsynced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    blobs.verify(paths, items)
+    folder = Path(paths.blobs).resolve()
+    assert [path.name for path in fsynced[:-1]] == [item.sha256 for item in items]
+    assert fsynced[-1] == folder
+    assert folder not in fsynced[:-1]
 
 
 def test_two_sessions_may_send_the_same_blob(paths: Paths) -> None:
