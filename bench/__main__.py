@@ -38,6 +38,7 @@ PEERS = TOP / "bench/peers.txt"
 TOOLS: tuple[Tool, ...] = (Floor(), Shipit(), Fabric(), Pyinfra(), Ansible())
 OLD, NEW, BROKEN = "1.0.0", "1.1.0", "1.2.0"
 VERSIONS = {OLD: "", NEW: "", BROKEN: "raise SystemExit('broken')"}
+FETCHING = 900.0  # seconds
 ASK = (
     "import json, urllib.request as u;"
     f"print(json.load(u.urlopen('http://127.0.0.1:{service.PORT}/healthz'))['version'])"
@@ -104,7 +105,7 @@ def peers() -> Path:
     if not done.exists() or done.read_text() != PEERS.read_text():
         venv.create(folder, with_pip=True, clear=True)
         pip = [str(folder / "bin/pip"), "install", "--quiet", "--requirement", str(PEERS)]
-        subprocess.run(pip, check=True)
+        subprocess.run(pip, check=True, timeout=FETCHING)
         done.write_text(PEERS.read_text())
     return folder / "bin/python"
 
@@ -116,7 +117,10 @@ def parsed() -> argparse.Namespace:
         return [int(word) for word in text.split(",")]
 
     def names(text: str) -> list[str]:
-        return text.split(",")
+        found = text.split(",")
+        if unknown := set(found) - {tool.name for tool in TOOLS}:
+            raise argparse.ArgumentTypeError(f"no such tool: {', '.join(sorted(unknown))}")
+        return found
 
     every = ",".join(tool.name for tool in TOOLS)
     parser.add_argument("--hosts", type=numbers, default="1,4,10", help="how many, in turn")

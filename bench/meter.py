@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from bench.site import Site
     from bench.tools.base import Call
 
-LIMIT = 900.0  # seconds
+LIMIT, ENDING = 900.0, 30.0  # seconds
 
 
 class Failed(Exception):
@@ -65,13 +66,16 @@ def measured(call: Call, folder: Path, site: Site, *, fails: bool = False) -> Fi
             stdout=output,
             stderr=output,
         )
+        watch = threading.Timer(LIMIT, process.kill)
+        watch.start()
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
+        watch.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     if (process.returncode != 0) is not fails:
         raise Failed(f"{' '.join(call.argv)} ended with {process.returncode}:\n{log.read_text()}")
     for command in call.after:
-        subprocess.run(command, check=False, capture_output=True)
+        subprocess.run(command, check=False, capture_output=True, timeout=ENDING)
     site.rest()
     relays = site.relays.values()
     return Figures(

@@ -86,8 +86,9 @@ def _cells(rows: Sequence[Row], action: str) -> Iterator[str]:
 
 
 def plot(rows: Sequence[Row]) -> str:
-    """Return bars of the wall time, an action below the other, for the first hosts and times."""
-    hosts, rtt = rows[0].hosts, sorted({row.rtt for row in rows})[len({r.rtt for r in rows}) // 2]
+    """Return bars of the wall time, an action below the other: fewest hosts, middle round trip."""
+    times = sorted({row.rtt for row in rows})
+    hosts, rtt = min(row.hosts for row in rows), times[len(times) // 2]
     some = [row for row in rows if (row.hosts, row.rtt) == (hosts, rtt)]
     longest = max(row.figures.seconds for row in some)
     parts, y = [], 20

@@ -15,6 +15,7 @@ import wheelhouse
 HERE = Path(__file__).parent
 LOCK = HERE / "service.lock"
 NAME, PORT = "benchapp", 8000
+FETCHING = 900.0  # seconds
 TARGET = ("--platform", "manylinux_2_17_x86_64", "--platform", "manylinux_2_28_x86_64")
 APP = """\
 import os
@@ -59,7 +60,7 @@ def fetch(folder: Path) -> Path:
         shutil.rmtree(wheels, ignore_errors=True)
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
         options = ["--no-deps", "--python-version", "3.11", *TARGET, "--dest", str(wheels)]
-        subprocess.run([*pip, *options, "--requirement", str(LOCK)], check=True)
+        subprocess.run([*pip, *options, "--requirement", str(LOCK)], check=True, timeout=FETCHING)
         done.write_bytes(LOCK.read_bytes())
     return wheels
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from shipit.lab.machine import Machine
 
-V1, V2 = Path("/sys/fs/cgroup/cpuacct"), Path("/sys/fs/cgroup")
-TICKS = 1e9  # nanoseconds in a second
 QUIET = 0.02  # CPU seconds in a pause of LOOK, below which hosts count as at rest
 LOOK, LONGEST = 0.25, 20.0  # seconds
 
@@ -58,15 +56,12 @@ class Site:
         """Give all hosts clean disks; wait until they are at rest."""
         self.lab.reset(*self.names)
         for name in self.names:
-            host = self.lab.hosts[name]
             self.lab.run(name, "systemctl", "is-system-running", "--wait")
-            _count(host)
         self.rest()
 
     def cpu(self) -> float:
         """Return the CPU seconds that all hosts have used since the reset."""
-        groups = [_group(self.lab.hosts[name]) / "cpuacct.usage" for name in self.names]
-        return sum(int(group.read_text()) for group in groups) / TICKS
+        return sum(_used(self.lab.hosts[name]) for name in self.names)
 
     def rest(self) -> None:
         """Wait until the hosts do nothing, so that one tool does not pay for another."""
@@ -98,26 +93,10 @@ class Site:
         (self.folder / "ssh_config").write_text("".join(entries))
 
 
-def _group(host: Machine) -> Path:
-    return V1 / f"{host.label}-bench"
-
-
-def _count(host: Machine) -> None:
-    """Put all processes of a host, and those that they start, into a group that counts CPU."""
-    group = _group(host)
-    with suppress(FileExistsError):
-        group.mkdir()
-    (group / "cpuacct.usage").write_text("0")
-    for process in _below(host.pid):
-        with suppress(ProcessLookupError):
-            (group / "cgroup.procs").write_text(str(process))
-
-
-def _below(pid: int) -> Iterator[int]:
-    yield pid
-    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in listing.read_text().split():
-            yield from _below(int(child))
+def _used(host: Machine) -> float:
+    """Return the CPU seconds of a host since it was booted, by its own view of control groups."""
+    shown = Path(f"/proc/{host.pid}/root/sys/fs/cgroup/cpu.stat").read_text()
+    return int(shown.split()[1]) / 1e6  # usage_usec comes first
 
 
 @contextmanager
@@ -132,11 +111,4 @@ def site(folder: Path, names: Sequence[str], rtt: float) -> Iterator[Site]:
         tools.mkdir(exist_ok=True)
         made = Site(lab, tuple(names), relays, tools)
         made.write_ssh_files()
-        stack.callback(_discard, [_group(host) for host in lab.hosts.values()])
         yield made
-
-
-def _discard(groups: Sequence[Path]) -> None:
-    for group in groups:
-        with suppress(OSError):  # its processes end with the lab, a moment later
-            group.rmdir()

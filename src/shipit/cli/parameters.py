@@ -77,7 +77,7 @@ class AdvisoryService(click.ParamType[str]):
     ) -> str:
         name = str(value)
         if name not in ("pypi", "osv") and not name.startswith(("https://", "http://")):
-            self.fail(f"{name!r} is neither pypi nor osv, nor an http URL", param, ctx)
+            self.fail("it is neither pypi nor osv, nor a URL with http:// or https://", param, ctx)
         return name
 
 
@@ -138,8 +138,9 @@ BUILDER = click.Option(
     ["--builder"],
     metavar="HOST",
     default="",
-    help="Build on this host, as its login user, what has compiled parts and this machine cannot "
-    "build for the hosts: one of their kind, of the inventory or of ~/.ssh/config.",
+    help="Build packages with compiled parts on HOST if this machine cannot build them for the "
+    "targets. HOST must have the targets' platform and Python; name a host of the inventory or of "
+    "~/.ssh/config. The build runs as the login user.",
 )
 _SUDO = click.Option(
     ["-K", "--ask-become-pass"], is_flag=True, help="Ask for the password for sudo."
