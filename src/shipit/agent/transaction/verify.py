@@ -8,7 +8,6 @@ from typing import Optional
 from ..activation import switch, trial
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure
-from ..storage import drift
 from ..system.failures import Refused
 from ..system.paths import Paths
 
@@ -29,6 +28,8 @@ def target(paths: Paths, wanted: Manifest, *, is_rollback: bool) -> None:
 
 
 def _refuse_damaged(paths: Paths, wanted: Manifest) -> None:
+    from ..storage import drift  # noqa: PLC0415 - imports cost time
+
     wrong = [each.what for each in drift.quick(paths, wanted)]
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import shipit
 from fake_deploy import Simulation, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from shipit.agent.protocol.manifest import Manifest
 
+# A driver starts in every deploy. What reads wheels, archives and venvs is for a rollback's target,
+# probes are for the checks that need them, and the rest is a session's.
+SELDOM = {
+    "zipfile",
+    "tarfile",
+    "csv",
+    "tempfile",
+    "random",
+    "http.client",
+    "ssl",
+    "email",
+    "logging",
+}
+OF_OTHERS = {"storage.drift", "storage.venv_drift", "storage.bytecode", "host.probes", "staging"}
 QUIET = ("now", "wall", "sleep")  # the clocks cost nothing
 UNITS = "app-web.socket app-web.service"
 LAUNCHED = [
@@ -62,3 +79,16 @@ def test_a_warm_deploy_and_a_rollback_ask_for_no_more_than_this(tmp_path: Path) 
 def asked(calls: Sequence[str]) -> list[str]:
     found = [call.partition(": ")[2] for call in calls]
     return [call for call in found if call not in QUIET]
+
+
+def test_a_driver_imports_nothing_that_few_deploys_need() -> None:
+    source = str(Path(shipit.__file__).parents[1])
+    program = (
+        f"import sys; sys.path.insert(0, {source!r});"
+        "from shipit.agent.transaction import recovery, runner; print(*sys.modules)"
+    )
+    argv = [sys.executable, "-I", "-S", "-c", program]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    imported = set(ran.stdout.split())
+    assert "shipit.agent.transaction.runner" in imported
+    assert imported & {*SELDOM, *(f"shipit.agent.{name}" for name in OF_OTHERS)} == set()
