@@ -25,7 +25,7 @@ from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, Stage, Staged, StepBegan, StepEnded
 from ..records import app_root, history, releases
 from ..records.redactor import Redactor
-from ..storage import blobs, bytecode, pythons, unchanged, uv_cache, venv_drift
+from ..storage import blobs, bytecode, pythons, unchanged, uv_cache
 from ..system import accounts, files
 from ..system.failures import Refused, from_output
 from ..system.paths import Paths
@@ -208,6 +208,8 @@ def is_reusable(paths: Paths, request: Stage) -> bool:
         there = releases.verified(paths, manifest.id)
     verified = manifest.id in history.verified(history.entries(paths))
     if there is not None and verified and _essence(there) == _essence(manifest):
+        from ..storage import venv_drift  # noqa: PLC0415 - imports cost time
+
         differing = venv_drift.found(paths, manifest)
         if unchanged.since_verified(paths, manifest.id) or next(differing, None) is None:
             return True

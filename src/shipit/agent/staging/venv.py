@@ -8,7 +8,6 @@ compiles its bytecode, and the installation must not change the files that make 
 import os
 import re
 import stat
-import zipfile
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from ..protocol.manifest import Manifest
@@ -181,6 +180,8 @@ def _uv_tool(paths: Paths, manifest: Manifest) -> str:
     tool = os.path.join(paths.tools, f"uv-{wheel.sha256}", "uv")
     if os.path.exists(tool):
         return tool
+    import zipfile  # noqa: PLC0415 - once for each version of uv
+
     blobs.refuse_corrupt(paths, [wheel], STEP)
     files.make_directory(os.path.dirname(tool), 0o700)
     with zipfile.ZipFile(paths.blob(wheel.sha256)) as archive:
