@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shipit.bundle.wheel import Wheel
     from shipit.release.inputs import ResolvedInput
     from shipit.release.manifest import Digest
-    from shipit.release.pulling import Pulled
+    from shipit.release.pulling import RemoteBundle
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class BuiltRelease:
     user_given: bool = False
     served: tuple[str, ...] = ()
     signed: Signed | None = None
-    pulled: Pulled | None = None
+    pulled: RemoteBundle | None = None
 
     def without(self, present: Collection[str]) -> BuiltRelease:
         """Return the release for a host that has the blobs with these digests already."""

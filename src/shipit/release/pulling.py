@@ -34,7 +34,7 @@ class Wheel(Protocol):
 
 
 @dataclass(frozen=True)
-class Pulled:
+class RemoteBundle:
     """A bundle at a URL that hosts can read.
 
     Attributes:
@@ -79,7 +79,7 @@ class Pulled:
             raise InputError(Mistake("pull-unsigned", what, None, hint)) from None
 
 
-def of(resolved: ResolvedInput) -> Pulled | None:
+def of(resolved: ResolvedInput) -> RemoteBundle | None:
     """Return where a host gets its wheels itself; None if they are sent.
 
     Raises:
@@ -95,7 +95,7 @@ def of(resolved: ResolvedInput) -> Pulled | None:
         hint = "write bundle: https://... or s3://..., or use --bundle URL; or transfer: push"
         place = resolved.draft.place(("transfer",))
         raise InputError(Mistake("pull-without-url", what, place, hint))
-    return Pulled(sources.bundle.url, sources.offsets)
+    return RemoteBundle(sources.bundle.url, sources.offsets)
 
 
 def check(wanted: Iterable[ResolvedInput]) -> None:
@@ -104,5 +104,5 @@ def check(wanted: Iterable[ResolvedInput]) -> None:
     Raises:
         InputError: pull-without-url, pull-unsigned.
     """
-    for url in {found.url: found for found in map(of, wanted) if found}.values():
-        url.signed()
+    for bundle in {found.url: found for found in map(of, wanted) if found}.values():
+        bundle.signed()

@@ -22,7 +22,7 @@ from shipit.rollout.phase import Phase, Transition, problem_of
 
 if TYPE_CHECKING:
     from shipit.release.build import Blob, BuiltRelease
-    from shipit.release.pulling import Pulled
+    from shipit.release.pulling import RemoteBundle
     from shipit.rollout.host_session import HostSession, Wire
 
 RENEWALS = 3  # renewals of a lease within its length, so that one lost packet costs nothing
@@ -108,7 +108,7 @@ class Assignment:
         self._session.ship(blobs, lambda done: emit(events.Sent(self.name, done, total)))
         emit(events.StepEnded(self.name, "send", time.monotonic() - began, ok=True))
 
-    def _pull(self, pulled: Pulled | None, blobs: tuple[Blob, ...]) -> tuple[Blob, ...]:
+    def _pull(self, pulled: RemoteBundle | None, blobs: tuple[Blob, ...]) -> tuple[Blob, ...]:
         """Let the host fetch what it can; return what has to be sent."""
         there = [blob for blob in blobs if pulled and blob.sha256 in pulled.offsets]
         if not pulled or not there:

@@ -57,10 +57,8 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> int:
     opener = opener_of()
     try:
         give_up_root()
-        request = request_of(ask["url"])
-        Download(
-            opener, request, [(int(at), int(size)) for at, size in ask["pieces"]], stdout
-        ).run()
+        pieces = [(int(at), int(size)) for at, size in ask["pieces"]]
+        Download(opener, ask["url"], pieces, stdout).run()
     except (Failed, ValueError) as error:
         failed = error if isinstance(error, Failed) else explained(error)
         sys.stderr.write("\n" + json.dumps({"code": failed.code, "what": failed.what}))
@@ -103,7 +101,7 @@ class Redirects(urllib.request.HTTPRedirectHandler):
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Any:
         if urlsplit(newurl).scheme not in (req.type, "https"):
-            raise Failed("pull-refused", "the server redirects to a URL without protection")
+            raise Failed("pull-refused", "the server redirects to a URL that is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -142,11 +140,11 @@ class Download:
     def __init__(
         self,
         opener: urllib.request.OpenerDirector,
-        request: urllib.request.Request,
+        url: str,
         pieces: Pieces,
         out: BinaryIO,
     ) -> None:
-        self._opener, self._request, self._out = opener, request, out
+        self._opener, self._url, self._out = opener, url, out
         self._rest = list(pieces)
 
     def run(self) -> None:
@@ -168,8 +166,9 @@ class Download:
         """Make one request, and write the pieces that its answer has."""
         first = self._rest[0][0]
         end = end_of_first(self._rest)
-        self._request.add_header("Range", f"bytes={first}-{end - 1}")
-        with self._opener.open(self._request, timeout=TIMEOUT) as answer:
+        request = request_of(self._url)  # anew: a proxy's handler changes the one that it gets
+        request.add_header("Range", f"bytes={first}-{end - 1}")
+        with self._opener.open(request, timeout=TIMEOUT) as answer:
             at = start_of(answer.status, answer.headers, first)
             is_whole = answer.status != http.client.PARTIAL_CONTENT
             while self._rest and (is_whole or self._rest[0][0] < end):
@@ -246,7 +245,13 @@ def explained(error: Exception) -> Failed:
     if isinstance(cause, http.client.IncompleteRead):
         return Failed("pull-failed", "the connection broke off in the middle of the file")
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return Failed("pull-failed", f"its certificate is refused: {cause.verify_message}")
+        return Failed("pull-failed", f"the server's certificate is refused: {cause.verify_message}")
     if isinstance(cause, OSError):
-        return Failed("pull-failed", f"no connection: {cause.strerror or type(cause).__name__}")
-    return Failed("pull-failed", f"it is not fetched by HTTP: {type(cause).__name__}")
+        return Failed(
+            "pull-failed",
+            f"the connection failed: {cause.strerror or type(cause).__name__}",
+        )
+    return Failed(
+        "pull-failed",
+        f"the URL, or the server's answer, is not valid HTTP ({type(cause).__name__})",
+    )

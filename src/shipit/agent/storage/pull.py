@@ -151,6 +151,8 @@ class _Source:
 
     def _wait(self) -> None:
         """Wait for the next bytes; take what comes by stderr meanwhile."""
+        if time.monotonic() >= self._end:
+            raise Refused(_failure("pull-failed", f"it took more than {LONGEST:.0f} s"))
         end = min(self._end, time.monotonic() + PATIENCE)
         while True:
             ready = [descriptor for descriptor, _ in self._poll.poll(WATCH_PAUSE * 1000)]
@@ -218,4 +220,4 @@ def _lines(path: str) -> Iterator[Tuple[str, str]]:
 
 
 def _failure(code: str, what: str) -> Failure:
-    return Failure(code, f"the wheels cannot be fetched: {what}", STEP, HINTS[code])
+    return Failure(code, f"what the release needs cannot be fetched: {what}", STEP, HINTS[code])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
 
+import http_server
 from file_server import serving
 from marks import needs_root
 from shipit.agent.host import download
@@ -64,10 +66,31 @@ def test_a_silent_server_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
     with serving({"/x": b"12345"}) as server:
         server.cuts, server.cut_at, server.hangs = -1, 2, True
-        request, out = download.request_of(server.url("/x")), io.BytesIO()
+        out = io.BytesIO()
         with pytest.raises(Failed, match="gave no answer within"):
-            Download(download.opener_of(), request, [(0, 5)], out).run()
+            Download(download.opener_of(), server.url("/x"), [(0, 5)], out).run()
         assert (len(server.requests), out.getvalue()) == (1, b"12")
+
+
+def test_each_attempt_asks_a_proxy_for_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            self.send_error(502)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(download, "PAUSES", (0.0, 0.0, 0.0))
+    with http_server.serving(Proxy) as origin:
+        monkeypatch.setenv("https_proxy", origin)
+        monkeypatch.setenv("no_proxy", "")
+        url = "https://me:hunter2@store.example/x?signature=1"
+        with pytest.raises(Failed, match="the connection failed"):
+            Download(download.opener_of(), url, [(0, 5)], io.BytesIO()).run()
+    assert asked == ["store.example:443"] * 4
 
 
 @pytest.mark.parametrize(
@@ -88,5 +111,5 @@ def test_another_part_than_was_asked_for_is_refused(headers: Mapping[str, str]) 
 
 def test_a_redirect_never_gives_up_tls() -> None:
     request = download.request_of("https://store.example.com/x")
-    with pytest.raises(Failed, match="without protection"):
+    with pytest.raises(Failed, match="not https"):
         download.Redirects().redirect_request(request, None, 302, "", {}, "http://store/x")
