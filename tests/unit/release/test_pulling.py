@@ -15,7 +15,7 @@ from shipit.project.cache import Cache
 from shipit.release import pulling
 from shipit.release.build import Blob
 from shipit.release.inputs import ResolvedInput, RunOptions
-from shipit.release.pulling import Pulled
+from shipit.release.pulling import RemoteBundle
 from shipit.rollout.prepare import wanted_by
 from shipit.secrets import SecretUrl
 from unit.archive.made import bundle
@@ -107,7 +107,7 @@ def test_without_the_key_wheels_are_sent(site: Site) -> None:
 
 
 def test_an_https_url_is_used_as_it_is_and_shown_without_its_credentials() -> None:
-    pulled = Pulled(SecretUrl(SIGNED), {})
+    pulled = RemoteBundle(SecretUrl(SIGNED), {})
     assert pulled.request([]).url == SIGNED
     assert str(pulled) == "https://***@store.example.com/x.shipit?***"
     assert "deadbeef" not in f"{pulled!r}{pulled.request([])!r}"

@@ -9,10 +9,10 @@ import pytest
 from fake_fleet import NEW, FakeStream, Liar
 from shipit import events
 from shipit.agent.protocol import messages
-from shipit.agent.protocol.pulls import Pulled as PulledBytes
+from shipit.agent.protocol.pulls import RemoteBundle as PulledBytes
 from shipit.errors import HostError
 from shipit.release.build import Blob, BuiltRelease
-from shipit.release.pulling import Pulled
+from shipit.release.pulling import RemoteBundle
 from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.host_session import HostSession
 from shipit.secrets import SecretUrl
@@ -36,7 +36,7 @@ class Session:
     def ship(self, blobs: tuple[Blob, ...], _progress: object) -> None:
         self.sent += blobs
 
-    def stage(self, *blobs: Blob, pulled: Pulled | None) -> None:
+    def stage(self, *blobs: Blob, pulled: RemoteBundle | None) -> None:
         job = Job(ATTEMPT, NEW.id, BuiltRelease(NEW, {}, blobs=blobs, pulled=pulled), 60.0)
         assignment = Assignment(self.session, job)
         try:
@@ -48,7 +48,7 @@ class Session:
         return [each.step for each in self.events if isinstance(each, events.StepBegan)]
 
 
-PULLED = Pulled(SecretUrl(URL), {THERE.sha256: 100})
+PULLED = RemoteBundle(SecretUrl(URL), {THERE.sha256: 100})
 
 
 def test_a_host_fetches_what_is_at_the_url_and_is_sent_the_rest() -> None:
@@ -56,14 +56,16 @@ def test_a_host_fetches_what_is_at_the_url_and_is_sent_the_rest() -> None:
     made.stage(THERE, ELSEWHERE, pulled=PULLED)
     assert made.sent == [ELSEWHERE]
     assert made.steps()[:2] == ["pull", "send"]
-    assert events.Pulled("web1", 1, 2) in made.events
+    assert events.RemoteBundle("web1", 1, 2) in made.events
     assert "deadbeef" not in repr(made.events)
 
 
 @pytest.mark.parametrize(
     ("blobs", "pulled"), [((), PULLED), ((ELSEWHERE,), PULLED), ((THERE, ELSEWHERE), None)]
 )
-def test_nothing_is_fetched_without_need(blobs: tuple[Blob, ...], pulled: Pulled | None) -> None:
+def test_nothing_is_fetched_without_need(
+    blobs: tuple[Blob, ...], pulled: RemoteBundle | None
+) -> None:
     made = Session()
     made.stage(*blobs, pulled=pulled)
     assert made.sent == [*blobs]
@@ -82,5 +84,5 @@ def test_a_failed_download_is_the_hosts_failure_and_nothing_is_staged() -> None:
 def test_a_store_that_no_longer_signs_is_the_hosts_failure_too() -> None:
     made = Session()
     with pytest.raises(HostError) as caught:
-        made.stage(THERE, pulled=Pulled(SecretUrl("memory://x/y"), PULLED.offsets))
+        made.stage(THERE, pulled=RemoteBundle(SecretUrl("memory://x/y"), PULLED.offsets))
     assert (caught.value.code, made.steps()) == ("pull-unsigned", ["pull"])
