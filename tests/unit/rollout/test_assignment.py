@@ -9,7 +9,7 @@ import pytest
 from fake_fleet import NEW, FakeStream, Liar
 from shipit import events
 from shipit.agent.protocol import messages
-from shipit.agent.protocol.pulls import RemoteBundle as PulledBytes
+from shipit.agent.protocol.pulls import Pulled as PulledBytes
 from shipit.errors import HostError
 from shipit.release.build import Blob, BuiltRelease
 from shipit.release.pulling import RemoteBundle
@@ -56,7 +56,7 @@ def test_a_host_fetches_what_is_at_the_url_and_is_sent_the_rest() -> None:
     made.stage(THERE, ELSEWHERE, pulled=PULLED)
     assert made.sent == [ELSEWHERE]
     assert made.steps()[:2] == ["pull", "send"]
-    assert events.RemoteBundle("web1", 1, 2) in made.events
+    assert events.Pulled("web1", 1, 2) in made.events
     assert "deadbeef" not in repr(made.events)
 
 
