@@ -174,7 +174,7 @@ PLAYBOOKS = (
 ONE_BUNDLE = (click.Argument(["bundle"], type=PinnedFile(), metavar="BUNDLE"), *OUTPUT)
 SIGNERS = click.Option(
     ["--signers"],
-    type=FILE,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Check that it is signed by one of these: allowed signers, as in ssh-keygen(1).",
 )

@@ -27,6 +27,9 @@ SYSTEM_DIRECTORIES = (
 SHARED = "shared"  # below an app's root: what survives releases
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*")  # means the same in units, shells and JSON
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\x00-\x1f\x7f]+")
+_WITHOUT_FRAGMENT = (
+    "a URL without a fragment; write the digest as #sha256=DIGEST, or as the key sha256"
+)
 _PATTERN = re.compile(r"[*?\[]")
 _SHOWN = 4  # of the files that match a pattern
 _HIGHEST_PORT = 65535
@@ -158,6 +161,8 @@ def unix_address(value: object) -> str:
 
 def bundle_url(value: object) -> SecretUrl:
     """Where a bundle can be fetched; an error never shows it."""
+    if isinstance(value, str) and "#" in value and not is_template(value):
+        raise InvalidValueError(_WITHOUT_FRAGMENT, "something else")
     found = SecretUrl(value) if isinstance(value, str) and _URL.fullmatch(value) else None
     with suppress(ValueError):  # the port is no number, or the brackets are no IPv6 address
         parts = urlsplit(found.reveal()) if found else None

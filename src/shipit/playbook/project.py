@@ -19,6 +19,8 @@ from shipit.playbook.fields import (
     Specifier,
 )
 
+_PIN = "#sha256="
+
 
 class Project(Model):
     """A project on this machine; without other keys, its path alone is enough."""
@@ -125,8 +127,8 @@ def as_pinned_file(value: object) -> object:
     """Expand `PATH` and `PATH#sha256=DIGEST`, or such a URL, to a mapping."""
     if not isinstance(value, str):
         return value
-    where, _, digest = value.partition("#sha256=")
-    return {_kind(where): where, **({"sha256": digest} if digest else {})}
+    where, pin, digest = value.partition(_PIN)
+    return {_kind(where): where, **({"sha256": digest} if pin else {})}
 
 
 def _kind(where: str) -> str:
@@ -139,8 +141,8 @@ def pinned(text: str) -> PinnedFile:
     Raises:
         InvalidValueError: the digest or the URL is none.
     """
-    where, _, digest = text.partition("#sha256=")
-    sha256 = parsers.sha256(digest) if digest else ""
+    where, pin, digest = text.partition(_PIN)
+    sha256 = parsers.sha256(digest) if pin else ""
     if _kind(where) == "url":
         return PinnedFile.model_construct(path=None, url=paths.bundle_url(where), sha256=sha256)
     return PinnedFile.model_construct(path=Path(where), url=None, sha256=sha256)

@@ -336,6 +336,16 @@ def test_a_wrong_command_line_is_reported_and_ends_with_2(
     assert use.runs == []
 
 
+@pytest.mark.parametrize(("name", "reason"), [("gone", "does not exist"), (".", "is a directory")])
+def test_a_file_of_signers_that_is_missing_is_not_blamed_on_the_bundle(
+    name: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["verify", str(tmp_path / "x.shipit"), "--signers", str(tmp_path / name)]
+    assert main.main(argv) == 2
+    said = capsys.readouterr().err
+    assert ("--signers" in said, reason in said) == (True, True)
+
+
 def test_a_wrong_command_line_has_a_last_line_for_machines_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

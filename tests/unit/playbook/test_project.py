@@ -67,6 +67,36 @@ def test_one_that_is_none_is_not_repeated(tmp_path: Path, bundle: str) -> None:
     assert TOKEN not in f"{caught.value} {caught.value.value}"
 
 
+@pytest.mark.parametrize("pin", ["#md5=1", "#sha256:{}", "#SHA256={}", "#{}", "#"])
+def test_a_pin_of_a_url_that_is_mistyped_is_refused(tmp_path: Path, pin: str) -> None:
+    url = SIGNED + pin.format("a" * 64)
+    expected = "expected a URL without a fragment; write the digest as #sha256=DIGEST"
+    with pytest.raises(InvalidValueError, match=expected) as caught:
+        pinned(url)
+    assert TOKEN not in str(caught.value.value)
+    (found,) = mistakes(tmp_path, f'"{url}"')
+    assert (expected in found, TOKEN in found) == (True, False)
+
+
+def test_a_pin_in_the_key_of_the_url_is_refused(tmp_path: Path) -> None:
+    (found,) = mistakes(tmp_path, f'{{url: "{SIGNED}#sha256={"a" * 64}"}}')
+    assert "expected a URL without a fragment" in found
+    assert "or as the key sha256" in found
+
+
+@pytest.mark.parametrize("where", [SIGNED, "x.shipit"])
+def test_a_pin_without_a_digest_is_refused(tmp_path: Path, where: str) -> None:
+    (tmp_path / "x.shipit").touch()
+    with pytest.raises(InvalidValueError, match="a sha256 of 64 hexadecimal digits"):
+        pinned(f"{where}#sha256=")
+    (found,) = mistakes(tmp_path, f'"{where}#sha256="')
+    assert "a sha256 of 64 hexadecimal digits" in found
+
+
+def test_the_path_of_a_file_may_have_a_number_sign() -> None:
+    assert pinned("x#1.shipit").path == Path("x#1.shipit")
+
+
 def test_a_template_in_it_is_rendered_first(tmp_path: Path) -> None:
     (draft,) = reader.read(playbook(tmp_path, '"{{ scheme }}://store/x?{{ token }}"'))
     assert reader.typed(draft, {**draft.values, "bundle": "s3://store/x"}).bundle
