@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,16 +20,17 @@ from typing import TYPE_CHECKING
 from shipit.bundle.wheelhouse import INSTALLERS
 from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.events import ignore
-from shipit.project import app_wheel, cache, growth, indexes, programs
+from shipit.project import app_wheel, cache, indexes, programs
 from shipit.project.app_wheel import built, normalized
 from shipit.project.building.fitting import Machine, Part, fitting, refuse_another
 from shipit.project.building.orders import Order
+from shipit.project.fetching import growth
+from shipit.project.fetching.together import split, together
 from shipit.project.installer import refuse_another as refuse_another_installer
 from shipit.project.programs import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from contextlib import AbstractContextManager
 
     from shipit.bundle.lock import Lock, Locked
     from shipit.bundle.target import Target
@@ -147,20 +149,48 @@ class Fetcher:
     ) -> tuple[list[Path], list[str]]:
         """Fetch wheels for a host; return them, and the lines that no index has a wheel for.
 
-        pip stops at the first that is missing, so it is asked again for the others.
+        Several pips share the work, as each mostly waits for the index.
 
         Raises:
             InputError: fetch-failed.
         """
+        what = f"fetching {_wheels(lines)}"
+        with (
+            self.store.workspace() as work,
+            growth.reported(work / _UNFINISHED, what, self.emit) as look,
+        ):
+
+            def fetch(part: list[str], check: Callable[[], None]) -> tuple[list[Path], list[str]]:
+                def watch() -> None:
+                    check()
+                    look()
+
+                return self._fetch_part(part, work, target, options, watch)
+
+            parts = together(fetch, split(lines))
+        kept = sorted(wheel for wheels, _ in parts for wheel in wheels)
+        if kept:
+            self._say(kept, target)
+        lacking = {line for _, missing in parts for line in missing}
+        return kept, [line for line in lines if line in lacking]
+
+    def _fetch_part(
+        self,
+        lines: Sequence[str],
+        work: Path,
+        target: Target,
+        options: Sequence[str],
+        watch: Callable[[], None],
+    ) -> tuple[list[Path], list[str]]:
+        """Do the same with one pip, which stops at the first that is missing: it is asked again."""
         asked, lacking = list(lines), list[str]()
         while asked:
-            with self.store.workspace() as work, self._reported(work, asked) as look:
-                program = self._download(work, asked, target, options)
-                status, output, errors = program.attempt(look)
-                if status == 0:
-                    kept = [self.store.keep(wheel) for wheel in sorted(work.glob("out/*.whl"))]
-                    self._say(kept, target)
-                    return kept, lacking
+            folder = Path(tempfile.mkdtemp(dir=work))
+            program = self._download(folder, asked, target, options)
+            status, output, errors = program.attempt(watch)
+            if status == 0:
+                kept = [self.store.keep(wheel) for wheel in sorted(folder.glob("out/*.whl"))]
+                return kept, lacking
             missing = _MISSING.search(errors)
             found = [line for line in asked if missing and line.split()[0] == missing[1]]
             if not found:
@@ -170,19 +200,14 @@ class Fetcher:
         return [], lacking
 
     def _download(
-        self, work: Path, lines: Sequence[str], target: Target, options: Sequence[str]
+        self, folder: Path, lines: Sequence[str], target: Target, options: Sequence[str]
     ) -> Program:
         argv = [*programs.pip(), "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        argv += [*options, *_options(target), *self._asked(work, lines)]
-        argv += ["--dest", str(work / "out")]
-        folder, more = self.lock.path.parent, {"TMPDIR": str(work / _UNFINISHED)}
-        return Program(f"fetch wheels for {target}", argv, folder, programs.FETCH, more)
-
-    def _reported(
-        self, work: Path, lines: Sequence[str]
-    ) -> AbstractContextManager[Callable[[], None]]:
-        """Report what pip has downloaded so far: it does not say how much there will be."""
-        return growth.reported(work / _UNFINISHED, f"fetching {_wheels(lines)}", self.emit)
+        argv += [*options, *_options(target), *self._asked(folder, lines)]
+        argv += ["--dest", str(folder / "out")]
+        more = {"TMPDIR": str(folder.parent / _UNFINISHED)}
+        what, here = f"fetch wheels for {target}", self.lock.path.parent
+        return Program(what, argv, here, programs.FETCH, more)
 
     def _asked(self, work: Path, lines: Sequence[str]) -> list[str]:
         """Return pip's options for requirements, and for where to look for them.

@@ -20,6 +20,7 @@ from shipit.events import Fetching, ignore
 from shipit.playbook.project import Project
 from shipit.project.building import fitting
 from shipit.project.building.orders import Built, Order
+from shipit.project.fetching import together
 from shipit.project.sources import load
 from tiny_backend import COMPILED, write_project
 from wheelhouse import BOOKWORM, Recipe, installed_wheel, sha256, write_lock, write_wheel
@@ -115,7 +116,11 @@ def test_each_host_gets_the_best_wheel_of_its_kind(site: Site) -> None:
     assert found == [wheels[number].name for number in (1, 2, 0)]
 
 
-def test_a_wheel_that_is_not_there_for_a_host_is_named_with_the_others(site: Site) -> None:
+@pytest.mark.parametrize("least", [1, 10])  # of what one pip fetches: by three of them, or one
+def test_a_wheel_that_is_not_there_for_a_host_is_named_with_the_others(
+    site: Site, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "LEAST", least)
     there = [write_wheel(site.wheels, Recipe(name)) for name in ("alpha", "gone", "lost")]
     there.append(write_wheel(site.wheels, Recipe("arm", tag=NATIVE.replace("x86_64", "aarch64"))))
     write_lock(site.folder / "requirements.lock", there)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shipit.events import Event, Fetching
-from shipit.project import growth
+from shipit.project.fetching import growth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
