@@ -49,6 +49,8 @@ class Bundle:
         sha256: of the file.
         url: where it was fetched.
         signed: its bundle.json, and the signature in the file beside it, if there is one.
+        damaged: why the signature in that file cannot be used.
+        unfetched: why its signature could not be fetched.
         wheels: where each wheel and each Python lies in the cache, by its sha256.
     """
 
@@ -58,6 +60,8 @@ class Bundle:
     sbom: str
     wheels: Mapping[str, Path]
     signed: Signed | None = None
+    damaged: Mistake | None = None
+    unfetched: str = ""
     name: str = ""
     url: SecretUrl | None = None
 
@@ -119,7 +123,7 @@ def _read(path: Path, digest: str, store: Cache) -> Bundle:
             known = _verified(path, digest, archive, made, sbom, store)
             store.remember(key, known)
     wheels = {wheel.parent.name: wheel for wheel in known}
-    return Bundle(path, digest, made, sbom, wheels, signature.beside(path, text))
+    return Bundle(path, digest, made, sbom, wheels, *signature.beside(path, text))
 
 
 def offsets(bundle: Bundle) -> dict[str, int]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STALLED, SIGNATURE_WAIT = 120.0, 15.0  # seconds without a byte
 LONGEST = 3600.0  # seconds of a whole download
 PAUSES = (1.0, 4.0)  # seconds before a download over http is tried again
-LARGEST, LARGEST_SIGNATURE = 16 << 30, 1 << 20  # bytes
+LARGEST, LARGEST_SIGNATURE = 16 << 30, signature.LONGEST  # bytes
 _POLL = 0.25  # seconds
 # What comes over these could come from anybody: fsspec accepts any host key.
 _UNPROTECTED = ("http", "ftp", "sftp", "ssh", "smb")
@@ -56,21 +56,29 @@ def read(pinned: PinnedFile, store: Cache, emit: Emit) -> Bundle:
     """
     if pinned.url is None:
         assert pinned.path is not None  # noqa: S101 - one of the two is there
-        return file.read(pinned.path, store, pinned.sha256)
-    emit(SecretsKnown(Mask(pinned.url.hidden())))
+        found = file.read(pinned.path, store, pinned.sha256)
+    else:
+        found = _at_url(pinned, pinned.url, store, emit)
+    if why := found.damaged.what if found.damaged else found.unfetched:
+        emit(Noted(f"{found.name} counts as unsigned: {why}"))
+    return found
+
+
+def _at_url(pinned: PinnedFile, url: SecretUrl, store: Cache, emit: Emit) -> Bundle:
+    emit(SecretsKnown(Mask(url.hidden())))
     path = store.bundle(pinned.sha256) if pinned.sha256 else None
     if path is None:
-        _refuse_unpinned(pinned.url, pinned.sha256)
-        path = _fetched(pinned.url, store, emit)
-    _fetch_signature(pinned.url, path, store)
-    found = file.read(path, store, pinned.sha256, str(pinned.url))
-    return replace(found, url=pinned.url)
+        _refuse_unpinned(url, pinned.sha256)
+        path = _fetched(url, store, emit)
+    unfetched = _fetch_signature(url, path, store)
+    found = file.read(path, store, pinned.sha256, str(url))
+    return replace(found, url=url, unfetched="" if found.signed else unfetched)
 
 
 def _refuse_unpinned(url: SecretUrl, sha256: str) -> None:
     scheme = url.reveal().partition("://")[0]
     if scheme in _UNPROTECTED and not sha256:
-        what = f"a bundle that comes by {scheme}:// could be anybody's: its digest is needed"
+        what = f"a bundle over {scheme}:// can be replaced on the way: it needs a digest"
         hint = "append #sha256=DIGEST, which `shipit verify` shows; or use https://"
         raise InputError(Mistake("bundle-unpinned", what, Place(str(url)), hint))
 
@@ -81,7 +89,7 @@ def _fetched(url: SecretUrl, store: Cache, emit: Emit) -> Path:
         path = work / "fetched.shipit"
         what = f"fetching {url}"
         try:
-            _Download(url, path, LARGEST, PAUSES, STALLED).run(
+            _Download("the bundle", url, path, LARGEST, PAUSES, STALLED).run(
                 lambda done, total: emit(Fetching(what, done, total))
             )
         finally:
@@ -91,29 +99,43 @@ def _fetched(url: SecretUrl, store: Cache, emit: Emit) -> Path:
         return store.keep_bundle(path)
 
 
-def _fetch_signature(url: SecretUrl, bundle: Path, store: Cache) -> None:
-    """Put the signature beside a bundle; without an answer, the one that was there before stays.
+def _fetch_signature(url: SecretUrl, bundle: Path, store: Cache) -> str:
+    """Put the signature beside a bundle; return why it cannot be fetched.
 
-    Whether there has to be one is decided later: a signed URL, for instance, is for one file.
+    Without an answer, the one that was there before stays. Whether there has to be one is decided
+    later: a signed URL, for instance, is for one file.
     """
     kept = signature.path_of(bundle)
     with store.workspace() as work:
         path = work / "signature"
         try:
             limits = (LARGEST_SIGNATURE, (), SIGNATURE_WAIT)
-            _Download(url.beside(".sig"), path, *limits).run(lambda *_: None)
-            path.replace(kept)
+            what = "its signature"
+            _Download(what, url.beside(".sig"), path, *limits).run(lambda *_: None)
         except InputError as error:
-            if error.mistakes[0].code == "missing-bundle":
-                kept.unlink(missing_ok=True)
+            if error.mistakes[0].code != "missing-bundle":
+                return error.mistakes[0].what
+            kept.unlink(missing_ok=True)
+            return ""
+        if not path.read_bytes().startswith(signature.BEGIN):
+            return "what is fetched as its signature is none"
+        path.replace(kept)
+        return ""
 
 
 class _Download:
     """A download in a thread of its own: no library can make the command wait for ever."""
 
     def __init__(
-        self, url: SecretUrl, to: Path, most: int, pauses: Sequence[float], patience: float
+        self,
+        what: str,
+        url: SecretUrl,
+        to: Path,
+        most: int,
+        pauses: Sequence[float],
+        patience: float,
     ) -> None:
+        self._what = what
         self._url, self._to, self._most, self._pauses = url, to, most, pauses
         self._patience = patience
         self._now = (0, 0)  # bytes so far, and of the whole
@@ -133,13 +155,15 @@ class _Download:
             now = time.monotonic()
             before, moved = (self._now, now) if self._now != before else (before, moved)
             if now - moved > self._patience or now - began > LONGEST:
-                what = "the download of the bundle came to a halt, or takes too long"
+                what = f"the download of {self._what} came to a halt, or takes too long"
                 raise InputError(Mistake("fetch-failed", what, Place(str(self._url)), _NETWORK))
             report(*self._now)
         if isinstance(self._error, InputError):
             raise self._error
         if self._error:
-            raise InputError(_mistake(self._error, self._url)) from None  # it may show the URL
+            raise InputError(
+                _mistake(self._error, self._what, self._url)
+            ) from None  # it may show the URL
 
     def _run(self) -> None:
         from shipit.archive import object_store, web  # noqa: PLC0415 - a file needs neither
@@ -159,7 +183,7 @@ class _Download:
             raise ValueError(f"it has more than {self._most} bytes")
 
 
-def _mistake(error: Exception, url: SecretUrl) -> Mistake:
+def _mistake(error: Exception, what: str, url: SecretUrl) -> Mistake:
     """Return what a failed download means for the user."""
     place, status = Place(str(url)), error.code if isinstance(error, HTTPError) else 0
     if isinstance(error, FileNotFoundError) or status in _GONE:
@@ -169,14 +193,14 @@ def _mistake(error: Exception, url: SecretUrl) -> Mistake:
     name, said = type(cause).__name__, Mask(url.hidden())(str(cause))
     said = said.replace(url.reveal(), str(url))
     text = said if said and isinstance(cause, OSError) else f"{name} {said}".rstrip()
-    return Mistake("fetch-failed", f"the bundle cannot be fetched: {text}", place, _hint(cause))
+    return Mistake("fetch-failed", f"{what} cannot be fetched: {text}", place, _hint(cause))
 
 
 def _hint(cause: object) -> str:
     import ssl  # noqa: PLC0415 - loaded by then
 
     if isinstance(cause, ssl.SSLError):
-        return "SSL_CERT_FILE names the certificates of a private authority"
+        return "for a private certificate authority, set SSL_CERT_FILE to its certificates"
     is_refused = isinstance(cause, HTTPError) and cause.code in _REFUSED
     if is_refused or isinstance(cause, PermissionError) or "Credential" in type(cause).__name__:
         return _LOGIN

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from shipit.archive import build as building
 from shipit.archive import compare, file, remote, signature, smoke
 from shipit.archive import manifest as manifests
+from shipit.archive import signers as checking
 from shipit.archive.manifest import BrokenError, name_of, target_of
 from shipit.bundle.wheel import files_of
 from shipit.errors import HostError, InputError, Mistake
@@ -46,10 +47,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Signature:
-    """Who has signed a bundle: the key, "" for none, and the name that a file of signers has."""
+    """Who has signed a bundle: the key, "" for none, and the name that a file of signers has.
+
+    `unknown` says why the key is not known.
+    """
 
     key: str
     name: str
+    unknown: str = ""
 
 
 def build(run: RunOptions, emit: Emit, names: Sequence[str], folder: Path) -> list[Path]:
@@ -168,8 +173,8 @@ def signed_by(found: Bundle, signers: Path | None) -> Signature:
     Raises:
         InputError: the signature is not one of this bundle, or by none of these signers.
     """
-    name = signature.signer(found.path, found.signed, signers, found.name) if signers else ""
-    return Signature(signature.key_of(found.path, found.signed), name)
+    name = checking.signer(found, signers) if signers else ""
+    return Signature(checking.key_of(found), name, "" if found.signed else found.unfetched)
 
 
 def diff(old: Bundle, new: Bundle) -> Difference:

@@ -65,13 +65,13 @@ def load(
             this.
     """
     if pinned := bundle or named.bundle:
-        from shipit.archive import remote, signature, sources
+        from shipit.archive import remote, signers, sources
         from shipit.project import cache
 
         store = cache.Cache(cache.default_folder(os.environ))
         found = remote.read(pinned, store, emit)
         if named.signers:
-            name = signature.signer(found.path, found.signed, named.signers, found.name)
+            name = signers.signer(found, named.signers)
             note(f"{found.name} is signed by {name}")
         return sources.load(found)
     if named.signers:

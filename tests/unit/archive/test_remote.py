@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from base64 import b64encode
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ import pytest
 
 import certificates
 from file_server import FileServer, serving
-from shipit.archive import remote
+from shipit.archive import remote, signature
+from shipit.commands.bundle import Signature, signed_by
 from shipit.errors import InputError, Mistake
 from shipit.events import Event, Fetching, Noted, SecretsKnown
 from shipit.playbook.project import pinned
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 TOKEN = "deadbeefdeadbeefdeadbeef"
 PATH = "/releases/billing.shipit"
+SIGNATURE = b"-----BEGIN SSH SIGNATURE-----\nU1NIU0lH\n-----END SSH SIGNATURE-----\n"
 
 
 class Site:
@@ -91,15 +94,15 @@ def test_one_with_a_known_digest_is_fetched_once(site: Site) -> None:
 
 def test_its_signature_is_what_lies_beside_it_now(site: Site) -> None:
     assert site.read().signed is None
-    site.server.files[f"{PATH}.sig"] = b"signature"
+    site.server.files[f"{PATH}.sig"] = SIGNATURE
     url = site.server.url(f"{PATH}?token={TOKEN}")
     found = site.read(url)
     assert found.signed
-    assert found.signed.signature == "signature"
+    assert found.signed.signature == SIGNATURE.decode()
     assert site.server.requests[-1][0] == f"{PATH}.sig?token={TOKEN}"
     site.server.answers = [503]
     assert site.read(url).signed == found.signed, "without an answer the last one counts"
-    site.server.files[f"{PATH}.sig"] = bytes(2000)
+    site.server.files[f"{PATH}.sig"] = SIGNATURE * 50
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(remote, "LARGEST_SIGNATURE", 1000)
         assert site.read(url).signed == found.signed
@@ -110,6 +113,55 @@ def test_its_signature_is_what_lies_beside_it_now(site: Site) -> None:
     del site.server.files[f"{PATH}.sig"]
     assert site.read(url).signed is None
     assert len(site.asked()) == 1
+
+
+def test_a_page_instead_of_a_signature_is_none(site: Site, tmp_path: Path) -> None:
+    site.server.files[f"{PATH}.sig"] = b"<html>\xff no such page</html>"
+    found = site.read()
+    assert (found.signed, found.damaged) == (None, None)
+    assert not signature.path_of(found.path).exists()
+    why = "what is fetched as its signature is none"
+    assert unsigned(found, tmp_path).what == why
+    assert site.notes()[-1] == f"{site.server.url(PATH)} counts as unsigned: {why}"
+    site.server.files[f"{PATH}.sig"] = SIGNATURE
+    assert site.read().signed
+    site.server.files[f"{PATH}.sig"] = b"<html>"
+    assert site.read().signed, "the last one counts"
+
+
+def test_a_signature_that_cannot_be_fetched_is_not_called_missing(
+    site: Site, tmp_path: Path
+) -> None:
+    site.server.refusals[f"{PATH}.sig"] = 503
+    url = site.server.url(f"{PATH}?token={TOKEN}")
+    found = site.read(url)
+    mistake = unsigned(found, tmp_path)
+    why = "its signature cannot be fetched: HTTP Error 503: Service Unavailable"
+    assert (mistake.what, TOKEN in str(mistake)) == (why, False)
+    assert site.notes()[-1] == f"{found.name} counts as unsigned: {why}"
+    assert signed_by(found, None) == Signature("", "", why)
+    site.server.refusals.clear()
+    found = site.read(url)
+    assert unsigned(found, tmp_path).what.startswith("the bundle is not signed")
+    assert signed_by(found, None) == Signature("", "")
+
+
+def test_a_damaged_signature_of_a_file_is_noted(site: Site, made: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.shipit"
+    shutil.copy(made, path)
+    signature.path_of(path).write_bytes(b"\xff")
+    assert remote.read(pinned(str(path)), site.store, site.events.append).signed is None
+    (note,) = site.notes()
+    assert note.startswith(f"{path} counts as unsigned: the signature cannot be read")
+
+
+def unsigned(found: Bundle, signers: Path) -> Mistake:
+    """Return the mistake where one of its signers is asked for."""
+    with pytest.raises(InputError) as caught:
+        signed_by(found, signers)
+    (mistake,) = caught.value.mistakes
+    assert (mistake.code, bool(mistake.hint)) == ("unsigned", True)
+    return mistake
 
 
 def test_the_download_is_reported_and_ends(site: Site) -> None:
@@ -125,7 +177,9 @@ def test_another_one_than_was_pinned_is_refused(site: Site) -> None:
 
 
 def test_without_protection_a_digest_is_needed(site: Site) -> None:
-    assert site.refused(sha256="").code == "bundle-unpinned"
+    mistake = site.refused(sha256="")
+    what = "a bundle over http:// can be replaced on the way: it needs a digest"
+    assert (mistake.code, mistake.what) == ("bundle-unpinned", what)
     assert site.server.requests == []
 
 
@@ -223,7 +277,7 @@ def test_https_is_verified_and_never_left_for_http(
     with serving({"/x": site.server.files[PATH]}, tls=tls) as server:
         mistake = site.refused(server.url("/x"), sha256="")
         assert "certificate verify failed" in mistake.what
-        assert mistake.hint.startswith("SSL_CERT_FILE")
+        assert "set SSL_CERT_FILE to its certificates" in mistake.hint
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert site.read(server.url("/x"), sha256="").sha256 == site.sha256
         server.redirects["/y"] = site.server.url(PATH)

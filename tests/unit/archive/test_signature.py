@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from repositories import git
-from shipit.archive import file, signature
+from shipit.archive import file, signature, signers
 from shipit.archive.manifest import to_json
 from shipit.errors import InputError, Mistake
+from shipit.secrets import SecretUrl
 from signing import Key
 from unit.archive.made import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from shipit.archive.file import Bundle
     from shipit.project.cache import Cache
@@ -46,7 +48,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         process.terminate()
 
 
-def signers(folder: Path, *lines: str) -> Path:
+def written(folder: Path, *lines: str) -> Path:
     path = folder / "signers"
     path.write_text("".join(lines))
     return path
@@ -76,9 +78,9 @@ def test_a_signed_bundle_has_a_name_for_those_who_know_the_key(
 ) -> None:
     key = Key.make(tmp_path / "keys", kind=kind)
     found = signed(made, key.path, store)
-    assert re.fullmatch(rf"{kind.upper()} SHA256:\S+", signature.key_of(found.path, found.signed))
-    listed = signers(tmp_path, key.line("alice@example.com,bob@example.com"))
-    assert signature.signer(found.path, found.signed, listed) == "alice@example.com"
+    assert re.fullmatch(rf"{kind.upper()} SHA256:\S+", signers.key_of(found))
+    listed = written(tmp_path, key.line("alice@example.com,bob@example.com"))
+    assert signers.signer(found, listed) == "alice@example.com"
     assert found.signed
     assert found.signed.text == to_json(made.manifest)
 
@@ -92,8 +94,8 @@ def test_the_private_half_may_be_in_the_ssh_agent(
     subprocess.run(["ssh-add", "-q", str(private)], check=True)
     private.unlink()
     found = signed(made, key.public, store)
-    listed = signers(tmp_path, key.line("alice@example.com"))
-    assert signature.signer(found.path, found.signed, listed) == "alice@example.com"
+    listed = written(tmp_path, key.line("alice@example.com"))
+    assert signers.signer(found, listed) == "alice@example.com"
 
 
 def test_without_a_key_it_is_that_of_git(
@@ -127,7 +129,7 @@ def test_a_signature_that_cannot_be_written_is_named(made: Bundle, store: Cache,
 
 def test_an_unsigned_bundle_has_nobodys_name(tmp_path: Path, made: Bundle) -> None:
     assert made.signed is None
-    refused = mistake_of(lambda: signature.signer(made.path, made.signed, tmp_path))
+    refused = mistake_of(lambda: signers.signer(made, tmp_path))
     assert (refused.code, f"shipit sign {made.path}" in refused.hint) == ("unsigned", True)
 
 
@@ -143,33 +145,57 @@ def test_a_key_that_may_not_sign_is_refused_with_the_reason(
     tmp_path: Path, made: Bundle, store: Cache, key: Key, options: str | None, evidence: str
 ) -> None:
     found = signed(made, key.path, store)
-    listed = signers(tmp_path, key.line("alice@example.com", options) if options else "")
-    refused = mistake_of(lambda: signature.signer(found.path, found.signed, listed))
+    listed = written(tmp_path, key.line("alice@example.com", options) if options else "")
+    refused = mistake_of(lambda: signers.signer(found, listed))
     assert (refused.code, evidence in refused.evidence) == ("signature-refused", True)
 
 
 def test_a_signature_of_another_bundle_or_for_git_is_refused(
     tmp_path: Path, made: Bundle, store: Cache, key: Key
 ) -> None:
-    listed = signers(tmp_path, key.line("alice@example.com", ""))
+    listed = written(tmp_path, key.line("alice@example.com", ""))
     text = to_json(made.manifest)
     for wrong in (key.signature(text + " "), key.signature(text, "git"), "none", ""):
         signature.path_of(made.path).write_text(wrong)
         found = file.read(made.path, store)
         assert found.signed is not None
         for check in (
-            lambda it=found: signature.signer(it.path, it.signed, listed),
-            lambda it=found: signature.key_of(it.path, it.signed),
+            lambda it=found: signers.signer(it, listed),
+            lambda it=found: signers.key_of(it),
         ):
             assert mistake_of(check).code == "signature-refused"
 
 
-@pytest.mark.parametrize("content", [b"\xff", b"x" * 70_000])
-def test_a_file_that_is_no_signature_is_not_sent(
-    made: Bundle, store: Cache, content: bytes
+def as_bytes(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [as_bytes(b"\xff"), as_bytes(b"x" * 70_000), Path.mkdir])
+def test_a_damaged_signature_is_refused_where_it_is_needed_alone(
+    tmp_path: Path, made: Bundle, store: Cache, damage: Callable[[Path], object]
 ) -> None:
-    signature.path_of(made.path).write_bytes(content)
-    assert mistake_of(lambda: file.read(made.path, store)).code == "signature-refused"
-    signature.path_of(made.path).unlink()
-    signature.path_of(made.path).mkdir()
-    assert mistake_of(lambda: file.read(made.path, store)).code == "signature-refused"
+    damage(signature.path_of(made.path))
+    found = file.read(made.path, store)
+    assert found.signed is None, "it is not sent"
+    for check in (
+        lambda: signers.signer(found, written(tmp_path)),
+        lambda: signers.key_of(found),
+    ):
+        refused = mistake_of(check)
+        assert (refused.code, "shipit sign" in refused.hint) == ("signature-refused", True)
+
+
+def test_a_damaged_signature_is_replaced_by_another(made: Bundle, store: Cache, key: Key) -> None:
+    signature.path_of(made.path).write_bytes(b"\xff")
+    assert signers.key_of(signed(file.read(made.path, store), key.path, store))
+
+
+def test_an_unsigned_bundle_at_a_url_is_signed_where_it_was_uploaded_from(
+    tmp_path: Path, made: Bundle
+) -> None:
+    url = SecretUrl("https://me:pw@store.example.com/x.shipit?token=1")
+    found = replace(made, url=url, name=str(url))
+    refused = mistake_of(lambda: signers.signer(found, tmp_path))
+    assert refused.what == "the bundle is not signed: there is no x.shipit.sig beside it"
+    hint = "sign the file that was uploaded: shipit sign FILE; then upload FILE.sig beside it"
+    assert refused.hint == hint

@@ -44,10 +44,12 @@ def summary(bundle: Bundle, by: Signature) -> Iterator[Part]:
 
 def signed(by: Signature) -> Line:
     """Return who has signed a bundle, and whether that is known."""
+    if by.unknown:
+        return Line(f"  signed    unknown: {by.unknown}")
     if not by.key:
         return Line("  signed    by nobody")
     if not by.name:
-        return Line(f"  signed    with {by.key}; whose key that is: --signers FILE")
+        return Line(f"  signed    with {by.key}; signer unknown (check with --signers FILE)")
     return Line(f"  signed    by {by.name}, with {by.key}", "good")
 
 

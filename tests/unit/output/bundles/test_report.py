@@ -44,7 +44,9 @@ def test_what_was_built_is_shown_with_its_source() -> None:
 def test_a_name_is_shown_only_if_it_was_verified() -> None:
     key = "ED25519 SHA256:abc"
     unknown = report.signed(Signature(key, ""))
-    assert unknown == Line(f"  signed    with {key}; whose key that is: --signers FILE")
+    assert unknown == Line(f"  signed    with {key}; signer unknown (check with --signers FILE)")
+    assert report.signed(Signature("", "")) == Line("  signed    by nobody")
+    assert report.signed(Signature("", "", "no")) == Line("  signed    unknown: no")
     assert report.signed(Signature(key, "al")) == Line(f"  signed    by al, with {key}", "good")
 
 
