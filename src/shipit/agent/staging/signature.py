@@ -5,20 +5,20 @@ sends switches it off. The signature is over the text of bundle.json. The releas
 the wheels that this names for one of its targets, each by its sha256. Units, files and environment
 are not covered: they differ between stages.
 
-Changes nothing, and leaves nothing: what ssh-keygen reads is in files without names.
+Changes nothing, and leaves nothing: what ssh-keygen reads is in files without names, in memory.
 """
 
 import os
 import re
 import subprocess
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Iterator, List, Optional, Tuple
+from typing import BinaryIO, Iterator, List, Optional, Tuple
 
 from ..protocol.codec import from_json, parse
 from ..protocol.manifest import Manifest, Signed
 from ..protocol.messages import Failure
-from ..system import process, signers
+from ..system import files, process, signers
 from ..system.failures import Refused
 from ..system.paths import Paths
 from ..system.signers import STEP
@@ -26,6 +26,7 @@ from ..system.signers import STEP
 NAMESPACE = "shipit"  # of the signatures: one for git or for mail is not one for a release
 TIMEOUT = 30.0  # seconds
 TEXT_LIMIT, SIGNATURE_LIMIT = 4 * 1024 * 1024, 64 * 1024  # characters
+SHOWN = 12  # digits of a sha256
 MOST_NAMES = 32  # of one key in the file
 PINNED = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+ --hash=sha256:([0-9a-f]{64})")
 OLD = re.compile(r"(unknown|illegal|invalid) option|unsupported operation", re.IGNORECASE)
@@ -82,7 +83,10 @@ def require(paths: Paths, manifest: Manifest, signed: Optional[Signed]) -> str:
     if unusable:
         raise Refused(unusable)
     if signed is None:
-        what = f"the release is not signed; this host takes those of {paths.signers} alone"
+        what = (
+            "the release is not signed, and this host takes only releases that are signed by a key"
+            f" in {paths.signers}"
+        )
         hint = "sign its bundle, and deploy that: shipit sign BUNDLE, shipit deploy --bundle BUNDLE"
         raise Refused(Failure("unsigned", what, STEP, hint))
     if len(signed.text) > TEXT_LIMIT or len(signed.signature) > SIGNATURE_LIMIT:
@@ -118,20 +122,38 @@ def _signer(paths: Paths, signed: Signed) -> str:
 
 @contextmanager
 def _unnamed(paths: Paths, content: str) -> Iterator[int]:
-    """Give a file without a name, below root's own folder; it ends with its descriptor."""
-    import tempfile  # noqa: PLC0415 - imports cost time, and few hosts ask
+    """Give a file without a name; it ends with its descriptor.
 
-    with tempfile.TemporaryFile(dir=paths.var) as stream:
-        stream.write(content.encode())
-        stream.flush()
-        yield stream.fileno()
+    Raises:
+        Refused: signature-unchecked: there is no room for it.
+    """
+    with ExitStack() as opened:
+        try:
+            descriptor = opened.enter_context(_file(paths)).fileno()
+            files.write_all(descriptor, content.encode())
+        except OSError as error:
+            hint = f"make room in memory or in {paths.var}, and see that it is not read-only"
+            raise Refused(_unchecked(f"{error.strerror}", hint)) from error
+        yield descriptor
+
+
+def _file(paths: Paths) -> BinaryIO:
+    """Open a file in memory, which works on a full disk; else one below root's own folder.
+
+    A Python that was built with an old libc lacks the first, and a kernel can forbid it.
+    """
+    with suppress(AttributeError, OSError):
+        return open(os.memfd_create("shipit"), "w+b", buffering=0)
+    import tempfile  # noqa: PLC0415 - imports cost time, and few hosts need it
+
+    return tempfile.TemporaryFile(dir=paths.var, buffering=0)
 
 
 def _keygen(text: int, verb: str, *arguments: str, quiet: bool = False) -> process.Done:
     """Run the host's own ssh-keygen; `quiet` leaves out what it says besides its answer.
 
     Raises:
-        Refused: signature-unchecked: it is missing, too old, or does not end.
+        Refused: signature-unchecked: it is missing, too old, cannot be started, or does not end.
     """
     os.lseek(text, 0, os.SEEK_SET)
     stderr = subprocess.DEVNULL if quiet else subprocess.STDOUT
@@ -142,6 +164,8 @@ def _keygen(text: int, verb: str, *arguments: str, quiet: bool = False) -> proce
     except FileNotFoundError:
         hint = "install it: apt-get install openssh-client, or dnf install openssh"
         raise Refused(_unchecked("this host has no ssh-keygen", hint)) from None
+    except OSError as error:
+        raise Refused(_unchecked(f"ssh-keygen cannot be started: {error.strerror}", "")) from error
     if done.timed_out or done.status < 0:
         raise Refused(_unchecked(f"ssh-keygen -Y {verb} {done.end(TIMEOUT)}", "", done.output))
     if not done.ok and OLD.search(done.output):
@@ -173,25 +197,26 @@ def _differences(manifest: Manifest, text: str) -> Iterator[str]:
         return
     app = manifest.app_wheel
     if (app.sha256, app.name, app.version) != (bundle.app, bundle.name, bundle.version):
-        yield f"its app is {bundle.name} {bundle.version}, not {app.name} {app.version}"
+        was = f"{bundle.name} {bundle.version} (sha256:{bundle.app:.{SHOWN}})"
+        yield f"signed was {was}, this is {app.name} {app.version} (sha256:{app.sha256:.{SHOWN}})"
     if manifest.version != bundle.version:
-        yield f"its version is {bundle.version}, not {manifest.version}"
+        yield f"signed was version {bundle.version}, this is {manifest.version}"
     listed = {each.sha256: (each.filename, each.size, each.python) for each in bundle.artifacts}
     python = manifest.python
     for item in manifest.sent():
         version = item.version if python and item == python.archive else ""
         if listed.get(item.sha256) != (item.filename, item.size, version):
-            yield f"it does not list {item.filename} (sha256:{item.sha256})"
+            yield f"the signed bundle does not list {item.filename} (sha256:{item.sha256})"
     wheels = {item.sha256 for item in manifest.wheels}
     given = (wheels, manifest.installer_wheel.sha256)
     if not any(
         given == ({*each.wheels}, each.installer) and (not python or python.sha256 == each.python)
         for each in bundle.targets
     ):
-        yield "each of its targets has other wheels, or another Python"
+        yield "none of the signed targets has exactly these wheels, this installer and this Python"
     pins = [PINNED.fullmatch(line) for line in manifest.requirements.splitlines()]
     if {pin[1] if pin else "" for pin in pins} != {app.sha256, *wheels}:
-        yield "the release would install other wheels than it lists"
+        yield "its requirements name other wheels than it lists"
 
 
 def _differs(how: str) -> Failure:

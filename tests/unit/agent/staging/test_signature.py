@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -271,3 +273,64 @@ def test_a_host_without_ssh_keygen_says_what_to_install(
     monkeypatch.setattr(process, "program", lambda _: None)
     found = host.refused(signed)
     assert (found.code, "openssh-client" in found.hint) == ("signature-unchecked", True)
+
+
+def test_a_release_that_is_taken_needs_no_disk(tmp_path: Path, host: Host) -> None:
+    host.paths = replace(host.paths, var=str(tmp_path / "cannot-be-written"))
+    assert signature.require(host.paths, host.manifest(), host.signed()) == "alice@example.com"
+
+
+def of_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+
+
+def of_strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: str) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "memfd_create", forbidden)
+
+
+@pytest.mark.parametrize("without", [of_old, of_strict])
+def test_without_files_in_memory_it_takes_the_disk(
+    tmp_path: Path,
+    host: Host,
+    without: Callable[[pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signed = host.signed()
+    without(monkeypatch)
+    assert signature.require(host.paths, host.manifest(), signed) == "alice@example.com"
+    assert list(Path(host.paths.var).iterdir()) == []
+    full = replace(host.paths, var=str(tmp_path / "cannot-be-written"))
+    (found,) = signature.problems(full, host.manifest(), signed)
+    assert (found.code, full.var in found.hint) == ("signature-unchecked", True)
+    assert "No such file or directory" in found.what
+
+
+def test_an_ssh_keygen_that_cannot_be_started_is_named(
+    tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = host.signed()
+    (tmp_path / "ssh-keygen").write_bytes(b"\x7fELF")
+    (tmp_path / "ssh-keygen").chmod(0o755)
+    monkeypatch.setattr(process, "program", lambda name: str(tmp_path / name))
+    found = host.refused(signed)
+    assert (found.code, "cannot be started" in found.what) == ("signature-unchecked", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        (
+            {"app_wheel": replace(APP, sha256="e" * 64)},
+            "signed was demo 1.0 (sha256:aaaaaaaaaaaa), this is demo 1.0 (sha256:eeeeeeeeeeee)",
+        ),
+        ({"version": "2.0"}, "signed was version 1.0, this is 2.0"),
+        ({"wheels": (OTHER, DEP)}, "none of the signed targets has exactly these wheels"),
+    ],
+)
+def test_a_difference_is_reported_with_both_sides(
+    host: Host, changes: dict[str, object], difference: str
+) -> None:
+    assert difference in host.refused(host.signed(), **changes).what
