@@ -4,8 +4,9 @@ This text is sent to the host and runs there, on the host's own Python. It reads
 the names and sizes of files, which follow it, the arguments for Python, variables, and how long it
 may take. It answers with a line `shipit-build {...}`, then the bytes of the wheel.
 
-The folder is the user's own (0700). It is removed, and all that was started is killed, after every
-end: also after an error, a signal, or the end of the connection.
+The folder is the user's own (0700). It is removed, and what runs in the process group of the build
+is killed, after every end: also after an error, a signal, or the end of the connection. What a
+build system has put into a group of its own goes on.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ def main() -> None:
     for number in ENDING:
         signal.signal(number, _stop)
     request = json.loads(sys.stdin.buffer.readline(LINE))
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until it would remove the folder
     folder = Path(tempfile.mkdtemp(prefix="shipit-build-"))
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         for name, size in request["files"]:
             _receive(folder / Path(name).name, size)
         _answer(*_built(folder, request))

@@ -86,6 +86,7 @@ def test_a_build_that_fails_is_shown_with_the_host_and_leaves_nothing(
 
     mistake = refused(repacked(order, broken, tmp_path), tmp_path)
     assert (mistake.code, "no compiler here" in mistake.evidence) == ("builder-failed", True)
+    assert "compiler" in mistake.hint
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -98,6 +99,7 @@ def test_a_build_that_takes_too_long_is_ended(
     monkeypatch.setattr(remote_build, "BUILD", 2.0)
     mistake = refused(repacked(order, endless, tmp_path), tmp_path)
     assert mistake.what.endswith("it took too long")
+    assert "compiler" not in mistake.hint
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -119,6 +121,10 @@ def test_a_host_without_the_python_of_the_target_is_named(tmp_path: Path, order:
         json.dumps({"status": 0, "wheels": ["x.whl"], "size": 1 << 40, "libc": ["glibc", "2.36"]}),
         json.dumps({"status": 0, "wheels": ["x.whl"], "size": 9, "libc": ["glibc", "2.36"]}),
         json.dumps({"status": 0, "wheels": [], "size": 0, "libc": ["", ""]}),
+        json.dumps({"status": 0, "wheels": ["x.whl"], "size": float("inf"), "libc": ["", ""]}),
+        json.dumps({"status": "x" * 500, "wheels": [], "size": 0, "libc": ["", ""]}),
+        json.dumps({"status": True, "wheels": [], "size": 0, "libc": ["", ""]}),
+        json.dumps({"status": 10**400, "wheels": [], "size": 0, "libc": ["", ""]}),
         b"x" * 2000,
     ],
 )
@@ -131,7 +137,74 @@ def test_a_host_that_lies_gives_no_wheel(
     (tmp_path / "answer").write_bytes(answer)
     monkeypatch.setattr(remote_build, "MOST", 1000)
     monkeypatch.setattr(remote_build, "_SCRIPT", f"cat {tmp_path}/answer; head -c 1000 >/dev/null")
-    assert refused(order, tmp_path).code == "builder-failed"
+    mistake = refused(order, tmp_path)
+    assert (mistake.code, len(mistake.what) < 300) == ("builder-failed", True)
+    assert "compiler" not in mistake.hint
+
+
+def says(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the builder be a script that takes no notice of what it is sent."""
+    monkeypatch.setattr(remote_build, "_SCRIPT", script)
+
+
+def test_a_builder_without_an_answer_is_left_after_a_time(
+    tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_build, "BUILD", 0.5)
+    monkeypatch.setattr(remote_build, "ANSWER", 0.5)
+    says("exec cat >/dev/null", monkeypatch)
+    mistake = refused(order, tmp_path)
+    assert mistake.what.endswith("builder: it gave no answer within 1 s")
+    assert "run the command again" in mistake.hint
+
+
+ANSWER = {"status": 0, "wheels": ["x.whl"], "size": 5, "libc": ["glibc", "2.36"], "output": ""}
+LINE = f"shipit-build {json.dumps(ANSWER)}"
+
+
+def test_the_wheel_has_a_deadline_of_its_own(
+    tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_build, "WHEEL", 1.0)
+    says(f"echo '{LINE}'; exec cat >/dev/null", monkeypatch)
+    mistake = refused(order, tmp_path)
+    assert mistake.what.endswith("builder: the wheel did not arrive within 1 s")
+
+
+@pytest.mark.parametrize("script", ["exit 0", f"echo '{LINE}'; exec head -c 99 >/dev/null"])
+def test_a_builder_that_goes_away_gets_no_hint_about_compilers(
+    tmp_path: Path, order: Order, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says(script, monkeypatch)
+    mistake = refused(order, tmp_path)
+    assert "run the command again" in mistake.hint
+
+
+def test_an_error_of_this_machine_is_not_the_builders(
+    tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        build(replace(order, source=tmp_path / "gone.tar.gz"), tmp_path)
+    says(f"echo '{LINE}'; echo 12345; exec cat >/dev/null", monkeypatch)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x.whl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        build(order, tmp_path)
+
+
+def test_a_signal_when_the_folder_was_just_made_leaves_nothing(
+    tmp_path: Path, order: Order
+) -> None:
+    program = Path(build_program.__file__).read_text()
+    code = (
+        "import os, signal, tempfile; make = tempfile.mkdtemp\n"
+        "def made(**options):\n"
+        "    folder = make(**options); os.kill(os.getpid(), signal.SIGHUP); return folder\n"
+        f"tempfile.mkdtemp = made; exec({program!r}, {{'__name__': 'shipit_build'}})"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], input=b"{}\n", check=False)
+    assert done.returncode == 128 + signal.SIGHUP
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize("end", ["closed", "hung up"])
