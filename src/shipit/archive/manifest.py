@@ -7,6 +7,9 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import parse_wheel_filename
+
+from shipit.bundle.interpreter import FILE
 from shipit.bundle.target import Target
 
 if TYPE_CHECKING:
@@ -16,10 +19,30 @@ FORMAT = 1
 _LONGEST = 120  # characters; of a file's name, 255 bytes are allowed
 _WORD = re.compile(r"[A-Za-z0-9_-]+")  # a service, or a variable
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FILE = re.compile(r"[A-Za-z0-9_.+!-]+\.whl")
-_ARCHIVE = re.compile(r"[A-Za-z0-9_.+-]+\.tar\.gz")
+_WHEEL = re.compile(r"[A-Za-z0-9_.+!-]{1,250}\.whl")
 _VERSION = re.compile(r"3\.\d{1,3}\.\d{1,3}")
 _TARGET = re.compile(r"linux-(\w+)-(gnu|musl)(\d+)\.(\d+)-(cp|pp)(\d)(\d+)")
+_TEXTS = ("name", "version", "folder", "app", "commit", "revision", "lock", "lock_sha256")
+# The types of bundle.json: [each] in a list; "*" is each other key.
+_SHAPE = {
+    **dict.fromkeys(_TEXTS, str),
+    "is_dirty": bool,
+    "built_with": {"*": str},
+    "env": {"*": [str]},
+    "artifacts": [
+        {"size": int, **dict.fromkeys(("filename", "sha256", "python", "source"), str)},
+    ],
+    "targets": [
+        {"wheels": [str], **dict.fromkeys(("target", "installer", "python"), str)},
+    ],
+}
+_CALLED = {
+    str: "a plain text",
+    int: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 _LIBCS = {"gnu": "glibc", "musl": "musl"}
 _IMPLEMENTATIONS = {"cp": "cpython", "pp": "pypy"}
 
@@ -132,39 +155,46 @@ def from_json(text: str) -> Manifest:
     """
     try:
         values: dict[str, Any] = json.loads(text)
-        if values.pop("format") != FORMAT:
-            raise BrokenError("it was made by another version of shipit")
+        _refuse_another_format(values.pop("format"))
+        _expect(values, _SHAPE, "bundle.json")
         artifacts = [Artifact(**each) for each in values.pop("artifacts")]
         targets = tuple(
-            ForTarget(
-                str(each["target"]),
-                tuple(map(str, each["wheels"])),
-                str(each["installer"]),
-                str(each.get("python", "")),
-            )
-            for each in values.pop("targets")
+            ForTarget(**{**each, "wheels": tuple(each["wheels"])}) for each in values.pop("targets")
         )
         known = {each.sha256: each for each in artifacts}
-        env = {name: tuple(map(str, keys)) for name, keys in values.pop("env", {}).items()}
+        env = {name: tuple(keys) for name, keys in values.pop("env", {}).items()}
         made = Manifest(artifacts=known, targets=targets, env=env, **values)
+        _check(made)
+    except BrokenError:
+        raise
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        if isinstance(error, BrokenError):
-            raise
         raise BrokenError(f"bundle.json is not understood: {error}") from error
-    _check(made)
     return made
+
+
+def _refuse_another_format(number: object) -> None:
+    if number != FORMAT:
+        raise BrokenError("it was made by another version of shipit")
+
+
+def _expect(value: object, shape: Any, where: str) -> None:  # noqa: ANN401 - a part of _SHAPE
+    """Refuse a value that has another type than its shape, or a text with control characters."""
+    kind = shape if isinstance(shape, type) else type(shape)
+    if type(value) is not kind or (isinstance(value, str) and not value.isprintable()):
+        raise BrokenError(f"bundle.json is not understood: {where} is not {_CALLED[kind]}")
+    if isinstance(value, list):
+        for each in value:
+            _expect(each, shape[0], where)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if key not in shape and not ("*" in shape and key.isprintable()):
+                raise BrokenError(f"bundle.json is not understood: {where} has a key {key!r}")
+            _expect(each, shape.get(key, shape.get("*")), f"{where}.{key}")
 
 
 def _check(made: Manifest) -> None:
     for artifact in made.artifacts.values():
-        name = _ARCHIVE if artifact.python else _FILE
-        if not (_SHA256.fullmatch(artifact.sha256) and name.fullmatch(artifact.filename)):
-            raise BrokenError(f"bundle.json names a wheel {artifact.filename!r}")
-        source = str(artifact.source)
-        if source != artifact.source or not source.isprintable():
-            raise BrokenError(f"bundle.json names a source {artifact.source!r}")
-        if artifact.python and not _VERSION.fullmatch(artifact.python):
-            raise BrokenError(f"bundle.json names a Python {artifact.python!r}")
+        _check_artifact(artifact)
     wheels = {made.app, *(sha for each in made.targets for sha in (*each.wheels, each.installer))}
     pythons = {each.python for each in made.targets if each.python}
     listed = {sha for sha, artifact in made.artifacts.items() if artifact.python}
@@ -177,6 +207,18 @@ def _check(made: Manifest) -> None:
         raise BrokenError("bundle.json names no target")
     for each in made.targets:
         target_of(each.target)
+
+
+def _check_artifact(artifact: Artifact) -> None:
+    name = FILE if artifact.python else _WHEEL
+    if not (_SHA256.fullmatch(artifact.sha256) and name.fullmatch(artifact.filename)):
+        raise BrokenError(f"bundle.json names a wheel {artifact.filename!r}")
+    if artifact.size < 0:
+        raise BrokenError(f"bundle.json has {artifact.size} as the size of {artifact.filename}")
+    if not artifact.python:
+        parse_wheel_filename(artifact.filename)  # of which others read the name and the version
+    elif not _VERSION.fullmatch(artifact.python):
+        raise BrokenError(f"bundle.json names a Python {artifact.python!r}")
 
 
 # --- targets

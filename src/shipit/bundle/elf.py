@@ -37,7 +37,7 @@ def describe(program: bytes) -> tuple[str, str]:
         if not libc:
             raise ValueError(f"it is for an unknown C library ({loader!a})")
         return _MACHINES[machine], libc
-    except (struct.error, IndexError, KeyError) as error:
+    except (struct.error, IndexError, KeyError, OverflowError) as error:
         raise ValueError("it is for an unknown processor") from error
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import stat
 import time
-import zipfile
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from shipit.bundle.wheel import DAMAGED
 from shipit.errors import InputError, Mistake, Place
 from shipit.project import cache, files, programs, tree, zip_file
 from shipit.project.programs import Program
@@ -113,7 +113,7 @@ def normalized(out: Path, work: Path, store: Cache, name: str, place: Place) -> 
     wheel = work / made[0].name
     try:
         zip_file.normalize_wheel(made[0], wheel)
-    except zipfile.BadZipFile as error:
+    except DAMAGED as error:
         what = f"cannot build the wheel of {name}: the build made a broken one: {error}"
         raise InputError(Mistake("build-failed", what, place)) from error
     return store.keep(wheel)

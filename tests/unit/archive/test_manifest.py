@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from unit.project.test_sources import Site, sdist, uv_lock
 from wheelhouse import BOOKWORM, Recipe, installed_wheel, sha256, write_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from shipit.bundle.target import Target
@@ -103,10 +105,10 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
         manifests.from_json(text)
 
 
-@pytest.mark.parametrize("name", ["../x.whl", "a/b.whl", "x.tar.gz", ""])
+@pytest.mark.parametrize("name", ["../x.whl", "a/b.whl", "x.tar.gz", "", "x.whl", "a-b.whl"])
 def test_a_wheel_has_a_plain_name(name: str) -> None:
     artifacts = {**MADE.artifacts, B: Artifact(name, B, 2)}
-    with pytest.raises(BrokenError, match="names a wheel"):
+    with pytest.raises(BrokenError, match=r"names a wheel|Invalid wheel filename"):
         manifests.from_json(manifests.to_json(replace(MADE, artifacts=artifacts)))
 
 
@@ -248,8 +250,33 @@ def test_what_a_wheel_was_built_from_is_kept(
     assert manifests.to_json(made).count('"source"') == 2
 
 
-def test_a_source_that_is_no_text_is_refused() -> None:
-    for wrong in ("a\x1b", 1):
-        artifacts = {**MADE.artifacts, B: replace(MADE.artifacts[B], source=wrong)}  # type: ignore[arg-type]
+def places(value: object, *at: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Yield where each value of a document is."""
+    yield at
+    inside: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, dict | list):
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in inside:
+        yield from places(each, *at, key)
+
+
+WHOLE = json.loads(manifests.to_json(replace(BROUGHT, env={"web": ("PORT",)})))
+WRONG: tuple[object, ...] = (None, 1.5, "\x1b", [None], {"\x1b": "x"}, -1)
+
+
+@pytest.mark.parametrize("at", [*places(WHOLE)][1:], ids=lambda at: ".".join(map(str, at)))
+def test_a_value_of_another_type_is_refused(at: tuple[str | int, ...]) -> None:
+    for wrong in WRONG:
+        document = deepcopy(WHOLE)
+        inner = document
+        for key in at[:-1]:
+            inner = inner[key]
+        inner[at[-1]] = wrong
         with pytest.raises(BrokenError):
-            manifests.from_json(manifests.to_json(replace(MADE, artifacts=artifacts)))
+            manifests.from_json(json.dumps(document))
+
+
+def test_what_is_wrong_is_said() -> None:
+    wrong = {**WHOLE, "artifacts": [{**each, "size": "3"} for each in WHOLE["artifacts"]]}
+    with pytest.raises(BrokenError, match=r"bundle\.json\.artifacts\.size is not a number"):
+        manifests.from_json(json.dumps(wrong))

@@ -71,6 +71,8 @@ def test_a_program_states_its_processor_and_its_libc(head: bytes, found: tuple[s
         (program(loader=""), "linked statically"),
         (program(loader="/lib/ld-uclibc.so.1"), "unknown C library"),
         (program()[:150], "unknown processor"),
+        (program()[:32] + b"\xff" * 8 + program()[40:], "unknown processor"),
+        (program()[:128] + b"\xff" * 16 + program()[144:], "unknown"),
     ],
 )
 def test_what_is_none_is_refused(head: bytes, said: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from repositories import TIME, committed
 from shipit.bundle.wheel import open_wheel
-from shipit.errors import InputError
+from shipit.errors import InputError, Place
 from shipit.playbook.project import Project
 from shipit.project import app_wheel, revision, source
 from shipit.project.cache import Cache
@@ -46,6 +46,21 @@ def make(tmp_path: Path) -> Maker:
 
 
 # --- packages
+
+
+def test_a_build_that_makes_a_damaged_wheel_is_a_mistake(tmp_path: Path) -> None:
+    (out := tmp_path / "out").mkdir()
+    wheel = out / "fast-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("fast.py", "VALUE = 1\n" * 100)
+        archive.writestr("fast-1.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+    content = wheel.read_bytes()
+    at = content.index(b"fast.py") + len("fast.py")  # where its content begins
+    wheel.write_bytes(content[:at] + b"\xff\xff" + content[at + 2 :])
+    store, place = Cache(tmp_path / "cache"), Place("uv.lock", 1)
+    with pytest.raises(InputError, match="the build made a broken one") as caught:
+        app_wheel.normalized(out, tmp_path, store, "fast", place)
+    assert caught.value.mistakes[0].code == "build-failed"
 
 
 def test_a_package_is_built_once_and_again_when_a_file_changes(tmp_path: Path, make: Maker) -> None:

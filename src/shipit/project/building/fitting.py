@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from shipit.bundle.wheel import DAMAGED
 from shipit.errors import InputError, Mistake
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from shipit.bundle.target import Target
     from shipit.errors import Place
 
-LARGEST = 8 * 1024**3  # bytes of an unpacked wheel
+_GB = 1024**3
+LARGEST = 8 * _GB  # bytes of an unpacked wheel
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,20 @@ def refuse_another(wheel: Path, part: Part, builder: str) -> None:
     Raises:
         InputError: builder-failed.
     """
+    asked = f"{builder} was asked for a wheel of {part.pin}"
+    what = ""
     try:
         name = str(parse_wheel_filename(wheel.name)[0])
         with zipfile.ZipFile(wheel) as archive:
             unpacked = sum(each.file_size for each in archive.infolist())
-    except (InvalidWheelFilename, zipfile.BadZipFile):
-        name, unpacked = "", 0
-    if name != part.name or unpacked > LARGEST:
-        what = f"{builder} was asked for a wheel of {part.pin}, and sent {wheel.name}"
+    except (InvalidWheelFilename, *DAMAGED):
+        what = f"{asked}, and sent {wheel.name}, which is no wheel"
+    else:
+        if name != part.name:
+            what = f"{asked}, and sent a wheel of {name}"
+        elif unpacked > LARGEST:
+            size = f"the wheel unpacks to {-(-unpacked // _GB)} GB"
+            what = f"{asked}: {size}; at most {LARGEST // _GB} GB are accepted"
+    if what:
         hint = "do not use this host as a builder until you know why"
         raise InputError(Mistake("builder-failed", what, part.place, hint))
