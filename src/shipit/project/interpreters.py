@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from shipit.playbook.project import Python, PythonArchive
 
 LIST = 60.0  # seconds
-_LIBCS = {"glibc": "gnu", "musl": "musl"}  # uv's names of them
+# uv's names of processors and libcs, where they are others; one of its libcs is for one processor.
+_MACHINES = {"armv7l": "armv7", "i686": "x86", "ppc64le": "powerpc64le", "riscv64": "riscv64gc"}
+_LIBCS = {"glibc": "gnu", "armv7l glibc": "gnueabihf"}
 _LISTED = "UV_PYTHON_DOWNLOADS_JSON_URL"
+_SUFFIX = ".tar.gz"  # of archives that hosts can unpack; uv also knows some .tar.zst
 _UNPINNED = "none-"  # how uv begins the name of an archive without a digest
 
 
@@ -135,12 +138,13 @@ class FetchedInterpreters:
         listing = [*programs.uv(), "python", "list", "--only-downloads", "--all-versions"]
         listing += ["--all-platforms", "--all-arches", "--show-urls", "--output-format", "json"]
         program = Program("ask uv for its Pythons", listing, Path.cwd(), LIST)
-        wanted = ("cpython", "default", "linux", machine, _LIBCS.get(libc[0]))
+        wanted = ("cpython", "default", "linux", *_names(machine, libc[0]))
         names = ("implementation", "variant", "os", "arch", "libc")
         fitting = [
             build
             for build in json.loads(program.checked("fetch-failed"))
             if tuple(build[name] for name in names) == wanted
+            and _published(build["url"]).endswith(_SUFFIX)
             and _is_wanted(build["version"], self.version, python)
         ]
         if fitting:
@@ -159,12 +163,18 @@ class FetchedInterpreters:
             hint = "is there a way to the internet? UV_PYTHON_INSTALL_MIRROR names a mirror"
             program = Program(what, installing, Path.cwd(), programs.FETCH, more)
             program.checked("fetch-failed", None, hint)
-            (archive,) = (work / "archives").glob("*.tar.gz")
+            (archive,) = (work / "archives").glob(f"*{_SUFFIX}")
             if archive.name.startswith(_UNPINNED):
                 what = f"the list of Pythons has no sha256 of {build['key']}"
                 hint = f"add it to the file of {_LISTED}"
                 raise InputError(Mistake("interpreter-unpinned", what, None, hint))
             return self.store.keep(archive.rename(work / _published(build["url"])))
+
+
+def _names(machine: str, libc: str) -> tuple[str, str]:
+    """Return what uv calls a processor and a libc."""
+    named = _LIBCS.get(f"{machine} {libc}", _LIBCS.get(libc, libc))
+    return _MACHINES.get(machine, machine), named
 
 
 def _published(url: str) -> str:

@@ -164,3 +164,41 @@ def test_a_mirror_that_has_nothing_is_reported(
     monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", (tmp_path / "empty").as_uri())
     mistake = refused(lambda: loaded().best(MACHINE, LIBC))
     assert (mistake.code, "UV_PYTHON_INSTALL_MIRROR" in mistake.hint) == ("fetch-failed", True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_known"),
+    [
+        (("aarch64", LIBC), True),
+        (("aarch64", ("musl", 1, 2)), True),
+        (("armv7l", LIBC), True),
+        (("ppc64le", LIBC), True),
+        (("riscv64", LIBC), True),
+        (("s390x", LIBC), True),
+        (("armv7l", ("musl", 1, 2)), False),
+        (("x86_64", ("bionic", 2, 36)), False),
+    ],
+)
+def test_uvs_names_of_processors_are_known(
+    store: Cache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: tuple[Any, ...],
+    *,
+    is_known: bool,
+) -> None:
+    """The list is uv's own; nothing is fetched."""
+    monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", tmp_path.as_uri())
+    mistake = refused(lambda: loaded("~=3.13.0").best(*asked))
+    assert mistake.code == ("fetch-failed" if is_known else "no-such-python")
+
+
+def test_a_build_that_is_no_tar_gz_is_not_taken(
+    store: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some old builds that uv knows are .tar.zst."""
+    other = tmp_path / "20300101" / relocatable.NAME.replace(".tar.gz", ".tar.zst")
+    other.parent.mkdir()
+    other.write_bytes(b"zst")
+    listed(monkeypatch, tmp_path, other)
+    assert refused(lambda: loaded().best(MACHINE, LIBC)).code == "no-such-python"
