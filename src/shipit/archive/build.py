@@ -125,6 +125,7 @@ def _app(chosen: Mapping[str, select.Bundle]) -> str:
     """
     apps = {each.app.sha256: each.app.filename for each in chosen.values()}
     if len(apps) > 1:
-        what = f"the app has another wheel for each of these targets: {', '.join(apps.values())}"
+        wheels = ", ".join(apps.values())
+        what = f"the app's wheel differs between the targets ({wheels}); a bundle can hold only one"
         raise InputError(Mistake("several-apps", what, None, "build a bundle for each: --target"))
     return next(iter(apps))

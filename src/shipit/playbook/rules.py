@@ -80,8 +80,10 @@ def _sources(values: Mapping[str, object]) -> Iterator[RuleViolation]:
 
 def _python(python: Mapping[object, object]) -> Iterator[RuleViolation]:
     if python.get("archives") and python.get("source", "host") == "host":
-        what = "`archives` are Pythons that come with the release, and this one is the host's"
-        yield RuleViolation(("python", "archives"), what, "write `source: bundle`, or remove them")
+        what = "`archives` needs `source: bundle`; here the host's own Python is used"
+        yield RuleViolation(
+            ("python", "archives"), what, "write `source: bundle`, or remove `archives`"
+        )
 
 
 def _env(values: Mapping[str, object]) -> Iterator[RuleViolation]:

@@ -281,17 +281,19 @@ class Fetcher:
     def _made(self, part: Part, target: Target, make: Callable[[], Path]) -> Path:
         """Return a wheel that was built on this machine; on the builder if it does not run there.
 
+        What a builder has made once is taken from the cache, also where none is given any more.
+
         Raises:
             InputError: it cannot be built, or does not run on the target.
         """
+        key = cache.key_of("by a builder", part.name, part.key, [*map(str, target.tags())])
+        if known := self.store.answer(key):
+            return known[0]
         try:
             return fitting(make(), part, target)
         except InputError:
             if self.builder is None or part.name in INSTALLERS:  # those run as root
                 raise
-        key = cache.key_of("by a builder", part.name, part.key, [*map(str, target.tags())])
-        if known := self.store.answer(key):
-            return known[0]
         wheel = self._by(self.builder, part, target)
         self.store.remember(key, [wheel])
         self.note(f"built {wheel.name} on {self.builder.name}")

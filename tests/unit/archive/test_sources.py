@@ -51,7 +51,7 @@ def test_an_app_with_a_wheel_for_each_target_is_no_bundle(tmp_path: Path, store:
     own = project(tmp_path)
     one, two = own.select(BOOKWORM, "pip"), own.select(ARM, "pip")
     two = replace(two, app=two.wheels[0])
-    with pytest.raises(InputError, match="the app has another wheel for each") as caught:
+    with pytest.raises(InputError, match="the app's wheel differs between the targets") as caught:
         build.manifest(own, {name_of(BOOKWORM): one, name_of(ARM): two})
     assert caught.value.mistakes[0].code == "several-apps"
     made = build.manifest(own, {name_of(ARM): two})
