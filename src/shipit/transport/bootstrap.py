@@ -29,7 +29,7 @@ NOISE_KEPT = 4000  # bytes of them, for the error
 # Versions first: where `python3` is too old (RHEL 8), a newer one is often installed beside it.
 _VERSIONS = (f"python3.{minor}" for minor in range(15, 7, -1))
 # Where the host has none any more: those that came with releases. The shell expands these names;
-# root alone can write there, and a folder that is not complete has a name with a dot.
+# root alone can write there. One without its record is not complete, or was changed: never run.
 _BROUGHT = (f"{PYTHONS}/*/bin/python3.{digits}" for digits in ("[0-9]", "[0-9][0-9]"))
 _NAMES = " ".join([*_VERSIONS, "python3", "/usr/libexec/platform-python", *_BROUGHT])
 # No single quote, newline, backslash or exclamation mark in either text: it passes through the
@@ -38,7 +38,8 @@ _NAMES = " ".join([*_VERSIONS, "python3", "/usr/libexec/platform-python", *_BROU
 # first to check it (8 ms): it may be a pyenv shim for a version that is not installed.
 _SCRIPT = (
     "LC_ALL=C;export LC_ALL;PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH;p=;"
-    'for d in /usr/bin/ "";do for n in $2;do q=$(command -v "$d$n")||continue;p=$q;'
+    'for d in /usr/bin/ "";do for n in $2;do q=$(command -v "$d$n")||continue;'
+    f'case $q in {PYTHONS}/*)[ -e "${{q%/bin/*}}.json" ]||continue;;esac;p=$q;'
     "case $q in /usr/bin/python3.*)break 2;;esac;"
     '"$q" -I -S -c "import sys;sys.exit(sys.version_info<(3,8))"</dev/null>/dev/null 2>&1&&break 2;'
     'done;done;[ -n "$p" ]||exit 86;'

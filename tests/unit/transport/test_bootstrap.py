@@ -123,11 +123,35 @@ def test_a_python_that_came_with_a_release_is_found_where_there_is_no_other(tmp_
     (folder / "bin").mkdir(parents=True)
     put(folder / "bin" / "python3.97", f'exec {sys.executable} "$@"')
     put(folder / "bin" / "python3.97-config", f"touch {tmp_path}/ran")
+    folder.with_name("0f.json").touch()
     folder.with_name(".new-7").symlink_to("/nowhere")
-    brought = [each for each in Launch(Root.LOGIN).argv[-2].split() if each.startswith(PYTHONS)]
-    names = " ".join(["python3.98", *brought]).replace(PYTHONS, str(tmp_path / "shipit-python"))
-    done = run(Launch(Root.LOGIN, names), b"shipit-boot 8\nprint(7)", path="/bin:/usr/bin")
+    done = run_brought(tmp_path)
     assert (done.stdout, (tmp_path / "ran").exists()) == (b"7\n", False)
+
+
+@needs_root
+def test_one_that_was_changed_or_is_not_complete_is_never_run(tmp_path: Path) -> None:
+    for name in ("0e", "0f"):
+        folder = tmp_path / "shipit-python" / name / "bin"
+        folder.mkdir(parents=True)
+        put(folder / "python3.97", f"touch {tmp_path}/ran")
+    (tmp_path / "shipit-python" / "0e.json.damaged").touch()
+    done = run_brought(tmp_path)
+    assert (done.returncode, (tmp_path / "ran").exists()) == (86, False)
+
+
+def run_brought(tmp_path: Path) -> subprocess.CompletedProcess[bytes]:
+    """Start a host's agent where the only Pythons are those below `shipit-python`."""
+    names = [each for each in Launch(Root.LOGIN).argv[-2].split() if each.startswith(PYTHONS)]
+    command = Launch(Root.LOGIN, " ".join(["python3.98", *names])).command
+    return subprocess.run(
+        ["/bin/sh", "-c", command.replace(PYTHONS, str(tmp_path / "shipit-python"))],
+        input=b"shipit-boot 8\nprint(7)",
+        capture_output=True,
+        env={**os.environ, "PATH": "/bin:/usr/bin"},
+        timeout=30,
+        check=False,
+    )
 
 
 def put(path: Path, code: str) -> None:
