@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, List
 
+from .fields import PYTHON_PROGRAM
+
 if TYPE_CHECKING:
     import tarfile
 
 ENTRIES_AT_MOST, SIZE_AT_MOST = 100_000, 8 * 1024**3  # of any interpreter; the size in bytes
-PROGRAM = re.compile(r"bin/python3\.\d{1,3}")  # that its venvs are made by
+PROGRAM = re.compile(PYTHON_PROGRAM)
 FILES = (b"0", b"\0")  # types of plain files; tarfile itself is loaded by who unpacks
 FOLDER, FILE, LINK = "folder", "file", "link"
 

@@ -51,7 +51,8 @@ FILE_NAME = matching(r"(?!\.\.?$)[^/\x00-\x1f\x7f]{1,255}")
 PATH = matching(r"/[^\x00-\x1f\x7f]{0,4095}")
 PATHS_INSIDE = keys_matching(r"(?!/)[^\x00-\x1f\x7f]{1,4095}")  # in a release; staging does more
 SHA256 = matching(r"[0-9a-f]{64}")
-PROGRAM = matching(r"bin/python3\.[0-9]{1,3}")  # of an interpreter
+PYTHON_PROGRAM = r"bin/python3\.[0-9]{1,3}"  # in an interpreter's archive: venvs are made by it
+PROGRAM = matching(PYTHON_PROGRAM)
 PYTHON = matching(r"[0-9]{1,4}\.[0-9]{1,4}[0-9A-Za-z.+-]{0,64}")
 # The format of every controller, so that two times compare as text.
 UTC = matching(

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from shipit.agent.protocol.archive_rules import Listing, UnsafeArchive
+from shipit.agent.protocol.archive_rules import PROGRAM, Listing, UnsafeArchive
 
 
 def entry(
@@ -31,6 +31,11 @@ def listed(*entries: tarfile.TarInfo, **limits: int) -> Listing:
         listing.add(each)
     listing.finish()
     return listing
+
+
+def test_a_program_is_one_that_a_manifest_may_name() -> None:
+    assert PROGRAM.fullmatch("bin/python3.13")
+    assert not PROGRAM.fullmatch("bin/python3.\N{ARABIC-INDIC DIGIT ONE}")
 
 
 def test_files_folders_and_links_inside_are_listed_below_the_top_folder() -> None:
