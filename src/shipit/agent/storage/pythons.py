@@ -1,10 +1,11 @@
 """Keep the interpreters that came with releases: each is unpacked once, for all apps of the host.
 
-    SHA256/        the content of an archive: root's, and readable for all
-    SHA256.json    what is in there; written last, and a folder without it is not used
+    SHA256/                the content of an archive: root's, and readable for all
+    SHA256.json            what is in there; written last, and a folder without it is not used
+    SHA256.json.damaged    the record of one that differs from it: the next deploy unpacks it anew
 
-An interpreter that was touched is compared with its record; one that differs loses that, so that
-the next deploy unpacks it anew. Bytecode is compiled here and not compared.
+An interpreter that was touched is compared with its record, whoever asks. Bytecode is compiled here
+and not compared. One app unpacks at a time, and keeps no other from its own interpreter meanwhile.
 """
 
 import json
@@ -30,7 +31,7 @@ FORMAT = 1
 RECORD_MODE = 0o600
 CACHE = "__pycache__"
 TICK = 20_000_000  # nanoseconds by which the time of a file may lie before its change
-WAIT = 600.0  # seconds for another app's deploy that unpacks one
+WAIT = 600.0  # seconds for another app: while it unpacks one, compares one, or puts it in its place
 QUICK = 30.0  # seconds for its first answer
 # What services hardly ever import: no bytecode is made for it.
 RARE = re.compile(r"/(tests?|idle_test|idlelib|lib2to3|turtledemo|ensurepip|site-packages)/")
@@ -55,17 +56,29 @@ def present(paths: Paths, wanted: Iterable[str]) -> Tuple[str, ...]:
 def is_untouched(paths: Paths, sha256: str) -> bool:
     """Whether an interpreter is complete, and was not touched since it was last verified."""
     try:
-        verified = os.stat(paths.python_record(sha256)).st_mtime_ns
-        top = os.lstat(paths.python(sha256))
-        inside = files.below(paths.python(sha256), without=CACHE)
-        states = [top, *(entry.stat(follow_symlinks=False) for entry in inside)]
+        return _last_change(paths, sha256) <= _verified(paths, sha256)
     except OSError:
         return False
-    return max(map(files.touched, states)) <= verified
+
+
+def _verified(paths: Paths, sha256: str) -> int:
+    return os.stat(paths.python_record(sha256)).st_mtime_ns
+
+
+def _last_change(paths: Paths, sha256: str) -> int:
+    """Return when any of it was last changed, in nanoseconds since the epoch."""
+    top = paths.python(sha256)
+    inside = files.below(top, without=CACHE)
+    states = [os.lstat(top), *(entry.stat(follow_symlinks=False) for entry in inside)]
+    return max(map(files.touched, states))
 
 
 def is_sound(paths: Paths, sha256: str) -> bool:
-    """Whether an interpreter may be used; it is compared with its record if it was touched."""
+    """Whether an interpreter may be used; one that was touched is compared and marked.
+
+    Raises:
+        Refused: cache-locked.
+    """
     if not os.path.exists(paths.python_record(sha256)):
         return False
     return is_untouched(paths, sha256) or not differences(paths, sha256)
@@ -74,39 +87,52 @@ def is_sound(paths: Paths, sha256: str) -> bool:
 def differences(paths: Paths, sha256: str) -> List[str]:
     """Return in a sentence each how an interpreter differs from its archive.
 
-    One without differences counts as verified now; another one is not used any more.
+    One without differences counts as verified now. Another one is marked by the name of its record,
+    and not used until it is unpacked anew, or is as it was.
+
+    Raises:
+        Refused: cache-locked.
     """
     began, top = time.time_ns(), paths.python(sha256)
+    sound, damaged = paths.python_record(sha256), paths.python_damaged(sha256)
     with ExitStack() as held:
-        try:
-            held.enter_context(files.lock(paths.python_lock, wait=WAIT, shared=True))
-        except files.Locked:
-            return [f"{top} is being written"]
-        except OSError:
-            pass  # no file can be written: nobody else writes it either
-        record = _record(paths, sha256)
+        with suppress(OSError):  # no file can be written: nobody else writes it either
+            held.enter_context(_holding(paths.python_lock, shared=True))
+        name, record = sound, _record(sound, top)
+        if record is None:
+            name, record = damaged, _record(damaged, top)
         found = [f"{top} is not complete"] if record is None else _compared(top, record)
         with suppress(OSError):
-            if found:
-                files.unlink(paths.python_record(sha256))
-            else:
-                _stamp(paths, sha256, began)
+            os.replace(sound if found else name, damaged if found else sound)
+            if not found:
+                _stamp(paths, sha256, began - TICK)
     return found
 
 
+@contextmanager
+def _holding(lock: str, step: str = "", *, shared: bool = False) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            held.enter_context(files.lock(lock, wait=WAIT, shared=shared))
+        except files.Locked:
+            what = f"another app has been unpacking a Python on this host for {WAIT:.0f} s"
+            hint = "run the command again when that is done"
+            raise Refused(Failure("cache-locked", what, step, hint)) from None
+        yield
+
+
 def _stamp(paths: Paths, sha256: str, when: int) -> None:
-    """Record when a verification began that found nothing."""
-    os.utime(paths.python_record(sha256), ns=(when - TICK, when - TICK))
+    """Record up to when it has not been changed, in nanoseconds since the epoch."""
+    os.utime(paths.python_record(sha256), ns=(when, when))
 
 
-def _record(paths: Paths, sha256: str) -> Optional[Dict[str, List[str]]]:
+def _record(path: str, top: str) -> Optional[Dict[str, List[str]]]:
     """Return what an interpreter consists of; None if it is not complete."""
-    found = files.read_json(paths.python_record(sha256))
+    found = files.read_json(path)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return None
     entries = found.get("entries")
-    is_there = files.is_real_directory(paths.python(sha256))
-    return entries if isinstance(entries, dict) and is_there else None
+    return entries if isinstance(entries, dict) and files.is_real_directory(top) else None
 
 
 def _compared(top: str, record: Dict[str, List[str]]) -> List[str]:
@@ -152,26 +178,14 @@ def unpack(paths: Paths, python: Python) -> None:
     """
     began = time.time_ns()
     if is_sound(paths, python.sha256):  # a pruning soon after does not take it away
-        _stamp(paths, python.sha256, began)
+        _stamp(paths, python.sha256, max(began - TICK, _verified(paths, python.sha256)))
         return
     folders.make_public(paths.pythons)
-    with _alone(paths):
-        if _record(paths, python.sha256) is None:  # not unpacked meanwhile
+    with _holding(paths.python_unpack_lock, STEP):
+        if not is_sound(paths, python.sha256):  # not unpacked meanwhile
             blobs.verify(paths, [python.archive])
             blobs.refuse_corrupt(paths, [python.archive], STEP)
             _unpack(paths, python)
-
-
-@contextmanager
-def _alone(paths: Paths) -> Iterator[None]:
-    with ExitStack() as held:
-        try:
-            held.enter_context(files.lock(paths.python_lock, wait=WAIT))
-        except files.Locked:
-            what = f"another app has been unpacking a Python on this host for {WAIT:.0f} s"
-            hint = "run the command again when that is done"
-            raise Refused(Failure("cache-locked", what, STEP, hint)) from None
-        yield
 
 
 def _unpack(paths: Paths, python: Python) -> None:
@@ -187,14 +201,21 @@ def _unpack(paths: Paths, python: Python) -> None:
         wanted = [path for path in sources if path.endswith(".py") and not RARE.search(path)]
         bytecode.compile_files(os.path.join(beside, python.program), wanted)
         files.sync_filesystem(beside)
-        _replace(paths.python(python.sha256), beside)
+        compared = {path: each for path, each in entries.items() if CACHE not in path.split("/")}
+        with _holding(paths.python_lock, STEP):
+            _replace(paths.python(python.sha256), beside)
+            _write_record(paths, python.sha256, compared)
     except BaseException:
         files.remove(beside)
         raise
-    compared = {path: each for path, each in entries.items() if CACHE not in path.split("/")}
-    record: Dict[str, Any] = {"format": FORMAT, "entries": compared}
-    files.write(paths.python_record(python.sha256), json.dumps(record).encode(), RECORD_MODE)
-    _stamp(paths, python.sha256, time.time_ns())
+
+
+def _write_record(paths: Paths, sha256: str, entries: Dict[str, List[str]]) -> None:
+    record: Dict[str, Any] = {"format": FORMAT, "entries": entries}
+    files.write(paths.python_record(sha256), json.dumps(record).encode(), RECORD_MODE)
+    # Its rename was the last change; a stamp of now - TICK may lie before that.
+    _stamp(paths, sha256, _last_change(paths, sha256))
+    files.unlink(paths.python_damaged(sha256))
 
 
 def _try(program: str, python: Python) -> None:
@@ -239,7 +260,9 @@ def delete_unused(paths: Paths, used: Iterable[str], before: float) -> None:
     spared = {*used, *_running(paths)}
     if any(name.startswith("shipit-recover") for name in _names(paths.units)):
         return
-    with suppress(files.Locked), files.lock(paths.python_lock):
+    with suppress(files.Locked), ExitStack() as held:
+        for lock in (paths.python_unpack_lock, paths.python_lock):
+            held.enter_context(files.lock(lock))
         for name in _names(paths.pythons):
             path, (sha256, _, _) = os.path.join(paths.pythons, name), name.partition(".")
             is_unused = blobs.DIGEST.fullmatch(sha256) and sha256 not in spared

@@ -53,7 +53,8 @@ class Paths:
     uv_cache_mark = At("var", "uv-cache.dirty")  # present while the cache is not to be trusted
     # Interpreters that came with releases, each in a folder of its digest. Services run them, and
     # nobody else may enter `var`, so they lie beside it.
-    python_lock = At("var", "python.lock")
+    python_unpack_lock = At("var", "python-unpack.lock")  # by who unpacks one
+    python_lock = At("var", "python.lock")  # shared to compare one, exclusively to replace one
     # Shared by sessions that use blobs, exclusive for removing some.
     store_lock = At("var", "store.lock")
 
@@ -91,6 +92,10 @@ class Paths:
     def python_record(self, sha256: str) -> str:
         """What is in that folder; written last, and its mtime is that of the last verification."""
         return os.path.join(self.pythons, sha256 + ".json")
+
+    def python_damaged(self, sha256: str) -> str:
+        """The name of that record once the folder differs from it."""
+        return self.python_record(sha256) + ".damaged"
 
     def release(self, release: str) -> "ReleasePaths":
         return ReleasePaths(os.path.join(self.releases, release))

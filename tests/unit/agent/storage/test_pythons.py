@@ -158,6 +158,48 @@ def test_two_apps_that_deploy_at_once_unpack_it_once(
     assert pythons.is_sound(paths, python.sha256)
 
 
+def test_a_new_one_is_not_compared_again(paths: Paths, archive: Path) -> None:
+    python = unpacked(paths, archive)
+    assert pythons.is_untouched(paths, python.sha256)
+    pythons.unpack(paths, python)  # a second app's deploy
+    assert pythons.is_untouched(paths, python.sha256)
+
+
+def test_one_is_compared_while_another_app_unpacks_its_own(
+    paths: Paths, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python, began, over = unpacked(paths, archive), tmp_path / "began", tmp_path / "over"
+    script = f"#!/bin/sh\ntouch {began}\nuntil [ -e {over} ]; do sleep 0.01; done\n"
+    entry = {"name": "p/" + relocatable.PROGRAM, "content": script.encode(), "mode": 0o755}
+    others = made(tmp_path / "made", entry)
+    receive(paths, others)
+    Path(paths.python(python.sha256), "BUILD").touch()
+    monkeypatch.setattr(pythons, "WAIT", 0.0)
+    with ThreadPoolExecutor(1) as pool:
+        unpacking = pool.submit(pythons.unpack, paths, described(others))
+        try:
+            until(began.exists, lambda: "", 20.0)
+            assert pythons.differences(paths, python.sha256) == []
+            with pytest.raises(Refused) as caught:
+                pythons.unpack(paths, described(archive, sha256="0" * 64))
+            assert caught.value.failure.code == "cache-locked"
+        finally:
+            over.touch()
+        assert isinstance(unpacking.exception(), Refused), "it is no Python"
+
+
+def test_one_that_is_being_replaced_for_long_is_not_called_damaged(
+    paths: Paths, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = unpacked(paths, archive)
+    Path(paths.python(python.sha256), "BUILD").touch()
+    monkeypatch.setattr(pythons, "WAIT", 0.0)
+    with files.lock(paths.python_lock), pytest.raises(Refused) as caught:
+        list(venv_drift.brought(paths, _manifest(paths, python)))
+    assert caught.value.failure.code == "cache-locked"
+    assert pythons.is_sound(paths, python.sha256)
+
+
 def test_what_an_archive_says_of_owners_and_modes_counts_for_nothing(tmp_path: Path) -> None:
     archive = made(
         tmp_path / "made",
@@ -349,6 +391,56 @@ def test_a_touched_one_is_drift_is_not_used_and_is_unpacked_anew(
     assert python.archive in pythons.needed(paths, _manifest(paths, python))
     unpacked(paths, archive)
     assert list(venv_drift.brought(paths, _manifest(paths, python), is_whole=True)) == []
+
+
+def test_every_look_says_how_it_differs_until_it_is_as_it_was(paths: Paths, archive: Path) -> None:
+    python = unpacked(paths, archive)
+    module = Path(paths.python(python.sha256), "lib", relocatable.SHORT, "os.py")
+    before = module.read_bytes()
+    module.write_text("x")
+    for _ in range(3):
+        assert pythons.present(paths, [python.sha256]) == ()
+        assert pythons.differences(paths, python.sha256) == [f"{module} was changed"]
+    module.write_bytes(before)
+    assert pythons.differences(paths, python.sha256) == []
+    assert pythons.present(paths, [python.sha256]) == (python.sha256,)
+
+
+def test_what_marks_a_damaged_one_goes_with_the_damage(paths: Paths, archive: Path) -> None:
+    python = unpacked(paths, archive)
+    Path(paths.python(python.sha256), "BUILD").unlink()
+    assert pythons.present(paths, [python.sha256]) == ()
+    assert Path(paths.python_damaged(python.sha256)).exists()
+    unpacked(paths, archive)
+    assert not Path(paths.python_damaged(python.sha256)).exists()
+    Path(paths.python(python.sha256), "BUILD").unlink()
+    assert pythons.present(paths, [python.sha256]) == ()
+    for path in (paths.python(python.sha256), paths.python_damaged(python.sha256)):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    prune.delete_unused(paths, NOW)
+    assert files.entries(paths.pythons) == []
+
+
+def test_a_damaged_one_that_cannot_be_marked_is_unpacked_anew(
+    paths: Paths, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = unpacked(paths, archive)
+    build = Path(paths.python(python.sha256), "BUILD")
+    build.write_text("other")
+
+    def unless_a_record(call: Callable[..., None]) -> Callable[..., None]:
+        def refusing(path: str, *rest: Any, **more: Any) -> None:  # noqa: ANN401
+            if path == paths.python_record(python.sha256):
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM), path)
+            call(path, *rest, **more)
+
+        return refusing
+
+    for name in ("unlink", "replace"):
+        monkeypatch.setattr(os, name, unless_a_record(getattr(os, name)))
+    pythons.unpack(paths, python)
+    assert build.read_text() == ""
+    assert pythons.is_sound(paths, python.sha256)
 
 
 def test_an_archive_may_have_bytecode(paths: Paths, tmp_path: Path) -> None:
