@@ -15,6 +15,7 @@ from urllib.error import HTTPError
 from shipit.archive import file, signature
 from shipit.errors import InputError, Mistake, Place
 from shipit.events import Fetching, Noted, SecretsKnown
+from shipit.project.cache import FULL
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ class _Download:
 
         Raises:
             InputError: it failed, no byte came for a while, or it takes too long.
+            OSError: the disk is full.
         """
         threading.Thread(target=self._run, name="download", daemon=True).start()
         began = moved = time.monotonic()
@@ -158,12 +160,12 @@ class _Download:
                 what = f"the download of {self._what} came to a halt, or takes too long"
                 raise InputError(Mistake("fetch-failed", what, Place(str(self._url)), _NETWORK))
             report(*self._now)
-        if isinstance(self._error, InputError):
-            raise self._error
-        if self._error:
-            raise InputError(
-                _mistake(self._error, self._what, self._url)
-            ) from None  # it may show the URL
+        error = self._error
+        if isinstance(error, InputError) or (isinstance(error, OSError) and error.errno in FULL):
+            raise error
+        if error:
+            mistake = _mistake(error, self._what, self._url)
+            raise InputError(mistake) from None  # the error may show the URL
 
     def _run(self) -> None:
         from shipit.archive import object_store, web  # noqa: PLC0415 - a file needs neither
@@ -180,7 +182,9 @@ class _Download:
     def _note(self, done: int, total: int) -> None:
         self._now = (done, total)
         if max(done, total) > self._most:
-            raise ValueError(f"it has more than {self._most} bytes")
+            what = f"{self._what} has more than {self._most} bytes"
+            hint = "correct the URL: this may be another file"
+            raise InputError(Mistake("fetch-failed", what, Place(str(self._url)), hint))
 
 
 def _mistake(error: Exception, what: str, url: SecretUrl) -> Mistake:

@@ -1,14 +1,15 @@
 """Download a file over HTTP with the standard library.
 
 Proxies and certificates are those of the environment; credentials are in the URL, or in the user's
-netrc. These never follow a redirect, which leads to http or https alone, and never from https to
-http. A download that breaks off is begun again a few times.
+netrc ($NETRC, or ~/.netrc). These never follow a redirect, which leads to http or https alone, and
+never from https to http. A download that breaks off is begun again a few times.
 """
 
 from __future__ import annotations
 
 import http.client
 import netrc
+import os
 import ssl
 import time
 from base64 import b64encode
@@ -18,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from shipit import __version__
+from shipit.project.cache import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +85,7 @@ def _login(parts: SplitResult) -> tuple[str, str] | None:
     if parts.username is not None:
         return unquote(parts.username), unquote(parts.password or "")
     try:
-        found = netrc.netrc().authenticators(parts.hostname or "")
+        found = netrc.netrc(os.environ.get("NETRC")).authenticators(parts.hostname or "")
     except (OSError, netrc.NetrcParseError):
         return None
     return (found[0], found[2]) if found else None
@@ -94,7 +96,8 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, HTTPError):
         return error.code in _BUSY
     reason = error.reason if isinstance(error, URLError) else error
-    return not isinstance(reason, (ssl.SSLCertVerificationError, FileNotFoundError))
+    is_final = isinstance(reason, (ssl.SSLCertVerificationError, FileNotFoundError))
+    return not is_final and getattr(reason, "errno", None) not in FULL
 
 
 class _Redirects(HTTPRedirectHandler):

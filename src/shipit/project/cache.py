@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from shipit.bundle.wheel import Wheel
 
 UNUSED = 60 * 86400.0  # seconds
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+# What only the disk of this machine says, never a network.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+_OF_THE_DISK = {*FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 _HINT = "free some space, or set SHIPIT_CACHE_DIR to a folder that you can write to"
 
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GIT, BUILD, FETCH = 60.0, 1800.0, 3600.0  # seconds
+AFTER_KILL = 5.0  # seconds
 _CREDENTIALS = re.compile(r"://[^/\s@]*@")  # of a URL
 _SHOWN = 30  # lines of output in an error
 _WATCH_PAUSE = 0.25  # seconds
@@ -75,9 +77,15 @@ class Program:
         status, output, errors = self.attempt()
         if status == 0:
             return output
-        late = f"it took longer than {self.seconds:g} s" if status is None else ""
-        what = f"cannot {self.what}: {late or reason_in(errors or output)}"
+        what = f"cannot {self.what}: {self._reason(status, errors or output)}"
         raise InputError(Mistake(code, what, place, hint, evidence=tail(output + errors)))
+
+    def _reason(self, status: int | None, said: str) -> str:
+        if status is None:
+            return f"it took longer than {self.seconds:g} s"
+        if self._stderr() is None:
+            return f"it ended with status {status}; its message is above"
+        return reason_in(said)
 
     def attempt(self, watch: Callable[[], None] | None = None) -> tuple[int | None, str, str]:
         """Return its exit status, None after a timeout, and what it printed to stdout and stderr.
@@ -122,7 +130,13 @@ class Program:
             process.kill()
         else:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        with suppress(subprocess.TimeoutExpired):  # what it has started may hold the pipes
+            process.communicate(timeout=AFTER_KILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(AFTER_KILL)
+        for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
+            with suppress(OSError):  # it has not read all that it was to be fed
+                stream.close()
 
     def _output(
         self, process: subprocess.Popen[str], watch: Callable[[], None] | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import ssl
 from base64 import b64encode
@@ -197,14 +198,17 @@ def test_the_package_of_a_store_is_named(site: Site) -> None:
     assert site.refused("nowhere://x/y", sha256="").code == "fetch-failed"
 
 
-@pytest.mark.parametrize("by", ["url", "netrc"])
-def test_credentials_reach_the_server_alone(site: Site, tmp_path: Path, by: str) -> None:
+@pytest.mark.parametrize("by", ["url", "netrc", "NETRC"])
+def test_credentials_reach_the_server_alone(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
     login = f"me:{TOKEN}"
     url = site.server.url(PATH)
     if by == "url":
         url = url.replace("://", f"://{login}@")
     else:
-        netrc = tmp_path / ".netrc"
+        netrc = tmp_path / (".netrc" if by == "netrc" else "other")
+        monkeypatch.setenv("NETRC", str(netrc)) if by == "NETRC" else None
         netrc.write_text(f"machine 127.0.0.1 login me password {TOKEN}\n")
         netrc.chmod(0o600)
     with serving({PATH: site.server.files[PATH]}) as other:
@@ -265,7 +269,27 @@ def test_no_redirect_leads_to_files_or_other_protocols(site: Site, to: str) -> N
 
 def test_one_that_is_too_large_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "LARGEST", 1000)
-    assert site.refused().code == "fetch-failed"
+    mistake = site.refused()
+    assert (mistake.code, mistake.what) == ("fetch-failed", "the bundle has more than 1000 bytes")
+    assert "network" not in mistake.hint
+    assert len(site.asked()) == 1
+
+
+@pytest.mark.parametrize("by", ["http", "memory"])
+def test_a_full_disk_is_not_called_a_network_error(site: Site, by: str) -> None:
+    url = site.server.url(PATH)
+    if by == "memory":
+        url = "memory://releases/full.shipit"
+        with fsspec.open(url, "wb") as out:
+            out.write(site.server.files[PATH])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        mistake = site.refused(url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (mistake.code, "free some space" in mistake.hint) == ("cache-unusable", True)
+    assert len(site.asked()) == (by == "http"), "another attempt would fail as well"
 
 
 def test_https_is_verified_and_never_left_for_http(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -63,15 +64,17 @@ def test_one_that_takes_too_long_is_killed_with_all_that_it_started(
     def late(
         process: subprocess.Popen[str], _feed: object = None, timeout: float | None = None
     ) -> tuple[str, str]:
-        if timeout is None:
-            return wait(process)
+        if process.poll() is not None or timeout != PATIENCE:
+            return wait(process, timeout=timeout)
         assert os.read(heard, 5) == b"begun"  # its time is over when its child is at work
         raise subprocess.TimeoutExpired("do it", timeout)
 
     monkeypatch.setattr(subprocess.Popen, "communicate", late)
     child = f"exec 3> {fifo}; printf begun >&3; exec sleep 600"
-    with pytest.raises(InputError, match="it took longer than 5 s"):
-        Program("do it", ["sh", "-c", f"sh -c '{child}' & wait"], tmp_path, 5.0).checked("code")
+    with pytest.raises(InputError, match="it took longer than 60 s"):
+        Program("do it", ["sh", "-c", f"sh -c '{child}' & wait"], tmp_path, PATIENCE).checked(
+            "code"
+        )
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     os.close(heard)
     ready, _, _ = select.select([reader], [], [], PATIENCE)
@@ -91,6 +94,41 @@ def test_one_that_may_ask_has_a_limit_as_well(tmp_path: Path) -> None:
     sleeping = Program("do it", ["sleep", "600"], tmp_path, 0.2, may_ask=True)
     with pytest.raises(InputError, match=r"it took longer than 0\.2 s"):
         sleeping.checked("code")
+
+
+def test_what_it_has_started_does_not_keep_it_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "AFTER_KILL", 0.1)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    helpers: list[int] = []
+
+    def watch() -> None:
+        helpers.append(int(fifo.read_text()))  # it is at work, and holds stdout
+
+    argv = ["sh", "-c", f"sleep 20 & echo $! > {fifo}; wait"]
+    asking = Program("do it", argv, tmp_path, 0.0, may_ask=True)
+    assert asking.attempt(watch) == (None, "", "")
+    (helper,) = helpers
+    os.kill(helper, signal.SIGKILL)  # it is still there
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_it_said_to_the_terminal_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool
+) -> None:
+    terminal, side = os.openpty()
+    with open(side if is_terminal else os.devnull, "w") as stream:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stderr", stream)
+        failing = replace(python(tmp_path, "raise SystemExit(3)"), may_ask=True)
+        with pytest.raises(InputError) as caught:
+            failing.checked("code")
+        monkeypatch.undo()
+    os.close(terminal)
+    above = "it ended with status 3; its message is above"
+    expected = above if is_terminal else "it printed nothing"
+    assert caught.value.mistakes[0].what == f"cannot do it: {expected}"
 
 
 def test_one_that_does_not_exist_is_named(tmp_path: Path) -> None:
