@@ -158,6 +158,22 @@ def test_a_host_that_cannot_tell_takes_nothing(strict: Site, change: str, code: 
         )
 
 
+def test_a_disk_that_is_read_only_does_not_hide_what_is_wrong(strict: Site) -> None:
+    bundle, store = strict.signed("one"), "/var/lib/shipit"
+    strict.workspace.shipit("plan", "--bundle", str(bundle))  # brings the agent
+    strict.sh(
+        f"cp -a {store} /run/store && mount -t tmpfs -o mode=700 store {store}"
+        f" && cp -a /run/store/. {store} && mount -o remount,ro {store}"
+        "; install -D /dev/null /opt/tinyapp/other"
+    )
+    try:
+        plan = strict.workspace.shipit("plan", "--bundle", str(bundle))
+    finally:
+        strict.sh(f"umount {store}; rm -rf /run/store /opt/tinyapp")
+    for code in ("[read-only]", "[root-foreign]"):
+        assert code in plan.output, plan.output
+
+
 def test_what_is_signed_is_deployed_and_a_rollback_needs_no_signature(strict: Site) -> None:
     first, second = strict.signed("one"), strict.signed("two")
     done = strict.workspace.shipit("deploy", "--bundle", str(first), "-v")
