@@ -130,7 +130,7 @@ def _unnamed(paths: Paths, content: str) -> Iterator[int]:
     with ExitStack() as opened:
         try:
             descriptor = opened.enter_context(_file(paths)).fileno()
-            files.write_all(descriptor, content.encode())
+            files.write_all(descriptor, content.encode("utf-8", "surrogatepass"))
         except OSError as error:
             hint = f"make room in memory or in {paths.var}, and see that it is not read-only"
             raise Refused(_unchecked(f"{error.strerror}", hint)) from error

@@ -106,6 +106,11 @@ def test_of_several_keys_and_targets_one_is_enough(tmp_path: Path, host: Host) -
     assert signature.require(host.paths, of_two, host.signed()) == "*@example.com"
 
 
+def test_a_text_that_is_no_unicode_is_not_what_was_signed(host: Host) -> None:
+    signed = Signed("\ud800" + text(), host.signed().signature)
+    assert host.refused(signed).code == "signature-refused"
+
+
 def test_a_name_is_what_the_file_has_and_no_warning(host: Host) -> None:
     host.knows(host.key.line("eve@example.com", 'until="20990101"'), host.key.line("*"))
     assert signature.require(host.paths, host.manifest(), host.signed()) == "*"
