@@ -80,6 +80,15 @@ def pulling(workspace: Workspace, url: str, content: bytes) -> None:
     playbook(workspace, bundle={"url": url, "sha256": sha256}, transfer="pull")
 
 
+def offered(workspace: Workspace, server: FileServer, name: str) -> bytes:
+    """Build a bundle, put it where hosts fetch it, and name it in the playbook."""
+    content = built(workspace, name)
+    server.files[PATH] = content
+    pulling(workspace, server.url(SIGNED), content)
+    assert workspace.shipit("plan").status == 0, "this machine has read it"
+    return content
+
+
 def on_host(workspace: Workspace, word: str) -> str:
     """Return the files of shipit and lines of the journal on the host that have a word."""
     files = f"grep -rl {word} /var/lib/shipit /opt/tinyapp /etc/systemd /run/systemd /tmp || true"
@@ -146,10 +155,7 @@ def test_later_it_fetches_only_what_it_lacks(workspace: Workspace, server: FileS
 def test_other_bytes_at_the_url_are_refused_and_nothing_is_staged(
     workspace: Workspace, server: FileServer
 ) -> None:
-    content = built(workspace, "3")
-    server.files[PATH] = content
-    pulling(workspace, server.url(SIGNED), content)
-    assert workspace.shipit("plan").status == 0, "this machine has read the right one"
+    content = offered(workspace, server, "3")
     server.files[PATH] = content.replace(b"NAME = '3'", b"NAME = 'x'")
     before = releases(workspace)
     found = problem(workspace.shipit("deploy", "--json"))
@@ -165,10 +171,7 @@ def test_other_bytes_at_the_url_are_refused_and_nothing_is_staged(
 def test_an_expired_signature_is_the_hosts_failure(
     workspace: Workspace, server: FileServer
 ) -> None:
-    content = built(workspace, "4")
-    server.files[PATH] = content
-    pulling(workspace, server.url(SIGNED), content)
-    assert workspace.shipit("plan").status == 0
+    offered(workspace, server, "4")
     server.refusals[PATH] = 403
     before = releases(workspace)
     found = problem(workspace.shipit("deploy", "--json"))
@@ -181,10 +184,7 @@ def test_an_expired_signature_is_the_hosts_failure(
 def test_a_server_that_hangs_is_left_and_nobody_fetches(
     workspace: Workspace, server: FileServer
 ) -> None:
-    content = built(workspace, "5")
-    server.files[PATH] = content
-    pulling(workspace, server.url(SIGNED), content)
-    assert workspace.shipit("plan").status == 0
+    offered(workspace, server, "5")
     server.requests.clear()
     server.cuts, server.cut_at, server.hangs = -1, 100, True
     before = releases(workspace)

@@ -9,7 +9,7 @@ import pytest
 import relocatable
 import wheelhouse
 from hosts.site import at_rest
-from hosts.workspace import Workspace, all_in, heard, stopped
+from hosts.workspace import Workspace
 from shipit.agent.protocol.manifest import PYTHONS
 
 if TYPE_CHECKING:
@@ -96,13 +96,7 @@ def test_such_a_host_settles_a_deploy_at_boot(without_python: Workspace, archive
     workspace, before = without_python, without_python.versions()
     workspace.wheel("1.2.0")
     workspace.playbook("1.2.0", python=from_archive(archive), health=PATIENT)
-    deploying = workspace.start("deploy", "--json")
-    try:
-        heard(deploying, all_in("check", [HOST]))
-        workspace.lab.power_cut(HOST)
-        workspace.lab.boot(HOST, timeout=180)
-    finally:
-        stopped(deploying)
+    workspace.deploy_and_lose_power(HOST)
     at_rest(workspace.lab)
     assert workspace.shipit("status").status == 0
     assert workspace.versions() == before

@@ -18,7 +18,7 @@ from hosts import faults
 from hosts.fault_cases import KINDS, Case, single
 from hosts.load import Demand
 from hosts.site import at_rest
-from hosts.workspace import PORT, Workspace, all_in, heard, stopped
+from hosts.workspace import PORT, Workspace
 from load.deploys import GOOD, GUNICORN, ROLLBACK, TINYAPP, UVICORN, App, DeployedApp, Step
 from marks import left_out_unless
 from patience import until
@@ -142,13 +142,7 @@ def test_a_host_that_loses_its_power_in_the_gate_comes_back_with_the_old_release
     workspace.wheel("1.3.0")
     workspace.playbook("1.3.0", health=PATIENT)
     before = workspace.versions()
-    deploying = workspace.start("deploy", "--json")
-    try:
-        heard(deploying, all_in("check", [HOST]))
-        workspace.lab.power_cut(HOST)
-        workspace.lab.boot(HOST, timeout=180)
-    finally:
-        stopped(deploying)
+    workspace.deploy_and_lose_power(HOST)
     at_rest(workspace.lab)
     settled = workspace.shipit("status")
     assert settled.status == 0, settled.output

@@ -250,6 +250,16 @@ class Workspace:
         self.playbook(version, **changes)
         return self.shipit("deploy", *words)
 
+    def deploy_and_lose_power(self, host: str) -> None:
+        """Deploy, cut a host's power while the release is in its gate, and boot it again."""
+        deploying = self.start("deploy", "--json")
+        try:
+            heard(deploying, all_in("check", [host]))
+            self.lab.power_cut(host)
+            self.lab.boot(host, timeout=180)
+        finally:
+            stopped(deploying)
+
     def begin(self, *hosts: str, version: str = "1.0.0", **changes: object) -> None:
         """Give hosts that serve a release, and on which nothing else has ever been.
 

@@ -75,11 +75,7 @@ def serving(service: Service) -> Iterator[Service]:
             service.asked.append(one)
             found = service.known.get(one)
             body = json.dumps({"vulns": found} if found else {}).encode()
-            self.send_response(service.status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            http_server.answer(self, service.status, body, Content_Type="application/json")
 
         def log_message(self, *_: object) -> None:
             pass

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
+
+
+def answer(to: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+    """Send a whole answer; `_` in the name of a header is `-`."""
+    to.send_response(status)
+    for name, value in headers.items():
+        to.send_header(name.replace("_", "-"), value)
+    to.send_header("Content-Length", str(len(body)))
+    to.end_headers()
+    to.wfile.write(body)
 
 
 @contextmanager

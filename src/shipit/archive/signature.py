@@ -18,7 +18,6 @@ SIGN = 600.0  # seconds; a person looks for a token, and types a passphrase
 LONGEST = 64 * 1024  # bytes
 BEGIN = b"-----BEGIN SSH SIGNATURE-----"
 KEYGEN = ("ssh-keygen", "-Y")
-# in: Good "shipit" signature with ED25519 key SHA256:...
 
 
 def path_of(bundle: Path) -> Path:

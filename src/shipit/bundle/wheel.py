@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
@@ -50,6 +50,17 @@ class Wheel:
     @property
     def pin(self) -> str:
         return f"{self.name}=={self.version}"
+
+
+class Blob(Protocol):
+    """A file by its digest, such as a wheel; the size is in bytes."""
+
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def size(self) -> int: ...
 
 
 # What zipfile raises for a damaged file, besides its own error.

@@ -15,7 +15,7 @@ from shipit.cli.parameters import (
     REPORT_FORMAT,
     TARGETS,
     AdvisoryService,
-    PinnedFile,
+    BundleOrPlaybook,
     Requirement,
 )
 from shipit.cli.runner import DISCARDED, WRONG_INPUT
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     from shipit.audit import packages
     from shipit.audit.findings import Subject
     from shipit.cli.runner import Invocation
-
-_SUFFIX = ".shipit"
+    from shipit.playbook.project import PinnedFile
 
 
 @command(
-    click.Argument(["subject"], metavar="BUNDLE|PLAYBOOK"),
+    click.Argument(["subject"], type=BundleOrPlaybook(), metavar="BUNDLE|PLAYBOOK"),
     *TARGETS[1:],
     FORKS,
     REPORT_FORMAT,
@@ -62,7 +61,7 @@ _SUFFIX = ".shipit"
 def audit(
     invocation: Invocation,
     *,
-    subject: str,
+    subject: PinnedFile | Path,
     report_format: str,
     package: tuple[packages.Wanted, ...],
     ignore: tuple[str, ...],
@@ -95,10 +94,10 @@ def audit(
     return ended
 
 
-def _audited(invocation: Invocation, subject: str) -> Subject:
+def _audited(invocation: Invocation, subject: PinnedFile | Path) -> Subject:
     from shipit.commands import audit as use_case
 
     emit = invocation.output.quiet
-    if "://" in subject or subject.partition("#")[0].endswith(_SUFFIX):
-        return use_case.of_bundle(PinnedFile().convert(subject, None, None), emit)
-    return use_case.of_hosts(invocation.of(Path(subject)).run_options(), emit)
+    if isinstance(subject, Path):
+        return use_case.of_hosts(invocation.of(subject).run_options(), emit)
+    return use_case.of_bundle(subject, emit)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 from shipit.cli.group import command
-from shipit.cli.parameters import BUILDER, FILE, FORKS, ONE_BUNDLE, SIGNERS, TARGETS, TWO_BUNDLES
+from shipit.cli.parameters import (
+    BUILDER,
+    FILE,
+    FORKS,
+    ONE_BUNDLE,
+    ONE_FILE,
+    SIGNERS,
+    TARGETS,
+    TWO_BUNDLES,
+)
 from shipit.output.layout import Line
 
 if TYPE_CHECKING:
@@ -61,7 +70,7 @@ def build(invocation: Invocation, *, target: tuple[str, ...], out: Path, sign: P
 
 
 @command(
-    *ONE_BUNDLE,
+    *ONE_FILE,
     click.Option(
         ["--key"],
         type=FILE,
@@ -80,10 +89,6 @@ def sign(invocation: Invocation, *, bundle: PinnedFile, key: Path | None) -> int
     """
     from shipit.commands import bundle as use_case
 
-    if bundle.path is None:
-        raise click.BadParameter(
-            "sign the file, and put both where the URL is", param_hint="BUNDLE"
-        )
     path = str(use_case.sign(use_case.read(bundle).path, key))
     invocation.output.answer("sign", 0, [Line(path)], signature=path)
     return 0

@@ -51,6 +51,32 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class LocalBundle(PinnedFile):
+    """A bundle that is a file."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> project.PinnedFile:
+        found = super().convert(value, param, ctx)
+        if found.path is None:
+            self.fail("sign the file, and put both where the URL is", param, ctx)
+        return found
+
+
+class BundleOrPlaybook(click.ParamType["project.PinnedFile | Path"]):
+    """A bundle, by its URL or the end of its name; else the path of a playbook."""
+
+    name = "bundle or playbook"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> project.PinnedFile | Path:
+        text = str(value)
+        if "://" in text or text.partition("#")[0].endswith(".shipit"):
+            return PinnedFile().convert(text, param, ctx)
+        return Path(text)
+
+
 class Requirement(click.ParamType["packages.Wanted"]):
     """A package and its versions, such as jinja2<3.1.6."""
 
@@ -172,6 +198,7 @@ PLAYBOOKS = (
     *_VAULT_AND_OUTPUT,
 )
 ONE_BUNDLE = (click.Argument(["bundle"], type=PinnedFile(), metavar="BUNDLE"), *OUTPUT)
+ONE_FILE = (click.Argument(["bundle"], type=LocalBundle(), metavar="BUNDLE"), *OUTPUT)
 SIGNERS = click.Option(
     ["--signers"],
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -154,6 +154,8 @@ class Fetcher:
         Raises:
             InputError: fetch-failed.
         """
+        if not lines:
+            return [], []
         what = f"fetching {_wheels(lines)}"
         with (
             self.store.workspace() as work,

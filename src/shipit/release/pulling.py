@@ -5,32 +5,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from shipit.agent.protocol.pulls import Piece, Pull
 from shipit.errors import InputError, Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
+    from shipit.bundle.wheel import Blob
     from shipit.release.inputs import ResolvedInput
     from shipit.secrets import SecretUrl
 
 _PULL = "pull"
 _DIRECT = ("http", "https")
 _SIGNED_FOR = 3600  # seconds in which a host has to begin its download
-
-
-class Wheel(Protocol):
-    """A wheel that a host lacks."""
-
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def size(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -47,15 +36,15 @@ class RemoteBundle:
     def __str__(self) -> str:
         return str(self.url)
 
-    def request(self, wheels: Iterable[Wheel]) -> Pull:
+    def request(self, blobs: Iterable[Blob]) -> Pull:
         """Return what a host is asked for.
 
         Raises:
             InputError: the store can't sign a URL (pull-unsigned).
         """
         pieces = (
-            Piece(wheel.sha256, wheel.path.name, self.offsets[wheel.sha256], wheel.size)
-            for wheel in wheels
+            Piece(blob.sha256, blob.path.name, self.offsets[blob.sha256], blob.size)
+            for blob in blobs
         )
         return Pull(self.signed(), tuple(pieces))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from shipit.agent.protocol.messages import End, Failure, Part
 from shipit.errors import HostError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from shipit.bundle.wheel import Blob
     from shipit.transport.channel import Link, Wire
 
 PART = 256 * 1024  # bytes; every channel to every host holds one or two of them in memory
@@ -29,17 +30,6 @@ _CAP = 160.0 * 1024 * 1024  # bytes a second that no number of channels exceeds
 _START_TRIPS = 4  # round trips to open a channel and start its agent
 _START_WORK = 0.03  # seconds to start an agent (measured: sudo and Python on 2 cores)
 _GAIN = 0.85  # more channels must reduce the time to this fraction
-
-
-class Blob(Protocol):
-    """A file that the host lacks."""
-
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def size(self) -> int: ...
 
 
 def channels(rtt: float, total: int) -> int:

@@ -325,6 +325,9 @@ def test_status_shows_the_same_release_on_the_console_and_in_json(
         ("deploy prod.yaml -i nowhere", "nowhere: the inventory does not exist"),
         ("deploy prod.yaml -e alone", "'alone' sets nothing"),
         ("completion tcsh", "'tcsh' is not one of"),
+        ("audit x.shipit#sha256=9f8", "expected a sha256 of 64 hexadecimal digits"),
+        ("audit https://h.example/x.shipit#md5=1", "a URL without a fragment"),
+        ("sign https://h.example/x.shipit", "sign the file, and put both where the URL is"),
     ],
 )
 def test_a_wrong_command_line_is_reported_and_ends_with_2(

@@ -70,12 +70,9 @@ def index(wheel: Path) -> Iterator[str]:
             is_file = self.path.endswith(".whl")
             link = f'<a href="/files/{wheel.name}">{wheel.name}</a>'.encode()
             body = (wheel.read_bytes() if is_file else link) if is_in else b""
-            self.send_response(200 if is_in else 401)
-            self.send_header("WWW-Authenticate", 'Basic realm="company"')
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            asks = 'Basic realm="company"'
+            status = 200 if is_in else 401
+            http_server.answer(self, status, body, Content_Type="text/html", WWW_Authenticate=asks)
 
         def log_message(self, *_: object) -> None:
             pass

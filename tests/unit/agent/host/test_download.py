@@ -78,7 +78,7 @@ def test_each_attempt_asks_a_proxy_for_a_tunnel(monkeypatch: pytest.MonkeyPatch)
     class Proxy(BaseHTTPRequestHandler):
         def do_CONNECT(self) -> None:
             asked.append(self.path)
-            self.send_error(502)
+            http_server.answer(self, 502, b"")
 
         def log_message(self, *_: object) -> None:
             pass
