@@ -76,6 +76,7 @@ class Locked:
     sources: frozenset[str] = frozenset()  # digests of its sdists
     origin: Origin | None = None  # where it comes from, if from no index
     source: str = ""  # which of several entries of that name and version
+    urls: Mapping[str, str] = field(default_factory=dict)  # of its wheels, by their digests
 
     @property
     def pin(self) -> str:

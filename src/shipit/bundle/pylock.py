@@ -61,6 +61,11 @@ def _entry(package: Package, place: Place) -> Locked:
         package.marker,
         sources=frozenset(sources),
         origin=origin,
+        urls={
+            wheel.hashes["sha256"].lower(): wheel.url
+            for wheel in wheels
+            if wheel.url and "sha256" in wheel.hashes
+        },
     )
 
 

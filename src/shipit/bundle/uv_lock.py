@@ -48,6 +48,12 @@ def _entry(package: Mapping[str, Any], place: Place) -> Locked:
         sources=sha256_of([sdist.get("hash")]),
         origin=_origin(name, source),
         source=_source(source),
+        urls={
+            digest: str(wheel["url"])
+            for wheel in package.get("wheels", ())
+            if "url" in wheel
+            for digest in sha256_of([wheel.get("hash")])
+        },
     )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shipit.archive.file import Bundle
     from shipit.bundle import select
     from shipit.bundle.select import Sources
+    from shipit.bundle.target import Target
     from shipit.events import Emit
     from shipit.playbook.project import PinnedFile
     from shipit.release.inputs import ResolvedInput, RunOptions
@@ -70,7 +71,8 @@ def build(run: RunOptions, emit: Emit, names: Sequence[str], folder: Path) -> li
         InputError: a deployment has no project, or one cannot be built for a target.
         HostError: a host that has to be asked gives no answer.
     """
-    wheels = wheels_by(run, emit)
+    known = _targets(names)
+    wheels = wheels_by(run, emit, [*known.values()])
 
     def unsigned(named: Named) -> Sources:  # it is signed once it is there
         return wheels(replace(named, signers=None))
@@ -84,7 +86,7 @@ def build(run: RunOptions, emit: Emit, names: Sequence[str], folder: Path) -> li
                 place = wanted[0].draft.place(())
                 what = "this deployment has no `project` to build a bundle from"
                 raise InputError(Mistake("no-project", what, place, "write project: .."))
-            chosen = _for_targets(wanted[0], names) if names else _for_hosts(wanted, run, emit)
+            chosen = _for_targets(wanted[0], known) if known else _for_hosts(wanted, run, emit)
             smoke.check(chosen, sources.fetcher.store, lambda text: emit(Noted(text)))
             made.append(building.write(folder, sources, chosen, _variables(wanted)))
     return made
@@ -107,14 +109,17 @@ def _by_sources(wanted: Sequence[ResolvedInput]) -> list[list[ResolvedInput]]:
     return [*found.values()]
 
 
-def _for_targets(wanted: ResolvedInput, names: Sequence[str]) -> dict[str, select.Bundle]:
-    """Return the wheels for each target that was named."""
-    installer, python = wanted.deployment.installer, wanted.deployment.python
+def _targets(names: Sequence[str]) -> dict[str, Target]:
     try:
-        known = {name: target_of(name) for name in names}
+        return {name: target_of(name) for name in names}
     except BrokenError as error:
         hint = "the targets of hosts: shipit build PLAYBOOK, without --target"
         raise InputError(Mistake("target-unknown", str(error), None, hint)) from error
+
+
+def _for_targets(wanted: ResolvedInput, known: Mapping[str, Target]) -> dict[str, select.Bundle]:
+    """Return the wheels for each target that was named."""
+    installer, python = wanted.deployment.installer, wanted.deployment.python
     if not python.is_brought:
         return {name: wanted.sources.select(target, installer) for name, target in known.items()}
     return {

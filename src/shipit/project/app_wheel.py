@@ -29,7 +29,12 @@ _OF_A_BUILD = re.compile(r"(^|/)[^/]+\.egg-info/|^(target|_skbuild)/")
 
 
 def make(
-    source: Source, project: Project, at: Revision, store: Cache, note: Callable[[str], None]
+    source: Source,
+    project: Project,
+    at: Revision,
+    store: Cache,
+    note: Callable[[str], None],
+    watch: Callable[[], None] | None = None,
 ) -> Path:
     """Return the wheel of a project; it is made unless one of the same files is in the cache.
 
@@ -39,12 +44,13 @@ def make(
         at: the revision that it is at.
         store: the cache.
         note: receives what took time, and what is left out.
+        watch: is called a few times a second while it is built; what it raises ends the build.
 
     Raises:
         InputError: it cannot be built (build-failed), or its files cannot be shipped.
     """
     if source.is_package:
-        return built(source.folder, source.name, at, store, note)
+        return built(source.folder, source.name, at, store, note, watch)
     found = files.listing(source.folder, project.include, project.exclude)
     if found.left_out:
         some, more = found.left_out[:3], len(found.left_out) - 3
@@ -60,7 +66,14 @@ def make(
         return store.keep(wheel)
 
 
-def built(folder: Path, name: str, at: Revision, store: Cache, note: Callable[[str], None]) -> Path:
+def built(
+    folder: Path,
+    name: str,
+    at: Revision,
+    store: Cache,
+    note: Callable[[str], None],
+    watch: Callable[[], None] | None = None,
+) -> Path:
     """Return the wheel that the build system of a folder makes, normalized.
 
     Raises:
@@ -75,7 +88,7 @@ def built(folder: Path, name: str, at: Revision, store: Cache, note: Callable[[s
         epoch = {"SOURCE_DATE_EPOCH": str(at.time)}
         building = Program(f"build the wheel of {name}", argv, folder, programs.BUILD, epoch)
         hint = f"run it by hand until it works: uv build {folder}"
-        building.checked("build-failed", Place(str(folder)), hint)
+        building.checked("build-failed", Place(str(folder)), hint, watch)
         kept = normalized(out, work, store, name, Place(str(folder)))
     store.remember(key, [kept])
     note(f"built {kept.name}")

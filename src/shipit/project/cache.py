@@ -35,6 +35,7 @@ UNUSED = 60 * 86400.0  # seconds
 # What only the disk of this machine says, never a network.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 _OF_THE_DISK = {*FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n"  # https://bford.info/cachedir/
 _HINT = "free some space, or set SHIPIT_CACHE_DIR to a folder that you can write to"
 
 
@@ -90,6 +91,7 @@ class Cache:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._refuse_of_others()
+            self._say_what_it_is()
             # A download that was left may still write there: what stays is pruned.
             with tempfile.TemporaryDirectory(
                 dir=self.folder, prefix="work-", ignore_cleanup_errors=True
@@ -108,6 +110,11 @@ class Cache:
             what = "another user can write to the cache, and what lies there goes to the hosts"
             hint = f"chmod 700 {self.folder}; or set SHIPIT_CACHE_DIR to a folder of your own"
             raise InputError(Mistake("cache-unusable", what, Place(str(self.folder)), hint))
+
+    def _say_what_it_is(self) -> None:
+        """Let backups leave it out, and builds of a project that it happens to lie in."""
+        with suppress(FileExistsError), (self.folder / "CACHEDIR.TAG").open("x") as tag:
+            tag.write(_TAG)
 
     def keep(self, wheel: Path) -> Path:
         """Move a wheel from a workspace into the cache; return where it is now."""

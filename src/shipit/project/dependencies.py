@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,13 @@ from shipit.project import app_wheel, cache, indexes, programs
 from shipit.project.app_wheel import built, normalized
 from shipit.project.building.fitting import Machine, Part, fitting, refuse_another
 from shipit.project.building.orders import Order
-from shipit.project.fetching import growth
-from shipit.project.fetching.together import split, together
+from shipit.project.fetching import growth, locked_files
+from shipit.project.fetching.together import aside, split, together
 from shipit.project.installer import refuse_another as refuse_another_installer
 from shipit.project.programs import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from shipit.bundle.lock import Lock, Locked
     from shipit.bundle.target import Target
@@ -81,9 +82,10 @@ class Fetcher:
         trees = (errors.attempt(self._of_tree, entry, target) for entry in own)
         found = [wheel for wheel in trees if wheel]
         files = [entry for entry in wanted if not entry.is_own]
-        found += errors.attempt(self._of_files, files, target) or []
-        if not any(entry.name == installer for entry in wanted):
-            found += errors.attempt(self._installer, installer, target) or []
+        names = [] if any(entry.name == installer for entry in wanted) else [installer]
+        with aside(lambda check: [self._installer(name, target, check) for name in names]) as tools:
+            found += errors.attempt(self._of_files, files, target) or []
+            found += chain.from_iterable(errors.attempt(tools) or [])
         return errors.result(found)
 
     def usual_installer(self) -> Installer:
@@ -100,7 +102,8 @@ class Fetcher:
             return known
         errors = ErrorCollector()
         wheels = {line: entry for line, entry in asked.items() if entry.digests}
-        fetched, lacking = self._fetch(list(wheels), target, "--require-hashes")
+        at = {} if self.wheelhouse else locked_files.lines(wheels, target, os.environ)
+        fetched, lacking = self._fetch(list(wheels), target, at, "--require-hashes")
         sources = [entry for entry in entries if not entry.digests]
         for entry in (*sources, *(wheels[line] for line in lacking)):
             if entry.sources:
@@ -110,12 +113,14 @@ class Fetcher:
         self.store.remember(key, errors.result(fetched))
         return fetched
 
-    def _installer(self, name: str, target: Target) -> list[Path]:
+    def _installer(
+        self, name: str, target: Target, check: Callable[[], None] = lambda: None
+    ) -> list[Path]:
         """Return the wheel of uv or pip for a host: this machine's version, or the folder's."""
         pin = name if self.wheelhouse else f"{name}=={version(name)}"
         key = cache.key_of("installer", pin, self._for(target))
         if (known := self.store.answer(key)) is None:
-            known, lacking = self._fetch([pin], target)
+            known, lacking = self._fetch([pin], target, {}, check=check)
             if lacking:
                 raise InputError(self._no_wheel(pin, target))
             for wheel in known:
@@ -145,11 +150,23 @@ class Fetcher:
     # --- fetching
 
     def _fetch(
-        self, lines: Sequence[str], target: Target, *options: str
+        self,
+        lines: Sequence[str],
+        target: Target,
+        at: Mapping[str, str],
+        *options: str,
+        check: Callable[[], None] = lambda: None,
     ) -> tuple[list[Path], list[str]]:
         """Fetch wheels for a host; return them, and the lines that no index has a wheel for.
 
         Several pips share the work, as each mostly waits for the index.
+
+        Args:
+            lines: what pip is asked for.
+            target: the host.
+            at: the lines to ask for instead, of files whose URL is known.
+            options: pip's.
+            check: raises Cancelled where it has to end.
 
         Raises:
             InputError: fetch-failed.
@@ -162,14 +179,14 @@ class Fetcher:
             growth.reported(work / _UNFINISHED, what, self.emit) as look,
         ):
 
-            def fetch(part: list[str], check: Callable[[], None]) -> tuple[list[Path], list[str]]:
+            def fetch(part: list[str], go_on: Callable[[], None]) -> tuple[list[Path], list[str]]:
                 def watch() -> None:
-                    check()
+                    go_on()
                     look()
 
-                return self._fetch_part(part, work, target, options, watch)
+                return self._fetch_part(part, work, target, at, options, watch)
 
-            parts = together(fetch, split(lines))
+            parts = together(fetch, split(lines), check)
         kept = sorted(wheel for wheels, _ in parts for wheel in wheels)
         if kept:
             self._say(kept, target)
@@ -181,18 +198,28 @@ class Fetcher:
         lines: Sequence[str],
         work: Path,
         target: Target,
+        at: Mapping[str, str],
         options: Sequence[str],
         watch: Callable[[], None],
     ) -> tuple[list[Path], list[str]]:
-        """Do the same with one pip, which stops at the first that is missing: it is asked again."""
+        """Do the same with one pip, which stops at the first that is missing: it is asked again.
+
+        Where one of the URLs fails, an index is asked for all: it may be a mirror in a network that
+        reaches no other.
+        """
         asked, lacking = list(lines), list[str]()
         while asked:
             folder = Path(tempfile.mkdtemp(dir=work))
-            program = self._download(folder, asked, target, options)
+            once = ["--retries=0"] if any(line in at for line in asked) else []
+            exact = [at.get(line, line) for line in asked]
+            program = self._download(folder, exact, target, [*options, *once])
             status, output, errors = program.attempt(watch)
             if status == 0:
                 kept = [self.store.keep(wheel) for wheel in sorted(folder.glob("out/*.whl"))]
                 return kept, lacking
+            if once:
+                at = {}
+                continue
             missing = _MISSING.search(errors)
             found = [line for line in asked if missing and line.split()[0] == missing[1]]
             if not found:

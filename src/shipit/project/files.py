@@ -125,7 +125,7 @@ def walked(folder: Path, *, hidden: bool = False) -> Iterator[str]:
     for top, folders, names in os.walk(folder):
         below = os.path.relpath(top, folder)
         skipped = BY_PRODUCTS | OF_THE_TOP if below == "." else BY_PRODUCTS
-        kept = [each for each in folders if each not in skipped]
+        kept = [each for each in folders if each not in skipped and not _is_cache(top, each)]
         folders[:] = sorted(each for each in kept if hidden or not each.startswith("."))
         links = [each for each in folders if os.path.islink(os.path.join(top, each))]  # noqa: PTH114, PTH118 - texts
         for name in (*names, *links):
@@ -133,6 +133,14 @@ def walked(folder: Path, *, hidden: bool = False) -> Iterator[str]:
             is_skipped = name in BY_PRODUCTS or name.endswith(_ENDINGS)
             if not is_skipped and (hidden or not name.startswith(".")):
                 yield name if below == "." else f"{below}/{name}"
+
+
+def _is_cache(top: str, folder: str) -> bool:
+    """Whether a folder says that it is a cache, as those of shipit, pytest and cargo do.
+
+    Source: https://bford.info/cachedir/
+    """
+    return os.path.exists(os.path.join(top, folder, "CACHEDIR.TAG"))  # noqa: PTH110, PTH118 - texts
 
 
 def _check(folder: Path, files: Sequence[File], folders: Sequence[str]) -> None:

@@ -68,13 +68,19 @@ class Program:
     feed: str = field(default="", repr=False)
     may_ask: bool = False
 
-    def checked(self, code: str, place: Place | None = None, hint: str = "") -> str:
-        """Return what it prints to stdout.
+    def checked(
+        self,
+        code: str,
+        place: Place | None = None,
+        hint: str = "",
+        watch: Callable[[], None] | None = None,
+    ) -> str:
+        """Return what it prints to stdout; `watch` as for `attempt`.
 
         Raises:
             InputError: with this code and place, if it fails; the output is its evidence.
         """
-        status, output, errors = self.attempt()
+        status, output, errors = self.attempt(watch)
         if status == 0:
             return output
         what = f"cannot {self.what}: {self._reason(status, errors or output)}"
@@ -91,7 +97,7 @@ class Program:
         """Return its exit status, None after a timeout, and what it printed to stdout and stderr.
 
         Args:
-            watch: is called a few times a second while it runs.
+            watch: is called a few times a second while it runs; what it raises ends the program.
 
         Raises:
             InputError: it cannot be started (program-missing).

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shipit.bundle import lockfile
 from shipit.bundle.lock import Parts
 from shipit.bundle.select import FolderSources
 from shipit.bundle.wheelhouse import INSTALLERS, Wheelhouse
-from shipit.errors import ErrorCollector
-from shipit.events import ignore
+from shipit.errors import ErrorCollector, InputError
+from shipit.events import Noted, ignore
 from shipit.project import app_wheel, cache, revision, source, tree
 from shipit.project.cache import open_kept
 from shipit.project.dependencies import Fetcher
+from shipit.project.fetching.together import aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from shipit.bundle.interpreter import Interpreters
@@ -43,6 +46,7 @@ class ProjectSources:
         folder: the one below a release that its services start in.
         source: the project.
         interpreters: those that come with a release.
+        fetched: what was fetched for the kinds of hosts that were known before the app's wheel.
     """
 
     app: Wheel
@@ -52,6 +56,7 @@ class ProjectSources:
     source: Source
     signed: None = None
     interpreters: Interpreters | None = None
+    fetched: Mapping[tuple[Target, Installer], Sequence[Path]] = field(default_factory=dict)
     _known: dict[tuple[Target, Installer], Bundle] = field(default_factory=dict)
 
     def with_builder(self, builder: Builder | None) -> ProjectSources:
@@ -81,7 +86,9 @@ class ProjectSources:
         wanted = self.lock.wanted(self.app.name, target.markers())
         errors = ErrorCollector()
         app = errors.attempt(self._app_for, target)
-        paths = errors.attempt(self.fetcher.wheels, wanted, target, tool) or []
+        paths = self.fetched.get((target, tool))
+        if paths is None:
+            paths = errors.attempt(self.fetcher.wheels, wanted, target, tool) or []
         found = [wheel for path in paths if (wheel := errors.attempt(open_kept, path))]
         wheels = errors.result(tuple(found))
         stock = Wheelhouse(self.fetcher.store.folder, wheels, frozenset(), frozenset())
@@ -117,8 +124,8 @@ def load(
     app: str,
     lock: Path | None,
     wheelhouse: Path | None,
-    note: Callable[[str], None],
     emit: Emit = ignore,
+    targets: Sequence[Target] = (),
 ) -> ProjectSources:
     """Read a project, and make its wheel.
 
@@ -127,12 +134,17 @@ def load(
         app: the app's name.
         lock: the playbook's, if it names one.
         wheelhouse: where wheels come from instead of an index, if the playbook names one.
-        note: receives what is built or fetched, as that takes time.
-        emit: receives how far a download is.
+        emit: receives what is built or fetched, as that takes time, and how far a download is.
+        targets: the kinds of hosts, if they are known: what these need is fetched meanwhile.
 
     Raises:
-        InputError: with all mistakes in the project and its lock; the wheel cannot be built.
+        InputError: with all mistakes in the project and its lock; the wheel cannot be built, or
+            one that a target needs cannot be had.
     """
+
+    def note(text: str) -> None:
+        emit(Noted(text))
+
     store = cache.Cache(cache.default_folder(os.environ))
     store.prune()
     found = source.read(project.path.resolve(), app, project.package, lock and lock.resolve())
@@ -141,13 +153,34 @@ def load(
     locked = errors.attempt(lockfile.read, found.lock, Parts(project.extras, project.groups))
     if locked and not found.is_package and not locked.is_graph:
         found = _named_apart(found, locked)
-    wheel = errors.attempt(app_wheel.make, found, project, at, store, note)
+    with aside(partial(app_wheel.make, found, project, at, store, note)) as making:
+        where = wheelhouse and wheelhouse.resolve()
+        fetcher = Fetcher(locked, at, where, store, note, emit) if locked else None
+        # A build may read all that lies in the project: no downloads then, and no credentials.
+        if store.folder.resolve().is_relative_to(found.root):
+            with suppress(InputError):  # it is reported below
+                making()
+        fetched = _fetched(fetcher, found.name, targets, errors) if fetcher else {}
+        wheel = errors.attempt(making)
     opened = errors.attempt(open_kept, wheel) if wheel else None
-    if locked is None or opened is None:
+    if fetcher is None or opened is None:
         return errors.result(None)
     folder = "files" if found.is_package else f"venv/{tree.FOLDER}"
-    fetcher = Fetcher(locked, at, wheelhouse and wheelhouse.resolve(), store, note, emit)
-    return ProjectSources(opened, locked, fetcher, folder, found)
+    made = ProjectSources(opened, fetcher.lock, fetcher, folder, found, fetched=fetched)
+    return errors.result(made)
+
+
+def _fetched(
+    fetcher: Fetcher, app: str, targets: Sequence[Target], errors: ErrorCollector
+) -> dict[tuple[Target, Installer], Sequence[Path]]:
+    """Return what some kinds of hosts need besides the app."""
+    found: dict[tuple[Target, Installer], Sequence[Path]] = {}
+    for target in targets:
+        tool = fetcher.usual_installer()
+        wanted = errors.attempt(fetcher.lock.wanted, app, target.markers())
+        if wanted is not None:
+            found[target, tool] = errors.attempt(fetcher.wheels, wanted, target, tool) or ()
+    return found
 
 
 def _named_apart(found: Source, lock: Lock) -> Source:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from shipit.bundle import select
 from shipit.errors import ErrorCollector, InputError, Mistake, Place
-from shipit.events import ignore
+from shipit.events import Noted, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from shipit.bundle.interpreter import Interpreters
     from shipit.bundle.select import Sources
+    from shipit.bundle.target import Target
     from shipit.events import Emit
     from shipit.playbook.models import Deployment
     from shipit.playbook.project import PinnedFile, Project, Python
@@ -46,18 +47,18 @@ class Named:
 def load(
     named: Named,
     bundle: PinnedFile | None = None,
-    note: Callable[[str], None] = lambda _: None,
     emit: Emit = ignore,
     builder: Builder | None = None,
+    targets: Sequence[Target] = (),
 ) -> Sources:
     """Return the wheels that a deployment may need.
 
     Args:
         named: the playbook's keys.
         bundle: taken instead of these.
-        note: receives what is built or fetched, as that takes time.
-        emit: receives how far a download is.
+        emit: receives what is built or fetched, as that takes time, and how far a download is.
         builder: builds what this machine cannot build for the hosts.
+        targets: the kinds of hosts, if they are known already.
 
     Raises:
         InputError: with all mistakes in the bundle, or in the project, its lock, the wheels and
@@ -72,15 +73,15 @@ def load(
         found = remote.read(pinned, store, emit)
         if named.signers:
             name = signers.signer(found, named.signers)
-            note(f"{found.name} is signed by {name}")
+            emit(Noted(f"{found.name} is signed by {name}"))
         return sources.load(found)
     if named.signers:
         what = "the playbook names `signers`, and what it ships is not a bundle: it is not signed"
         hint = "shipit build PLAYBOOK; shipit sign BUNDLE; shipit deploy PLAYBOOK --bundle BUNDLE"
         raise InputError(Mistake("unsigned", what, Place(str(named.signers)), hint))
     errors = ErrorCollector()
-    pythons = errors.attempt(_pythons, named.python, note)
-    return errors.result(errors.attempt(_built, named, pythons, note, emit, builder))
+    pythons = errors.attempt(_pythons, named.python, lambda text: emit(Noted(text)))
+    return errors.result(errors.attempt(_built, named, pythons, emit, builder, targets))
 
 
 def _pythons(wanted: Python, note: Callable[[str], None]) -> Interpreters | None:
@@ -95,15 +96,16 @@ def _pythons(wanted: Python, note: Callable[[str], None]) -> Interpreters | None
 def _built(
     named: Named,
     pythons: Interpreters | None,
-    note: Callable[[str], None],
     emit: Emit,
     builder: Builder | None,
+    targets: Sequence[Target],
 ) -> Sources:
     if named.project:
         from shipit.project.sources import load as load_project
 
         given = (named.project, named.app, named.lock, named.wheelhouse)
-        made = load_project(*given, note, emit).with_builder(builder)
+        known = () if pythons or builder else targets
+        made = load_project(*given, emit, known).with_builder(builder)
         return replace(made, interpreters=pythons)
     folder = select.load(*filter(None, (named.wheel, named.lock, named.wheelhouse)))
     return replace(folder, interpreters=pythons)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import messages
 from shipit.errors import HostError, InputError, merged
-from shipit.events import Noted, SecretsKnown
+from shipit.events import SecretsKnown
 from shipit.playbook.fields import EVERY_FILE, TEMPLATES
 from shipit.release import build, pulling, sources
 from shipit.release import plan as planning
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from shipit.bundle.select import Sources
+    from shipit.bundle.target import Target
     from shipit.events import Emit
     from shipit.release.build import BuiltRelease
     from shipit.release.plan import HostPlan
@@ -55,14 +56,17 @@ def wanted_by(run: RunOptions, emit: Emit) -> list[list[ResolvedInput]]:
     return wanted
 
 
-def wheels_by(run: RunOptions, emit: Emit) -> Callable[[Named], Sources]:
-    """Return the reader of wheels of a run; it notes what takes time."""
+def wheels_by(
+    run: RunOptions, emit: Emit, kinds: Sequence[Target] = ()
+) -> Callable[[Named], Sources]:
+    """Return the reader of wheels of a run, for these kinds of hosts if they are known already.
 
-    def note(text: str) -> None:
-        emit(Noted(text))
-
+    It notes what takes time.
+    """
     builder = BuildHost(run, emit) if run.builder else None
-    return functools.partial(sources.load, bundle=run.bundle, note=note, emit=emit, builder=builder)
+    return functools.partial(
+        sources.load, bundle=run.bundle, emit=emit, builder=builder, targets=kinds
+    )
 
 
 def prepare(

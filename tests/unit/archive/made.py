@@ -33,7 +33,7 @@ def project(folder: Path, version: str = "1.0.0") -> ProjectSources:
     model = Project.model_construct(
         path=written, package="", extras=(), groups=(), include=(), exclude=()
     )
-    return load(model, "billing", None, wheels, lambda _: None)
+    return load(model, "billing", None, wheels)
 
 
 def bundle(folder: Path, *targets: Target, version: str = "1.0.0") -> Path:

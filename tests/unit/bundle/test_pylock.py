@@ -60,8 +60,9 @@ wheels = [
     )
     lock = locked(tmp_path, text, "pylock.toml")
     place = Place(f"{tmp_path}/pylock.toml", 5, 1)
+    urls = {A: "https://x/a-1.0-py3-none-any.whl"}
     assert lock.entries == (
-        Locked("a", "1.0", frozenset({A}), place, Marker(WIN), sources=frozenset({B})),
+        Locked("a", "1.0", frozenset({A}), place, Marker(WIN), sources=frozenset({B}), urls=urls),
     )
     assert lock.environments == (Marker(WIN),)
     assert (lock.path, lock.requires_python, lock.is_graph) == (

@@ -87,6 +87,7 @@ Ex_tra = [{{ name = "three" }}]
         extra_needs={"ex-tra": (Need("three"),)},
         sources=frozenset({B}),
         source="registry https://x/simple z y",
+        urls={A: "https://x/a.whl"},
     )
     assert (lock.path, lock.requires_python) == (tmp_path / "uv.lock", SpecifierSet(">=3.11"))
     assert (lock.environments, lock.is_graph) == ((Marker(WIN),), True)

@@ -9,6 +9,7 @@ import pytest
 from repositories import committed, ignored
 from shipit.errors import InputError
 from shipit.project import files
+from shipit.project.cache import Cache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,14 @@ def test_elsewhere_all_files_but_by_products_and_hidden_ones_are_taken(
     if is_ignored:
         ignored(tmp_path, "site")
     assert listed(folder) == ["a.py", "pkg/build/x"]
+
+
+def test_a_folder_that_says_that_it_is_a_cache_is_left_out(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "made")
+    with cache.workspace() as work:
+        (work / "login.txt").write_text("hunter2")
+        (tmp_path / "app.py").touch()
+        assert listed(tmp_path) == ["app.py"]
 
 
 def test_patterns_add_and_remove_files(tmp_path: Path) -> None:

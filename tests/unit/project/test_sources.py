@@ -9,14 +9,14 @@ from base64 import b64encode
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 import http_server
 from repositories import committed
 from shipit.errors import InputError
-from shipit.events import Fetching, ignore
+from shipit.events import Fetching, Noted, ignore
 from shipit.playbook.project import Project
 from shipit.project.building.orders import Built, Order
 from shipit.project.fetching import together
@@ -52,9 +52,16 @@ class Site:
     def load(self, **keys: object) -> ProjectSources:
         keys = {"path": self.folder, **NO_KEYS, **keys}
         wheelhouse = keys.pop("wheelhouse", self.wheels)
+        targets = keys.pop("targets", ())
         project = Project.model_construct(**keys)  # type: ignore[arg-type] # as they are
-        to = (self.notes.append, self.emit)
-        return load(project, "billing", None, wheelhouse, *to)  # type: ignore[arg-type]
+
+        def emit(event: Event) -> None:
+            if isinstance(event, Noted):
+                self.notes.append(event.text)
+            else:
+                self.emit(event)
+
+        return load(project, "billing", None, wheelhouse, emit, targets)  # type: ignore[arg-type]
 
     def pins(self, target: Target = BOOKWORM, **keys: object) -> list[str]:
         return pins(self.load(**keys).select(target, "pip"))
@@ -94,11 +101,9 @@ def test_the_wheels_of_the_lock_are_fetched_once_for_each_kind_of_host(site: Sit
     assert sources.digests()[0] == chosen.app.sha256
     assert {wheel.sha256 for wheel in chosen.all()} == set(sources.digests())
     assert sources.folder == "files"
-    assert [note.split(" (")[0] for note in site.notes] == [
-        "built billing-1.0.0-py3-none-any.whl",
-        "fetched 2 wheels",
-        "fetched 1 wheel",
-    ]
+    built, *fetched = [note.split(" (")[0] for note in site.notes]
+    assert built == "built billing-1.0.0-py3-none-any.whl"
+    assert sorted(fetched) == ["fetched 1 wheel", "fetched 2 wheels"], "side by side"
     for wheel in wheels:
         wheel.unlink()
     assert site.pins() == [wheel.pin for wheel in chosen.all()], "from the cache"
@@ -410,6 +415,50 @@ def test_the_bytes_of_a_download_are_reported_while_they_arrive(
     assert reported[0] == Fetching("fetching 1 wheel")
     assert [each.is_over for each in reported].count(True) == 2, "of the lock, and of pip"
     assert reported[-1].is_over
+
+
+class _Recorded(_Index):
+    """Lets everybody in, and knows what was asked."""
+
+    asked: ClassVar[list[str]]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        http.server.SimpleHTTPRequestHandler.do_GET(self)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_wheel_is_fetched_by_the_url_of_the_lock_or_else_from_the_index(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
+) -> None:
+    wheel = write_wheel(site.wheels, Recipe("alpha"))
+    monkeypatch.setattr(_Recorded, "asked", [], raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    with index(site.wheels, _Recorded) as url:
+        at = f"{url.removesuffix('/simple')}/{'' if is_there else 'moved/'}{wheel.name}"
+        files = f'wheels = [{{ url = "{at}", hash = "sha256:{sha256(wheel)}" }}]'
+        source = f'source = {{ registry = "{url}" }}'
+        uv_lock(site, f'name = "alpha"\nversion = "1.0.0"\n{source}\n{files}')
+        fetcher = site.load(wheelhouse=None).fetcher
+        fetched = fetcher._of_files(fetcher.lock.wanted("billing", BOOKWORM.markers()), BOOKWORM)
+    assert [path.name for path in fetched] == [wheel.name]
+    assert ("/simple/alpha/" in _Recorded.asked) is not is_there
+
+
+def test_what_a_known_kind_of_host_needs_is_fetched_while_the_app_is_built(site: Site) -> None:
+    wheel = write_wheel(site.wheels, Recipe("alpha"))
+    write_lock(site.folder / "requirements.lock", [wheel])
+    sources = site.load(targets=[BOOKWORM])
+    wheel.unlink()
+    assert pins(sources.select(BOOKWORM))[:2] == ["billing==1.0.0", "alpha==1.0.0"]
+
+
+def test_mistakes_of_both_are_reported_together(site: Site) -> None:
+    write_lock(site.folder / "requirements.lock", [write_wheel(site.folder, Recipe("alpha"))])
+    (site.folder / "billing.py").unlink()
+    with pytest.raises(InputError) as caught:
+        site.load(targets=[BOOKWORM])
+    assert [each.code for each in caught.value.mistakes] == ["missing-wheel", "build-failed"]
 
 
 @pytest.mark.parametrize(

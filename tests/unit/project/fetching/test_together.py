@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipit.project.fetching.together import LEAST, MOST, Cancelled, split, together
+from shipit.project.fetching.together import LEAST, MOST, Cancelled, aside, split, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,3 +55,53 @@ def test_one_that_fails_ends_the_others() -> None:
     with pytest.raises(KeyError):
         together(act, [1, 2, 3])
     assert sorted(ended) == [1, 3]
+
+
+def test_all_of_them_end_when_they_are_not_wanted_any_more() -> None:
+    def act(_: int, check: Callable[[], None]) -> None:
+        pause = threading.Event()
+        while True:
+            check()
+            pause.wait(0.01)
+
+    def refuse() -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        together(act, [1, 2], refuse)
+
+
+def test_work_goes_on_aside_and_its_result_is_waited_for() -> None:
+    barrier = threading.Barrier(2)
+
+    def act(_: Callable[[], None]) -> str:
+        barrier.wait(PATIENCE)
+        return "made"
+
+    with aside(act) as result:
+        barrier.wait(PATIENCE)
+        assert result() == "made"
+
+
+def test_work_aside_ends_with_the_block_that_fails_and_its_own_error_is_not_lost() -> None:
+    ended = threading.Event()
+
+    def act(check: Callable[[], None]) -> None:
+        pause = threading.Event()
+        try:
+            while True:
+                check()
+                pause.wait(0.01)
+        except Cancelled:
+            ended.set()
+            raise
+
+    with pytest.raises(KeyError), aside(act):
+        raise KeyError
+    assert ended.is_set()
+
+    def fail(_: Callable[[], None]) -> None:
+        raise ValueError
+
+    with aside(fail) as result, pytest.raises(ValueError, match=r"^$"):
+        result()
