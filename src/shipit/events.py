@@ -105,6 +105,7 @@ class BatchBegan:
     number: int  # from 1
     of: int
     hosts: tuple[str, ...]
+    act: str = "switch"  # or roll_back
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,9 @@ class HostEnded:
 @dataclass(frozen=True)
 class HostResult:
     outcome: Outcome
-    release: str
+    release: str  # the one that runs there now
     problem: Problem | None = None
+    because: str = ""  # why it was rolled back, though it did not fail
 
 
 @dataclass(frozen=True)

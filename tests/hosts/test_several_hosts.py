@@ -113,6 +113,11 @@ def test_a_second_batch_that_fails_rolls_back_the_first(workspace: Workspace) ->
     done = workspace.deploy("1.1.0", "--json", serial=1, env=FAULT)
     assert (done.status, outcomes(done.result)) == (4, dict.fromkeys(HOSTS, "rolled_back"))
     assert workspace.versions() == dict.fromkeys(HOSTS, "1.0.0")
+    because = {host: it["because"] for host, it in done.result["hosts"].items()}
+    assert because == {
+        "web1": "1 of 2 hosts failed, and max_fail_percentage allows 0%",
+        "web2": "",
+    }
     after = workspace.asked("status")
     assert {h: s["release"] for h, s in after.items()} == {
         h: s["release"] for h, s in before.items()
@@ -134,16 +139,26 @@ def test_a_failed_gate_rolls_back_hosts_whose_gate_still_runs(workspace: Workspa
     assert workspace.versions() == dict.fromkeys(HOSTS, "1.0.0")
 
 
-def test_as_many_as_max_fail_percentage_may_fail_and_the_others_are_committed(
-    workspace: Workspace,
+@pytest.mark.parametrize("limit", [{"max_fail_percentage": 50}, {"max_failures": 1}])
+def test_as_many_as_the_limit_allows_may_fail_and_the_others_are_committed(
+    workspace: Workspace, limit: dict[str, Any]
 ) -> None:
     workspace.variables(web2=DEAD)
-    done = workspace.deploy("1.1.0", "--json", env=FAULT, max_fail_percentage=50)
+    done = workspace.deploy("1.1.0", "--json", env=FAULT, **limit)
     assert outcomes(done.result) == {"web1": "committed", "web2": "rolled_back"}
     assert done.status == 5
     assert workspace.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
     running = {host: status["version"] for host, status in workspace.asked("status").items()}
     assert running == {"web1": "1.1.0", "web2": "1.0.0"}
+
+
+def test_an_unreachable_host_has_a_limit_of_its_own(workspace: Workspace) -> None:
+    workspace.variables(web2={"ansible_port": 9})  # where nobody listens
+    done = workspace.deploy("1.1.0", "--json", max_failures=2)
+    assert (done.status, outcomes(done.result)["web1"]) == (3, "discarded")
+    done = workspace.deploy("1.1.0", "--json", max_unreachable="50%")
+    assert outcomes(done.result) == {"web1": "committed", "web2": "unreachable"}
+    assert done.status == 5
 
 
 def test_several_deployments_go_in_order_and_back_in_reverse(workspace: Workspace) -> None:

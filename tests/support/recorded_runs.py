@@ -60,6 +60,9 @@ def problem(host: str = "web2", evidence: str = "") -> Problem:
     )
 
 
+WHY = "1 of 2 hosts failed, and max_failures allows 0"
+
+
 def failed_run() -> list[Event]:
     """Two hosts, two batches; the second host fails its gate, and both are rolled back."""
     why = problem()
@@ -78,7 +81,8 @@ def failed_run() -> list[Event]:
         BatchBegan(2, 2, ("web2",)),
         StepEnded("web2", "check", 5.0, ok=False),
         HostFailed(why),
-        Noted("rolling back 2 hosts"),
+        Noted(f"{WHY}: every host of this run is rolled back"),
+        BatchBegan(1, 2, ("web1",), "roll_back"),
         HostEnded("web2", Outcome.ROLLED_BACK, OLD, 8.2),
         HostEnded("web1", Outcome.ROLLED_BACK, OLD, 9.2),
         ended(4, {"web1": Outcome.ROLLED_BACK, "web2": Outcome.ROLLED_BACK}, OLD, why=why),
@@ -88,12 +92,15 @@ def failed_run() -> list[Event]:
 def ended(
     status: int, outcomes: dict[str, Outcome], release: str = NEW, *, why: Problem | None = None
 ) -> RunEnded:
-    hosts = {
-        host: HostResult(outcome, release, why if why and why.host == host else None)
-        for host, outcome in outcomes.items()
-    }
+    hosts = {host: _result(host, outcome, release, why) for host, outcome in outcomes.items()}
     advice = "" if status == 0 else "fix it and run the command again"
     return RunEnded("deploy", "demoapp", status, hosts, 9.6, advice)
+
+
+def _result(host: str, outcome: Outcome, release: str, why: Problem | None) -> HostResult:
+    if why and why.host == host:
+        return HostResult(outcome, release, why)
+    return HostResult(outcome, release, because=WHY if why else "")
 
 
 def good_run(hosts: Iterable[str]) -> list[Event]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from shipit.events import Emit
+    from shipit.playbook.models import Deployment
     from shipit.release.build import BuiltRelease
     from shipit.release.inputs import HostInput, ResolvedInput, RunOptions
     from shipit.release.plan import HostPlan
@@ -86,7 +87,16 @@ def ship(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> int:
             {name: _before(plan) for name, (_, plan) in made.items()},
         )
 
-    return rollout.execute(fleet, Policy(deployment.serial, deployment.max_fail_percentage))
+    return rollout.execute(fleet, _policy(deployment))
+
+
+def _policy(deployment: Deployment) -> Policy:
+    return Policy(
+        deployment.serial,
+        deployment.max_fail_percentage,
+        deployment.max_failures,
+        deployment.max_unreachable,
+    )
 
 
 def _before(plan: HostPlan) -> Transition:

@@ -10,7 +10,7 @@ from shipit.output.layout import Grid, Line, Part
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shipit.events import Outcome, RunEnded
+    from shipit.events import HostResult, Outcome, RunEnded
     from shipit.output.progress import Row
 
 FULL_TABLE = 40  # hosts; of a larger fleet only the unwanted outcomes are listed
@@ -28,16 +28,13 @@ def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
     if shown:
         took = {host: messages.seconds(rows[host].seconds) for host, _ in shown if host in rows}
         cells = [
-            (
-                host,
-                str(result.outcome),
-                result.release or "-",
-                took.get(host, "-"),
-            )
+            (host, str(result.outcome), result.release or "-", took.get(host, "-"), _why(result))
             for host, result in shown
         ]
         styles = [_outcome_style(result.outcome) for _, result in shown]
-        parts.append(Grid(("host", "outcome", "release", "time"), cells, styles))
+        headings = ("host", "outcome", "release", "time", "why")
+        used = len(headings) if any(cell[-1] for cell in cells) else -1
+        parts.append(Grid(headings[:used], [cell[:used] for cell in cells], styles))
     if left_out := len(ended.hosts) - len(shown):
         parts.append(Line(f"and {messages.count(left_out, 'host')} as wanted", "quiet"))
     parts += [
@@ -49,6 +46,11 @@ def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
     style = "good" if ended.exit_status == 0 else "bad"
     parts.append(Line(messages.verdict(ended) + took_all, style))
     return [*parts, Line(f"next: {ended.advice}", "strong")] if ended.advice else parts
+
+
+def _why(result: HostResult) -> str:
+    """Return why a host did not end as wanted, in a few words; its problem has a line below."""
+    return result.because or (result.problem.code if result.problem else "")
 
 
 def _outcome_style(outcome: Outcome) -> str:

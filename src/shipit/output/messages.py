@@ -113,8 +113,9 @@ def line(event: Event, width: int = 0) -> str:
     match event:
         case RunBegan(what, app, hosts):
             return f"{what} {app} on {count(len(hosts), 'host')}: {names(hosts)}"
-        case BatchBegan(number, of, hosts):
-            return f"batch {number}/{of}: {names(hosts)}"
+        case BatchBegan(number, of, hosts, act):
+            verb = "roll back " if act == "roll_back" else ""
+            return f"{verb}batch {number}/{of}: {names(hosts)}"
         case Noted(text, ""):  # a report of several lines has its own form
             return text.rstrip("\n") if "\n" in text else f"note: {text}"
         case Noted(text, host):

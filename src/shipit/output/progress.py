@@ -75,8 +75,8 @@ class Progress:
             case RunBegan(what, app, hosts):
                 self.what, self.app, self.batch, self.began = what, app, "", now
                 self.rows = {host: Row(host) for host in hosts}
-            case BatchBegan(number, of, _):
-                self.batch = f"batch {number}/{of}"
+            case BatchBegan(number, of, _, act):
+                self.batch = f"{'roll back ' * (act == 'roll_back')}batch {number}/{of}"
             case RunEnded():
                 for host, result in event.hosts.items():
                     why = result.problem or self.rows.get(host, Row(host)).problem

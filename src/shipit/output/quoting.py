@@ -39,7 +39,8 @@ PLAYBOOK = frozenset(
         *("socket_group", "timer", "unit", "handover", "instances", "notify", "restart"),
         *("stop_timeout", "stop_signal", "workdir", "smoke", "health", "checks", "http", "tcp"),
         *("unix", "status", "host", "timeout", "interval", "deadline", "min_healthy", "bake"),
-        *("serial", "max_fail_percentage", "confirm", "confirm_timeout"),
+        *("serial", "max_fail_percentage", "max_failures", "max_unreachable"),
+        *("confirm", "confirm_timeout"),
         *("project", "package", "extras", "groups", "include", "exclude", "bundle", "sha256"),
         *("signers", "url", "transfer", "version", "source", "archives"),
     }

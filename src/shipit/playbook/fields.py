@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
 
 from shipit.playbook import calendars, headers, parsers, paths
+from shipit.playbook.fleet import limits
 from shipit.secrets import Secret, SecretUrl, Unopened
 
 # The keys that name files of this machine: a deploy needs these files, a rollback does not.
@@ -65,14 +66,16 @@ UserName = Annotated[str, FieldType(parsers.user_name, _TEXT)]
 Line = Annotated[str, FieldType(parsers.line, _TEXT)]
 Text = Annotated[str, FieldType(parsers.text, _TEXT)]
 Count = Annotated[int, FieldType(parsers.count, {"type": "integer", "minimum": 1})]
+CountOrZero = Annotated[int, FieldType(limits.count_or_zero, {"type": "integer", "minimum": 0})]
+CountOrShare = Annotated[int | str, FieldType(limits.count_or_share, _TEXT_OR_WHOLE)]
 Instances = Annotated[
     int, FieldType(parsers.instances, {"type": "integer", "minimum": 1, "maximum": 64})
 ]
 HttpStatus = Annotated[int, FieldType(parsers.http_status, _STATUS)]
-Percentage = Annotated[float, FieldType(parsers.percentage, _TEXT_OR_NUMBER)]
+Percentage = Annotated[float, FieldType(limits.percentage, _TEXT_OR_NUMBER)]
 Duration = Annotated[float, FieldType(parsers.duration, _TEXT_OR_NUMBER)]
 DurationOrZero = Annotated[float, FieldType(parsers.duration_or_zero, _TEXT_OR_NUMBER)]
-Batches = Annotated[tuple[int | str, ...], FieldType(parsers.batches, _BATCHES)]
+Batches = Annotated[tuple[int | str, ...], FieldType(limits.batches, _BATCHES)]
 BundleUrl = Annotated[
     SecretUrl, FieldType(paths.bundle_url, {**_TEXT, "pattern": "^[a-z][a-z0-9+.-]*://"})
 ]

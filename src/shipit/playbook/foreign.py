@@ -71,7 +71,7 @@ _KEYS = {
     "memory memlimit limits": "`hardening: {MemoryMax: 500M}` of a service",
     "ulimits": "`hardening: {LimitNOFILE: 65536}` of a service",
     "capadd": "`hardening: {AmbientCapabilities: ...}` of a service",
-    "maxfail": "`max_fail_percentage:`",
+    "maxfail": "`max_failures:` or `max_fail_percentage:`",
     "anyerrorsfatal": "nothing: one failed host takes all back (`max_fail_percentage: 0`)",
 }
 KEYS = {key: what for keys, what in _KEYS.items() for key in keys.split()}

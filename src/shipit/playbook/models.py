@@ -16,6 +16,8 @@ from shipit.playbook.fields import (
     Batches,
     Confirm,
     Count,
+    CountOrShare,
+    CountOrZero,
     Destination,
     Directory,
     Duration,
@@ -204,8 +206,19 @@ class Deployment(Model):
     max_fail_percentage: Percentage = Field(
         default=0.0,
         description="How much of the fleet may fail before every host is rolled back; unreachable"
-        " hosts are counted apart.",
+        " hosts are counted apart. Of all hosts of the run, not of a batch (docs/rollout.md).",
         examples=[0, 10],
+    )
+    max_failures: CountOrZero | None = Field(
+        default=None,
+        description="How many hosts may fail, instead of a percentage.",
+        examples=[0, 1],
+    )
+    max_unreachable: CountOrShare | None = Field(
+        default=None,
+        description="How many hosts may be unreachable: a number, or a percentage of all hosts of"
+        " the run. Default: as `max_fail_percentage`.",
+        examples=[1, "5%"],
     )
     confirm: Confirm = Field(
         default="controller",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol.manifest import OVERLAP, RESTART
@@ -48,7 +47,6 @@ _TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 _USER = r"[a-z_][a-z0-9_-]{0,30}"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _NEEDS_NO_QUOTES = re.compile(r"[A-Za-z/][^{}#,]*(?<![: ])")
-_PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)%")
 _SPECIFIER = re.compile(r"(~=|==|!=|<=|>=|<|>)\s*\d+(\.\d+)*(\.\*)?")
 _VERSION = re.compile(r"3\.\d+(\.\d+)?")
 _PROGRAM = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9._/+-]*")  # none of systemd's prefixes
@@ -212,16 +210,6 @@ def flag(value: object) -> bool:
     return value
 
 
-def percentage(value: object) -> float:
-    number = value
-    if isinstance(value, str):
-        with suppress(ValueError):
-            number = float(value.removesuffix("%"))
-    if isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number <= 100:  # noqa: PLR2004 - percent
-        return float(number)
-    raise InvalidValueError("a percentage from 0 to 100", value)
-
-
 def duration(value: object) -> float:
     """Return seconds; more than zero and at most a day."""
     seconds = duration_or_zero(value)
@@ -243,25 +231,6 @@ def duration_or_zero(value: object) -> float:
     if seconds is None or not 0 <= seconds <= LONGEST:
         raise InvalidValueError("a duration such as 250ms, 30s, 5m or 1h, at most 24h", value)
     return seconds
-
-
-def batches(value: object) -> tuple[int | str, ...]:
-    """Ansible's `serial`: a number of hosts, a percentage, or a list of these."""
-    sizes = value if isinstance(value, (list, tuple)) else [value]
-    if not sizes:
-        raise InvalidValueError("at least one batch", value)
-    return tuple(map(_batch, sizes))
-
-
-def _batch(size: object) -> int | str:
-    if isinstance(size, str) and size.isdecimal() and len(size) <= _DIGITS:
-        size = int(size)
-    if isinstance(size, int) and not isinstance(size, bool) and size > 0:
-        return size
-    found = _PERCENTAGE.fullmatch(size) if isinstance(size, str) else None
-    if found and 0 < float(found[1]) <= 100:  # noqa: PLR2004 - percent
-        return str(size)
-    raise InvalidValueError('a number of hosts from 1, or a percentage such as "25%"', size)
 
 
 def python_specifier(value: object) -> str:

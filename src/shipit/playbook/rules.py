@@ -45,6 +45,7 @@ def findings(values: Mapping[str, object]) -> Iterator[RuleViolation]:
         yield from _service(("services", name), service)
     yield from _sockets(values)
     yield from _health(values)
+    yield from _limits(values)
 
 
 def _hosts(values: Mapping[str, object]) -> Iterator[RuleViolation]:
@@ -243,6 +244,13 @@ def _times(health: Mapping[object, object]) -> Iterator[RuleViolation]:
         key = "min_healthy" if "min_healthy" in health else "deadline"
         hint = "no release could ever become healthy: make the deadline longer"
         yield RuleViolation(("health", key), what, hint)
+
+
+def _limits(values: Mapping[str, object]) -> Iterator[RuleViolation]:
+    if "max_failures" in values and "max_fail_percentage" in values:
+        what = "`max_failures` and `max_fail_percentage` both say how many hosts may fail"
+        hint = "keep one of the two; `max_unreachable` is for unreachable hosts"
+        yield RuleViolation(("max_failures",), what, hint)
 
 
 def _is_fit(read: Callable[[object], object], value: object) -> bool:

@@ -14,15 +14,25 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shipit.errors import HostError, Unreachable
-from shipit.events import BatchBegan, Emit, HostEnded, HostFailed, HostResult, Outcome, Problem
+from shipit.events import (
+    BatchBegan,
+    Emit,
+    HostEnded,
+    HostFailed,
+    HostResult,
+    Noted,
+    Outcome,
+    Problem,
+)
 from shipit.rollout.phase import HostControl, Phase, Transition, bug_of, problem_of
-from shipit.rollout.strategy import Act, Policy, Step, decide, is_spent
+from shipit.rollout.strategy import Act, Policy, Step, breach, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 POLL_SECONDS = 0.2  # within which a Ctrl-C is noticed
 ULIMIT = "check that no wheel was removed; for many hosts: ulimit -n 8192"
+INTERRUPTED = "the run was interrupted"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -33,6 +43,8 @@ class Fleet:
     hosts: Mapping[str, HostControl]
     states: dict[str, Transition] = field(default_factory=dict)
     interrupted: bool = False
+    reason: str = ""  # why the run is rolled back
+    because: dict[str, str] = field(default_factory=dict)  # the reason, by hosts that did not fail
 
     @property
     def phases(self) -> dict[str, Phase]:
@@ -40,7 +52,12 @@ class Fleet:
 
     def results(self) -> dict[str, HostResult]:
         return {
-            name: HostResult(transition.phase.outcome, transition.release, transition.problem)
+            name: HostResult(
+                transition.phase.outcome,
+                transition.release,
+                transition.problem,
+                self.because.get(name, ""),
+            )
             for name, transition in self.states.items()
         }
 
@@ -56,8 +73,7 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
     try:
         with _record_first_ctrl_c(fleet):
             while step := decide(fleet.phases, policy, stop=fleet.interrupted):
-                if step.act is Act.SWITCH:
-                    emit(BatchBegan(step.number, step.of, step.hosts))
+                _announce(step, fleet, policy, emit)
                 _run_step(step, fleet, policy, executor, emit)
     except KeyboardInterrupt:
         fleet.interrupted = True
@@ -66,6 +82,24 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
         emit(
             HostEnded(name, transition.phase.outcome, transition.release, time.monotonic() - began)
         )
+
+
+def _announce(step: Step, fleet: Fleet, policy: Policy, emit: Emit) -> None:
+    """Report a batch, and why hosts are rolled back."""
+    if step.act is Act.ROLL_BACK:
+        _give_reason(step.hosts, fleet, policy, emit)
+    if step.number:
+        emit(BatchBegan(step.number, step.of, step.hosts, step.act.value))
+
+
+def _give_reason(names: Iterable[str], fleet: Fleet, policy: Policy, emit: Emit) -> None:
+    """Record why these hosts are rolled back; the first reason stays, and is reported."""
+    if not fleet.reason:
+        fleet.reason = INTERRUPTED if fleet.interrupted else breach(fleet.phases, policy)
+        if fleet.reason != INTERRUPTED:
+            emit(Noted(f"{fleet.reason}: every host of this run is rolled back"))
+    for name in names:
+        fleet.because[name] = fleet.reason
 
 
 @contextmanager
@@ -105,10 +139,12 @@ def _run_step(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit
         for future in wait(working, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done:
             _note(working[future], future, fleet, emit)
             del working[future]
-        # A spent budget cancels the running switches, which would wait for their deadlines.
-        spent = step.act is Act.SWITCH and is_spent(fleet.phases, policy)
+        # An exceeded limit cancels the running switches, which would wait for their deadlines.
+        spent = step.act is Act.SWITCH and breach(fleet.phases, policy)
         if goes_on and (fleet.interrupted or spent):
             goes_on = False
+            if working and step.act is Act.SWITCH:
+                _give_reason(working.values(), fleet, policy, emit)
             _cancel(working, fleet)
 
 

@@ -1,8 +1,7 @@
 """Decide what a fleet does next. Pure.
 
-Stage all hosts, then switch batch by batch, then commit all or roll all back.
-
-Canaries, pauses and run-once hooks belong in `decide`, as further steps.
+Stage all hosts, then switch batch by batch, then commit all; or roll all back.
+How many hosts may fail is the table in docs/rollout.md; a test is made from each of its rows.
 """
 
 from __future__ import annotations
@@ -14,22 +13,42 @@ from typing import TYPE_CHECKING
 from shipit.rollout.phase import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How a rollout proceeds.
+    """How a rollout proceeds. A limit is about all hosts of the run, never about one batch.
 
     Attributes:
         batches: sizes of the batches, each a number of hosts or a percentage ("25%") of the fleet;
             the last one repeats, as Ansible's `serial` does.
         max_fail_percentage: the rollout stops when *more* than this share of the fleet has failed;
             unreachable hosts are counted apart, against the same share.
+        max_failures: how many hosts may fail, instead of a share.
+        max_unreachable: how many hosts may be unreachable, a number or a share such as "25%".
     """
 
     batches: tuple[int | str, ...] = ("100%",)
     max_fail_percentage: float = 0.0
+    max_failures: int | None = None
+    max_unreachable: int | str | None = None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How many hosts may have one kind of problem."""
+
+    kind: str  # what these hosts have done, or are
+    key: str  # of the playbook
+    value: float
+    unit: str  # "%" for a share of the fleet
+
+    def is_exceeded(self, bad: int, total: int) -> bool:
+        return bad * 100 > self.value * total if self.unit else bad > self.value
+
+    def __str__(self) -> str:
+        return f"{self.key} allows {self.value:g}{self.unit}"
 
 
 class Act(Enum):
@@ -38,7 +57,7 @@ class Act(Enum):
     STAGE = "stage"
     SWITCH = "switch"
     COMMIT = "commit"
-    ROLL_BACK = "roll_back"  # discard what was only staged, roll back what was switched
+    ROLL_BACK = "roll_back"  # discard what was only staged, or roll back what was switched
 
 
 @dataclass(frozen=True)
@@ -55,7 +74,7 @@ def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -
     """Return the next step, None if nothing is left to do.
 
     No host is switched before every host is staged; hosts are committed only when the whole fleet
-    has passed its gate; a spent failure budget rolls back every switched host.
+    has passed its gate; an exceeded limit rolls back every switched host.
 
     Args:
         phases: in the inventory's order.
@@ -64,8 +83,10 @@ def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -
     """
     here = {phase: tuple(h for h, p in phases.items() if p is phase) for phase in Phase}
     ready, staged, healthy = here[Phase.READY], here[Phase.STAGED], here[Phase.HEALTHY]
-    if stop or is_spent(phases, policy):
-        return Step(Act.ROLL_BACK, staged + healthy) if staged or healthy else None
+    if stop or breach(phases, policy):
+        if staged:  # nothing of it runs
+            return Step(Act.ROLL_BACK, staged)
+        return _last_batch(phases, policy) if healthy else None
     if ready:
         return Step(Act.STAGE, ready)
     if staged:
@@ -73,19 +94,51 @@ def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -
     return Step(Act.COMMIT, healthy) if healthy else None
 
 
-def is_spent(phases: Mapping[str, Phase], policy: Policy) -> bool:
-    """Whether more hosts of the fleet have failed than the policy allows."""
-    failed = sum(phase.has_failed for phase in phases.values())
-    unreachable = sum(phase is Phase.UNREACHABLE for phase in phases.values())
-    return max(failed, unreachable) * 100 > policy.max_fail_percentage * len(phases)
+def breach(phases: Mapping[str, Phase], policy: Policy) -> str:
+    """Return which limit is exceeded and by how many hosts, as a clause; "" for none."""
+    failed = [phase for phase in phases.values() if phase.has_failed]
+    unreachable = [phase for phase in phases.values() if phase is Phase.UNREACHABLE]
+    of_failed, of_unreachable = limits(policy)
+    for limit, bad in ((of_failed, failed), (of_unreachable, unreachable)):
+        if limit.is_exceeded(len(bad), len(phases)):
+            hosts = "1 host" if len(phases) == 1 else f"{len(phases)} hosts"
+            return f"{len(bad)} of {hosts} {limit.kind}, and {limit}"
+    return ""
+
+
+def limits(policy: Policy) -> tuple[Limit, Limit]:
+    """Return the limits of failed and of unreachable hosts."""
+    failed, unreachable = "failed", "could not be reached"
+    share = ("max_fail_percentage", policy.max_fail_percentage, "%")
+    of_failed, of_unreachable = Limit(failed, *share), Limit(unreachable, *share)
+    if policy.max_failures is not None:
+        of_failed = Limit(failed, "max_failures", policy.max_failures, "")
+    if isinstance(wanted := policy.max_unreachable, str):
+        number = float(wanted.removesuffix("%"))
+        of_unreachable = Limit(unreachable, "max_unreachable", number, "%")
+    elif wanted is not None:
+        of_unreachable = Limit(unreachable, "max_unreachable", wanted, "")
+    return of_failed, of_unreachable
 
 
 def _next_batch(phases: Mapping[str, Phase], policy: Policy) -> Step:
     """Return the first batch that still has staged hosts."""
+    return next(_batches_in(Phase.STAGED, Act.SWITCH, phases, policy))
+
+
+def _last_batch(phases: Mapping[str, Phase], policy: Policy) -> Step:
+    """Return the last batch that still has healthy hosts."""
+    return list(_batches_in(Phase.HEALTHY, Act.ROLL_BACK, phases, policy))[-1]
+
+
+def _batches_in(
+    phase: Phase, act: Act, phases: Mapping[str, Phase], policy: Policy
+) -> Iterator[Step]:
+    """Yield a step for each batch with hosts in this phase, in order."""
     batches = cut([h for h, p in phases.items() if p is not Phase.UNCHANGED], policy.batches)
-    staged = [tuple(host for host in batch if phases[host] is Phase.STAGED) for batch in batches]
-    index = next(index for index, hosts in enumerate(staged) if hosts)
-    return Step(Act.SWITCH, staged[index], index + 1, len(batches))
+    for number, batch in enumerate(batches, 1):
+        if hosts := tuple(host for host in batch if phases[host] is phase):
+            yield Step(act, hosts, number, len(batches))
 
 
 def cut(hosts: Sequence[str], sizes: Sequence[int | str]) -> list[tuple[str, ...]]:

@@ -14,6 +14,7 @@ from recorded_runs import (
     OLD,
     SECRET,
     URL,
+    WHY,
     Terminal,
     failed_run,
     good_run,
@@ -63,13 +64,14 @@ def test_a_failed_run_reads_the_same_each_time() -> None:
         "  | demoapp-web.service: failed, exit status 3\n"
         "  | RuntimeError: no login with ***\n"
         "  next: shipit logs playbooks/prod.yaml -l web2\n"
-        "note: rolling back 2 hosts\n"
+        f"note: {WHY}: every host of this run is rolled back\n"
+        "roll back batch 1/2: web1\n"
         f"web2  rolled back  {OLD}  8.2s\n"
         f"web1  rolled back  {OLD}  9.2s\n"
         "\n"
-        "host  outcome      release         time\n"
-        f"web1  rolled back  {OLD}  9.2s\n"
-        f"web2  rolled back  {OLD}  8.2s\n"
+        "host  outcome      release         time  why\n"
+        f"web1  rolled back  {OLD}  9.2s  {WHY}\n"
+        f"web2  rolled back  {OLD}  8.2s  health-failed\n"
         f"web2: {URL}: expected 200, got 500 after 5.0 s; rolled back to its previous "
         "release\n"
         "failed after the switch; every host is rolled back to its previous release (9.6s)\n"
@@ -107,7 +109,7 @@ def test_a_terminal_shows_the_same_as_a_pipe(terminal: Terminal) -> None:
         f"{URL}: expected 200, got 500 after 5.0 s",
         "demoapp-web.service: failed, exit status 3",
         "next: shipit logs playbooks/prod.yaml -l web2",
-        "rolling back 2 hosts",
+        "every host of this run is rolled back",
         f"web1  rolled back  {OLD}  9.2s",
         "failed after the switch; every host is rolled back to its previous release",
     ):
@@ -158,7 +160,8 @@ def test_a_narrow_terminal_shows_every_word_of_the_end(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     shown = "".join(CONTROL.sub("", printed(failed_run(), terminal)).split())
-    assert f"web1rolledback{OLD}9.2s" in shown
+    table = shown[shown.index("hostoutcome") :]
+    assert all(word in table for word in ("web2", "rolled", "back", "9.2s", "max_failures"))
     assert "everyhostisrolledbacktoitspreviousrelease" in shown
 
 

@@ -6,7 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from recorded_runs import NEW, OLD, SECRET, ended, failed_run, good_run, hide, problem, redactor
+from recorded_runs import (
+    NEW,
+    OLD,
+    SECRET,
+    WHY,
+    ended,
+    failed_run,
+    good_run,
+    hide,
+    problem,
+    redactor,
+)
 from shipit.errors import HostError, InputError, Mistake, Place
 from shipit.events import Fetching, HostFailed, Noted, Outcome, RunBegan, SecretsKnown
 from shipit.lab.commands import LabError
@@ -40,7 +51,12 @@ def test_a_run_is_one_object_a_line_and_the_last_is_the_result() -> None:
     }
     last = reported[-1]
     assert (last["event"], last["outcome"], last["exit_status"]) == ("result", "rolled_back", 4)
-    assert last["hosts"]["web1"] == {"outcome": "rolled_back", "release": OLD, "problem": None}
+    assert last["hosts"]["web1"] == {
+        "outcome": "rolled_back",
+        "release": OLD,
+        "problem": None,
+        "because": WHY,
+    }
     assert last["hosts"]["web2"]["problem"]["code"] == "health-failed"
     assert [one["event"] for one in reported].count("result") == 1
 

@@ -19,7 +19,7 @@ def test_a_small_fleet_keeps_its_order() -> None:
         made.take(event, now=0.0)
     view = made.view(height=10)
     assert [row.host for row in view.rows] == ["web1", "web2"]
-    assert view.title == "deploy  demoapp  2 hosts  batch 2/2"
+    assert view.title == "deploy  demoapp  2 hosts  roll back batch 1/2"
     assert view.rest == ""
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from patience import until
 from shipit.errors import HostError, Unreachable
-from shipit.events import BatchBegan, Event, HostResult, Outcome
+from shipit.events import BatchBegan, Event, HostResult, Noted, Outcome
 from shipit.rollout.executor import Fleet, drive, exit_status
 from shipit.rollout.phase import HostControl, Phase, Transition
 from shipit.rollout.strategy import Policy
@@ -134,6 +134,21 @@ def test_a_batch_that_fails_its_gate_rolls_back_hosts_that_had_already_succeeded
     assert ("c", "switch") not in diary
     assert {host.running for host in hosts.values()} == {OLD}
     assert exit_status(made.results()) == 4
+
+
+def test_switched_hosts_roll_back_in_their_batches_and_each_end_says_why() -> None:
+    made, _, diary, events = run("a b c d", {"d": {"switch": Phase.ROLLED_BACK}}, Policy((1, 2)))
+    assert [host for host, act in diary if act == "roll back"][-1] == "a"
+    batches = [
+        (e.number, e.hosts) for e in events if isinstance(e, BatchBegan) and e.act != "switch"
+    ]
+    assert batches == [(2, ("b", "c")), (1, ("a",))]
+    why = "1 of 4 hosts failed, and max_fail_percentage allows 0%"
+    ends = {host: result.because for host, result in made.results().items()}
+    assert ends == {"a": why, "b": why, "c": why, "d": ""}
+    assert [e.text for e in events if isinstance(e, Noted)] == [
+        f"{why}: every host of this run is rolled back"
+    ]
 
 
 def test_what_this_machine_lacks_is_reported_and_no_host_is_switched() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shipit.rollout.phase import Phase
-from shipit.rollout.strategy import Act, Policy, Step, cut, decide, is_spent
+from shipit.rollout.strategy import Act, Policy, Step, breach, cut, decide
 
 HALF = Policy((1, "50%"), 50.0)
 
@@ -30,11 +33,19 @@ def fleet(*phases: Phase) -> dict[str, Phase]:
         ((Phase.STAGED, Phase.HEALTHY, Phase.UNKNOWN, Phase.STUCK), Step(Act.SWITCH, ("a",), 1, 3)),
         (
             (Phase.HEALTHY, Phase.STAGED, Phase.ROLLED_BACK, Phase.DISCARDED, Phase.STUCK),
-            Step(Act.ROLL_BACK, ("b", "a")),
+            Step(Act.ROLL_BACK, ("b",)),
         ),
         ((Phase.UNREACHABLE, Phase.UNREACHABLE, Phase.READY), None),
         ((Phase.UNREACHABLE, Phase.DISCARDED, Phase.HEALTHY), Step(Act.COMMIT, ("c",))),
-        ((Phase.HEALTHY, Phase.DISCARDED, Phase.DISCARDED), Step(Act.ROLL_BACK, ("a",))),
+        ((Phase.HEALTHY, Phase.DISCARDED, Phase.DISCARDED), Step(Act.ROLL_BACK, ("a",), 1, 3)),
+        (
+            (*[Phase.HEALTHY] * 3, *[Phase.DISCARDED] * 3, Phase.STUCK),
+            Step(Act.ROLL_BACK, ("b", "c"), 2, 3),
+        ),
+        (
+            (Phase.HEALTHY, Phase.ROLLED_BACK, Phase.ROLLED_BACK, *[Phase.DISCARDED] * 3),
+            Step(Act.ROLL_BACK, ("a",), 1, 3),
+        ),
         ((Phase.STAGED, Phase.DISCARDED, Phase.DISCARDED), Step(Act.ROLL_BACK, ("a",))),
     ],
 )
@@ -46,29 +57,57 @@ def test_the_next_step_follows_from_the_phases(
 
 def test_an_interrupted_run_rolls_back_what_it_has_begun() -> None:
     begun = fleet(Phase.READY, Phase.STAGED, Phase.HEALTHY, Phase.COMMITTED)
-    assert decide(begun, HALF, stop=True) == Step(Act.ROLL_BACK, ("b", "c"))
+    assert decide(begun, HALF, stop=True) == Step(Act.ROLL_BACK, ("b",))
+    discarded = {**begun, "b": Phase.DISCARDED}
+    assert decide(discarded, HALF, stop=True) == Step(Act.ROLL_BACK, ("c",), 2, 3)
     assert decide(fleet(Phase.READY), HALF, stop=True) is None
 
 
-@pytest.mark.parametrize(
-    ("share", "failed", "unreachable", "spent"),
-    [
-        (0.0, 0, 0, False),
-        (0.0, 1, 0, True),
-        (0.0, 0, 1, True),
-        (25.0, 1, 1, False),
-        (25.0, 2, 0, True),
-        (25.0, 0, 2, True),
-        (24.9, 1, 0, True),
-        (100.0, 4, 0, False),
-    ],
-)
-def test_the_budget_is_a_share_of_the_fleet_for_failed_and_for_unreachable_hosts_each(
-    share: float, failed: int, unreachable: int, *, spent: bool
-) -> None:
-    bad = [Phase.ROLLED_BACK] * failed + [Phase.UNREACHABLE] * unreachable
-    hosts = fleet(*bad, *[Phase.HEALTHY] * (4 - len(bad)))
-    assert is_spent(hosts, Policy(max_fail_percentage=share)) == spent
+# --- the table of docs/rollout.md --------------------------------------------------------------
+
+GUIDE = Path(__file__).parents[3] / "docs" / "rollout.md"
+
+
+def rows() -> list[tuple[str, ...]]:
+    cells = [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in GUIDE.read_text().splitlines()
+        if re.match(r"\| \d", line)
+    ]
+    assert cells
+    return cells
+
+
+@pytest.mark.parametrize("row", rows(), ids=" ".join)
+def test_the_limits_are_those_of_the_table(row: tuple[str, ...]) -> None:
+    hosts, failed, unreachable, share, failures, absent, run, because = row
+    policy = Policy(
+        max_fail_percentage=0.0 if share == "-" else float(share),
+        max_failures=None if failures == "-" else int(failures),
+        max_unreachable=None if absent == "-" else absent if "%" in absent else int(absent),
+    )
+    bad = [Phase.ROLLED_BACK] * int(failed) + [Phase.UNREACHABLE] * int(unreachable)
+    phases = dict(enumerate([*bad, *[Phase.HEALTHY] * (int(hosts) - len(bad))]))
+    named = {str(number): phase for number, phase in phases.items()}
+    assert breach(named, policy) == because
+    assert run == ("rolls back" if because else "goes on")
+    step = decide(named, policy)
+    if Phase.HEALTHY in phases.values():
+        assert step
+        assert step.act is (Act.ROLL_BACK if because else Act.COMMIT)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_what_counts_as_failed_or_unreachable(phase: Phase) -> None:
+    counted = {
+        Phase.DISCARDED: "failed",
+        Phase.ROLLED_BACK: "failed",
+        Phase.UNKNOWN: "failed",
+        Phase.STUCK: "failed",
+        Phase.UNREACHABLE: "could not be reached",
+    }
+    assert counted.get(phase, "") in breach(fleet(phase), Policy())
+    assert bool(breach(fleet(phase), Policy())) is (phase in counted)
 
 
 @pytest.mark.parametrize(
