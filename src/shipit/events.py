@@ -101,6 +101,15 @@ class Probed:
 
 
 @dataclass(frozen=True)
+class HookOutput:
+    """A line that a hook has printed, on a host or on the controller."""
+
+    host: str
+    hook: str
+    text: str
+
+
+@dataclass(frozen=True)
 class BatchBegan:
     number: int  # from 1
     of: int
@@ -181,6 +190,7 @@ Event = (
     | Sent
     | Fetching
     | Probed
+    | HookOutput
     | BatchBegan
     | Noted
     | HostFailed

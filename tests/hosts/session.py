@@ -102,6 +102,9 @@ class Putting:
     def __init__(self, paths: Paths, request: dict[str, Any]) -> None:
         self.paths, self.request = paths, request
 
+    def emit(self, _message: object) -> None:
+        """Have nobody to emit it to."""
+
     def receive(self) -> None:
         """Have received everything before."""
 

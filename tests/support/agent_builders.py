@@ -19,11 +19,11 @@ from shipit.agent.protocol import messages, unit_text
 from shipit.agent.protocol.codec import to_json
 from shipit.agent.records import env_file
 from shipit.agent.storage import blobs
-from shipit.agent.system.process import Done
+from shipit.agent.system.process import Done, unheard, unwatched
 from wheelhouse import Recipe, installed_wheel, write_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shipit.agent.host.transient import Command
     from shipit.agent.system.paths import Paths
@@ -197,7 +197,14 @@ class NoSystemd(RealHost):
         self.verified += unit_paths
         return self.verdict
 
-    def run_as(self, command: Command, *, timeout: float) -> Done:
+    def run_as(
+        self,
+        command: Command,
+        *,
+        timeout: float,
+        watch: Callable[[], None] = unwatched,
+        heard: Callable[[bytes], None] = unheard,
+    ) -> Done:
         user = pwd.getpwnam(command.user)
         environment = {"PATH": command.search}
         for path in command.env_files:
@@ -214,4 +221,5 @@ class NoSystemd(RealHost):
             check=False,
             text=True,
         )
+        heard((done.stdout + done.stderr).encode())
         return Done(done.returncode, done.stdout + done.stderr)

@@ -10,7 +10,7 @@ import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fake_machine import Killed, Machine, PowerCut
 from shipit.agent.protocol.codec import to_json
@@ -28,6 +28,8 @@ from shipit.agent.transaction.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from shipit.agent.protocol.hooks import Hook
 
 LEASE = 6.0
 LIMIT = 60  # processes in one simulation; more of them are an endless loop
@@ -57,7 +59,7 @@ def units(*, worker: bool, overlaps: str) -> tuple[Unit, ...]:
     return tuple(found)
 
 
-def manifest(
+def manifest(  # noqa: PLR0913 - what scenarios differ in
     paths: Paths,
     release: str,
     *,
@@ -65,6 +67,7 @@ def manifest(
     overlaps: bool = False,
     keep: int = 5,
     bake: float = 0.0,
+    hooks: tuple[Hook, ...] = (),
 ) -> Manifest:
     return Manifest(
         id=release, app=paths.app, version=release, root=paths.root, user="root",
@@ -73,7 +76,7 @@ def manifest(
         units=units(worker=worker, overlaps=release if overlaps else ""),
         wheels=(), requirements="", bundle="", texts=(), env=(),
         gate=Gate((Check.of("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5, bake),
-        smoke=(), keep_releases=keep, created="", created_by="",
+        smoke=(), keep_releases=keep, created="", created_by="", hooks=hooks,
     )  # fmt: skip
 
 
@@ -125,6 +128,7 @@ class FakeStaging:
     """Staging without blobs and without a venv."""
 
     put: Callable[[], None]
+    emit: Callable[[Any], None] = lambda _: None
 
     def receive(self) -> None:
         """Have received everything before."""
@@ -143,6 +147,7 @@ class Simulation:
     lease: float = LEASE
     txns: int = 0
     processes: int = 0
+    is_elected: bool = False
     heard: list[object] = field(default_factory=list)
 
     @classmethod
@@ -181,7 +186,9 @@ class Simulation:
 
     def _attempt(self, what: str) -> Attempt:
         self.txns += 1
-        return Attempt(f"t{self.txns}", what, "dev@laptop", 1, "2026-01-01T00:00:00Z")
+        return Attempt(
+            f"t{self.txns}", what, "dev@laptop", 1, "2026-01-01T00:00:00Z", elected=self.is_elected
+        )
 
     def _staged(self, wanted: Manifest, port: int, texts: Mapping[str, str] | None = None) -> None:
         recovery.recover(self.store)

@@ -19,7 +19,7 @@ from shipit.agent.protocol.manifest import lasting
 from shipit.agent.protocol.messages import Failure
 from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
-from shipit.agent.system.process import Done
+from shipit.agent.system.process import Done, unheard, unwatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -119,6 +119,8 @@ class Machine:
     starts: int = 0
     started: list[str] = field(default_factory=list)  # names of units
     owners: dict[str, tuple[int, int]] = field(default_factory=dict)  # of directories
+    ran: list[str] = field(default_factory=list)  # commands of apps that came to their end
+    ends: dict[str, int] = field(default_factory=dict)  # exit status of those with such a word
     refuses: str = ""  # a setting that systemd does not take in a unit
 
     # --- faults ----------------------------------------------------------------------------------
@@ -286,9 +288,23 @@ class Machine:
     def run(self, argv: Sequence[str], *, timeout: float) -> Done:
         return self._command(f"run {' '.join(argv)}", lambda: GOOD)
 
-    def run_as(self, command: Command, *, timeout: float) -> Done:
-        said = f"{command.user} in {command.directory}"
-        return self._command(f"run {' '.join(command.argv)}", lambda: Done(0, said))
+    def run_as(
+        self,
+        command: Command,
+        *,
+        timeout: float,
+        watch: Callable[[], None] = unwatched,
+        heard: Callable[[bytes], None] = unheard,
+    ) -> Done:
+        def effect() -> Done:
+            said, words = f"{command.user} in {command.directory}", " ".join(command.argv)
+            watch()
+            heard(said.encode() + b"\n")
+            self.ran.append(words)
+            status = next((self.ends[word] for word in command.argv if word in self.ends), 0)
+            return Done(status, said)
+
+        return self._command(f"run {' '.join(command.argv)}", effect)
 
     def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> Answer:
         fault = self._call(f"GET {url}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from fake_deploy import Simulation, manifest
 from fake_machine import Fault, distinct
+from shipit.agent.protocol.hooks import AFTER_ACTIVATE, ON_HOST, Hook
 from shipit.agent.server import adopt
 
 if TYPE_CHECKING:
@@ -106,6 +107,36 @@ def sick_first_deploy_where_adopted(simulation: Simulation) -> None:
     sick_upgrade(simulation)
 
 
+HOOKED = tuple(
+    Hook(when, when, ("/bin/true", when, place), 60.0, "root", "/", once=place == "once")
+    for when in ON_HOST
+    for place in ("each", "once")
+)
+
+
+def hooked_upgrade(simulation: Simulation) -> None:
+    simulation.is_elected = True
+    simulation.deploy(manifest(simulation.paths, NEW, hooks=HOOKED))
+
+
+def hooked_first_deploy(simulation: Simulation) -> None:
+    hooked_upgrade(simulation)
+
+
+def upgrade_with_a_failing_hook(simulation: Simulation) -> None:
+    simulation.machine.ends[AFTER_ACTIVATE] = 3
+    hooked_upgrade(simulation)
+
+
+def first_deploy_with_a_failing_hook(simulation: Simulation) -> None:
+    upgrade_with_a_failing_hook(simulation)
+
+
+def hooked_rollback(simulation: Simulation) -> None:
+    simulation.is_elected = True
+    simulation.rollback(NEW)
+
+
 # scenario -> releases committed beforehand
 SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     first_deploy: (),
@@ -124,6 +155,11 @@ SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     crashing_overlapping_upgrade: (OLD,),
     called_back_overlapping: (OLD,),
     overlapping_rollback: (NEW, OLD),
+    hooked_upgrade: (OLD,),
+    hooked_first_deploy: (),
+    upgrade_with_a_failing_hook: (OLD,),
+    first_deploy_with_a_failing_hook: (),
+    hooked_rollback: (NEW, OLD),
 }
 ENDS: dict[Scenario, str] = {
     first_deploy: NEW,
@@ -133,6 +169,9 @@ ENDS: dict[Scenario, str] = {
     overlapping_upgrade: NEW,
     overlapping_from_restarts: NEW,
     overlapping_rollback: NEW,
+    hooked_upgrade: NEW,
+    hooked_first_deploy: NEW,
+    hooked_rollback: NEW,
 }
 
 
@@ -144,9 +183,12 @@ def prepared(directory: Path, scenario: Scenario) -> Simulation:
         adopt.adopt(simulation.paths, simulation._attempt("adopt"), simulation.machine.wall_time)
     overlaps = "overlapping" in scenario.__name__ and scenario is not overlapping_from_restarts
     for release in SCENARIOS[scenario]:
-        simulation.deploy(manifest(simulation.paths, release, overlaps=overlaps))
+        hooks = HOOKED if scenario is hooked_rollback else ()
+        made = manifest(simulation.paths, release, overlaps=overlaps, hooks=hooks)
+        simulation.deploy(made)
         assert simulation.head == release
     simulation.machine.calls.clear()
+    simulation.machine.ran.clear()
     simulation.processes = 0
     return simulation
 
@@ -187,6 +229,7 @@ def simulate(snapshot: Snapshot, faults: dict[int, Fault]) -> Simulation:
 
 def check_invariants(simulation: Simulation, before: str) -> None:
     assert "stuck" not in simulation.outcomes
+    assert len(set(simulation.machine.ran)) == len(simulation.machine.ran), "a hook ran twice"
     simulation.assert_nothing_is_left()
     settled = simulation.settled()
     if settled is not None:

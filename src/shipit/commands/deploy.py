@@ -23,11 +23,11 @@ from shipit.events import (
 )
 from shipit.release.inputs import secrets_at_hand, targets
 from shipit.release.plan import Action
-from shipit.rollout import executor, rollback_target
+from shipit.rollout import executor, hooks, rollback_target
 from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.connections import connect_all
 from shipit.rollout.executor import Fleet
-from shipit.rollout.host_session import SWITCH
+from shipit.rollout.host_session import SWITCH, WORK
 from shipit.rollout.phase import Phase, Transition
 from shipit.rollout.prepare import ask, attempt_to, prepare, refuse_unsigned, running, wanted_by
 from shipit.rollout.strategy import Policy
@@ -81,11 +81,18 @@ def ship(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> int:
     def fleet(connections: Connections) -> Fleet:
         made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
         made = refuse_unsigned(made, connections)
-        return rollout.fleet(
+        chosen = hooks.elected(made, wanted)
+        found = rollout.fleet(
             connections,
-            {name: rollout.job(plan.release, built) for name, (built, plan) in made.items()},
+            {
+                name: rollout.job(plan.release, built, elected=name == chosen)
+                for name, (built, plan) in made.items()
+            },
             {name: _before(plan) for name, (_, plan) in made.items()},
         )
+        if chosen:
+            emit(Noted("what runs once in this deploy runs here", chosen))
+        return replace(found, elected=chosen, hooks=rollout.own_hooks(_plans(made)))
 
     return rollout.execute(fleet, _policy(deployment))
 
@@ -96,7 +103,14 @@ def _policy(deployment: Deployment) -> Policy:
         deployment.max_fail_percentage,
         deployment.max_failures,
         deployment.max_unreachable,
+        first_alone=hooks.first_alone(deployment),
     )
+
+
+def _plans(made: Mapping[str, tuple[BuiltRelease, HostPlan]]) -> dict[str, str]:
+    """Return the release of each host that changes."""
+    changing = {name: plan for name, (_, plan) in made.items() if plan.action is not Action.NOTHING}
+    return {name: plan.release for name, plan in changing.items()}
 
 
 def _before(plan: HostPlan) -> Transition:
@@ -124,7 +138,7 @@ def _roll_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str 
     rollout = Run("rollback", found, run, emit)
     emit(SecretsKnown(Mask(secrets_at_hand(found, run_commands=False))))
 
-    def fleet(connections: Connections) -> Fleet:
+    def fleet_of(connections: Connections) -> Fleet:
         answers = ask(found, connections, recover=True)
         known: dict[str, Candidates] = {}
         for name, facts in answers.items():
@@ -144,9 +158,15 @@ def _roll_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str 
                 # The agent checks that this is still the last release: another run may be ending.
                 last = next((line.id for line in facts.releases if line.running), "")
                 jobs[name] = replace(rollout.job(goal.id), before=last if to is None else None)
-        return rollout.fleet(connections, jobs, before)
+        changing = [name for name, state in before.items() if state.phase is Phase.READY]
+        going = {name: jobs[name].release for name in changing}
+        for name in changing[:1]:  # the release that it leaves may have hooks that run once
+            elected = replace(jobs[name].attempt, elected=True)
+            jobs[name] = replace(jobs[name], attempt=elected)
+        fleet = rollout.fleet(connections, jobs, before)
+        return replace(fleet, hooks=rollout.own_hooks(going))
 
-    return rollout.execute(fleet, AT_ONCE)
+    return rollout.execute(fleet_of, AT_ONCE)
 
 
 # --- running -----------------------------------------------------------------------------------
@@ -170,14 +190,40 @@ class Run:
             {target.name: states[target.name] for target in self._found},
         )
 
-    def job(self, release: str, built: BuiltRelease | None = None) -> Job:
+    def own_hooks(self, releases: Mapping[str, str]) -> hooks.ControllerHooks:
+        """Return the hooks that run here; `releases` by host, of those that change."""
+        target, attempt = self._found[0], self.attempt
+        variables = {
+            "APP": target.deployment.app,
+            "RELEASE": next(iter(releases.values()), ""),
+            "HOSTS": " ".join(releases),
+            "WHO": attempt.who,
+            "REASON": attempt.reason,
+        }
+        return hooks.ControllerHooks(
+            target.deployment.hooks if releases else (),
+            target.draft.folder,
+            hooks.environment(self._found, variables),
+            self._emit,
+            is_rollback=attempt.what == "rollback",
+        )
+
+    def job(self, release: str, built: BuiltRelease | None = None, *, elected: bool = False) -> Job:
         deployment = self._found[0].deployment
         lease, wait = deployment.confirm_timeout, self._run.lock_wait
         stops = sum(service.stop_timeout for service in deployment.services.values())
         # Twice: the switch and its rollback. SWITCH covers other times of an older release.
+        hooked = hooks.longest(deployment)
         patience = SWITCH + 2 * (deployment.health.deadline + deployment.health.bake + stops)
         return Job(
-            self.attempt, release, built, lease, wait, confirm=deployment.confirm, patience=patience
+            replace(self.attempt, elected=elected),
+            release,
+            built,
+            lease,
+            wait,
+            confirm=deployment.confirm,
+            patience=patience + hooked,
+            staging=WORK + hooked,
         )
 
     def execute(self, fleet_of: Callable[[Connections], Fleet], policy: Policy) -> int:
@@ -189,6 +235,7 @@ class Run:
         try:
             with connect_all(self._found, self._run, self._emit) as connections:
                 fleet = fleet_of(connections)
+                policy = replace(policy, elected=fleet.elected)
                 executor.drive(fleet, policy, connections.executor, self._emit)
         except KeyboardInterrupt:
             fleet.interrupted = True

@@ -12,6 +12,7 @@ from shipit.events import Problem, SecretsKnown
 from shipit.release import plan as planning
 from shipit.release.inputs import HostInput, ResolvedInput, RunOptions, secrets_at_hand, targets
 from shipit.release.plan import Action, HostPlan
+from shipit.rollout import hooks
 from shipit.rollout.connections import connect_all
 from shipit.rollout.host_session import RefusedError
 from shipit.rollout.phase import problem_of
@@ -40,6 +41,7 @@ def _plans(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> tupl
     with connect_all(wanted, run, emit) as connections:
         attempt = attempt_to("plan", run)
         made = prepare(wanted, connections, attempt, recover=False, allow_older=True)
+        made = hooks.planned(made, wanted)
         plans = {
             name: replace(plan, problems=(*_problems(name, findings), *_of_order(plan, run)))
             for name, findings in surveyed(made, connections).items()

@@ -13,6 +13,7 @@ from shipit.events import (
     BatchBegan,
     Event,
     Fetching,
+    HookOutput,
     HostEnded,
     HostResult,
     Noted,
@@ -107,7 +108,7 @@ def names(hosts: Iterable[str], limit: int = NAMES_SHOWN) -> str:
     return ", ".join(every[:limit] + more)
 
 
-def line(event: Event, width: int = 0) -> str:
+def line(event: Event, width: int = 0) -> str:  # noqa: C901 - one case for each event
     """Return an event as one line, with host names padded to `width`; "" for other events."""
     columns: tuple[str, ...]
     match event:
@@ -127,6 +128,8 @@ def line(event: Event, width: int = 0) -> str:
         case Sent(host, done, total):
             verb = "pulled" if isinstance(event, Pulled) else "sent"
             columns = (f"{verb} {size(done)} of {size(total)}",)
+        case HookOutput(host, hook, text):
+            columns = (f"{hook} | {text}",)
         case Probed(host, check, ok, detail):
             columns = ("probe", check, "ok" if ok else "not yet", detail)
         case HostEnded(host, ended, release, duration):

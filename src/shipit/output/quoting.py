@@ -42,7 +42,7 @@ PLAYBOOK = frozenset(
         *("serial", "max_fail_percentage", "max_failures", "max_unreachable"),
         *("confirm", "confirm_timeout"),
         *("project", "package", "extras", "groups", "include", "exclude", "bundle", "sha256"),
-        *("signers", "url", "transfer", "version", "source", "archives"),
+        *("signers", "url", "transfer", "version", "source", "archives", "hooks", "when", "run"),
     }
 )
 # Keys of a playbook below which the user chooses the names, and whose values may be secret.

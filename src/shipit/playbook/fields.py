@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
 
+from shipit.agent.protocol.hooks import ON_HOST
 from shipit.playbook import calendars, headers, parsers, paths
 from shipit.playbook.fleet import limits
 from shipit.secrets import Secret, SecretUrl, Unopened
@@ -113,6 +114,10 @@ Directive = Annotated[str, FieldType(parsers.directive, _TEXT)]
 DirectiveValue = Annotated[bool | str, FieldType(parsers.directive_value, _SWITCH_OR_TEXT)]
 Handover = Annotated[str, FieldType(parsers.handover, {"enum": [*parsers.HANDOVERS]})]
 Flag = Annotated[bool, FieldType(parsers.flag, {"type": "boolean"})]
+_HOOK_POINTS = ("before_stage", *ON_HOST)
+HookPoint = Annotated[str, FieldType(parsers.one_of(*_HOOK_POINTS), {"enum": [*_HOOK_POINTS]})]
+_HOOK_RUNS = ("each", "once", "controller")
+HookRun = Annotated[str, FieldType(parsers.one_of(*_HOOK_RUNS), {"enum": [*_HOOK_RUNS]})]
 Confirm = Annotated[str, FieldType(parsers.confirm, {"enum": ["controller", "host"]})]
 Transfer = Annotated[str, FieldType(parsers.transfer, {"enum": ["push", "pull"]})]
 Installer = Annotated[Literal["uv", "pip"], FieldType(parsers.installer, {"enum": ["uv", "pip"]})]

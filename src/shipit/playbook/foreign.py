@@ -10,8 +10,8 @@ _NOTHING = "nothing: "
 # without separators, with what to write in a shipit playbook.
 _KEYS = {
     "execstart cmd exec run script entrypoint program start": "`command:` of a service",
-    "execstartpre tasks pretasks posttasks handlers hooks roles beforescript": (
-        "nothing: a playbook says what runs, and no steps. What a release needs first is `smoke:`"
+    "execstartpre tasks pretasks posttasks handlers roles beforescript": (
+        "nothing: a playbook says what runs. Commands at the points of a deploy are `hooks:`"
     ),
     "execreload": "nothing: a release is started anew",
     "environment environ envvars": "`env: {NAME: value}`, and `secrets:` for what nobody may see",

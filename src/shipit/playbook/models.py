@@ -40,6 +40,7 @@ from shipit.playbook.fields import (
     Words,
 )
 from shipit.playbook.health import Health, as_health
+from shipit.playbook.hooks.models import Hook
 from shipit.playbook.project import (
     PinnedFile,
     Project,
@@ -196,6 +197,11 @@ class Deployment(Model):
         default=Health(),
         description="When the release counts as healthy: a list of checks, or a mapping.",
         examples=[[{"http": "http://127.0.0.1:8000/healthz"}]],
+    )
+    hooks: tuple[Hook, ...] = Field(
+        default=(),
+        description="Commands to run at the points of a deploy, on the hosts or here.",
+        examples=[[{"when": "after_commit", "command": "demoapp warm-cache"}]],
     )
     serial: Batches = Field(
         default=("100%",),

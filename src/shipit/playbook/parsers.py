@@ -123,7 +123,8 @@ def matching(pattern: str, expected: str) -> Callable[[object], str]:
 def one_of(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in words:
-            raise InvalidValueError(" or ".join(words), value)
+            several = f"one of {', '.join(words)}"
+            raise InvalidValueError(several if words[2:] else " or ".join(words), value)
         return str(value)
 
     return parse

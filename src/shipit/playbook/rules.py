@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from shipit.agent.protocol.manifest import KINDS, RESTART
 from shipit.playbook import parsers, paths
+from shipit.playbook.hooks.rules import contradictions
 from shipit.playbook.parsers import InvalidValueError, is_template
 from shipit.servers import serving
 
@@ -46,6 +47,7 @@ def findings(values: Mapping[str, object]) -> Iterator[RuleViolation]:
     yield from _sockets(values)
     yield from _health(values)
     yield from _limits(values)
+    yield from (RuleViolation(*found) for found in contradictions(values))
 
 
 def _hosts(values: Mapping[str, object]) -> Iterator[RuleViolation]:

@@ -50,7 +50,7 @@ def release_id(
 ) -> str:
     """Return `<version>-<digest>` for a release that was rendered with a stand-in for its id."""
     deployment, gate = stand_in.deployment, units.gate(stand_in.deployment)
-    contents = {
+    contents: dict[str, object] = {
         "bundle": bundle.digest,
         # Of one that comes with the release, every byte counts.
         "python": bundle.python.sha256 if bundle.python else interpreter.version.rsplit(".", 1)[0],
@@ -70,6 +70,8 @@ def release_id(
         },
         "smoke": units.smoke(deployment),
     }
+    if stand_in.hooks:  # the ids of releases without hooks are older than these
+        contents["hooks"] = [asdict(hook) for hook in stand_in.hooks]
     found = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
     return f"{_file_safe(bundle.version)}-{found[:DIGITS]}"
 
@@ -137,6 +139,7 @@ def build(
         created=attempt.started,
         created_by=attempt.who,
         python=_python(bundle),
+        hooks=made.hooks,
     )
 
 

@@ -82,6 +82,7 @@ class HostPlan:
     served: tuple[str, ...] = ()  # what each `serve:` became
     repairs: tuple[Drift, ...] = ()  # drift of the same release that is repaired
     restarts: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()  # what is run when, and where
     handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
     missing: tuple[str, ...] = ()  # file names of the wheels, and the Python, that would be sent
     missing_bytes: int = 0

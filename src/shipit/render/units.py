@@ -17,8 +17,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import manifest, unit_text
+from shipit.agent.protocol.hooks import Hook
 from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.playbook import reader
+from shipit.playbook.hooks.models import ONCE
 from shipit.playbook.parsers import RESERVED
 from shipit.render import host_vars, templating, unit_names
 from shipit.render.ansible_filters import without_omitted
@@ -78,6 +80,7 @@ class ReleaseTexts:
         modes: of those texts, by the same paths.
         env: service -> variable -> value.
         env_files: the text of each service's env file; holds secrets.
+        hooks: that hosts run.
     """
 
     deployment: Deployment
@@ -86,6 +89,7 @@ class ReleaseTexts:
     modes: Mapping[str, int]
     env: Mapping[str, Values] = field(repr=False)
     env_files: Mapping[str, str] = field(repr=False)
+    hooks: tuple[Hook, ...] = ()
 
 
 def deployment(
@@ -220,7 +224,8 @@ def release_texts(
     modes |= {f"files/{file.dest}": file.mode for file in deployment.files}
     named = unit_names.units(deployment, release.id)
     made = (replace(u, command=unit_text.command(writer.texts[f"units/{u.name}"])) for u in named)
-    return ReleaseTexts(deployment, tuple(made), writer.texts, modes, env, env_files)
+    found = hooks(deployment, release)
+    return ReleaseTexts(deployment, tuple(made), writer.texts, modes, env, env_files, found)
 
 
 def _brought(deployment: Deployment) -> dict[str, str]:
@@ -306,6 +311,23 @@ def gate(deployment: Deployment) -> manifest.Gate:
         if check.kind != "unit"
     )
     return manifest.Gate(checks, health.interval, health.deadline, health.min_healthy, health.bake)
+
+
+def hooks(deployment: Deployment, release: ReleaseNames) -> tuple[Hook, ...]:
+    """Return the hooks that hosts run."""
+    return tuple(
+        Hook(
+            hook.name,
+            hook.when,
+            tuple(shlex.split(hook.command)),
+            hook.timeout,
+            hook.user or deployment.user,
+            release.workdir,
+            once=hook.run == ONCE,
+        )
+        for hook in deployment.hooks
+        if hook.on_host
+    )
 
 
 def smoke(deployment: Deployment) -> tuple[str, ...]:

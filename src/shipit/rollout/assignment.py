@@ -40,6 +40,7 @@ class Job:
         confirm: "host" where the host commits by itself once its gate has passed.
         before: the release that must still be the last committed one; None for any.
         patience: seconds that the switch may take, including its gate, bake and rollback.
+        staging: seconds that staging may take.
     """
 
     attempt: messages.Attempt
@@ -50,6 +51,7 @@ class Job:
     confirm: str = "controller"
     before: str | None = None
     patience: float = LONG
+    staging: float = WORK
 
 
 class Assignment:
@@ -79,7 +81,7 @@ class Assignment:
             user_given=built.user_given,
             signed=built.signed,
         )
-        within = WORK + self._job.lock_wait
+        within = self._job.staging + self._job.lock_wait
         try:
             staged = self._session.ask(request, messages.Staged, within, "the release to be staged")
             self._check_answer(staged, release=built.manifest.id)

@@ -24,6 +24,7 @@ from shipit.events import (
     Outcome,
     Problem,
 )
+from shipit.rollout.hooks import NoHooks, PointHooks
 from shipit.rollout.phase import HostControl, Phase, Transition, bug_of, problem_of
 from shipit.rollout.strategy import Act, Policy, Step, breach, decide
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2  # within which a Ctrl-C is noticed
 ULIMIT = "check that no wheel was removed; for many hosts: ulimit -n 8192"
 INTERRUPTED = "the run was interrupted"
+HOOK_FAILED = "a hook of the controller failed"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -45,6 +47,9 @@ class Fleet:
     interrupted: bool = False
     reason: str = ""  # why the run is rolled back
     because: dict[str, str] = field(default_factory=dict)  # the reason, by hosts that did not fail
+    elected: str = ""  # the host that runs what runs once
+    hooks: PointHooks = field(default_factory=NoHooks)
+    refused: bool = False  # a hook of the controller has failed
 
     @property
     def phases(self) -> dict[str, Phase]:
@@ -72,9 +77,13 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
     step: Step | None = None
     try:
         with _record_first_ctrl_c(fleet):
-            while step := decide(fleet.phases, policy, stop=fleet.interrupted):
+            while step := decide(fleet.phases, policy, stop=fleet.interrupted or fleet.refused):
+                if not fleet.hooks.before(step, lambda: fleet.interrupted):
+                    fleet.refused = True
+                    continue
                 _announce(step, fleet, policy, emit)
                 _run_step(step, fleet, policy, executor, emit)
+            fleet.hooks.at_end(fleet.phases.values(), lambda: fleet.interrupted)
     except KeyboardInterrupt:
         fleet.interrupted = True
         _leave(fleet, step)
@@ -95,7 +104,8 @@ def _announce(step: Step, fleet: Fleet, policy: Policy, emit: Emit) -> None:
 def _give_reason(names: Iterable[str], fleet: Fleet, policy: Policy, emit: Emit) -> None:
     """Record why these hosts are rolled back; the first reason stays, and is reported."""
     if not fleet.reason:
-        fleet.reason = INTERRUPTED if fleet.interrupted else breach(fleet.phases, policy)
+        failed = HOOK_FAILED if fleet.refused else breach(fleet.phases, policy)
+        fleet.reason = INTERRUPTED if fleet.interrupted else failed
         if fleet.reason != INTERRUPTED:
             emit(Noted(f"{fleet.reason}: every host of this run is rolled back"))
     for name in names:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, cast
 
 from shipit import events
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.hooks import HookOutput
 from shipit.agent.protocol.pulls import Pulled
 from shipit.errors import HostError, Unreachable
 
@@ -36,6 +37,7 @@ LONG = 24 * 3600.0  # as long as another controller's fleet needs
 FOLLOWED = 7 * 24 * 3600.0  # a log that is followed
 SENTENCE_KEPT = 4000  # characters of a message's sentence
 EVIDENCE_KEPT = 64 * 1024  # characters, the last ones; hundreds of hosts may fail at once
+LINES_AT_ONCE = 100_000  # of a hook's output in one message
 MOST_MESSAGES = 100_000  # before an answer: a check may flap four times a second for hours
 
 ABSENT = frozenset({"no-answer", "link-lost"})  # codes of a host that does not respond
@@ -188,6 +190,9 @@ class HostSession:
                 self.emit(events.Noted(f"{_cut(failure.what)} [{failure.code}]", self.name))
             case Pulled(done, total):
                 self.emit(events.Pulled(self.name, done, total))
+            case HookOutput(hook, text):
+                for line in text.split("\n")[:LINES_AT_ONCE]:
+                    self.emit(events.HookOutput(self.name, _cut(hook), _cut(line)))
             case messages.Probed(check, ok, detail):
                 self.emit(events.Probed(self.name, _cut(check), ok, _cut(detail)))
             case _:

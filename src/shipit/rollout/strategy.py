@@ -27,12 +27,16 @@ class Policy:
             unreachable hosts are counted apart, against the same share.
         max_failures: how many hosts may fail, instead of a share.
         max_unreachable: how many hosts may be unreachable, a number or a share such as "25%".
+        elected: the host that runs what runs once: if it fails, the rollout stops; "" for none.
+        first_alone: whether that host is switched before all others.
     """
 
     batches: tuple[int | str, ...] = ("100%",)
     max_fail_percentage: float = 0.0
     max_failures: int | None = None
     max_unreachable: int | str | None = None
+    elected: str = ""
+    first_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,10 @@ def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -
 
 def breach(phases: Mapping[str, Phase], policy: Policy) -> str:
     """Return which limit is exceeded and by how many hosts, as a clause; "" for none."""
+    needed = phases.get(policy.elected)
+    if needed is not None and (needed.has_failed or needed is Phase.UNREACHABLE):
+        how = "could not be reached" if needed is Phase.UNREACHABLE else "failed"
+        return f"{policy.elected}, which runs what runs once, {how}"
     failed = [phase for phase in phases.values() if phase.has_failed]
     unreachable = [phase for phase in phases.values() if phase is Phase.UNREACHABLE]
     of_failed, of_unreachable = limits(policy)
@@ -135,7 +143,10 @@ def _batches_in(
     phase: Phase, act: Act, phases: Mapping[str, Phase], policy: Policy
 ) -> Iterator[Step]:
     """Yield a step for each batch with hosts in this phase, in order."""
-    batches = cut([h for h, p in phases.items() if p is not Phase.UNCHANGED], policy.batches)
+    changing = [h for h, p in phases.items() if p is not Phase.UNCHANGED]
+    alone = tuple(h for h in changing if policy.first_alone and h == policy.elected)
+    batches = cut([h for h in changing if h not in alone], policy.batches)
+    batches = [alone, *batches] if alone else batches
     for number, batch in enumerate(batches, 1):
         if hosts := tuple(host for host in batch if phases[host] is phase):
             yield Step(act, hosts, number, len(batches))

@@ -152,6 +152,29 @@ def test_a_release_has_the_id_that_earlier_versions_of_shipit_gave_it(
     assert built(folder, playbook).manifest.id == release
 
 
+HOOKED = PLAYBOOK + "hooks: [{when: after_activate, command: tinyapp warm, run: once}]\n"
+
+
+def test_hooks_of_hosts_are_in_the_manifest_and_in_the_id(folder: Path) -> None:
+    plain, hooked = built(folder, PLAYBOOK).manifest, built(folder, HOOKED).manifest
+    (hook,) = hooked.hooks
+    assert hooked.id != plain.id
+    assert (hook.name, hook.when, hook.command) == (
+        "tinyapp",
+        "after_activate",
+        ("tinyapp", "warm"),
+    )
+    assert (hook.user, hook.once, hook.timeout) == ("tinyapp", True, 300.0)
+    assert hook.directory == f"/opt/tinyapp/releases/{hooked.id}/files"
+    assert from_json(Manifest, to_json(hooked)) == hooked
+
+
+def test_hooks_of_the_controller_are_no_part_of_a_release(folder: Path) -> None:
+    notified = built(folder, HOOKED.replace("once", "controller")).manifest
+    assert notified.hooks == ()
+    assert notified.id == built(folder, PLAYBOOK).manifest.id
+
+
 # --- serve ----------------------------------------------------------------------------------------
 
 SERVED = PLAYBOOK.replace('command: "tinyapp --fd 3"', "serve: uvicorn tinyapp:app")

@@ -5,7 +5,7 @@ Changes nothing by itself, and masks nothing in the command's output.
 
 import os
 import shutil
-from typing import Sequence
+from typing import Optional, Sequence
 
 from ..protocol.manifest import Manifest
 from ..system.paths import Paths
@@ -22,12 +22,23 @@ def run(paths: Paths, host: Host, manifest: Manifest, words: Sequence[str], time
     Raises:
         Refused: there is no such user, or no systemd.
     """
+    command = of(paths, manifest, words)
+    return host.run_as(command, timeout=timeout) if command else not_found(words)
+
+
+def of(paths: Paths, manifest: Manifest, words: Sequence[str]) -> Optional[Command]:
+    """Return the command that `run` runs; None if there is no such program."""
     release = paths.release(manifest.id)
     search = f"{os.path.join(release.venv, 'bin')}:{SYSTEM_PATH}"
     program = words[0] if words else ""
     found = program if "/" in program else shutil.which(program, path=search)
     if not found:
-        return Done(NOT_FOUND, f"no program {program!r} in the release's venv or on the host\n")
+        return None
     env_files = tuple(release.env_file(name) for name in sorted(e.service for e in manifest.env))
-    command = Command((found, *words[1:]), manifest.user, release.files, env_files, search)
-    return host.run_as(command, timeout=timeout)
+    return Command((found, *words[1:]), manifest.user, release.files, env_files, search)
+
+
+def not_found(words: Sequence[str]) -> Done:
+    """Return how a command ends whose program does not exist, as a shell has it."""
+    program = words[0] if words else ""
+    return Done(NOT_FOUND, f"no program {program!r} in the release's venv or on the host\n")

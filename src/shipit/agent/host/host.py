@@ -8,7 +8,7 @@ real directory for them.
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, Iterator, Optional, Protocol, Sequence, Tuple
 
@@ -117,8 +117,18 @@ class Host(Protocol):
     def run(self, argv: Sequence[str], *, timeout: float) -> Done:
         """Run a program of the system as root, and wait for it."""
 
-    def run_as(self, command: Command, *, timeout: float) -> Done:
-        """Run a program of an app as its user, confined, and wait for it. No such user: Refused."""
+    def run_as(
+        self,
+        command: Command,
+        *,
+        timeout: float,
+        watch: Callable[[], None] = process.unwatched,
+        heard: Callable[[bytes], None] = process.unheard,
+    ) -> Done:
+        """Run a program of an app as its user, confined, and wait for it. No such user: Refused.
+
+        `watch` and `heard` as in `process.Running.finish`.
+        """
 
     def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> Answer:
         """GET a URL without following redirects.
@@ -219,12 +229,26 @@ class RealHost:
     def run(self, argv: Sequence[str], *, timeout: float) -> Done:
         return process.run(argv, timeout=timeout, watch=self._watch)
 
-    def run_as(self, command: Command, *, timeout: float) -> Done:
-        unit, has_ended = transient.name(), False
+    def run_as(
+        self,
+        command: Command,
+        *,
+        timeout: float,
+        watch: Callable[[], None] = process.unwatched,
+        heard: Callable[[bytes], None] = process.unheard,
+    ) -> Done:
+        unit, has_ended = command.unit or transient.name(), False
+
+        def watch_both() -> None:
+            self._watch()
+            watch()
+
         argv = transient.argv(unit, command, timeout)
         try:
             with _refusing(argv[0]):
-                done = process.run(argv, timeout=timeout, watch=self._watch)
+                running = process.Running(argv)
+            with closing(running):
+                done = running.finish(timeout, watch_both, heard)
             has_ended = not done.timed_out
         finally:
             if not has_ended:  # systemd-run has ended, but not what systemd has started for it

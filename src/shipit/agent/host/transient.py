@@ -18,10 +18,8 @@ SPARE = 5.0  # seconds after which a program whose agent was killed has ended
 # systemd reports programs that end by SIGTERM and its like as successful; a shell distinguishes all
 # ends (128 + the signal). The program's words are arguments of the shell, which parses none.
 WAIT_FOR = ("/bin/sh", "-c", '"$@" 2>&1; exit $?', "sh")
+UNPRIVILEGED = ("NoNewPrivileges=yes", "CapabilityBoundingSet=", "AmbientCapabilities=")
 PROPERTIES = (
-    "NoNewPrivileges=yes",
-    "CapabilityBoundingSet=",
-    "AmbientCapabilities=",
     "LimitCORE=0",
     "IgnoreSIGPIPE=no",
     "KillMode=control-group",
@@ -41,6 +39,10 @@ class Command:
         argv: the program's path first.
         env_files: the later ones win; their values reach the program's environment alone.
         search: its PATH, unless the env files have another.
+        unit: the name of its unit; "" for a unique one.
+        environment: NAME=value, below the env files; readable by every user.
+        properties: more settings of its unit.
+        privileged: keeps the capabilities of its user.
     """
 
     argv: Tuple[str, ...]
@@ -48,6 +50,10 @@ class Command:
     directory: str
     env_files: Tuple[str, ...] = ()
     search: str = os.defpath
+    unit: str = ""
+    environment: Tuple[str, ...] = ()
+    properties: Tuple[str, ...] = ()
+    privileged: bool = False
 
 
 def name() -> str:
@@ -66,10 +72,13 @@ def argv(unit: str, command: Command, timeout: float) -> List[str]:
     if accounts.user(command.user) is None:
         raise Refused(Failure("no-user", f"there is no user {command.user}", ""))
     properties = [
+        *(() if command.privileged else UNPRIVILEGED),
         *PROPERTIES,
+        *command.properties,
         f"User={command.user}",
         f"WorkingDirectory={command.directory}",
         f"Environment=PATH={command.search}",
+        *(f"Environment={setting}" for setting in command.environment),
         *(f"EnvironmentFile={path}" for path in command.env_files),
         f"RuntimeMaxSec={timeout + SPARE:.3f}",
     ]

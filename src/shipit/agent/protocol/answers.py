@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Mapping, Optional, Tuple
 
 from .fields import RELEASE, TXN_OR_NONE, WORD
+from .hooks import HookLine  # noqa: TC001 - type hints are read at run time
 
 
 class Result(str, Enum):
@@ -58,6 +59,7 @@ class AttemptLine:
     present: bool  # the release's directory still exists
     running: bool  # this attempt deployed the running release
     signed_by: str = ""  # who has signed the release, where the host asks
+    hooks: Tuple[HookLine, ...] = ()  # that this attempt has run
 
 
 # The codes of drift that only a new directory fixes.

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .fields import APP, COUNT, FILE_NAME, PATH, PROGRAM, RELEASE, SECONDS, SHA256, one_of
+from .hooks import Hook  # noqa: TC001 - type hints are read at run time
 
 RESTART, OVERLAP = "restart", "overlap"
 KINDS = ("http", "tcp", "unix", "command")  # of health checks
@@ -209,6 +210,7 @@ class Manifest:
     # for an adopted release the former target of `current`, "" for none; None for others
     adopted: Optional[str] = None
     python: Optional[Python] = None  # the interpreter, unless it is the host's own
+    hooks: Tuple[Hook, ...] = ()
 
     @property
     def target(self) -> str:

@@ -30,6 +30,7 @@ from .fields import (
     WORD,
     one_of,
 )
+from .hooks import HookOutput
 from .manifest import Manifest, Signed  # noqa: TC001 - type hints are read at run time
 from .pulls import Pull, Pulled
 
@@ -37,10 +38,9 @@ VERSION = 1
 HEARTBEAT = 10.0  # seconds between Alive messages of an agent
 SILENCE = 90.0  # seconds without a message after which an agent counts as hung
 
-LINE_LIMIT = framing.LINE_LIMIT
 Frame = framing.Frame
 ProtocolError = framing.ProtocolError
-pack, write = framing.pack, framing.write
+LINE_LIMIT, pack, write = framing.LINE_LIMIT, framing.pack, framing.write
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Attempt:
     pid: int
     started: str = field(metadata=UTC)  # ISO 8601
     reason: str = ""
+    elected: bool = False  # this host runs the hooks that run once
 
 
 # --- controller to agent -----------------------------------------------------------------------
@@ -374,7 +375,7 @@ MESSAGES: Mapping[str, Type[Any]] = {
     kind.__name__: kind
     for kind in (
         Hello, Survey, Stage, Part, Activate, Renew, Settle, Unstage, Attach,
-        Adopt, AskStatus, AskReleases, AskLogs, Pull,
+        Adopt, AskStatus, AskReleases, AskLogs, Pull, HookOutput,
         Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged,
         Activating, Healthy, Attached, Settled, Status, History, LogLines, Alive, End, Pulled,
     )

@@ -12,7 +12,8 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from ..protocol import generations
 from ..protocol.answers import Result
-from ..protocol.codec import from_json
+from ..protocol.codec import from_json, to_json
+from ..protocol.hooks import HookLine
 from ..system import files
 from ..system.paths import Paths
 
@@ -46,6 +47,23 @@ def append(paths: Paths, entry: Entry) -> None:
         return
     files.make_directory(paths.root)
     files.append_line(paths.ledger, json.dumps(asdict(entry)).encode())
+
+
+def append_hook(paths: Paths, txn: str, hook: HookLine) -> None:
+    """Append how a hook ended. `entries` of every version skips such a line: it is no attempt."""
+    files.make_directory(paths.root)
+    line = {"txn": txn, **to_json(hook)}
+    files.append_line(paths.ledger, json.dumps(line).encode())
+
+
+def hooks(paths: Paths) -> Dict[str, List[HookLine]]:
+    """Return the hooks that have ended, by their transaction, the oldest first."""
+    found: Dict[str, List[HookLine]] = {}
+    for line in files.read_json_lines(paths.ledger):
+        with suppress(ValueError):  # an attempt
+            hook = from_json(HookLine, line)
+            found.setdefault(str(line.get("txn")), []).append(hook)
+    return found
 
 
 def entries(paths: Paths) -> List[Entry]:

@@ -10,6 +10,7 @@ import os
 from dataclasses import replace
 from typing import Any, Dict, Iterable, Mapping, Optional, Set, Tuple, Type, TypeVar
 
+from ..protocol.hooks import HookOutput
 from ..protocol.manifest import Manifest
 from ..protocol.messages import (
     Facts,
@@ -34,6 +35,7 @@ FREE_TEXT: Mapping[Type[Any], Tuple[str, ...]] = {
     Settled: ("failure",),
     Probed: ("detail",),
     LogLines: ("text",),
+    HookOutput: ("text",),
     Status: ("stuck",),
     Facts: ("recovered", "stuck"),
 }

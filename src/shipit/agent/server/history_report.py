@@ -65,7 +65,7 @@ def attempt_lines(paths: Paths, attempts: Sequence[Entry]) -> Tuple[AttemptLine,
     for entry in attempts:
         last.pop(entry.txn, None)  # a stuck one may have been settled later
         last[entry.txn] = entry
-    top = history.head(attempts)
+    top, hooks = history.head(attempts), history.hooks(paths)
     return tuple(
         AttemptLine(
             entry.txn,
@@ -80,6 +80,7 @@ def attempt_lines(paths: Paths, attempts: Sequence[Entry]) -> Tuple[AttemptLine,
             present=os.path.exists(paths.release(entry.release).manifest),
             running=entry is top,
             signed_by=entry.signed_by,
+            hooks=tuple(hooks.get(entry.txn, ())),
         )
         for entry in list(last.values())[-MOST_ATTEMPTS:]
     )

@@ -85,6 +85,10 @@ def _machine(context: Context) -> Iterator[Failure]:
     elif interpreters.lacks_distutils(manifest.interpreter):
         what = f"{manifest.installer} can't use {manifest.interpreter}: it has no distutils"
         yield problem("no-distutils", what, "apt-get install python3-distutils")
+    for user in dict.fromkeys(hook.user for hook in manifest.hooks):
+        if user != manifest.user and not accounts.user(user):
+            what = f"there is no user {user}, as whom a hook runs"
+            yield problem("no-user", what, "create it on the host, or correct `user` of the hook")
     if not accounts.user(manifest.user) and not process.program("useradd"):
         what = f"there is no user {manifest.user}, and no useradd to create it"
         yield problem("no-user", what, f"create the user {manifest.user} by hand")
@@ -94,8 +98,9 @@ def _bus(context: Context) -> Iterator[Failure]:
     """Check for the system bus, without which a transient unit cannot be waited for."""
     manifest = context.manifest
     kinds = [check.kind for check in manifest.gate.checks]
-    if (manifest.smoke or "command" in kinds) and not os.path.exists(SYSTEM_BUS):
-        wanted = "the smoke command" if manifest.smoke else "a command check"
+    runs = manifest.smoke or manifest.hooks or "command" in kinds
+    if runs and not os.path.exists(SYSTEM_BUS):
+        wanted = "the smoke command" if manifest.smoke else "a command check or a hook"
         what = f"{wanted} cannot be run: this host has no system bus ({SYSTEM_BUS} is missing)"
         yield problem("no-system-bus", what, "install and start it: apt-get install dbus")
 

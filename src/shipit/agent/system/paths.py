@@ -82,6 +82,11 @@ class Paths:
         return f"shipit-{self.app}.service"
 
     @property
+    def hook_unit(self) -> str:
+        """The transient unit of a hook, one at a time; no app's name contains a dot."""
+        return f"shipit-hook.{self.app}.service"
+
+    @property
     def pythons(self) -> str:
         return self.var + "-python"
 

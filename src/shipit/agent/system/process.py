@@ -88,6 +88,10 @@ def unwatched() -> None:
     """Let a program run as long as its timeout allows."""
 
 
+def unheard(_output: bytes) -> None:
+    """Leave a program's output to its end."""
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -156,13 +160,24 @@ class Running:
         self._keep, self._keep_start = keep, keep_start
         self._kept, self._total, self._is_open = bytearray(), 0, True
         self._was_killed = False
+        self._heard: Callable[[bytes], None] = unheard
         # Let the kernel kill it before the driver, whose OOM score protects it. It may have ended.
         score = f"/proc/{self._child.pid}/oom_score_adj"
         with suppress(OSError), open(score, "w", encoding="ascii") as stream:
             stream.write("0")
 
-    def finish(self, timeout: float, watch: Callable[[], None] = unwatched) -> Done:
-        """Wait for its end, and kill its process group then, or after `timeout` seconds."""
+    def finish(
+        self,
+        timeout: float,
+        watch: Callable[[], None] = unwatched,
+        heard: Callable[[bytes], None] = unheard,
+    ) -> Done:
+        """Wait for its end, and kill its process group then, or after `timeout` seconds.
+
+        `watch`: as of `run`. `heard` is called with each piece of output as soon as it is there; an
+        exception from it ends the program as well.
+        """
+        self._heard = heard
         deadline, nap, timed_out = time.monotonic() + timeout, SHORTEST_NAP, False
         try:
             while not self._has_ended():
@@ -212,6 +227,8 @@ class Running:
         chunk = os.read(self._stdout, CHUNK)
         self._is_open = bool(chunk)
         self._total += len(chunk)
+        if chunk:
+            self._heard(chunk)
         if self._keep_start:
             self._kept += chunk[: self._keep - len(self._kept)]
         else:

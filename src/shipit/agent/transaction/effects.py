@@ -4,26 +4,26 @@ Each takes the journal as written before it, and returns how it ended. `states` 
 follows, `runner` journals it.
 """
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Protocol, Tuple
 
 from ..activation import owners, switch, trial
 from ..health import bake, gate
 from ..health.gate import Context
 from ..host.host import Host
+from ..protocol import hooks as points
 from ..protocol.answers import Result
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, Healthy
 from ..records import app_root, history, registry, releases
 from ..records.history import Entry
 from ..records.redactor import Redactor
-from ..storage import prune
 from ..system.failures import Refused
 from ..system.paths import Paths
-from . import boot_unit, verify
-from .journal import UNKNOWN, UNREADABLE, Journal
+from . import boot_unit, hooks, tidy, verify
+from .journal import UNKNOWN, Journal
 from .states import Ending, State
 from .store import COMMIT, EXPIRED, REVERT, Store
 
@@ -45,6 +45,8 @@ class Ended:
 class Staging(Protocol):
     """What a session stages: `staging.stage` has the real one. Raises Refused or OSError."""
 
+    @property
+    def emit(self) -> Callable[[Any], None]: ...
     def receive(self) -> None: ...
     def build(self) -> None: ...
 
@@ -80,10 +82,11 @@ def receive(context: EffectContext, _open: Journal) -> Ended:
     return Ended()
 
 
-def build(context: EffectContext, _open: Journal) -> Ended:
+def build(context: EffectContext, open_: Journal) -> Ended:
     """Build and verify the release's directory."""
-    _staging(context).build()
-    return Ended()
+    staging = _staging(context)
+    staging.build()
+    return _hooked(replace(context, emit=staging.emit), open_, points.STAGED)
 
 
 def _staging(context: EffectContext) -> Staging:
@@ -116,10 +119,24 @@ def try_release(context: EffectContext, open_: Journal) -> Ended:
     paths, wanted = context.paths, _wanted(context.paths, open_)
     if open_.attempt.what == ROLLBACK:
         return Ended()
-    failure = trial.run(
-        paths, context.host, wanted, context.emit, lambda: _rollback_reason(context, open_)
-    )
-    return Ended(Ending.ERROR, failure) if failure else Ended()
+    interrupted = partial(_rollback_reason, context, open_)
+    failure = trial.run(paths, context.host, wanted, context.emit, interrupted)
+    if failure is not None:
+        return Ended(Ending.ERROR, failure)
+    return _hooked(context, open_, points.BEFORE_ACTIVATE)
+
+
+def _hooked(context: EffectContext, open_: Journal, when: str) -> Ended:
+    """Run the hooks of this point. A rollback runs none but on_rollback: it depends on nothing."""
+    if open_.attempt.what == ROLLBACK:
+        return Ended()
+    interrupted = partial(_rollback_reason, context, open_)
+    if context.staging:  # a session has no lease: it ends with its controller
+        interrupted = partial(hooks.uninterrupted)
+    of = hooks.Run(context.store, context.emit, _wanted(context.paths, open_), when, interrupted)
+    journal, failure = hooks.run(of, open_)
+    ending = Ending.ERROR if failure else Ending.OK
+    return Ended(ending, failure, {"hooks": journal.hooks})
 
 
 def activate(context: EffectContext, open_: Journal) -> Ended:
@@ -140,7 +157,8 @@ def activate(context: EffectContext, open_: Journal) -> Ended:
         is_rollback=open_.attempt.what == ROLLBACK,
     )
     switch.switch(paths, host, to)
-    return Ended(changes={"began": began})
+    ended = _hooked(context, open_, points.AFTER_ACTIVATE)
+    return replace(ended, changes={**ended.changes, "began": began})
 
 
 def check(context: EffectContext, open_: Journal) -> Ended:
@@ -153,12 +171,16 @@ def check(context: EffectContext, open_: Journal) -> Ended:
         failure = bake.observe(
             host, watched, open_.before, context.emit, lambda: _rollback_reason(context, open_)
         )
+    ended = _hooked(context, open_, points.BEFORE_COMMIT) if failure is None else Ended()
+    open_, failure = replace(open_, **ended.changes), failure or ended.failure
+    if failure is None:  # the units may have failed during a hook
+        failure = gate.check_units(host, watched) if open_.hooks else None
     if failure is None:
         context.store.save(replace(open_, healthy=True))
         failure = _confirm(context, open_, watched)
     if failure is None or context.store.claim_rollback(open_.txn) == COMMIT:
-        return Ended()
-    return Ended(Ending.ERROR, failure)
+        return Ended(changes=ended.changes)
+    return Ended(Ending.ERROR, failure, ended.changes)
 
 
 def _confirm(context: EffectContext, open_: Journal, watched: Context) -> Optional[Failure]:
@@ -205,9 +227,20 @@ def commit(context: EffectContext, open_: Journal) -> Ended:
         return Ended(Ending.HOPELESS, Failure("release-missing", what, State.COMMIT.value))
     history.append(paths, entry(context, open_, Result.COMMITTED))
     _start_timers(context, open_)
-    _prune(paths, open_.release, [open_.previous])
+    tidy.around(paths, open_.release, [open_.previous])
     registry.note_committed(paths, open_.release)
-    return Ended()
+    if open_.attempt.what == ROLLBACK:
+        return _reported(context, open_, open_.previous, points.ON_ROLLBACK)
+    return _reported(context, open_, open_.release, points.AFTER_COMMIT)
+
+
+def _reported(context: EffectContext, open_: Journal, release: str, when: str) -> Ended:
+    """Run hooks whose failure changes nothing any more, in the environment of their release."""
+    found = releases.manifest(context.paths, release)
+    if found is None:
+        return Ended()
+    of = hooks.Run(context.store, context.emit, found, when)
+    return Ended(changes={"hooks": hooks.report(of, open_).hooks})
 
 
 def _start_timers(context: EffectContext, open_: Journal) -> None:
@@ -227,7 +260,7 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
     if open_.previous and previous is None:
         what = f"the previous release {open_.previous} is no longer on this host"
         return Ended(Ending.HOPELESS, Failure("previous-missing", what, State.REVERT.value))
-    for candidate in _possible_trials(paths, open_):
+    for candidate in tidy.possible_trials(paths, open_):
         trial.clear(paths, host, candidate)
     switch.switch(paths, host, _rollback_switch(paths, host, open_, previous))
     if previous is not None:
@@ -238,16 +271,10 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
     with suppress(OSError):  # else they are restarted once more if this state is started again
         context.store.save(replace(open_, boot=host.boot_id(), clean=True))
     history.append(paths, entry(context, open_, Result.ROLLED_BACK))
-    _tidy(paths, open_, keep_evidence=previous is not None)
-    return Ended()
-
-
-def _possible_trials(paths: Paths, open_: Journal) -> List[Manifest]:
-    """Return all releases that may be on trial if the journal could not be read."""
-    if open_.failure is None or open_.failure.code != UNREADABLE:
-        return []
-    found = (releases.manifest(paths, release) for release in releases.listed(paths))
-    return [manifest for manifest in found if manifest is not None]
+    is_deploy = open_.attempt.what != ROLLBACK
+    ended = _reported(context, open_, open_.release, points.ON_ROLLBACK) if is_deploy else Ended()
+    tidy.after_undoing(paths, open_, keep_evidence=previous is not None)
+    return ended
 
 
 def revert_on_disk(context: EffectContext, open_: Journal) -> None:
@@ -263,10 +290,12 @@ def revert_on_disk(context: EffectContext, open_: Journal) -> None:
 
 def discard(context: EffectContext, open_: Journal) -> Ended:
     """Remove a release that was never activated."""
+    open_ = hooks.end_interrupted(context.store, context.emit, open_)
     tried = releases.manifest(context.paths, open_.release)
     if tried is not None:
         trial.clear(context.paths, context.host, tried)
-    _tidy(context.paths, open_, keep_evidence=False)  # first: it makes room for the history's line
+    # First: it makes room for the history's line.
+    tidy.after_undoing(context.paths, open_, keep_evidence=False)
     history.append(context.paths, entry(context, open_, Result.DISCARDED))
     return Ended()
 
@@ -369,30 +398,3 @@ def _untouched(host: Host, open_: Journal, names: Tuple[str, ...]) -> FrozenSet[
         return frozenset(name for name, view in views.items() if view.is_up)
     before: Dict[str, str] = open_.untouched
     return frozenset(n for n, v in views.items() if v.invocation and v.invocation == before.get(n))
-
-
-def _tidy(paths: Paths, open_: Journal, *, keep_evidence: bool) -> None:
-    """Remove what could block, start or confuse anything later."""
-    in_use = open_.release in (open_.previous, releases.pointed(paths))
-    if open_.fresh and not keep_evidence and not in_use:
-        prune.mark(paths, open_.release)
-    if keep_evidence:
-        _prune(paths, open_.previous, [open_.release])
-    if not open_.previous and history.head(history.entries(paths)) is None:
-        _take_down(paths)
-
-
-def _prune(paths: Paths, running: str, needed: List[str]) -> None:
-    found = releases.manifest(paths, running)
-    if found is not None:
-        stay = prune.kept(history.entries(paths), running, found.keep_releases, needed)
-        with suppress(OSError):  # the next deploy prunes again; this one is done
-            prune.quarantine(paths, stay)
-
-
-def _take_down(paths: Paths) -> None:
-    """Remove the empty directories of an app that never ran here; the history stays."""
-    prune.delete_marked(paths)
-    for directory in (paths.releases, paths.shared):
-        with suppress(OSError):  # not empty, or missing
-            os.rmdir(directory)

@@ -14,7 +14,7 @@ from ..records import app_root, history, releases
 from ..storage import prune
 from ..system import files, folders
 from ..system.failures import Refused, from_os_error
-from . import boot_unit, effects
+from . import boot_unit, effects, hooks
 from .effects import EffectContext, Ended
 from .journal import Journal, moved
 from .states import Ending, State, after, after_crash, after_disk_error
@@ -77,6 +77,7 @@ def resume(context: EffectContext, open_: Journal) -> Journal:
     """Enter the state where a dropped transaction continues; the caller holds its lock."""
     store = context.store
     store.log.terminate_line()
+    open_ = hooks.end_interrupted(store, context.emit, open_)
     given = store.claim_rollback if open_.state.is_undecided else store.verdict
     state = after_crash(open_.state, committed=given(open_.txn) == COMMIT, moves=open_.moves)
     what = f"the {open_.attempt.what} was interrupted in the state {open_.state.value}"

@@ -18,6 +18,7 @@ import pytest
 import agent_builders
 from agent_builders import NoSystemd
 from marks import needs_root
+from shipit.agent.protocol.hooks import Hook
 from shipit.agent.protocol.manifest import Check, Gate, Manifest, Python, Rendered, Signed
 from shipit.agent.protocol.messages import Part, Staged, StepBegan, StepEnded, Survey
 from shipit.agent.records import history, releases
@@ -516,14 +517,28 @@ def test_a_socket_of_nobody_s_is_refused_before_anything_is_sent(place: Stage) -
     ]
 
 
+def hook(user: str) -> Hook:
+    return Hook("warm", "staged", ("demoapp",), 1.0, user, "/")
+
+
+def test_a_hook_of_a_user_who_does_not_exist_is_a_problem(place: Stage) -> None:
+    wanted = place.manifest(hooks=(hook("no-such-user"), hook("root")))
+    (found,) = preflight.survey(place.paths, place.host, Survey(wanted, 0, TEXTS))
+    assert (found.code, found.what) == (
+        "no-user",
+        "there is no user no-such-user, as whom a hook runs",
+    )
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
         ({"smoke": ("demoapp",)}, "the smoke command cannot be run"),
         (
             {"gate": Gate((Check.of("command", "demoapp"),), 0.25, 10.0, 0.0)},
-            "a command check cannot",
+            "a command check or a hook cannot",
         ),
+        ({"hooks": (hook("root"),)}, "a command check or a hook cannot"),
         ({"gate": Gate((Check.of("tcp", "127.0.0.1:1"),), 0.25, 10.0, 0.0)}, ""),
     ],
 )

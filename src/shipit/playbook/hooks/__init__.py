@@ -1,0 +1,1 @@
+"""The commands that a playbook runs at the points of a deploy."""

@@ -1,0 +1,284 @@
+"""The hooks of a deploy: who runs them, and those of the controller, each once at its point.
+
+A hook of the controller runs as the user who deploys, without a shell, in the playbook's folder. It
+gets SHIPIT_* variables, and none of the app's secrets. When it ends, or its time is over, all
+processes that it has started are killed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shlex
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from shipit.agent.protocol.hooks import (
+    AFTER_ACTIVATE,
+    AFTER_COMMIT,
+    BEFORE_ACTIVATE,
+    BEFORE_COMMIT,
+    ON_ROLLBACK,
+    STAGED,
+)
+from shipit.events import HookOutput, HostFailed, Problem, StepBegan, StepEnded
+from shipit.playbook.hooks.models import CONTROLLER, ONCE
+from shipit.release.plan import Action
+from shipit.rollout.phase import Phase
+from shipit.rollout.strategy import Act
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from shipit.events import Emit
+    from shipit.playbook.hooks.models import Hook
+    from shipit.playbook.models import Deployment
+    from shipit.release.build import BuiltRelease
+    from shipit.release.inputs import HostInput
+    from shipit.release.plan import HostPlan
+    from shipit.rollout.strategy import Step
+
+    Made = Mapping[str, tuple[BuiltRelease, HostPlan]]
+
+BEFORE_STAGE = "before_stage"
+STEP = "hook"
+POLL = 0.1  # seconds within which an interrupt is noticed
+SHOWN = 64 * 1024  # bytes of a hook's output that are passed on
+KEPT = 16 * 1024  # bytes of its end that are reported with a failure
+CHUNK = 64 * 1024
+_ENV_REFERENCE = re.compile(r"env:(\w+)")
+
+
+# --- who runs them -----------------------------------------------------------------------------
+
+
+def elected(made: Made, order: Sequence[HostInput]) -> str:
+    """Return the host that runs what runs once: the first one that changes; "" if none has to."""
+    runs_once = any(hook.run == ONCE for hook in order[0].deployment.hooks)
+    changing = (
+        target.name
+        for target in order
+        if target.name in made and made[target.name][1].action is not Action.NOTHING
+    )
+    return next(changing, "") if runs_once else ""
+
+
+def planned(made: Made, order: Sequence[HostInput]) -> dict[str, tuple[BuiltRelease, HostPlan]]:
+    """Return the releases with plans that name the hooks of each host that changes."""
+    chosen = elected(made, order)
+    hooks = {
+        target.name: tuple(_planned(hook, target.deployment, chosen) for hook in _of(target))
+        for target in order
+    }
+    return {
+        name: (built, replace(plan, hooks=() if plan.action is Action.NOTHING else hooks[name]))
+        for name, (built, plan) in made.items()
+    }
+
+
+def _of(target: HostInput) -> tuple[Hook, ...]:
+    return target.deployment.hooks
+
+
+def _planned(hook: Hook, deployment: Deployment, chosen: str) -> str:
+    user = f" as {hook.user or deployment.user}"
+    where = {CONTROLLER: "on the controller", ONCE: f"once, on {chosen}{user}"}
+    return f"{hook.when}: {hook.command} ({where.get(hook.run, f'on each host{user}')})"
+
+
+def longest(deployment: Deployment) -> float:
+    """Return the seconds that the hooks of one host may take."""
+    return sum(hook.timeout for hook in deployment.hooks if hook.on_host)
+
+
+def first_alone(deployment: Deployment) -> bool:
+    """Whether a hook that runs once must have ended before any other host is switched."""
+    return any((hook.run, hook.when) == (ONCE, BEFORE_ACTIVATE) for hook in deployment.hooks)
+
+
+# --- of the controller -------------------------------------------------------------------------
+
+
+class PointHooks(Protocol):
+    """What is run here between the steps of a rollout."""
+
+    def before(self, step: Step, is_stopped: Callable[[], bool]) -> bool:
+        """Run what is due before a step; return whether the rollout may go on."""
+
+    def at_end(self, phases: Iterable[Phase], is_stopped: Callable[[], bool]) -> None:
+        """Run what is due after the last step; a failure is reported."""
+
+
+class NoHooks:
+    """No hooks."""
+
+    def before(self, _step: Step, _is_stopped: Callable[[], bool]) -> bool:
+        return True
+
+    def at_end(self, _phases: Iterable[Phase], _is_stopped: Callable[[], bool]) -> None:
+        """Do nothing."""
+
+
+POINTS_BEFORE: Mapping[Act, tuple[str, ...]] = {
+    Act.STAGE: (BEFORE_STAGE,),
+    Act.SWITCH: (STAGED, BEFORE_ACTIVATE),
+    Act.COMMIT: (AFTER_ACTIVATE, BEFORE_COMMIT),
+    Act.ROLL_BACK: (),
+}
+
+
+@dataclass
+class ControllerHooks:
+    """The hooks that run here in one deploy or rollback; a rollback has those of `on_rollback`."""
+
+    hooks: Sequence[Hook]
+    folder: Path
+    environment: Mapping[str, str]
+    emit: Emit
+    is_rollback: bool = False
+    _past: set[str] = field(default_factory=set)
+
+    def before(self, step: Step, is_stopped: Callable[[], bool]) -> bool:
+        points = () if self.is_rollback else POINTS_BEFORE[step.act]
+        return all(self._run(point, is_stopped) for point in points)
+
+    def at_end(self, phases: Iterable[Phase], is_stopped: Callable[[], bool]) -> None:
+        found = set(phases)
+        if Phase.COMMITTED in found:
+            self._run(ON_ROLLBACK if self.is_rollback else AFTER_COMMIT, is_stopped)
+        elif Phase.ROLLED_BACK in found and not self.is_rollback:
+            self._run(ON_ROLLBACK, lambda: False)  # also after a Ctrl-C
+
+    def _run(self, point: str, is_stopped: Callable[[], bool]) -> bool:
+        """Run the hooks of a point the first time; return whether all have succeeded."""
+        if point in self._past:
+            return True
+        self._past.add(point)
+        due = [hook for hook in self.hooks if (hook.run, hook.when) == (CONTROLLER, point)]
+        goes_on = point in (AFTER_COMMIT, ON_ROLLBACK)
+        results = []
+        for hook in due:
+            results.append(self._run_one(hook, is_stopped))
+            if not (results[-1] or goes_on):
+                break
+        return all(results)
+
+    def _run_one(self, hook: Hook, is_stopped: Callable[[], bool]) -> bool:
+        began, lines = time.monotonic(), _Lines(lambda text: self._heard(hook, text))
+        self.emit(StepBegan(CONTROLLER, STEP, f"{hook.name} ({hook.when})"))
+        environment = {**self.environment, "SHIPIT_HOOK": hook.when}
+        wrong = _run_here(hook, self.folder, environment, lines, is_stopped)
+        self.emit(StepEnded(CONTROLLER, STEP, time.monotonic() - began, not wrong))
+        if wrong:
+            code = "hook-timeout" if "did not end" in wrong else "hook-failed"
+            what = f"the hook {hook.name} ({hook.when}) {wrong}"
+            hint = "it ran here, in the playbook's folder; see its output"
+            problem = Problem(CONTROLLER, code, what, STEP, hint, lines.end_of_all)
+            self.emit(HostFailed(problem))
+        return not wrong
+
+    def _heard(self, hook: Hook, text: str) -> None:
+        self.emit(HookOutput(CONTROLLER, hook.name, text))
+
+
+def environment(
+    targets: Sequence[HostInput], variables: Mapping[str, str], own: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return the environment of the controller's hooks: the user's own, without the app's secrets.
+
+    A variable that a secret of the playbook is read from is left out.
+    """
+    references = {str(value) for target in targets for value in target.deployment.secrets.values()}
+    hidden = {found[1] for each in references if (found := _ENV_REFERENCE.fullmatch(each))}
+    kept = {name: value for name, value in own.items() if name not in hidden}
+    return {**kept, **{f"SHIPIT_{name}": value for name, value in variables.items()}}
+
+
+def _run_here(
+    hook: Hook,
+    folder: Path,
+    environment: Mapping[str, str],
+    lines: _Lines,
+    is_stopped: Callable[[], bool],
+) -> str:
+    """Run a hook; return in words how it has failed, "" if it has not."""
+    try:
+        child = subprocess.Popen(
+            shlex.split(hook.command),
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return f"could not be started: {error.strerror or error}"
+    deadline = time.monotonic() + hook.timeout
+    wrong = ""
+    with child:
+        try:
+            while child.poll() is None and not wrong:
+                lines.read_from(child, POLL)
+                if is_stopped():
+                    wrong = "was interrupted"
+                elif time.monotonic() >= deadline:
+                    wrong = f"did not end within {hook.timeout:g} s"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        lines.read_rest(child)
+    return wrong or _end(child.returncode)
+
+
+def _end(status: int) -> str:
+    if status == 0:
+        return ""
+    return f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
+
+
+class _Lines:
+    """Passes output on in whole lines: of very much the beginning, and keeps its end."""
+
+    def __init__(self, heard: Callable[[str], None]) -> None:
+        self._heard = heard
+        self._open, self._end, self._total = b"", b"", 0
+
+    @property
+    def end_of_all(self) -> str:
+        return self._end.decode("utf-8", "replace")
+
+    def read_from(self, child: subprocess.Popen[bytes], wait: float) -> bool:
+        """Read the next output; return whether there was any."""
+        if child.stdout is None or not select.select([child.stdout], [], [], wait)[0]:
+            return False
+        chunk = os.read(child.stdout.fileno(), CHUNK)
+        if not chunk:
+            time.sleep(wait)  # it has closed its output, and has not ended
+            return False
+        shown = chunk[: max(0, SHOWN - self._total)]
+        self._total += len(chunk)
+        self._end = (self._end + chunk)[-KEPT:]
+        *whole, self._open = (self._open + shown).split(b"\n")
+        for line in whole:
+            self._pass_on(line)
+        return True
+
+    def read_rest(self, child: subprocess.Popen[bytes]) -> None:
+        """Read what is left in the pipe, and pass the last line on."""
+        while self._total < SHOWN + KEPT and self.read_from(child, 0.0):
+            pass
+        if self._open:
+            self._pass_on(self._open)
+        if self._total > SHOWN:
+            self._pass_on(b"[... more output is not shown]")
+
+    def _pass_on(self, line: bytes) -> None:
+        self._heard(line.decode("utf-8", "replace").rstrip("\r"))

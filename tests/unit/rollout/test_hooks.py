@@ -1,0 +1,248 @@
+"""Who runs the hooks of a deploy, and those of the controller: when, and what a failure does."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from patience import until
+from shipit.events import Event, HookOutput, HostFailed, Problem, StepBegan
+from shipit.playbook.hooks.models import Hook
+from shipit.release.plan import Action, HostPlan
+from shipit.rollout import hooks
+from shipit.rollout.executor import drive, exit_status
+from shipit.rollout.hooks import ControllerHooks
+from shipit.rollout.phase import Phase
+from shipit.rollout.strategy import Act, Policy, Step, decide
+from unit.rollout.test_executor import fleet
+
+if TYPE_CHECKING:
+    from shipit.release.build import BuiltRelease
+
+POINTS = ("before_stage", "staged", "before_activate", "after_activate", "before_commit")
+
+
+def hook(when: str, program: str = "", *, run: str = "controller", timeout: str = "30s") -> Hook:
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(program or 'pass')}"
+    made = {"name": when, "when": when, "run": run, "command": command, "timeout": timeout}
+    return Hook.model_validate(made)
+
+
+@dataclass
+class Ran:
+    """A rollout with hooks: what hosts did, and the points of the controller's hooks, in order."""
+
+    acts: list[tuple[str, str]]
+    events: list[Event] = field(default_factory=list)
+    status: int = -1
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, StepBegan) and event.host == "controller":
+            self.acts.append((event.host, event.detail.partition(" ")[0]))
+
+    @property
+    def diary(self) -> list[str]:
+        return [act for _, act in self.acts]
+
+    @property
+    def problems(self) -> list[Problem]:
+        return [event.problem for event in self.events if isinstance(event, HostFailed)]
+
+    @property
+    def lines(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, HookOutput)]
+
+
+def run(
+    folder: Path,
+    *found: Hook,
+    faults: dict[str, dict[str, object]] | None = None,
+    is_rollback: bool = False,
+) -> Ran:
+    made, _, acts = fleet("a b", faults)
+    ran = Ran(acts)
+    made.hooks = ControllerHooks(found, folder, os.environ, ran.emit, is_rollback=is_rollback)
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy((1,)), executor, ran.emit)
+    ran.status = exit_status(made.results())
+    return ran
+
+
+def test_each_point_comes_once_where_it_is_due(tmp_path: Path) -> None:
+    ran = run(tmp_path, *(hook(point) for point in (*POINTS, "after_commit", "on_rollback")))
+    assert ran.diary == [
+        *("before_stage", "stage", "stage", "staged", "before_activate", "switch", "switch"),
+        *("after_activate", "before_commit", "commit", "commit", "after_commit"),
+    ]
+    assert ran.status == 0
+
+
+@pytest.mark.parametrize(
+    ("point", "status", "last"),
+    [
+        ("before_stage", 3, "before_stage"),
+        ("staged", 3, "roll back"),
+        ("before_activate", 3, "roll back"),
+        ("after_activate", 4, "on_rollback"),
+        ("before_commit", 4, "on_rollback"),
+        ("after_commit", 0, "after_commit"),
+    ],
+)
+def test_a_hook_that_fails_ends_the_rollout_unless_it_is_committed(
+    tmp_path: Path, point: str, status: int, last: str
+) -> None:
+    ran = run(tmp_path, hook(point, "print('why'); raise SystemExit(3)"), hook("on_rollback"))
+    assert (ran.status, ran.diary[-1]) == (status, last)
+    (problem,) = ran.problems
+    assert (problem.host, problem.code) == ("controller", "hook-failed")
+    assert "ended with exit status 3" in problem.what
+    assert problem.evidence == "why\n"
+    assert "commit" not in ran.diary or point == "after_commit"
+
+
+def test_hooks_on_rollback_run_when_a_switched_host_was_rolled_back(tmp_path: Path) -> None:
+    failing: dict[str, dict[str, object]] = {"b": {"switch": Phase.ROLLED_BACK}}
+    ran = run(tmp_path, hook("on_rollback"), hook("after_commit"), faults=failing)
+    assert ran.diary[-1] == "on_rollback"
+    assert "after_commit" not in ran.diary
+
+
+def test_a_rollback_runs_only_on_rollback(tmp_path: Path) -> None:
+    every = (hook(point) for point in (*POINTS, "after_commit", "on_rollback"))
+    ran = run(tmp_path, *every, is_rollback=True)
+    assert [act for act in ran.diary if "_" in act] == ["on_rollback"]
+
+
+def test_hooks_of_hosts_do_not_run_here(tmp_path: Path) -> None:
+    ran = run(tmp_path, hook("staged", run="each"), hook("staged", run="once"))
+    assert "staged" not in ran.diary
+
+
+# --- one hook ------------------------------------------------------------------------------------
+
+
+def test_it_runs_in_the_playbook_s_folder_and_its_output_is_passed_on(tmp_path: Path) -> None:
+    program = "import os; print(os.getcwd()); print(os.environ['SHIPIT_HOOK'], end='')"
+    ran = run(tmp_path, hook("staged", program))
+    assert ran.lines == [str(tmp_path), "staged"]
+
+
+def test_a_program_that_does_not_exist_is_a_failure(tmp_path: Path) -> None:
+    made = Hook.model_validate({"when": "staged", "run": "controller", "command": "no-such-tool x"})
+    ran = run(tmp_path, made)
+    assert made.name == "no-such-tool"
+    assert "could not be started: No such file" in ran.problems[0].what
+    assert ran.status == 3
+
+
+def test_when_its_time_is_over_all_its_processes_are_killed(tmp_path: Path) -> None:
+    program = (
+        "import subprocess, pathlib, time\n"
+        "child = subprocess.Popen(['sleep', '300'])\n"
+        "pathlib.Path('pid').write_text(str(child.pid))\n"
+        "time.sleep(300)"
+    )
+    began = time.monotonic()
+    ran = run(tmp_path, hook("staged", program, timeout="2s"))
+    assert time.monotonic() - began < 60
+    assert ran.problems[0].code == "hook-timeout"
+    pid = (tmp_path / "pid").read_text()
+
+    def is_gone() -> bool:
+        status = Path(f"/proc/{pid}/stat")
+        return not status.exists() or status.read_text().split()[2] == "Z"
+
+    until(is_gone, lambda: pid, 10)
+
+
+def test_very_much_output_is_cut(tmp_path: Path) -> None:
+    program = "import sys; [sys.stdout.write('y' * 1023 + chr(10)) for _ in range(10240)]"
+    ran = run(tmp_path, hook("staged", program))
+    assert ran.status == 0
+    assert sum(map(len, ran.lines)) < 2 * hooks.SHOWN
+    assert ran.lines[-1] == "[... more output is not shown]"
+
+
+def test_an_interrupt_ends_a_hook(tmp_path: Path) -> None:
+    events: list[Event] = []
+    own = ControllerHooks(
+        [hook("staged", "import time; time.sleep(300)")], tmp_path, os.environ, events.append
+    )
+    assert own.before(Step(Act.SWITCH, ("a",)), lambda: True) is False
+    problems = [event.problem for event in events if isinstance(event, HostFailed)]
+    assert "was interrupted" in problems[0].what
+
+
+def test_the_environment_has_no_secret_of_the_app() -> None:
+    deployment = SimpleNamespace(secrets={"URL": "env:PROD_URL", "KEY": "file:key"})
+    targets: Any = [SimpleNamespace(deployment=deployment)]
+    found = hooks.environment(targets, {"APP": "x"}, {"PROD_URL": "secret", "HOME": "/root"})
+    assert found == {"HOME": "/root", "SHIPIT_APP": "x"}
+
+
+# --- who runs them -------------------------------------------------------------------------------
+
+
+def deploying(*found: Hook, actions: dict[str, Action]) -> tuple[Any, Any]:
+    deployment = SimpleNamespace(hooks=found, user="demo")
+    order = [SimpleNamespace(name=name, deployment=deployment) for name in ("a", "b", "c")]
+    built: BuiltRelease | None = None
+    made = {name: (built, HostPlan(name, it, "r2", "2")) for name, it in actions.items()}
+    return made, order
+
+
+def test_the_first_host_that_changes_is_elected() -> None:
+    actions = {"c": Action.DEPLOY, "b": Action.SWITCH, "a": Action.NOTHING}
+    made, order = deploying(hook("staged", run="once"), actions=actions)
+    assert hooks.elected(made, order) == "b"
+    del made["b"]  # lost
+    assert hooks.elected(made, order) == "c"
+    assert hooks.elected({}, order) == ""
+
+
+def test_nobody_is_elected_where_nothing_runs_once() -> None:
+    made, order = deploying(hook("staged", run="each"), actions={"a": Action.DEPLOY})
+    assert hooks.elected(made, order) == ""
+
+
+def test_a_plan_names_the_hooks_of_each_host_that_changes() -> None:
+    found = [replace_command(hook("staged", run=run)) for run in ("each", "once", "controller")]
+    actions = {"a": Action.NOTHING, "b": Action.DEPLOY, "c": Action.DEPLOY}
+    made, order = deploying(*found, actions=actions)
+    plans = {name: plan for name, (_, plan) in hooks.planned(made, order).items()}
+    assert plans["a"].hooks == ()
+    assert plans["b"].hooks == (
+        "staged: warm (on each host as demo)",
+        "staged: warm (once, on b as demo)",
+        "staged: warm (on the controller)",
+    )
+    assert plans["c"] == replace(plans["b"], host="c")
+
+
+def replace_command(found: Hook) -> Hook:
+    return found.model_copy(update={"command": "warm"})
+
+
+def test_what_runs_once_before_the_switch_ends_before_another_host_is_switched() -> None:
+    policy = Policy(("100%",), elected="b", first_alone=True)
+    phases = {"a": Phase.UNCHANGED, "b": Phase.STAGED, "c": Phase.STAGED, "d": Phase.STAGED}
+    assert decide(phases, policy) == Step(Act.SWITCH, ("b",), 1, 2)
+    assert decide({**phases, "b": Phase.HEALTHY}, policy) == Step(Act.SWITCH, ("c", "d"), 2, 2)
+
+
+@pytest.mark.parametrize("phase", [Phase.DISCARDED, Phase.UNREACHABLE, Phase.ROLLED_BACK])
+def test_a_fleet_stops_without_the_host_that_runs_what_runs_once(phase: Phase) -> None:
+    policy = Policy(("100%",), 50.0, elected="a")
+    phases = {"a": phase, "b": Phase.STAGED, "c": Phase.STAGED}
+    assert decide(phases, policy) == Step(Act.ROLL_BACK, ("b", "c"))
+    assert decide(phases, replace(policy, elected="")) == Step(Act.SWITCH, ("b", "c"), 1, 1)
