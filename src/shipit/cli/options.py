@@ -8,7 +8,9 @@ and the inventory for completion.
 from __future__ import annotations
 
 import os
+import re
 import shlex
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,3 +161,40 @@ def _as_typed(path: Path) -> Path:
     """Return the path relative to the current folder, if it is below: errors stay short."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+_SPAN = re.compile(r"(\d{1,6})([mhd])")
+_MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
+
+
+def moment(text: str) -> str:
+    """Return a later time in UTC: of `2h` from now, or of a date with a time.
+
+    Raises:
+        ValueError: it is neither, or over.
+    """
+    now = datetime.now(UTC)
+    span = _SPAN.fullmatch(text)
+    try:
+        if span:
+            then = now + timedelta(minutes=int(span[1]) * _MINUTES[span[2]])
+        else:
+            then = datetime.fromisoformat(text).astimezone(UTC)  # of this machine's zone if none
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time such as 2h, 2d or 2026-12-24T08:00") from None
+    if then <= now:
+        raise ValueError(f"{text!r} is over")
+    return then.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def require_reason(reason: str, *overrides: str) -> None:
+    """Require a reason where something is overridden.
+
+    Raises:
+        InputError: reason-missing.
+    """
+    if overrides and not reason.strip():
+        what = f"{' and '.join(overrides)}: there is no reason"
+        raise InputError(
+            Mistake("reason-missing", what, hint="-m WHY; the hosts' histories keep it")
+        )

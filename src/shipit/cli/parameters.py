@@ -51,6 +51,22 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class Moment(click.ParamType[str]):
+    """A time: how long from now, or a date with a time; converted to ISO 8601 in UTC."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        from shipit.cli import options
+
+        try:
+            return options.moment(str(value)) if value else ""
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class LocalBundle(PinnedFile):
     """A bundle that is a file."""
 
@@ -218,7 +234,15 @@ FORKS = click.Option(
     metavar="NUMBER",
     help="How many hosts to work on at the same time.",
 )
-REASON = click.Option(["--reason"], default="", help="The reason, kept in each host's history.")
+REASON = click.Option(
+    ["-m", "--reason"], default="", help="The reason, kept in each host's history."
+)
+WHY = click.Option(["-m", "--reason"], required=True, help="The reason, kept on each host.")
+OVERRIDE_HOLD = click.Option(
+    ["--override-hold"],
+    is_flag=True,
+    help="Deploy although it is held; needs -m, which is kept in each host's history.",
+)
 CHANGES = (
     click.Option(
         ["--lock-wait"],

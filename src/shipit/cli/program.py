@@ -20,6 +20,7 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 from shipit.cli import (
     audit_command,  # noqa: F401 - registers its command
     bundle_commands,  # noqa: F401 - registers its commands
+    control_commands,  # noqa: F401 - registers its commands
     prompts,
 )
 from shipit.cli.group import command, program
@@ -31,6 +32,7 @@ from shipit.cli.parameters import (
     FILE,
     FORKS,
     OUTPUT,
+    OVERRIDE_HOLD,
     PLAYBOOKS,
     REASON,
     REPORT_FORMAT,
@@ -85,6 +87,7 @@ def init(invocation: Invocation, *, project: Path, yes: bool, check: bool) -> in
     click.Option(
         ["--allow-older"], is_flag=True, help="Allow an older version to replace a newer one."
     ),
+    OVERRIDE_HOLD,
     BUNDLE,
     BUILDER,
     example="  shipit deploy playbooks/prod.yaml\n"
@@ -95,7 +98,8 @@ def deploy(invocation: Invocation, *, check: bool, diff: bool) -> int:
 
     Every host is staged before any host is switched. If a release fails its health checks, every
     host is rolled back to its previous release. Hosts that already run the release are left alone.
-    An older version replaces a newer one only with --allow-older.
+    An older version replaces a newer one only with --allow-older. A release that was rolled back is
+    held: it is deployed again only with --override-hold.
     """
     from shipit.commands import deploy as use_case
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shipit.secrets import Secret
 
 BUG, WRONG_INPUT, DISCARDED, INTERRUPTED = 1, 2, 3, 130
+OVERRIDES = ("override_hold",)
 _TRACEBACKS = 2  # the number of -v that shows them
 
 
@@ -96,6 +97,8 @@ class Invocation:
         files, identities = given.pop("vault_password_file", ()), given.pop("vault_id", ())
         passwords = options.passwords(config, files, identities, ask_vault)
         variables = options.extra_vars(given.pop("extra_vars", ()), passwords)
+        overrides = [f"--{key.replace('_', '-')}" for key in OVERRIDES if given.get(key)]
+        options.require_reason(given.get("reason", ""), *overrides)
         asks_sudo = given.pop("ask_become_pass", False)
         return RunOptions(
             inventory=found,

@@ -23,13 +23,21 @@ from shipit.events import (
 )
 from shipit.release.inputs import secrets_at_hand, targets
 from shipit.release.plan import Action
-from shipit.rollout import executor, hooks, rollback_target
+from shipit.rollout import executor, hooks, rollback_target, verdict
 from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.connections import connect_all
 from shipit.rollout.executor import Fleet
 from shipit.rollout.host_session import SWITCH, WORK
 from shipit.rollout.phase import Phase, Transition
-from shipit.rollout.prepare import ask, attempt_to, prepare, refuse_unsigned, running, wanted_by
+from shipit.rollout.prepare import (
+    ask,
+    attempt_to,
+    prepare,
+    refuse_held,
+    refuse_unsigned,
+    running,
+    wanted_by,
+)
 from shipit.rollout.strategy import Policy
 from shipit.secrets import Mask
 
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
     from shipit.rollout.connections import Connections
     from shipit.rollout.rollback_target import Candidates
 
+ROLLED_BACK = 4
 ABORTED = 1  # the exit status of a bug
 AT_ONCE = Policy()  # a rollback switches all hosts in one batch
 ADVICE: Mapping[int, str] = {
@@ -52,6 +61,7 @@ ADVICE: Mapping[int, str] = {
     5: "look at the hosts named above: shipit status PLAYBOOK --limit HOST",
     130: "run the command again when you are ready",
 }
+FIX = "deploy a fixed version; this one is held: --override-hold -m WHY if it was not to blame"
 FOLLOW = "shipit attach PLAYBOOK follows the transactions of the lost hosts"
 
 
@@ -80,6 +90,8 @@ def ship(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> int:
 
     def fleet(connections: Connections) -> Fleet:
         made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
+        if not run.override_hold:
+            made = refuse_held(made, connections)
         made = refuse_unsigned(made, connections)
         chosen = hooks.elected(made, wanted)
         found = rollout.fleet(
@@ -179,12 +191,15 @@ class Run:
         self.attempt = attempt_to(what, run)
         self._found, self._run, self._emit = found, run, emit
         self._began = time.monotonic()
+        self._releases: Mapping[str, str] = {}  # that are deployed, by host
 
     def fleet(
         self, connections: Connections, jobs: Mapping[str, Job], before: Mapping[str, Transition]
     ) -> Fleet:
         """Return the hosts with a job, and the states of all hosts before it."""
         states = {**before, **connections.lost}
+        if self.attempt.what == "deploy":
+            self._releases = {name: job.release for name, job in jobs.items()}
         return Fleet(
             {name: Assignment(connections.sessions[name], job) for name, job in jobs.items()},
             {target.name: states[target.name] for target in self._found},
@@ -237,11 +252,15 @@ class Run:
                 fleet = fleet_of(connections)
                 policy = replace(policy, elected=fleet.elected)
                 executor.drive(fleet, policy, connections.executor, self._emit)
+                said = verdict.controls(fleet.results(), self._releases, self.attempt)
+                verdict.agree(said, connections)
         except KeyboardInterrupt:
             fleet.interrupted = True
         results = fleet.results()
         status = executor.exit_status(results, interrupted=fleet.interrupted)
         seconds, advice = time.monotonic() - self._began, ADVICE.get(status, "")
+        if status == ROLLED_BACK and any(map(verdict.speaks_against, results.values())):
+            advice = FIX
         if any(result.outcome is Outcome.UNKNOWN for result in results.values()):
             advice = FOLLOW
         self._emit(RunEnded(self.attempt.what, app, status, results, seconds, advice))

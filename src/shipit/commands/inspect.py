@@ -16,11 +16,18 @@ from shipit.rollout import hooks
 from shipit.rollout.connections import connect_all
 from shipit.rollout.host_session import RefusedError
 from shipit.rollout.phase import problem_of
-from shipit.rollout.prepare import ask, attempt_to, prepare, surveyed, wanted_by
+from shipit.rollout.prepare import (
+    ask,
+    attempt_to,
+    prepare,
+    refuse_if_held,
+    surveyed,
+    wanted_by,
+)
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shipit.events import Emit
     from shipit.rollout.host_session import HostSession
@@ -43,7 +50,7 @@ def _plans(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> tupl
         made = prepare(wanted, connections, attempt, recover=False, allow_older=True)
         made = hooks.planned(made, wanted)
         plans = {
-            name: replace(plan, problems=(*_problems(name, findings), *_of_order(plan, run)))
+            name: replace(plan, problems=(*_problems(name, findings), *_refusals(plan, run)))
             for name, findings in surveyed(made, connections).items()
             for _, plan in [made[name]]
         }
@@ -56,14 +63,16 @@ def _problems(name: str, findings: messages.Findings) -> tuple[Problem, ...]:
     return tuple(problem_of(RefusedError(name, found), name) for found in findings.problems)
 
 
-def _of_order(plan: HostPlan, run: RunOptions) -> tuple[Problem, ...]:
-    """Return the problem of a release that is older than the running one, for its plan."""
-    try:
-        if not run.allow_older:
-            planning.refuse_if_older(plan)
-    except HostError as error:
-        return (problem_of(error, plan.host),)
-    return ()
+def _refusals(plan: HostPlan, run: RunOptions) -> Iterator[Problem]:
+    """Yield why a deploy would refuse this plan: an older release, or a held one."""
+    refusals = {planning.refuse_if_older: run.allow_older}
+    refusals[refuse_if_held] = run.override_hold
+    for refuse, is_allowed in refusals.items():
+        try:
+            if not is_allowed:
+                refuse(plan)
+        except HostError as error:
+            yield problem_of(error, plan.host)
 
 
 def status(run: RunOptions, emit: Emit) -> list[tuple[str, dict[str, messages.Status | Problem]]]:

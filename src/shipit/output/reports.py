@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shipit.agent.protocol.controls import Controls
 from shipit.agent.protocol.messages import History, Status
 from shipit.events import Problem
 from shipit.output import messages
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from shipit.agent.protocol.answers import AttemptLine
+    from shipit.agent.protocol.controls import Hold
     from shipit.commands.doctor import Finding
     from shipit.commands.init import File, Report
     from shipit.release.plan import HostPlan
@@ -159,8 +161,38 @@ def _details(host: str, answer: Status) -> Iterator[Line]:
         if unit.restarts or unit.active.startswith("failed"):
             again = f", {messages.count(unit.restarts, 'restart')}" if unit.restarts else ""
             yield Line(f"{host}: {unit.name} is {unit.active} since {unit.since}{again}", "warn")
+    yield from _holds(host, answer.holds)
     if answer.holder:
         yield Line(f"{host}: {messages.lock_owner(answer.holder)}")
+
+
+def controls(found: Sequence[tuple[str, Mapping[str, object]]]) -> list[Part]:
+    """Return what holds each host now; hosts with the same holds are listed together."""
+    parts: list[Part] = []
+    for app, hosts in found:
+        parts.append(Line(app, "strong"))
+        alike: dict[tuple[Hold, ...], list[str]] = {}
+        for host, answer in hosts.items():
+            if isinstance(answer, Controls):
+                alike.setdefault(answer.holds, []).append(host)
+            elif isinstance(answer, Problem):
+                parts += (Line(text, "bad") for text in messages.problem(answer))
+        for holds, names in alike.items():
+            parts += (
+                _holds(messages.names(names), holds)
+                if holds
+                else [Line(f"{messages.names(names)}: nothing is held", "good")]
+            )
+    return parts
+
+
+def _holds(host: str, holds: Sequence[Hold]) -> Iterator[Line]:
+    """Yield a line for each hold of a host."""
+    for hold in holds:
+        what = hold.release or "deploys of this app"
+        until = f" until {hold.until}" if hold.until else ""
+        why = f": {hold.why}" if hold.why else ""
+        yield Line(f"{host}: held: {what}{until}, by {hold.who} since {hold.at}{why}", "warn")
 
 
 def releases(found: Sequence[tuple[str, Mapping[str, History | Problem]]]) -> list[Part]:
@@ -185,7 +217,11 @@ def releases(found: Sequence[tuple[str, Mapping[str, History | Problem]]]) -> li
 def _attempt_row(host: str, past: AttemptLine) -> tuple[str, ...]:
     now = "running" if past.running else "kept" if past.present else "removed"
     signed = f"signed by {past.signed_by}" if past.signed_by else ""
-    why = "; ".join(filter(None, (past.reason, signed, *past.failure.splitlines()[:1]))) or "-"
+    overrode = f"overrode: {', '.join(past.overrides)}" if past.overrides else ""
+    why = (
+        "; ".join(filter(None, (past.reason, overrode, signed, *past.failure.splitlines()[:1])))
+        or "-"
+    )
     return (
         host,
         past.at,

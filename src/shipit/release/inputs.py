@@ -64,6 +64,7 @@ class RunOptions:
     reason: str = ""
     lock_wait: float = 0.0
     allow_older: bool = False
+    override_hold: bool = False
     bundle: PinnedFile | None = None  # shipped instead of what the playbook names
     builder: str = ""  # the host that builds what this machine cannot build for the hosts
 

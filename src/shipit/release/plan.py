@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from shipit.agent.protocol.answers import Drift
+    from shipit.agent.protocol.controls import Hold
     from shipit.agent.protocol.manifest import Manifest
     from shipit.agent.protocol.messages import Facts
     from shipit.events import Problem
@@ -90,6 +91,7 @@ class HostPlan:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     signed_only: bool = False  # the host takes signed releases alone
+    holds: tuple[Hold, ...] = ()  # that apply to it
 
 
 def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
@@ -104,8 +106,9 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         current_version=old.version if old else "",
         signed_only=facts.signed_only,
     )
-    if plan.action is Action.NOTHING:
-        return plan
+    holds = tuple(hold for hold in facts.holds if hold.applies(new))
+    if plan.action is Action.NOTHING:  # what runs is not held, but the app may be
+        return replace(plan, holds=tuple(hold for hold in holds if not hold.release))
     # A release of the same contents runs, perhaps in another generation: it is repaired.
     running = next((line.id for line in facts.releases if line.running), "")
     is_repair = generations.contents(running) == generations.contents(new.id)
@@ -123,6 +126,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         missing_bytes=sum(missing.values()),
         pulled_from=str(wanted.pulled) if wanted.pulled and missing else "",
         notes=(*_notes(new, facts), *_gaps(wanted)),
+        holds=holds,
     )
 
 

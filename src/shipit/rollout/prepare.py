@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shipit.agent.protocol import messages
+from shipit.agent.protocol import messages, refusals
 from shipit.errors import HostError, InputError, merged
 from shipit.events import SecretsKnown
 from shipit.playbook.fields import EVERY_FILE, TEMPLATES
@@ -203,6 +203,34 @@ def refuse_unsigned(
     return taken
 
 
+def refuse_held(
+    made: Mapping[str, tuple[BuiltRelease, HostPlan]], connections: Connections
+) -> dict[str, tuple[BuiltRelease, HostPlan]]:
+    """Return no release at all where one host holds its release: a host may have missed the hold.
+
+    The others are lost, too: this is no failure of some hosts that a limit could allow.
+    """
+    held = [plan for _, plan in made.values() if plan.holds]
+    if not held:
+        return dict(made)
+    for name, (_, plan) in made.items():
+        with connections.holding(name, plan.current):
+            refuse_if_held(plan)
+            failure = refusals.of_hold(held[0].holds[0], held[0].release)
+            raise RefusedError(name, replace(failure, what=f"on {held[0].host}: {failure.what}"))
+    return {}
+
+
+def refuse_if_held(plan: HostPlan) -> None:
+    """Refuse a release that its host holds.
+
+    Raises:
+        RefusedError: app-held or release-held.
+    """
+    for hold in plan.holds:
+        raise RefusedError(plan.host, refusals.of_hold(hold, plan.release))
+
+
 def _hello(target: HostInput, *, recover: bool) -> messages.Hello:
     deployment = target.deployment
     return messages.Hello(deployment.app, str(deployment.root), recover=recover)
@@ -249,4 +277,5 @@ def attempt_to(what: str, run: RunOptions) -> messages.Attempt:
         pid=os.getpid(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         reason=run.reason,
+        overrides=("hold",) * run.override_hold,
     )

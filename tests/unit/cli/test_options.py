@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,38 @@ def test_a_limit_may_name_groups_and_hosts_and_no_program_is_run_to_find_them(
     inventory.chmod(0o755)
     assert options.limits(PLAYBOOK, (), {}) == ()
     assert options.limits(Path("nowhere.yaml"), (), {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90m", 5400), ("2h", 7200), ("3d", 3 * 86400)],
+)
+def test_a_span_ends_that_long_from_now(text: str, seconds: int) -> None:
+    then = datetime.fromisoformat(options.moment(text))
+    assert 0 <= seconds - (then - datetime.now(UTC)).total_seconds() < 60
+
+
+def test_a_time_is_of_its_own_zone_or_else_of_this_machines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    assert options.moment("2099-12-24T08:00") == "2099-12-24T07:00:00Z"
+    assert options.moment("2099-12-24T08:00-05:00") == "2099-12-24T13:00:00Z"
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    "text", ["soon", "", "5", "-2h", "0m", "2020-01-01T00:00", "9999-12-31T23:59-23:59"]
+)
+def test_a_time_that_is_none_or_over_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no time|is over"):
+        options.moment(text)
+
+
+def test_what_is_overridden_needs_a_reason() -> None:
+    options.require_reason("", *())
+    options.require_reason("it was the database", "--override-hold")
+    with pytest.raises(InputError, match="--override-hold: there is no reason"):
+        options.require_reason(" ", "--override-hold")

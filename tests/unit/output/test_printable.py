@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipit.agent.protocol import messages
-from shipit.agent.protocol.answers import Drift, ReleaseLine
+from shipit.agent.protocol.answers import Drift, ReleaseLine, UnitState
 from shipit.errors import HostError, InputError, Mistake, ShipitError
 from shipit.events import (
     Event,
@@ -104,7 +104,7 @@ def events(attack: str) -> list[Event]:
 
 
 def answers(attack: str) -> list[Part]:
-    unit = messages.UnitState(attack, attack, attack, 1, 1)
+    unit = UnitState(attack, attack, attack, 1, 1)
     who = messages.Attempt("t1", "deploy", attack, 1, "2026-01-01T00:00:00Z", attack)
     drift = Drift("drop-in", attack, attack)
     holder = messages.Holder(who, 1, attack, 1.0)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recorded_runs import NEW, OLD, problem
-from shipit.agent.protocol.answers import AttemptLine, Drift
-from shipit.agent.protocol.messages import Attempt, History, Holder, Status, UnitState
+from shipit.agent.protocol.answers import AttemptLine, Drift, UnitState
+from shipit.agent.protocol.messages import Attempt, History, Holder, Status
 from shipit.commands.doctor import Finding
 from shipit.output import reports
 from shipit.output.json_lines import JsonOutput

@@ -11,6 +11,7 @@ import pytest
 
 from fake_fleet import NEW, Fleet, Liar
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.controls import Hold
 from shipit.agent.server import facts
 from shipit.commands import deploy, inspect
 from shipit.events import HostFailed, Outcome, Problem, RunEnded
@@ -170,3 +171,26 @@ def test_what_a_host_runs_already_needs_no_signature() -> None:
         found = prepare.surveyed(made, Connections(executor, lambda _: None, sessions))
     assert found["new"].problems == (full, unsigned)
     assert found["idle"].problems == (full,)
+
+
+def test_a_hold_on_one_host_refuses_all_of_them() -> None:
+    hold = Hold("ann@laptop", "2026-01-01T00:00:00Z", "moving the database")
+    deploy_ = planning.Action.DEPLOY
+    plans = {
+        "free": HostPlan("free", deploy_, "r2", "2", current="r1"),
+        "held": HostPlan("held", deploy_, "r2", "2", current="r1", holds=(hold,)),
+    }
+    made = {name: (BuiltRelease(NEW, {}), plan) for name, plan in plans.items()}
+    with ThreadPoolExecutor(2) as executor:
+        connections = Connections(executor, lambda _: None, dict.fromkeys(plans))  # type: ignore[arg-type]
+        assert prepare.refuse_held(made, connections) == {}
+        free = {"free": made["free"]}
+        assert prepare.refuse_held(free, connections) == free
+    found = connections.problems()
+    assert {name: problem.code for name, problem in found.items()} == dict.fromkeys(
+        plans, "app-held"
+    )
+    assert "on held: deploys of this app are held, by ann@laptop since" in found["free"].what
+    assert {name: it.phase.value for name, it in connections.lost.items()} == dict.fromkeys(
+        plans, "discarded"
+    )

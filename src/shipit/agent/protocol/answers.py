@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Mapping, Optional, Tuple
 
-from .fields import RELEASE, TXN_OR_NONE, WORD
+from .fields import COUNT, RELEASE, TXN_OR_NONE, WORD
 from .hooks import HookLine  # noqa: TC001 - type hints are read at run time
 
 
@@ -60,6 +60,16 @@ class AttemptLine:
     running: bool  # this attempt deployed the running release
     signed_by: str = ""  # who has signed the release, where the host asks
     hooks: Tuple[HookLine, ...] = ()  # that this attempt has run
+    overrides: Tuple[str, ...] = ()  # such as a hold
+
+
+@dataclass(frozen=True)
+class UnitState:
+    name: str
+    active: str  # active/running as systemd shows it
+    since: str
+    main_pid: int
+    restarts: int = field(metadata=COUNT)
 
 
 # The codes of drift that only a new directory fixes.

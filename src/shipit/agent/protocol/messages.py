@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Dict, Mapping, Optional, Tuple, Type
 
 from . import framing
-from .answers import AttemptLine, Drift, ReleaseLine, Result  # noqa: TC001
+from .answers import AttemptLine, Drift, ReleaseLine, Result, UnitState  # noqa: TC001
+from .controls import Control, Controls, Hold
 from .fields import (
     APP,
     COUNT,
@@ -54,6 +55,7 @@ class Attempt:
     started: str = field(metadata=UTC)  # ISO 8601
     reason: str = ""
     elected: bool = False  # this host runs the hooks that run once
+    overrides: Tuple[str, ...] = ()  # "hold", "freeze": what it was allowed to override
 
 
 # --- controller to agent -----------------------------------------------------------------------
@@ -240,6 +242,7 @@ class Facts:
     machine_digest: str = field(default="", metadata=HEX)
     drift: Tuple[Drift, ...] = ()  # of the running release, if requested
     signed_only: bool = False
+    holds: Tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -330,15 +333,6 @@ class Settled:
 
 
 @dataclass(frozen=True)
-class UnitState:
-    name: str
-    active: str  # active/running as systemd shows it
-    since: str
-    main_pid: int
-    restarts: int = field(metadata=COUNT)
-
-
-@dataclass(frozen=True)
 class Status:
     release: str = field(metadata=RELEASE_OR_NONE)
     version: str
@@ -348,6 +342,7 @@ class Status:
     drift: Tuple[Drift, ...]
     holder: Optional[Holder]
     stuck: str
+    holds: Tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -375,9 +370,10 @@ MESSAGES: Mapping[str, Type[Any]] = {
     kind.__name__: kind
     for kind in (
         Hello, Survey, Stage, Part, Activate, Renew, Settle, Unstage, Attach,
-        Adopt, AskStatus, AskReleases, AskLogs, Pull, HookOutput,
+        Adopt, AskStatus, AskReleases, AskLogs, Pull, Control,
         Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged,
         Activating, Healthy, Attached, Settled, Status, History, LogLines, Alive, End, Pulled,
+        HookOutput, Controls,
     )
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..protocol import generations
 from ..protocol.answers import Result
@@ -33,6 +33,9 @@ class Entry:
     reason: str = ""
     failure: str = ""  # [code] what happened; "" for nothing
     manifest: str = ""  # sha256 of the manifest that was committed; "" in lines of earlier agents
+    failure_code: str = ""
+    bundle: str = ""  # digest of the release's wheels; "" if unknown
+    overrides: Tuple[str, ...] = ()  # what it was allowed to override, such as a hold
     signed_by: str = ""  # as the host's file of allowed signers has the name; "" if it did not ask
 
 
@@ -129,7 +132,7 @@ def behind(history: Sequence[Entry], running: str) -> List[str]:
     A rollback drops what came after its target, so two in a row return two releases back. Skips a
     release whose last activation failed, and earlier generations of a release.
     """
-    line = _line_of_succession(history)
+    line = line_of_succession(history)
     if running in line:
         line = line[: len(line) - line[::-1].index(running) - 1]
     unfit = {running, *failed(history)}
@@ -143,7 +146,8 @@ def rollback_target(history: Sequence[Entry], running: str) -> Optional[str]:
     return next(reversed(behind(history, running)), None)
 
 
-def _line_of_succession(history: Sequence[Entry]) -> List[str]:
+def line_of_succession(history: Sequence[Entry]) -> List[str]:
+    """Return what was committed, without what rollbacks have dropped."""
     line: List[str] = []
     for entry in history:
         if entry.outcome != Result.COMMITTED:

@@ -16,7 +16,7 @@ from ..host.systemd import systemd_version
 from ..protocol.answers import Drift
 from ..protocol.manifest import Manifest
 from ..protocol.messages import VERSION, Facts, Hello
-from ..records import env_file, history, releases
+from ..records import env_file, history, holds, releases
 from ..storage import blobs, pythons, unchanged
 from ..system import interpreters, signers, trust
 from ..system.failures import existing
@@ -69,6 +69,7 @@ def gather(store: Store, hello: Hello, recovered: str) -> Facts:
         machine_digest=machine_digest(),
         drift=drift,
         signed_only=signers.are_asked_for(paths),
+        holds=holds.reported(holds.now_standing(paths, attempts, host.wall())),
     )
 
 

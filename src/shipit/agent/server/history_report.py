@@ -81,6 +81,7 @@ def attempt_lines(paths: Paths, attempts: Sequence[Entry]) -> Tuple[AttemptLine,
             running=entry is top,
             signed_by=entry.signed_by,
             hooks=tuple(hooks.get(entry.txn, ())),
+            overrides=entry.overrides,
         )
         for entry in list(last.values())[-MOST_ATTEMPTS:]
     )

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Optional
 
 from ..host.host import Host, RealHost
 from ..protocol.answers import Result
+from ..protocol.controls import Control, Controls
 from ..protocol.messages import (
     HEARTBEAT,
     Activate,
@@ -112,6 +113,7 @@ class Server:
             Renew: self.renew,
             Settle: self.settle,
             Adopt: self.adopt,
+            Control: self.control,
             AskStatus: self.status,
             AskReleases: self.releases,
             AskLogs: self.logs,
@@ -172,6 +174,14 @@ class Server:
         adopt.adopt(self.paths, ask.attempt, self.host.wall())
         self.status(AskStatus())
 
+    def control(self, said: Control) -> None:
+        """Record what an operator says. Needs no lock: a hold must not wait for a deploy."""
+        from ..records import history, holds  # noqa: PLC0415
+
+        holds.say(self.paths, said)
+        found = holds.now_standing(self.paths, history.entries(self.paths), self.host.wall())
+        self.channel.send(Controls(holds.reported(found)))
+
     def status(self, ask: AskStatus) -> None:
         from . import status  # noqa: PLC0415
 
@@ -220,10 +230,12 @@ class Server:
         self.channel.send(End())
 
     def stage(self, ask: Stage) -> None:
+        from ..records import holds  # noqa: PLC0415
         from ..staging import stage  # noqa: PLC0415
         from ..storage import blobs  # noqa: PLC0415
 
         self._lock(ask.attempt, ask.lock_wait)
+        holds.require_none(self.paths, ask.manifest, ask.attempt, self.host.wall())
         blobs.prepare(self.paths)
         redacted = self.channel.redacted
         redacted.learn(ask.manifest, ask.env)

@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 from typing import Iterator, Mapping, Optional, Tuple
 
 from ..host.host import UnitView
-from ..protocol.answers import Drift
+from ..protocol.answers import Drift, UnitState
 from ..protocol.manifest import Manifest
-from ..protocol.messages import Status, UnitState
-from ..records import history, releases
+from ..protocol.messages import Status
+from ..records import history, holds, releases
 from ..storage import drift
 from ..system.paths import Paths
 from ..transaction.store import Store
@@ -38,6 +38,7 @@ def gather(store: Store, *, verify: bool) -> Status:
         drift=_drift(paths, top, manifest, views) if verify else (),
         holder=store.holder(),
         stuck=store.stuck(),
+        holds=holds.reported(holds.now_standing(paths, attempts, store.host.wall())),
     )
 
 

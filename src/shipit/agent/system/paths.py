@@ -58,6 +58,8 @@ class Paths:
     # Shared by sessions that use blobs, exclusive for removing some.
     store_lock = At("var", "store.lock")
 
+    controls = At("var", "controls", "{app}.jsonl")  # what operators have said of its deploys
+
     # --- of its transaction ---
     journal = At("var", "txn", "{app}.json")
     unreadable = At("var", "txn", "{app}.json.unreadable")  # a journal, kept for an operator

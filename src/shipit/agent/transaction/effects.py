@@ -18,11 +18,10 @@ from ..protocol.answers import Result
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, Healthy
 from ..records import app_root, history, registry, releases
-from ..records.history import Entry
 from ..records.redactor import Redactor
 from ..system.failures import Refused
 from ..system.paths import Paths
-from . import boot_unit, hooks, tidy, verify
+from . import boot_unit, hooks, outcome, tidy, verify
 from .journal import UNKNOWN, Journal
 from .states import Ending, State
 from .store import COMMIT, EXPIRED, REVERT, Store
@@ -225,7 +224,7 @@ def commit(context: EffectContext, open_: Journal) -> Ended:
     if open_.release == UNKNOWN:
         what = "the commit was decided, but its release is no longer known"
         return Ended(Ending.HOPELESS, Failure("release-missing", what, State.COMMIT.value))
-    history.append(paths, entry(context, open_, Result.COMMITTED))
+    record(context, open_, Result.COMMITTED)
     _start_timers(context, open_)
     tidy.around(paths, open_.release, [open_.previous])
     registry.note_committed(paths, open_.release)
@@ -270,7 +269,7 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
             return Ended(Ending.HOPELESS, replace(failure, step=State.REVERT.value))
     with suppress(OSError):  # else they are restarted once more if this state is started again
         context.store.save(replace(open_, boot=host.boot_id(), clean=True))
-    history.append(paths, entry(context, open_, Result.ROLLED_BACK))
+    record(context, open_, Result.ROLLED_BACK)
     is_deploy = open_.attempt.what != ROLLBACK
     ended = _reported(context, open_, open_.release, points.ON_ROLLBACK) if is_deploy else Ended()
     tidy.after_undoing(paths, open_, keep_evidence=previous is not None)
@@ -296,7 +295,7 @@ def discard(context: EffectContext, open_: Journal) -> Ended:
         trial.clear(context.paths, context.host, tried)
     # First: it makes room for the history's line.
     tidy.after_undoing(context.paths, open_, keep_evidence=False)
-    history.append(context.paths, entry(context, open_, Result.DISCARDED))
+    record(context, open_, Result.DISCARDED)
     return Ended()
 
 
@@ -313,24 +312,10 @@ EFFECTS: Mapping[State, Effect] = {
 }
 
 
-def entry(context: EffectContext, open_: Journal, result: Result) -> Entry:
-    """Return the history's entry for a transaction."""
-    attempt, failure = open_.attempt, context.redacted(open_.failure)
-    committed = result is Result.COMMITTED
-    return Entry(
-        txn=open_.txn,
-        what=attempt.what,
-        release=open_.release,
-        version=open_.version,
-        previous=open_.previous,
-        outcome=result,
-        who=attempt.who,
-        at=history.utc(context.host.wall()),
-        reason=attempt.reason,
-        failure=f"[{failure.code}] {failure.what}" if failure else "",
-        manifest=releases.manifest_digest(context.paths, open_.release) if committed else "",
-        signed_by=open_.signed_by,
-    )
+def record(context: EffectContext, open_: Journal, result: Result) -> None:
+    """Write into the history how a transaction ended."""
+    failure, wall = context.redacted(open_.failure), context.host.wall()
+    history.append(context.paths, outcome.entry(context.paths, open_, result, failure, wall))
 
 
 def driver_argv(paths: Paths, open_: Journal, role: str = "transact") -> List[str]:

@@ -10,7 +10,7 @@ from typing import Optional, Union
 
 from ..protocol.answers import Result
 from ..protocol.messages import Failure, Settled, StepBegan, StepEnded, StepFailed
-from ..records import app_root, history, releases
+from ..records import app_root, releases
 from ..storage import prune
 from ..system import files, folders
 from ..system.failures import Refused, from_os_error
@@ -171,7 +171,7 @@ def _finish(context: EffectContext, open_: Journal) -> Settled:
     store, result = context.store, Result(open_.state.value)
     if result is Result.STUCK:
         with suppress(OSError):  # the journal records it as well
-            history.append(store.paths, effects.entry(context, open_, result))
+            effects.record(context, open_, result)
         return Settled(open_.txn, result, releases.pointed(store.paths), open_.failure)
     store.close()
     boot_unit.disarm(store.paths)  # last: a boot must find an open journal

@@ -1,0 +1,22 @@
+"""What speaks against a release, and how one that is held is refused: for both sides. Pure."""
+
+from __future__ import annotations
+
+from .controls import Hold  # noqa: TC001 - Python 3.8
+from .messages import Failure
+
+# Codes of failures that speak against the release itself; no other failure holds it.
+VERDICTS = frozenset({"check-failed", "unit-failed", "start-failed", "soak-failed"})
+STEP = "hold"
+_OVERRIDE = "--override-hold -m WHY, which is recorded"
+
+
+def of_hold(hold: Hold, release: str) -> Failure:
+    """Return why this release is refused."""
+    until = f" until {hold.until}" if hold.until else ""
+    by = f"{until}, by {hold.who} since {hold.at}: {hold.why or 'no reason given'}"
+    if not hold.release:
+        hint = f"wait for shipit unhold PLAYBOOK; or {_OVERRIDE}. A rollback is possible"
+        return Failure("app-held", f"deploys of this app are held{by}", STEP, hint)
+    hint = f"deploy a fixed version; if this one was not to blame: {_OVERRIDE}"
+    return Failure("release-held", f"{release} is held{by}", STEP, hint)

@@ -1,0 +1,62 @@
+"""After a run, make its hosts agree whether they hold the release.
+
+A host that rolled back because of the release itself holds it, by its own history. If the run was
+rolled back for that, the others hold it as well: a later deploy to some of them is refused, too. If
+the run went on without that host, its hold is ended: the fleet has accepted the release.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shipit.agent.protocol.controls import Control
+from shipit.agent.protocol.refusals import VERDICTS
+from shipit.errors import HostError
+from shipit.events import Noted, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shipit.agent.protocol.messages import Attempt
+    from shipit.events import HostResult
+    from shipit.rollout.connections import Connections
+
+
+def speaks_against(result: HostResult) -> bool:
+    """Whether a host rolled back because of the release itself."""
+    problem = result.problem
+    is_own = result.outcome is Outcome.ROLLED_BACK and not result.because
+    return is_own and problem is not None and problem.code in VERDICTS
+
+
+def controls(
+    results: Mapping[str, HostResult], releases: Mapping[str, str], attempt: Attempt
+) -> dict[str, Control]:
+    """Return what each host has to record; `releases` are the ids that the run was about."""
+    against = [name for name, result in results.items() if speaks_against(result)]
+    if not against:
+        return {}
+    is_accepted = any(result.outcome is Outcome.COMMITTED for result in results.values())
+    problem = results[against[0]].problem
+    what = problem.what.splitlines()[0] if problem else ""
+    why = f"it failed on {against[0]}: {what}"
+    ends = (Outcome.ROLLED_BACK, Outcome.DISCARDED)
+    others = [n for n, it in results.items() if it.outcome in ends and n not in against]
+    verb, names = ("unhold", against) if is_accepted else ("hold", others)
+    return {
+        name: Control(verb, attempt.who, attempt.started, why, release=releases[name])
+        for name in names
+        if name in releases
+    }
+
+
+def agree(said: Mapping[str, Control], connections: Connections) -> None:
+    """Let the hosts record it; one that cannot keeps what its own history says."""
+    for name, control in said.items():
+        session = connections.sessions.get(name)
+        try:
+            if session:
+                session.control(control)
+        except HostError as error:
+            text = f"it did not record that {control.release} is held: {error.what}"
+            connections.emit(Noted(text, name))

@@ -1,0 +1,120 @@
+"""What was rolled back is not deployed again by the next job, and operators can hold deploys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hosts.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hosts.workspace import Done
+    from shipit.lab.lab import Lab
+
+HOSTS = ("web1", "web2")
+FAULT = {"TINYAPP_FAULT": "{{ fault | default('') }}"}
+DEAD = {"fault": "start"}
+
+
+@pytest.fixture
+def workspace(lab: Lab, tmp_path: Path) -> Workspace:
+    """Give hosts that serve 1.0.0."""
+    workspace = Workspace.set(tmp_path, lab)
+    workspace.begin(*HOSTS)
+    return workspace
+
+
+def codes(done: Done) -> dict[str, str]:
+    return {host: it["problem"]["code"] for host, it in done.result["hosts"].items()}
+
+
+def held(workspace: Workspace) -> dict[str, list[str]]:
+    """Return the releases that each host holds, "" for all of the app."""
+    found = workspace.asked("status")
+    return {host: [hold["release"] for hold in it["holds"]] for host, it in found.items()}
+
+
+def refused(workspace: Workspace, *words: str) -> dict[str, Any]:
+    """Deploy in vain: nothing is staged. Return the codes of the hosts' problems."""
+    done = workspace.shipit("deploy", "--json", *words)
+    assert done.status == 3, done.output
+    assert [line for line in done.reported("step-began") if line["step"] != "connect"] == []
+    return codes(done)
+
+
+def test_a_release_that_failed_is_held_on_every_host_until_that_is_overridden(
+    workspace: Workspace,
+) -> None:
+    workspace.variables(web2=DEAD)
+    done = workspace.deploy("1.1.0", "--json", serial=1, env=FAULT)
+    assert done.status == 4
+    assert codes(done)["web2"] == "unit-failed"
+    (on_web1,), (on_web2,) = held(workspace).values()
+    assert on_web1.startswith("1.1.0-")
+    assert on_web2.startswith("1.1.0-")
+    # As a job does it again.
+    assert refused(workspace) == dict.fromkeys(HOSTS, "release-held")
+    assert refused(workspace, "--limit", "web1") == {"web1": "release-held"}
+    assert workspace.shipit("plan").status == 3
+    # With other settings it is still the same version with the same wheels.
+    workspace.variables()
+    assert refused(workspace)["web2"] == "release-held"
+    assert workspace.shipit("deploy", "--override-hold").status == 2
+    why = "the database was away"
+    done = workspace.shipit("deploy", "--json", "--override-hold", "-m", why)
+    assert done.status == 0, done.output
+    # The broken settings stay held.
+    assert held(workspace) == {"web1": [], "web2": [on_web2]}
+    newest = workspace.asked("releases")["web2"]["attempts"][-1]
+    assert (newest["reason"], newest["overrides"]) == (why, ["hold"])
+
+
+def test_an_operators_rollback_holds_what_it_leaves_and_not_the_next_version(
+    workspace: Workspace,
+) -> None:
+    assert workspace.deploy("1.1.0").status == 0
+    assert workspace.shipit("rollback", "-m", "invoices are wrong").status == 0
+    assert refused(workspace, "--allow-older") == dict.fromkeys(HOSTS, "release-held")
+    (hold,) = workspace.asked("status")["web1"]["holds"]
+    assert "invoices are wrong" in hold["why"]
+    assert workspace.deploy("1.2.0").status == 0
+    assert [len(each) for each in held(workspace).values()] == [1, 1]
+    workspace.playbook("1.1.0")
+    assert refused(workspace, "--allow-older") == dict.fromkeys(HOSTS, "release-held")
+    assert workspace.shipit("unhold", "-m", "they are right").status == 0
+    assert workspace.shipit("deploy", "--allow-older").status == 0
+
+
+def test_a_dead_controller_and_a_limit_that_allows_it_hold_nothing(workspace: Workspace) -> None:
+    workspace.variables(web2=DEAD)
+    done = workspace.deploy("1.1.0", "--json", env=FAULT, max_failures=1)
+    assert done.status == 5
+    assert held(workspace) == {"web1": [], "web2": []}  # the fleet has accepted it
+    workspace.variables()
+    assert workspace.shipit("deploy").status == 0
+    assert workspace.versions() == dict.fromkeys(HOSTS, "1.1.0")
+
+
+def test_a_held_app_refuses_deploys_from_anywhere_and_no_rollback(workspace: Workspace) -> None:
+    assert workspace.deploy("1.1.0").status == 0
+    # web2 does not learn of it: one host that holds it is enough.
+    done = workspace.shipit("hold", "-m", "moving the database", "--until", "2h", "-l", "web1")
+    assert done.status == 0
+    assert "held: deploys of this app until" in done.out
+    workspace.wheel("1.2.0")
+    workspace.playbook("1.2.0", max_failures=2)
+    done = workspace.shipit("deploy", "--json")
+    assert (done.status, codes(done)) == (3, dict.fromkeys(HOSTS, "app-held"))
+    problem = done.result["hosts"]["web2"]["problem"]
+    assert "on web1:" in problem["what"]
+    assert "moving the database" in problem["what"]
+    assert "unhold" in problem["hint"]
+    assert workspace.sh("web1", "stat -c '%U %a' /var/lib/shipit/controls/tinyapp.jsonl") == (
+        "root 600"
+    )
+    assert workspace.shipit("rollback").status == 0
+    assert workspace.shipit("unhold", "-m", "done").status == 0
+    assert workspace.shipit("deploy").status == 0
