@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
+
+from shipit.agent.protocol.values import dataclass
 
 
 class Outcome(Enum):

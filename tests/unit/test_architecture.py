@@ -22,7 +22,7 @@ AGENT = PACKAGE / "agent"
 # What lies in shipit/, and what lies in shipit/agent/: each imports only what stands before it.
 # Below that, the modules and packages of a folder import each other one way.
 ORDER = (
-    *("errors", "events", "agent"),
+    *("agent", "errors", "events"),
     *("secrets", "vault", "yaml_tags", "yaml_source"),
     *("inventory", "servers", "playbook", "render", "bundle", "project", "archive"),
     *("release", "lint", "audit"),

@@ -6,12 +6,13 @@ Selects the entries that a host needs. Resolves nothing and reads no file.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
+from shipit.agent.protocol.values import dataclass
 from shipit.errors import InputError, Mistake, Place, nearest
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ owns only what one of its releases has installed, or what did not exist. Changes
 
 import os
 import pwd
-from dataclasses import dataclass
 from shlex import quote
 from typing import Dict, Iterator, List, Mapping, Set, Tuple
 
@@ -15,6 +14,7 @@ from ..host.host import Host
 from ..protocol import unit_text
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure
+from ..protocol.values import dataclass
 from ..records import registry, releases
 from ..system import accounts, trust
 from ..system.paths import Paths

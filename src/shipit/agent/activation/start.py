@@ -1,12 +1,13 @@
 """Start units, and hand over from one to another; a failed start is reported with its log."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Optional, Sequence
 
 from ..health import evidence
 from ..health.gate import Interrupted
 from ..host.host import QUICK, Host
 from ..protocol.messages import Failure
+from ..protocol.values import dataclass
 from ..system.failures import Refused, from_output
 from ..system.paths import Paths
 from ..system.process import Done

@@ -7,12 +7,13 @@ result.
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
 
 from ..health.gate import Interrupted
 from ..host.host import Host, UnitView
 from ..protocol.manifest import Manifest
+from ..protocol.values import dataclass
 from ..records import releases
 from ..system import files, sockets
 from ..system.ownership import Move

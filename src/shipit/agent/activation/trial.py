@@ -5,7 +5,7 @@ removes them; `clear` removes them in all other cases.
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Dict, List, Optional, Tuple
 
 from ..health import gate
@@ -13,6 +13,7 @@ from ..health.gate import Emit, Interrupted
 from ..host.host import Host
 from ..protocol.manifest import Check, Manifest, Unit
 from ..protocol.messages import Failure
+from ..protocol.values import dataclass
 from ..records import releases
 from ..system import sockets
 from ..system.paths import Paths

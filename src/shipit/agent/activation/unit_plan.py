@@ -7,12 +7,12 @@ each release: it is started before its predecessor is stopped. The timers of a n
 with its commit: until then no job runs.
 """
 
-from dataclasses import dataclass
 from typing import AbstractSet, Dict, Iterable, List, Mapping, Set, Tuple
 
 from ..host.host import UnitView
 from ..protocol import unit_text
 from ..protocol.manifest import OVERLAP, Unit, lasting
+from ..protocol.values import dataclass
 from ..system.unit_names import family, is_timer
 
 INSTALLABLE_BY_NOBODY = ("static", "alias", "generated", "transient")

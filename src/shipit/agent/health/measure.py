@@ -1,6 +1,6 @@
 """The measure of a service, to compare a release with the previous one under live traffic."""
 
-from dataclasses import dataclass
+from ..protocol.values import dataclass
 
 
 @dataclass(frozen=True)

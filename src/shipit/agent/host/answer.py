@@ -1,7 +1,8 @@
 """The answer of a service to a health check, and the headers of the request. Values only."""
 
-from dataclasses import dataclass
 from typing import Mapping, Optional
+
+from ..protocol.values import dataclass
 
 Headers = Optional[Mapping[str, str]]
 

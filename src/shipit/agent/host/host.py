@@ -9,10 +9,11 @@ real directory for them.
 import os
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Callable, Dict, Iterator, Optional, Protocol, Sequence, Tuple
 
 from ..protocol.messages import Failure
+from ..protocol.values import dataclass
 from ..system import files, process, processes
 from ..system.failures import Refused, from_os_error
 from ..system.ownership import Move

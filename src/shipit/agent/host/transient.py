@@ -7,10 +7,10 @@ with it, as they cannot leave its cgroup. Starts nothing itself: `host` does.
 """
 
 import os
-from dataclasses import dataclass
 from typing import List, Tuple
 
 from ..protocol.messages import Failure
+from ..protocol.values import dataclass
 from ..system import accounts
 from ..system.failures import Refused
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Mapping, Optional, Tuple
 
 from .fields import COUNT, RELEASE, TXN_OR_NONE, WORD
 from .hooks import HookLine  # noqa: TC001 - type hints are read at run time
+from .values import dataclass
 
 
 class Result(str, Enum):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Tuple
 
 from .fields import COUNT, PATH, SECONDS, one_of
+from .values import dataclass
 
 STAGED = "staged"
 BEFORE_ACTIVATE = "before_activate"

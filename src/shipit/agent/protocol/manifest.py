@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Dict, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .fields import APP, COUNT, FILE_NAME, PATH, PROGRAM, RELEASE, SECONDS, SHA256, one_of
 from .hooks import Hook  # noqa: TC001 - type hints are read at run time
+from .values import dataclass
 
 RESTART, OVERLAP = "restart", "overlap"
 KINDS = ("http", "tcp", "unix", "command")  # of health checks

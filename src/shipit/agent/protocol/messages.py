@@ -1,14 +1,13 @@
 """The messages between controller and agent, and how they are read from a byte stream.
 
 A frame is one line of JSON, ``{"kind": ..., "size": N, ...}``, then N raw bytes. Every kind is a
-frozen dataclass below; both sides build and read frames through `write` and `read` alone.
-This module has no behaviour. What a field may contain beyond its type is in its metadata, and is
-checked when the message is read.
+frozen dataclass below; both sides build and read frames through `write` and `read` alone. What a
+field may contain beyond its type is in its metadata, and is checked when the message is read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, BinaryIO, Dict, Mapping, Optional, Tuple, Type
 
 from . import framing
@@ -34,6 +33,7 @@ from .fields import (
 from .hooks import HookOutput
 from .manifest import Manifest, Signed  # noqa: TC001 - type hints are read at run time
 from .pulls import Pull, Pulled
+from .values import dataclass
 
 VERSION = 1
 HEARTBEAT = 10.0  # seconds between Alive messages of an agent

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Tuple
 
 from .fields import COUNT, FILE_NAME
+from .values import dataclass
 
 
 @dataclass(frozen=True)

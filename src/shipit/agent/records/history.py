@@ -7,13 +7,14 @@ all users and contains no log text and no secret. Nothing is removed from it.
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..protocol import generations
 from ..protocol.answers import Result
 from ..protocol.codec import from_json, to_json
 from ..protocol.hooks import HookLine
+from ..protocol.values import dataclass
 from ..system import files
 from ..system.paths import Paths
 

@@ -6,11 +6,12 @@ elsewhere distinguishes them. Pruning keeps the blobs of all apps registered her
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Dict, Optional, Tuple
 
 from ..protocol.codec import from_json, parse
 from ..protocol.messages import Failure
+from ..protocol.values import dataclass
 from ..system import files
 from ..system.failures import Refused
 from ..system.paths import Paths

@@ -4,7 +4,6 @@ Changes nothing: `plan` runs the same checks as a deploy.
 """
 
 import os
-from dataclasses import dataclass
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..activation import names
@@ -12,6 +11,7 @@ from ..activation.names import STEP, problem
 from ..host.host import Host
 from ..protocol.manifest import Artifact, Manifest
 from ..protocol.messages import Failure, Survey
+from ..protocol.values import dataclass
 from ..records import app_root, releases
 from ..storage import blobs, pythons
 from ..system import accounts, interpreters, process, sockets, trust

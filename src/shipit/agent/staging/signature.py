@@ -12,12 +12,13 @@ import os
 import re
 import subprocess
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import BinaryIO, Iterator, List, Optional, Tuple
 
 from ..protocol.codec import from_json, parse
 from ..protocol.manifest import Manifest, Signed
 from ..protocol.messages import Failure
+from ..protocol.values import dataclass
 from ..system import files, process, signers
 from ..system.failures import Refused
 from ..system.paths import Paths

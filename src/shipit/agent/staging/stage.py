@@ -12,7 +12,7 @@ import os
 import pwd
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Callable, Iterator, Tuple
 
@@ -23,6 +23,7 @@ from ..host.systemd import systemd_version
 from ..protocol.codec import to_json
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, Stage, Staged, StepBegan, StepEnded
+from ..protocol.values import dataclass
 from ..records import app_root, history, releases
 from ..records.redactor import Redactor
 from ..storage import blobs, bytecode, pythons, unchanged, uv_cache

@@ -6,8 +6,9 @@ hard link elsewhere. So the switch chowns them itself (`chown_tree`). The users 
 are left to systemd.
 """
 
-from dataclasses import dataclass
 from typing import Mapping, Sequence, Tuple
+
+from ..protocol.values import dataclass
 
 
 @dataclass(frozen=True)

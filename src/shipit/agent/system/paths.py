@@ -1,7 +1,8 @@
 """The layout of all paths on a host."""
 
 import os
-from dataclasses import dataclass
+
+from ..protocol.values import dataclass
 
 VAR = "/var/lib/shipit"
 UNITS = "/etc/systemd/system"

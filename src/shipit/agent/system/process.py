@@ -15,10 +15,10 @@ import signal
 import subprocess
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 from ..protocol.messages import Failure
+from ..protocol.values import dataclass
 from . import trust
 from .failures import Refused
 

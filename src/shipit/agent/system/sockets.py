@@ -9,10 +9,10 @@ import os
 import re
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
 from ..protocol import unit_text
+from ..protocol.values import dataclass
 from . import processes
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]

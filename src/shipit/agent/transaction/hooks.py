@@ -7,7 +7,7 @@ the interruption is reported. It runs in a unit of its own, in the release's env
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..activation import names
@@ -17,6 +17,7 @@ from ..protocol import unit_text
 from ..protocol.hooks import OK, Hook, HookLine, HookOutput
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, StepBegan, StepEnded, StepFailed
+from ..protocol.values import dataclass
 from ..records import history, releases
 from ..system.failures import Refused, from_os_error
 from ..system.paths import Paths

@@ -5,12 +5,13 @@ no log text. An unreadable journal is an open transaction as well, a STUCK one.
 """
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Any, Dict, Optional, Tuple
 
 from ..health.measure import Measure
 from ..protocol.codec import from_json, parse
 from ..protocol.messages import Attempt, Failure
+from ..protocol.values import dataclass
 from ..system.ownership import Move
 from .states import State
 
