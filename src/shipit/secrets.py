@@ -1,7 +1,7 @@
 """Fetch secrets by reference, and mask them in all output.
 
 A `Secret` prints as ***, however it is printed. `Mask` hides its value in texts (see
-`agent.protocol.redaction` for the encodings that are found).
+`agent.protocol.rules.redaction` for the encodings that are found).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from shipit.agent.protocol import redaction
+from shipit.agent.protocol.rules import redaction
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hosts.workspace import Done, Workspace, all_in, ended, heard
-from shipit.agent.protocol import generations
 from shipit.agent.protocol.answers import OTHERS, REBUILT, SWITCHED
+from shipit.agent.protocol.rules import generations
 from wheelhouse import Recipe, write_wheel
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from shipit.agent.host.host import QUICK, RealHost, UnitView
 from shipit.agent.protocol import manifest as manifests
-from shipit.agent.protocol import messages, unit_text
+from shipit.agent.protocol import messages
 from shipit.agent.protocol.codec import to_json
+from shipit.agent.protocol.rules import unit_text
 from shipit.agent.records import env_file
 from shipit.agent.storage import blobs
 from shipit.agent.system.process import Done, unheard, unwatched

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from importlib import resources
+from pathlib import Path
 
+from shipit.agent import protocol
 from shipit.transport import agent_zip
 
 _MAIN = b'''
@@ -46,9 +47,8 @@ def main(argv):
 
 def build(note: str = "") -> agent_zip.AgentZip:
     """Pack it; another note gives another digest."""
-    own = resources.files("shipit.agent.protocol")
-    names = [entry.name for entry in own.iterdir() if entry.name.endswith(".py")]
-    words = {f"protocol/{name}": own.joinpath(name).read_bytes() for name in names}
+    own = Path(protocol.__file__).parent
+    words = {str(path.relative_to(own.parent)): path.read_bytes() for path in own.rglob("*.py")}
     content = agent_zip.pack({"__init__.py": note.encode(), "__main__.py": _MAIN, **words})
     real = agent_zip.build()
     return agent_zip.AgentZip(content, hashlib.sha256(content).hexdigest(), real.boot)

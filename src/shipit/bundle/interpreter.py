@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from shipit.agent.protocol.archive_rules import PROGRAM, Listing, UnsafeArchive
+from shipit.agent.protocol.rules.archives import PROGRAM, Listing, UnsafeArchive
 from shipit.bundle import elf
 from shipit.bundle.target import Target
 from shipit.errors import InputError, Mistake, Place

@@ -10,8 +10,8 @@ from difflib import unified_diff
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from shipit.agent.protocol import generations
 from shipit.agent.protocol.manifest import OVERLAP, RESTART, lasting
+from shipit.agent.protocol.rules import generations
 from shipit.bundle.wheel import is_older
 from shipit.errors import HostError
 from shipit.servers.limits import gap, may_listen, ports_without_socket, remarks

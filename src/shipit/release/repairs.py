@@ -8,8 +8,8 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from shipit.agent.protocol import generations
 from shipit.agent.protocol.answers import REBUILT, SWITCHED
+from shipit.agent.protocol.rules import generations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from shipit.agent.protocol import manifest, unit_text
+from shipit.agent.protocol import manifest
 from shipit.agent.protocol.hooks import Hook
+from shipit.agent.protocol.rules import unit_text
 from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.playbook import reader
 from shipit.playbook.hooks.models import ONCE

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shipit.agent.protocol import generations
+from shipit.agent.protocol.rules import generations
 from shipit.errors import HostError
 
 if TYPE_CHECKING:

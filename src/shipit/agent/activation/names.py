@@ -11,9 +11,9 @@ from shlex import quote
 from typing import Dict, Iterator, List, Mapping, Set, Tuple
 
 from ..host.host import Host
-from ..protocol import unit_text
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure
+from ..protocol.rules import unit_text
 from ..protocol.values import dataclass
 from ..records import registry, releases
 from ..system import accounts, trust

@@ -7,7 +7,7 @@ namespace: it disappears with the trial.
 
 from typing import Callable, List, Optional, Tuple
 
-from ..protocol import unit_text
+from ..protocol.rules import unit_text
 from ..system.ownership import Owner
 from . import names, owners
 from .names import DIRECTORIES, Wanted

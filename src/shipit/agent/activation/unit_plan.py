@@ -10,8 +10,8 @@ with its commit: until then no job runs.
 from typing import AbstractSet, Dict, Iterable, List, Mapping, Set, Tuple
 
 from ..host.host import UnitView
-from ..protocol import unit_text
 from ..protocol.manifest import OVERLAP, Unit, lasting
+from ..protocol.rules import unit_text
 from ..protocol.values import dataclass
 from ..system.unit_names import family, is_timer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Tuple
 
-from . import generations
 from .fields import COUNT, RELEASE_OR_NONE, TXN_OR_NONE, UTC, matching, one_of
 from .manifest import Manifest  # noqa: TC001 - type hints are read at run time
+from .rules import generations
 
 _UTC_OR_NONE = matching(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?")
 

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from ..protocol import generations
 from ..protocol.answers import Result
 from ..protocol.codec import from_json, to_json
 from ..protocol.hooks import HookLine
+from ..protocol.rules import generations
 from ..protocol.values import dataclass
 from ..system import files
 from ..system.paths import Paths

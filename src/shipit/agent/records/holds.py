@@ -13,12 +13,13 @@ import json
 from dataclasses import asdict, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..protocol import generations, refusals
+from ..protocol import refusals
 from ..protocol.answers import Result
 from ..protocol.codec import from_json
 from ..protocol.controls import Control, Hold
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Attempt
+from ..protocol.rules import generations
 from ..system import files, folders
 from ..system.failures import Refused
 from ..system.paths import Paths

@@ -95,7 +95,7 @@ class Redactor:
         new = set(values) - self._values
         if not new:
             return
-        from ..protocol.redaction import Mask  # noqa: PLC0415 - slow to import, and seldom needed
+        from ..protocol.rules.redaction import Mask  # noqa: PLC0415 - slow to import, and seldom needed
 
         self._values |= new
         self._mask = Mask(self._values)

@@ -10,10 +10,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Dict, Iterable, List, Optional
 
-from ..protocol import messages, unit_text
+from ..protocol import messages
 from ..protocol.codec import from_json, parse
 from ..protocol.manifest import Manifest, Unit
 from ..protocol.messages import Failure
+from ..protocol.rules import unit_text
 from ..system import files
 from ..system.failures import Refused
 from ..system.paths import Paths

@@ -8,8 +8,8 @@ import os
 from typing import Iterator, Mapping
 
 from ..host.host import Host
-from ..protocol import unit_text
 from ..protocol.messages import Failure
+from ..protocol.rules import unit_text
 from ..records import releases
 from ..system.paths import Paths
 

@@ -11,8 +11,8 @@ import time
 from contextlib import suppress
 from typing import FrozenSet, Iterable, List, Optional, Sequence
 
-from ..protocol import generations
 from ..protocol.manifest import Manifest
+from ..protocol.rules import generations
 from ..records import history, registry, releases
 from ..records.history import Entry
 from ..system import files, folders, trust

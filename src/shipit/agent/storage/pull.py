@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
 
 from ..protocol.messages import Failure, ProtocolError
 from ..protocol.pulls import Piece, Pull, Pulled
-from ..protocol.redaction import Mask
+from ..protocol.rules.redaction import Mask
 from ..system import files, process, trust
 from ..system.failures import Refused
 from ..system.paths import Paths

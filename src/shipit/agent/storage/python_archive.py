@@ -11,9 +11,9 @@ import tarfile
 import zlib
 from typing import IO, Dict, List
 
-from ..protocol.archive_rules import FILE, FOLDER, Listing, UnsafeArchive
 from ..protocol.manifest import Python
 from ..protocol.messages import Failure
+from ..protocol.rules.archives import FILE, FOLDER, Listing, UnsafeArchive
 from ..system import files
 from ..system.failures import Refused
 

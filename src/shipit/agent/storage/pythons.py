@@ -17,9 +17,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
-from ..protocol.archive_rules import FILE, FOLDER, LINK
 from ..protocol.manifest import Artifact, Manifest, Python
 from ..protocol.messages import Failure
+from ..protocol.rules.archives import FILE, FOLDER, LINK
 from ..system import files, folders
 from ..system.failures import Refused, from_output
 from ..system.paths import Paths

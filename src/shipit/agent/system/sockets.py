@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
-from ..protocol import unit_text
+from ..protocol.rules import unit_text
 from ..protocol.values import dataclass
 from . import processes
 

@@ -13,10 +13,10 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from ..activation import names
 from ..host import commands
 from ..host.host import Host
-from ..protocol import unit_text
 from ..protocol.hooks import OK, Hook, HookLine, HookOutput
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, StepBegan, StepEnded, StepFailed
+from ..protocol.rules import unit_text
 from ..protocol.values import dataclass
 from ..records import history, releases
 from ..system.failures import Refused, from_os_error

@@ -8,7 +8,7 @@ import pwd
 import pytest
 
 from shipit.agent.activation import trial_directories
-from shipit.agent.protocol import unit_text
+from shipit.agent.protocol.rules import unit_text
 
 UNIT = "app-web@trial.service"
 NOBODY = pwd.getpwnam("nobody")

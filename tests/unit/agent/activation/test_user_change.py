@@ -14,7 +14,7 @@ import pytest
 from fake_deploy import Simulation, manifest, unit_texts
 from fake_machine import Fault, Machine, distinct
 from shipit.agent.activation import owners
-from shipit.agent.protocol import unit_text
+from shipit.agent.protocol.rules import unit_text
 from shipit.agent.system.ownership import Owner
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipit.agent.protocol.redaction import SHORT, Mask
+from shipit.agent.protocol.rules.redaction import SHORT, Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipit.agent.protocol import generations
+from shipit.agent.protocol.rules import generations
 
 ID = "1.0.0-0a1b2c3d"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, List
 
-from .fields import PYTHON_PROGRAM
+from ..fields import PYTHON_PROGRAM
 
 if TYPE_CHECKING:
     import tarfile

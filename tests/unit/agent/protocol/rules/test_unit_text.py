@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipit.agent.protocol.unit_text import command, last, listen, settings
+from shipit.agent.protocol.rules.unit_text import command, last, listen, settings
 
 
 def test_only_the_named_section_counts() -> None:

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from shipit.agent.protocol.archive_rules import PROGRAM, Listing, UnsafeArchive
+from shipit.agent.protocol.rules.archives import PROGRAM, Listing, UnsafeArchive
 
 
 def entry(
