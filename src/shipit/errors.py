@@ -2,6 +2,7 @@
 
     ShipitError
     ├── InputError     the playbook, inventory, bundle or command line is wrong   (exit status 2)
+    │   └── NotNowError    they forbid it at this time                             (exit status 3)
     └── HostError      a host refused, failed or could not be reached             (exit status 3)
         └── Unreachable    no session with the host could be opened
 
@@ -77,6 +78,12 @@ class InputError(ShipitError):
     def __init__(self, *mistakes: Mistake) -> None:
         super().__init__("\n".join(str(mistake) for mistake in mistakes))
         self.mistakes = mistakes
+
+
+class NotNowError(InputError):
+    """The input is right, but does not allow the command at this time (exit status 3)."""
+
+    exit_status = 3
 
 
 class HostError(ShipitError):

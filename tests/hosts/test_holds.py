@@ -118,3 +118,17 @@ def test_a_held_app_refuses_deploys_from_anywhere_and_no_rollback(workspace: Wor
     assert workspace.shipit("rollback").status == 0
     assert workspace.shipit("unhold", "-m", "done").status == 0
     assert workspace.shipit("deploy").status == 0
+
+
+def test_a_freeze_window_refuses_a_deploy_and_no_rollback(workspace: Workspace) -> None:
+    assert workspace.deploy("1.1.0").status == 0
+    always = [{"when": "2020-01-01 00:00..2999-01-01 00:00", "timezone": "UTC", "reason": "audit"}]
+    done = workspace.deploy("1.2.0", freeze=always)
+    assert done.status == 3
+    assert "are frozen until Tue 2999-01-01 00:00 UTC: audit [frozen]" in done.output
+    assert "frozen until" in workspace.shipit("plan", "-l", "web1").out
+    assert workspace.shipit("rollback", "-l", "web2").status == 0
+    done = workspace.shipit("deploy", "-l", "web1", "--override-freeze", "-m", "a leak")
+    assert done.status == 0, done.output
+    newest = workspace.asked("releases", "-l", "web1")["web1"]["attempts"][-1]
+    assert (newest["reason"], newest["overrides"]) == ("a leak", ["freeze"])

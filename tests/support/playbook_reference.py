@@ -57,6 +57,7 @@ _SECTIONS = (
     ("Project", "What a release is built from: `project`"),
     ("PinnedFile", "A bundle: `bundle`"),
     ("Python", "Which Python: `python`"),
+    ("Freeze", "A freeze window: an item of `freeze`"),
     ("PythonArchive", "An archive: an item of `python.archives`"),
     ("Service", "A service: `services.<name>`"),
     ("EnvFile", "A file of variables: an item of `env_file`"),

@@ -238,6 +238,11 @@ REASON = click.Option(
     ["-m", "--reason"], default="", help="The reason, kept in each host's history."
 )
 WHY = click.Option(["-m", "--reason"], required=True, help="The reason, kept on each host.")
+OVERRIDE_FREEZE = click.Option(
+    ["--override-freeze"],
+    is_flag=True,
+    help="Deploy although the playbook freezes it now; needs -m, which is kept as well.",
+)
 OVERRIDE_HOLD = click.Option(
     ["--override-hold"],
     is_flag=True,

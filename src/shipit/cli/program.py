@@ -32,6 +32,7 @@ from shipit.cli.parameters import (
     FILE,
     FORKS,
     OUTPUT,
+    OVERRIDE_FREEZE,
     OVERRIDE_HOLD,
     PLAYBOOKS,
     REASON,
@@ -88,6 +89,7 @@ def init(invocation: Invocation, *, project: Path, yes: bool, check: bool) -> in
         ["--allow-older"], is_flag=True, help="Allow an older version to replace a newer one."
     ),
     OVERRIDE_HOLD,
+    OVERRIDE_FREEZE,
     BUNDLE,
     BUILDER,
     example="  shipit deploy playbooks/prod.yaml\n"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shipit.secrets import Secret
 
 BUG, WRONG_INPUT, DISCARDED, INTERRUPTED = 1, 2, 3, 130
-OVERRIDES = ("override_hold",)
+OVERRIDES = ("override_hold", "override_freeze")
 _TRACEBACKS = 2  # the number of -v that shows them
 
 

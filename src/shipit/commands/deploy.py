@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from shipit.events import (
     RunEnded,
     SecretsKnown,
 )
+from shipit.release import freeze
 from shipit.release.inputs import secrets_at_hand, targets
 from shipit.release.plan import Action
 from shipit.rollout import executor, hooks, rollback_target, verdict
@@ -75,11 +77,16 @@ def deploy(run: RunOptions, emit: Emit) -> int:
         The exit status.
 
     Raises:
-        InputError: the input is wrong; no host was changed.
+        InputError: the input is wrong, or frozen; no host was changed.
     """
+
+    def check(found: Sequence[Sequence[HostInput]]) -> None:
+        if not run.override_freeze:
+            freeze.refuse(found, datetime.now(UTC))
+
     runs = [
         (wanted[0].deployment.app, partial(ship, wanted, run, emit))
-        for wanted in wanted_by(run, emit)
+        for wanted in wanted_by(run, emit, check)
     ]
     return until_one_fails("deploy", runs, emit)
 

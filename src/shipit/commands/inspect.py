@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from shipit.agent.protocol import messages
 from shipit.errors import HostError
 from shipit.events import Problem, SecretsKnown
+from shipit.release import freeze
 from shipit.release import plan as planning
 from shipit.release.inputs import HostInput, ResolvedInput, RunOptions, secrets_at_hand, targets
 from shipit.release.plan import Action, HostPlan
@@ -54,6 +56,9 @@ def _plans(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> tupl
             for name, findings in surveyed(made, connections).items()
             for _, plan in [made[name]]
         }
+        if not run.override_freeze:
+            frozen = freeze.notes(wanted, datetime.now(UTC))
+            plans = {n: replace(plan, notes=(*frozen, *plan.notes)) for n, plan in plans.items()}
         for name, problem in connections.problems().items():
             plans.setdefault(name, HostPlan(name, Action.NOTHING, "", "", problems=(problem,)))
     return tuple(plans[resolved.name] for resolved in wanted)

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from shipit.errors import HostError, InputError, ShipitError
+from shipit.errors import HostError, InputError, NotNowError, ShipitError
 from shipit.events import (
     Event,
     Fetching,
@@ -115,7 +115,8 @@ class ConsoleOutput:
             ]
             done = self._last and any(end.exit_status == 0 for end in self._last.deployments)
             count = messages.count(len(error.mistakes), "mistake")
-            summary = f"{count}; nothing{' more' if done else ''} was changed"
+            head = "not now" if isinstance(error, NotNowError) else count
+            summary = f"{head}; nothing{' more' if done else ''} was changed"
             self._err.show([*found, Line(summary, "strong")])
         elif isinstance(error, HostError):
             failed = problem_of(error, error.host)

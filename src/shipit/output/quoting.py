@@ -40,6 +40,7 @@ PLAYBOOK = frozenset(
         *("stop_timeout", "stop_signal", "workdir", "smoke", "health", "checks", "http", "tcp"),
         *("unix", "status", "host", "timeout", "interval", "deadline", "min_healthy", "bake"),
         *("serial", "max_fail_percentage", "max_failures", "max_unreachable"),
+        *("freeze", "when", "timezone", "reason"),
         *("confirm", "confirm_timeout"),
         *("project", "package", "extras", "groups", "include", "exclude", "bundle", "sha256"),
         *("signers", "url", "transfer", "version", "source", "archives", "hooks", "when", "run"),

@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
 
 from shipit.agent.protocol.hooks import ON_HOST
 from shipit.playbook import calendars, headers, parsers, paths
-from shipit.playbook.fleet import limits
+from shipit.playbook.fleet import limits, windows
 from shipit.secrets import Secret, SecretUrl, Unopened
 
 # The keys that name files of this machine: a deploy needs these files, a rollback does not.
@@ -76,6 +77,8 @@ HttpStatus = Annotated[int, FieldType(parsers.http_status, _STATUS)]
 Percentage = Annotated[float, FieldType(limits.percentage, _TEXT_OR_NUMBER)]
 Duration = Annotated[float, FieldType(parsers.duration, _TEXT_OR_NUMBER)]
 DurationOrZero = Annotated[float, FieldType(parsers.duration_or_zero, _TEXT_OR_NUMBER)]
+FreezeWindow = Annotated[windows.Window, FieldType(windows.window, _TEXT)]
+TimeZone = Annotated[ZoneInfo, FieldType(windows.zone, _TEXT)]
 Batches = Annotated[tuple[int | str, ...], FieldType(limits.batches, _BATCHES)]
 BundleUrl = Annotated[
     SecretUrl, FieldType(paths.bundle_url, {**_TEXT, "pattern": "^[a-z][a-z0-9+.-]*://"})

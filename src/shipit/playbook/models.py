@@ -24,6 +24,7 @@ from shipit.playbook.fields import (
     EnvValue,
     File,
     FileMode,
+    FreezeWindow,
     Installer,
     Line,
     Model,
@@ -33,6 +34,7 @@ from shipit.playbook.fields import (
     ReadContext,
     Reference,
     Root,
+    TimeZone,
     Transfer,
     UserName,
     Variable,
@@ -50,6 +52,22 @@ from shipit.playbook.project import (
     as_python,
 )
 from shipit.playbook.service import ENV_FILES, EnvFile, EnvFiles, Service
+
+
+class Freeze(Model):
+    """A window in which nothing is deployed, except with --override-freeze."""
+
+    when: FreezeWindow = Field(
+        description="From when to when: weekly, or once. The end is not part of it.",
+        examples=["Fri 16:00..Mon 08:00", "2026-12-20 18:00..2027-01-04 08:00"],
+    )
+    timezone: TimeZone = Field(
+        description="The zone of these times, by its name in the IANA database.",
+        examples=["Europe/Berlin", "UTC"],
+    )
+    reason: Line = Field(
+        default="", description="Shown where a deploy is refused.", examples=["no one is on call"]
+    )
 
 
 class RenderedFile(Model):
@@ -225,6 +243,12 @@ class Deployment(Model):
         description="How many hosts may be unreachable: a number, or a percentage of all hosts of"
         " the run. Default: as `max_fail_percentage`.",
         examples=[1, "5%"],
+    )
+    freeze: tuple[Freeze, ...] = Field(
+        default=(),
+        description="Windows in which nothing is deployed, except with --override-freeze. Rollbacks"
+        " stay possible.",
+        examples=[[{"when": "Fri 16:00..Mon 08:00", "timezone": "Europe/Berlin"}]],
     )
     confirm: Confirm = Field(
         default="controller",

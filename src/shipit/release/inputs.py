@@ -65,6 +65,7 @@ class RunOptions:
     lock_wait: float = 0.0
     allow_older: bool = False
     override_hold: bool = False
+    override_freeze: bool = False
     bundle: PinnedFile | None = None  # shipped instead of what the playbook names
     builder: str = ""  # the host that builds what this machine cannot build for the hosts
 

@@ -45,11 +45,20 @@ if TYPE_CHECKING:
 SIGNATURE = "signature"  # the step of a host that checks one
 
 
-def wanted_by(run: RunOptions, emit: Emit) -> list[list[ResolvedInput]]:
-    """Return what every host should get; all input has been checked then."""
+def wanted_by(
+    run: RunOptions,
+    emit: Emit,
+    check: Callable[[list[list[HostInput]]], None] = lambda _: None,
+) -> list[list[ResolvedInput]]:
+    """Return what every host should get; all input has been checked then.
+
+    `check` may refuse the deployments before wheels are built or fetched.
+    """
     readers = Readers(wheels=wheels_by(run, emit))
     needed = TEMPLATES if run.bundle else EVERY_FILE
-    wanted = [resolve(found, readers) for found in targets(run, must_exist=needed)]
+    found = targets(run, must_exist=needed)
+    check(found)
+    wanted = [resolve(each, readers) for each in found]
     hidden = (secret for each in wanted for resolved in each for secret in resolved.hidden())
     emit(SecretsKnown(Mask(hidden)))
     pulling.check(resolved for each in wanted for resolved in each)
@@ -277,5 +286,5 @@ def attempt_to(what: str, run: RunOptions) -> messages.Attempt:
         pid=os.getpid(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         reason=run.reason,
-        overrides=("hold",) * run.override_hold,
+        overrides=("hold",) * run.override_hold + ("freeze",) * run.override_freeze,
     )
