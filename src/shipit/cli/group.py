@@ -23,6 +23,7 @@ Exit statuses:
   3    failed before any switch; the previous release keeps running
   4    failed after a switch; every host is rolled back to its previous release
   5    mixed or unknown: some host needs an operator; the last lines name it
+  6    only with --detailed-exitcode: a deploy would change something
   130  interrupted; the output says what was done about it"""
 
 

@@ -265,4 +265,9 @@ REPORT_FORMAT = click.Option(
     help="How to write the findings: for a reader (the default), as annotations of GitHub "
     "Actions, or as SARIF 2.1.0.",
 )
+DETAILED = click.Option(
+    ["--detailed-exitcode"],
+    is_flag=True,
+    help="Of a plan: exit with 6 if something would change, with 0 if nothing would.",
+)
 DIFF = click.Option(["-D", "--diff"], is_flag=True, help="Show a diff of each changed file.")

@@ -28,6 +28,7 @@ from shipit.cli.parameters import (
     BUILDER,
     BUNDLE,
     CHANGES,
+    DETAILED,
     DIFF,
     FILE,
     FORKS,
@@ -90,12 +91,26 @@ def init(invocation: Invocation, *, project: Path, yes: bool, check: bool) -> in
     ),
     OVERRIDE_HOLD,
     OVERRIDE_FREEZE,
+    click.Option(
+        ["--plan", "plan_file"],
+        type=FILE,
+        metavar="FILE",
+        help="Deploy only if every host is as in this plan, of plan --out.",
+    ),
+    DETAILED,
     BUNDLE,
     BUILDER,
     example="  shipit deploy playbooks/prod.yaml\n"
     "  shipit deploy playbooks/prod.yaml -l web1 --reason 'fix for #42'",
 )
-def deploy(invocation: Invocation, *, check: bool, diff: bool) -> int:
+def deploy(
+    invocation: Invocation,
+    *,
+    check: bool,
+    diff: bool,
+    detailed_exitcode: bool,
+    plan_file: Path | None,
+) -> int:
     """Deploy the playbook's releases to its hosts.
 
     Every host is staged before any host is switched. If a release fails its health checks, every
@@ -106,8 +121,8 @@ def deploy(invocation: Invocation, *, check: bool, diff: bool) -> int:
     from shipit.commands import deploy as use_case
 
     if check:
-        return plan(invocation, diff=diff)
-    return use_case.deploy(invocation.run_options(), invocation.output)
+        return plan(invocation, diff=diff, detailed_exitcode=detailed_exitcode)
+    return use_case.deploy(invocation.run_options(), invocation.output, plan_file)
 
 
 @command(
@@ -191,17 +206,36 @@ def adopt(invocation: Invocation) -> int:
     return _answer(invocation, "adopt", found, reports.status(found))
 
 
-@command(*TARGETS, FORKS, DIFF, BUNDLE, BUILDER, example="  shipit plan playbooks/prod.yaml --diff")
-def plan(invocation: Invocation, *, diff: bool) -> int:
+@command(
+    *TARGETS,
+    FORKS,
+    DIFF,
+    BUNDLE,
+    BUILDER,
+    DETAILED,
+    click.Option(
+        ["--out"],
+        type=FILE,
+        metavar="FILE",
+        help="Write the plan to this file, for deploy --plan; not if a host has a problem.",
+    ),
+    example="  shipit plan playbooks/prod.yaml --diff\n"
+    "  shipit plan playbooks/prod.yaml --out prod.plan && "
+    "shipit deploy playbooks/prod.yaml --plan prod.plan",
+)
+def plan(
+    invocation: Invocation, *, diff: bool, detailed_exitcode: bool, out: Path | None = None
+) -> int:
     """Show what a deploy would change on each host: packages, units, env keys, restarts.
 
-    Nothing is changed. Values of environment variables are never shown.
+    Nothing is changed. Values of environment variables are never shown. Exits with 3 if a host has
+    a problem.
     """
     from shipit.commands import inspect as use_case
     from shipit.output import reports
 
-    found = use_case.plan(invocation.run_options(), invocation.output.quiet)
-    status = DISCARDED if any(host.problems for _, hosts in found for host in hosts) else 0
+    found = use_case.plan(invocation.run_options(), invocation.output.quiet, out)
+    status = reports.plan_status(found, detailed=detailed_exitcode)
     parts = reports.plans(found, diff=diff)
     invocation.output.answer("plan", status, parts, deployments=reports.plans_data(found))
     return status

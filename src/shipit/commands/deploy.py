@@ -22,7 +22,7 @@ from shipit.events import (
     RunEnded,
     SecretsKnown,
 )
-from shipit.release import freeze
+from shipit.release import freeze, saved_plan
 from shipit.release.inputs import secrets_at_hand, targets
 from shipit.release.plan import Action
 from shipit.rollout import executor, hooks, rollback_target, verdict
@@ -35,6 +35,7 @@ from shipit.rollout.prepare import (
     ask,
     attempt_to,
     prepare,
+    refuse_changed,
     refuse_held,
     refuse_unsigned,
     running,
@@ -45,14 +46,18 @@ from shipit.secrets import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from shipit.events import Emit
     from shipit.playbook.models import Deployment
     from shipit.release.build import BuiltRelease
     from shipit.release.inputs import HostInput, ResolvedInput, RunOptions
     from shipit.release.plan import HostPlan
+    from shipit.release.saved_plan import Saved
     from shipit.rollout.connections import Connections
     from shipit.rollout.rollback_target import Candidates
+
+    Made = Mapping[str, tuple[BuiltRelease, HostPlan]]
 
 ROLLED_BACK = 4
 ABORTED = 1  # the exit status of a bug
@@ -70,7 +75,7 @@ FOLLOW = "shipit attach PLAYBOOK follows the transactions of the lost hosts"
 # --- deploy ------------------------------------------------------------------------------------
 
 
-def deploy(run: RunOptions, emit: Emit) -> int:
+def deploy(run: RunOptions, emit: Emit, plan_file: Path | None = None) -> int:
     """Deploy every deployment of the playbook in order; stop at the first that fails.
 
     Returns:
@@ -84,19 +89,24 @@ def deploy(run: RunOptions, emit: Emit) -> int:
         if not run.override_freeze:
             freeze.refuse(found, datetime.now(UTC))
 
+    plan = saved_plan.read(plan_file) if plan_file else None
     runs = [
-        (wanted[0].deployment.app, partial(ship, wanted, run, emit))
+        (wanted[0].deployment.app, partial(ship, wanted, run, emit, plan))
         for wanted in wanted_by(run, emit, check)
     ]
     return until_one_fails("deploy", runs, emit)
 
 
-def ship(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> int:
-    """Deploy one deployment to its hosts; return the exit status."""
+def ship(
+    wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit, plan: Saved | None = None
+) -> int:
+    """Deploy one deployment to its hosts, as planned if there is a plan; return the exit status."""
     rollout, deployment = Run("deploy", wanted, run, emit), wanted[0].deployment
 
     def fleet(connections: Connections) -> Fleet:
-        made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
+        made: Made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
+        if plan is not None:
+            made = refuse_changed(made, connections, plan, deployment.app)
         if not run.override_hold:
             made = refuse_held(made, connections)
         made = refuse_unsigned(made, connections)
@@ -126,7 +136,7 @@ def _policy(deployment: Deployment) -> Policy:
     )
 
 
-def _plans(made: Mapping[str, tuple[BuiltRelease, HostPlan]]) -> dict[str, str]:
+def _plans(made: Made) -> dict[str, str]:
     """Return the release of each host that changes."""
     changing = {name: plan for name, (_, plan) in made.items() if plan.action is not Action.NOTHING}
     return {name: plan.release for name, plan in changing.items()}

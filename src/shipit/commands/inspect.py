@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shipit.agent.protocol import messages
 from shipit.errors import HostError
-from shipit.events import Problem, SecretsKnown
-from shipit.release import freeze
+from shipit.events import Noted, Problem, SecretsKnown
+from shipit.release import freeze, saved_plan
 from shipit.release import plan as planning
 from shipit.release.inputs import HostInput, ResolvedInput, RunOptions, secrets_at_hand, targets
 from shipit.release.plan import Action, HostPlan
@@ -30,6 +30,7 @@ from shipit.secrets import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from shipit.events import Emit
     from shipit.rollout.host_session import HostSession
@@ -37,13 +38,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def plan(run: RunOptions, emit: Emit) -> list[tuple[str, tuple[HostPlan, ...]]]:
+def plan(
+    run: RunOptions, emit: Emit, out: Path | None = None
+) -> list[tuple[str, tuple[HostPlan, ...]]]:
     """Return what a deploy would do on each host of each deployment; nothing is changed.
+
+    `out` is a file for the plan; it is written if no host has a problem.
 
     Raises:
         InputError: the input is wrong.
     """
-    return [(each[0].deployment.app, _plans(each, run, emit)) for each in wanted_by(run, emit)]
+    found = [(each[0].deployment.app, _plans(each, run, emit)) for each in wanted_by(run, emit)]
+    if out and any(each.problems for _, plans in found for each in plans):
+        emit(Noted(f"{out} is not written: fix the problems first"))
+    elif out:
+        saved_plan.write(out, found, datetime.now(UTC).isoformat(timespec="seconds"))
+        emit(Noted(f"written to {out}: shipit deploy {run.playbook} --plan {out}"))
+    return found
 
 
 def _plans(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> tuple[HostPlan, ...]:

@@ -48,6 +48,7 @@ OUTCOMES: Mapping[int, str] = {
     3: "discarded",
     4: "rolled_back",
     5: "needs-operator",
+    6: "changes",
     130: "interrupted",
 }  # the exit statuses of docs/cli.md, each as one word
 

@@ -30,6 +30,14 @@ _MARKS = {"added": "+", "changed": "~", "removed": "-"}
 _DIFF_STYLES = {"+": "good", "-": "bad", "@": "quiet"}
 
 
+def plan_status(found: Sequence[tuple[str, Sequence[HostPlan]]], *, detailed: bool) -> int:
+    """Return the exit status of a plan: 3 after problems; `detailed`: 6 for changes."""
+    every = [plan for _, hosts in found for plan in hosts]
+    if any(plan.problems for plan in every):
+        return 3
+    return 6 if detailed and any(plan.action.name != "NOTHING" for plan in every) else 0
+
+
 def plans_data(found: Sequence[tuple[str, Sequence[HostPlan]]]) -> object:
     """Return plans for JSON: a list of deployments, each with its hosts by name."""
     return [{"app": app, "hosts": {plan.host: plan for plan in plans}} for app, plans in found]

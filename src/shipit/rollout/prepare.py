@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import messages, refusals
-from shipit.errors import HostError, InputError, merged
+from shipit.errors import HostError, InputError, Mistake, merged
 from shipit.events import SecretsKnown
 from shipit.playbook.fields import EVERY_FILE, TEMPLATES
-from shipit.release import build, pulling, sources
+from shipit.release import build, pulling, saved_plan, sources
 from shipit.release import plan as planning
 from shipit.release.inputs import (
     HostInput,
@@ -38,9 +38,12 @@ if TYPE_CHECKING:
     from shipit.events import Emit
     from shipit.release.build import BuiltRelease
     from shipit.release.plan import HostPlan
+    from shipit.release.saved_plan import Saved
     from shipit.release.sources import Named
     from shipit.rollout.connections import Connections
     from shipit.rollout.host_session import HostSession
+
+    Made = Mapping[str, tuple[BuiltRelease, HostPlan]]
 
 SIGNATURE = "signature"  # the step of a host that checks one
 
@@ -212,21 +215,45 @@ def refuse_unsigned(
     return taken
 
 
-def refuse_held(
-    made: Mapping[str, tuple[BuiltRelease, HostPlan]], connections: Connections
-) -> dict[str, tuple[BuiltRelease, HostPlan]]:
-    """Return no release at all where one host holds its release: a host may have missed the hold.
+def refuse_held(made: Made, connections: Connections) -> Made:
+    """Return no release at all if one host holds its release: others may have missed the hold."""
+    held = [(name, plan) for name, (_, plan) in made.items() if plan.holds]
+    why = {name: refusals.of_hold(plan.holds[0], plan.release) for name, plan in held}
+    return _refuse_together(made, connections, why)
 
-    The others are lost, too: this is no failure of some hosts that a limit could allow.
+
+def refuse_changed(made: Made, connections: Connections, saved: Saved, app: str) -> Made:
+    """Return no release at all where a host differs from the saved plan.
+
+    Raises:
+        InputError: plan-of-others: the plan has hosts that this run leaves out.
     """
-    held = [plan for _, plan in made.values() if plan.holds]
-    if not held:
+    of_app = saved.get(app, {})
+    hosts = [*made, *connections.lost]
+    if left_out := saved_plan.missing(of_app, hosts):
+        what = f"the plan is for {', '.join(left_out)} as well, which this run leaves out"
+        hint = "deploy with the same --limit and inventory, or make a new plan"
+        raise InputError(Mistake("plan-of-others", what, hint=hint))
+    why: dict[str, messages.Failure] = {}
+    for name, (_, plan) in made.items():
+        if found := "; ".join(saved_plan.differences(of_app.get(name), plan)):
+            what = f"this host has changed since the plan was made: it {found}"
+            hint = "see what is different, and plan again: shipit plan PLAYBOOK --out FILE"
+            why[name] = messages.Failure("plan-changed", what, "plan", hint)
+    return _refuse_together(made, connections, why)
+
+
+def _refuse_together(
+    made: Made, connections: Connections, why: Mapping[str, messages.Failure]
+) -> Made:
+    """Lose all hosts if one is refused: this is no failure of a host that a limit could allow."""
+    if not why:
         return dict(made)
+    first, failure = next(iter(why.items()))
+    of_others = replace(failure, what=f"on {first}: {failure.what}")
     for name, (_, plan) in made.items():
         with connections.holding(name, plan.current):
-            refuse_if_held(plan)
-            failure = refusals.of_hold(held[0].holds[0], held[0].release)
-            raise RefusedError(name, replace(failure, what=f"on {held[0].host}: {failure.what}"))
+            raise RefusedError(name, why.get(name, of_others))
     return {}
 
 

@@ -54,8 +54,9 @@ class Answers:
         if self.fault:
             raise self.fault
 
-    def deploy(self, run: RunOptions, emit: Emit) -> int:
+    def deploy(self, run: RunOptions, emit: Emit, plan: Path | None) -> int:
         self._take("deploy", run, emit)
+        self.details["plan"] = plan
         for event in failed_run()[1:]:
             emit(event)
         return self.status_of_run
@@ -71,8 +72,11 @@ class Answers:
         emit(ended(0, {"web1": Outcome.COMMITTED}, OLD))
         return self.status_of_run
 
-    def plan(self, run: RunOptions, emit: Emit) -> Sequence[tuple[str, Sequence[HostPlan]]]:
+    def plan(
+        self, run: RunOptions, emit: Emit, out: Path | None
+    ) -> Sequence[tuple[str, Sequence[HostPlan]]]:
         self._take("plan", run, emit)
+        self.details["out"] = out
         return [("demoapp", self.plans)]
 
     def status(
@@ -185,6 +189,24 @@ def test_deploy_check_is_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert "+MemoryMax=2G" in capsys.readouterr().out
 
 
+def test_a_plan_is_saved_and_deployed() -> None:
+    use = Answers()
+    assert run_with(["plan", "prod.yaml", "--out", "prod.plan", "--detailed-exitcode"], use) == 6
+    assert run_with(["deploy", "prod.yaml", "--plan", "prod.plan"], use) == 0
+    assert use.details == {"out": Path("prod.plan"), "plan": Path("prod.plan")}
+    assert run_with(["deploy", "prod.yaml", "--check", "--detailed-exitcode"], use) == 6
+
+
+@pytest.mark.parametrize("flag", ["--override-hold", "--override-freeze"])
+def test_what_is_overridden_needs_a_reason(flag: str) -> None:
+    use = Answers()
+    assert run_with(["deploy", "prod.yaml", flag], use) == 2
+    assert use.asked == []
+    assert run_with(["deploy", "prod.yaml", flag, "-m", "why"], use) == 0
+    (run,) = use.runs
+    assert (run.reason, run.override_hold or run.override_freeze) == ("why", True)
+
+
 def test_rollback_goes_to_the_release_named(capsys: pytest.CaptureFixture[str]) -> None:
     use = Answers()
     assert run_with(["rollback", "prod.yaml", "--to", OLD], use) == 0
@@ -268,9 +290,9 @@ def test_a_traceback_of_a_users_mistake_is_shown_only_at_the_second_v(
 
 def test_sigterm_ends_a_run_as_ctrl_c_does() -> None:
     class Terminated(Answers):
-        def deploy(self, run: RunOptions, emit: Emit) -> int:
+        def deploy(self, run: RunOptions, emit: Emit, plan: Path | None) -> int:
             signal.raise_signal(signal.SIGTERM)
-            return super().deploy(run, emit)
+            return super().deploy(run, emit, plan)
 
     before = signal.getsignal(signal.SIGTERM)
     assert run_with(["deploy", "prod.yaml"], Terminated()) == 130
