@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.answers import Result
@@ -146,3 +146,14 @@ class Fleet:
 
     def connect(self, endpoint: Endpoint, *_: object) -> FakeLink:
         return FakeLink(endpoint.name, self.liars.get(endpoint.name))
+
+
+class NoNetwork:
+    """Opens no connections ahead: those of a `Fleet` need none."""
+
+    def __init__(self, **_: object) -> None: ...
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+    def connect(self, _: Endpoint) -> object: ...

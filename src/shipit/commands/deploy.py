@@ -30,6 +30,7 @@ from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.connections import connect_all
 from shipit.rollout.executor import Fleet
 from shipit.rollout.host_session import SWITCH, WORK
+from shipit.rollout.logins import logging_in
 from shipit.rollout.phase import Phase, Transition
 from shipit.rollout.prepare import (
     ask,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from shipit.release.plan import HostPlan
     from shipit.release.saved_plan import Saved
     from shipit.rollout.connections import Connections
+    from shipit.rollout.logins import Logins
     from shipit.rollout.rollback_target import Candidates
 
     Made = Mapping[str, tuple[BuiltRelease, HostPlan]]
@@ -84,24 +86,30 @@ def deploy(run: RunOptions, emit: Emit, plan_file: Path | None = None) -> int:
     Raises:
         InputError: the input is wrong, or frozen; no host was changed.
     """
-
-    def check(found: Sequence[Sequence[HostInput]]) -> None:
-        if not run.override_freeze:
-            freeze.refuse(found, datetime.now(UTC))
-
     plan = saved_plan.read(plan_file) if plan_file else None
-    runs = [
-        (wanted[0].deployment.app, partial(ship, wanted, run, emit, plan))
-        for wanted in wanted_by(run, emit, check)
-    ]
-    return until_one_fails("deploy", runs, emit)
+    with logging_in(run, emit) as logins:
+
+        def check(found: Sequence[Sequence[HostInput]]) -> None:
+            if not run.override_freeze:
+                freeze.refuse(found, datetime.now(UTC))
+            logins.begin(found)
+
+        runs = [
+            (wanted[0].deployment.app, partial(ship, wanted, run, emit, plan, logins))
+            for wanted in wanted_by(run, emit, check)
+        ]
+        return until_one_fails("deploy", runs, emit)
 
 
 def ship(
-    wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit, plan: Saved | None = None
+    wanted: Sequence[ResolvedInput],
+    run: RunOptions,
+    emit: Emit,
+    plan: Saved | None = None,
+    logins: Logins | None = None,
 ) -> int:
     """Deploy one deployment to its hosts, as planned if there is a plan; return the exit status."""
-    rollout, deployment = Run("deploy", wanted, run, emit), wanted[0].deployment
+    rollout, deployment = Run("deploy", wanted, run, emit, logins), wanted[0].deployment
 
     def fleet(connections: Connections) -> Fleet:
         made: Made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
@@ -204,9 +212,16 @@ def _roll_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str 
 class Run:
     """A run, with events from its beginning to its end, also where it is interrupted."""
 
-    def __init__(self, what: str, found: Sequence[HostInput], run: RunOptions, emit: Emit) -> None:
+    def __init__(
+        self,
+        what: str,
+        found: Sequence[HostInput],
+        run: RunOptions,
+        emit: Emit,
+        logins: Logins | None = None,
+    ) -> None:
         self.attempt = attempt_to(what, run)
-        self._found, self._run, self._emit = found, run, emit
+        self._found, self._run, self._emit, self._logins = found, run, emit, logins
         self._began = time.monotonic()
         self._releases: Mapping[str, str] = {}  # that are deployed, by host
 
@@ -265,7 +280,7 @@ class Run:
         # Until the rollout begins, no host is changed.
         fleet = Fleet({}, {name: Transition(Phase.READY) for name in names})
         try:
-            with connect_all(self._found, self._run, self._emit) as connections:
+            with connect_all(self._found, self._run, self._emit, self._logins) as connections:
                 fleet = fleet_of(connections)
                 policy = replace(policy, elected=fleet.elected)
                 executor.drive(fleet, policy, connections.executor, self._emit)

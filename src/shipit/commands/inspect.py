@@ -17,6 +17,7 @@ from shipit.release.plan import Action, HostPlan
 from shipit.rollout import hooks
 from shipit.rollout.connections import connect_all
 from shipit.rollout.host_session import RefusedError
+from shipit.rollout.logins import logging_in
 from shipit.rollout.phase import problem_of
 from shipit.rollout.prepare import (
     ask,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from shipit.events import Emit
     from shipit.rollout.host_session import HostSession
+    from shipit.rollout.logins import Logins
 
 T = TypeVar("T")
 
@@ -48,7 +50,11 @@ def plan(
     Raises:
         InputError: the input is wrong.
     """
-    found = [(each[0].deployment.app, _plans(each, run, emit)) for each in wanted_by(run, emit)]
+    with logging_in(run, emit) as logins:
+        found = [
+            (each[0].deployment.app, _plans(each, run, emit, logins))
+            for each in wanted_by(run, emit, logins.begin)
+        ]
     if out and any(each.problems for _, plans in found for each in plans):
         emit(Noted(f"{out} is not written: fix the problems first"))
     elif out:
@@ -57,8 +63,10 @@ def plan(
     return found
 
 
-def _plans(wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit) -> tuple[HostPlan, ...]:
-    with connect_all(wanted, run, emit) as connections:
+def _plans(
+    wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit, logins: Logins
+) -> tuple[HostPlan, ...]:
+    with connect_all(wanted, run, emit, logins) as connections:
         attempt = attempt_to("plan", run)
         made = prepare(wanted, connections, attempt, recover=False, allow_older=True)
         made = hooks.planned(made, wanted)

@@ -14,11 +14,11 @@ from shipit.errors import HostError, ShipitError, Unreachable
 from shipit.events import HostFailed, Noted, Problem, SecretsKnown, StepBegan, StepEnded
 from shipit.rollout.executor import POLL_SECONDS
 from shipit.rollout.host_session import HostSession
+from shipit.rollout.logins import logging_in
 from shipit.rollout.phase import Phase, Transition, bug_of, problem_of
 from shipit.secrets import Mask
 from shipit.transport import agent_zip, connect
 from shipit.transport.endpoint import endpoint
-from shipit.transport.ssh.client import Network
 from shipit.transport.upload import ship
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from shipit.events import Emit
     from shipit.release.inputs import HostInput, RunOptions
+    from shipit.rollout.logins import Logins
     from shipit.transport.agent_zip import AgentZip
     from shipit.transport.channel import Link
     from shipit.transport.endpoint import Endpoint
@@ -97,8 +98,13 @@ def result_of(future: Future[T]) -> T:
 
 
 @contextmanager
-def connect_all(targets: Sequence[HostInput], run: RunOptions, emit: Emit) -> Iterator[Connections]:
-    """Open a session with every host; those that can't be reached are in `lost`."""
+def connect_all(
+    targets: Sequence[HostInput], run: RunOptions, emit: Emit, logins: Logins | None = None
+) -> Iterator[Connections]:
+    """Open a session with every host; those that can't be reached are in `lost`.
+
+    `logins` are those that have begun.
+    """
     _allow_descriptors()
     for text in dict.fromkeys(text for target in targets for text in _notes(target)):
         emit(Noted(text))
@@ -111,10 +117,8 @@ def connect_all(targets: Sequence[HostInput], run: RunOptions, emit: Emit) -> It
         executor = ThreadPoolExecutor(run.forks, thread_name_prefix="host")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         connections = Connections(executor, emit)
-        network = stack.enter_context(Network(note=lambda text: emit(Noted(text))))
-        opened = {
-            each.name: executor.submit(_open, each, agent, network, emit) for each in endpoints
-        }
+        known = logins or stack.enter_context(logging_in(run, emit))
+        opened = {each.name: executor.submit(_open, each, agent, known, emit) for each in endpoints}
         for name, future in opened.items():
             with connections.holding(name):
                 link, session = result_of(future)
@@ -139,11 +143,11 @@ def _allow_descriptors() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _open(to: Endpoint, agent: AgentZip, network: Network, emit: Emit) -> tuple[Link, HostSession]:
+def _open(to: Endpoint, agent: AgentZip, logins: Logins, emit: Emit) -> tuple[Link, HostSession]:
     """Connect to a host, start its agent, and return the link and the session over it."""
     emit(StepBegan(to.name, "connect"))
     began = time.monotonic()
-    link = connect.connect(to, agent, network)
+    link = connect.connect(to, agent, logins.network, logins.take(to.name))
     try:
         wire = link.open()
     except BaseException:

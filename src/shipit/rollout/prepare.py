@@ -55,7 +55,8 @@ def wanted_by(
 ) -> list[list[ResolvedInput]]:
     """Return what every host should get; all input has been checked then.
 
-    `check` may refuse the deployments before wheels are built or fetched.
+    `check` is called once the inventory and the playbook are known to be right, before wheels are
+    built or fetched: it may refuse the deployments, or begin to log in to their hosts.
     """
     readers = Readers(wheels=wheels_by(run, emit))
     needed = TEMPLATES if run.bundle else EVERY_FILE

@@ -47,8 +47,10 @@ _STDERR_KEPT = 8000  # bytes
 _STATUS_WAIT = 2.0  # seconds between the end of the output and the exit status
 
 
-def connect(endpoint: Endpoint, agent: AgentZip, network: Network) -> Link:
-    """Connect to a host.
+def connect(
+    endpoint: Endpoint, agent: AgentZip, network: Network, connection: Connection | None = None
+) -> Link:
+    """Connect to a host, unless there is a connection already.
 
     Raises:
         Unreachable: as in Network.connect; never for a local host.
@@ -56,7 +58,7 @@ def connect(endpoint: Endpoint, agent: AgentZip, network: Network) -> Link:
     """
     if endpoint.connection == "local":
         return _LocalLink(endpoint, agent)
-    return _SshLink(endpoint, agent, network.connect(endpoint))
+    return _SshLink(endpoint, agent, connection or network.connect(endpoint))
 
 
 @contextmanager

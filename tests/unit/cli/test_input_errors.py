@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 import wheelhouse
+from fake_fleet import NoNetwork
 from hosts.site import problems
 from hosts.workspace import SECRET, Done, Workspace
 from shipit.cli import main
+from shipit.rollout import logins
 from shipit.transport import connect
 from wheelhouse import Recipe
 
@@ -76,6 +78,7 @@ def desk(
         raise AssertionError("a host was connected to")
 
     monkeypatch.setattr(connect, "connect", refuse)
+    monkeypatch.setattr(logins, "Network", NoNetwork)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TINYAPP_PASSWORD", SECRET)
     desk = Desk(tmp_path, cast("Any", None), printed=capsys)

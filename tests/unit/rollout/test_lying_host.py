@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fake_fleet import MORE, NEW, OLD, Fleet, Liar
+from fake_fleet import MORE, NEW, OLD, Fleet, Liar, NoNetwork
 from hostile_frames import TOKENS, Mutator
 from shipit.agent.protocol import answers, messages
 from shipit.commands import deploy, inspect
@@ -24,7 +23,7 @@ from shipit.output.redaction import Redactor
 from shipit.release import build, plan
 from shipit.release.build import BuiltRelease
 from shipit.release.inputs import ResolvedInput, RunOptions, targets
-from shipit.rollout import connections, executor, prepare, rollback_target
+from shipit.rollout import executor, logins, prepare, rollback_target
 from shipit.rollout import host_session as sessions
 from shipit.rollout.strategy import Policy
 from shipit.transport import connect
@@ -137,7 +136,7 @@ def run(tmp_path: Path) -> RunOptions:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "SILENCE", 0.05)
     monkeypatch.setattr(sessions, "MOST_MESSAGES", 300)
-    monkeypatch.setattr(connections, "Network", lambda **_: nullcontext())
+    monkeypatch.setattr(logins, "Network", NoNetwork)
 
 
 Act = Callable[[RunOptions, Callable[[Event], None]], int]
