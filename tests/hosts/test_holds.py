@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hosts.workspace import Workspace
+from hosts.workspace import PORT, Workspace, all_in, ended, heard, stopped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,3 +133,46 @@ def test_a_freeze_window_refuses_a_deploy_and_no_rollback(workspace: Workspace) 
     assert done.status == 0, done.output
     newest = workspace.asked("releases", "-l", "web1")["web1"]["attempts"][-1]
     assert (newest["reason"], newest["overrides"]) == ("a leak", ["freeze"])
+
+
+def test_a_paused_deploy_waits_before_its_next_batch_and_is_resumed(workspace: Workspace) -> None:
+    assert workspace.shipit("pause").status == 3  # none runs
+    workspace.wheel("1.1.0")
+    # A gate that lasts longer than it takes to pause.
+    health = {"checks": [{"tcp": PORT}], "min_healthy": "10s", "deadline": "60s"}
+    workspace.playbook("1.1.0", serial=1, confirm_timeout="5s", health=health)
+    deploying = workspace.start("deploy", "--json")
+    try:
+        lines = heard(deploying, all_in("check", ["web1"]))
+        done = workspace.shipit("pause", "-m", "errors on web1")
+        assert done.status == 0
+        assert "paused by" in done.out
+        lines += heard(deploying, lambda it: "paused before the next batch" in it.get("text", ""))
+        time.sleep(12)  # far longer than a lease
+        assert workspace.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
+        paused = {host: it["pause"]["why"] for host, it in workspace.asked("status").items()}
+        assert paused == dict.fromkeys(HOSTS, "errors on web1")
+        done = workspace.shipit("resume")
+        assert done.status == 0
+        assert "the deploy goes on" in done.out
+        finished = ended(deploying, lines)
+    finally:
+        stopped(deploying)
+    assert finished.status == 0, finished.output
+    assert workspace.versions() == dict.fromkeys(HOSTS, "1.1.0")
+
+
+def test_a_deploy_after_one_that_stopped_half_way_leaves_alone_what_is_done(
+    workspace: Workspace,
+) -> None:
+    workspace.variables(web2=DEAD)
+    assert workspace.deploy("1.1.0", env=FAULT, max_failures=1).status == 5
+    before = workspace.asked("status")["web1"]["units"]
+    workspace.variables()
+    done = workspace.shipit("deploy", "--json", "--limit", "all")
+    assert {host: it["outcome"] for host, it in done.result["hosts"].items()} == {
+        "web1": "unchanged",
+        "web2": "committed",
+    }
+    assert [line["hosts"] for line in done.reported("batch-began")] == [["web2"]]
+    assert workspace.asked("status")["web1"]["units"] == before

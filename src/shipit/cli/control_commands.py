@@ -1,4 +1,4 @@
-"""The commands that hold deploys, and those that end that."""
+"""The commands that hold or pause deploys, and those that end that."""
 
 # ruff: noqa: PLC0415 - late imports keep help and completion fast
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from shipit.cli.group import command
-from shipit.cli.parameters import FORKS, TARGETS, WHY, Moment
+from shipit.cli.parameters import FORKS, REASON, TARGETS, WHY, Moment
+from shipit.cli.runner import DISCARDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,12 +53,40 @@ def unhold(invocation: Invocation) -> int:
     return _answer(invocation, "unhold", found)
 
 
+@command(*TARGETS, FORKS, REASON, example="  shipit pause playbooks/prod.yaml -m 'errors on web1'")
+def pause(invocation: Invocation) -> int:
+    """Stop a deploy that runs before its next batch, from any machine; it waits for `resume`.
+
+    Hosts that are switched stay so. After a day every host is rolled back. Exits with 3 if no
+    deploy runs on the hosts.
+    """
+    from shipit.commands import hold as use_case
+
+    found = use_case.pause(invocation.run_options(), invocation.output.quiet)
+    return _answer(invocation, "pause", found, of_run=True)
+
+
+@command(*TARGETS, FORKS, REASON, example="  shipit resume playbooks/prod.yaml")
+def resume(invocation: Invocation) -> int:
+    """Let a paused deploy go on with its next batch. Exits with 3 if none runs on the hosts."""
+    from shipit.commands import hold as use_case
+
+    found = use_case.resume(invocation.run_options(), invocation.output.quiet)
+    return _answer(invocation, "resume", found, of_run=True)
+
+
 def _answer(
-    invocation: Invocation, what: str, found: Sequence[tuple[str, Mapping[str, object]]]
+    invocation: Invocation,
+    what: str,
+    found: Sequence[tuple[str, Mapping[str, object]]],
+    *,
+    of_run: bool = False,
 ) -> int:
     from shipit.output import reports
 
     ended = reports.query_status(found)
+    if of_run and not any(reports.is_of_run(hosts) for _, hosts in found):
+        ended = DISCARDED
     shown = reports.answers_data(found)
-    invocation.output.answer(what, ended, reports.controls(found), deployments=shown)
+    invocation.output.answer(what, ended, reports.controls(found, of_run=of_run), deployments=shown)
     return ended

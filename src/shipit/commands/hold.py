@@ -1,4 +1,4 @@
-"""Hold the deploys of an app on its hosts, and end that. They are kept on the hosts."""
+"""Hold the deploys of an app on its hosts, pause one that runs, and end both."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ def hold(run: RunOptions, emit: Emit, until: str) -> Answers:
 def unhold(run: RunOptions, emit: Emit) -> Answers:
     """End all holds, also those of releases that were rolled back."""
     return _say("unhold", run, emit)
+
+
+def pause(run: RunOptions, emit: Emit) -> Answers:
+    """Stop the runs on the hosts before their next batch."""
+    return _say("pause", run, emit)
+
+
+def resume(run: RunOptions, emit: Emit) -> Answers:
+    """Let paused runs go on."""
+    return _say("resume", run, emit)
 
 
 def _say(what: str, run: RunOptions, emit: Emit, until: str = "") -> Answers:

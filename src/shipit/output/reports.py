@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from shipit.agent.protocol.answers import AttemptLine
-    from shipit.agent.protocol.controls import Hold
+    from shipit.agent.protocol.controls import Control, Hold
     from shipit.commands.doctor import Finding
     from shipit.commands.init import File, Report
     from shipit.release.plan import HostPlan
@@ -170,28 +170,49 @@ def _details(host: str, answer: Status) -> Iterator[Line]:
             again = f", {messages.count(unit.restarts, 'restart')}" if unit.restarts else ""
             yield Line(f"{host}: {unit.name} is {unit.active} since {unit.since}{again}", "warn")
     yield from _holds(host, answer.holds)
+    yield from _pause(host, answer.pause)
     if answer.holder:
         yield Line(f"{host}: {messages.lock_owner(answer.holder)}")
 
 
-def controls(found: Sequence[tuple[str, Mapping[str, object]]]) -> list[Part]:
+def controls(
+    found: Sequence[tuple[str, Mapping[str, object]]], *, of_run: bool = False
+) -> list[Part]:
     """Return what holds each host now; hosts with the same holds are listed together."""
     parts: list[Part] = []
     for app, hosts in found:
         parts.append(Line(app, "strong"))
-        alike: dict[tuple[Hold, ...], list[str]] = {}
+        alike: dict[Controls, list[str]] = {}
         for host, answer in hosts.items():
             if isinstance(answer, Controls):
-                alike.setdefault(answer.holds, []).append(host)
+                alike.setdefault(answer, []).append(host)
             elif isinstance(answer, Problem):
                 parts += (Line(text, "bad") for text in messages.problem(answer))
-        for holds, names in alike.items():
-            parts += (
-                _holds(messages.names(names), holds)
-                if holds
-                else [Line(f"{messages.names(names)}: nothing is held", "good")]
-            )
+        for answer, names in alike.items():
+            parts += _standing(messages.names(names), answer, of_run=of_run)
     return parts
+
+
+def is_of_run(hosts: Mapping[str, object]) -> bool:
+    """Whether a deploy runs on any of these hosts."""
+    return any(isinstance(answer, Controls) and answer.run for answer in hosts.values())
+
+
+def _standing(host: str, answer: Controls, *, of_run: bool) -> Iterator[Line]:
+    if of_run and not answer.run:
+        yield Line(f"{host}: no deploy runs here", "quiet")
+    elif of_run and not answer.pause:
+        yield Line(f"{host}: the deploy goes on", "good")
+    elif not of_run and not answer.holds:
+        yield Line(f"{host}: nothing is held", "good")
+    yield from _holds(host, answer.holds)
+    yield from _pause(host, answer.pause)
+
+
+def _pause(host: str, pause: Control | None) -> Iterator[Line]:
+    if pause:
+        why = f": {pause.why}" if pause.why else ""
+        yield Line(f"{host}: paused by {pause.who} since {pause.at}{why}", "warn")
 
 
 def _holds(host: str, holds: Sequence[Hold]) -> Iterator[Line]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from shipit import events
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.answers import Result
+from shipit.agent.protocol.controls import AskControls
 from shipit.errors import HostError, InputError
 from shipit.rollout.host_session import ANSWER, LONG, WORK, RefusedError
 from shipit.rollout.phase import Phase, Transition, problem_of
@@ -221,6 +222,13 @@ class Assignment:
         refused = RefusedError(self.name, settled.failure) if settled.failure else None
         problem = problem_of(refused, self.name) if refused else None
         return Transition(Phase(settled.outcome.value), settled.running, problem)
+
+    def paused(self) -> str:
+        with suppress(HostError):  # its next step reports it
+            if pause := self._session.control(AskControls()).pause:
+                why = f": {pause.why}" if pause.why else ""
+                return f"by {pause.who} since {pause.at}{why}"
+        return ""
 
     def interrupt(self) -> None:
         """End the running step soon: roll a switched host back, disconnect from a staging one."""

@@ -24,6 +24,7 @@ from shipit.events import (
     Outcome,
     Problem,
 )
+from shipit.rollout import pause
 from shipit.rollout.hooks import NoHooks, PointHooks
 from shipit.rollout.phase import HostControl, Phase, Transition, bug_of, problem_of
 from shipit.rollout.strategy import Act, Policy, Step, breach, decide
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.2  # within which a Ctrl-C is noticed
 ULIMIT = "check that no wheel was removed; for many hosts: ulimit -n 8192"
+LONGEST_PAUSE = 24 * 3600.0  # seconds; then the run is rolled back
 INTERRUPTED = "the run was interrupted"
 HOOK_FAILED = "a hook of the controller failed"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -78,6 +80,8 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
     try:
         with _record_first_ctrl_c(fleet):
             while step := decide(fleet.phases, policy, stop=fleet.interrupted or fleet.refused):
+                if not _may_begin(step, fleet, executor, emit):
+                    continue
                 if not fleet.hooks.before(step, lambda: fleet.interrupted):
                     fleet.refused = True
                     continue
@@ -91,6 +95,22 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
         emit(
             HostEnded(name, transition.phase.outcome, transition.release, time.monotonic() - began)
         )
+
+
+def _may_begin(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> bool:
+    """Wait before a batch while the run is paused; False if it is to be rolled back instead."""
+    if step.act is not Act.SWITCH or step.of == 1:
+        return True
+    staged = [name for name, phase in fleet.phases.items() if phase is Phase.STAGED]
+
+    def ask() -> str:
+        answers = [executor.submit(fleet.hosts[name].paused) for name in staged]
+        return next(filter(None, [answer.result() for answer in answers]), "")
+
+    if not pause.wait(ask, lambda: fleet.interrupted, emit, LONGEST_PAUSE):
+        fleet.refused, fleet.reason = True, pause.TOO_LONG
+        emit(Noted(f"{fleet.reason}: every host of this run is rolled back"))
+    return not (fleet.interrupted or fleet.refused)
 
 
 def _announce(step: Step, fleet: Fleet, policy: Policy, emit: Emit) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, cast
 
 from shipit import events
 from shipit.agent.protocol import messages
-from shipit.agent.protocol.controls import Control, Controls
+from shipit.agent.protocol.controls import AskControls, Control, Controls
 from shipit.agent.protocol.hooks import HookOutput
 from shipit.agent.protocol.pulls import Pulled
 from shipit.errors import HostError, Unreachable
@@ -99,7 +99,7 @@ class HostSession:
     def adopt(self, attempt: messages.Attempt) -> messages.Status:
         return self.ask(messages.Adopt(attempt), messages.Status, ANSWER, "what it has adopted")
 
-    def control(self, said: Control) -> Controls:
+    def control(self, said: Control | AskControls) -> Controls:
         return self.ask(said, Controls, ANSWER, "what holds its deploys")
 
     def history(self) -> messages.History:

@@ -64,6 +64,9 @@ class HostControl(Protocol):
     def switch(self) -> Transition: ...
     def commit(self) -> Transition: ...
     def roll_back(self) -> Transition: ...
+    def paused(self) -> str:
+        """Return who has paused the run on a staged host, and why; "" if it goes on."""
+
     def interrupt(self) -> None:
         """End a running step soon: called from another thread, at most once per step."""
 

@@ -14,6 +14,8 @@ import pytest
 from patience import until
 from shipit.errors import HostError, Unreachable
 from shipit.events import BatchBegan, Event, HostResult, Noted, Outcome
+from shipit.rollout import executor as executors
+from shipit.rollout import pause
 from shipit.rollout.executor import Fleet, drive, exit_status
 from shipit.rollout.phase import HostControl, Phase, Transition
 from shipit.rollout.strategy import Policy
@@ -33,6 +35,7 @@ class Simulated:
     faults: dict[str, object] = field(default_factory=dict)
     running: str = OLD
     committed: str = OLD
+    pauses: list[str] = field(default_factory=list)  # the answers, one after another
 
     def _do(self, act: str) -> object:
         self.diary.append((self.name, act))
@@ -64,6 +67,10 @@ class Simulated:
         self._do("roll back")
         was_switched, self.running = self.running == NEW, self.committed
         return Transition(Phase.ROLLED_BACK if was_switched else Phase.DISCARDED, OLD)
+
+    def paused(self) -> str:
+        self.diary.append((self.name, "paused?"))
+        return self.pauses.pop(0) if self.pauses else ""
 
     def interrupt(self) -> None:
         self._do("interrupt")
@@ -149,6 +156,67 @@ def test_switched_hosts_roll_back_in_their_batches_and_each_end_says_why() -> No
     assert [e.text for e in events if isinstance(e, Noted)] == [
         f"{why}: every host of this run is rolled back"
     ]
+
+
+def paused_run(
+    *answers: str, longest: float = 60.0, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Fleet, list[tuple[str, str]], list[str]]:
+    """Run two batches; the second host is paused while it gives these answers."""
+    monkeypatch.setattr(pause, "INTERVAL", 0.01)
+    monkeypatch.setattr(executors, "LONGEST_PAUSE", longest)
+    made, hosts, diary = fleet("a b")
+    hosts["b"].pauses += answers
+    events: list[Event] = []
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy((1,)), executor, events.append)
+    return made, diary, [event.text for event in events if isinstance(event, Noted)]
+
+
+def test_a_paused_run_waits_before_its_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    who = "by ann@laptop: errors"
+    made, diary, notes = paused_run("", who, who, who, monkeypatch=monkeypatch)
+    assert [r.outcome for r in made.results().values()] == [Outcome.COMMITTED] * 2
+    asked = [index for index, it in enumerate(diary) if it == ("b", "paused?")]
+    # Before the first batch, and then until nobody pauses it, before the second.
+    assert len(asked) == 5
+    assert asked[0] < diary.index(("a", "switch")) < asked[1]
+    assert asked[-1] < diary.index(("b", "switch"))
+    assert notes == [
+        f"paused before the next batch {who}; shipit resume PLAYBOOK continues",
+        "resumed",
+    ]
+    assert ("a", "paused?") not in diary[asked[1] :], "its transaction runs: it is not asked"
+
+
+def test_a_pause_that_is_too_long_rolls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, diary, notes = paused_run("", *["by ann"] * 1000, longest=0.05, monkeypatch=monkeypatch)
+    assert ("b", "switch") not in diary
+    assert [result.outcome for result in made.results().values()] == [
+        Outcome.ROLLED_BACK,
+        Outcome.DISCARDED,
+    ]
+    assert {result.because for result in made.results().values()} == {pause.TOO_LONG}
+    assert notes[-1] == f"{pause.TOO_LONG}: every host of this run is rolled back"
+
+
+def test_one_batch_is_not_asked_about_a_pause() -> None:
+    _, _, diary, _ = run("a b")
+    assert "paused?" not in {act for _, act in diary}
+
+
+def test_a_paused_run_is_interrupted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, hosts, diary = fleet("a b")
+    hosts["b"].pauses += ["", *["by ann"] * 100_000]
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Noted) and event.text.startswith("paused"):
+            made.interrupted = True
+
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy((1,)), executor, emit)
+    assert ("b", "switch") not in diary
+    assert hosts["a"].running == OLD
+    assert exit_status(made.results(), interrupted=made.interrupted) == 130
 
 
 def test_what_this_machine_lacks_is_reported_and_no_host_is_switched() -> None:

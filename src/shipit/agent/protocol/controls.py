@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Tuple
+from typing import Optional, Tuple
 
 from .fields import COUNT, RELEASE_OR_NONE, TXN_OR_NONE, UTC, matching, one_of
 from .manifest import Manifest  # noqa: TC001 - type hints are read at run time
@@ -16,14 +16,20 @@ _UTC_OR_NONE = matching(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}
 class Control:
     """What an operator says: a request, and a line of the host's record. Answer: Controls."""
 
-    what: str = field(metadata=one_of("hold", "unhold"))
+    what: str = field(metadata=one_of("hold", "unhold", "pause", "resume"))
     who: str  # user@machine
     at: str = field(metadata=UTC)
     why: str = ""
     until: str = field(default="", metadata=_UTC_OR_NONE)  # "" for no end
     release: str = field(default="", metadata=RELEASE_OR_NONE)  # only this one; "" for all
-    txn: str = field(default="", metadata=TXN_OR_NONE)  # of the deploy that rolled it back
+    # pause and resume: the run that they are about; of the host
+    txn: str = field(default="", metadata=TXN_OR_NONE)
     after: int = field(default=0, metadata=COUNT)  # lines of the history before it: of the host
+
+
+@dataclass(frozen=True)
+class AskControls:
+    """Ask what holds deploys, and whether the run is paused. Answer: Controls."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Hold:
 
 @dataclass(frozen=True)
 class Controls:
-    """What holds deploys on a host now."""
+    """What holds deploys on a host now, and whether the deploy that runs there is paused."""
 
     holds: Tuple[Hold, ...]
+    run: str = field(default="", metadata=TXN_OR_NONE)  # the transaction that runs; "" for none
+    pause: Optional[Control] = None  # of it

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Dict, Mapping, Optional, Tuple, Type
 
 from . import framing
 from .answers import AttemptLine, Drift, ReleaseLine, Result, UnitState  # noqa: TC001
-from .controls import Control, Controls, Hold
+from .controls import AskControls, Control, Controls, Hold
 from .fields import (
     APP,
     COUNT,
@@ -343,6 +343,7 @@ class Status:
     holder: Optional[Holder]
     stuck: str
     holds: Tuple[Hold, ...] = ()
+    pause: Optional[Control] = None  # of the run there
 
 
 @dataclass(frozen=True)
@@ -370,7 +371,7 @@ MESSAGES: Mapping[str, Type[Any]] = {
     kind.__name__: kind
     for kind in (
         Hello, Survey, Stage, Part, Activate, Renew, Settle, Unstage, Attach,
-        Adopt, AskStatus, AskReleases, AskLogs, Pull, Control,
+        Adopt, AskStatus, AskReleases, AskLogs, Pull, Control, AskControls,
         Facts, Failure, Findings, StepBegan, StepEnded, StepFailed, Probed, Staged,
         Activating, Healthy, Attached, Settled, Status, History, LogLines, Alive, End, Pulled,
         HookOutput, Controls,

@@ -49,9 +49,9 @@ def standing(history: Sequence[Entry], said: Sequence[Control], now: str) -> Lis
                 held.pop(generations.contents(control.release), None)
             elif control.what == "unhold":
                 whole, held = None, {}
-            elif control.release:
+            elif control.what == "hold" and control.release:
                 held.update(_of_release(control, history[:number]))
-            else:
+            elif control.what == "hold":
                 whole = Hold(control.who, control.at, control.why, control.until)
         if number < len(history):
             held = _without(held, history[number])
@@ -110,6 +110,12 @@ def _of_release(control: Control, history: Sequence[Entry]) -> Dict[str, Hold]:
     by, top = Entry("", "", "", "", "", "", control.who, control.at), histories.head(history)
     back_to = top.release if top else ""
     return _hold(control.release, back_to, by, control.why, history) if back_to else {}
+
+
+def pause(said: Sequence[Control], run: str) -> Optional[Control]:
+    """Return the pause of a run; None if it was never paused, or is resumed."""
+    of_run = [each for each in said if each.what in ("pause", "resume") and each.txn == run]
+    return of_run[-1] if run and of_run and of_run[-1].what == "pause" else None
 
 
 # --- the record --------------------------------------------------------------------------------

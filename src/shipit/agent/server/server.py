@@ -10,11 +10,11 @@ import os
 import sys
 import threading
 from contextlib import ExitStack, suppress
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Union
 
 from ..host.host import Host, RealHost
 from ..protocol.answers import Result
-from ..protocol.controls import Control, Controls
+from ..protocol.controls import AskControls, Control
 from ..protocol.messages import (
     HEARTBEAT,
     Activate,
@@ -114,6 +114,7 @@ class Server:
             Settle: self.settle,
             Adopt: self.adopt,
             Control: self.control,
+            AskControls: self.control,
             AskStatus: self.status,
             AskReleases: self.releases,
             AskLogs: self.logs,
@@ -174,13 +175,10 @@ class Server:
         adopt.adopt(self.paths, ask.attempt, self.host.wall())
         self.status(AskStatus())
 
-    def control(self, said: Control) -> None:
-        """Record what an operator says. Needs no lock: a hold must not wait for a deploy."""
-        from ..records import history, holds  # noqa: PLC0415
+    def control(self, asked: Union[Control, AskControls]) -> None:
+        from . import controls  # noqa: PLC0415
 
-        holds.say(self.paths, said)
-        found = holds.now_standing(self.paths, history.entries(self.paths), self.host.wall())
-        self.channel.send(Controls(holds.reported(found)))
+        self.channel.send(controls.answer(self.store, asked))
 
     def status(self, ask: AskStatus) -> None:
         from . import status  # noqa: PLC0415

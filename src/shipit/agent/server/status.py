@@ -27,7 +27,7 @@ def gather(store: Store, *, verify: bool) -> Status:
     attempts = history.entries(paths)
     top = history.head(attempts)
     manifest = releases.manifest(paths, top.release) if top else None
-    units = [unit.name for unit in manifest.units] if manifest else []
+    units, holder = [unit.name for unit in manifest.units] if manifest else [], store.holder()
     views = store.host.show(units)
     return Status(
         release=top.release if top else "",
@@ -36,8 +36,9 @@ def gather(store: Store, *, verify: bool) -> Status:
         who=top.who if top else "",
         units=tuple(_state(views[name]) for name in units),
         drift=_drift(paths, top, manifest, views) if verify else (),
-        holder=store.holder(),
+        holder=holder,
         stuck=store.stuck(),
+        pause=holds.pause(holds.said(paths), holder.attempt.txn) if holder else None,
         holds=holds.reported(holds.now_standing(paths, attempts, store.host.wall())),
     )
 

@@ -138,6 +138,19 @@ def test_wheels_that_are_healthy_with_other_settings_are_held_no_more() -> None:
     assert (hold.release, hold.bundle) == ("r2", "")
 
 
+def test_a_run_is_paused_until_it_is_resumed_and_no_other_one() -> None:
+    def say(what: str, txn: str) -> Control:
+        return Control(what, "ann@laptop", AT, txn=txn)
+
+    said = [say("pause", "t1"), say("resume", "t1"), say("pause", "t2")]
+    assert holds.pause(said[:1], "t1") == said[0]
+    assert holds.pause(said, "t1") is None
+    assert holds.pause(said, "t2") == said[2]
+    assert holds.pause(said, "t3") is None
+    assert holds.pause([say("pause", "")], "") is None
+    assert holds.standing([], said, NOW) == []
+
+
 def test_a_hold_ends_at_its_time() -> None:
     said = [Control("hold", "ann@laptop", AT, "moving", until="2026-06-01T08:00:00Z")]
     assert len(holds.standing([], said, "2026-06-01T07:59:59Z")) == 1
