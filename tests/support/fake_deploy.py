@@ -148,6 +148,7 @@ class Simulation:
     txns: int = 0
     processes: int = 0
     is_elected: bool = False
+    options: tuple[str, ...] = ()  # of the operator
     heard: list[object] = field(default_factory=list)
 
     @classmethod
@@ -186,9 +187,8 @@ class Simulation:
 
     def _attempt(self, what: str) -> Attempt:
         self.txns += 1
-        return Attempt(
-            f"t{self.txns}", what, "dev@laptop", 1, "2026-01-01T00:00:00Z", elected=self.is_elected
-        )
+        about = (f"t{self.txns}", what, "dev@laptop", 1, "2026-01-01T00:00:00Z")
+        return Attempt(*about, elected=self.is_elected, options=self.options)
 
     def _staged(self, wanted: Manifest, port: int, texts: Mapping[str, str] | None = None) -> None:
         recovery.recover(self.store)

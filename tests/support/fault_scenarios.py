@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 from fake_deploy import Simulation, manifest
 from fake_machine import Fault, distinct
 from shipit.agent.protocol.hooks import AFTER_ACTIVATE, ON_HOST, Hook
+from shipit.agent.protocol.migrations import BEGUN, Migration
+from shipit.agent.records import migrations
 from shipit.agent.server import adopt
 
 if TYPE_CHECKING:
@@ -137,6 +139,18 @@ def hooked_rollback(simulation: Simulation) -> None:
     simulation.rollback(NEW)
 
 
+def migrated_upgrade(simulation: Simulation) -> None:
+    simulation.is_elected = True
+    command = replace(HOOKED[0], name="migration", command=("/bin/true", "up"))
+    made = manifest(simulation.paths, NEW)
+    simulation.deploy(replace(made, migration=Migration(command)))
+
+
+def migrated_sick_upgrade(simulation: Simulation) -> None:
+    simulation.machine.sick.add(NEW)
+    migrated_upgrade(simulation)
+
+
 # scenario -> releases committed beforehand
 SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     first_deploy: (),
@@ -160,6 +174,8 @@ SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     upgrade_with_a_failing_hook: (OLD,),
     first_deploy_with_a_failing_hook: (),
     hooked_rollback: (NEW, OLD),
+    migrated_upgrade: (OLD,),
+    migrated_sick_upgrade: (OLD,),
 }
 ENDS: dict[Scenario, str] = {
     first_deploy: NEW,
@@ -172,6 +188,7 @@ ENDS: dict[Scenario, str] = {
     hooked_upgrade: NEW,
     hooked_first_deploy: NEW,
     hooked_rollback: NEW,
+    migrated_upgrade: NEW,
 }
 
 
@@ -230,12 +247,21 @@ def simulate(snapshot: Snapshot, faults: dict[int, Fault]) -> Simulation:
 def check_invariants(simulation: Simulation, before: str) -> None:
     assert "stuck" not in simulation.outcomes
     assert len(set(simulation.machine.ran)) == len(simulation.machine.ran), "a hook ran twice"
+    check_migration(simulation)
     simulation.assert_nothing_is_left()
     settled = simulation.settled()
     if settled is not None:
         assert settled.running == simulation.head
         assert (settled.outcome == "committed") == (simulation.outcomes[-1] == "committed")
     check_one_release_runs(simulation, before)
+
+
+def check_migration(simulation: Simulation) -> None:
+    """Check that a migration that has run is on record, and as unfinished if that is unknown."""
+    states = [line.state for line in migrations.lines(simulation.paths)]
+    if "/bin/true up" in simulation.machine.ran:
+        assert states[:1] == [BEGUN]
+    assert states in ([], [BEGUN], [BEGUN, "applied"], [BEGUN, "failed"])
 
 
 def check_one_release_runs(simulation: Simulation, before: str) -> None:

@@ -238,6 +238,20 @@ REASON = click.Option(
     ["-m", "--reason"], default="", help="The reason, kept in each host's history."
 )
 WHY = click.Option(["-m", "--reason"], required=True, help="The reason, kept on each host.")
+PLAN_FILE = click.Option(
+    ["--plan", "plan_file"],
+    type=FILE,
+    metavar="FILE",
+    help="Deploy only if every host is as in this plan, of plan --out.",
+)
+MIGRATE_AGAIN = click.Option(
+    ["--migrate-again"],
+    is_flag=True,
+    help="Run the migration although an earlier one has not ended, or this one was applied.",
+)
+FORCE_PAST_MIGRATION = click.Option(
+    ["--force-past-migration"], is_flag=True, help="Roll back past an irreversible migration."
+)
 OVERRIDE_FREEZE = click.Option(
     ["--override-freeze"],
     is_flag=True,

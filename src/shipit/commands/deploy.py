@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shipit.agent.protocol.migrations import PAST
 from shipit.errors import ShipitError
 from shipit.events import (
     DeploymentEnd,
@@ -25,7 +26,7 @@ from shipit.events import (
 from shipit.release import freeze, saved_plan
 from shipit.release.inputs import secrets_at_hand, targets
 from shipit.release.plan import Action
-from shipit.rollout import executor, hooks, rollback_target, verdict
+from shipit.rollout import executor, hooks, migrations, rollback_target, verdict
 from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.connections import connect_all
 from shipit.rollout.executor import Fleet
@@ -114,15 +115,18 @@ def ship(
     def fleet(connections: Connections) -> Fleet:
         made: Made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
         if plan is not None:
+            made = migrations.with_commands(made, wanted)
             made = refuse_changed(made, connections, plan, deployment.app)
         if not run.override_hold:
             made = refuse_held(made, connections)
         made = refuse_unsigned(made, connections)
+        made = migrations.refuse_unfinished(made, connections, again=run.migrate_again)
         chosen = hooks.elected(made, wanted)
+        options = migrations.options(made, again=run.migrate_again)
         found = rollout.fleet(
             connections,
             {
-                name: rollout.job(plan.release, built, elected=name == chosen)
+                name: elect(rollout.job(plan.release, built), options, elected=name == chosen)
                 for name, (built, plan) in made.items()
             },
             {name: _before(plan) for name, (_, plan) in made.items()},
@@ -132,6 +136,11 @@ def ship(
         return replace(found, elected=chosen, hooks=rollout.own_hooks(_plans(made)))
 
     return rollout.execute(fleet, _policy(deployment))
+
+
+def elect(job: Job, options: tuple[str, ...], *, elected: bool) -> Job:
+    """Return a host's job with what its transaction must know besides the release."""
+    return replace(job, attempt=replace(job.attempt, elected=elected, options=options))
 
 
 def _policy(deployment: Deployment) -> Policy:
@@ -184,12 +193,19 @@ def _roll_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str 
         choice = rollback_target.choose(known, to)
         if choice.note:
             emit(Noted(choice.note))
+        goals = {name: choice.goals[name] for name in known if name in choice.goals}
+        past, forced = migrations.past(goals, answers), run.force_past_migration
+        if past and forced:
+            rollout.override(PAST)
+            emit(Noted(f"goes past an irreversible migration, as forced: {past}"))
         jobs: dict[str, Job] = {}
         before: dict[str, Transition] = {}
         for name in known:
             facts = answers[name]
             with connections.holding(name, running(facts)):
                 goal = choice.of(name)
+                if past and not forced:
+                    raise migrations.refused_past(name, past)
                 phase = Phase.UNCHANGED if goal.running and not facts.stuck else Phase.READY
                 before[name] = Transition(phase, running(facts))
                 # The agent checks that this is still the last release: another run may be ending.
@@ -197,9 +213,8 @@ def _roll_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str 
                 jobs[name] = replace(rollout.job(goal.id), before=last if to is None else None)
         changing = [name for name, state in before.items() if state.phase is Phase.READY]
         going = {name: jobs[name].release for name in changing}
-        for name in changing[:1]:  # the release that it leaves may have hooks that run once
-            elected = replace(jobs[name].attempt, elected=True)
-            jobs[name] = replace(jobs[name], attempt=elected)
+        for name in changing:  # the release that it leaves may have hooks that run once
+            jobs[name] = elect(jobs[name], (), elected=name == changing[0])
         fleet = rollout.fleet(connections, jobs, before)
         return replace(fleet, hooks=rollout.own_hooks(going))
 
@@ -237,6 +252,10 @@ class Run:
             {target.name: states[target.name] for target in self._found},
         )
 
+    def override(self, what: str) -> None:
+        """Let the history have what this run was allowed to override."""
+        self.attempt = replace(self.attempt, overrides=(*self.attempt.overrides, what))
+
     def own_hooks(self, releases: Mapping[str, str]) -> hooks.ControllerHooks:
         """Return the hooks that run here; `releases` by host, of those that change."""
         target, attempt = self._found[0], self.attempt
@@ -255,7 +274,7 @@ class Run:
             is_rollback=attempt.what == "rollback",
         )
 
-    def job(self, release: str, built: BuiltRelease | None = None, *, elected: bool = False) -> Job:
+    def job(self, release: str, built: BuiltRelease | None = None) -> Job:
         deployment = self._found[0].deployment
         lease, wait = deployment.confirm_timeout, self._run.lock_wait
         stops = sum(service.stop_timeout for service in deployment.services.values())
@@ -263,7 +282,7 @@ class Run:
         hooked = hooks.longest(deployment)
         patience = SWITCH + 2 * (deployment.health.deadline + deployment.health.bake + stops)
         return Job(
-            replace(self.attempt, elected=elected),
+            self.attempt,
             release,
             built,
             lease,

@@ -14,7 +14,7 @@ from shipit.release import freeze, saved_plan
 from shipit.release import plan as planning
 from shipit.release.inputs import HostInput, ResolvedInput, RunOptions, secrets_at_hand, targets
 from shipit.release.plan import Action, HostPlan
-from shipit.rollout import hooks
+from shipit.rollout import hooks, migrations
 from shipit.rollout.connections import connect_all
 from shipit.rollout.host_session import RefusedError
 from shipit.rollout.logins import logging_in
@@ -69,15 +69,19 @@ def _plans(
     with connect_all(wanted, run, emit, logins) as connections:
         attempt = attempt_to("plan", run)
         made = prepare(wanted, connections, attempt, recover=False, allow_older=True)
-        made = hooks.planned(made, wanted)
+        chosen, migrate = hooks.elected(made, wanted), wanted[0].deployment.migrate
+        made = migrations.with_commands(made, wanted)
+        found = surveyed(made, connections, chosen)
         plans = {
             name: replace(plan, problems=(*_problems(name, findings), *_refusals(plan, run)))
-            for name, findings in surveyed(made, connections).items()
+            for name, findings in found.items()
             for _, plan in [made[name]]
         }
         if not run.override_freeze:
             frozen = freeze.notes(wanted, datetime.now(UTC))
             plans = {n: replace(plan, notes=(*frozen, *plan.notes)) for n, plan in plans.items()}
+        asked = found.get(chosen)
+        plans = migrations.explained(plans, migrate, asked, again=run.migrate_again)
         for name, problem in connections.problems().items():
             plans.setdefault(name, HostPlan(name, Action.NOTHING, "", "", problems=(problem,)))
     return tuple(plans[resolved.name] for resolved in wanted)

@@ -44,6 +44,7 @@ PLAYBOOK = frozenset(
         *("confirm", "confirm_timeout"),
         *("project", "package", "extras", "groups", "include", "exclude", "bundle", "sha256"),
         *("signers", "url", "transfer", "version", "source", "archives", "hooks", "when", "run"),
+        *("migrate", "pending", "reversible"),
     }
 )
 # Keys of a playbook below which the user chooses the names, and whose values may be secret.

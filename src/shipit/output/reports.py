@@ -117,6 +117,7 @@ def _changes(plan: HostPlan) -> dict[str, list[str]]:
         "serves": list(plan.served),
         "overlaps": [messages.names(plan.handovers, limit=20)] if plan.handovers else [],
         "restarts": [messages.names(plan.restarts, limit=20)] if plan.restarts else [],
+        "migrates": list(plan.migration),
         "hooks": list(plan.hooks),
         "pulls": [pulls] if pulls else [],
         "sends": [sends] if plan.missing and not pulls else [],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shipit.errors import Mistake, nearest
 from shipit.playbook import foreign
 from shipit.playbook.health import Check, Health
-from shipit.playbook.hooks.models import Hook
+from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.models import Deployment, RenderedFile
 from shipit.playbook.parsers import InvalidValueError, is_template, shown, written
 from shipit.playbook.project import PinnedFile, Project
@@ -159,6 +159,7 @@ _MODELS: dict[Loc, type[Model]] = {
     ("files", "*"): RenderedFile,
     ("services", "*"): Service,
     ("services", "*", "env_file", "*"): EnvFile,
+    ("migrate",): Migrate,
     ("hooks", "*"): Hook,
     ("health",): Health,
     ("health", "checks", "*"): Check,

@@ -42,7 +42,7 @@ from shipit.playbook.fields import (
     Words,
 )
 from shipit.playbook.health import Health, as_health
-from shipit.playbook.hooks.models import Hook
+from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.project import (
     PinnedFile,
     Project,
@@ -215,6 +215,12 @@ class Deployment(Model):
         default=Health(),
         description="When the release counts as healthy: a list of checks, or a mapping.",
         examples=[[{"http": "http://127.0.0.1:8000/healthz"}]],
+    )
+    migrate: Migrate | None = Field(
+        default=None,
+        description="What is run once in a deploy, before any host is switched, to change the data"
+        " that releases share (docs/migrations.md).",
+        examples=[{"command": "demoapp migrate", "pending": "demoapp migrate --plan"}],
     )
     hooks: tuple[Hook, ...] = Field(
         default=(),

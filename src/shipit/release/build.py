@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from shipit.agent.protocol import messages
+    from shipit.agent.protocol import answers, messages
     from shipit.agent.protocol.manifest import Manifest, Signed
     from shipit.bundle.interpreter import Interpreter, Libc
     from shipit.bundle.select import Bundle
@@ -113,7 +113,7 @@ def _sent(bundle: Bundle) -> tuple[Wheel | Interpreter, ...]:
     return (*bundle.all(), *([bundle.python] if bundle.python else []))
 
 
-def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[messages.Interpreter, Bundle]:
+def choose(resolved: ResolvedInput, facts: messages.Facts) -> tuple[answers.Interpreter, Bundle]:
     """Return the Python for the venv, and the wheels for it.
 
     It comes with the release, or is the newest of the host that the app accepts and that there are
@@ -176,7 +176,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
 
 
-def target_on(facts: messages.Facts, interpreter: messages.Interpreter) -> Target:
+def target_on(facts: messages.Facts, interpreter: answers.Interpreter) -> Target:
     """Return what decides which wheels run on a host, with one of its Pythons."""
     major, minor, *_ = numbers(interpreter.version)
     return Target(

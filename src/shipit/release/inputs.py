@@ -66,6 +66,8 @@ class RunOptions:
     allow_older: bool = False
     override_hold: bool = False
     override_freeze: bool = False
+    migrate_again: bool = False
+    force_past_migration: bool = False
     bundle: PinnedFile | None = None  # shipped instead of what the playbook names
     builder: str = ""  # the host that builds what this machine cannot build for the hosts
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import manifest
-from shipit.agent.protocol.messages import Interpreter
+from shipit.agent.protocol.answers import Interpreter
 from shipit.bundle.select import requirements_txt
 from shipit.render import units
 from shipit.secrets import Secret
@@ -70,8 +70,11 @@ def release_id(
         },
         "smoke": units.smoke(deployment),
     }
-    if stand_in.hooks:  # the ids of releases without hooks are older than these
+    # The ids of releases without these are older than them.
+    if stand_in.hooks:
         contents["hooks"] = [asdict(hook) for hook in stand_in.hooks]
+    if stand_in.migration:
+        contents["migration"] = asdict(stand_in.migration)
     found = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
     return f"{_file_safe(bundle.version)}-{found[:DIGITS]}"
 
@@ -140,6 +143,7 @@ def build(
         created_by=attempt.who,
         python=_python(bundle),
         hooks=made.hooks,
+        migration=made.migration,
     )
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shipit.agent.protocol.controls import Hold
     from shipit.agent.protocol.manifest import Manifest
     from shipit.agent.protocol.messages import Facts
+    from shipit.agent.protocol.migrations import MigrationLine
     from shipit.events import Problem
     from shipit.release.build import BuiltRelease
 
@@ -84,6 +85,8 @@ class HostPlan:
     repairs: tuple[Drift, ...] = ()  # drift of the same release that is repaired
     restarts: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()  # what is run when, and where
+    migration: tuple[str, ...] = ()  # what is migrated where, and what is known of it
+    migrated: tuple[MigrationLine, ...] = field(default=(), compare=False)  # the host's records
     handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
     missing: tuple[str, ...] = ()  # file names of the wheels, and the Python, that would be sent
     missing_bytes: int = 0
@@ -105,6 +108,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         current=old.id if old else "",
         current_version=old.version if old else "",
         signed_only=facts.signed_only,
+        migrated=facts.migrations,
     )
     holds = tuple(hold for hold in facts.holds if hold.applies(new))
     if plan.action is Action.NOTHING:  # what runs is not held, but the app may be

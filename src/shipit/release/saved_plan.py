@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shipit.release.plan import HostPlan
 
 FORMAT = 1
+PENDING = "pending: "  # begins what a host says that a migration would do; it may change
 LIMIT = 64 * 1024 * 1024  # bytes of a file that is read
 Saved = dict[str, dict[str, Any]]  # app -> host -> what would change there
 _HINT = "make a new one: shipit plan PLAYBOOK --out FILE"
@@ -30,6 +31,7 @@ _PARTS = {
     "texts": "would get other units or files: {now}; the plan has {then}",
     "env": "would get other variables: {now}; the plan has {then}",
     "restarts": "would restart {now}; the plan has {then}",
+    "migration": "would migrate: {now}; the plan has {then}",
     "hooks": "would run other hooks: {now}; the plan has {then}",
     "handovers": "would hand over {now}; the plan has {then}",
 }
@@ -93,6 +95,7 @@ def data(plan: HostPlan) -> dict[str, Any]:
         "restarts": list(plan.restarts),
         "handovers": list(plan.handovers),
         "hooks": list(plan.hooks),
+        "migration": [line for line in plan.migration if not line.startswith(PENDING)],
     }
 
 

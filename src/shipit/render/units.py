@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import manifest
-from shipit.agent.protocol.hooks import Hook
+from shipit.agent.protocol.hooks import BEFORE_ACTIVATE, Hook
+from shipit.agent.protocol.migrations import Migration
 from shipit.agent.protocol.rules import unit_text
 from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.playbook import reader
@@ -81,7 +82,7 @@ class ReleaseTexts:
         modes: of those texts, by the same paths.
         env: service -> variable -> value.
         env_files: the text of each service's env file; holds secrets.
-        hooks: that hosts run.
+        hooks, migration: that hosts run.
     """
 
     deployment: Deployment
@@ -91,6 +92,7 @@ class ReleaseTexts:
     env: Mapping[str, Values] = field(repr=False)
     env_files: Mapping[str, str] = field(repr=False)
     hooks: tuple[Hook, ...] = ()
+    migration: Migration | None = None
 
 
 def deployment(
@@ -225,8 +227,8 @@ def release_texts(
     modes |= {f"files/{file.dest}": file.mode for file in deployment.files}
     named = unit_names.units(deployment, release.id)
     made = (replace(u, command=unit_text.command(writer.texts[f"units/{u.name}"])) for u in named)
-    found = hooks(deployment, release)
-    return ReleaseTexts(deployment, tuple(made), writer.texts, modes, env, env_files, found)
+    run = hooks(deployment, release), migration(deployment, release)
+    return ReleaseTexts(deployment, tuple(made), writer.texts, modes, env, env_files, *run)
 
 
 def _brought(deployment: Deployment) -> dict[str, str]:
@@ -329,6 +331,15 @@ def hooks(deployment: Deployment, release: ReleaseNames) -> tuple[Hook, ...]:
         for hook in deployment.hooks
         if hook.on_host
     )
+
+
+def migration(deployment: Deployment, release: ReleaseNames) -> Migration | None:
+    """Return the migration of a release."""
+    if (wanted := deployment.migrate) is None:
+        return None
+    words, where = tuple(shlex.split(wanted.command)), release.workdir
+    hook = Hook("migration", BEFORE_ACTIVATE, words, wanted.timeout, deployment.user, where, True)
+    return Migration(hook, tuple(shlex.split(wanted.pending)), wanted.reversible)
 
 
 def smoke(deployment: Deployment) -> tuple[str, ...]:

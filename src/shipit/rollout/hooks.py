@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 BEFORE_STAGE = "before_stage"
 STEP = "hook"
+PENDING = 300.0  # seconds that `pending` of a migration may take
 POLL = 0.1  # seconds within which an interrupt is noticed
 SHOWN = 64 * 1024  # bytes of a hook's output that are passed on
 KEPT = 16 * 1024  # bytes of its end that are reported with a failure
@@ -60,7 +61,8 @@ _ENV_REFERENCE = re.compile(r"env:(\w+)")
 
 def elected(made: Made, order: Sequence[HostInput]) -> str:
     """Return the host that runs what runs once: the first one that changes; "" if none has to."""
-    runs_once = any(hook.run == ONCE for hook in order[0].deployment.hooks)
+    deployment = order[0].deployment
+    runs_once = deployment.migrate or any(hook.run == ONCE for hook in deployment.hooks)
     changing = (
         target.name
         for target in order
@@ -93,13 +95,15 @@ def _planned(hook: Hook, deployment: Deployment, chosen: str) -> str:
 
 
 def longest(deployment: Deployment) -> float:
-    """Return the seconds that the hooks of one host may take."""
-    return sum(hook.timeout for hook in deployment.hooks if hook.on_host)
+    """Return the seconds that the hooks of one host, and its migration, may take."""
+    migration = deployment.migrate.timeout + PENDING if deployment.migrate else 0.0
+    return migration + sum(hook.timeout for hook in deployment.hooks if hook.on_host)
 
 
 def first_alone(deployment: Deployment) -> bool:
-    """Whether a hook that runs once must have ended before any other host is switched."""
-    return any((hook.run, hook.when) == (ONCE, BEFORE_ACTIVATE) for hook in deployment.hooks)
+    """Whether what runs once must have ended before any other host is switched."""
+    once = any((hook.run, hook.when) == (ONCE, BEFORE_ACTIVATE) for hook in deployment.hooks)
+    return once or deployment.migrate is not None
 
 
 # --- of the controller -------------------------------------------------------------------------

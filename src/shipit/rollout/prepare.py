@@ -175,16 +175,23 @@ def _present(
 
 
 def surveyed(
-    made: Mapping[str, tuple[BuiltRelease, HostPlan]], connections: Connections
+    made: Mapping[str, tuple[BuiltRelease, HostPlan]], connections: Connections, elected: str = ""
 ) -> dict[str, messages.Findings]:
-    """Run the preflight checks of every built release on its host; nothing is changed."""
-    return connections.each(lambda name, session: _survey(*made[name], session))
+    """Run the preflight checks of every built release on its host; nothing is changed.
+
+    The elected host is also asked what the migration would do.
+    """
+    return connections.each(
+        lambda name, session: _survey(*made[name], session, pending=name == elected)
+    )
 
 
-def _survey(built: BuiltRelease, plan: HostPlan, session: HostSession) -> messages.Findings:
+def _survey(
+    built: BuiltRelease, plan: HostPlan, session: HostSession, *, pending: bool = False
+) -> messages.Findings:
     texts, size = dict(built.texts), plan.missing_bytes
-    ask = messages.Survey(built.manifest, size, texts, built.user_given, built.signed)
-    found = session.survey(ask)
+    about = (built.manifest, size, texts, built.user_given, built.signed)
+    found = session.survey(messages.Survey(*about, pending=pending))
     if plan.action is not planning.Action.NOTHING:
         return found
     # Nothing would be staged, so it does not matter who has signed it.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shipit.errors import Place
 from shipit.output.quoting import INVENTORY, OPEN, PLAYBOOK, quotable
 from shipit.playbook.health import Check, Health
-from shipit.playbook.hooks.models import Hook
+from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.models import Deployment, Freeze, RenderedFile
 from shipit.playbook.project import PinnedFile, Project, Python, PythonArchive
 from shipit.playbook.service import EnvFile, Service
@@ -165,7 +165,18 @@ def test_of_an_encrypted_file_nothing_is_quoted() -> None:
 
 def test_for_each_key_of_a_playbook_it_is_decided_whether_its_value_is_public() -> None:
     of_release = (Project, PinnedFile, Python, PythonArchive)
-    models = (Deployment, Service, RenderedFile, EnvFile, Health, Check, Hook, Freeze, *of_release)
+    hooks = (Hook, Migrate)
+    models = (
+        Deployment,
+        Service,
+        RenderedFile,
+        EnvFile,
+        Health,
+        Check,
+        Freeze,
+        *hooks,
+        *of_release,
+    )
     fields = (each for model in models for each in model.model_fields.items())
     keys = {field.alias or name for name, field in fields}
     assert keys == PLAYBOOK | OPEN

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import relocatable
+from shipit.agent.protocol.answers import Interpreter
 from shipit.agent.protocol.codec import from_json, to_json
 from shipit.agent.protocol.manifest import Manifest
-from shipit.agent.protocol.messages import Attempt, Facts, Interpreter
+from shipit.agent.protocol.messages import Attempt, Facts
 from shipit.errors import InputError
 from shipit.playbook import models
 from shipit.playbook.fields import EVERY_FILE

@@ -66,6 +66,7 @@ def test_what_does_not_matter_is_no_difference() -> None:
         ({"env": ()}, "would get other variables: none; the plan has changed web: TOKEN"),
         ({"restarts": ()}, "would restart none; the plan has demo-web.service"),
         ({"hooks": ("once",)}, "would run other hooks: once; the plan has none"),
+        ({"migration": ("up", "pending: x")}, "would migrate: up; the plan has none"),
         ({"handovers": ("x",)}, "would hand over x; the plan has none"),
         (
             {"repairs": (Drift("file-changed", "/x", "/x was changed"),)},

@@ -194,7 +194,7 @@ def test_the_environment_has_no_secret_of_the_app() -> None:
 
 
 def deploying(*found: Hook, actions: dict[str, Action]) -> tuple[Any, Any]:
-    deployment = SimpleNamespace(hooks=found, user="demo")
+    deployment = SimpleNamespace(hooks=found, user="demo", migrate=None)
     order = [SimpleNamespace(name=name, deployment=deployment) for name in ("a", "b", "c")]
     built: BuiltRelease | None = None
     made = {name: (built, HostPlan(name, it, "r2", "2")) for name, it in actions.items()}

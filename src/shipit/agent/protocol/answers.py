@@ -1,4 +1,4 @@
-"""A host's history and drift, as reported to controllers. Values only."""
+"""A host's Pythons, history and drift, as reported to controllers. Values only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import field
 from enum import Enum
 from typing import Mapping, Optional, Tuple
 
-from .fields import COUNT, RELEASE, TXN_OR_NONE, WORD
+from .fields import COUNT, PATH, PYTHON, RELEASE, TXN_OR_NONE, WORD
 from .hooks import HookLine  # noqa: TC001 - type hints are read at run time
 from .values import dataclass
 
@@ -26,6 +26,16 @@ class Result(str, Enum):
 
 # How earlier versions spelled it.
 _EARLIER: Mapping[str, Result] = {"reverted": Result.ROLLED_BACK, "failed": Result.DISCARDED}
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python on the host."""
+
+    path: str = field(metadata=PATH)
+    version: str = field(metadata=PYTHON)  # 3.11.2
+    implementation: str  # cpython
+    machine: str  # x86_64
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from .fields import APP, COUNT, FILE_NAME, PATH, PROGRAM, RELEASE, SECONDS, SHA256, one_of
 from .hooks import Hook  # noqa: TC001 - type hints are read at run time
+from .migrations import Migration  # noqa: TC001 - type hints are read at run time
 from .values import dataclass
 
 RESTART, OVERLAP = "restart", "overlap"
@@ -212,6 +213,7 @@ class Manifest:
     adopted: Optional[str] = None
     python: Optional[Python] = None  # the interpreter, unless it is the host's own
     hooks: Tuple[Hook, ...] = ()
+    migration: Optional[Migration] = None
 
     @property
     def target(self) -> str:

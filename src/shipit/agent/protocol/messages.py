@@ -11,7 +11,14 @@ from dataclasses import field
 from typing import Any, BinaryIO, Dict, Mapping, Optional, Tuple, Type
 
 from . import framing
-from .answers import AttemptLine, Drift, ReleaseLine, Result, UnitState  # noqa: TC001
+from .answers import (  # noqa: TC001
+    AttemptLine,
+    Drift,
+    Interpreter,
+    ReleaseLine,
+    Result,
+    UnitState,
+)
 from .controls import AskControls, Control, Controls, Hold
 from .fields import (
     APP,
@@ -19,7 +26,6 @@ from .fields import (
     HEX,
     PATH,
     PATHS_INSIDE,
-    PYTHON,
     RELEASE,
     RELEASE_OR_NONE,
     RELEASES,
@@ -32,6 +38,7 @@ from .fields import (
 )
 from .hooks import HookOutput
 from .manifest import Manifest, Signed  # noqa: TC001 - type hints are read at run time
+from .migrations import MigrationLine  # noqa: TC001 - type hints are read at run time
 from .pulls import Pull, Pulled
 from .values import dataclass
 
@@ -54,8 +61,10 @@ class Attempt:
     pid: int
     started: str = field(metadata=UTC)  # ISO 8601
     reason: str = ""
-    elected: bool = False  # this host runs the hooks that run once
-    overrides: Tuple[str, ...] = ()  # "hold", "freeze": what it was allowed to override
+    elected: bool = False  # this host runs what runs once
+    # "hold", "freeze", "migration": what it was allowed to override
+    overrides: Tuple[str, ...] = ()
+    options: Tuple[str, ...] = ()  # of the migration: see `migrations`
 
 
 # --- controller to agent -----------------------------------------------------------------------
@@ -83,6 +92,7 @@ class Survey:
     texts: Dict[str, str] = field(metadata=PATHS_INSIDE)
     user_given: bool = False  # the playbook names the user, who may exist for other reasons
     signed: Optional[Signed] = None
+    pending: bool = False  # say what the migration would do
 
 
 @dataclass(frozen=True)
@@ -193,16 +203,6 @@ class AskLogs:
 
 
 @dataclass(frozen=True)
-class Interpreter:
-    """A Python on the host."""
-
-    path: str = field(metadata=PATH)
-    version: str = field(metadata=PYTHON)  # 3.11.2
-    implementation: str  # cpython
-    machine: str  # x86_64
-
-
-@dataclass(frozen=True)
 class Holder:
     """The owner of a live lock."""
 
@@ -243,6 +243,7 @@ class Facts:
     drift: Tuple[Drift, ...] = ()  # of the running release, if requested
     signed_only: bool = False
     holds: Tuple[Hold, ...] = ()
+    migrations: Tuple[MigrationLine, ...] = ()  # the newest last
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,7 @@ class Findings:
     """Everything that would prevent staging a release; empty if nothing."""
 
     problems: Tuple[Failure, ...]
+    pending: Optional[str] = None  # if requested and known
 
 
 @dataclass(frozen=True)

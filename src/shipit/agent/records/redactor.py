@@ -30,7 +30,7 @@ T = TypeVar("T")
 # The fields with text of a program, a service or an error.
 FREE_TEXT: Mapping[Type[Any], Tuple[str, ...]] = {
     Failure: ("what", "hint", "evidence"),
-    Findings: ("problems",),
+    Findings: ("problems", "pending"),
     StepFailed: ("failure",),
     Settled: ("failure",),
     Probed: ("detail",),

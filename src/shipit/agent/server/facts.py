@@ -16,7 +16,7 @@ from ..host.systemd import systemd_version
 from ..protocol.answers import Drift
 from ..protocol.manifest import Manifest
 from ..protocol.messages import VERSION, Facts, Hello
-from ..records import env_file, history, holds, releases
+from ..records import env_file, history, holds, migrations, releases
 from ..storage import blobs, pythons, unchanged
 from ..system import interpreters, signers, trust
 from ..system.failures import existing
@@ -28,6 +28,7 @@ from .history_report import release_lines
 MUSL = re.compile(r"ld-musl-.+\.so\.1")
 QUICK = 10.0  # seconds
 MACHINE_ID, BOOT_ID = "/etc/machine-id", "/proc/sys/kernel/random/boot_id"
+MOST_MIGRATIONS = 100  # records that are reported; the host keeps all
 FIRST_PROCESS = "/proc/1/ns/mnt"
 ID_OF_SHIPIT = b"shipit: one machine under two names"
 
@@ -70,6 +71,7 @@ def gather(store: Store, hello: Hello, recovered: str) -> Facts:
         drift=drift,
         signed_only=signers.are_asked_for(paths),
         holds=holds.reported(holds.now_standing(paths, attempts, host.wall())),
+        migrations=tuple(migrations.lines(paths)[-MOST_MIGRATIONS:]),
     )
 
 

@@ -16,8 +16,9 @@ from contextlib import ExitStack, closing, suppress
 from shlex import quote
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
+from ..protocol.answers import Interpreter
 from ..protocol.codec import from_json, to_json
-from ..protocol.messages import Failure, Interpreter
+from ..protocol.messages import Failure
 from . import files, trust
 from .process import Running
 

@@ -40,6 +40,7 @@ class Paths:
     releases = At("root", "releases")
     shared = At("root", "shared")
     ledger = At("root", "ledger.jsonl")
+    migrations = At("root", "migrations.jsonl")
     # Releases that are being removed; on the file system of releases/.
     marked = At("root", ".doomed")
 

@@ -1,18 +1,22 @@
-"""The systemd unit that settles an interrupted transaction at the next boot.
+"""The systemd units of a transaction: what drives it, and what settles it at the next boot.
 
-Transient units do not survive a reboot; this one is on the disk while a transaction is armed. It is
-ordered before the app's units, so that after a power cut an unverified release is never started.
-Only a boot starts it. Arming verifies that systemd loads it.
+The driver's unit is transient, and does not survive a reboot. The other one is on the disk while a
+transaction is armed. It is ordered before the app's units, so that after a power cut an unverified
+release is never started. Only a boot starts it. Arming verifies that systemd loads it.
 """
 
 import os
-from typing import Dict, Iterable, Mapping, Sequence
+from typing import Dict, Iterable, List, Mapping, Sequence, Tuple
 
+from ..activation import switch
 from ..host.host import Host, UnitView
 from ..protocol.messages import Failure
+from ..records import releases
 from ..system import files
 from ..system.failures import Refused
 from ..system.paths import Paths
+from .journal import Journal
+from .store import Store
 
 TIMEOUT = 120  # seconds; restoring the disk takes well under one
 
@@ -104,3 +108,30 @@ def _remove(paths: Paths, unit: str) -> None:
         files.unlink(link)
         files.unlink(unit)
         files.sync_directory(paths.units)
+
+
+# --- the driver --------------------------------------------------------------------------------
+
+
+def driver_argv(paths: Paths, open_: Journal, role: str = "transact") -> List[str]:
+    """Return the command that continues the transaction in its own process."""
+    return [open_.python, "-I", "-S", open_.agent, role, paths.app, paths.root]
+
+
+def start_driver(store: Store, open_: Journal, *, wait: bool = True) -> None:
+    """Start the transient unit that drives the transaction, without the session.
+
+    Raises:
+        Refused: driver-refused.
+    """
+    unit, after = store.paths.unit, unit_names(store.paths, open_)
+    done = store.host.start_driver(unit, driver_argv(store.paths, open_), after=after, wait=wait)
+    if not done.ok:
+        what = f"systemd did not start {unit}"
+        raise Refused(Failure("driver-refused", what, open_.state.value, evidence=done.output))
+
+
+def unit_names(paths: Paths, open_: Journal) -> Tuple[str, ...]:
+    """Return the names of the units of the new and the previous release."""
+    both = (open_.release, open_.previous)
+    return switch.unit_names(*(releases.manifest(paths, release) for release in both))

@@ -13,7 +13,7 @@ from ..records import history, registry, releases
 from ..storage import prune
 from ..system import files
 from ..system.failures import Refused, from_os_error
-from . import effects, recovery, runner
+from . import boot_unit, recovery, runner
 from .effects import EffectContext
 from .journal import Journal, moved
 from .states import ARMED, FIRST, may_settle
@@ -52,7 +52,7 @@ def begin(
     paths, before = store.paths, _without_another(store, attempt.txn, wait)
     top = history.head(history.entries(paths))
     previous = top.release if top else releases.pointed_if_intact(paths)
-    strays = effects.unit_names(paths, before) + before.strays if before else ()
+    strays = boot_unit.unit_names(paths, before) + before.strays if before else ()
     opened = Journal(
         txn=attempt.txn,
         state=FIRST,
@@ -172,7 +172,7 @@ def launch(store: Store, activate: Activate, *, agent_zip: str, python: str) -> 
     store.save(armed)
     store.write_lease(armed.txn, activate.lease)
     files.touch(agent_zip)  # in use: pruning keeps it
-    effects.start_driver(store, armed)
+    boot_unit.start_driver(store, armed)
 
 
 def _refuse_if_changed(store: Store, before: Optional[str]) -> None:

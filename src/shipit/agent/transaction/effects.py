@@ -7,7 +7,7 @@ follows, `runner` journals it.
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Mapping, Optional, Protocol, Tuple
 
 from ..activation import owners, switch, trial
 from ..health import bake, gate
@@ -103,7 +103,7 @@ def arm(context: EffectContext, open_: Journal) -> Ended:
     if not is_rollback and open_.previous != wanted.id:  # a rollback may leave a damaged release
         verify.rollback_target(paths, previous)
     waiting = switch.unit_names(wanted, previous)
-    argv, before = driver_argv(paths, open_, "recover"), switch.unit_names(previous)
+    argv, before = boot_unit.driver_argv(paths, open_, "recover"), switch.unit_names(previous)
     views = boot_unit.arm(paths, host, boot_unit.texts(paths, argv, waiting), before)
     untouched = {name: view.invocation for name, view in views.items() if view.is_up}
     changes: Dict[str, Any] = {"untouched": untouched, "boot": host.boot_id(), "clean": False}
@@ -114,14 +114,17 @@ def arm(context: EffectContext, open_: Journal) -> Ended:
 
 
 def try_release(context: EffectContext, open_: Journal) -> Ended:
-    """Check the release on private sockets; a rollback target was checked before."""
+    """Migrate, then check the release on private sockets; a rollback target was checked before."""
     paths, wanted = context.paths, _wanted(context.paths, open_)
     if open_.attempt.what == ROLLBACK:
         return Ended()
     interrupted = partial(_rollback_reason, context, open_)
-    failure = trial.run(paths, context.host, wanted, context.emit, interrupted)
+    of = hooks.Run(context.store, context.emit, wanted, hooks.MIGRATE)
+    open_, failure = hooks.migrate(of, open_)
+    failure = failure or interrupted() if hooks.has_migrated(open_) else failure
+    failure = failure or trial.run(paths, context.host, wanted, context.emit, interrupted)
     if failure is not None:
-        return Ended(Ending.ERROR, failure)
+        return Ended(Ending.ERROR, failure, {"hooks": open_.hooks})
     return _hooked(context, open_, points.BEFORE_ACTIVATE)
 
 
@@ -228,6 +231,7 @@ def commit(context: EffectContext, open_: Journal) -> Ended:
     _start_timers(context, open_)
     tidy.around(paths, open_.release, [open_.previous])
     registry.note_committed(paths, open_.release)
+    hooks.note_committed(context.store, open_)
     if open_.attempt.what == ROLLBACK:
         return _reported(context, open_, open_.previous, points.ON_ROLLBACK)
     return _reported(context, open_, open_.release, points.AFTER_COMMIT)
@@ -273,7 +277,7 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
     is_deploy = open_.attempt.what != ROLLBACK
     ended = _reported(context, open_, open_.release, points.ON_ROLLBACK) if is_deploy else Ended()
     tidy.after_undoing(paths, open_, keep_evidence=previous is not None)
-    return ended
+    return replace(ended, failure=hooks.what_stays(context.paths, open_))
 
 
 def revert_on_disk(context: EffectContext, open_: Journal) -> None:
@@ -296,7 +300,7 @@ def discard(context: EffectContext, open_: Journal) -> Ended:
     # First: it makes room for the history's line.
     tidy.after_undoing(context.paths, open_, keep_evidence=False)
     record(context, open_, Result.DISCARDED)
-    return Ended()
+    return Ended(failure=hooks.what_stays(context.paths, open_))
 
 
 EFFECTS: Mapping[State, Effect] = {
@@ -316,30 +320,6 @@ def record(context: EffectContext, open_: Journal, result: Result) -> None:
     """Write into the history how a transaction ended."""
     failure, wall = context.redacted(open_.failure), context.host.wall()
     history.append(context.paths, outcome.entry(context.paths, open_, result, failure, wall))
-
-
-def driver_argv(paths: Paths, open_: Journal, role: str = "transact") -> List[str]:
-    """Return the command that continues the transaction in its own process."""
-    return [open_.python, "-I", "-S", open_.agent, role, paths.app, paths.root]
-
-
-def start_driver(store: Store, open_: Journal, *, wait: bool = True) -> None:
-    """Start the transient unit that drives the transaction, without the session.
-
-    Raises:
-        Refused: driver-refused.
-    """
-    unit, argv = store.paths.unit, driver_argv(store.paths, open_)
-    done = store.host.start_driver(unit, argv, after=unit_names(store.paths, open_), wait=wait)
-    if not done.ok:
-        what = f"systemd did not start {unit}"
-        raise Refused(Failure("driver-refused", what, open_.state.value, evidence=done.output))
-
-
-def unit_names(paths: Paths, open_: Journal) -> Tuple[str, ...]:
-    """Return the names of the units of the new and the previous release."""
-    both = (releases.manifest(paths, open_.release), _previous(paths, open_))
-    return switch.unit_names(*both)
 
 
 def _wanted(paths: Paths, open_: Journal) -> Manifest:

@@ -1,9 +1,12 @@
-"""Run the hooks of a release on this host, each at most once in a transaction.
+"""Run the hooks and the migration of a release on this host, each at most once in a transaction.
 
 A hook is written into the journal before it starts and after it has ended. One that was interrupted
 is stopped and never started again: before the commit the transaction is taken back anyway, after it
 the interruption is reported. It runs in a unit of its own, in the release's environment: see
 `host.transient`. Its end goes into the host's history.
+
+A migration is also recorded for good (`records.migrations`), on the disk before it starts. A lost
+controller does not interrupt it; one that was interrupted nevertheless stays unfinished there.
 """
 
 from contextlib import suppress
@@ -16,18 +19,36 @@ from ..host.host import Host
 from ..protocol.hooks import OK, Hook, HookLine, HookOutput
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, StepBegan, StepEnded, StepFailed
+from ..protocol.migrations import (
+    ABANDONED,
+    AGAIN,
+    APPLIED,
+    BEGUN,
+    FAILED,
+    KNOWN,
+    Migration,
+    is_applied,
+    unfinished,
+)
 from ..protocol.rules import unit_text
 from ..protocol.values import dataclass
-from ..records import history, releases
+from ..records import history, migrations, releases
 from ..system.failures import Refused, from_os_error
 from ..system.paths import Paths
 from ..system.process import Done
 from .journal import Journal
 from .store import Store
 
-STEP = "hook"
+STEP, MIGRATE = "hook", "migrate"
+MIGRATION = "migration"  # its key among the hooks of a journal
+PENDING_TIMEOUT = 300.0  # seconds
 ROOT = "root"
 INTERRUPTED = "interrupted"
+ROLLBACK = "rollback"  # protocol.Attempt.what
+UNFINISHED = (
+    "find out what it has done; then `shipit deploy PLAYBOOK --migrate-again` runs it again"
+    " (docs/migrations.md)"
+)
 SHOWN = 64 * 1024  # bytes of a hook's output that are passed on while it runs
 PIECE = 4096  # bytes of a line that is passed on before its end
 # systemd's words for what a hook may use; the hook is killed before the services are.
@@ -64,6 +85,7 @@ class Run:
     of: Manifest
     when: str
     interrupted: Interrupted = uninterrupted
+    is_query: bool = False  # not of a transaction, which may have a hook running
 
     @property
     def paths(self) -> Paths:
@@ -115,20 +137,131 @@ def end_interrupted(store: Store, emit: Emit, open_: Journal) -> Journal:
     if left:
         store.host.systemctl("stop", [store.paths.hook_unit])  # fails if it has ended: fine
     for number in left:
-        hook = _hook(store.paths, open_, int(number))
-        _record(store.paths, open_, HookLine(hook.name, hook.when, INTERRUPTED, 0.0, int(number)))
+        hook = _hook(store.paths, open_, number)
+        _record(store.paths, open_, HookLine(hook.name, hook.when, INTERRUPTED, 0.0))
         what = f"the hook {hook.name} ({hook.when}) was interrupted, and is not run again"
-        emit(StepFailed(Failure("hook-interrupted", what, STEP, "run it by hand if it must run")))
+        hint = "run it by hand if it must run"
+        if number != MIGRATION:  # which is reported with what it leaves
+            emit(StepFailed(Failure("hook-interrupted", what, STEP, hint)))
     return replace(open_, hooks={number: how or INTERRUPTED for number, how in open_.hooks.items()})
 
 
-def _hook(paths: Paths, open_: Journal, number: int) -> Hook:
+def _hook(paths: Paths, open_: Journal, number: str) -> Hook:
     """Return a hook of the new release, or in a rollback of the one that is left."""
+    if number == MIGRATION:
+        return Hook(MIGRATION, MIGRATE, (), 0.0, "", "/")
     for release in (open_.release, open_.previous):
         found = releases.manifest(paths, release)
-        if found is not None and number < len(found.hooks):
-            return found.hooks[number]
-    return Hook(f"number {number + 1}", "?", (), 0.0, "", "/")
+        if found is not None and int(number) < len(found.hooks):
+            return found.hooks[int(number)]
+    return Hook(f"number {number}", "?", (), 0.0, "", "/")
+
+
+# --- the migration -----------------------------------------------------------------------------
+
+
+def migrate(of: Run, open_: Journal) -> Tuple[Journal, Optional[Failure]]:
+    """Run the migration of a release, unless it was applied already; return the journal with it.
+
+    Raises:
+        OSError: it could not be recorded. Before its start: it does not run; after its end: it
+            stays unfinished.
+    """
+    wanted, past = of.of.migration, migrations.lines(of.paths)
+    if wanted is None or not open_.attempt.elected:
+        return open_, None
+    left = unfinished(past)
+    if left is not None and AGAIN not in open_.attempt.options:
+        what = f"the migration of {left.release}, begun {left.at}, has not ended"
+        return open_, Failure("migration-unfinished", what, MIGRATE, UNFINISHED)
+    is_known = KNOWN in open_.attempt.options or is_applied(past, of.of.id)
+    if is_known and AGAIN not in open_.attempt.options:
+        of.emit(StepBegan(MIGRATE, "was applied before: not run again"))
+        of.emit(StepEnded(MIGRATE, 0.0, ok=True))
+        return open_, None
+    if wanted.pending:
+        failed = _failure_of(wanted.hook, _execute(of, of_pending(wanted)))
+        if failed is not None:
+            return open_, replace(failed, what=f"`pending` of the migration: {failed.what}")
+    return _migrate(of, open_, wanted)
+
+
+def of_pending(wanted: Migration) -> Hook:
+    """Return the command that prints what a migration would do, as a hook."""
+    return replace(wanted.hook, name="pending", command=wanted.pending, timeout=PENDING_TIMEOUT)
+
+
+def pending(store: Store, release: str) -> Optional[str]:
+    """Return what the migration of a release would do; None if it is not on this host."""
+    found = releases.verified(store.paths, release)
+    if found is None or found.migration is None or not found.migration.pending:
+        return None
+    of = Run(store, lambda _: None, found, MIGRATE, is_query=True)
+    done = _execute(of, of_pending(found.migration))
+    return done.output if done.ok else f"{done.output}\n`pending` {done.end(PENDING_TIMEOUT)}"
+
+
+def _migrate(of: Run, open_: Journal, wanted: Migration) -> Tuple[Journal, Optional[Failure]]:
+    open_ = of.store.save(replace(open_, hooks={**open_.hooks, MIGRATION: ""}))
+    _note(of, open_, BEGUN)
+    began = of.host.now()
+    of.emit(StepBegan(MIGRATE, " ".join(wanted.hook.command)))
+    try:
+        done = _execute(of, wanted.hook)
+        failure = _failure_of(wanted.hook, done)
+        how = OK if done.ok else done.end(wanted.hook.timeout)
+        is_known = not done.timed_out
+    except Refused as refused:  # it has not been started
+        failure, how, is_known = refused.failure, refused.failure.what, True
+    if is_known:
+        _note(of, open_, FAILED if failure else APPLIED)
+    seconds = of.host.now() - began
+    of.emit(StepEnded(MIGRATE, seconds, ok=failure is None))
+    _record(of.paths, open_, HookLine(MIGRATION, MIGRATE, how, seconds))
+    how = how if is_known else INTERRUPTED
+    return of.store.save(replace(open_, hooks={**open_.hooks, MIGRATION: how})), failure
+
+
+def _note(of: Run, open_: Journal, state: str) -> None:
+    line = migrations.line(of.of, state, open_.attempt, of.host.wall())
+    migrations.append(of.paths, line)
+
+
+def has_migrated(open_: Journal) -> bool:
+    """Whether this transaction has applied the migration."""
+    return open_.hooks.get(MIGRATION) == OK
+
+
+def what_stays(paths: Paths, open_: Journal) -> Optional[Failure]:
+    """Return what a rollback does not take back: what this transaction has migrated."""
+    how, found = open_.hooks.get(MIGRATION), releases.manifest(paths, open_.release)
+    last = migrations.lines(paths)[-1:]
+    if how == INTERRUPTED:
+        what = f"the migration of {open_.release} was interrupted: what it has done is unknown"
+        return Failure("migration-unfinished", what, MIGRATE, UNFINISHED)
+    if how != OK:
+        return None
+    reversible = last[0].reversible if last else found is None or not found.migration
+    what = f"the migration of {open_.release} STAYS APPLIED: only the services were rolled back"
+    if reversible:
+        return Failure("migration-applied", what, MIGRATE, "the next deploy does not run it again")
+    what += "; it is IRREVERSIBLE, and the previous release may not run with what it has changed"
+    hint = "check the previous release now; deploy a release that fits the data"
+    return Failure("migration-applied", what, MIGRATE, hint)
+
+
+def note_committed(store: Store, open_: Journal) -> None:
+    """Record the migration of a committed release on a host that has not run it itself."""
+    past, paths = migrations.lines(store.paths), store.paths
+    left, committed = unfinished(past), releases.manifest(paths, open_.release)
+    if open_.attempt.what == ROLLBACK or committed is None:
+        return
+    now = store.host.wall()
+    if left is not None and AGAIN in open_.attempt.options:
+        again = replace(left, state=ABANDONED, at=history.utc(now), txn=open_.txn)
+        migrations.append(paths, again)
+    if committed.migration is not None and not is_applied(past, committed.id):
+        migrations.append(paths, migrations.line(committed, APPLIED, open_.attempt, now))
 
 
 # --- one hook ----------------------------------------------------------------------------------
@@ -140,7 +273,7 @@ def _run_one(of: Run, open_: Journal, number: int, hook: Hook) -> Tuple[Journal,
     of.emit(StepBegan(STEP, f"{hook.name} ({hook.when})"))
     try:
         done = _execute(of, hook)
-        how, failure = (OK, None) if done.ok else (done.end(hook.timeout), _failure(hook, done))
+        how, failure = OK if done.ok else done.end(hook.timeout), _failure_of(hook, done)
     except Refused as refused:  # interrupted, or the host cannot run it
         how, failure = f"[{refused.failure.code}] {refused.failure.what}", refused.failure
     seconds = of.host.now() - began
@@ -158,7 +291,9 @@ def _record(paths: Paths, open_: Journal, line: HookLine) -> None:
         history.append_hook(paths, open_.txn, line)
 
 
-def _failure(hook: Hook, done: Done) -> Failure:
+def _failure_of(hook: Hook, done: Done) -> Optional[Failure]:
+    if done.ok:
+        return None
     what = f"the hook {hook.name} ({hook.when}) {done.end(hook.timeout)}"
     if done.timed_out:
         hint = "make it faster, or give it more time: `timeout` of the hook in the playbook"
@@ -180,7 +315,7 @@ def _execute(of: Run, hook: Hook) -> Done:
         found,
         user=hook.user,
         directory=hook.directory,
-        unit=of.paths.hook_unit,
+        unit="" if of.is_query else of.paths.hook_unit,
         environment=_environment(of),
         properties=(*LIMITS, *_directories(of, hook)),
         privileged=hook.user == ROOT,

@@ -102,14 +102,14 @@ def _hand_to_boot(context: EffectContext, open_: Journal) -> None:
     Raises:
         Refused: driver-refused; try again.
     """
-    store, host, names = context.store, context.host, effects.unit_names(context.paths, open_)
+    store, host, names = context.store, context.host, boot_unit.unit_names(context.paths, open_)
     try:
         effects.revert_on_disk(context, open_)
         clean = not any(view.is_up for view in host.show(names).values())
         store.save(replace(open_, boot=host.boot_id(), clean=clean))
     except (Refused, OSError) as error:
         context.emit(failure_of(error, open_.state.value))  # the driver will meet it again
-    effects.start_driver(store, open_, wait=False)
+    boot_unit.start_driver(store, open_, wait=False)
 
 
 def _summary(open_: Journal, settled: Settled) -> str:

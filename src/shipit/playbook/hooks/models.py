@@ -1,4 +1,4 @@
-"""A hook of a playbook as a frozen model."""
+"""A hook of a playbook, and its migration, as frozen models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from shipit.playbook.fields import Duration, HookPoint, HookRun, Line, Model, UserName, Words
+from shipit.playbook.fields import (
+    Duration,
+    Flag,
+    HookPoint,
+    HookRun,
+    Line,
+    Model,
+    UserName,
+    Words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,3 +71,30 @@ class Hook(Model):
     @property
     def on_host(self) -> bool:
         return self.run != CONTROLLER
+
+
+class Migrate(Model):
+    """What changes the data that releases share, such as the schema of a database."""
+
+    command: Words = Field(
+        description="The command, run once on one host before any host is switched: as the app's"
+        " user, without a shell, in the environment of the new release.",
+        examples=["demoapp migrate"],
+    )
+    pending: Words = Field(
+        default="",
+        description="A command that changes nothing and prints what the migration would do. Its"
+        " output is shown before the migration, and by `shipit plan` if the host has the release.",
+        examples=["demoapp migrate --plan"],
+    )
+    reversible: Flag = Field(
+        default=True,
+        description="Whether the previous release runs with the changed data. If not, a rollback"
+        " past this release is refused unless it is forced.",
+        examples=[False],
+    )
+    timeout: Duration = Field(
+        default=3600.0,
+        description="How long it may take before it is killed; what it has done is unknown then.",
+        examples=["10m"],
+    )

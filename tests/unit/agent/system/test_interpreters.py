@@ -16,7 +16,7 @@ from shipit.agent.protocol.messages import Failure
 from shipit.agent.system import interpreters, trust
 
 if TYPE_CHECKING:
-    from shipit.agent.protocol.messages import Interpreter
+    from shipit.agent.protocol.answers import Interpreter
 
 ANSWER = {"version": "3.12.1", "implementation": "cpython", "machine": "x86_64"}
 

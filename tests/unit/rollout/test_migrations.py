@@ -1,0 +1,135 @@
+"""What the hosts' records of migrations mean for a deploy, a plan and a rollback."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shipit.agent.protocol.answers import ReleaseLine
+from shipit.agent.protocol.messages import Findings
+from shipit.agent.protocol.migrations import AGAIN, APPLIED, BEGUN, KNOWN, MigrationLine
+from shipit.playbook.hooks.models import Migrate
+from shipit.release.plan import Action, HostPlan
+from shipit.rollout import hooks, migrations
+
+if TYPE_CHECKING:
+    from shipit.errors import HostError
+
+MIGRATE = Migrate(command="up", pending="up --plan", reversible=False)
+
+
+class Connections:
+    def __init__(self) -> None:
+        self.lost: dict[str, HostError] = {}
+
+    def lose(self, name: str, error: HostError, _running: str = "") -> None:
+        self.lost[name] = error
+
+
+def line(release: str, state: str, at: str = "2026-01-02", *, reversible: bool = False) -> Any:  # noqa: ANN401
+    return MigrationLine(release, "2", state, reversible=reversible, at=at, who="me@laptop")
+
+
+def made(**records: tuple[MigrationLine, ...]) -> Any:  # noqa: ANN401 - no release is built here
+    actions = {"idle": Action.NOTHING}
+    return {
+        name: (None, HostPlan(name, actions.get(name, Action.DEPLOY), "r2", "2", migrated=lines))
+        for name, lines in records.items()
+    }
+
+
+def order(migrate: Migrate | None = MIGRATE) -> Any:  # noqa: ANN401
+    deployment = SimpleNamespace(hooks=(), migrate=migrate, user="demo")
+    return [SimpleNamespace(name=name, deployment=deployment) for name in ("a", "b", "idle")]
+
+
+def test_an_unfinished_one_of_any_host_stops_all_that_change() -> None:
+    connections: Any = Connections()
+    fleet = made(a=(), b=(line("r1", BEGUN),), idle=())
+    assert list(migrations.refuse_unfinished(fleet, connections, again=False)) == ["idle"]
+    assert set(connections.lost) == {"a", "b"}
+    error = connections.lost["a"]
+    assert (error.code, error.step) == ("migration-unfinished", "migrate")
+    assert "r1, begun 2026-01-02 by me@laptop, has not ended on b" in error.what
+
+
+def test_an_operator_may_deploy_in_spite_of_it() -> None:
+    connections: Any = Connections()
+    fleet = made(a=(line("r1", BEGUN),))
+    assert migrations.refuse_unfinished(fleet, connections, again=True) == fleet
+    assert migrations.options(fleet, again=True) == (AGAIN,)
+    assert not connections.lost
+
+
+def test_the_elected_host_learns_that_another_has_applied_it() -> None:
+    fleet = made(a=(), b=(line("r2", APPLIED),))
+    assert migrations.options(fleet, again=False) == (KNOWN,)
+    assert migrations.options(made(a=(), b=(line("r1", APPLIED),)), again=False) == ()
+
+
+def test_a_migration_makes_the_first_host_that_changes_go_first_and_alone() -> None:
+    (first, *_) = order()
+    assert hooks.elected(made(idle=(), a=(), b=()), order()) == "a"
+    assert hooks.elected(made(a=()), order(None)) == ""
+    assert hooks.first_alone(first.deployment)
+    assert not hooks.first_alone(order(None)[0].deployment)
+    assert hooks.longest(first.deployment) == 3600.0 + hooks.PENDING
+
+
+def test_a_plan_says_what_is_migrated_where() -> None:
+    fleet = migrations.planned(made(a=(), idle=()), order(), "a")
+    assert fleet["idle"][1].migration == ()
+    assert fleet["a"][1].migration == (
+        "up (once, on a as demo, before the first switch)",
+        "IRREVERSIBLE: a rollback past this release will be refused",
+    )
+    done = migrations.planned(made(a=(), b=(line("r2", APPLIED),)), order(), "a")
+    assert done["a"][1].migration[0].startswith("nothing: b has applied the migration")
+    assert migrations.planned(made(a=()), order(None), "")["a"][1].migration == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        (None, ["pending: unknown until the release is on the host; the deploy shows it first"]),
+        ("one\ntwo\n", ["pending: one", "pending: two"]),
+        ("", ["pending: (no output)"]),
+    ],
+)
+def test_a_plan_shows_what_is_pending_or_says_that_it_is_unknown(
+    said: str | None, lines: list[str]
+) -> None:
+    plans = {"a": HostPlan("a", Action.DEPLOY, "r2", "2", migration=("up",))}
+    found = migrations.explained(plans, MIGRATE, Findings((), said), again=False)
+    assert list(found["a"].migration) == ["up", *lines]
+    assert found["a"].problems == ()
+
+
+def test_a_plan_shows_what_would_stop_the_deploy() -> None:
+    plans = {name: plan for name, (_, plan) in made(a=(line("r1", BEGUN),), b=(), idle=()).items()}
+    found = migrations.explained(plans, None, None, again=False)
+    assert [plan.problems[0].code for plan in (found["a"], found["b"])] == [
+        "migration-unfinished"
+    ] * 2
+    assert found["b"].problems[0].host == "b"
+    assert found["idle"].problems == ()
+    assert migrations.explained(plans, None, None, again=True) == plans
+
+
+def release(name: str, at: str, *, running: bool = False) -> ReleaseLine:
+    return ReleaseLine(name, "1", "committed", at, "me", present=True, running=running)
+
+
+def test_a_rollback_names_the_irreversible_ones_that_it_would_pass() -> None:
+    facts: Any = SimpleNamespace(migrations=(line("r2", APPLIED),))
+    answers = {"a": facts}
+    assert (
+        migrations.past({"a": release("r1", "2026-01-01")}, answers) == "r2 (migrated 2026-01-02)"
+    )
+    assert migrations.past({"a": release("r1", "2026-01-03")}, answers) == ""
+    assert migrations.past({"a": release("r2", "2026-01-01")}, answers) == ""
+    assert migrations.past({"a": release("r1", "2026-01-01", running=True)}, answers) == ""
+    error = migrations.refused_past("a", "r2")
+    assert (error.code, error.host) == ("migration-irreversible", "a")
