@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.answers import Result
+from shipit.agent.protocol.controls import AskControls, Control, Controls
 from shipit.agent.protocol.pulls import Pull, Pulled
 from shipit.transport.channel import FrameWire
 from unit.release.test_plan import facts, line, manifest
@@ -32,6 +33,8 @@ class Honest:
     """Answers like an agent that switches between the releases 1.1.0 and 1.0.0."""
 
     running: str = NEW.id
+    pause: Control | None = None
+    said: list[str] = field(default_factory=list)
 
     def facts(self) -> messages.Facts:
         lines = (line(OLD.id), line(NEW.id, running=True))
@@ -62,8 +65,14 @@ class Honest:
                 yield messages.Status(NEW.id, "1.1.0", "", "me", (), (), None, "")
             case messages.AskReleases():
                 yield messages.History(self.facts().releases)
+            case Control() | AskControls():
+                yield self.controls(request)
             case _:
                 pass
+
+    def controls(self, asked: Control | AskControls) -> Controls:
+        self.said += [asked.what] if isinstance(asked, Control) else []
+        return Controls((), "txn-1", self.pause)
 
 
 @dataclass(frozen=True)

@@ -52,11 +52,14 @@ def controls(
 
 def agree(said: Mapping[str, Control], connections: Connections) -> None:
     """Let the hosts record it; one that cannot keeps what its own history says."""
-    for name, control in said.items():
-        session = connections.sessions.get(name)
+
+    def record(name: str, control: Control) -> None:
         try:
-            if session:
-                session.control(control)
+            connections.sessions[name].control(control)
         except HostError as error:
-            text = f"it did not record that {control.release} is held: {error.what}"
+            text = f"it did not record the {control.what} of {control.release}: {error.what}"
             connections.emit(Noted(text, name))
+
+    there = {name: control for name, control in said.items() if name in connections.sessions}
+    for future in [connections.executor.submit(record, *each) for each in there.items()]:
+        future.result()

@@ -9,6 +9,7 @@ import pytest
 from fake_fleet import NEW, FakeStream, Liar
 from shipit import events
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.controls import Control, Controls
 from shipit.agent.protocol.pulls import Pulled as PulledBytes
 from shipit.errors import HostError
 from shipit.release.build import Blob, BuiltRelease
@@ -86,3 +87,19 @@ def test_a_store_that_no_longer_signs_is_the_hosts_failure_too() -> None:
     with pytest.raises(HostError) as caught:
         made.stage(THERE, pulled=RemoteBundle(SecretUrl("memory://x/y"), PULLED.offsets))
     assert (caught.value.code, made.steps()) == ("pull-unsigned", ["pull"])
+
+
+def test_a_staged_host_says_who_has_paused_the_run() -> None:
+    made = Session()
+    assignment = Assignment(made.session, Job(ATTEMPT, NEW.id, None, 60.0))
+    assert assignment.paused() == ""
+    at = "2026-01-01T00:00:00Z"
+    made.stream.host.pause = Control("pause", "ann@laptop", at, "errors", txn="txn-1")
+    assert assignment.paused() == f"by ann@laptop since {at}: errors"
+    made.stream.host.pause = Control("pause", "ann@laptop", at, txn="txn-1")
+    assert assignment.paused() == f"by ann@laptop since {at}"
+
+
+def test_a_host_that_does_not_answer_pauses_nothing() -> None:
+    made = Session(Liar(Controls, lambda _: [b"junk\n"]))
+    assert Assignment(made.session, Job(ATTEMPT, NEW.id, None, 60.0)).paused() == ""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from fake_fleet import FakeStream, Liar
+from shipit.agent.protocol.controls import Control, Controls
 from shipit.agent.protocol.messages import Attempt
-from shipit.events import HostResult, Outcome, Problem
+from shipit.events import Event, HostResult, Noted, Outcome, Problem
 from shipit.rollout import verdict
+from shipit.rollout.connections import Connections
+from shipit.rollout.host_session import HostSession
+from shipit.transport.channel import FrameWire
 
+AT = "2026-01-01T00:00:00+00:00"
 ATTEMPT = Attempt("t1", "deploy", "ci@runner", 1, "2026-01-01T00:00:00+00:00")
 BAD = HostResult(Outcome.ROLLED_BACK, "r1", Problem("", "check-failed", "answered 500\nmore"))
 LOST = HostResult(Outcome.UNKNOWN, "", Problem("", "link-lost", "no answer"))
@@ -45,3 +53,19 @@ def test_what_the_hosts_record(results: tuple[HostResult, ...], expected: dict[s
 
 def test_a_host_that_got_no_release_records_nothing() -> None:
     assert verdict.controls({"a": BAD, "b": BACK}, {"a": "r2"}, ATTEMPT) == {}
+
+
+def test_each_host_records_it_and_one_that_cannot_is_noted() -> None:
+    good, bad = FakeStream(None), FakeStream(Liar(Controls, lambda _: [b"junk\n"]))
+    reported: list[Event] = []
+    sessions = {
+        name: HostSession(name, FrameWire(name, stream), lambda *_: None, reported.append)
+        for name, stream in {"a": good, "b": bad}.items()
+    }
+    said = {name: Control("hold", "ci@runner", AT, release="r2") for name in "abc"}
+    with ThreadPoolExecutor(2) as executor:
+        verdict.agree(said, Connections(executor, reported.append, sessions))
+    assert good.host.said == ["hold"]
+    (note,) = reported
+    assert isinstance(note, Noted)
+    assert (note.host, note.text[:33]) == ("b", "it did not record the hold of r2:")
