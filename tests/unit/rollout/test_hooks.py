@@ -52,7 +52,7 @@ class Ran:
 
     @property
     def diary(self) -> list[str]:
-        return [act for _, act in self.acts]
+        return [act for _, act in self.acts if act != "paused?"]
 
     @property
     def problems(self) -> list[Problem]:
