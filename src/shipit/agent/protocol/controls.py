@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Optional, Tuple
 
 from .fields import COUNT, RELEASE_OR_NONE, TXN_OR_NONE, UTC, matching, one_of
 from .manifest import Manifest  # noqa: TC001 - type hints are read at run time
 from .rules import generations
+from .values import dataclass
 
 _UTC_OR_NONE = matching(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?")
 
