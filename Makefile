@@ -1,5 +1,5 @@
 # Each target sets itself up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint fuzz faults transitions load bench recipes projects mutants support demo rehearsal clean
+.PHONY: help setup test lint fuzz faults transitions load bench bench-fleet recipes projects mutants support demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -24,6 +24,7 @@ LOAD_LONG ?= 10
 LOAD_HANDOVER ?= overlap
 # Options of `make bench`: --hosts 1,4,10 --rtt 0,25,100 --rounds 3 --tools shipit,floor --write
 BENCH ?= --write
+FLEET ?= --write
 # Words of the modules that `make mutants` changes; by default all of [tool.mutmut].
 MUTANTS ?=
 # Options of `shipit rehearse`, for machines without KVM: one host, and more time.
@@ -63,6 +64,9 @@ load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count lost reque
 	PYTHONPATH=tests:tests/support $(BIN)/python -m load.wheels
 	tests/as-root env PYTHONPATH=tests:tests/support $(BIN)/python -m load.run --deploys $(LOAD_DEPLOYS) \
 	  --rate $(LOAD_RATE) --servers "$(LOAD_SERVERS)" --long $(LOAD_LONG) --handover $(LOAD_HANDOVER)
+
+bench-fleet: $(READY) ## deploy to up to 2,000 simulated hosts; write docs/scale.md
+	PYTHONPATH=.:tests:tests/support $(BIN)/python -m bench.fleet $(FLEET)
 
 bench: $(READY) ## deploy beside Ansible, pyinfra, Fabric and a floor; write docs/performance.md
 	tests/as-root env PYTHONPATH=.:tests:tests/support $(BIN)/python -m bench $(BENCH)

@@ -8,7 +8,7 @@ reported together. Builds and downloads nothing, and never holds a wheel in memo
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from packaging.utils import canonicalize_name
@@ -86,6 +86,9 @@ class FolderSources:
     folder: str = "files"
     signed: None = None
     interpreters: Interpreters | None = None
+    _known: dict[tuple[Target, Installer | None], Bundle] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def digests(self) -> tuple[str, ...]:
         """Return the sha256 of every wheel that a bundle may contain."""
@@ -98,11 +101,16 @@ class FolderSources:
         return frozenset().union(*(wheel.programs for wheel in (self.app, *wheels)))
 
     def select(self, target: Target, installer: Installer | None = None) -> Bundle:
-        """Choose the bundle for a target; reads no files.
+        """Choose the bundle for a target, once; reads no files.
 
         Raises:
             InputError: with every wheel that is missing or does not run on the target.
         """
+        if (target, installer) not in self._known:
+            self._known[target, installer] = self._select(target, installer)
+        return self._known[target, installer]
+
+    def _select(self, target: Target, installer: Installer | None) -> Bundle:
         errors, choice = ErrorCollector(), _Choice(self, target)
         errors.mistakes += choice.app_misfits()
         chosen: list[Wheel] | None = None

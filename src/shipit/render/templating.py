@@ -16,7 +16,7 @@ import json
 import re
 import traceback
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -315,6 +315,7 @@ def page(template: str, **names: object) -> str:
     return environment.get_template(template).render(names)
 
 
+@cache
 def own_templates() -> Path:
     """Return the folder of our own templates: in the wheel or at the top of the source tree."""
     package = Path(__file__).resolve().parents[1]

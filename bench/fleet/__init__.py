@@ -1,0 +1,1 @@
+"""Thousands of simulated hosts, for what a controller carries."""
