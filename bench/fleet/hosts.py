@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import paramiko
 
-from shipit.agent.protocol import messages
+from shipit.agent.protocol import answers, messages
 from shipit.agent.protocol.answers import Result
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ FACTS = messages.Facts(
     libc=("glibc", 2, 36),
     systemd=252,
     agent_python="3.11.2",
-    interpreters=(messages.Interpreter("/usr/bin/python3.11", "3.11.2", "cpython", "x86_64"),),
+    interpreters=(answers.Interpreter("/usr/bin/python3.11", "3.11.2", "cpython", "x86_64"),),
     fullest="/",
     free_bytes=2**40,
     free_inodes=2**30,

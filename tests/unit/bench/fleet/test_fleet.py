@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.fleet.__main__ import Figures, measured, prepare, table, simulated
+from bench.fleet.__main__ import Figures, measured, prepare, simulated, table
 
 if TYPE_CHECKING:
     from pathlib import Path
