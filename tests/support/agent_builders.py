@@ -223,4 +223,5 @@ class NoSystemd(RealHost):
             text=True,
         )
         heard((done.stdout + done.stderr).encode())
-        return Done(done.returncode, done.stdout + done.stderr)
+        mark = f"{command.end_mark} {done.returncode}\n" if command.end_mark else ""
+        return Done(done.returncode, done.stdout + done.stderr + mark)

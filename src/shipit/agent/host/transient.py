@@ -19,6 +19,9 @@ SPARE = 5.0  # seconds after which a program whose agent was killed has ended
 # ends (128 + the signal). The program's words are arguments of the shell, which parses none.
 WAIT_FOR = ("/bin/sh", "-c", '"$@" 2>&1; exit $?', "sh")
 UNPRIVILEGED = ("NoNewPrivileges=yes", "CapabilityBoundingSet=", "AmbientCapabilities=")
+# The same, with a line at the end that only the program's own end makes: systemd-run also reports
+# success when it loses the bus.
+WAIT_AND_MARK = ("/bin/sh", "-c", 'm=$1; shift; "$@" 2>&1; s=$?; echo "$m $s"; exit $s', "sh")
 PROPERTIES = (
     "LimitCORE=0",
     "IgnoreSIGPIPE=no",
@@ -43,6 +46,7 @@ class Command:
         environment: NAME=value, below the env files; readable by every user.
         properties: more settings of its unit.
         privileged: keeps the capabilities of its user.
+        end_mark: a word that, with the exit status, is the last line of its output if it has ended.
     """
 
     argv: Tuple[str, ...]
@@ -54,6 +58,7 @@ class Command:
     environment: Tuple[str, ...] = ()
     properties: Tuple[str, ...] = ()
     privileged: bool = False
+    end_mark: str = ""
 
 
 def name() -> str:
@@ -82,6 +87,7 @@ def argv(unit: str, command: Command, timeout: float) -> List[str]:
         *(f"EnvironmentFile={path}" for path in command.env_files),
         f"RuntimeMaxSec={timeout + SPARE:.3f}",
     ]
+    waiting = (*WAIT_AND_MARK, command.end_mark) if command.end_mark else WAIT_FOR
     return [
         *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"),
         f"--unit={unit}",
@@ -89,5 +95,5 @@ def argv(unit: str, command: Command, timeout: float) -> List[str]:
         *(f"--property={each}" for each in properties),
         "--",
         # systemd expands variables; `$$` is a literal `$`.
-        *(word.replace("$", "$$") for word in (*WAIT_FOR, *command.argv)),
+        *(word.replace("$", "$$") for word in (*waiting, *command.argv)),
     ]

@@ -9,6 +9,7 @@ A migration is also recorded for good (`records.migrations`), on the disk before
 controller does not interrupt it; one that was interrupted nevertheless stays unfinished there.
 """
 
+import os
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -41,6 +42,7 @@ from .store import Store
 
 STEP, MIGRATE = "hook", "migrate"
 MIGRATION = "migration"  # its key among the hooks of a journal
+LOST = 255  # the status of one whose end nobody has seen
 PENDING_TIMEOUT = 300.0  # seconds
 ROOT = "root"
 INTERRUPTED = "interrupted"
@@ -210,7 +212,7 @@ def _migrate(of: Run, open_: Journal, wanted: Migration) -> Tuple[Journal, Optio
         done = _execute(of, wanted.hook)
         failure = _failure_of(wanted.hook, done)
         how = OK if done.ok else done.end(wanted.hook.timeout)
-        is_known = not done.timed_out
+        is_known = not done.timed_out and done.status != LOST
     except Refused as refused:  # it has not been started
         failure, how, is_known = refused.failure, refused.failure.what, True
     if is_known:
@@ -319,13 +321,17 @@ def _execute(of: Run, hook: Hook) -> Done:
         environment=_environment(of),
         properties=(*LIMITS, *_directories(of, hook)),
         privileged=hook.user == ROOT,
+        end_mark=f"shipit-end-{os.urandom(8).hex()}",
     )
-    output = _Output(of.emit, hook.name)
+    output = _Output(of.emit, hook.name, command.end_mark)
     done = of.host.run_as(
         command, timeout=hook.timeout, watch=lambda: _stop_if(of.interrupted()), heard=output
     )
     output.end()
-    return done
+    shown, mark, _status = done.output.rpartition(command.end_mark)
+    if mark:
+        return replace(done, output=shown)
+    return done if done.timed_out else replace(done, status=LOST)  # whatever systemd-run says
 
 
 def _stop_if(failure: Optional[Failure]) -> None:
@@ -367,8 +373,8 @@ def _directories(of: Run, hook: Hook) -> List[str]:
 class _Output:
     """Passes a hook's output on in whole lines while it runs; of very much, the beginning."""
 
-    def __init__(self, emit: Emit, hook: str) -> None:
-        self._emit, self._hook = emit, hook
+    def __init__(self, emit: Emit, hook: str, end_mark: str) -> None:
+        self._emit, self._hook, self._mark = emit, hook, end_mark.encode()
         self._open, self._total = b"", 0
 
     def __call__(self, chunk: bytes) -> None:
@@ -378,7 +384,7 @@ class _Output:
         self._open = rest
         if newline:
             self._pass_on(whole)
-        while len(self._open) >= PIECE:
+        while len(self._open) >= PIECE + len(self._mark):  # which is not cut in two
             self._pass_on(self._open[:PIECE])
             self._open = self._open[PIECE:]
 
@@ -389,4 +395,6 @@ class _Output:
             self._pass_on(b"[... %d more bytes are not shown]" % (self._total - SHOWN))
 
     def _pass_on(self, text: bytes) -> None:
-        self._emit(HookOutput(self._hook, text.decode("utf-8", "replace")))
+        shown, mark, _ = text.partition(self._mark)
+        if shown := shown.rstrip(b"\n") if mark else shown:
+            self._emit(HookOutput(self._hook, shown.decode("utf-8", "replace")))

@@ -224,7 +224,7 @@ def test_a_hook_that_cannot_be_written_down_does_not_run(
 
 def passed_on(*chunks: bytes) -> list[str]:
     heard: list[HookOutput] = []
-    output = hooks._Output(heard.append, "warm")
+    output = hooks._Output(heard.append, "warm", "the-end")
     for chunk in chunks:
         output(chunk)
     output.end()
@@ -234,6 +234,12 @@ def passed_on(*chunks: bytes) -> list[str]:
 def test_output_is_passed_on_in_whole_lines() -> None:
     assert passed_on(b"one\ntw", b"o\nthree") == ["one", "two", "three"]
     assert passed_on() == []
+
+
+def test_the_mark_of_its_end_is_not_shown() -> None:
+    assert passed_on(b"one\ntwothe-end 0\n") == ["one\ntwo"]
+    assert passed_on(b"the-end 0\n") == []
+    assert passed_on(b"x" * 4095 + b"the-", b"end 0\n") == ["x" * 4095]
 
 
 def test_of_a_long_line_pieces_are_passed_on() -> None:

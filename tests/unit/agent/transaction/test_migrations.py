@@ -149,6 +149,14 @@ def test_one_that_takes_too_long_stays_unfinished(upgraded: Simulation) -> None:
     assert "migration-unfinished" in upgraded.failure().what
 
 
+def test_one_whose_end_nobody_has_seen_stays_unfinished(upgraded: Simulation) -> None:
+    """When systemd-run loses the bus, it reports success for a command that runs on."""
+    upgraded.machine.run_as = lambda *_, **__: Done(0, "migrating")  # type: ignore[method-assign]
+    upgraded.deploy(replace(release(upgraded), migration=Migration(COMMAND)))
+    assert states(upgraded) == [BEGUN]
+    assert upgraded.outcomes[-1] == "discarded"
+
+
 @pytest.mark.parametrize("fault", [Fault.KILL_AFTER, Fault.CUT_AFTER])
 def test_one_that_was_interrupted_stops_the_next_deploy(upgraded: Simulation, fault: Fault) -> None:
     wanted = replace(release(upgraded), migration=Migration(COMMAND))
@@ -200,7 +208,7 @@ def test_a_rollback_reports_that_it_stays(
 def test_what_is_pending_is_known_where_the_release_is(upgraded: Simulation) -> None:
     assert hooks.pending(upgraded.store, NEW) is None
     upgraded.deploy(release(upgraded))
-    assert hooks.pending(upgraded.store, NEW) == "root in /"
+    assert hooks.pending(upgraded.store, NEW) == "root in /\n"
     upgraded.machine.ends["pending"] = 2
     assert "ended with exit status 2" in str(hooks.pending(upgraded.store, NEW))
 
