@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,8 +115,11 @@ def measured(action: str, count: int, folder: Path, forks: str) -> Figures:
     with log.open("w") as output:
         began = time.perf_counter()
         process = subprocess.Popen(argv, cwd=folder, stdout=output, stderr=output)
+        watch = threading.Timer(LIMIT, process.kill)
+        watch.start()
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
+        watch.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     said = log.read_text()
     wanted = "unchanged" if action == "no-op" else "committed"

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from shipit.bundle.wheel import open_wheel
 from shipit.errors import InputError, Mistake, Place
+from shipit.project.files import OWN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -113,8 +114,9 @@ class Cache:
 
     def _say_what_it_is(self) -> None:
         """Let backups leave it out, and builds of a project that it happens to lie in."""
-        with suppress(FileExistsError), (self.folder / "CACHEDIR.TAG").open("x") as tag:
-            tag.write(_TAG)
+        for name, text in (("CACHEDIR.TAG", _TAG), (OWN_TAG, "")):
+            with suppress(FileExistsError), (self.folder / name).open("x") as tag:
+                tag.write(text)
 
     def keep(self, wheel: Path) -> Path:
         """Move a wheel from a workspace into the cache; return where it is now."""

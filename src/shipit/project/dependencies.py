@@ -102,7 +102,7 @@ class Fetcher:
             return known
         errors = ErrorCollector()
         wheels = {line: entry for line, entry in asked.items() if entry.digests}
-        at = {} if self.wheelhouse else locked_files.lines(wheels, target, os.environ)
+        at = {} if self._has_own_index() else locked_files.lines(wheels, target)
         fetched, lacking = self._fetch(list(wheels), target, at, "--require-hashes")
         sources = [entry for entry in entries if not entry.digests]
         for entry in (*sources, *(wheels[line] for line in lacking)):
@@ -112,6 +112,14 @@ class Fetcher:
                 errors.mistakes.append(self._no_wheel(entry.pin, target, entry))
         self.store.remember(key, errors.result(fetched))
         return fetched
+
+    def _has_own_index(self) -> bool:
+        """Whether every wheel comes from a folder, or from an index that the user names."""
+        if self.wheelhouse:
+            return True
+        argv, here = [*programs.pip(), "config", "list"], self.lock.path.parent
+        _, configured, _ = Program("read pip's configuration", argv, here, programs.GIT).attempt()
+        return locked_files.has_own_index(configured, os.environ)
 
     def _installer(
         self, name: str, target: Target, check: Callable[[], None] = lambda: None

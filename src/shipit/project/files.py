@@ -29,6 +29,7 @@ BY_PRODUCTS = frozenset(
 )
 OF_THE_TOP = frozenset({"build", "dist", "venv"})  # further down they may be packages
 _ENDINGS = (".pyc", ".pyo", ".swp", "~")
+OWN_TAG = ".shipit-cache"  # a file in shipit's own cache
 MOST = 20_000  # files
 
 
@@ -125,7 +126,7 @@ def walked(folder: Path, *, hidden: bool = False) -> Iterator[str]:
     for top, folders, names in os.walk(folder):
         below = os.path.relpath(top, folder)
         skipped = BY_PRODUCTS | OF_THE_TOP if below == "." else BY_PRODUCTS
-        kept = [each for each in folders if each not in skipped and not _is_cache(top, each)]
+        kept = [each for each in folders if each not in skipped and not _is_ours(top, each)]
         folders[:] = sorted(each for each in kept if hidden or not each.startswith("."))
         links = [each for each in folders if os.path.islink(os.path.join(top, each))]  # noqa: PTH114, PTH118 - texts
         for name in (*names, *links):
@@ -135,12 +136,9 @@ def walked(folder: Path, *, hidden: bool = False) -> Iterator[str]:
                 yield name if below == "." else f"{below}/{name}"
 
 
-def _is_cache(top: str, folder: str) -> bool:
-    """Whether a folder says that it is a cache, as those of shipit, pytest and cargo do.
-
-    Source: https://bford.info/cachedir/
-    """
-    return os.path.exists(os.path.join(top, folder, "CACHEDIR.TAG"))  # noqa: PTH110, PTH118 - texts
+def _is_ours(top: str, folder: str) -> bool:
+    """Whether a folder is shipit's cache: a download may be under way there, with credentials."""
+    return os.path.exists(os.path.join(top, folder, OWN_TAG))  # noqa: PTH110, PTH118 - texts
 
 
 def _check(folder: Path, files: Sequence[File], folders: Sequence[str]) -> None:

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 
 
 def speaks_against(result: HostResult) -> bool:
-    """Whether a host rolled back because of the release itself."""
+    """Whether a host rolled back because of the release itself.
+
+    A host's first release speaks of the host as much as of the release: it holds nothing.
+    """
     problem = result.problem
-    is_own = result.outcome is Outcome.ROLLED_BACK and not result.because
+    had_another = bool(result.release)
+    is_own = result.outcome is Outcome.ROLLED_BACK and had_another and not result.because
     return is_own and problem is not None and problem.code in VERDICTS
 
 
@@ -36,7 +40,9 @@ def controls(
     against = [name for name, result in results.items() if speaks_against(result)]
     if not against:
         return {}
-    is_accepted = any(result.outcome is Outcome.COMMITTED for result in results.values())
+    outcomes = {result.outcome for result in results.values()}
+    went_on = not any(result.because for result in results.values())
+    is_accepted = Outcome.COMMITTED in outcomes or (Outcome.UNCHANGED in outcomes and went_on)
     problem = results[against[0]].problem
     what = problem.what.splitlines()[0] if problem else ""
     why = f"it failed on {against[0]}: {what}"

@@ -34,11 +34,10 @@ class RecordingPacketizer(Packetizer):
 
     def rest(self) -> None:
         """Look rarely from now on: the connection is up."""
-        if isinstance(self._sock, socket.socket):
-            self._sock.settimeout(_LOOK)
+        self._sock.settimeout(_LOOK)
 
     def close(self) -> None:
-        if isinstance(self._sock, socket.socket):
+        if isinstance(self._sock, socket.socket):  # closing a channel of a jump host wakes it
             with suppress(OSError):  # it is closed, or was never connected
                 self._sock.shutdown(socket.SHUT_RDWR)
         super().close()

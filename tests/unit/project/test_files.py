@@ -53,12 +53,13 @@ def test_elsewhere_all_files_but_by_products_and_hidden_ones_are_taken(
     assert listed(folder) == ["a.py", "pkg/build/x"]
 
 
-def test_a_folder_that_says_that_it_is_a_cache_is_left_out(tmp_path: Path) -> None:
+def test_shipits_own_cache_is_left_out_and_no_other_one(tmp_path: Path) -> None:
+    write(tmp_path, "models/CACHEDIR.TAG", "models/weights.bin")
     cache = Cache(tmp_path / "made")
     with cache.workspace() as work:
         (work / "login.txt").write_text("hunter2")
         (tmp_path / "app.py").touch()
-        assert listed(tmp_path) == ["app.py"]
+        assert listed(tmp_path) == ["app.py", "models/CACHEDIR.TAG", "models/weights.bin"]
 
 
 def test_patterns_add_and_remove_files(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ BACK = HostResult(Outcome.ROLLED_BACK, "r1", because="1 of 2 hosts failed")
 CALLED = HostResult(Outcome.ROLLED_BACK, "r1", Problem("", "check-failed", "late"), "1 of 2 failed")
 STAGED = HostResult(Outcome.DISCARDED, "r1", because="1 of 2 hosts failed")
 DONE = HostResult(Outcome.COMMITTED, "r2")
+SAME = HostResult(Outcome.UNCHANGED, "r2")
+FIRST = HostResult(Outcome.ROLLED_BACK, "", Problem("", "check-failed", "answered 500"))
 AWAY = HostResult(Outcome.UNREACHABLE, "")
 
 
@@ -35,6 +37,9 @@ AWAY = HostResult(Outcome.UNREACHABLE, "")
         ((BAD, CALLED), {"b": "hold"}),
         ((BAD, BAD), {}),  # each holds it by its own history
         ((BAD, DONE), {"a": "unhold"}),
+        ((BAD, SAME), {"a": "unhold"}),  # within the limits: the fleet runs it
+        ((BAD, BACK, SAME), {"b": "hold"}),
+        ((FIRST, BACK), {}),  # its host may be to blame
         ((LOST, BACK), {}),
         ((CUT, BACK), {}),
         ((CALLED, BACK), {}),

@@ -109,7 +109,9 @@ def _of_release(control: Control, history: Sequence[Entry]) -> Dict[str, Hold]:
     """Return a hold that the controller has placed, because the release failed on another host."""
     by, top = Entry("", "", "", "", "", "", control.who, control.at), histories.head(history)
     back_to = top.release if top else ""
-    return _hold(control.release, back_to, by, control.why, history) if back_to else {}
+    if generations.contents(back_to) in ("", generations.contents(control.release)):
+        return {}  # there is nothing else to run, or it runs here, and well
+    return _hold(control.release, back_to, by, control.why, history)
 
 
 def pause(said: Sequence[Control], run: str) -> Optional[Control]:

@@ -23,22 +23,28 @@ if TYPE_CHECKING:
 
 # pip replaces ${NAME} by a variable of the environment, and reads options after a space.
 _PLAIN = re.compile(r"https?://[^\s$#;]+")
-# Who names an index of their own wants the files of that one.
-_MIRRORS = ("PIP_INDEX_URL", "PIP_NO_INDEX", "UV_INDEX_URL", "UV_DEFAULT_INDEX")
+# Lines of `pip config list`, which has the environment, too: :env:.index-url='https://...'
+_OF_PIP = re.compile(r"^\S+\.(index-url|no-index)=", re.MULTILINE)
+_OF_UV = ("UV_INDEX_URL", "UV_DEFAULT_INDEX")
 
 
-def lines(
-    asked: Mapping[str, Locked], target: Target, environment: Mapping[str, str]
-) -> dict[str, str]:
+def has_own_index(configured: str, environment: Mapping[str, str]) -> bool:
+    """Whether the user names an index in place of PyPI, so that every file comes from there.
+
+    Args:
+        configured: what `pip config list` prints.
+        environment: of this process.
+    """
+    return bool(_OF_PIP.search(configured)) or any(environment.get(name) for name in _OF_UV)
+
+
+def lines(asked: Mapping[str, Locked], target: Target) -> dict[str, str]:
     """Return pip's lines for the files that a lock has a URL of, by the lines that name pins.
 
     Args:
         asked: the entries, by pip's lines for them.
         target: what they have to run on; of several files, the best for it is chosen.
-        environment: of this process; where it names an index, no URL of a lock is used.
     """
-    if any(environment.get(name) for name in _MIRRORS):
-        return {}
     ranks = {tag: number for number, tag in enumerate(target.tags())}
     found = {line: max(_fitting(entry, ranks), default=None) for line, entry in asked.items()}
     return {

@@ -89,6 +89,7 @@ def held(text: str) -> str:
         ("r1 r2% hold:r2", "r2"),  # it failed on another host
         ("r1 r2% hold:r2_2 r2", ""),
         ("hold:r1", ""),  # nothing runs here
+        ("r1 r2 hold:r2_2", ""),  # its repair failed on another host; here it runs
     ],
 )
 def test_what_is_held(text: str, expected: str) -> None:
