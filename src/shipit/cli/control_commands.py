@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     click.Option(
         ["--until"],
         type=Moment(),
-        default="",
         metavar="TIME",
         help="When it ends: 90m, 2d, or a time such as 2026-12-24T08:00, of this machine's zone if "
         "it names none.  [default: with unhold]",
     ),
     example="  shipit hold playbooks/prod.yaml -m 'the database is being moved' --until 2h",
 )
-def hold(invocation: Invocation, *, until: str) -> int:
+def hold(invocation: Invocation, *, until: str | None) -> int:
     """Refuse deploys of the playbook's apps on its hosts, from any machine.
 
     The hosts keep it, with who, when and why. A deploy that runs already goes on. Rollbacks stay
@@ -40,7 +39,7 @@ def hold(invocation: Invocation, *, until: str) -> int:
     """
     from shipit.commands import hold as use_case
 
-    found = use_case.hold(invocation.run_options(), invocation.output.quiet, until)
+    found = use_case.hold(invocation.run_options(), invocation.output.quiet, until or "")
     return _answer(invocation, "hold", found)
 
 
@@ -57,8 +56,9 @@ def unhold(invocation: Invocation) -> int:
 def pause(invocation: Invocation) -> int:
     """Stop a deploy that runs before its next batch, from any machine; it waits for `resume`.
 
-    Hosts that are switched stay so. After a day every host is rolled back. Exits with 3 if no
-    deploy runs on the hosts.
+    It counts only for hosts that are still to be switched: a deploy of one batch, or in its last
+    one, goes on to its end. Hosts that are switched stay so. After a day every host is rolled back.
+    Exits with 3 if no deploy runs on the hosts.
     """
     from shipit.commands import hold as use_case
 

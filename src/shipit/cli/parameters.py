@@ -62,9 +62,32 @@ class Moment(click.ParamType[str]):
         from shipit.cli import options
 
         try:
-            return options.moment(str(value)) if value else ""
+            return options.moment(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class NewFile(click.ParamType[Path]):
+    """A file that can be written, or replaced: known before a command takes its time."""
+
+    name = "file"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        path = Path(str(value))
+        folder = path.parent
+        if not path.name:
+            self.fail(f"{str(value)!r} is no name: name a file", param, ctx)
+        if path.is_dir():
+            self.fail(f"{path} is a folder: name a file in it", param, ctx)
+        if path.exists() and not path.is_file():
+            self.fail(f"{path} is not a regular file", param, ctx)
+        if not folder.is_dir():
+            self.fail(f"{path}: there is no such folder: {folder}", param, ctx)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            self.fail(f"{path}: the folder cannot be written: {folder}", param, ctx)
+        return path
 
 
 class LocalBundle(PinnedFile):
@@ -243,6 +266,12 @@ PLAN_FILE = click.Option(
     type=FILE,
     metavar="FILE",
     help="Deploy only if every host is as in this plan, of plan --out.",
+)
+PLAN_OUT = click.Option(
+    ["--out"],
+    type=NewFile(),
+    metavar="FILE",
+    help="Write the plan to this file, for deploy --plan; not if a host has a problem.",
 )
 MIGRATE_AGAIN = click.Option(
     ["--migrate-again"],

@@ -38,6 +38,7 @@ from shipit.cli.parameters import (
     OVERRIDE_FREEZE,
     OVERRIDE_HOLD,
     PLAN_FILE,
+    PLAN_OUT,
     PLAYBOOKS,
     REASON,
     REPORT_FORMAT,
@@ -119,6 +120,10 @@ def deploy(
     """
     from shipit.commands import deploy as use_case
 
+    if check and plan_file:
+        raise click.UsageError("--check changes nothing, and --plan is for a deploy: leave one out")
+    if detailed_exitcode and not check:
+        raise click.UsageError("--detailed-exitcode is about a plan: add --check")
     if check:
         return plan(invocation, diff=diff, detailed_exitcode=detailed_exitcode)
     return use_case.deploy(invocation.run_options(), invocation.output, plan_file)
@@ -213,12 +218,7 @@ def adopt(invocation: Invocation) -> int:
     BUNDLE,
     BUILDER,
     DETAILED,
-    click.Option(
-        ["--out"],
-        type=FILE,
-        metavar="FILE",
-        help="Write the plan to this file, for deploy --plan; not if a host has a problem.",
-    ),
+    PLAN_OUT,
     example="  shipit plan playbooks/prod.yaml --diff\n"
     "  shipit plan playbooks/prod.yaml --out prod.plan && "
     "shipit deploy playbooks/prod.yaml --plan prod.plan",

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import click
+
 from shipit.errors import ShipitError
 
 if TYPE_CHECKING:
@@ -149,6 +151,8 @@ def run_command(
             sys.stderr.write(printable(redactor(traceback.format_exc())))
         output.error(error)
         ended = error.exit_status
+    except click.UsageError:  # of options that do not go together; click shows it
+        raise
     except KeyboardInterrupt:
         output.interrupt()
         ended = INTERRUPTED

@@ -208,6 +208,8 @@ def _standing(host: str, answer: Controls, *, of_run: bool) -> Iterator[Line]:
         yield Line(f"{host}: nothing is held", "good")
     yield from _holds(host, answer.holds)
     yield from _pause(host, answer.pause)
+    if of_run and answer.pause:
+        yield Line(f"{host}: this counts only for hosts that are still to be switched", "quiet")
 
 
 def _pause(host: str, pause: Control | None) -> Iterator[Line]:

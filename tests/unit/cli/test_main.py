@@ -197,6 +197,73 @@ def test_a_plan_is_saved_and_deployed() -> None:
     assert run_with(["deploy", "prod.yaml", "--check", "--detailed-exitcode"], use) == 6
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--check --plan prod.plan", "--check changes nothing, and --plan is for a deploy"),
+        ("--detailed-exitcode", "--detailed-exitcode is about a plan: add --check"),
+    ],
+)
+def test_options_that_a_deploy_would_ignore_are_refused(
+    options: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use = Answers()
+    assert run_with(["deploy", "prod.yaml", *options.split()], use) == 2
+    assert use.asked == []
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert run_with(["deploy", "prod.yaml", *options.split(), "--json"], use) == 2
+    assert result(capsys)["exit_status"] == 2
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("", "name a file"),
+        (".", "name a file"),
+        ("..", "is a folder"),
+        ("plans", "is a folder"),
+        ("none/prod.plan", "no such folder"),
+        ("prod.yaml/prod.plan", "no such folder"),
+        ("pipe", "is not a regular file"),
+    ],
+)
+def test_a_plan_that_cannot_be_saved_is_refused_before_a_host_is_asked(
+    out: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plans").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    use = Answers()
+    assert run_with(["plan", "prod.yaml", "--out", out], use) == 2
+    assert use.asked == []
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_that_cannot_be_written_holds_no_plan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)  # root may always
+    assert run_with(["plan", "prod.yaml", "--out", "prod.plan"], Answers()) == 2
+    assert "cannot be written" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_hold_until_no_time_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_with(["hold", "prod.yaml", "-m", "why", "--until", ""], Answers()) == 2
+    assert "'' is no time such as 2h" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("given", [[], ["--until", "2h"]])
+def test_a_hold_ends_when_it_says_or_by_hand(given: list[str]) -> None:
+    ends: list[str] = []
+
+    def hold(_run: RunOptions, _emit: Emit, until: str) -> list[object]:
+        ends.append(until)
+        return []
+
+    with patch("shipit.commands.hold.hold", hold):
+        assert main.main(["hold", "prod.yaml", "-m", "why", *given]) == 0
+    assert [bool(each) for each in ends] == [bool(given)]
+
+
 @pytest.mark.parametrize("flag", ["--override-hold", "--override-freeze"])
 def test_what_is_overridden_needs_a_reason(flag: str) -> None:
     use = Answers()
