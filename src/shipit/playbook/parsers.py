@@ -305,6 +305,8 @@ def words(value: object) -> str:
         raise InvalidValueError(f"a command whose quotes are closed ({error})", value) from error
     if not found or not found[0]:
         raise InvalidValueError("a command", value)
+    if has_control(str(value).replace("\n", " ").replace("\t", " ")):  # lines of `sh -c '...'`
+        raise InvalidValueError("a command without control characters", value)
     if shell := shell_word(str(value).strip()):
         raise InvalidValueError(f"a command without {shell!r}: {NO_SHELL}", value)
     return str(value).strip()
