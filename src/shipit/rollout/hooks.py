@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-import select
+import selectors
 import shlex
 import signal
 import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from shipit.agent.protocol.hooks import (
     AFTER_ACTIVATE,
@@ -53,6 +53,8 @@ POLL = 0.1  # seconds within which an interrupt is noticed
 SHOWN = 64 * 1024  # bytes of a hook's output that are passed on
 KEPT = 16 * 1024  # bytes of its end that are reported with a failure
 CHUNK = 64 * 1024
+KILLED = 5.0  # seconds in which a killed hook must be gone
+LONGEST_VARIABLE = 100_000  # bytes; Linux starts no program with one of 128 KiB
 _ENV_REFERENCE = re.compile(r"env:(\w+)")
 
 
@@ -154,10 +156,14 @@ class ControllerHooks:
 
     def at_end(self, phases: Iterable[Phase], is_stopped: Callable[[], bool]) -> None:
         found = set(phases)
-        if Phase.COMMITTED in found:
-            self._run(ON_ROLLBACK if self.is_rollback else AFTER_COMMIT, is_stopped)
-        elif Phase.ROLLED_BACK in found and not self.is_rollback:
+        if self.is_rollback:
+            if Phase.COMMITTED in found:
+                self._run(ON_ROLLBACK, is_stopped)
+            return
+        if Phase.ROLLED_BACK in found:
             self._run(ON_ROLLBACK, lambda: False)  # also after a Ctrl-C
+        if Phase.COMMITTED in found and found <= {Phase.COMMITTED, Phase.UNCHANGED}:
+            self._run(AFTER_COMMIT, is_stopped)
 
     def _run(self, point: str, is_stopped: Callable[[], bool]) -> bool:
         """Run the hooks of a point the first time; return whether all have succeeded."""
@@ -196,12 +202,15 @@ def environment(
 ) -> dict[str, str]:
     """Return the environment of the controller's hooks: the user's own, without the app's secrets.
 
-    A variable that a secret of the playbook is read from is left out.
+    A variable that a secret of the playbook is read from is left out, and so is one of ours that
+    is too long to start a program with.
     """
     references = {str(value) for target in targets for value in target.deployment.secrets.values()}
     hidden = {found[1] for each in references if (found := _ENV_REFERENCE.fullmatch(each))}
-    kept = {name: value for name, value in own.items() if name not in hidden}
-    return {**kept, **{f"SHIPIT_{name}": value for name, value in variables.items()}}
+    ours = {f"SHIPIT_{name}": value for name, value in variables.items()}
+    kept = {name: value for name, value in own.items() if name not in hidden | set(ours)}
+    fitting = {n: value for n, value in ours.items() if len(value.encode()) <= LONGEST_VARIABLE}
+    return {**kept, **fitting}
 
 
 def _run_here(
@@ -224,22 +233,56 @@ def _run_here(
         )
     except OSError as error:
         return f"could not be started: {error.strerror or error}"
-    deadline = time.monotonic() + hook.timeout
-    wrong = ""
-    with child:
-        try:
-            while child.poll() is None and not wrong:
-                lines.read_from(child, POLL)
-                if is_stopped():
-                    wrong = "was interrupted"
-                elif time.monotonic() >= deadline:
-                    wrong = f"did not end within {hook.timeout:g} s"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-        lines.read_rest(child)
+    except ValueError as error:  # a NUL in a word or in a variable
+        return f"could not be started: {error}"
+    try:
+        wrong = _followed(child, hook.timeout, lines, is_stopped)
+    finally:  # also after a second Ctrl-C
+        is_gone = _kill_group(child)
+    lines.read_rest(child)
+    if child.stdout:
+        child.stdout.close()
+    if child.returncode is None:
+        return f"{wrong}, and could not be killed: process {child.pid} still runs, as another user"
+    if not is_gone:
+        lines.add(f"[... its processes of another user could not be killed: group {child.pid}]")
     return wrong or _end(child.returncode)
+
+
+def _followed(
+    child: subprocess.Popen[bytes], timeout: float, lines: _Lines, is_stopped: Callable[[], bool]
+) -> str:
+    """Pass the output on until the hook ends; return in words why it has to be killed, or ""."""
+    deadline = time.monotonic() + timeout
+    while child.poll() is None:
+        lines.read_from(child, POLL)
+        if is_stopped():
+            return "was interrupted"
+        if time.monotonic() >= deadline:
+            return f"did not end within {timeout:g} s"
+    return ""
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> bool:
+    """Kill what the hook has started; return False if others' processes are left.
+
+    Popen's own `__exit__` would wait for ever: a command such as sudo belongs to another user.
+    """
+    _signal_group(child.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(KILLED)
+    return _signal_group(child.pid, 0)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Send a signal to a process group; return False if no process of it may be sent one."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return True
 
 
 def _end(status: int) -> str:
@@ -261,7 +304,7 @@ class _Lines:
 
     def read_from(self, child: subprocess.Popen[bytes], wait: float) -> bool:
         """Read the next output; return whether there was any."""
-        if child.stdout is None or not select.select([child.stdout], [], [], wait)[0]:
+        if child.stdout is None or not _is_readable(child.stdout, wait):
             return False
         chunk = os.read(child.stdout.fileno(), CHUNK)
         if not chunk:
@@ -282,7 +325,17 @@ class _Lines:
         if self._open:
             self._pass_on(self._open)
         if self._total > SHOWN:
-            self._pass_on(b"[... more output is not shown]")
+            self.add("[... more output is not shown]")
+
+    def add(self, line: str) -> None:
+        self._heard(line)
 
     def _pass_on(self, line: bytes) -> None:
         self._heard(line.decode("utf-8", "replace").rstrip("\r"))
+
+
+def _is_readable(pipe: IO[bytes], wait: float) -> bool:
+    """Whether a pipe has output within this time; select() knows no descriptor above 1023."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        return bool(selector.select(wait))

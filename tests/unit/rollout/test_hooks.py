@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -68,12 +70,13 @@ def run(
     *found: Hook,
     faults: dict[str, dict[str, object]] | None = None,
     is_rollback: bool = False,
+    policy: Policy | None = None,
 ) -> Ran:
     made, _, acts = fleet("a b", faults)
     ran = Ran(acts)
     made.hooks = ControllerHooks(found, folder, os.environ, ran.emit, is_rollback=is_rollback)
     with ThreadPoolExecutor(4) as executor:
-        drive(made, Policy((1,)), executor, ran.emit)
+        drive(made, policy or Policy((1,)), executor, ran.emit)
     ran.status = exit_status(made.results())
     return ran
 
@@ -115,6 +118,29 @@ def test_hooks_on_rollback_run_when_a_switched_host_was_rolled_back(tmp_path: Pa
     ran = run(tmp_path, hook("on_rollback"), hook("after_commit"), faults=failing)
     assert ran.diary[-1] == "on_rollback"
     assert "after_commit" not in ran.diary
+
+
+@pytest.mark.parametrize(
+    ("end", "last"), [(Phase.ROLLED_BACK, "on_rollback"), (Phase.UNKNOWN, "commit")]
+)
+def test_a_run_that_commits_some_hosts_runs_what_each_point_promises(
+    tmp_path: Path, end: Phase, last: str
+) -> None:
+    faults: dict[str, dict[str, object]] = {"a": {"switch": end}}
+    found = (hook("on_rollback"), hook("after_commit"))
+    ran = run(tmp_path, *found, faults=faults, policy=Policy((1,), max_failures=1))
+    assert ("b", "commit") in ran.acts
+    assert ran.diary[-1] == last
+    assert "after_commit" not in ran.diary, "not all hosts are committed"
+
+
+def test_hosts_that_run_the_release_already_count_as_committed(tmp_path: Path) -> None:
+    ran = Ran([])
+    own = ControllerHooks([hook("after_commit")], tmp_path, os.environ, ran.emit)
+    own.at_end([Phase.UNCHANGED], lambda: False)
+    assert ran.diary == []
+    own.at_end([Phase.UNCHANGED, Phase.COMMITTED], lambda: False)
+    assert ran.diary == ["after_commit"]
 
 
 def test_a_rollback_runs_only_on_rollback(tmp_path: Path) -> None:
@@ -165,6 +191,67 @@ def test_when_its_time_is_over_all_its_processes_are_killed(tmp_path: Path) -> N
     until(is_gone, lambda: pid, 10)
 
 
+def test_a_hook_runs_beside_very_many_open_descriptors(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("this user may not open 2000 files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1150)]
+    try:
+        ran = run(tmp_path, hook("staged", "print('here')"))
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (ran.status, ran.lines) == (0, ["here"])
+
+
+def test_a_hook_of_another_user_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Kept(subprocess.Popen[bytes]):
+        def wait(self, timeout: float | None = None) -> int:
+            started.append(self)
+            return super().wait(timeout)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(subprocess, "Popen", Kept)
+    monkeypatch.setattr(os, "killpg", refuse)
+    monkeypatch.setattr(hooks, "KILLED", 0.2, raising=False)
+    began = time.monotonic()
+    ran = run(tmp_path, hook("staged", "import time; time.sleep(60)", timeout="500ms"))
+    child = started[0]
+    assert time.monotonic() - began < 30
+    child.kill()
+    child.wait(30)
+    (problem,) = ran.problems
+    assert problem.code == "hook-timeout"
+    assert f"could not be killed: process {child.pid}" in problem.what
+
+
+def test_processes_of_another_user_that_a_hook_has_left_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", refuse)
+    ran = run(tmp_path, hook("staged", "print('done')"))
+    assert ran.status == 0
+    assert ran.lines[0] == "done"
+    assert "could not be killed" in ran.lines[1]
+
+
+def test_a_command_that_no_program_can_get_is_a_failure(tmp_path: Path) -> None:
+    made = hook("staged").model_copy(update={"command": "true '\0'"})
+    ran = run(tmp_path, made)
+    assert "could not be started: embedded null byte" in ran.problems[0].what
+
+
 def test_very_much_output_is_cut(tmp_path: Path) -> None:
     program = "import sys; [sys.stdout.write('y' * 1023 + chr(10)) for _ in range(10240)]"
     ran = run(tmp_path, hook("staged", program))
@@ -188,6 +275,20 @@ def test_the_environment_has_no_secret_of_the_app() -> None:
     targets: Any = [SimpleNamespace(deployment=deployment)]
     found = hooks.environment(targets, {"APP": "x"}, {"PROD_URL": "secret", "HOME": "/root"})
     assert found == {"HOME": "/root", "SHIPIT_APP": "x"}
+
+
+def test_a_variable_that_no_program_could_be_started_with_is_left_out(tmp_path: Path) -> None:
+    names = " ".join(f"web{number}.example.com" for number in range(10_000))
+    own = {"SHIPIT_HOSTS": "old", "PATH": os.environ["PATH"]}
+    found = hooks.environment([], {"APP": "x", "HOSTS": names}, own)
+    assert found == {"PATH": own["PATH"], "SHIPIT_APP": "x"}
+    most = "h" * hooks.LONGEST_VARIABLE
+    ran = Ran([])
+    fits = hooks.environment([], {"HOSTS": most}, own)
+    program = "import os; print(len(os.environ['SHIPIT_HOSTS']))"
+    made = ControllerHooks([hook("after_commit", program)], tmp_path, fits, ran.emit)
+    made.at_end([Phase.COMMITTED], lambda: False)
+    assert ran.lines == ["100000"]
 
 
 # --- who runs them -------------------------------------------------------------------------------
