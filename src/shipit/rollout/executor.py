@@ -11,7 +11,7 @@ import time
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from shipit.errors import HostError, Unreachable
 from shipit.events import (
@@ -32,8 +32,10 @@ from shipit.rollout.strategy import Act, Policy, Step, breach, decide
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+T = TypeVar("T")
 POLL_SECONDS = 0.2  # within which a Ctrl-C is noticed
 ULIMIT = "check that no wheel was removed; for many hosts: ulimit -n 8192"
+GRACE = 1.0  # seconds after a Ctrl-C for answers that are on their way
 LONGEST_PAUSE = 24 * 3600.0  # seconds; then the run is rolled back
 INTERRUPTED = "the run was interrupted"
 HOOK_FAILED = "a hook of the controller failed"
@@ -98,19 +100,42 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
 
 
 def _may_begin(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> bool:
-    """Wait before a batch while the run is paused; False if it is to be rolled back instead."""
+    """Wait before a batch while the run is paused; False if `decide` has to look again."""
     if step.act is not Act.SWITCH or step.of == 1:
         return True
-    staged = [name for name, phase in fleet.phases.items() if phase is Phase.STAGED]
+
+    def is_over() -> bool:
+        return fleet.interrupted or any(
+            fleet.states[name].phase is not Phase.STAGED for name in step.hosts
+        )
 
     def ask() -> str:
-        answers = [executor.submit(fleet.hosts[name].paused) for name in staged]
-        return next(filter(None, [answer.result() for answer in answers]), "")
+        return _who_pauses(step, fleet, executor, emit)
 
-    if not pause.wait(ask, lambda: fleet.interrupted, emit, LONGEST_PAUSE):
+    if not pause.wait(ask, is_over, emit, LONGEST_PAUSE):
         fleet.refused, fleet.reason = True, pause.TOO_LONG
         emit(Noted(f"{fleet.reason}: every host of this run is rolled back"))
-    return not (fleet.interrupted or fleet.refused)
+    return not (is_over() or fleet.refused)
+
+
+def _who_pauses(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> str:
+    """Ask the hosts of a batch alone: `shipit pause` reaches every host, so each batch has it.
+
+    A Ctrl-C ends it soon: a host that does not answer in time is disconnected.
+    """
+    asked = {executor.submit(_ask_safely, fleet.hosts[name]): name for name in step.hosts}
+    found: dict[str, str] = {}
+    while asked and not fleet.interrupted:
+        for future in wait(asked, timeout=POLL_SECONDS).done:
+            name, answer = asked.pop(future), future.result()
+            if isinstance(answer, Transition):
+                _note(name, answer, fleet, emit)
+            else:
+                found[name] = answer
+    if asked:
+        wait(asked, timeout=GRACE)
+        _cancel(asked, fleet)
+    return next(filter(None, (found.get(name) for name in step.hosts)), "")
 
 
 def _announce(step: Step, fleet: Fleet, policy: Policy, emit: Emit) -> None:
@@ -167,7 +192,7 @@ def _run_step(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit
     goes_on = step.act is not Act.COMMIT and not (step.act is Act.ROLL_BACK and fleet.interrupted)
     while working:
         for future in wait(working, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done:
-            _note(working[future], future, fleet, emit)
+            _note(working[future], future.result(), fleet, emit)
             del working[future]
         # An exceeded limit cancels the running switches, which would wait for their deadlines.
         spent = step.act is Act.SWITCH and breach(fleet.phases, policy)
@@ -178,7 +203,7 @@ def _run_step(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit
             _cancel(working, fleet)
 
 
-def _cancel(working: dict[Future[Transition], str], fleet: Fleet) -> None:
+def _cancel(working: dict[Future[T], str], fleet: Fleet) -> None:
     """End the running steps soon, and cancel those that have not begun."""
     for future, name in list(working.items()):
         if future.cancel():
@@ -189,7 +214,6 @@ def _cancel(working: dict[Future[Transition], str], fleet: Fleet) -> None:
 
 def _act_safely(step: Step, host: HostControl) -> Transition:
     """Run a step and turn an error into a phase: a step that raises has not switched the host."""
-    name = host.name
     acts = {
         Act.STAGE: host.stage,
         Act.SWITCH: host.switch,
@@ -198,22 +222,33 @@ def _act_safely(step: Step, host: HostControl) -> Transition:
     }
     try:
         return acts[step.act]()
-    except Unreachable as error:
-        return Transition(Phase.UNREACHABLE, problem=problem_of(error, name))
-    except HostError as error:
-        return Transition(Phase.DISCARDED, problem=problem_of(error, name))
-    except OSError as error:  # of this machine: a missing wheel, too many open files
-        what = f"on this machine: {error.strerror or error}"
-        return Transition(
-            Phase.DISCARDED, problem=Problem(name, "controller-error", what, hint=ULIMIT)
-        )
     except Exception as error:  # noqa: BLE001 - the edge of a host: its failure is its own
-        phase = Phase.DISCARDED if step.act is Act.STAGE else Phase.UNKNOWN
-        return Transition(phase, problem=problem_of(bug_of(error, name), name))
+        of_bug = Phase.DISCARDED if step.act is Act.STAGE else Phase.UNKNOWN
+        return _failure(error, host.name, of_bug)
 
 
-def _note(name: str, future: Future[Transition], fleet: Fleet, emit: Emit) -> None:
-    transition, before = future.result(), fleet.states[name]
+def _ask_safely(host: HostControl) -> str | Transition:
+    """Ask a staged host who pauses the run; an error is that host's failure."""
+    try:
+        return host.paused()
+    except Exception as error:  # noqa: BLE001 - as above
+        return _failure(error, host.name, Phase.DISCARDED)
+
+
+def _failure(error: Exception, name: str, of_bug: Phase) -> Transition:
+    if isinstance(error, HostError):
+        lost = isinstance(error, Unreachable)
+        phase = Phase.UNREACHABLE if lost else Phase.DISCARDED
+        return Transition(phase, problem=problem_of(error, name))
+    if isinstance(error, OSError):  # of this machine: a missing wheel, too many open files
+        what = f"on this machine: {error.strerror or error}"
+        problem = Problem(name, "controller-error", what, hint=ULIMIT)
+        return Transition(Phase.DISCARDED, problem=problem)
+    return Transition(of_bug, problem=problem_of(bug_of(error, name), name))
+
+
+def _note(name: str, transition: Transition, fleet: Fleet, emit: Emit) -> None:
+    before = fleet.states[name]
     fleet.states[name] = replace(
         transition,
         release=transition.release or before.release,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ class Simulated:
     def paused(self) -> str:
         if self.pauses is None:
             return ""
-        self.diary.append((self.name, "paused?"))
+        self._do("paused?")
         return self.pauses.pop(0) if self.pauses else ""
 
     def interrupt(self) -> None:
@@ -176,22 +177,21 @@ def paused_run(
 
 def test_a_paused_run_waits_before_its_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     who = "by ann@laptop: errors"
-    made, diary, notes = paused_run("", who, who, who, monkeypatch=monkeypatch)
+    made, diary, notes = paused_run(who, who, who, monkeypatch=monkeypatch)
     assert [r.outcome for r in made.results().values()] == [Outcome.COMMITTED] * 2
     asked = [index for index, it in enumerate(diary) if it == ("b", "paused?")]
-    # Before the first batch, and then until nobody pauses it, before the second.
-    assert len(asked) == 5
-    assert asked[0] < diary.index(("a", "switch")) < asked[1]
+    assert len(asked) == 4, "until nobody pauses it"
+    assert diary.index(("a", "switch")) < asked[0]
     assert asked[-1] < diary.index(("b", "switch"))
     assert notes == [
         f"paused before the next batch {who}; shipit resume PLAYBOOK continues",
         "resumed",
     ]
-    assert ("a", "paused?") not in diary[asked[1] :], "its transaction runs: it is not asked"
+    assert ("a", "paused?") not in diary[asked[0] :], "its transaction runs: it is not asked"
 
 
 def test_a_pause_that_is_too_long_rolls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, diary, notes = paused_run("", *["by ann"] * 1000, longest=0.05, monkeypatch=monkeypatch)
+    made, diary, notes = paused_run(*["by ann"] * 1000, longest=0.05, monkeypatch=monkeypatch)
     assert ("b", "switch") not in diary
     assert [result.outcome for result in made.results().values()] == [
         Outcome.ROLLED_BACK,
@@ -199,6 +199,62 @@ def test_a_pause_that_is_too_long_rolls_back(monkeypatch: pytest.MonkeyPatch) ->
     ]
     assert {result.because for result in made.results().values()} == {pause.TOO_LONG}
     assert notes[-1] == f"{pause.TOO_LONG}: every host of this run is rolled back"
+
+
+def test_only_the_hosts_of_the_next_batch_are_asked_about_a_pause() -> None:
+    made, hosts, diary = fleet("a b c d")
+    for host in hosts.values():
+        host.pauses = []
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy((1,)), executor, lambda _: None)
+    asked = [host for host, act in diary if act == "paused?"]
+    assert asked == ["a", "b", "c", "d"]
+
+
+def test_a_ctrl_c_ends_a_question_about_a_pause_that_has_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executors, "GRACE", 0.1, raising=False)
+    made, hosts, diary = fleet("a b")
+    asked, closed = threading.Event(), threading.Event()
+
+    def hang() -> str:
+        asked.set()
+        closed.wait(20)
+        return ""
+
+    def press() -> None:
+        asked.wait(20)
+        made.interrupted = True
+
+    hosts["b"].paused = hang  # type: ignore[method-assign]
+    hosts["b"].interrupt = closed.set  # type: ignore[method-assign]
+    began, pressing = time.monotonic(), threading.Thread(target=press)
+    hosts["a"].paused = lambda: ""  # type: ignore[method-assign]
+    pressing.start()
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy((1,)), executor, lambda _: None)
+    pressing.join(20)
+    assert time.monotonic() - began < 10
+    assert ("b", "switch") not in diary
+    assert hosts["a"].running == OLD
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_a_bug_in_a_question_about_a_pause_is_that_host_s_failure(allowed: int) -> None:
+    made, hosts, diary = fleet("a b c", {"b": {"paused?": ValueError("?")}})
+    hosts["b"].pauses = []
+    events: list[Event] = []
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy((1,), max_failures=allowed), executor, events.append)
+    results = made.results()
+    assert results["b"].outcome is Outcome.DISCARDED
+    assert results["b"].problem is not None
+    assert results["b"].problem.code == "controller-bug"
+    assert ("b", "switch") not in diary
+    wanted = Outcome.COMMITTED if allowed else Outcome.ROLLED_BACK
+    assert results["a"].outcome is wanted
+    assert (("c", "switch") in diary) is bool(allowed)
 
 
 def test_one_batch_is_not_asked_about_a_pause() -> None:
@@ -211,7 +267,7 @@ def test_one_batch_is_not_asked_about_a_pause() -> None:
 
 def test_a_paused_run_is_interrupted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made, hosts, diary = fleet("a b")
-    hosts["b"].pauses = ["", *["by ann"] * 100_000]
+    hosts["b"].pauses = ["by ann"] * 100_000
 
     def emit(event: Event) -> None:
         if isinstance(event, Noted) and event.text.startswith("paused"):
