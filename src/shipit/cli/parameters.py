@@ -265,7 +265,8 @@ PLAN_FILE = click.Option(
     ["--plan", "plan_file"],
     type=FILE,
     metavar="FILE",
-    help="Deploy only if every host is as in this plan, of plan --out.",
+    help="Deploy only as in this plan, of plan --out: a deployment in which a host has changed is "
+    "refused; earlier ones of the playbook are done by then.",
 )
 PLAN_OUT = click.Option(
     ["--out"],

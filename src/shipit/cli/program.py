@@ -116,7 +116,8 @@ def deploy(
     Every host is staged before any host is switched. If a release fails its health checks, every
     host is rolled back to its previous release. Hosts that already run the release are left alone.
     An older version replaces a newer one only with --allow-older. A release that was rolled back is
-    held: it is deployed again only with --override-hold.
+    held: it is deployed again only with --override-hold. A held or changed host refuses its own
+    deployment; earlier ones of the playbook are done by then.
     """
     from shipit.commands import deploy as use_case
 

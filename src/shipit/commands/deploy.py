@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shipit.agent.protocol.migrations import PAST
 from shipit.errors import ShipitError
@@ -55,13 +55,13 @@ if TYPE_CHECKING:
     from shipit.release.build import BuiltRelease
     from shipit.release.inputs import HostInput, ResolvedInput, RunOptions
     from shipit.release.plan import HostPlan
-    from shipit.release.saved_plan import Saved
     from shipit.rollout.connections import Connections
     from shipit.rollout.logins import Logins
     from shipit.rollout.rollback_target import Candidates
 
     Made = Mapping[str, tuple[BuiltRelease, HostPlan]]
 
+HOLD, FREEZE = "hold", "freeze"  # what a deploy may override, as histories name it
 ROLLED_BACK = 4
 ABORTED = 1  # the exit status of a bug
 AT_ONCE = Policy()  # a rollback switches all hosts in one batch
@@ -85,19 +85,25 @@ def deploy(run: RunOptions, emit: Emit, plan_file: Path | None = None) -> int:
         The exit status.
 
     Raises:
-        InputError: the input is wrong, or frozen; no host was changed.
+        InputError: the input is wrong, or frozen, or not what was planned; no host was changed.
     """
-    plan = saved_plan.read(plan_file) if plan_file else None
+    plan, began = saved_plan.read(plan_file) if plan_file else None, datetime.now(UTC)
     with logging_in(run, emit) as logins:
 
         def check(found: Sequence[Sequence[HostInput]]) -> None:
+            if plan is not None:
+                names = [[target.name for target in each] for each in found]
+                apps = [each[0].deployment.app for each in found]
+                saved_plan.refuse_others(plan, list(zip(apps, names, strict=True)))
             if not run.override_freeze:
-                freeze.refuse(found, datetime.now(UTC))
+                freeze.refuse(found, began)
             logins.begin(found)
 
+        wanted = wanted_by(run, emit, check)
+        plans = [None] * len(wanted) if plan is None else [each.hosts for each in plan]
         runs = [
-            (wanted[0].deployment.app, partial(ship, wanted, run, emit, plan, logins))
-            for wanted in wanted_by(run, emit, check)
+            (each[0].deployment.app, partial(ship, each, run, emit, planned, logins, began))
+            for each, planned in zip(wanted, plans, strict=True)
         ]
         return until_one_fails("deploy", runs, emit)
 
@@ -106,18 +112,29 @@ def ship(
     wanted: Sequence[ResolvedInput],
     run: RunOptions,
     emit: Emit,
-    plan: Saved | None = None,
+    planned: Mapping[str, Mapping[str, Any]] | None = None,
     logins: Logins | None = None,
+    began: datetime | None = None,
 ) -> int:
-    """Deploy one deployment to its hosts, as planned if there is a plan; return the exit status."""
+    """Deploy one deployment to its hosts, as planned if there is a plan.
+
+    `began` is when the command did: what was frozen then is on record as overridden.
+
+    Returns:
+        The exit status.
+    """
     rollout, deployment = Run("deploy", wanted, run, emit, logins), wanted[0].deployment
+    if run.override_freeze and began and freeze.notes(wanted, began):
+        rollout.override(FREEZE)
 
     def fleet(connections: Connections) -> Fleet:
         made: Made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
-        if plan is not None:
+        if planned is not None:
             made = migrations.with_commands(made, wanted)
-            made = refuse_changed(made, connections, plan, deployment.app)
-        if not run.override_hold:
+            made = refuse_changed(made, connections, planned)
+        if run.override_hold and any(plan.holds for _, plan in made.values()):
+            rollout.override(HOLD)
+        elif not run.override_hold:
             made = refuse_held(made, connections)
         made = refuse_unsigned(made, connections)
         made = migrations.refuse_unfinished(made, connections, again=run.migrate_again)

@@ -6,20 +6,21 @@ It has release ids, names and kinds of changes; no texts, no values and no diges
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shipit.errors import InputError, Mistake, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from shipit.release.plan import HostPlan
 
-FORMAT = 1
+FORMAT = 2
 PENDING = "pending: "  # begins what a host says that a migration would do; it may change
 LIMIT = 64 * 1024 * 1024  # bytes of a file that is read
-Saved = dict[str, dict[str, Any]]  # app -> host -> what would change there
 _HINT = "make a new one: shipit plan PLAYBOOK --out FILE"
 # What is compared, and the clause for a difference.
 _PARTS = {
@@ -37,6 +38,16 @@ _PARTS = {
 }
 
 
+class Deployment(NamedTuple):
+    """The plan of one deployment of a playbook: what would change on each of its hosts."""
+
+    app: str
+    hosts: Mapping[str, Mapping[str, Any]]
+
+
+Saved = tuple[Deployment, ...]  # in the order of the playbook, which may have an app twice
+
+
 def write(path: Path, plans: Sequence[tuple[str, Sequence[HostPlan]]], made: str) -> None:
     """Write a plan; `made` is the time.
 
@@ -46,13 +57,20 @@ def write(path: Path, plans: Sequence[tuple[str, Sequence[HostPlan]]], made: str
     content = {
         "format": FORMAT,
         "made": made,
-        "apps": {app: {each.host: data(each) for each in hosts} for app, hosts in plans},
+        "deployments": [
+            {"app": app, "hosts": {each.host: data(each) for each in hosts}} for app, hosts in plans
+        ],
     }
     beside = path.with_name(path.name + ".new")
     try:
-        beside.write_text(json.dumps(content, indent=1) + "\n")
-        beside.replace(path)
+        with beside.open("w", encoding="utf-8") as stream:
+            stream.write(json.dumps(content, indent=1) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, path)  # noqa: PTH105
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         what = f"the plan cannot be written: {error.strerror or error}"
         raise InputError(Mistake("plan-unwritable", what, Place(str(path)))) from error
 
@@ -66,9 +84,8 @@ def read(path: Path) -> Saved:
     try:
         with path.open("rb") as stream:
             content = json.loads(stream.read(LIMIT))
-        apps = content["apps"] if content["format"] == FORMAT else None
-        if apps is not None and all(_is_saved(hosts) for hosts in apps.values()):
-            return dict(apps)
+        if content["format"] == FORMAT:
+            return tuple(map(_deployment, _list(content["deployments"])))
         why = f"its format is {content['format']!r}, and {FORMAT} is known"
     except OSError as error:
         why = error.strerror or str(error)
@@ -78,8 +95,50 @@ def read(path: Path) -> Saved:
     raise InputError(mistake)
 
 
-def _is_saved(hosts: object) -> bool:
-    return isinstance(hosts, dict) and all(isinstance(each, dict) for each in hosts.values())
+def _list(written: object) -> list[Any]:
+    if not isinstance(written, list):
+        raise TypeError(written)
+    return written
+
+
+def _deployment(written: Mapping[str, Any]) -> Deployment:
+    app, hosts = written["app"], written["hosts"]
+    if not isinstance(app, str) or not all(isinstance(each, dict) for each in hosts.values()):
+        raise TypeError(app)
+    return Deployment(app, hosts)
+
+
+def refuse_others(saved: Saved, run: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Refuse a run that has not exactly the deployments and hosts of the plan.
+
+    Args:
+        saved: the plan.
+        run: the app and the hosts of each deployment of the run.
+
+    Raises:
+        InputError: plan-of-others, with everything that either side lacks.
+    """
+    apps, now = [each.app for each in saved], [app for app, _ in run]
+    if apps != now:
+        what = f"the plan is for the deployments {_shown(apps)}; this run has {_shown(now)}"
+        raise InputError(_of_others(what))
+    pairs = [(app, planned, names) for (app, planned), (_, names) in zip(saved, run, strict=True)]
+    if mistakes := [each for pair in pairs for each in _differing(*pair)]:
+        raise InputError(*mistakes)
+
+
+def _differing(app: str, planned: Iterable[str], names: Sequence[str]) -> Iterator[Mistake]:
+    hosts = list(planned)
+    if left_out := [host for host in hosts if host not in names]:
+        hosts_of = _shown(left_out)
+        yield _of_others(f"{app}: the plan is for {hosts_of} as well, which this run leaves out")
+    if more := [name for name in names if name not in hosts]:
+        yield _of_others(f"{app}: this run is for {_shown(more)} as well, which the plan lacks")
+
+
+def _of_others(what: str) -> Mistake:
+    hint = "deploy with the same playbook, --limit and inventory, or make a new plan"
+    return Mistake("plan-of-others", what, hint=hint)
 
 
 def data(plan: HostPlan) -> dict[str, Any]:
@@ -99,11 +158,8 @@ def data(plan: HostPlan) -> dict[str, Any]:
     }
 
 
-def differences(saved: Mapping[str, Any] | None, now: HostPlan) -> Iterator[str]:
+def differences(saved: Mapping[str, Any], now: HostPlan) -> Iterator[str]:
     """Yield how a host's plan differs from the saved one, as clauses about the host."""
-    if saved is None:
-        yield "is not in the plan"
-        return
     current = data(now)
     for part, clause in _PARTS.items():
         if saved.get(part) != current[part]:
@@ -114,8 +170,3 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return str(value or "nothing")
-
-
-def missing(saved: Mapping[str, object], hosts: Sequence[str]) -> list[str]:
-    """Return the hosts of a plan that a run leaves out."""
-    return [host for host in saved if host not in hosts]

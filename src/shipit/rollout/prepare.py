@@ -9,10 +9,10 @@ import secrets
 import socket
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shipit.agent.protocol import messages, refusals
-from shipit.errors import HostError, InputError, Mistake, merged
+from shipit.errors import HostError, InputError, merged
 from shipit.events import SecretsKnown
 from shipit.playbook.fields import EVERY_FILE, TEMPLATES
 from shipit.release import build, pulling, saved_plan, sources
@@ -28,6 +28,7 @@ from shipit.release.inputs import (
 from shipit.release.manifest import slow_digest
 from shipit.rollout.build_host import BuildHost
 from shipit.rollout.host_session import RefusedError
+from shipit.rollout.phase import Phase
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from shipit.events import Emit
     from shipit.release.build import BuiltRelease
     from shipit.release.plan import HostPlan
-    from shipit.release.saved_plan import Saved
     from shipit.release.sources import Named
     from shipit.rollout.connections import Connections
     from shipit.rollout.host_session import HostSession
@@ -230,24 +230,24 @@ def refuse_held(made: Made, connections: Connections) -> Made:
     return _refuse_together(made, connections, why)
 
 
-def refuse_changed(made: Made, connections: Connections, saved: Saved, app: str) -> Made:
-    """Return no release at all where a host differs from the saved plan.
+def refuse_changed(
+    made: Made, connections: Connections, planned: Mapping[str, Mapping[str, Any]]
+) -> Made:
+    """Return no release at all where one of the hosts differs from its saved plan.
 
-    Raises:
-        InputError: plan-of-others: the plan has hosts that this run leaves out.
+    So does a host that is lost by a failure of its own: no plan is saved of one with a problem. An
+    unreachable one may be as it was, and counts against the limits as in any run.
     """
-    of_app = saved.get(app, {})
-    hosts = [*made, *connections.lost]
-    if left_out := saved_plan.missing(of_app, hosts):
-        what = f"the plan is for {', '.join(left_out)} as well, which this run leaves out"
-        hint = "deploy with the same --limit and inventory, or make a new plan"
-        raise InputError(Mistake("plan-of-others", what, hint=hint))
     why: dict[str, messages.Failure] = {}
     for name, (_, plan) in made.items():
-        if found := "; ".join(saved_plan.differences(of_app.get(name), plan)):
+        if found := "; ".join(saved_plan.differences(planned[name], plan)):
             what = f"this host has changed since the plan was made: it {found}"
             hint = "see what is different, and plan again: shipit plan PLAYBOOK --out FILE"
             why[name] = messages.Failure("plan-changed", what, "plan", hint)
+    for name, lost in connections.lost.items():
+        if (problem := lost.problem) and lost.phase is not Phase.UNREACHABLE:
+            what = f"this host cannot get what was planned: {problem.what} [{problem.code}]"
+            why[name] = messages.Failure("plan-changed", what, "plan", problem.hint)
     return _refuse_together(made, connections, why)
 
 
@@ -321,5 +321,4 @@ def attempt_to(what: str, run: RunOptions) -> messages.Attempt:
         pid=os.getpid(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         reason=run.reason,
-        overrides=("hold",) * run.override_hold + ("freeze",) * run.override_freeze,
     )

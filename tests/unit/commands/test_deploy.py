@@ -1,24 +1,32 @@
-"""The last line of a playbook with several deployments speaks of all of them."""
+"""Several deployments of a playbook, a saved plan of them, and what a deploy overrides."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from fake_fleet import Fleet, Liar
+from fake_fleet import NEW, Fleet, Liar
 from recorded_runs import ended, redactor
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.controls import Hold
 from shipit.commands import deploy
 from shipit.errors import InputError, Mistake
 from shipit.events import DeploymentEnd, Event, Outcome, PlaybookEnded
 from shipit.output.console import ConsoleOutput
+from shipit.release import saved_plan
+from shipit.release.build import BuiltRelease
+from shipit.release.inputs import ResolvedInput, targets
+from shipit.release.plan import Action, HostPlan
+from shipit.rollout import executor
 from shipit.transport import connect
 from unit.rollout.test_lying_host import PLAYBOOK, impatient, run  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from shipit.release.inputs import RunOptions
 
@@ -116,3 +124,115 @@ def test_a_rollback_of_a_playbook_reports_all_its_deployments(
     assert reported[-1] == PlaybookEnded(
         "rollback", status, (DeploymentEnd("other", 3), DeploymentEnd("demo", None))
     )
+
+
+AT = "2026-06-01T00:00:00Z"
+OTHERS = """\
+- hosts: web1
+  app: demo
+  wheel: dist/demo-1.1.0-py3-none-any.whl
+  lock: requirements.lock
+  wheelhouse: wheels/
+  user: demo
+  services:
+    web: {command: demo}
+  health: [{http: "http://127.0.0.1:8000/"}]
+"""
+
+
+def resolved(run: RunOptions) -> list[list[ResolvedInput]]:  # noqa: F811
+    """Return what hosts should get, without wheels: they have no part in this."""
+    return [
+        [ResolvedInput(**vars(each), sources=None, secrets={}) for each in found]  # type: ignore[arg-type]
+        for found in targets(run)
+    ]
+
+
+@pytest.fixture
+def shipped(
+    run: RunOptions,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[tuple[list[str], object]]:
+    """Return the hosts and the plan of each deployment that is shipped."""
+    run.playbook.write_text(OTHERS + OTHERS.replace("web1", "web2"))
+    seen: list[tuple[list[str], object]] = []
+
+    def wanted_by(run: RunOptions, _: object, check: Callable[[object], None]) -> object:
+        check(targets(run))
+        return resolved(run)
+
+    def ship(wanted: list[ResolvedInput], *given: object, **_: object) -> int:
+        seen.append(([each.name for each in wanted], given[2]))
+        return 0
+
+    monkeypatch.setattr(deploy, "wanted_by", wanted_by)
+    monkeypatch.setattr(deploy, "ship", ship)
+    return seen
+
+
+def planned(folder: Path, *hosts: str) -> Path:
+    plan = HostPlan("", Action.DEPLOY, "r2", "2")
+    file = folder / "prod.plan"
+    saved_plan.write(file, [("demo", [replace(plan, host=name)]) for name in hosts], AT)
+    return file
+
+
+def test_each_deployment_of_one_app_is_compared_with_its_own_plan(
+    run: RunOptions,  # noqa: F811
+    shipped: list[tuple[list[str], object]],
+    tmp_path: Path,
+) -> None:
+    file = planned(tmp_path, "web1", "web2")
+    assert deploy.deploy(run, lambda _: None, file) == 0
+    first, second = saved_plan.read(file)
+    assert shipped == [(["web1"], first.hosts), (["web2"], second.hosts)]
+
+
+@pytest.mark.parametrize("hosts", [("web1",), ("web2", "web1"), ("web1", "web3")])
+def test_a_plan_of_others_is_refused_before_the_first_deployment(
+    hosts: tuple[str, ...],
+    run: RunOptions,  # noqa: F811
+    shipped: list[tuple[list[str], object]],
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match="plan-of-others"):
+        deploy.deploy(run, lambda _: None, planned(tmp_path, *hosts))
+    assert shipped == []
+
+
+@pytest.mark.parametrize(
+    ("is_held", "is_frozen", "recorded"),
+    [(False, False, ()), (True, False, ("hold",)), (False, True, ("freeze",))],
+)
+def test_only_what_was_overridden_is_recorded(
+    recorded: tuple[str, ...],
+    run: RunOptions,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_held: bool,
+    is_frozen: bool,
+) -> None:
+    window = '\nfreeze: [{when: "2020-01-01 00:00..2999-01-01 00:00", timezone: UTC}]\n'
+    run.playbook.write_text(PLAYBOOK + (window if is_frozen else ""))
+    overriding = replace(run, override_hold=True, override_freeze=True, reason="why")
+    holds = (Hold("ann@laptop", AT, "moving"),) if is_held else ()
+    plan = HostPlan("web1", Action.DEPLOY, NEW.id, "1.1.0", holds=holds)
+    seen: set[tuple[str, ...]] = set()
+
+    def drive(fleet: executor.Fleet, *_: object) -> None:
+        seen.update(each._job.attempt.overrides for each in fleet.hosts.values())  # type: ignore[attr-defined]
+
+    def wanted_by(run: RunOptions, _: object, check: Callable[[object], None]) -> object:
+        check(targets(run))
+        return resolved(run)
+
+    def prepare(wanted: list[ResolvedInput], *_: object, **__: object) -> object:
+        plans = {each.name: replace(plan, host=each.name) for each in wanted}
+        return {name: (BuiltRelease(NEW, {}), it) for name, it in plans.items()}
+
+    monkeypatch.setattr(connect, "connect", Fleet({}).connect)
+    monkeypatch.setattr(executor, "drive", drive)
+    monkeypatch.setattr(deploy, "wanted_by", wanted_by)
+    monkeypatch.setattr(deploy, "prepare", prepare)
+    deploy.deploy(overriding, lambda _: None)
+    assert seen == {recorded}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from shipit.errors import InputError
 from shipit.output import reports
 from shipit.release import saved_plan
 from shipit.release.plan import Action, EnvChange, HostPlan, PackageChange, TextChange
+from shipit.release.saved_plan import Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,11 +44,44 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_plan_is_read_as_it_was_written(path: Path) -> None:
     saved_plan.write(path, [("demo", (PLAN, replace(PLAN, host="web2")))], NOW)
-    saved = saved_plan.read(path)
-    assert list(saved["demo"]) == ["web1", "web2"]
-    assert list(saved_plan.differences(saved["demo"]["web1"], PLAN)) == []
+    [(app, hosts)] = saved_plan.read(path)
+    assert (app, list(hosts)) == ("demo", ["web1", "web2"])
+    assert list(saved_plan.differences(hosts["web1"], PLAN)) == []
     assert "hunter2" not in path.read_text()
     assert [each.name for each in path.parent.iterdir()] == ["prod.plan"]
+
+
+def test_two_deployments_of_one_app_are_kept_apart(path: Path) -> None:
+    later = replace(PLAN, host="web2", release="3.0.0-cccccccc")
+    saved_plan.write(path, [("demo", (PLAN,)), ("demo", (later,))], NOW)
+    first, second = saved = saved_plan.read(path)
+    assert (list(first.hosts), list(second.hosts)) == (["web1"], ["web2"])
+    assert list(saved_plan.differences(second.hosts["web2"], later)) == []
+    saved_plan.refuse_others(saved, [("demo", ["web1"]), ("demo", ["web2"])])
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ([("a", ["web1", "web2"])], "the plan is for the deployments a, b; this run has a"),
+        ([("b", ["db1"]), ("a", ["web1", "web2"])], "deployments a, b; this run has b, a"),
+        ([], "the plan is for the deployments a, b; this run has none"),
+        ([("a", ["web1"]), ("b", ["db1"])], "for web2 as well, which this run leaves out"),
+        ([("a", ["web2", "web1"]), ("b", ["db1", "db2"])], "this run is for db2 as well, which"),
+        ([("a", ["web1", "x"]), ("b", ["db1"])], "a: the plan is for web2 as well"),
+        ([("a", ["web1", "x"]), ("b", ["db1"])], "a: this run is for x as well"),
+        ([("a", ["web1", "x"]), ("b", ["y", "db1"])], "b: this run is for y as well"),
+        ([("a", ["db1"]), ("b", ["web1", "web2"])], "b: the plan is for db1 as well"),
+    ],
+)
+def test_a_run_of_others_than_the_plan_is_refused(
+    run: list[tuple[str, list[str]]], said: str
+) -> None:
+    saved = (Deployment("a", {"web1": {}, "web2": {}}), Deployment("b", {"db1": {}}))
+    with pytest.raises(InputError) as caught:
+        saved_plan.refuse_others(saved, run)
+    assert {mistake.code for mistake in caught.value.mistakes} == {"plan-of-others"}
+    assert said in str(caught.value)
 
 
 def test_what_does_not_matter_is_no_difference() -> None:
@@ -80,11 +115,6 @@ def test_each_difference_is_named(changes: dict[str, object], said: str) -> None
     assert said in found
 
 
-def test_hosts_of_one_side_are_named() -> None:
-    assert list(saved_plan.differences(None, PLAN)) == ["is not in the plan"]
-    assert saved_plan.missing({"web1": {}, "web2": {}}, ["web1", "web3"]) == ["web2"]
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -92,11 +122,15 @@ def test_hosts_of_one_side_are_named() -> None:
         "hunter2",
         "[]",
         "{}",
-        '{"format": 1}',
-        '{"format": 2, "apps": {}}',
-        '{"format": 1, "apps": []}',
-        '{"format": 1, "apps": {"demo": []}}',
-        '{"format": 1, "apps": {"demo": {"web1": 1}}}',
+        '{"format": 2}',
+        '{"format": 1, "apps": {}}',
+        '{"format": 3, "deployments": []}',
+        '{"format": 2, "deployments": {}}',
+        '{"format": 2, "deployments": ["demo"]}',
+        '{"format": 2, "deployments": [{"app": "demo"}]}',
+        '{"format": 2, "deployments": [{"app": 1, "hosts": {}}]}',
+        '{"format": 2, "deployments": [{"app": "demo", "hosts": []}]}',
+        '{"format": 2, "deployments": [{"app": "demo", "hosts": {"web1": 1}}]}',
         "[" * 100_000,
         "\udcff",
     ],
@@ -117,9 +151,27 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         saved_plan.write(tmp_path / "no" / "x", [], NOW)
 
 
+@pytest.mark.parametrize("fails", ["fsync", "replace"])
+def test_a_plan_that_cannot_be_written_leaves_the_one_before_and_nothing_else(
+    fails: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    saved_plan.write(path, [("demo", (PLAN,))], NOW)
+    before = path.read_text()
+    monkeypatch.setattr(os, fails, full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+        saved_plan.write(path, [("demo", ())], NOW)
+    assert [each.name for each in path.parent.iterdir()] == ["prod.plan"]
+    assert path.read_text() == before
+
+
 def test_a_plan_with_strange_fields_differs(path: Path) -> None:
-    path.write_text(json.dumps({"format": 1, "apps": {"demo": {"web1": {"current": [1, None]}}}}))
-    found = list(saved_plan.differences(saved_plan.read(path)["demo"]["web1"], PLAN))
+    deployment = {"app": "demo", "hosts": {"web1": {"current": [1, None]}}}
+    path.write_text(json.dumps({"format": 2, "deployments": [deployment]}))
+    [(_, hosts)] = saved_plan.read(path)
+    found = list(saved_plan.differences(hosts["web1"], PLAN))
     assert found[0] == "runs 1.0.0-aaaaaaaa now; it ran 1, None"
 
 

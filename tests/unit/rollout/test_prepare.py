@@ -14,8 +14,10 @@ from shipit.agent.protocol import messages
 from shipit.agent.protocol.controls import Hold
 from shipit.agent.server import facts
 from shipit.commands import deploy, inspect
+from shipit.errors import HostError, Unreachable
 from shipit.events import HostFailed, Outcome, Problem, RunEnded
 from shipit.release import plan as planning
+from shipit.release import saved_plan
 from shipit.release.build import BuiltRelease
 from shipit.release.plan import HostPlan
 from shipit.rollout import prepare
@@ -194,3 +196,71 @@ def test_a_hold_on_one_host_refuses_all_of_them() -> None:
     assert {name: it.phase.value for name, it in connections.lost.items()} == dict.fromkeys(
         plans, "discarded"
     )
+
+
+PLANS = {
+    name: HostPlan(name, planning.Action.DEPLOY, "r2", "2", current="r1")
+    for name in ("web1", "web2", "web3")
+}
+PLANNED = {name: saved_plan.data(plan) for name, plan in PLANS.items()}
+
+
+def compared(
+    now: dict[str, HostPlan], *lost: HostError
+) -> tuple[list[str], Connections, list[Event]]:
+    """Return which hosts go on, after a comparison with a plan for three hosts."""
+    made = {name: (BuiltRelease(NEW, {}), plan) for name, plan in now.items()}
+    reported: list[Event] = []
+    with ThreadPoolExecutor(1) as executor:
+        connections = Connections(executor, reported.append, dict.fromkeys(PLANS))  # type: ignore[arg-type]
+        for error in lost:
+            connections.lose(error.host, error, "r1")
+        return list(prepare.refuse_changed(made, connections, PLANNED)), connections, reported
+
+
+def test_hosts_that_are_as_planned_go_on() -> None:
+    going, connections, reported = compared(PLANS)
+    assert going == list(PLANS)
+    assert (connections.lost, reported) == ({}, [])
+
+
+def test_a_changed_host_refuses_all_of_them() -> None:
+    now = {**PLANS, "web2": replace(PLANS["web2"], current="r0")}
+    going, connections, reported = compared(now)
+    assert going == []
+    found = connections.problems()
+    assert {name: it.code for name, it in found.items()} == dict.fromkeys(PLANS, "plan-changed")
+    assert "it runs r0 now; it ran r1" in found["web2"].what
+    assert {found[name].what.partition(":")[0] for name in ("web1", "web3")} == {"on web2"}
+    assert {name: it.phase.outcome for name, it in connections.lost.items()} == dict.fromkeys(
+        PLANS, Outcome.DISCARDED
+    )
+    assert connections.lost["web2"].release == "r0"
+    assert connections.sessions == {}
+    assert len(reported) == len(PLANS)
+
+
+@pytest.mark.parametrize("code", ["older-release", "disk-too-small", "same-machine"])
+def test_a_planned_host_with_a_failure_of_its_own_refuses_all_of_them(code: str) -> None:
+    error = HostError(code, "it has changed", host="web2", step="hello", hint="look at it")
+    now = {name: plan for name, plan in PLANS.items() if name != "web2"}
+    going, connections, reported = compared(now, error)
+    assert going == []
+    found = connections.problems()
+    assert found["web2"] == Problem("web2", code, "it has changed", "hello", "look at it")
+    assert {found[name].code for name in now} == {"plan-changed"}
+    for name in now:
+        assert found[name].what.startswith("on web2: ")
+        assert f"it has changed [{code}]" in found[name].what
+        assert found[name].hint == "look at it"
+    assert len(reported) == len(PLANS), "each host fails once"
+
+
+def test_an_unreachable_host_is_left_to_the_limits() -> None:
+    now = {name: plan for name, plan in PLANS.items() if name != "web2"}
+    error = Unreachable("timeout", "no answer", host="web2")
+    going, connections, _ = compared(now, error)
+    assert going == ["web1", "web3"]
+    assert {name: it.phase.outcome for name, it in connections.lost.items()} == {
+        "web2": Outcome.UNREACHABLE
+    }
