@@ -250,9 +250,10 @@ class RealHost:
                 running = process.Running(argv)
             with closing(running):
                 done = running.finish(timeout, watch_both, heard)
-            has_ended = not done.timed_out
+            has_ended = not done.timed_out and command.end_mark in done.output
         finally:
-            if not has_ended:  # systemd-run has ended, but not what systemd has started for it
+            # systemd-run has ended, by itself if it has lost the bus; but not what it has started
+            if not has_ended:
                 _started(["systemctl", "stop", "--", unit], STOP_TIMEOUT)
         return done
 

@@ -38,15 +38,18 @@ class Done:
     status: int
     output: str
     timed_out: bool = False
+    lost: bool = False  # its own end was not seen: the status is that of what waited for it
 
     @property
     def ok(self) -> bool:
-        return self.status == 0 and not self.timed_out
+        return self.status == 0 and not self.timed_out and not self.lost
 
     def end(self, timeout: float) -> str:
         """Return in words how it ended."""
         if self.timed_out:
             return f"did not end within {timeout:g} s"
+        if self.lost:
+            return "was not seen to end: the connection to systemd was lost, or all was killed"
         if self.status < 0:
             return f"was killed by signal {-self.status}"
         return f"ended with exit status {self.status}"

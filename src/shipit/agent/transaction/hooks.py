@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..activation import names
-from ..host import commands
+from ..host import commands, marked
 from ..host.host import Host
-from ..protocol.hooks import OK, Hook, HookLine, HookOutput
+from ..protocol.hooks import OK, Hook, HookLine
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, StepBegan, StepEnded, StepFailed
 from ..protocol.migrations import (
@@ -42,7 +42,6 @@ from .store import Store
 
 STEP, MIGRATE = "hook", "migrate"
 MIGRATION = "migration"  # its key among the hooks of a journal
-LOST = 255  # the status of one whose end nobody has seen
 PENDING_TIMEOUT = 300.0  # seconds
 ROOT = "root"
 INTERRUPTED = "interrupted"
@@ -51,8 +50,6 @@ UNFINISHED = (
     "find out what it has done; then `shipit deploy PLAYBOOK --migrate-again` runs it again"
     " (docs/migrations.md)"
 )
-SHOWN = 64 * 1024  # bytes of a hook's output that are passed on while it runs
-PIECE = 4096  # bytes of a line that is passed on before its end
 # systemd's words for what a hook may use; the hook is killed before the services are.
 LIMITS = (
     "TasksMax=1024",
@@ -212,7 +209,7 @@ def _migrate(of: Run, open_: Journal, wanted: Migration) -> Tuple[Journal, Optio
         done = _execute(of, wanted.hook)
         failure = _failure_of(wanted.hook, done)
         how = OK if done.ok else done.end(wanted.hook.timeout)
-        is_known = not done.timed_out and done.status != LOST
+        is_known = not done.timed_out and not done.lost
     except Refused as refused:  # it has not been started
         failure, how, is_known = refused.failure, refused.failure.what, True
     if is_known:
@@ -301,6 +298,8 @@ def _failure_of(hook: Hook, done: Done) -> Optional[Failure]:
         hint = "make it faster, or give it more time: `timeout` of the hook in the playbook"
         return Failure("hook-timeout", what, STEP, hint, done.output)
     hint = "it ran in the environment of this release; see its output"
+    if done.lost:
+        hint = "what it has done is unknown: see its output, and the journal of the host"
     return Failure("hook-failed", what, STEP, hint, done.output)
 
 
@@ -323,15 +322,12 @@ def _execute(of: Run, hook: Hook) -> Done:
         privileged=hook.user == ROOT,
         end_mark=f"shipit-end-{os.urandom(8).hex()}",
     )
-    output = _Output(of.emit, hook.name, command.end_mark)
+    output = marked.Output(of.emit, hook.name, command.end_mark)
     done = of.host.run_as(
         command, timeout=hook.timeout, watch=lambda: _stop_if(of.interrupted()), heard=output
     )
     output.end()
-    shown, mark, _status = done.output.rpartition(command.end_mark)
-    if mark:
-        return replace(done, output=shown)
-    return done if done.timed_out else replace(done, status=LOST)  # whatever systemd-run says
+    return marked.ended(done, command.end_mark)
 
 
 def _stop_if(failure: Optional[Failure]) -> None:
@@ -368,33 +364,3 @@ def _directories(of: Run, hook: Hook) -> List[str]:
         variable = kind.replace("Directory", "_DIRECTORY").upper()  # systemd.exec(5)
         settings[f"Environment={variable}={':'.join(dict.fromkeys(paths))}"] = None
     return list(settings)
-
-
-class _Output:
-    """Passes a hook's output on in whole lines while it runs; of very much, the beginning."""
-
-    def __init__(self, emit: Emit, hook: str, end_mark: str) -> None:
-        self._emit, self._hook, self._mark = emit, hook, end_mark.encode()
-        self._open, self._total = b"", 0
-
-    def __call__(self, chunk: bytes) -> None:
-        shown = chunk[: max(0, SHOWN - self._total)]
-        self._total += len(chunk)
-        whole, newline, rest = (self._open + shown).rpartition(b"\n")
-        self._open = rest
-        if newline:
-            self._pass_on(whole)
-        while len(self._open) >= PIECE + len(self._mark):  # which is not cut in two
-            self._pass_on(self._open[:PIECE])
-            self._open = self._open[PIECE:]
-
-    def end(self) -> None:
-        if self._open:
-            self._pass_on(self._open)
-        if self._total > SHOWN:
-            self._pass_on(b"[... %d more bytes are not shown]" % (self._total - SHOWN))
-
-    def _pass_on(self, text: bytes) -> None:
-        shown, mark, _ = text.partition(self._mark)
-        if shown := shown.rstrip(b"\n") if mark else shown:
-            self._emit(HookOutput(self._hook, shown.decode("utf-8", "replace")))

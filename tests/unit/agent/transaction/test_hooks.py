@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from fake_deploy import Simulation, manifest
 from fake_machine import Fault
 from fault_scenarios import HOOKED, NEW, OLD, hooked_rollback, hooked_upgrade, prepared
+from shipit.agent.host import host, marked
+from shipit.agent.host.transient import Command
 from shipit.agent.protocol.hooks import (
     AFTER_ACTIVATE,
     AFTER_COMMIT,
@@ -24,8 +27,9 @@ from shipit.agent.protocol.hooks import (
 )
 from shipit.agent.protocol.messages import Failure, StepFailed
 from shipit.agent.records import history
-from shipit.agent.system import files
+from shipit.agent.system import files, process
 from shipit.agent.system.failures import Refused
+from shipit.agent.system.process import Done
 from shipit.agent.transaction import client, hooks
 from shipit.agent.transaction.hooks import INTERRUPTED
 
@@ -34,9 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fake_machine import Machine
-    from shipit.agent.host.transient import Command
     from shipit.agent.protocol.hooks import HookLine
-    from shipit.agent.system.process import Done
 
 
 @pytest.fixture
@@ -224,7 +226,7 @@ def test_a_hook_that_cannot_be_written_down_does_not_run(
 
 def passed_on(*chunks: bytes) -> list[str]:
     heard: list[HookOutput] = []
-    output = hooks._Output(heard.append, "warm", "the-end")
+    output = marked.Output(heard.append, "warm", "the-end")
     for chunk in chunks:
         output(chunk)
     output.end()
@@ -242,16 +244,47 @@ def test_the_mark_of_its_end_is_not_shown() -> None:
     assert passed_on(b"x" * 4095 + b"the-", b"end 0\n") == ["x" * 4095]
 
 
-def test_of_a_long_line_pieces_are_passed_on() -> None:
-    pieces = passed_on(b"x" * 10_000)
-    assert "".join(pieces) == "x" * 10_000
-    assert max(map(len, pieces)) <= hooks.PIECE
+def test_a_line_is_not_cut_in_a_secret() -> None:
+    secret = b"kV3" * 3_500
+    chunks = [secret[start : start + 1000] for start in range(0, len(secret), 1000)]
+    assert passed_on(*chunks, b"\n") == [secret.decode()]
 
 
-def test_of_very_much_output_the_beginning_is_passed_on() -> None:
-    shown = passed_on(*[b"y" * 65_536] * 100)
-    assert sum(map(len, shown[:-1])) == hooks.SHOWN
-    assert shown[-1] == f"[... {65_536 * 99} more bytes are not shown]"
+def test_of_very_much_output_the_beginning_is_passed_on_in_whole_lines() -> None:
+    shown = passed_on(*[b"y" * 32_767 + b"\n", b"z" * 65_536] * 2)
+    assert shown[:-1] == ["y" * 32_767]
+    assert shown[-1] == f"[... {32_768 * 5} more bytes are not shown]"
+
+
+@pytest.mark.parametrize(
+    ("done", "end"),
+    [
+        (Done(0, "out\nthe-end 255\n"), "ended with exit status 255"),
+        (Done(1, "out\nthe-end 0\n"), "ended with exit status 0"),
+        (Done(0, "out\n"), "was not seen to end"),
+        (Done(0, "out\nthe-end \n"), "was not seen to end"),
+        (Done(-9, "out\n", timed_out=True), "did not end within 5 s"),
+    ],
+)
+def test_the_end_of_a_hook_is_that_of_its_own_mark(done: Done, end: str) -> None:
+    found = marked.ended(done, "the-end")
+    assert end in found.end(5.0)
+    assert found.output == "out\n"
+    assert found.ok == (end == "ended with exit status 0")
+
+
+def test_a_command_whose_end_was_not_seen_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(output: str) -> list[str]:
+        stopped: list[str] = []
+        running = SimpleNamespace(finish=lambda *_: Done(0, output), close=lambda: None)
+        monkeypatch.setattr(process, "Running", lambda _: running)
+        monkeypatch.setattr(host, "_started", lambda argv, _: stopped.extend(argv))
+        command = Command(("/bin/true",), "root", "/", unit="u.service", end_mark="the-end")
+        host.RealHost().run_as(command, timeout=1.0)
+        return stopped
+
+    assert seen("out\n") == ["systemctl", "stop", "--", "u.service"]
+    assert seen("out\nthe-end 0\n") == []
 
 
 def test_a_hook_gets_missing_directories_made_and_leaves_present_ones_alone(
