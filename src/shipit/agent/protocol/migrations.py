@@ -57,6 +57,11 @@ def unfinished(lines: Sequence[MigrationLine]) -> Optional[MigrationLine]:
     return lines[-1] if lines and lines[-1].state == BEGUN else None
 
 
+def of_txn(lines: Sequence[MigrationLine], txn: str) -> Optional[MigrationLine]:
+    """Return how far the migration of a transaction has come: its last record, None for none."""
+    return next((line for line in reversed(lines) if line.txn == txn), None)
+
+
 def is_applied(lines: Sequence[MigrationLine], release: str) -> bool:
     """Whether the migration of a release was applied; each generation of it has the same."""
     same = generations.contents(release)
@@ -67,9 +72,9 @@ def is_applied(lines: Sequence[MigrationLine], release: str) -> bool:
 def passed(lines: Sequence[MigrationLine], release: str, committed: str) -> List[MigrationLine]:
     """Return the irreversible migrations between a release and now.
 
+    Whatever their state: one that has failed, or was given up, may have changed the data as well.
     `committed`: when the release was last committed on the host of these records.
     """
     last = {generations.contents(line.release): line for line in lines}
     last.pop(generations.contents(release), None)
-    done = (line for line in last.values() if line.state in (APPLIED, BEGUN))
-    return [line for line in done if not line.reversible and line.at >= committed]
+    return [line for line in last.values() if not line.reversible and line.at >= committed]

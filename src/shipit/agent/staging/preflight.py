@@ -9,6 +9,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 from ..activation import names
 from ..activation.names import STEP, problem
 from ..host.host import Host
+from ..protocol.hooks import Hook
 from ..protocol.manifest import Artifact, Manifest
 from ..protocol.messages import Failure, Survey
 from ..protocol.values import dataclass
@@ -85,7 +86,7 @@ def _machine(context: Context) -> Iterator[Failure]:
     elif interpreters.lacks_distutils(manifest.interpreter):
         what = f"{manifest.installer} can't use {manifest.interpreter}: it has no distutils"
         yield problem("no-distutils", what, "apt-get install python3-distutils")
-    for user in dict.fromkeys(hook.user for hook in manifest.hooks):
+    for user in dict.fromkeys(hook.user for hook in _hooks(manifest)):
         if user != manifest.user and not accounts.user(user):
             what = f"there is no user {user}, as whom a hook runs"
             yield problem("no-user", what, "create it on the host, or correct `user` of the hook")
@@ -94,11 +95,16 @@ def _machine(context: Context) -> Iterator[Failure]:
         yield problem("no-user", what, f"create the user {manifest.user} by hand")
 
 
+def _hooks(manifest: Manifest) -> Tuple[Hook, ...]:
+    """Return all commands of the release that run as hooks do: its migration is one."""
+    return (*manifest.hooks, *((manifest.migration.hook,) if manifest.migration else ()))
+
+
 def _bus(context: Context) -> Iterator[Failure]:
     """Check for the system bus, without which a transient unit cannot be waited for."""
     manifest = context.manifest
     kinds = [check.kind for check in manifest.gate.checks]
-    runs = manifest.smoke or manifest.hooks or "command" in kinds
+    runs = manifest.smoke or _hooks(manifest) or "command" in kinds
     if runs and not os.path.exists(SYSTEM_BUS):
         wanted = "the smoke command" if manifest.smoke else "a command check or a hook"
         what = f"{wanted} cannot be run: this host has no system bus ({SYSTEM_BUS} is missing)"

@@ -119,9 +119,10 @@ def try_release(context: EffectContext, open_: Journal) -> Ended:
     if open_.attempt.what == ROLLBACK:
         return Ended()
     interrupted = partial(_rollback_reason, context, open_)
-    of = hooks.Run(context.store, context.emit, wanted, hooks.MIGRATE)
+    of = hooks.Run(context.store, context.emit, wanted, hooks.MIGRATE, interrupted)
     open_, failure = hooks.migrate(of, open_)
-    failure = failure or interrupted() if hooks.has_migrated(open_) else failure
+    if hooks.MIGRATION in open_.hooks:  # nothing has interrupted it
+        failure = failure or interrupted()
     failure = failure or trial.run(paths, context.host, wanted, context.emit, interrupted)
     if failure is not None:
         return Ended(Ending.ERROR, failure, {"hooks": open_.hooks})
@@ -272,7 +273,7 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
         if failure is not None:
             return Ended(Ending.HOPELESS, replace(failure, step=State.REVERT.value))
     with suppress(OSError):  # else they are restarted once more if this state is started again
-        context.store.save(replace(open_, boot=host.boot_id(), clean=True))
+        open_ = context.store.save(replace(open_, boot=host.boot_id(), clean=True))
     record(context, open_, Result.ROLLED_BACK)
     is_deploy = open_.attempt.what != ROLLBACK
     ended = _reported(context, open_, open_.release, points.ON_ROLLBACK) if is_deploy else Ended()

@@ -29,6 +29,7 @@ from ..protocol.migrations import (
     KNOWN,
     Migration,
     is_applied,
+    of_txn,
     unfinished,
 )
 from ..protocol.rules import unit_text
@@ -43,6 +44,10 @@ from .store import Store
 STEP, MIGRATE = "hook", "migrate"
 MIGRATION = "migration"  # its key among the hooks of a journal
 PENDING_TIMEOUT = 300.0  # seconds
+UNIQUE = ""  # the unit of what the journal does not have
+ENDS = {APPLIED: OK, FAILED: FAILED}  # by the state of the record
+KILLED = range(129, 193)  # a shell's status of what a signal has ended: what it did is unknown
+NOT_STARTED = ("no-user", "program-untrusted")  # codes of what is refused before a start
 ROOT = "root"
 INTERRUPTED = "interrupted"
 ROLLBACK = "rollback"  # protocol.Attempt.what
@@ -84,7 +89,7 @@ class Run:
     of: Manifest
     when: str
     interrupted: Interrupted = uninterrupted
-    is_query: bool = False  # not of a transaction, which may have a hook running
+    is_query: bool = False  # of a plan: makes nothing on the host
 
     @property
     def paths(self) -> Paths:
@@ -135,14 +140,17 @@ def end_interrupted(store: Store, emit: Emit, open_: Journal) -> Journal:
     left = [number for number, how in open_.hooks.items() if not how]
     if left:
         store.host.systemctl("stop", [store.paths.hook_unit])  # fails if it has ended: fine
+    ended = dict(open_.hooks)
     for number in left:
         hook = _hook(store.paths, open_, number)
-        _record(store.paths, open_, HookLine(hook.name, hook.when, INTERRUPTED, 0.0))
+        how = _migrated(store.paths, open_) if number == MIGRATION else INTERRUPTED
+        ended[number] = how
+        _record(store.paths, open_, HookLine(hook.name, hook.when, how, 0.0))
         what = f"the hook {hook.name} ({hook.when}) was interrupted, and is not run again"
         hint = "run it by hand if it must run"
         if number != MIGRATION:  # which is reported with what it leaves
             emit(StepFailed(Failure("hook-interrupted", what, STEP, hint)))
-    return replace(open_, hooks={number: how or INTERRUPTED for number, how in open_.hooks.items()})
+    return replace(open_, hooks=ended)
 
 
 def _hook(paths: Paths, open_: Journal, number: str) -> Hook:
@@ -162,27 +170,32 @@ def _hook(paths: Paths, open_: Journal, number: str) -> Hook:
 def migrate(of: Run, open_: Journal) -> Tuple[Journal, Optional[Failure]]:
     """Run the migration of a release, unless it was applied already; return the journal with it.
 
+    Once it has begun, nothing interrupts it but its timeout.
+
     Raises:
-        OSError: it could not be recorded. Before its start: it does not run; after its end: it
-            stays unfinished.
+        OSError: it could not be recorded before its start, and does not run.
+        Refused: its `pending` was interrupted.
     """
     wanted, past = of.of.migration, migrations.lines(of.paths)
-    if wanted is None or not open_.attempt.elected:
-        return open_, None
     left = unfinished(past)
     if left is not None and AGAIN not in open_.attempt.options:
         what = f"the migration of {left.release}, begun {left.at}, has not ended"
         return open_, Failure("migration-unfinished", what, MIGRATE, UNFINISHED)
+    if wanted is None or not open_.attempt.elected:
+        return open_, None
     is_known = KNOWN in open_.attempt.options or is_applied(past, of.of.id)
     if is_known and AGAIN not in open_.attempt.options:
         of.emit(StepBegan(MIGRATE, "was applied before: not run again"))
         of.emit(StepEnded(MIGRATE, 0.0, ok=True))
         return open_, None
-    if wanted.pending:
-        failed = _failure_of(wanted.hook, _execute(of, of_pending(wanted)))
+    if wanted.pending and not of.interrupted():
+        failed = _failure_of(wanted.hook, _execute(of, of_pending(wanted), unit=UNIQUE))
         if failed is not None:
             return open_, replace(failed, what=f"`pending` of the migration: {failed.what}")
-    return _migrate(of, open_, wanted)
+    interrupted = of.interrupted()
+    if interrupted is not None:
+        return open_, interrupted
+    return _migrate(replace(of, interrupted=uninterrupted), open_, wanted)
 
 
 def of_pending(wanted: Migration) -> Hook:
@@ -192,11 +205,14 @@ def of_pending(wanted: Migration) -> Hook:
 
 def pending(store: Store, release: str) -> Optional[str]:
     """Return what the migration of a release would do; None if it is not on this host."""
-    found = releases.verified(store.paths, release)
-    if found is None or found.migration is None or not found.migration.pending:
-        return None
-    of = Run(store, lambda _: None, found, MIGRATE, is_query=True)
-    done = _execute(of, of_pending(found.migration))
+    try:
+        found = releases.verified(store.paths, release)
+        if found is None or found.migration is None or not found.migration.pending:
+            return None
+        of = Run(store, lambda _: None, found, MIGRATE, is_query=True)
+        done = _execute(of, of_pending(found.migration), unit=UNIQUE)
+    except Refused as refused:
+        return f"`pending` was not run: {refused.failure.what}"
     return done.output if done.ok else f"{done.output}\n`pending` {done.end(PENDING_TIMEOUT)}"
 
 
@@ -209,11 +225,14 @@ def _migrate(of: Run, open_: Journal, wanted: Migration) -> Tuple[Journal, Optio
         done = _execute(of, wanted.hook)
         failure = _failure_of(wanted.hook, done)
         how = OK if done.ok else done.end(wanted.hook.timeout)
-        is_known = not done.timed_out and not done.lost
-    except Refused as refused:  # it has not been started
-        failure, how, is_known = refused.failure, refused.failure.what, True
-    if is_known:
-        _note(of, open_, FAILED if failure else APPLIED)
+        is_known = not (done.timed_out or done.lost or done.status in KILLED)
+        if is_known:
+            _note(of, open_, FAILED if failure else APPLIED)
+    except (Refused, OSError) as error:
+        failure = error.failure if isinstance(error, Refused) else from_os_error(error, MIGRATE)
+        how, is_known = failure.what, failure.code in NOT_STARTED
+        if is_known:
+            _note(of, open_, FAILED)
     seconds = of.host.now() - began
     of.emit(StepEnded(MIGRATE, seconds, ok=failure is None))
     _record(of.paths, open_, HookLine(MIGRATION, MIGRATE, how, seconds))
@@ -226,23 +245,22 @@ def _note(of: Run, open_: Journal, state: str) -> None:
     migrations.append(of.paths, line)
 
 
-def has_migrated(open_: Journal) -> bool:
-    """Whether this transaction has applied the migration."""
-    return open_.hooks.get(MIGRATION) == OK
+def _migrated(paths: Paths, open_: Journal) -> str:
+    """Return how the migration of a transaction has ended, by its records."""
+    found = of_txn(migrations.lines(paths), open_.txn)
+    return ENDS.get(found.state, INTERRUPTED) if found else "has not begun"
 
 
 def what_stays(paths: Paths, open_: Journal) -> Optional[Failure]:
     """Return what a rollback does not take back: what this transaction has migrated."""
-    how, found = open_.hooks.get(MIGRATION), releases.manifest(paths, open_.release)
-    last = migrations.lines(paths)[-1:]
-    if how == INTERRUPTED:
+    last = of_txn(migrations.lines(paths), open_.txn)
+    if last is not None and last.state == BEGUN:
         what = f"the migration of {open_.release} was interrupted: what it has done is unknown"
         return Failure("migration-unfinished", what, MIGRATE, UNFINISHED)
-    if how != OK:
+    if last is None or last.state != APPLIED:
         return None
-    reversible = last[0].reversible if last else found is None or not found.migration
     what = f"the migration of {open_.release} STAYS APPLIED: only the services were rolled back"
-    if reversible:
+    if last.reversible:
         return Failure("migration-applied", what, MIGRATE, "the next deploy does not run it again")
     what += "; it is IRREVERSIBLE, and the previous release may not run with what it has changed"
     hint = "check the previous release now; deploy a release that fits the data"
@@ -303,8 +321,10 @@ def _failure_of(hook: Hook, done: Done) -> Optional[Failure]:
     return Failure("hook-failed", what, STEP, hint, done.output)
 
 
-def _execute(of: Run, hook: Hook) -> Done:
+def _execute(of: Run, hook: Hook, unit: Optional[str] = None) -> Done:
     """Run a hook in its unit, and pass its output on.
+
+    `unit`: another one than that of hooks, which a killed transaction is known to have left.
 
     Raises:
         Refused: it was interrupted, or there is no such user.
@@ -316,9 +336,9 @@ def _execute(of: Run, hook: Hook) -> Done:
         found,
         user=hook.user,
         directory=hook.directory,
-        unit="" if of.is_query else of.paths.hook_unit,
+        unit=of.paths.hook_unit if unit is None else unit,
         environment=_environment(of),
-        properties=(*LIMITS, *_directories(of, hook)),
+        properties=(*LIMITS, *(() if of.is_query else _directories(of, hook))),
         privileged=hook.user == ROOT,
         end_mark=f"shipit-end-{os.urandom(8).hex()}",
     )

@@ -6,7 +6,7 @@ transaction's lock, and resumes a dropped transaction where the recovery table s
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Optional, Union
+from typing import Any, Dict, Optional, Union
 
 from ..protocol.answers import Result
 from ..protocol.messages import Failure, Settled, StepBegan, StepEnded, StepFailed
@@ -124,10 +124,18 @@ def _run_effect(context: EffectContext, open_: Journal) -> Ended:
         app_root.require(context.paths)
         ended = effects.EFFECTS[open_.state](context, open_)
     except (Refused, OSError) as error:
-        ended = Ended(Ending.ERROR, failure_of(error, name))
+        ended = Ended(Ending.ERROR, failure_of(error, name), _written(context, open_))
     ended = replace(ended, failure=context.redacted(ended.failure))
     context.emit(StepEnded(name, context.host.now() - began, ended.ending is Ending.OK))
     return ended
+
+
+def _written(context: EffectContext, open_: Journal) -> Dict[str, Any]:
+    """Return what an effect that raised had written into the journal: hooks that have begun."""
+    found = context.store.load()
+    if found is None or not found.readable or found.txn != open_.txn:
+        return {}
+    return {"hooks": found.hooks, "boot": found.boot, "clean": found.clean}
 
 
 def failure_of(error: Union[Refused, OSError], step: str) -> Failure:

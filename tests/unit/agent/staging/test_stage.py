@@ -21,6 +21,7 @@ from marks import needs_root
 from shipit.agent.protocol.hooks import Hook
 from shipit.agent.protocol.manifest import Check, Gate, Manifest, Python, Rendered, Signed
 from shipit.agent.protocol.messages import Part, Staged, StepBegan, StepEnded, Survey
+from shipit.agent.protocol.migrations import Migration
 from shipit.agent.records import history, releases
 from shipit.agent.records.redactor import Redactor
 from shipit.agent.server.channel import ControllerDisconnected
@@ -530,6 +531,12 @@ def test_a_hook_of_a_user_who_does_not_exist_is_a_problem(place: Stage) -> None:
     )
 
 
+def test_a_migration_of_a_user_who_does_not_exist_is_a_problem(place: Stage) -> None:
+    wanted = place.manifest(migration=Migration(hook("no-such-user")))
+    (found,) = preflight.survey(place.paths, place.host, Survey(wanted, 0, TEXTS))
+    assert found.code == "no-user"
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
@@ -539,6 +546,7 @@ def test_a_hook_of_a_user_who_does_not_exist_is_a_problem(place: Stage) -> None:
             "a command check or a hook cannot",
         ),
         ({"hooks": (hook("root"),)}, "a command check or a hook cannot"),
+        ({"migration": Migration(hook("root"))}, "a command check or a hook cannot"),
         ({"gate": Gate((Check.of("tcp", "127.0.0.1:1"),), 0.25, 10.0, 0.0)}, ""),
     ],
 )

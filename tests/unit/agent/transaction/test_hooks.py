@@ -30,7 +30,7 @@ from shipit.agent.records import history
 from shipit.agent.system import files, process
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.process import Done
-from shipit.agent.transaction import client, hooks
+from shipit.agent.transaction import client, hooks, tidy
 from shipit.agent.transaction.hooks import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from fake_machine import Machine
     from shipit.agent.protocol.hooks import HookLine
+    from shipit.agent.transaction.journal import Journal
 
 
 @pytest.fixture
@@ -219,6 +220,23 @@ def test_a_hook_that_cannot_be_written_down_does_not_run(
     deploy(upgraded, only(AFTER_COMMIT))
     assert ran(upgraded) == []
     assert upgraded.outcomes[-1] == "committed"
+
+
+def test_hooks_of_a_rollback_run_once_even_if_what_follows_them_is_tried_again(
+    upgraded: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bool] = []
+
+    def full(_paths: object, open_: Journal, **_: bool) -> None:
+        tried.append(open_.clean)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tidy, "after_undoing", full)
+    upgraded.machine.sick.add(NEW)
+    deploy(upgraded, only(ON_ROLLBACK))
+    assert len(tried) > 1
+    assert ran(upgraded) == [ON_ROLLBACK]
+    assert all(tried)
 
 
 # --- output and environment ----------------------------------------------------------------------

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fake_deploy import Simulation, manifest
-from fake_machine import Fault
+from fake_machine import Fault, Killed
 from fault_scenarios import NEW, OLD, migrated_upgrade, prepared
-from shipit.agent.protocol.hooks import Hook
+from shipit.agent.protocol.hooks import OK, Hook
 from shipit.agent.protocol.messages import Failure, StepFailed
 from shipit.agent.protocol.migrations import (
     ABANDONED,
@@ -25,16 +26,19 @@ from shipit.agent.protocol.migrations import (
     passed,
     unfinished,
 )
-from shipit.agent.records import migrations
+from shipit.agent.records import history, migrations
 from shipit.agent.system import files
+from shipit.agent.system.failures import Refused
 from shipit.agent.system.process import Done
 from shipit.agent.transaction import client, hooks
 from unit.agent.transaction.test_hooks import interrupt
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
+    from shipit.agent.host.transient import Command
     from shipit.agent.protocol.manifest import Manifest
+    from shipit.agent.system.paths import Paths
 
 COMMAND = Hook("migration", "before_activate", ("/bin/true", "up"), 60.0, "root", "/", once=True)
 
@@ -184,8 +188,115 @@ def test_an_operator_may_go_on_without_an_unfinished_one(upgraded: Simulation) -
     assert states(upgraded) == [BEGUN, ABANDONED]
 
 
-def test_a_lost_controller_does_not_interrupt_it(upgraded: Simulation) -> None:
+def after(upgraded: Simulation, word: str, act: Callable[[], object]) -> list[str]:
+    """Let something happen right after a command has ended; return the units of all."""
+    real, units = upgraded.machine.run_as, []
+
+    def run_as(command: Command, **rest: Any) -> Done:  # noqa: ANN401 - as it is called
+        units.append(command.unit)
+        done = real(command, **rest)
+        if word in command.argv:
+            act()
+        return done
+
+    upgraded.machine.run_as = run_as  # type: ignore[method-assign]
+    return units
+
+
+def test_it_does_not_begin_once_the_controller_is_lost(upgraded: Simulation) -> None:
     upgraded.lease = 0.0
+    upgraded.deploy(release(upgraded))
+    assert (ran(upgraded), states(upgraded)) == ([], [])
+    assert upgraded.failure().code == "lease-expired"
+
+
+def test_it_does_not_begin_if_the_controller_is_lost_while_pending_runs(
+    upgraded: Simulation,
+) -> None:
+    after(upgraded, "pending", upgraded.store.end_lease)
+    upgraded.deploy(release(upgraded))
+    assert (ran(upgraded), states(upgraded)) == (["pending"], [])
+    assert upgraded.failure().code == "lease-expired"
+
+
+def test_pending_runs_in_a_unit_of_its_own(upgraded: Simulation) -> None:
+    units = after(upgraded, "", lambda: None)
+    upgraded.deploy(release(upgraded))
+    assert units == ["", upgraded.paths.hook_unit]
+
+
+@pytest.mark.parametrize(("status", "last"), [(137, BEGUN), (143, BEGUN), (255, FAILED)])
+def test_one_that_a_signal_has_killed_stays_unfinished(
+    upgraded: Simulation, status: int, last: str
+) -> None:
+    upgraded.machine.ends["up"] = status
+    upgraded.deploy(release(upgraded))
+    assert states(upgraded)[-1] == last
+    assert f"exit status {status}" in upgraded.failure().what
+
+
+@pytest.mark.parametrize(("code", "last"), [("no-user", FAILED), ("interrupted", BEGUN)])
+def test_only_one_that_was_refused_before_its_start_has_failed(
+    upgraded: Simulation, code: str, last: str
+) -> None:
+    def refuse() -> None:
+        raise Refused(Failure(code, "refused", ""))
+
+    after(upgraded, "up", refuse)
+    upgraded.deploy(release(upgraded))
+    assert states(upgraded)[-1] == last
+    assert ("migration-unfinished" in upgraded.failure().what) == (last == BEGUN)
+
+
+def fail_to_record(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, late: bool) -> None:
+    """Let an error hit the record of an end: before it is on the disk, or right after."""
+    real = migrations.append
+
+    def append(paths: Paths, line: MigrationLine) -> None:
+        if late or line.state == BEGUN:
+            real(paths, line)
+        if line.state == APPLIED:
+            monkeypatch.undo()
+            raise error
+
+    monkeypatch.setattr(migrations, "append", append)
+
+
+def test_one_whose_end_cannot_be_recorded_is_unfinished_and_reported(
+    upgraded: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_to_record(monkeypatch, OSError(28, "No space left on device"), late=False)
+    upgraded.deploy(release(upgraded))
+    assert states(upgraded) == [BEGUN]
+    assert "migration-unfinished" in [failure.code for failure in reported(upgraded)]
+    assert upgraded.outcomes[-1] == "discarded"
+
+
+def test_one_that_was_recorded_before_a_crash_is_reported_as_applied(
+    upgraded: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_to_record(monkeypatch, Killed(), late=True)
+    upgraded.deploy(release(upgraded))
+    assert states(upgraded) == [BEGUN, APPLIED]
+    assert [failure.code for failure in reported(upgraded)] == ["migration-applied"]
+    (ended,) = [line for lines in history.hooks(upgraded.paths).values() for line in lines]
+    assert ended.outcome == OK
+
+
+@pytest.mark.parametrize("elected", [True, False])
+def test_a_host_with_an_unfinished_one_refuses_every_release(
+    upgraded: Simulation, *, elected: bool
+) -> None:
+    interrupt(upgraded.machine, Fault.KILL_AFTER)
+    upgraded.deploy(replace(release(upgraded), migration=Migration(COMMAND)))
+    upgraded.is_elected = elected
+    upgraded.deploy(release(upgraded) if not elected else manifest(upgraded.paths, "r3"))
+    assert upgraded.failure().code == "migration-unfinished"
+    assert upgraded.head in (OLD, "")
+
+
+def test_a_lost_controller_does_not_interrupt_it(upgraded: Simulation) -> None:
+    after(upgraded, "up", upgraded.store.end_lease)
     upgraded.deploy(release(upgraded))
     assert ran(upgraded) == ["pending", "up"]
     assert states(upgraded) == [BEGUN, APPLIED]
@@ -211,6 +322,15 @@ def test_what_is_pending_is_known_where_the_release_is(upgraded: Simulation) -> 
     assert hooks.pending(upgraded.store, NEW) == "root in /\n"
     upgraded.machine.ends["pending"] = 2
     assert "ended with exit status 2" in str(hooks.pending(upgraded.store, NEW))
+    with Path(upgraded.paths.release(NEW).manifest).open("a") as changed:
+        changed.write(" ")
+    assert "was not run" in str(hooks.pending(upgraded.store, NEW))
+
+
+def test_a_plan_makes_no_directory(upgraded: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    upgraded.deploy(release(upgraded))
+    monkeypatch.setattr(hooks, "_directories", lambda *_: pytest.fail("makes some"))
+    assert hooks.pending(upgraded.store, NEW) == "root in /\n"
 
 
 # --- the rules -----------------------------------------------------------------------------------
@@ -243,7 +363,8 @@ def test_the_last_record_of_a_release_decides_whether_it_is_applied() -> None:
     [
         ([line("r2", APPLIED)], ["r2"]),
         ([line("r2", BEGUN)], ["r2"]),
-        ([line("r2", BEGUN), line("r2", FAILED)], []),
+        ([line("r2", BEGUN), line("r2", FAILED)], ["r2"]),
+        ([line("r2", BEGUN), line("r2", ABANDONED)], ["r2"]),
         ([line("r2", APPLIED, reversible=True)], []),
         ([line("r2", APPLIED, at="2025-12-31")], []),  # before the target was committed
         ([line("r1", APPLIED)], []),  # its own
