@@ -22,6 +22,12 @@ UNPRIVILEGED = ("NoNewPrivileges=yes", "CapabilityBoundingSet=", "AmbientCapabil
 # The same, with a line at the end that only the program's own end makes: systemd-run also reports
 # success when it loses the bus.
 WAIT_AND_MARK = ("/bin/sh", "-c", 'm=$1; shift; "$@" 2>&1; s=$?; echo "$m $s"; exit $s', "sh")
+# What chooses the code that root loads does not come from env files; PATH is set after them.
+CHOOSING = (
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE"),
+    *("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV", "ENV"),
+)
+PRIVILEGED = (f"UnsetEnvironment={' '.join(CHOOSING)}",)
 PROPERTIES = (
     "LimitCORE=0",
     "IgnoreSIGPIPE=no",
@@ -77,7 +83,7 @@ def argv(unit: str, command: Command, timeout: float) -> List[str]:
     if accounts.user(command.user) is None:
         raise Refused(Failure("no-user", f"there is no user {command.user}", ""))
     properties = [
-        *(() if command.privileged else UNPRIVILEGED),
+        *(PRIVILEGED if command.privileged else UNPRIVILEGED),
         *PROPERTIES,
         *command.properties,
         f"User={command.user}",
@@ -88,6 +94,7 @@ def argv(unit: str, command: Command, timeout: float) -> List[str]:
         f"RuntimeMaxSec={timeout + SPARE:.3f}",
     ]
     waiting = (*WAIT_AND_MARK, command.end_mark) if command.end_mark else WAIT_FOR
+    own_path = ("/usr/bin/env", f"PATH={command.search}") if command.privileged else ()
     return [
         *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"),
         f"--unit={unit}",
@@ -95,5 +102,5 @@ def argv(unit: str, command: Command, timeout: float) -> List[str]:
         *(f"--property={each}" for each in properties),
         "--",
         # systemd expands variables; `$$` is a literal `$`.
-        *(word.replace("$", "$$") for word in (*waiting, *command.argv)),
+        *(word.replace("$", "$$") for word in (*waiting, *own_path, *command.argv)),
     ]

@@ -48,7 +48,6 @@ UNIQUE = ""  # the unit of what the journal does not have
 ENDS = {APPLIED: OK, FAILED: FAILED}  # by the state of the record
 KILLED = range(129, 193)  # a shell's status of what a signal has ended: what it did is unknown
 NOT_STARTED = ("no-user", "program-untrusted")  # codes of what is refused before a start
-ROOT = "root"
 INTERRUPTED = "interrupted"
 ROLLBACK = "rollback"  # protocol.Attempt.what
 UNFINISHED = (
@@ -327,9 +326,10 @@ def _execute(of: Run, hook: Hook, unit: Optional[str] = None) -> Done:
     `unit`: another one than that of hooks, which a killed transaction is known to have left.
 
     Raises:
-        Refused: it was interrupted, or there is no such user.
+        Refused: it was interrupted, there is no such user, or root does not trust the program.
     """
-    found = commands.of(of.paths, of.of, hook.command)
+    located = commands.as_root if hook.user == commands.ROOT else commands.of
+    found = located(of.paths, of.of, hook.command)
     if found is None:
         return commands.not_found(hook.command)
     command = replace(
@@ -339,7 +339,6 @@ def _execute(of: Run, hook: Hook, unit: Optional[str] = None) -> Done:
         unit=of.paths.hook_unit if unit is None else unit,
         environment=_environment(of),
         properties=(*LIMITS, *(() if of.is_query else _directories(of, hook))),
-        privileged=hook.user == ROOT,
         end_mark=f"shipit-end-{os.urandom(8).hex()}",
     )
     output = marked.Output(of.emit, hook.name, command.end_mark)
