@@ -271,7 +271,8 @@ def test_a_service_that_logs_its_secrets_is_quoted_with_these_masked(
         "deadline": "2s",
         "min_healthy": "100ms",
     }
-    done = deploys.ship("1.4.0", *words, services=services, health=health)
+    again = ("--override-hold", "-m", "to see its log in another form")
+    done = deploys.ship("1.4.0", *words, *again, services=services, health=health)
     assert done.status == 4, done.output
     assert "PASSWORD=***" in done.output, done.output
     assert not leaks(done.output)
@@ -298,7 +299,8 @@ def test_a_rotated_secret_leaves_no_host_any_more(deploys: Deploys) -> None:
     assert output[0].status == 4
     cut = {**IMPATIENT, "checks": [{"command": f'python -c "{CUT_ANSWER}"'}]}
     deploys.workspace.playbook("1.6.0", **KEYS, services=services, health=cut)
-    output.append(deploys.shipit("deploy", "--json", "-vv"))
+    again = ("--override-hold", "-m", "with another check")
+    output.append(deploys.shipit("deploy", "--json", "-vv", *again))
     deploys.workspace.wheel("1.7.0")
     deploys.workspace.playbook("1.7.0", **KEYS, services=services, health=HEALTH)
     output.append(deploys.shipit("deploy", "-vv"))

@@ -87,6 +87,7 @@ class HostPlan:
     hooks: tuple[str, ...] = ()  # what is run when, and where
     migration: tuple[str, ...] = ()  # what is migrated where, and what is known of it
     migrated: tuple[MigrationLine, ...] = field(default=(), compare=False)  # the host's records
+    running: str = field(default="", compare=False)  # the transaction that is open on the host
     handovers: tuple[str, ...] = ()  # units that are started beside their predecessors
     missing: tuple[str, ...] = ()  # file names of the wheels, and the Python, that would be sent
     missing_bytes: int = 0
@@ -109,6 +110,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         current_version=old.version if old else "",
         signed_only=facts.signed_only,
         migrated=facts.migrations,
+        running=facts.holder.attempt.txn if facts.holder else "",
     )
     holds = tuple(hold for hold in facts.holds if hold.applies(new))
     if plan.action is Action.NOTHING:  # what runs is not held, but the app may be

@@ -33,13 +33,17 @@ STEP = "migrate"
 
 
 def refusal(plans: Mapping[str, HostPlan]) -> HostError | None:
-    """Return why no host may be changed: a migration of one of them has not ended."""
+    """Return why no host may be changed: a migration of one of them runs, or has not ended."""
     for host, plan in plans.items():
         if line := unfinished(plan.migrated):
+            begun = f"the migration of {line.release}, begun {line.at} by {line.who or '?'},"
+            if line.txn and line.txn == plan.running:
+                what = f"{begun} is still running on {host}"
+                hint = "wait until that deploy has ended, then run the command again"
+                return HostError("locked", what, host=host, step=STEP, hint=hint)
             return HostError(
                 "migration-unfinished",
-                f"the migration of {line.release}, begun {line.at} by {line.who or '?'}, has not"
-                f" ended on {host}: what it has done is unknown",
+                f"{begun} has not ended on {host}: what it has done is unknown",
                 host=host,
                 step=STEP,
                 hint="find out what it has done; then deploy with --migrate-again: the migration"
@@ -51,7 +55,7 @@ def refusal(plans: Mapping[str, HostPlan]) -> HostError | None:
 def refuse_unfinished(made: Made, connections: Connections, *, again: bool) -> Plans:
     """Return the releases that may be deployed: only those that change nothing after a refusal."""
     error = refusal({name: plan for name, (_, plan) in made.items()})
-    if again or error is None:
+    if error is None or (again and error.code != "locked"):
         return dict(made)
     changing = [name for name, (_, plan) in made.items() if plan.action is not Action.NOTHING]
     for name in changing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,20 @@ def test_an_unfinished_one_of_any_host_stops_all_that_change() -> None:
     error = connections.lost["a"]
     assert (error.code, error.step) == ("migration-unfinished", "migrate")
     assert "r1, begun 2026-01-02 by me@laptop, has not ended on b" in error.what
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_one_that_runs_now_is_waited_for_and_never_run_beside(*, again: bool) -> None:
+    connections: Any = Connections()
+    now = replace(line("r1", BEGUN), txn="t1")
+    fleet = {
+        name: (None, replace(plan, running="t1"))
+        for name, (_, plan) in made(a=(now,), b=()).items()
+    }
+    assert migrations.refuse_unfinished(fleet, connections, again=again) == {}  # type: ignore[arg-type]
+    error = connections.lost["a"]
+    assert (error.code, "is still running on a" in error.what) == ("locked", True)
+    assert "--migrate-again" not in error.hint
 
 
 def test_an_operator_may_deploy_in_spite_of_it() -> None:
