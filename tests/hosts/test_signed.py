@@ -186,10 +186,10 @@ def test_what_is_signed_is_deployed_and_a_rollback_needs_no_signature(strict: Si
     strict.knows()
     assert strict.workspace.shipit("rollback").status == 0
     assert served(strict.workspace, "mysite/__init__.py") == "NAME = 'one'\n"
-    strict.refused(second, "signature-refused")
+    strict.refused(strict.signed("three"), "signature-refused")
     assert strict.workspace.shipit("status").status == 0
     strict.sh("rm -rf /etc/shipit")
-    assert strict.deploy(strict.bundle("three")).status == 0, "a host that does not ask"
+    assert strict.deploy(strict.bundle("four")).status == 0, "a host that does not ask"
 
 
 def test_an_older_ssh_keygen_takes_what_it_understands(
