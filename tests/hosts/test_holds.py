@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hosts.workspace import PORT, Workspace, all_in, ended, heard, stopped
+from patience import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,11 @@ def workspace(lab: Lab, tmp_path: Path) -> Workspace:
     workspace = Workspace.set(tmp_path, lab)
     workspace.begin(*HOSTS)
     return workspace
+
+
+def boottime(workspace: Workspace) -> float:
+    """Return a host's clock, by which leases end."""
+    return float(workspace.sh("web1", "cut -d' ' -f1 /proc/uptime"))
 
 
 def codes(done: Done) -> dict[str, str]:
@@ -148,7 +154,8 @@ def test_a_paused_deploy_waits_before_its_next_batch_and_is_resumed(workspace: W
         assert done.status == 0
         assert "paused by" in done.out
         lines += heard(deploying, lambda it: "paused before the next batch" in it.get("text", ""))
-        time.sleep(12)  # far longer than a lease
+        lease = json.loads(workspace.sh("web1", "cat /var/lib/shipit/txn/tinyapp.lease"))
+        until(lambda: boottime(workspace) > lease["deadline"], lease.__str__, 60)
         assert workspace.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
         paused = {host: it["pause"]["why"] for host, it in workspace.asked("status").items()}
         assert paused == dict.fromkeys(HOSTS, "errors on web1")

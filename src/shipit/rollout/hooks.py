@@ -26,6 +26,7 @@ from shipit.agent.protocol.hooks import (
     ON_ROLLBACK,
     STAGED,
 )
+from shipit.agent.protocol.migrations import PENDING_TIMEOUT
 from shipit.events import HookOutput, HostFailed, Problem, StepBegan, StepEnded
 from shipit.playbook.hooks.models import CONTROLLER, ONCE
 from shipit.release.plan import Action
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 BEFORE_STAGE = "before_stage"
 STEP = "hook"
-PENDING = 300.0  # seconds that `pending` of a migration may take
 POLL = 0.1  # seconds within which an interrupt is noticed
 SHOWN = 64 * 1024  # bytes of a hook's output that are passed on
 KEPT = 16 * 1024  # bytes of its end that are reported with a failure
@@ -98,7 +98,7 @@ def _planned(hook: Hook, deployment: Deployment, chosen: str) -> str:
 
 def longest(deployment: Deployment) -> float:
     """Return the seconds that the hooks of one host, and its migration, may take."""
-    migration = deployment.migrate.timeout + PENDING if deployment.migrate else 0.0
+    migration = deployment.migrate.timeout + PENDING_TIMEOUT if deployment.migrate else 0.0
     return migration + sum(hook.timeout for hook in deployment.hooks if hook.on_host)
 
 

@@ -16,6 +16,7 @@ from shipit import events
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.controls import AskControls, Control, Controls
 from shipit.agent.protocol.hooks import HookOutput
+from shipit.agent.protocol.migrations import PENDING_TIMEOUT
 from shipit.agent.protocol.pulls import Pulled
 from shipit.errors import HostError, Unreachable
 
@@ -31,7 +32,6 @@ T = TypeVar("T")
 # Limits of whole answers, in seconds. A host that hangs is noticed long before, by its silence
 # (messages.SILENCE); these end the wait for one that only reports that it is still working.
 ANSWER = 60.0  # needs no work
-PENDING = 300.0  # of a migration, besides: it runs a command of the app
 RECOVERY = 900.0  # settles an open transaction, or reads every byte of a release
 WORK = 3600.0  # compares or unpacks a release; each step there has its own limit
 SWITCH = 2 * 3600.0  # besides the playbook's times for its gate, bake and stops
@@ -92,7 +92,7 @@ class HostSession:
         return replace(facts, present=tuple(set(facts.present) & set(request.blobs)))
 
     def survey(self, request: messages.Survey) -> messages.Findings:
-        within = ANSWER + (PENDING if request.pending else 0.0)
+        within = ANSWER + (PENDING_TIMEOUT if request.pending else 0.0)
         return self.ask(request, messages.Findings, within, "its preflight checks")
 
     def status(self, request: messages.AskStatus) -> messages.Status:

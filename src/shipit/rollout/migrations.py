@@ -32,8 +32,11 @@ STEP = "migrate"
 # --- deploy ------------------------------------------------------------------------------------
 
 
-def refusal(plans: Mapping[str, HostPlan]) -> HostError | None:
-    """Return why no host may be changed: a migration of one of them runs, or has not ended."""
+def refusal(plans: Mapping[str, HostPlan], *, again: bool) -> HostError | None:
+    """Return why no host may be changed: a migration of one of them runs, or has not ended.
+
+    `again`: an operator has decided about one that has not ended; one that runs is waited for.
+    """
     for host, plan in plans.items():
         if line := unfinished(plan.migrated):
             begun = f"the migration of {line.release}, begun {line.at} by {line.who or '?'},"
@@ -41,6 +44,8 @@ def refusal(plans: Mapping[str, HostPlan]) -> HostError | None:
                 what = f"{begun} is still running on {host}"
                 hint = "wait until that deploy has ended, then run the command again"
                 return HostError("locked", what, host=host, step=STEP, hint=hint)
+            if again:
+                continue
             return HostError(
                 "migration-unfinished",
                 f"{begun} has not ended on {host}: what it has done is unknown",
@@ -54,8 +59,8 @@ def refusal(plans: Mapping[str, HostPlan]) -> HostError | None:
 
 def refuse_unfinished(made: Made, connections: Connections, *, again: bool) -> Plans:
     """Return the releases that may be deployed: only those that change nothing after a refusal."""
-    error = refusal({name: plan for name, (_, plan) in made.items()})
-    if error is None or (again and error.code != "locked"):
+    error = refusal({name: plan for name, (_, plan) in made.items()}, again=again)
+    if error is None:
         return dict(made)
     changing = [name for name, (_, plan) in made.items() if plan.action is not Action.NOTHING]
     for name in changing:
@@ -120,7 +125,7 @@ def explained(
     plans: Mapping[str, HostPlan], wanted: Migrate | None, found: Findings | None, *, again: bool
 ) -> dict[str, HostPlan]:
     """Return the plans with what stops them, and what the elected host says would be done."""
-    error = None if again else refusal(plans)
+    error = refusal(plans, again=again)
     made = {host: _pending(plan, wanted, found) for host, plan in plans.items()}
     for host, plan in made.items():
         if error and plan.action is not Action.NOTHING:

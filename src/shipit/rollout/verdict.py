@@ -13,6 +13,7 @@ from shipit.agent.protocol.controls import Control
 from shipit.agent.protocol.refusals import VERDICTS
 from shipit.errors import HostError
 from shipit.events import Noted, Outcome
+from shipit.rollout.connections import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,4 +69,4 @@ def agree(said: Mapping[str, Control], connections: Connections) -> None:
 
     there = {name: control for name, control in said.items() if name in connections.sessions}
     for future in [connections.executor.submit(record, *each) for each in there.items()]:
-        future.result()
+        result_of(future)

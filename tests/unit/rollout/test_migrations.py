@@ -10,7 +10,14 @@ import pytest
 
 from shipit.agent.protocol.answers import ReleaseLine
 from shipit.agent.protocol.messages import Findings
-from shipit.agent.protocol.migrations import AGAIN, APPLIED, BEGUN, KNOWN, MigrationLine
+from shipit.agent.protocol.migrations import (
+    AGAIN,
+    APPLIED,
+    BEGUN,
+    KNOWN,
+    PENDING_TIMEOUT,
+    MigrationLine,
+)
 from shipit.playbook.hooks.models import Migrate
 from shipit.release.plan import Action, HostPlan
 from shipit.rollout import hooks, migrations
@@ -90,7 +97,7 @@ def test_a_migration_makes_the_first_host_that_changes_go_first_and_alone() -> N
     assert hooks.elected(made(a=()), order(None)) == ""
     assert hooks.first_alone(first.deployment)
     assert not hooks.first_alone(order(None)[0].deployment)
-    assert hooks.longest(first.deployment) == 3600.0 + hooks.PENDING
+    assert hooks.longest(first.deployment) == 3600.0 + PENDING_TIMEOUT
 
 
 def test_a_plan_says_what_is_migrated_where() -> None:
@@ -131,6 +138,9 @@ def test_a_plan_shows_what_would_stop_the_deploy() -> None:
     assert found["b"].problems[0].host == "b"
     assert found["idle"].problems == ()
     assert migrations.explained(plans, None, None, again=True) == plans
+    now = {"a": replace(plans["a"], migrated=(replace(line("r1", BEGUN), txn="t1"),), running="t1")}
+    found = migrations.explained(now, None, None, again=True)
+    assert [each.code for each in found["a"].problems] == ["locked"]
 
 
 def release(name: str, at: str, *, running: bool = False) -> ReleaseLine:

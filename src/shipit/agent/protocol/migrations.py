@@ -21,6 +21,7 @@ ABANDONED = "abandoned"  # an operator went on without it
 # Options of an attempt.
 AGAIN = "migrate-again"  # run it although one is unfinished, or was applied
 KNOWN = "migrated"  # another host has applied it
+PENDING_TIMEOUT = 300.0  # seconds for the command that prints what a migration would do
 PAST = "migration"  # among its overrides: a rollback past an irreversible one
 
 

@@ -22,6 +22,7 @@ from ..records.redactor import Redactor
 from ..system.failures import Refused
 from ..system.paths import Paths
 from . import boot_unit, hooks, outcome, tidy, verify
+from .hooks import ROLLBACK
 from .journal import UNKNOWN, Journal
 from .states import Ending, State
 from .store import COMMIT, EXPIRED, REVERT, Store
@@ -29,7 +30,6 @@ from .store import COMMIT, EXPIRED, REVERT, Store
 UNITS_INTERVAL = 0.5  # seconds between unit checks while waiting for the verdict
 VERDICT_PAUSE = 0.02  # seconds
 BY_HOST = "host"  # who confirms a release: protocol.Activate.confirm
-ROLLBACK = "rollback"  # protocol.Attempt.what
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ def _hooked(context: EffectContext, open_: Journal, when: str) -> Ended:
     """Run the hooks of this point. A rollback runs none but on_rollback: it depends on nothing."""
     if open_.attempt.what == ROLLBACK:
         return Ended()
-    interrupted = partial(_rollback_reason, context, open_)
+    interrupted: hooks.Interrupted = partial(_rollback_reason, context, open_)
     if context.staging:  # a session has no lease: it ends with its controller
-        interrupted = partial(hooks.uninterrupted)
+        interrupted = hooks.uninterrupted
     of = hooks.Run(context.store, context.emit, _wanted(context.paths, open_), when, interrupted)
     journal, failure = hooks.run(of, open_)
     ending = Ending.ERROR if failure else Ending.OK

@@ -27,6 +27,7 @@ from ..protocol.migrations import (
     BEGUN,
     FAILED,
     KNOWN,
+    PENDING_TIMEOUT,
     Migration,
     is_applied,
     of_txn,
@@ -43,7 +44,6 @@ from .store import Store
 
 STEP, MIGRATE = "hook", "migrate"
 MIGRATION = "migration"  # its key among the hooks of a journal
-PENDING_TIMEOUT = 300.0  # seconds
 UNIQUE = ""  # the unit of what the journal does not have
 ENDS = {APPLIED: OK, FAILED: FAILED}  # by the state of the record
 KILLED = range(129, 193)  # a shell's status of what a signal has ended: what it did is unknown
@@ -156,7 +156,8 @@ def _hook(paths: Paths, open_: Journal, number: str) -> Hook:
     """Return a hook of the new release, or in a rollback of the one that is left."""
     if number == MIGRATION:
         return Hook(MIGRATION, MIGRATE, (), 0.0, "", "/")
-    for release in (open_.release, open_.previous):
+    both = (open_.release, open_.previous)
+    for release in reversed(both) if open_.attempt.what == ROLLBACK else both:
         found = releases.manifest(paths, release)
         if found is not None and int(number) < len(found.hooks):
             return found.hooks[int(number)]

@@ -26,7 +26,7 @@ from shipit.agent.protocol.hooks import (
     HookOutput,
 )
 from shipit.agent.protocol.messages import Failure, StepFailed
-from shipit.agent.records import history
+from shipit.agent.records import history, releases
 from shipit.agent.system import files, process
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.process import Done
@@ -140,6 +140,22 @@ def test_a_rollback_by_an_operator_runs_only_on_rollback_of_what_it_leaves(
     hooked_rollback(simulation)
     assert ran(simulation) == [ON_ROLLBACK] * 2
     assert simulation.head == NEW
+
+
+@pytest.mark.parametrize(("what", "named"), [("deploy", "of r1"), ("rollback", "of r2")])
+def test_an_interrupted_hook_is_named_as_in_the_release_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, what: str, named: str
+) -> None:
+    """The hooks of a rollback are those of the release that is left."""
+
+    def manifest(_: object, release: str) -> Any:  # noqa: ANN401 - stands in for one
+        return SimpleNamespace(hooks=(Hook(f"of {release}", ON_ROLLBACK, (), 1.0, "", "/"),))
+
+    monkeypatch.setattr(releases, "manifest", manifest)
+    attempt = SimpleNamespace(what=what)
+    open_: Any = SimpleNamespace(release="r1", previous="r2", attempt=attempt)
+    paths: Any = None
+    assert hooks._hook(paths, open_, "0").name == named
 
 
 def test_a_lease_that_ends_interrupts_a_hook(upgraded: Simulation) -> None:
