@@ -130,7 +130,8 @@ def test_a_project_is_deployed_by_the_commands_of_its_guide(
     assert first != second
     assert (project.release, project.is_active()) == (first, True)  # the last one is a rollback
 
-    project.run(deploy)
+    assert "release-held" in project.run(deploy, status=3)
+    project.run(f"{deploy} --override-hold -m 'it was rolled back to see what a rollback does'")
     assert (project.release, project.is_active()) == (second, True)
     assert "unchanged" in project.run(deploy)
     workdir = "current/venv/app" if kind.shipped != "." else "current"
