@@ -49,9 +49,9 @@ HEALTH: dict[str, Any] = {
 STAGING_IS_OPEN = ("receive", "build", "arm", "discard")  # the next Hello settles these
 LAY = """
 from . import sabotage
-from .transaction import effects
+from .transaction.effects import table
 
-sabotage.lay(effects)
+sabotage.lay(table)
 """
 LOOK = """
 r=/opt/tinyapp; readlink $r/current; cat /etc/systemd/system/tinyapp-web*.service | grep -o 'releases/[^/]*' | sort -u

@@ -24,10 +24,10 @@ ERROR, KILL = "error", "kill"
 PATIENCE = 60.0  # seconds
 
 
-def lay(effects: Any) -> None:  # noqa: ANN401 - the agent's module
+def lay(table: Any) -> None:  # noqa: ANN401 - the agent's module
     """Put the faults before and after the effect of every state."""
-    for state, effect in list(effects.EFFECTS.items()):
-        effects.EFFECTS[state] = _around(state.value, effect)
+    for state, effect in list(table.EFFECTS.items()):
+        table.EFFECTS[state] = _around(state.value, effect)
 
 
 def _around(state: str, effect: Any) -> Any:  # noqa: ANN401 - an Effect

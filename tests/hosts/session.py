@@ -24,7 +24,7 @@ from shipit.agent.server import status
 from shipit.agent.system import files
 from shipit.agent.system.paths import Paths
 from shipit.agent.transaction import client, recovery
-from shipit.agent.transaction.effects import EffectContext
+from shipit.agent.transaction.effects.context import EffectContext
 from shipit.agent.transaction.store import Store
 
 APP = """\

@@ -23,7 +23,7 @@ from shipit.agent.system import files
 from shipit.agent.system.failures import Refused, from_os_error
 from shipit.agent.system.paths import Paths
 from shipit.agent.transaction import client, recovery, runner
-from shipit.agent.transaction.effects import EffectContext
+from shipit.agent.transaction.effects.context import EffectContext
 from shipit.agent.transaction.store import Store
 
 if TYPE_CHECKING:

@@ -165,9 +165,9 @@ class Server:
 
     def survey(self, ask: Survey) -> None:
         from ..staging import preflight  # noqa: PLC0415
-        from ..transaction import hooks  # noqa: PLC0415
+        from ..transaction.hooks import migration  # noqa: PLC0415
 
-        pending = hooks.pending(self.store, ask.manifest.id) if ask.pending else None
+        pending = migration.pending(self.store, ask.manifest.id) if ask.pending else None
         self.channel.send(Findings(preflight.survey(self.paths, self.host, ask), pending))
 
     def adopt(self, ask: Adopt) -> None:

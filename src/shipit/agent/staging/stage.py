@@ -31,7 +31,7 @@ from ..system import accounts, files
 from ..system.failures import Refused, from_output
 from ..system.paths import Paths
 from ..transaction import client
-from ..transaction.effects import EffectContext
+from ..transaction.effects.context import EffectContext
 from ..transaction.store import Store
 from . import preflight, signature, venv
 

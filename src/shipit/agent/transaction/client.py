@@ -14,7 +14,7 @@ from ..storage import prune
 from ..system import files
 from ..system.failures import Refused, from_os_error
 from . import boot_unit, recovery, runner
-from .effects import EffectContext
+from .effects.context import EffectContext
 from .journal import Journal, moved
 from .states import ARMED, FIRST, may_settle
 from .store import COMMIT, REVERT, Store

@@ -18,6 +18,7 @@ from .states import State
 FORMAT = 1  # raised when an older agent would misread the file; 0: before it was written
 UNREADABLE = "journal-unreadable"
 UNKNOWN = "unknown"
+ROLLBACK = "rollback"  # protocol.Attempt.what
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Journal:
     # the hooks that have begun, by their number in the release: how each ended, "" if it has not
     hooks: Dict[str, str] = field(default_factory=dict)
     readable: bool = True  # False: stands for an unreadable file
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether an operator has asked for a release that was checked before."""
+        return self.attempt.what == ROLLBACK
 
     @property
     def what(self) -> str:

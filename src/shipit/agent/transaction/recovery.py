@@ -11,8 +11,9 @@ from ..protocol.answers import Result
 from ..protocol.messages import Settled
 from ..system import files, folders
 from ..system.failures import Refused
-from . import boot_unit, effects
-from .effects import EffectContext
+from . import boot_unit
+from .effects.context import EffectContext
+from .effects.undoing import revert_on_disk
 from .journal import Journal
 from .runner import failure_of, report_end, resume, run
 from .states import waits_for_boot
@@ -104,7 +105,7 @@ def _hand_to_boot(context: EffectContext, open_: Journal) -> None:
     """
     store, host, names = context.store, context.host, boot_unit.unit_names(context.paths, open_)
     try:
-        effects.revert_on_disk(context, open_)
+        revert_on_disk(context, open_)
         clean = not any(view.is_up for view in host.show(names).values())
         store.save(replace(open_, boot=host.boot_id(), clean=clean))
     except (Refused, OSError) as error:

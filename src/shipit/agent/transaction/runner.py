@@ -14,8 +14,10 @@ from ..records import app_root, releases
 from ..storage import prune
 from ..system import files, folders
 from ..system.failures import Refused, from_os_error
-from . import boot_unit, effects, hooks
-from .effects import EffectContext, Ended
+from . import boot_unit
+from .effects.context import EffectContext, Ended, record
+from .effects.table import EFFECTS
+from .hooks import interrupted
 from .journal import Journal, moved
 from .states import Ending, State, after, after_crash, after_disk_error
 from .store import COMMIT, Store
@@ -77,12 +79,12 @@ def resume(context: EffectContext, open_: Journal) -> Journal:
     """Enter the state where a dropped transaction continues; the caller holds its lock."""
     store = context.store
     store.log.terminate_line()
-    open_ = hooks.end_interrupted(store, context.emit, open_)
+    open_ = interrupted.end(store, context.emit, open_)
     given = store.claim_rollback if open_.state.is_undecided else store.verdict
     state = after_crash(open_.state, committed=given(open_.txn) == COMMIT, moves=open_.moves)
     what = f"the {open_.attempt.what} was interrupted in the state {open_.state.value}"
-    interrupted = Failure("interrupted", what, open_.state.value)
-    failure = open_.failure or (None if state is State.COMMIT else interrupted)
+    crash = Failure("interrupted", what, open_.state.value)
+    failure = open_.failure or (None if state is State.COMMIT else crash)
     moves = 0 if open_.state is State.STUCK else open_.moves  # an operator may have fixed it
     store.quarantine(open_)
     return _enter(context, replace(open_, moves=moves, readable=True), state, failure)
@@ -122,7 +124,7 @@ def _run_effect(context: EffectContext, open_: Journal) -> Ended:
     context.emit(StepBegan(name, open_.release))
     try:
         app_root.require(context.paths)
-        ended = effects.EFFECTS[open_.state](context, open_)
+        ended = EFFECTS[open_.state](context, open_)
     except (Refused, OSError) as error:
         ended = Ended(Ending.ERROR, failure_of(error, name), _written(context, open_))
     ended = replace(ended, failure=context.redacted(ended.failure))
@@ -179,7 +181,7 @@ def _finish(context: EffectContext, open_: Journal) -> Settled:
     store, result = context.store, Result(open_.state.value)
     if result is Result.STUCK:
         with suppress(OSError):  # the journal records it as well
-            effects.record(context, open_, result)
+            record(context, open_, result)
         return Settled(open_.txn, result, releases.pointed(store.paths), open_.failure)
     store.close()
     boot_unit.disarm(store.paths)  # last: a boot must find an open journal

@@ -49,7 +49,7 @@ from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.paths import Paths
 from shipit.agent.transaction import client, runner
-from shipit.agent.transaction.effects import EffectContext
+from shipit.agent.transaction.effects.context import EffectContext
 from shipit.agent.transaction.event_log import EventLogReader, EventLogWriter
 from shipit.agent.transaction.states import State
 from shipit.agent.transaction.store import Store

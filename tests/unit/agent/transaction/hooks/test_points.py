@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +9,6 @@ import pytest
 from fake_deploy import Simulation, manifest
 from fake_machine import Fault
 from fault_scenarios import HOOKED, NEW, OLD, hooked_rollback, hooked_upgrade, prepared
-from shipit.agent.host import host, marked
-from shipit.agent.host.transient import Command
 from shipit.agent.protocol.hooks import (
     AFTER_ACTIVATE,
     AFTER_COMMIT,
@@ -23,22 +19,22 @@ from shipit.agent.protocol.hooks import (
     ON_ROLLBACK,
     STAGED,
     Hook,
-    HookOutput,
 )
 from shipit.agent.protocol.messages import Failure, StepFailed
-from shipit.agent.records import history, releases
-from shipit.agent.system import files, process
+from shipit.agent.records import history
+from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
-from shipit.agent.system.process import Done
-from shipit.agent.transaction import client, hooks, tidy
-from shipit.agent.transaction.hooks import INTERRUPTED
+from shipit.agent.transaction import client, tidy
+from shipit.agent.transaction.hooks.migration import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from fake_machine import Machine
+    from shipit.agent.host.transient import Command
     from shipit.agent.protocol.hooks import HookLine
+    from shipit.agent.system.process import Done
     from shipit.agent.transaction.journal import Journal
 
 
@@ -142,22 +138,6 @@ def test_a_rollback_by_an_operator_runs_only_on_rollback_of_what_it_leaves(
     assert simulation.head == NEW
 
 
-@pytest.mark.parametrize(("what", "named"), [("deploy", "of r1"), ("rollback", "of r2")])
-def test_an_interrupted_hook_is_named_as_in_the_release_that_has_it(
-    monkeypatch: pytest.MonkeyPatch, what: str, named: str
-) -> None:
-    """The hooks of a rollback are those of the release that is left."""
-
-    def manifest(_: object, release: str) -> Any:  # noqa: ANN401 - stands in for one
-        return SimpleNamespace(hooks=(Hook(f"of {release}", ON_ROLLBACK, (), 1.0, "", "/"),))
-
-    monkeypatch.setattr(releases, "manifest", manifest)
-    attempt = SimpleNamespace(what=what)
-    open_: Any = SimpleNamespace(release="r1", previous="r2", attempt=attempt)
-    paths: Any = None
-    assert hooks._hook(paths, open_, "0").name == named
-
-
 def test_a_lease_that_ends_interrupts_a_hook(upgraded: Simulation) -> None:
     upgraded.lease = 0.0
     deploy(upgraded, only(BEFORE_ACTIVATE))
@@ -253,94 +233,3 @@ def test_hooks_of_a_rollback_run_once_even_if_what_follows_them_is_tried_again(
     assert len(tried) > 1
     assert ran(upgraded) == [ON_ROLLBACK]
     assert all(tried)
-
-
-# --- output and environment ----------------------------------------------------------------------
-
-
-def passed_on(*chunks: bytes) -> list[str]:
-    heard: list[HookOutput] = []
-    output = marked.Output(heard.append, "warm", "the-end")
-    for chunk in chunks:
-        output(chunk)
-    output.end()
-    return [message.text for message in heard]
-
-
-def test_output_is_passed_on_in_whole_lines() -> None:
-    assert passed_on(b"one\ntw", b"o\nthree") == ["one", "two", "three"]
-    assert passed_on() == []
-
-
-def test_the_mark_of_its_end_is_not_shown() -> None:
-    assert passed_on(b"one\ntwothe-end 0\n") == ["one\ntwo"]
-    assert passed_on(b"the-end 0\n") == []
-    assert passed_on(b"x" * 4095 + b"the-", b"end 0\n") == ["x" * 4095]
-
-
-def test_a_line_is_not_cut_in_a_secret() -> None:
-    secret = b"kV3" * 3_500
-    chunks = [secret[start : start + 1000] for start in range(0, len(secret), 1000)]
-    assert passed_on(*chunks, b"\n") == [secret.decode()]
-
-
-def test_of_very_much_output_the_beginning_is_passed_on_in_whole_lines() -> None:
-    shown = passed_on(*[b"y" * 32_767 + b"\n", b"z" * 65_536] * 2)
-    assert shown[:-1] == ["y" * 32_767]
-    assert shown[-1] == f"[... {32_768 * 5} more bytes are not shown]"
-
-
-@pytest.mark.parametrize(
-    ("done", "end"),
-    [
-        (Done(0, "out\nthe-end 255\n"), "ended with exit status 255"),
-        (Done(1, "out\nthe-end 0\n"), "ended with exit status 0"),
-        (Done(0, "out\n"), "was not seen to end"),
-        (Done(0, "out\nthe-end \n"), "was not seen to end"),
-        (Done(-9, "out\n", timed_out=True), "did not end within 5 s"),
-    ],
-)
-def test_the_end_of_a_hook_is_that_of_its_own_mark(done: Done, end: str) -> None:
-    found = marked.ended(done, "the-end")
-    assert end in found.end(5.0)
-    assert found.output == "out\n"
-    assert found.ok == (end == "ended with exit status 0")
-
-
-def test_a_command_whose_end_was_not_seen_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    def seen(output: str) -> list[str]:
-        stopped: list[str] = []
-        running = SimpleNamespace(finish=lambda *_: Done(0, output), close=lambda: None)
-        monkeypatch.setattr(process, "Running", lambda _: running)
-        monkeypatch.setattr(host, "_started", lambda argv, _: stopped.extend(argv))
-        command = Command(("/bin/true",), "root", "/", unit="u.service", end_mark="the-end")
-        host.RealHost().run_as(command, timeout=1.0)
-        return stopped
-
-    assert seen("out\n") == ["systemctl", "stop", "--", "u.service"]
-    assert seen("out\nthe-end 0\n") == []
-
-
-def test_a_hook_gets_missing_directories_made_and_leaves_present_ones_alone(
-    upgraded: Simulation,
-) -> None:
-    """With StateDirectory= on a present one, systemd would give it to the new user at once."""
-    service = (
-        "[Service]\nUser=root\nExecStart=/x\nStateDirectory=app there\nStateDirectoryMode=0700\n"
-        "CacheDirectory=app\nRuntimeDirectory=app\n"
-    )
-    upgraded.machine.owners["/var/lib/there"] = (5, 5)
-    wanted = manifest(upgraded.paths, NEW)
-    texts = {f"units/{unit.name}": service for unit in wanted.units}
-    upgraded.deploy(wanted, texts=texts)
-    of = hooks.Run(upgraded.store, lambda _: None, wanted, STAGED)
-    settings = hooks._directories(of, only(STAGED)[0])
-    assert settings == [
-        "StateDirectory=app",
-        "StateDirectoryMode=0700",
-        "CacheDirectory=app",
-        "Environment=STATE_DIRECTORY=/var/lib/app:/var/lib/there",
-        "Environment=CACHE_DIRECTORY=/var/cache/app",
-    ]
-    other = replace(only(STAGED)[0], user="somebody")
-    assert hooks._directories(of, other) == []

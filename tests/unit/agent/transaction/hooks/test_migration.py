@@ -30,8 +30,9 @@ from shipit.agent.records import history, migrations
 from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.process import Done
-from shipit.agent.transaction import client, hooks
-from unit.agent.transaction.test_hooks import interrupt
+from shipit.agent.transaction import client
+from shipit.agent.transaction.hooks import command, migration
+from unit.agent.transaction.hooks.test_points import interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -317,20 +318,20 @@ def test_a_rollback_reports_that_it_stays(
 
 
 def test_what_is_pending_is_known_where_the_release_is(upgraded: Simulation) -> None:
-    assert hooks.pending(upgraded.store, NEW) is None
+    assert migration.pending(upgraded.store, NEW) is None
     upgraded.deploy(release(upgraded))
-    assert hooks.pending(upgraded.store, NEW) == "root in /\n"
+    assert migration.pending(upgraded.store, NEW) == "root in /\n"
     upgraded.machine.ends["pending"] = 2
-    assert "ended with exit status 2" in str(hooks.pending(upgraded.store, NEW))
+    assert "ended with exit status 2" in str(migration.pending(upgraded.store, NEW))
     with Path(upgraded.paths.release(NEW).manifest).open("a") as changed:
         changed.write(" ")
-    assert "was not run" in str(hooks.pending(upgraded.store, NEW))
+    assert "was not run" in str(migration.pending(upgraded.store, NEW))
 
 
 def test_a_plan_makes_no_directory(upgraded: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     upgraded.deploy(release(upgraded))
-    monkeypatch.setattr(hooks, "_directories", lambda *_: pytest.fail("makes some"))
-    assert hooks.pending(upgraded.store, NEW) == "root in /\n"
+    monkeypatch.setattr(command, "_directories", lambda *_: pytest.fail("makes some"))
+    assert migration.pending(upgraded.store, NEW) == "root in /\n"
 
 
 # --- the rules -----------------------------------------------------------------------------------

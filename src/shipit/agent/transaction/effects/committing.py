@@ -1,0 +1,65 @@
+"""The release runs: check its health, wait for the verdict, commit it."""
+
+from dataclasses import replace
+
+from ...activation import switch
+from ...health import bake, gate
+from ...protocol import hooks
+from ...protocol.answers import Result
+from ...protocol.messages import Failure
+from ...records import registry, releases
+from .. import tidy
+from ..hooks import migration
+from ..journal import UNKNOWN, Journal
+from ..states import Ending, State
+from ..store import COMMIT
+from .context import EffectContext, Ended, previous_of, record, wanted_of
+from .hooked import hooked, reported
+from .verdict import confirm, rollback_reason
+
+
+def check(context: EffectContext, open_: Journal) -> Ended:
+    """Check the release's health, then wait for the verdict. The first verdict wins."""
+    paths, host = context.paths, context.host
+    wanted = switch.before_commit(wanted_of(paths, open_))
+    watched = gate.context(paths, host, wanted, open_.began, open_.untouched)
+    failure = gate.run(host, watched, context.emit, lambda: rollback_reason(context, open_))
+    if failure is None and not open_.is_rollback:
+        failure = bake.observe(
+            host, watched, open_.before, context.emit, lambda: rollback_reason(context, open_)
+        )
+    ended = hooked(context, open_, hooks.BEFORE_COMMIT) if failure is None else Ended()
+    open_, failure = replace(open_, **ended.changes), failure or ended.failure
+    if failure is None:  # the units may have failed during a hook
+        failure = gate.check_units(host, watched) if open_.hooks else None
+    if failure is None:
+        context.store.save(replace(open_, healthy=True))
+        failure = confirm(context, open_, watched)
+    if failure is None or context.store.claim_rollback(open_.txn) == COMMIT:
+        return Ended(changes=ended.changes)
+    return Ended(Ending.ERROR, failure, ended.changes)
+
+
+def commit(context: EffectContext, open_: Journal) -> Ended:
+    """Record the release as committed, and prune what it replaces."""
+    paths = context.paths
+    if open_.release == UNKNOWN:
+        what = "the commit was decided, but its release is no longer known"
+        return Ended(Ending.HOPELESS, Failure("release-missing", what, State.COMMIT.value))
+    record(context, open_, Result.COMMITTED)
+    _start_timers(context, open_)
+    tidy.around(paths, open_.release, [open_.previous])
+    registry.note_committed(paths, open_.release)
+    migration.note_committed(context.store, open_)
+    if open_.is_rollback:
+        return reported(context, open_, open_.previous, hooks.ON_ROLLBACK)
+    return reported(context, open_, open_.release, hooks.AFTER_COMMIT)
+
+
+def _start_timers(context: EffectContext, open_: Journal) -> None:
+    paths, host = context.paths, context.host
+    committed = releases.manifest(paths, open_.release)
+    # At boot they are ordered after the unit that runs this.
+    how = "start" if open_.boot == host.boot_id() else "start --no-block"
+    if committed is not None:
+        switch.start_timers(paths, host, committed, previous_of(paths, open_), how)

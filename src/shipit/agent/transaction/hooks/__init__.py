@@ -1,0 +1,1 @@
+"""Runs the hooks and the migration of a release on this host."""
