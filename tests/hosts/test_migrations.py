@@ -195,6 +195,15 @@ def test_a_power_cut_leaves_it_unfinished(site: Workspace) -> None:
     assert states(site) == ["begun"]
 
 
+def test_a_deployment_in_parts_migrates_once(site: Workspace) -> None:
+    assert site.deploy("2.9.0", "--limit", "web1", migrate=migrate()).status == 0
+    (plan,) = site.asked("plan", "--limit", "web2").values()
+    assert "web1 has applied the migration" in plan["migration"][0]
+    assert site.shipit("deploy", "--limit", "web2").status == 0
+    assert (schema(site), schema(site, "web2")) == (["2.9.0"], [])
+    assert states(site, "web2") == ["applied"]
+
+
 def test_a_rollback_past_an_irreversible_one_is_refused_unless_forced(site: Workspace) -> None:
     assert site.deploy("3.0.0", migrate=migrate()).status == 0
     done = site.deploy("3.1.0", migrate=migrate(reversible=False, pending="echo contract"))
@@ -205,6 +214,10 @@ def test_a_rollback_past_an_irreversible_one_is_refused_unless_forced(site: Work
     assert "3.1.0-" in refused.output
     assert "--force-past-migration" in refused.output
     assert set(site.versions().values()) == {"3.1.0"}
+    site.playbook("3.0.0", migrate=migrate())
+    older = site.shipit("deploy", "--allow-older", "--json")
+    assert problems(older) == {(host, "migration-irreversible") for host in HOSTS}
+    site.playbook("3.1.0", migrate=migrate(reversible=False, pending="echo contract"))
     only = site.shipit("rollback", "--limit", "web2", "--json")  # which has not run it
     assert problems(only) == {("web2", "migration-irreversible")}
     forced = site.shipit("rollback", "--force-past-migration", "--json")

@@ -280,7 +280,9 @@ MIGRATE_AGAIN = click.Option(
     help="Run the migration although an earlier one has not ended, or this one was applied.",
 )
 FORCE_PAST_MIGRATION = click.Option(
-    ["--force-past-migration"], is_flag=True, help="Roll back past an irreversible migration."
+    ["--force-past-migration"],
+    is_flag=True,
+    help="Go back past an irreversible migration; each host's history has it.",
 )
 OVERRIDE_FREEZE = click.Option(
     ["--override-freeze"],

@@ -126,20 +126,23 @@ def ship(
     rollout, deployment = Run("deploy", wanted, run, emit, logins), wanted[0].deployment
     if run.override_freeze and began and freeze.notes(wanted, began):
         rollout.override(FREEZE)
+    others = migrations.left_out(wanted, run, emit)
 
     def fleet(connections: Connections) -> Fleet:
         made: Made = prepare(wanted, connections, rollout.attempt, allow_older=run.allow_older)
         if planned is not None:
-            made = migrations.with_commands(made, wanted)
+            made = migrations.with_commands(made, wanted, others)
             made = refuse_changed(made, connections, planned)
         if run.override_hold and any(plan.holds for _, plan in made.values()):
             rollout.override(HOLD)
         elif not run.override_hold:
             made = refuse_held(made, connections)
         made = refuse_unsigned(made, connections)
-        made = migrations.refuse_unfinished(made, connections, again=run.migrate_again)
+        if run.force_past_migration and migrations.past_by_older(migrations.plans(made)):
+            rollout.override(PAST)
+        made = migrations.refuse(made, connections, others, run)
         chosen = hooks.elected(made, wanted)
-        options = migrations.options(made, again=run.migrate_again)
+        options = migrations.options(made, others, again=run.migrate_again)
         found = rollout.fleet(
             connections,
             {

@@ -66,11 +66,12 @@ def plan(
 def _plans(
     wanted: Sequence[ResolvedInput], run: RunOptions, emit: Emit, logins: Logins
 ) -> tuple[HostPlan, ...]:
+    others = migrations.left_out(wanted, run, emit)
     with connect_all(wanted, run, emit, logins) as connections:
         attempt = attempt_to("plan", run)
         made = prepare(wanted, connections, attempt, recover=False, allow_older=True)
         chosen, migrate = hooks.elected(made, wanted), wanted[0].deployment.migrate
-        made = migrations.with_commands(made, wanted)
+        made = migrations.with_commands(made, wanted, others)
         found = surveyed(made, connections, chosen)
         plans = {
             name: replace(plan, problems=(*_problems(name, findings), *_refusals(plan, run)))
@@ -81,7 +82,7 @@ def _plans(
             frozen = freeze.notes(wanted, datetime.now(UTC))
             plans = {n: replace(plan, notes=(*frozen, *plan.notes)) for n, plan in plans.items()}
         asked = found.get(chosen)
-        plans = migrations.explained(plans, migrate, asked, again=run.migrate_again)
+        plans = migrations.explained(plans, others, migrate, asked, run)
         for name, problem in connections.problems().items():
             plans.setdefault(name, HostPlan(name, Action.NOTHING, "", "", problems=(problem,)))
     return tuple(plans[resolved.name] for resolved in wanted)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -19,12 +20,15 @@ from shipit.agent.protocol.migrations import (
     MigrationLine,
 )
 from shipit.playbook.hooks.models import Migrate
+from shipit.release.inputs import RunOptions
 from shipit.release.plan import Action, HostPlan
 from shipit.rollout import hooks, migrations
 
 if TYPE_CHECKING:
     from shipit.errors import HostError
 
+RUN = RunOptions(Path("prod.yaml"))
+AGAIN_RUN = replace(RUN, migrate_again=True)
 MIGRATE = Migrate(command="up", pending="up --plan", reversible=False)
 
 
@@ -56,7 +60,7 @@ def order(migrate: Migrate | None = MIGRATE) -> Any:  # noqa: ANN401
 def test_an_unfinished_one_of_any_host_stops_all_that_change() -> None:
     connections: Any = Connections()
     fleet = made(a=(), b=(line("r1", BEGUN),), idle=())
-    assert list(migrations.refuse_unfinished(fleet, connections, again=False)) == ["idle"]
+    assert list(migrations.refuse(fleet, connections, {}, RUN)) == ["idle"]
     assert set(connections.lost) == {"a", "b"}
     error = connections.lost["a"]
     assert (error.code, error.step) == ("migration-unfinished", "migrate")
@@ -71,7 +75,7 @@ def test_one_that_runs_now_is_waited_for_and_never_run_beside(*, again: bool) ->
         name: (None, replace(plan, running="t1"))
         for name, (_, plan) in made(a=(now,), b=()).items()
     }
-    assert migrations.refuse_unfinished(fleet, connections, again=again) == {}  # type: ignore[arg-type]
+    assert migrations.refuse(fleet, connections, {}, replace(RUN, migrate_again=again)) == {}  # type: ignore[arg-type]
     error = connections.lost["a"]
     assert (error.code, "is still running on a" in error.what) == ("locked", True)
     assert "--migrate-again" not in error.hint
@@ -80,15 +84,29 @@ def test_one_that_runs_now_is_waited_for_and_never_run_beside(*, again: bool) ->
 def test_an_operator_may_deploy_in_spite_of_it() -> None:
     connections: Any = Connections()
     fleet = made(a=(line("r1", BEGUN),))
-    assert migrations.refuse_unfinished(fleet, connections, again=True) == fleet
-    assert migrations.options(fleet, again=True) == (AGAIN,)
+    assert migrations.refuse(fleet, connections, {}, AGAIN_RUN) == fleet
+    assert migrations.options(fleet, {}, again=True) == (AGAIN,)
     assert not connections.lost
 
 
 def test_the_elected_host_learns_that_another_has_applied_it() -> None:
     fleet = made(a=(), b=(line("r2", APPLIED),))
-    assert migrations.options(fleet, again=False) == (KNOWN,)
-    assert migrations.options(made(a=(), b=(line("r1", APPLIED),)), again=False) == ()
+    assert migrations.options(fleet, {}, again=False) == (KNOWN,)
+    assert migrations.options(made(a=(), b=(line("r1", APPLIED),)), {}, again=False) == ()
+
+
+def test_the_records_of_hosts_that_are_left_out_count_as_well() -> None:
+    fleet, connections = made(a=(), idle=()), cast("Any", Connections())
+    others = {"z": HostPlan("z", Action.NOTHING, "", "", migrated=(line("r2", APPLIED),))}
+    assert migrations.options(fleet, others, again=False) == (KNOWN,)
+    done = migrations.planned(fleet, order(), "a", others)
+    assert done["a"][1].migration[0].startswith("nothing: z has applied the migration")
+    others = {"z": replace(others["z"], migrated=(line("r2", BEGUN),))}
+    assert list(migrations.refuse(fleet, connections, others, RUN)) == ["idle"]
+    assert "has not ended on z" in connections.lost["a"].what
+    plans = {name: plan for name, (_, plan) in fleet.items()}
+    explained = migrations.explained(plans, others, None, None, RUN)
+    assert {name: len(plan.problems) for name, plan in explained.items()} == {"a": 1, "idle": 0}
 
 
 def test_a_migration_makes_the_first_host_that_changes_go_first_and_alone() -> None:
@@ -101,15 +119,15 @@ def test_a_migration_makes_the_first_host_that_changes_go_first_and_alone() -> N
 
 
 def test_a_plan_says_what_is_migrated_where() -> None:
-    fleet = migrations.planned(made(a=(), idle=()), order(), "a")
+    fleet = migrations.planned(made(a=(), idle=()), order(), "a", {})
     assert fleet["idle"][1].migration == ()
     assert fleet["a"][1].migration == (
         "up (once, on a as demo, before the first switch)",
         "IRREVERSIBLE: a rollback past this release will be refused",
     )
-    done = migrations.planned(made(a=(), b=(line("r2", APPLIED),)), order(), "a")
+    done = migrations.planned(made(a=(), b=(line("r2", APPLIED),)), order(), "a", {})
     assert done["a"][1].migration[0].startswith("nothing: b has applied the migration")
-    assert migrations.planned(made(a=()), order(None), "")["a"][1].migration == ()
+    assert migrations.planned(made(a=()), order(None), "", {})["a"][1].migration == ()
 
 
 @pytest.mark.parametrize(
@@ -124,23 +142,40 @@ def test_a_plan_shows_what_is_pending_or_says_that_it_is_unknown(
     said: str | None, lines: list[str]
 ) -> None:
     plans = {"a": HostPlan("a", Action.DEPLOY, "r2", "2", migration=("up",))}
-    found = migrations.explained(plans, MIGRATE, Findings((), said), again=False)
+    found = migrations.explained(plans, {}, MIGRATE, Findings((), said), RUN)
     assert list(found["a"].migration) == ["up", *lines]
     assert found["a"].problems == ()
 
 
 def test_a_plan_shows_what_would_stop_the_deploy() -> None:
     plans = {name: plan for name, (_, plan) in made(a=(line("r1", BEGUN),), b=(), idle=()).items()}
-    found = migrations.explained(plans, None, None, again=False)
+    found = migrations.explained(plans, {}, None, None, RUN)
     assert [plan.problems[0].code for plan in (found["a"], found["b"])] == [
         "migration-unfinished"
     ] * 2
     assert found["b"].problems[0].host == "b"
     assert found["idle"].problems == ()
-    assert migrations.explained(plans, None, None, again=True) == plans
+    assert migrations.explained(plans, {}, None, None, AGAIN_RUN) == plans
     now = {"a": replace(plans["a"], migrated=(replace(line("r1", BEGUN), txn="t1"),), running="t1")}
-    found = migrations.explained(now, None, None, again=True)
+    found = migrations.explained(now, {}, None, None, AGAIN_RUN)
     assert [each.code for each in found["a"].problems] == ["locked"]
+
+
+def test_an_older_version_past_an_irreversible_one_is_refused_unless_forced() -> None:
+    newer = replace(line("r3", APPLIED), version="3")
+    fleet, connections = made(a=(newer,), b=(), idle=()), cast("Any", Connections())
+    assert list(migrations.refuse(fleet, connections, {}, RUN)) == ["idle"]
+    error = connections.lost["b"]
+    assert (error.code, error.host) == ("migration-irreversible", "b")
+    assert "r3 (migrated 2026-01-02)" in error.what
+    assert "--force-past-migration" in error.hint
+    forced = replace(RUN, force_past_migration=True)
+    assert migrations.refuse(fleet, connections, {}, forced) == fleet
+    for version in ("2", "1.9"):  # the same or an older version: this one is not past it
+        fleet = made(a=(replace(newer, version=version),))
+        assert migrations.past_by_older(migrations.plans(fleet)) == ""
+    reversible = replace(newer, reversible=True)
+    assert migrations.past_by_older(migrations.plans(made(a=(reversible,)))) == ""
 
 
 def release(name: str, at: str, *, running: bool = False) -> ReleaseLine:
