@@ -223,5 +223,4 @@ class NoSystemd(RealHost):
             text=True,
         )
         heard((done.stdout + done.stderr).encode())
-        mark = f"{command.end_mark} {done.returncode}\n" if command.end_mark else ""
-        return Done(done.returncode, done.stdout + done.stderr + mark)
+        return Done(done.returncode, done.stdout + done.stderr)

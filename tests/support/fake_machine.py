@@ -302,8 +302,7 @@ class Machine:
             heard(said.encode() + b"\n")
             self.ran.append(words)
             status = next((self.ends[word] for word in command.argv if word in self.ends), 0)
-            mark = f"\n{command.end_mark} {status}\n" if command.end_mark else ""
-            return Done(status, said + mark)
+            return Done(status, f"{said}\n")
 
         return self._command(f"run {' '.join(command.argv)}", effect)
 

@@ -249,8 +249,8 @@ def ask(host: Host, of: Context, check: Check, timeout: float) -> Answer:
     """Make one attempt of a check."""
     if check.command:
         done = commands.run(of.paths, host, of.manifest, check.command, timeout)
-        if done.timed_out:
-            return Answer(error=f"no end within {timeout:g} s")
+        if done.timed_out or done.lost:
+            return Answer(error=done.end(timeout))
         return Answer(status=done.status, body=done.output.encode())
     if check.url:
         via = check.via or check.socket

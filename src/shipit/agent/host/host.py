@@ -19,7 +19,7 @@ from ..system.failures import Refused, from_os_error
 from ..system.ownership import Move
 from ..system.process import Done
 from ..system.sockets import Endpoint
-from . import accept_probe, connect, log_reader, transient
+from . import accept_probe, connect, log_reader, marked, transient
 from .answer import Answer, Headers
 from .transient import Command
 
@@ -128,6 +128,7 @@ class Host(Protocol):
     ) -> Done:
         """Run a program of an app as its user, confined, and wait for it. No such user: Refused.
 
+        Returns how the program itself ended: `lost` if that was not seen, whatever systemd says.
         `watch` and `heard` as in `process.Running.finish`.
         """
 
@@ -250,12 +251,13 @@ class RealHost:
                 running = process.Running(argv)
             with closing(running):
                 done = running.finish(timeout, watch_both, heard)
-            has_ended = not done.timed_out and command.end_mark in done.output
+            ended = marked.ended(done, command.end_mark)
+            has_ended = not ended.timed_out and not ended.lost
         finally:
             # systemd-run has ended, by itself if it has lost the bus; but not what it has started
             if not has_ended:
                 _started(["systemctl", "stop", "--", unit], STOP_TIMEOUT)
-        return done
+        return ended
 
     def http(self, url: str, *, timeout: float, via: str = "", headers: Headers = None) -> Answer:
         from . import probes  # noqa: PLC0415 - see its docstring

@@ -7,6 +7,7 @@ with it, as they cannot leave its cgroup. Starts nothing itself: `host` does.
 """
 
 import os
+from dataclasses import field
 from typing import List, Tuple
 
 from ..protocol.messages import Failure
@@ -15,12 +16,10 @@ from ..system import accounts
 from ..system.failures import Refused
 
 SPARE = 5.0  # seconds after which a program whose agent was killed has ended
-# systemd reports programs that end by SIGTERM and its like as successful; a shell distinguishes all
-# ends (128 + the signal). The program's words are arguments of the shell, which parses none.
-WAIT_FOR = ("/bin/sh", "-c", '"$@" 2>&1; exit $?', "sh")
 UNPRIVILEGED = ("NoNewPrivileges=yes", "CapabilityBoundingSet=", "AmbientCapabilities=")
-# The same, with a line at the end that only the program's own end makes: systemd-run also reports
-# success when it loses the bus.
+# systemd reports programs that end by SIGTERM and its like as successful; a shell distinguishes all
+# ends (128 + the signal). The last line is made by the program's own end alone: systemd-run also
+# reports success when it loses the bus. The words are arguments of the shell, which parses none.
 WAIT_AND_MARK = ("/bin/sh", "-c", 'm=$1; shift; "$@" 2>&1; s=$?; echo "$m $s"; exit $s', "sh")
 # What chooses the code that root loads does not come from env files; PATH is set after them.
 CHOOSING = (
@@ -52,7 +51,8 @@ class Command:
         environment: NAME=value, below the env files; readable by every user.
         properties: more settings of its unit.
         privileged: keeps the capabilities of its user.
-        end_mark: a word that, with the exit status, is the last line of its output if it has ended.
+        end_mark: a word that, with the exit status, is the last line of its output if it has ended;
+            `Host.run_as` takes it off.
     """
 
     argv: Tuple[str, ...]
@@ -64,7 +64,7 @@ class Command:
     environment: Tuple[str, ...] = ()
     properties: Tuple[str, ...] = ()
     privileged: bool = False
-    end_mark: str = ""
+    end_mark: str = field(default_factory=lambda: f"shipit-end-{os.urandom(8).hex()}")
 
 
 def name() -> str:
@@ -93,7 +93,7 @@ def argv(unit: str, command: Command, timeout: float) -> List[str]:
         *(f"EnvironmentFile={path}" for path in command.env_files),
         f"RuntimeMaxSec={timeout + SPARE:.3f}",
     ]
-    waiting = (*WAIT_AND_MARK, command.end_mark) if command.end_mark else WAIT_FOR
+    waiting = (*WAIT_AND_MARK, command.end_mark)
     own_path = ("/usr/bin/env", f"PATH={command.search}") if command.privileged else ()
     return [
         *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"),

@@ -14,6 +14,7 @@ from shipit.agent.host.answer import Answer
 from shipit.agent.protocol.manifest import Check, Gate, Manifest
 from shipit.agent.protocol.messages import Failure, Probed
 from shipit.agent.system.failures import Refused
+from shipit.agent.system.process import Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -253,6 +254,18 @@ def test_a_command_runs_in_the_release_as_the_apps_user(gated: Gated) -> None:
     context = gated._context(wanted)
     assert gate.run(gated.machine, context, gated.said.append, lambda: None) is None
     assert any(call.endswith("sh -c true") for call in gated.machine.calls)
+
+
+def test_a_command_that_was_not_seen_to_end_is_no_good_answer(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gated.machine, "run_as", lambda *_, **__: Done(0, "root in", lost=True))
+    wanted = replace(gated.manifest, gate=Gate((Check.of("command", "sh"),), 0.25, 1.0, 0.0))
+    put(gated.simulation.paths, wanted)
+    context = gated._context(wanted)
+    failure = gate.run(gated.machine, context, gated.said.append, lambda: None)
+    assert failure is not None
+    assert "was not seen to end" in failure.what
 
 
 def test_systemd_that_does_not_answer_is_no_bad_release(gated: Gated) -> None:

@@ -66,14 +66,14 @@ def test_the_end_of_a_hook_is_that_of_its_own_mark(done: Done, end: str) -> None
 
 
 def test_a_command_whose_end_was_not_seen_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    def seen(output: str) -> list[str]:
+    def seen(output: str) -> tuple[Done, list[str]]:
         stopped: list[str] = []
         running = SimpleNamespace(finish=lambda *_: Done(0, output), close=lambda: None)
         monkeypatch.setattr(process, "Running", lambda _: running)
         monkeypatch.setattr(host, "_started", lambda argv, _: stopped.extend(argv))
         command = Command(("/bin/true",), "root", "/", unit="u.service", end_mark="the-end")
-        host.RealHost().run_as(command, timeout=1.0)
-        return stopped
+        return host.RealHost().run_as(command, timeout=1.0), stopped
 
-    assert seen("out\n") == ["systemctl", "stop", "--", "u.service"]
-    assert seen("out\nthe-end 0\n") == []
+    lost = Done(0, "out\n", lost=True)
+    assert seen("out\n") == (lost, ["systemctl", "stop", "--", "u.service"])
+    assert seen("out\nthe-end 3\n") == (Done(3, "out\n"), [])

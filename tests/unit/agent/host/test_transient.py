@@ -55,5 +55,7 @@ def test_no_two_programs_share_a_unit() -> None:
     ],
 )
 def test_a_program_that_was_killed_has_not_succeeded(words: tuple[str, ...], status: int) -> None:
-    done = subprocess.run([*transient.WAIT_FOR, *words], check=False, capture_output=True)
+    argv = [*transient.WAIT_AND_MARK, "the-end", *words]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
     assert done.returncode == status
+    assert done.stdout.endswith(f"the-end {status}\n")

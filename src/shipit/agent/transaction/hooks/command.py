@@ -3,7 +3,6 @@
 See `host.transient`. Its output is passed on line by line.
 """
 
-import os
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -87,14 +86,13 @@ def execute(of: Run, hook: Hook, unit: Optional[str] = None) -> Done:
         unit=of.paths.hook_unit if unit is None else unit,
         environment=_environment(of),
         properties=(*LIMITS, *(() if of.is_query else _directories(of, hook))),
-        end_mark=f"shipit-end-{os.urandom(8).hex()}",
     )
     output = marked.Output(of.emit, hook.name, command.end_mark)
     done = of.host.run_as(
         command, timeout=hook.timeout, watch=lambda: _stop_if(of.interrupted()), heard=output
     )
     output.end()
-    return marked.ended(done, command.end_mark)
+    return done
 
 
 def failure_of(hook: Hook, done: Done) -> Optional[Failure]:

@@ -156,7 +156,8 @@ def test_one_that_takes_too_long_stays_unfinished(upgraded: Simulation) -> None:
 
 def test_one_whose_end_nobody_has_seen_stays_unfinished(upgraded: Simulation) -> None:
     """When systemd-run loses the bus, it reports success for a command that runs on."""
-    upgraded.machine.run_as = lambda *_, **__: Done(0, "migrating")  # type: ignore[method-assign]
+    lost = Done(0, "migrating", lost=True)
+    upgraded.machine.run_as = lambda *_, **__: lost  # type: ignore[method-assign]
     upgraded.deploy(replace(release(upgraded), migration=Migration(COMMAND)))
     assert states(upgraded) == [BEGUN]
     assert upgraded.outcomes[-1] == "discarded"
