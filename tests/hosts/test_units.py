@@ -11,6 +11,7 @@ from shipit.agent.health import evidence
 from shipit.inventory.model import Host
 from shipit.playbook import reader
 from shipit.render import units
+from shipit.render.release_names import ReleaseNames
 from shipit.secrets import Secret
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from shipit.lab.lab import Lab
     from shipit.render.units import ReleaseTexts
 
-RELEASE = units.ReleaseNames("1.0-abc", "1.0", "/opt/demoapp/releases/1.0-abc")
+RELEASE = ReleaseNames("1.0-abc", "1.0", "/opt/demoapp/releases/1.0-abc")
 PLAYBOOK = """
 app: demoapp
 hosts: web

@@ -29,6 +29,7 @@ from shipit.agent.transaction.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from shipit.agent.protocol.balancers import LoadBalancer
     from shipit.agent.protocol.hooks import Hook
 
 LEASE = 6.0
@@ -68,6 +69,7 @@ def manifest(  # noqa: PLR0913 - what scenarios differ in
     keep: int = 5,
     bake: float = 0.0,
     hooks: tuple[Hook, ...] = (),
+    balancer: LoadBalancer | None = None,
 ) -> Manifest:
     return Manifest(
         id=release, app=paths.app, version=release, root=paths.root, user="root",
@@ -76,7 +78,7 @@ def manifest(  # noqa: PLR0913 - what scenarios differ in
         units=units(worker=worker, overlaps=release if overlaps else ""),
         wheels=(), requirements="", bundle="", texts=(), env=(),
         gate=Gate((Check.of("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5, bake),
-        smoke=(), keep_releases=keep, created="", created_by="", hooks=hooks,
+        smoke=(), keep_releases=keep, created="", created_by="", hooks=hooks, balancer=balancer,
     )  # fmt: skip
 
 

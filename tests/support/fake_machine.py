@@ -121,6 +121,8 @@ class Machine:
     owners: dict[str, tuple[int, int]] = field(default_factory=dict)  # of directories
     ran: list[str] = field(default_factory=list)  # commands of apps that came to their end
     ends: dict[str, int] = field(default_factory=dict)  # exit status of those with such a word
+    balancer: dict[str, str] = field(default_factory=dict)  # state of this host, by haproxy
+    is_deaf: bool = False  # haproxy does not answer
     refuses: str = ""  # a setting that systemd does not take in a unit
 
     # --- faults ----------------------------------------------------------------------------------
@@ -328,6 +330,23 @@ class Machine:
     def accepts(self, at: Endpoint, unit: str) -> bool:
         self._after(self._call(f"accept probe of {unit}", fallible=False))
         return unit in self.running and self.running[unit].active == "active"
+
+    def asked(self, to: str, line: str, *, timeout: float) -> str:
+        """Answer as haproxy does, in which this host is `web/web1`."""
+        fault = self._call(f"ask haproxy to {line.rpartition(' state ')[2]}")
+        if self.is_deaf or fault is Fault.ERROR:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        answer = ""
+        if line.startswith("set server web/web1 state "):
+            self.balancer[to] = line.rpartition(" ")[2]
+        else:
+            state = self.balancer.get(to, "ready")
+            status = {"ready": "UP", "drain": "DRAIN"}[state]
+            answer = f"# pxname,svname,scur,status\nweb,web1,0,{status}\n"
+        self._after(fault)
+        if fault is Fault.LATE_ERROR:
+            raise TimeoutError
+        return answer + "\n"
 
     def memory(self, unit: str) -> int:
         return self.needs.get(unit, 0)

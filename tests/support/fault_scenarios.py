@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from fake_deploy import Simulation, manifest
 from fake_machine import Fault, distinct
+from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
 from shipit.agent.protocol.hooks import AFTER_ACTIVATE, ON_HOST, Hook
 from shipit.agent.protocol.migrations import AGAIN, BEGUN, Migration, unfinished
-from shipit.agent.records import migrations
+from shipit.agent.records import drained, migrations
 from shipit.agent.server import adopt
 
 if TYPE_CHECKING:
@@ -151,6 +152,18 @@ def migrated_sick_upgrade(simulation: Simulation) -> None:
     migrated_upgrade(simulation)
 
 
+BALANCER = LoadBalancer(5.0, Haproxy(("lb:9999",), "web", "web1"))
+
+
+def drained_upgrade(simulation: Simulation) -> None:
+    simulation.deploy(manifest(simulation.paths, NEW, balancer=BALANCER))
+
+
+def drained_sick_upgrade(simulation: Simulation) -> None:
+    simulation.machine.sick.add(NEW)
+    drained_upgrade(simulation)
+
+
 # scenario -> releases committed beforehand
 SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     first_deploy: (),
@@ -176,6 +189,8 @@ SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     hooked_rollback: (NEW, OLD),
     migrated_upgrade: (OLD,),
     migrated_sick_upgrade: (OLD,),
+    drained_upgrade: (OLD,),
+    drained_sick_upgrade: (OLD,),
 }
 ENDS: dict[Scenario, str] = {
     first_deploy: NEW,
@@ -189,6 +204,7 @@ ENDS: dict[Scenario, str] = {
     hooked_first_deploy: NEW,
     hooked_rollback: NEW,
     migrated_upgrade: NEW,
+    drained_upgrade: NEW,
 }
 
 
@@ -249,6 +265,7 @@ def check_invariants(simulation: Simulation, before: str) -> None:
     assert len(set(simulation.machine.ran)) == len(simulation.machine.ran), "a hook ran twice"
     check_migration(simulation)
     simulation.assert_nothing_is_left()
+    check_it_is_undrained(simulation)
     settled = simulation.settled()
     if settled is not None:
         assert settled.running == simulation.head
@@ -262,6 +279,14 @@ def check_migration(simulation: Simulation) -> None:
     if "/bin/true up" in simulation.machine.ran:
         assert states[:1] == [BEGUN]
     assert states in ([], [BEGUN], [BEGUN, "applied"], [BEGUN, "failed"])
+
+
+def check_it_is_undrained(simulation: Simulation) -> None:
+    """Check that this host serves; where haproxy failed at last, once the next session comes."""
+    if drained.read(simulation.paths):
+        simulation.hello()
+    assert drained.read(simulation.paths) is None
+    assert set(simulation.machine.balancer.values()) <= {"ready"}
 
 
 def check_one_release_runs(simulation: Simulation, before: str) -> None:

@@ -56,7 +56,7 @@ def _value(hint: Any, check: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - a 
         return _value(arguments[0], check)
     if origin is tuple:
         several = [one for one in arguments if one is not Ellipsis]
-        return [_value(one, lambda _: True) for one in several]
+        return [_value(one, lambda word: check([word])) for one in several]
     if origin is dict:
         return {"units/a.service": _value(arguments[1], lambda _: True)}
     if is_dataclass(hint):

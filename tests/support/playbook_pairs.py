@@ -14,6 +14,7 @@ import yaml
 from shipit.inventory.model import Host
 from shipit.playbook import reader
 from shipit.render import units
+from shipit.render.release_names import ReleaseNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +66,7 @@ class Book:
         written = {**values, "wheelhouse": ".", "services": services}
         (folder / "playbook.yaml").write_text(yaml.safe_dump(written))
         host = Host("web1", ("web",), {})
-        names = units.ReleaseNames(release, "1.0", f"{ROOT}/releases/{release}")
+        names = ReleaseNames(release, "1.0", f"{ROOT}/releases/{release}")
         (draft,) = reader.read(folder / "playbook.yaml")
         return units.release_texts(units.deployment(draft, host, {}, names), host, {}, names)
 

@@ -17,8 +17,8 @@ from shipit.inventory.model import Host, Reading, load
 from shipit.playbook import reader
 from shipit.release import inputs
 from shipit.render import templating, units
+from shipit.render.release_names import ReleaseNames
 from shipit.render.templating import TemplateFaultError, Variables
-from shipit.render.units import ReleaseNames
 from shipit.secrets import Secret
 from shipit.transport.endpoint import endpoint
 from shipit.vault import Envelope, Passwords, Source, Vaulted, password_of

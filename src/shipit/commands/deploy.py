@@ -190,8 +190,9 @@ def _before(plan: HostPlan) -> Transition:
 def rollback(run: RunOptions, emit: Emit, to: str | None = None) -> int:
     """Roll all hosts back to the last good release that they had in common, or to a named one.
 
-    All hosts are switched at once, to a release that they still have: nothing is sent. The
-    deployments of a playbook are rolled back in reverse order.
+    All hosts are switched at once, or behind a load balancer in the batches of `serial`, to a
+    release that they still have: nothing is sent. The deployments of a playbook are rolled back in
+    reverse order.
     """
     runs = [
         (found[0].deployment.app, partial(_roll_back, found, run, emit, to))
@@ -238,7 +239,12 @@ def _roll_back(found: Sequence[HostInput], run: RunOptions, emit: Emit, to: str 
         fleet = rollout.fleet(connections, jobs, before)
         return replace(fleet, hooks=rollout.own_hooks(going))
 
-    return rollout.execute(fleet_of, AT_ONCE)
+    return rollout.execute(fleet_of, _rollback_policy(found[0].deployment))
+
+
+def _rollback_policy(deployment: Deployment) -> Policy:
+    """Return how a rollback proceeds: at once, unless that would drain all hosts at once."""
+    return replace(AT_ONCE, batches=deployment.serial) if deployment.load_balancer else AT_ONCE
 
 
 # --- running -----------------------------------------------------------------------------------

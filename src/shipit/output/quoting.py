@@ -45,6 +45,7 @@ PLAYBOOK = frozenset(
         *("project", "package", "extras", "groups", "include", "exclude", "bundle", "sha256"),
         *("signers", "url", "transfer", "version", "source", "archives", "hooks", "when", "run"),
         *("migrate", "pending", "reversible"),
+        *("load_balancer", "haproxy", "sockets", "backend", "server", "wait", "drain", "undrain"),
     }
 )
 # Keys of a playbook below which the user chooses the names, and whose values may be secret.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from shipit.agent.protocol.answers import AttemptLine
+    from shipit.agent.protocol.balancers import Drained
     from shipit.agent.protocol.controls import Control, Hold
     from shipit.commands.doctor import Finding
     from shipit.commands.init import File, Report
@@ -116,6 +117,7 @@ def _changes(plan: HostPlan) -> dict[str, list[str]]:
         "env": [f"{_MARKS[item.kind]} {item.service}: {item.key}" for item in plan.env],
         "serves": list(plan.served),
         "overlaps": [messages.names(plan.handovers, limit=20)] if plan.handovers else [],
+        "drains": list(plan.drains),
         "restarts": [messages.names(plan.restarts, limit=20)] if plan.restarts else [],
         "migrates": list(plan.migration),
         "hooks": list(plan.hooks),
@@ -156,12 +158,13 @@ def _status_row(host: str, answer: Status) -> tuple[str, ...]:
 
 
 def _is_worrying(answer: Status) -> bool:
-    return bool(answer.stuck or answer.drift)
+    return bool(answer.stuck or answer.drift or answer.drained)
 
 
 def _details(host: str, answer: Status) -> Iterator[Line]:
     if answer.stuck:
         yield Line(f"{host}: stuck: {answer.stuck}", "bad")
+    yield from _drained(host, answer.drained)
     for drift in answer.drift:
         yield Line(f"{host}: drift: {drift.what}", "bad")
     for fix_for in dict.fromkeys(map(repairs.fix_for, answer.drift)):
@@ -174,6 +177,18 @@ def _details(host: str, answer: Status) -> Iterator[Line]:
     yield from _pause(host, answer.pause)
     if answer.holder:
         yield Line(f"{host}: {messages.lock_owner(answer.holder)}")
+
+
+def _drained(host: str, drained: Drained | None) -> Iterator[Line]:
+    if drained is None:
+        return
+    by = f"{drained.what} by {drained.who} ({drained.txn})"
+    yield Line(f"{host}: out of its load balancer since {drained.since or '?'}: {by}", "bad")
+    if drained.problem:
+        yield Line(f"{host}: it could not be put back: {drained.problem}", "bad")
+        yield Line(f"{host}: next: fix that; any deploy or rollback tries again", "strong")
+    else:
+        yield Line(f"{host}: next: deploy or roll back to a release that is healthy", "strong")
 
 
 def controls(

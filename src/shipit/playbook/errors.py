@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipit.errors import Mistake, nearest
 from shipit.playbook import foreign
+from shipit.playbook.balancer.models import BalancerCommand, Haproxy, LoadBalancer
 from shipit.playbook.health import Check, Health
 from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.models import Deployment, RenderedFile
@@ -160,6 +161,10 @@ _MODELS: dict[Loc, type[Model]] = {
     ("services", "*"): Service,
     ("services", "*", "env_file", "*"): EnvFile,
     ("migrate",): Migrate,
+    ("load_balancer",): LoadBalancer,
+    ("load_balancer", "haproxy"): Haproxy,
+    ("load_balancer", "drain"): BalancerCommand,
+    ("load_balancer", "undrain"): BalancerCommand,
     ("hooks", "*"): Hook,
     ("health",): Health,
     ("health", "checks", "*"): Check,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from shipit.playbook.balancer.models import LoadBalancer
 from shipit.playbook.fields import (
     AppName,
     Batches,
@@ -222,15 +223,30 @@ class Deployment(Model):
         " that releases share (docs/migrations.md).",
         examples=[{"command": "demoapp migrate", "pending": "demoapp migrate --plan"}],
     )
+    load_balancer: LoadBalancer | None = Field(
+        default=None,
+        description="What sends requests to the hosts: each one is drained before its switch, and"
+        " undrained once it is healthy (docs/load-balancers.md).",
+        examples=[
+            {
+                "haproxy": {
+                    "sockets": ["lb1.example.com:9999"],
+                    "backend": "web",
+                    "server": "web1",
+                },
+                "wait": "30s",
+            }
+        ],
+    )
     hooks: tuple[Hook, ...] = Field(
         default=(),
         description="Commands to run at the points of a deploy, on the hosts or here.",
         examples=[[{"when": "after_commit", "command": "demoapp warm-cache"}]],
     )
     serial: Batches = Field(
-        default=("100%",),
+        default_factory=lambda data: (1,) if data.get("load_balancer") else ("100%",),
         description="How many hosts to switch at a time: a number, a percentage, or a list of these"
-        " whose last one repeats.",
+        " whose last one repeats. Default: all, or with a `load_balancer` one.",
         examples=[[1, "25%", "100%"]],
     )
     max_fail_percentage: Percentage = Field(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from shipit.agent.protocol.manifest import KINDS, RESTART
 from shipit.playbook import parsers, paths
-from shipit.playbook.hooks.rules import contradictions
+from shipit.playbook.balancer import rules as balancer
+from shipit.playbook.hooks import rules as hooks
 from shipit.playbook.parsers import InvalidValueError, is_template
 from shipit.servers import serving
 
@@ -47,7 +48,8 @@ def findings(values: Mapping[str, object]) -> Iterator[RuleViolation]:
     yield from _sockets(values)
     yield from _health(values)
     yield from _limits(values)
-    yield from (RuleViolation(*found) for found in contradictions(values))
+    yield from (RuleViolation(*found) for found in hooks.contradictions(values))
+    yield from (RuleViolation(*found) for found in balancer.contradictions(values))
 
 
 def _hosts(values: Mapping[str, object]) -> Iterator[RuleViolation]:

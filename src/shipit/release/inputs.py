@@ -21,7 +21,7 @@ from shipit.release.sources import Named
 from shipit.release.sources import load as load_sources
 from shipit.render import units
 from shipit.render.dotenv_file import read as read_dotenv
-from shipit.render.units import ReleaseNames
+from shipit.render.release_names import ReleaseNames
 from shipit.secrets import Secret
 from shipit.vault import NONE, Passwords
 

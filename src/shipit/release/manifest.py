@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import manifest
@@ -23,6 +23,7 @@ from shipit.secrets import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shipit.agent.protocol.balancers import LoadBalancer
     from shipit.agent.protocol.messages import Attempt
     from shipit.bundle.select import Bundle
     from shipit.bundle.wheel import Wheel
@@ -75,8 +76,16 @@ def release_id(
         contents["hooks"] = [asdict(hook) for hook in stand_in.hooks]
     if stand_in.migration:
         contents["migration"] = asdict(stand_in.migration)
+    if stand_in.balancer:
+        contents["balancer"] = _of_all_hosts(stand_in.balancer)
     found = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
     return f"{_file_safe(bundle.version)}-{found[:DIGITS]}"
+
+
+def _of_all_hosts(balancer: LoadBalancer) -> dict[str, object]:
+    """Return a load balancer without this host's name there: equal releases have equal ids."""
+    found = balancer.haproxy
+    return asdict(replace(balancer, haproxy=replace(found, server="") if found else None))
 
 
 def _salt(app: str) -> str:
@@ -144,6 +153,7 @@ def build(
         python=_python(bundle),
         hooks=made.hooks,
         migration=made.migration,
+        balancer=made.balancer,
     )
 
 

@@ -85,6 +85,7 @@ class HostPlan:
     repairs: tuple[Drift, ...] = ()  # drift of the same release that is repaired
     restarts: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()  # what is run when, and where
+    drains: tuple[str, ...] = ()  # the load balancer that the host leaves for its switch
     migration: tuple[str, ...] = ()  # what is migrated where, and what is known of it
     migrated: tuple[MigrationLine, ...] = field(default=(), compare=False)  # the host's records
     running: str = field(default="", compare=False)  # the transaction that is open on the host
@@ -128,6 +129,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         repairs=facts.drift if is_repair else (),
         restarts=tuple(_started_units(wanted, facts, RESTART)),
         handovers=tuple(_started_units(wanted, facts, OVERLAP)),
+        drains=tuple(_drains(new, facts)),
         missing=tuple(missing),
         missing_bytes=sum(missing.values()),
         pulled_from=str(wanted.pulled) if wanted.pulled and missing else "",
@@ -256,6 +258,23 @@ def _started_units(wanted: BuiltRelease, facts: Facts, handover: str) -> Iterato
         changed = unit.watched or before != lasting(unit.name, after[unit.name])
         if unit.start and changed and unit.handover == handover:
             yield _stable_name(unit.name, wanted.manifest.id)
+
+
+def _drains(new: Manifest, facts: Facts) -> Iterator[str]:
+    """Yield what happens in the load balancer; without a release there is nothing to drain."""
+    if (balancer := new.balancer) is None:
+        return
+    if balancer.haproxy:
+        sockets = ", ".join(balancer.haproxy.sockets)
+        where = f"this host in the backend {balancer.haproxy.backend} of haproxy at {sockets}"
+        before, after = f"{where}, waits up to {balancer.wait:g} s", f"{where}, until it is up"
+    else:
+        before, after = (
+            " ".join(hook.command) for hook in (balancer.drain, balancer.undrain) if hook
+        )
+    if facts.current:
+        yield f"before its switch: {before}"
+    yield f"back once it is healthy: {after}"
 
 
 def _gaps(wanted: BuiltRelease) -> Iterator[str]:

@@ -32,6 +32,7 @@ _PARTS = {
     "texts": "would get other units or files: {now}; the plan has {then}",
     "env": "would get other variables: {now}; the plan has {then}",
     "restarts": "would restart {now}; the plan has {then}",
+    "drains": "would leave another load balancer: {now}; the plan has {then}",
     "migration": "would migrate: {now}; the plan has {then}",
     "hooks": "would run other hooks: {now}; the plan has {then}",
     "handovers": "would hand over {now}; the plan has {then}",
@@ -153,6 +154,7 @@ def data(plan: HostPlan) -> dict[str, Any]:
         "env": [f"{it.kind} {it.service}: {it.key}" for it in plan.env],
         "restarts": list(plan.restarts),
         "handovers": list(plan.handovers),
+        "drains": list(plan.drains),
         "hooks": list(plan.hooks),
         "migration": [line for line in plan.migration if not line.startswith(PENDING)],
     }
@@ -162,7 +164,7 @@ def differences(saved: Mapping[str, Any], now: HostPlan) -> Iterator[str]:
     """Yield how a host's plan differs from the saved one, as clauses about the host."""
     current = data(now)
     for part, clause in _PARTS.items():
-        if saved.get(part) != current[part]:
+        if (saved.get(part) or []) != (current[part] or []):  # an earlier version had fewer parts
             yield clause.format(now=_shown(current[part]), then=_shown(saved.get(part)))
 
 

@@ -17,14 +17,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import manifest
-from shipit.agent.protocol.hooks import BEFORE_ACTIVATE, Hook
-from shipit.agent.protocol.migrations import Migration
 from shipit.agent.protocol.rules import unit_text
 from shipit.errors import ErrorCollector, InputError, Mistake, Place
 from shipit.playbook import reader
-from shipit.playbook.hooks.models import ONCE
 from shipit.playbook.parsers import RESERVED
-from shipit.render import host_vars, templating, unit_names
+from shipit.render import commands, host_vars, templating, unit_names
 from shipit.render.ansible_filters import without_omitted
 from shipit.render.env_file import env_file
 from shipit.render.templating import TemplateFaultError, Variables
@@ -36,9 +33,13 @@ from shipit.vault import LOCKED, WAYS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shipit.agent.protocol.balancers import LoadBalancer
+    from shipit.agent.protocol.hooks import Hook
+    from shipit.agent.protocol.migrations import Migration
     from shipit.inventory.model import Host
     from shipit.playbook.models import Deployment, RenderedFile
     from shipit.playbook.reader import Draft
+    from shipit.render.release_names import ReleaseNames
     from shipit.render.unit_names import Named
     from shipit.secrets import Secret
 
@@ -46,29 +47,6 @@ Values = Mapping[str, "str | Secret"]  # of environment variables, by name
 NO_FILES: Mapping[str, Values] = {}
 _UNIT_MODE = 0o644
 _DEFAULTS = {"root": "/opt/{{ app }}", "user": "{{ app }}"}  # as in playbook.models
-
-
-@dataclass(frozen=True)
-class ReleaseNames:
-    """What templates may know of the release.
-
-    Attributes:
-        path: its directory on the host, absolute.
-        folder: the one below it that services start in.
-    """
-
-    id: str
-    version: str
-    path: str
-    folder: str = "files"
-
-    @property
-    def workdir(self) -> str:
-        return f"{self.path}/{self.folder}"
-
-    def variables(self) -> dict[str, str]:
-        """Return what templates see as `release`."""
-        return {"id": self.id, "version": self.version, "path": self.path, "workdir": self.workdir}
 
 
 @dataclass(frozen=True)
@@ -83,6 +61,7 @@ class ReleaseTexts:
         env: service -> variable -> value.
         env_files: the text of each service's env file; holds secrets.
         hooks, migration: that hosts run.
+        balancer: that hosts leave for their switch.
     """
 
     deployment: Deployment
@@ -93,6 +72,7 @@ class ReleaseTexts:
     env_files: Mapping[str, str] = field(repr=False)
     hooks: tuple[Hook, ...] = ()
     migration: Migration | None = None
+    balancer: LoadBalancer | None = None
 
 
 def deployment(
@@ -227,8 +207,17 @@ def release_texts(
     modes |= {f"files/{file.dest}": file.mode for file in deployment.files}
     named = unit_names.units(deployment, release.id)
     made = (replace(u, command=unit_text.command(writer.texts[f"units/{u.name}"])) for u in named)
-    run = hooks(deployment, release), migration(deployment, release)
-    return ReleaseTexts(deployment, tuple(made), writer.texts, modes, env, env_files, *run)
+    return ReleaseTexts(
+        deployment,
+        tuple(made),
+        writer.texts,
+        modes,
+        env,
+        env_files,
+        commands.hooks(deployment, release),
+        commands.migration(deployment, release),
+        commands.balancer(deployment, release),
+    )
 
 
 def _brought(deployment: Deployment) -> dict[str, str]:
@@ -314,32 +303,6 @@ def gate(deployment: Deployment) -> manifest.Gate:
         if check.kind != "unit"
     )
     return manifest.Gate(checks, health.interval, health.deadline, health.min_healthy, health.bake)
-
-
-def hooks(deployment: Deployment, release: ReleaseNames) -> tuple[Hook, ...]:
-    """Return the hooks that hosts run."""
-    return tuple(
-        Hook(
-            hook.name,
-            hook.when,
-            tuple(shlex.split(hook.command)),
-            hook.timeout,
-            hook.user or deployment.user,
-            release.workdir,
-            once=hook.run == ONCE,
-        )
-        for hook in deployment.hooks
-        if hook.on_host
-    )
-
-
-def migration(deployment: Deployment, release: ReleaseNames) -> Migration | None:
-    """Return the migration of a release."""
-    if (wanted := deployment.migrate) is None:
-        return None
-    words, where = tuple(shlex.split(wanted.command)), release.workdir
-    hook = Hook("migration", BEFORE_ACTIVATE, words, wanted.timeout, deployment.user, where, True)
-    return Migration(hook, tuple(shlex.split(wanted.pending)), wanted.reversible)
 
 
 def smoke(deployment: Deployment) -> tuple[str, ...]:

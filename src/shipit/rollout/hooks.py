@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     Made = Mapping[str, tuple[BuiltRelease, HostPlan]]
 
+UNDRAIN, UNDRAIN_TRIES = 60.0, 3  # seconds that haproxy has, tries that a command has
 BEFORE_STAGE = "before_stage"
 STEP = "hook"
 POLL = 0.1  # seconds within which an interrupt is noticed
@@ -99,7 +100,17 @@ def _planned(hook: Hook, deployment: Deployment, chosen: str) -> str:
 def longest(deployment: Deployment) -> float:
     """Return the seconds that the hooks of one host, and its migration, may take."""
     migration = deployment.migrate.timeout + PENDING_TIMEOUT if deployment.migrate else 0.0
-    return migration + sum(hook.timeout for hook in deployment.hooks if hook.on_host)
+    hooks = sum(hook.timeout for hook in deployment.hooks if hook.on_host)
+    return migration + draining(deployment) + hooks
+
+
+def draining(deployment: Deployment) -> float:
+    """Return the seconds that leaving the load balancer and coming back may take, also twice."""
+    if (balancer := deployment.load_balancer) is None:
+        return 0.0
+    if balancer.haproxy:
+        return 2 * (balancer.wait + UNDRAIN)
+    return 2 * UNDRAIN_TRIES * sum(it.timeout for it in (balancer.drain, balancer.undrain) if it)
 
 
 def first_alone(deployment: Deployment) -> bool:

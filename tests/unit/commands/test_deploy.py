@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -236,3 +237,14 @@ def test_only_what_was_overridden_is_recorded(
     monkeypatch.setattr(deploy, "prepare", prepare)
     deploy.deploy(overriding, lambda _: None)
     assert seen == {recorded}
+
+
+@pytest.mark.parametrize(
+    ("serial", "balancer", "batches"),
+    [((1,), object(), (1,)), (("50%",), object(), ("50%",)), ((1,), None, ("100%",))],
+)
+def test_a_rollback_drains_by_batches_and_switches_at_once_without_a_load_balancer(
+    serial: tuple[int | str, ...], balancer: object, batches: tuple[int | str, ...]
+) -> None:
+    deployment: Any = SimpleNamespace(serial=serial, load_balancer=balancer)
+    assert deploy._rollback_policy(deployment).batches == batches

@@ -6,8 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from recorded_runs import NEW, OLD, problem
 from shipit.agent.protocol.answers import AttemptLine, Drift, UnitState
+from shipit.agent.protocol.balancers import Drained, LoadBalancer
 from shipit.agent.protocol.controls import Control, Controls
 from shipit.agent.protocol.messages import Attempt, History, Holder, Status
 from shipit.commands.doctor import Finding
@@ -177,6 +180,35 @@ def test_status_shows_who_holds_a_lock_and_what_a_stuck_host_needs() -> None:
     reported = text(reports.status([("demoapp", {"web1": held})]))
     assert "web1: deploy by bob (ci, pid 7) for 3.0s, in CHECK\n" in reported
     assert "web1: stuck: run this\n" in reported
+
+
+@pytest.mark.parametrize(
+    ("problem", "lines"),
+    [
+        ("", ["next: deploy or roll back to a release that is healthy"]),
+        (
+            "[haproxy-denied] no",
+            ["it could not be put back: [haproxy-denied] no", "next: fix that; any deploy or"],
+        ),
+    ],
+)
+def test_status_shows_a_host_that_is_out_of_its_load_balancer(
+    problem: str, lines: list[str]
+) -> None:
+    out = Drained(SINCE, "t1", "deploy", "ann@laptop", NEW, LoadBalancer(1.0), problem)
+    answer = replace(STATUS, drained=out)
+    shown = text(reports.status([("demoapp", {"web1": answer})]))
+    assert f"web1: out of its load balancer since {SINCE}: deploy by ann@laptop (t1)\n" in shown
+    assert all(f"web1: {line}" in shown for line in lines)
+    assert reports.query_status([("demoapp", {"web1": answer})]) == 5
+    host = as_json(reports.answers_data([("demoapp", {"web1": answer})]))[0]["hosts"]["web1"]
+    assert host["drained"]["problem"] == problem
+
+
+def test_a_plan_shows_what_each_host_leaves() -> None:
+    plan = replace(PLAN, drains=("before its switch: x", "back once it is healthy: y"))
+    shown = text(reports.plans([("demoapp", [plan])], diff=False))
+    assert "  drains    before its switch: x\n            back once it is healthy: y\n" in shown
 
 
 def past(release: str, outcome: str = "committed", **changes: object) -> AttemptLine:

@@ -10,6 +10,7 @@ import pytest
 
 import relocatable
 from shipit.agent.protocol.answers import Interpreter
+from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
 from shipit.agent.protocol.codec import from_json, to_json
 from shipit.agent.protocol.manifest import Manifest
 from shipit.agent.protocol.messages import Attempt, Facts
@@ -174,6 +175,34 @@ def test_hooks_of_the_controller_are_no_part_of_a_release(folder: Path) -> None:
     notified = built(folder, HOOKED.replace("once", "controller")).manifest
     assert notified.hooks == ()
     assert notified.id == built(folder, PLAYBOOK).manifest.id
+
+
+BALANCED = PLAYBOOK + (
+    'load_balancer: {haproxy: {sockets: ["lb1:9999", /run/admin.sock], backend: web,'
+    ' server: "{{ inventory_hostname }}"}, wait: 5s}\n'
+)
+
+
+def test_the_load_balancer_is_in_the_manifest_and_but_for_the_host_in_the_id(folder: Path) -> None:
+    made = built(folder, BALANCED).manifest
+    haproxy = Haproxy(("lb1:9999", "/run/admin.sock"), "web", "web1")
+    assert made.balancer == LoadBalancer(5.0, haproxy)
+    assert from_json(Manifest, to_json(made)) == made
+    same = built(folder, BALANCED.replace("{{ inventory_hostname }}", "other")).manifest
+    assert same.id == made.id != built(folder, PLAYBOOK).manifest.id
+    assert built(folder, BALANCED.replace("backend: web", "backend: api")).manifest.id != made.id
+
+
+def test_the_commands_of_a_load_balancer_run_in_the_release(folder: Path) -> None:
+    commands = "{drain: {command: out 'a b', user: lb}, undrain: {command: back, timeout: 5s}}"
+    made = built(folder, f"{PLAYBOOK}load_balancer: {commands}\n").manifest
+    assert made.balancer
+    drain, undrain = made.balancer.drain, made.balancer.undrain
+    assert drain
+    assert undrain
+    assert (drain.command, drain.user, drain.timeout) == (("out", "a b"), "lb", 60.0)
+    assert (undrain.command, undrain.user, undrain.timeout) == (("back",), "tinyapp", 5.0)
+    assert drain.directory == f"/opt/tinyapp/releases/{made.id}/files"
 
 
 # --- serve ----------------------------------------------------------------------------------------

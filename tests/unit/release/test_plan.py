@@ -8,6 +8,8 @@ import pytest
 
 from shipit.agent.protocol import answers, messages
 from shipit.agent.protocol import manifest as manifests
+from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
+from shipit.agent.protocol.hooks import BEFORE_COMMIT, Hook
 from shipit.errors import HostError
 from shipit.release.build import BuiltRelease
 from shipit.release.manifest import keyed
@@ -92,6 +94,10 @@ def facts(current: manifests.Manifest | None = None) -> messages.Facts:
         recovered="",
         stuck="",
     )
+
+
+def command(word: str) -> Hook:
+    return Hook(word, BEFORE_COMMIT, ("x", word), 9.0, "demo", "/")
 
 
 def line(release: str, *, running: bool = False, **changes: object) -> answers.ReleaseLine:
@@ -404,6 +410,23 @@ def test_another_gate_is_reported() -> None:
     notes = compare("web1", BuiltRelease(changed, texts), facts(made)).notes
     assert "the health checks (`health:`) change" in notes
     assert compare("web1", BuiltRelease(changed, texts), facts(changed)).notes == ()
+
+
+@pytest.mark.parametrize("of_haproxy", [True, False], ids=["haproxy", "commands"])
+def test_what_a_host_leaves_is_shown_and_a_first_release_leaves_nothing(
+    *, of_haproxy: bool
+) -> None:
+    haproxy = LoadBalancer(5.0, Haproxy(("lb:1", "/run/admin.sock"), "web", "web1"))
+    commands = LoadBalancer(0.0, drain=command("out"), undrain=command("back"))
+    balancer = haproxy if of_haproxy else commands
+    made = replace(manifest(), id="1.2.3-00000009", balancer=balancer)
+    before, after = compare("web1", wanted(made), facts(manifest())).drains
+    assert compare("web1", wanted(made), facts()).drains == (after,)
+    if of_haproxy:
+        assert "the backend web of haproxy at lb:1, /run/admin.sock, waits up to 5 s" in before
+    else:
+        assert (before, after) == ("before its switch: x out", "back once it is healthy: x back")
+    assert compare("web1", wanted(manifest()), facts()).drains == ()
 
 
 def test_another_user_is_reported() -> None:

@@ -89,6 +89,12 @@ def test_what_does_not_matter_is_no_difference() -> None:
     assert list(saved_plan.differences(saved_plan.data(PLAN), later)) == []
 
 
+def test_what_an_earlier_version_did_not_save_is_no_difference_where_there_is_none() -> None:
+    saved = {key: value for key, value in saved_plan.data(PLAN).items() if key != "drains"}
+    assert list(saved_plan.differences(saved, PLAN)) == []
+    assert list(saved_plan.differences(saved, replace(PLAN, drains=("x",))))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -102,6 +108,7 @@ def test_what_does_not_matter_is_no_difference() -> None:
         ({"restarts": ()}, "would restart none; the plan has demo-web.service"),
         ({"hooks": ("once",)}, "would run other hooks: once; the plan has none"),
         ({"migration": ("up", "pending: x")}, "would migrate: up; the plan has none"),
+        ({"drains": ("x",)}, "would leave another load balancer: x; the plan has none"),
         ({"handovers": ("x",)}, "would hand over x; the plan has none"),
         (
             {"repairs": (Drift("file-changed", "/x", "/x was changed"),)},

@@ -16,11 +16,12 @@ from shipit.inventory.model import Host
 from shipit.playbook import reader
 from shipit.playbook.parsers import HARDENING
 from shipit.render import units as rendering
-from shipit.render.units import ReleaseNames, ReleaseTexts
+from shipit.render.release_names import ReleaseNames
 from shipit.secrets import Secret
 
 if TYPE_CHECKING:
     from shipit.playbook.models import Deployment
+    from shipit.render.units import ReleaseTexts
 
 GOLDEN = TESTS / "golden_units"
 RELEASE = ReleaseNames("1.4.0-3f9a2c1b", "1.4.0", "/opt/demoapp/releases/1.4.0-3f9a2c1b")

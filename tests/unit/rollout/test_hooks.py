@@ -18,6 +18,7 @@ import pytest
 
 from patience import until
 from shipit.events import Event, HookOutput, HostFailed, Problem, StepBegan
+from shipit.playbook.balancer.models import BalancerCommand, Haproxy, LoadBalancer
 from shipit.playbook.hooks.models import Hook
 from shipit.release.plan import Action, HostPlan
 from shipit.rollout import hooks
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from shipit.release.build import BuiltRelease
 
 POINTS = ("before_stage", "staged", "before_activate", "after_activate", "before_commit")
+
+
+HAPROXY = Haproxy.model_construct(sockets=("lb1:9999",), backend="web", server="web1")
 
 
 def hook(when: str, program: str = "", *, run: str = "controller", timeout: str = "30s") -> Hook:
@@ -347,3 +351,24 @@ def test_a_fleet_stops_without_the_host_that_runs_what_runs_once(phase: Phase) -
     phases = {"a": phase, "b": Phase.STAGED, "c": Phase.STAGED}
     assert decide(phases, policy) == Step(Act.ROLL_BACK, ("b", "c"))
     assert decide(phases, replace(policy, elected="")) == Step(Act.SWITCH, ("b", "c"), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("balancer", "seconds"),
+    [
+        (None, 0.0),
+        (LoadBalancer.model_construct(haproxy=HAPROXY, wait=10.0), 2 * (10.0 + 60.0)),
+        (
+            LoadBalancer.model_construct(
+                drain=BalancerCommand.model_construct(command="out", timeout=5.0),
+                undrain=BalancerCommand.model_construct(command="back", timeout=7.0),
+            ),
+            2 * 3 * 12.0,
+        ),
+    ],
+)
+def test_leaving_the_load_balancer_takes_its_time(
+    balancer: LoadBalancer | None, seconds: float
+) -> None:
+    deployment: Any = SimpleNamespace(hooks=(), migrate=None, load_balancer=balancer)
+    assert hooks.longest(deployment) == seconds

@@ -1,6 +1,12 @@
-"""Connect to a service by TCP or by its unix socket. Sends nothing."""
+"""Connect to a service by TCP or by its unix socket, and ask one that answers in text."""
 
+import errno
 import socket
+import time
+from contextlib import closing
+
+ANSWER_LIMIT = 4 * 1024 * 1024  # bytes; haproxy needs about 600 for each server
+CHUNK = 65536
 
 
 def opened(to: str, timeout: float) -> socket.socket:
@@ -16,6 +22,24 @@ def opened(to: str, timeout: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def asked(to: str, line: str, timeout: float) -> str:
+    """Send one line, and return all that is answered until the other side closes.
+
+    Raises:
+        OSError: it cannot be reached, does not close within `timeout` seconds, or says too much.
+    """
+    deadline, answer = time.monotonic() + timeout, bytearray()
+    with closing(opened(to, timeout)) as sock:
+        sock.sendall(line.encode() + b"\n")
+        while len(answer) <= ANSWER_LIMIT:
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            chunk = sock.recv(CHUNK)
+            if not chunk:
+                return answer.decode("utf-8", "replace")
+            answer += chunk
+    raise OSError(errno.EMSGSIZE, f"it answers more than {ANSWER_LIMIT} bytes")
 
 
 def free_port(address: str) -> int:

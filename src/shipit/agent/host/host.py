@@ -145,6 +145,13 @@ class Host(Protocol):
     def unix(self, path: str, *, timeout: float) -> Answer:
         """Connect to a unix socket and close."""
 
+    def asked(self, to: str, line: str, *, timeout: float) -> str:
+        """Send one line to host:port or a unix socket, and return what it answers until it closes.
+
+        Raises:
+            OSError: it did not answer, or with too much.
+        """
+
     def accepts(self, at: Endpoint, unit: str) -> bool:
         """Open connections to a listener; return whether a process of the unit accepts one."""
 
@@ -273,6 +280,9 @@ class RealHost:
         from . import probes  # noqa: PLC0415 - see its docstring
 
         return probes.unix(path, timeout)
+
+    def asked(self, to: str, line: str, *, timeout: float) -> str:
+        return connect.asked(to, line, timeout)
 
     def accepts(self, at: Endpoint, unit: str) -> bool:
         return accept_probe.takes(at, unit)

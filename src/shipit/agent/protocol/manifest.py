@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import Any, Dict, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
+from .balancers import LoadBalancer  # noqa: TC001 - type hints are read at run time
 from .fields import APP, COUNT, FILE_NAME, PATH, PROGRAM, RELEASE, SECONDS, SHA256, one_of
 from .hooks import Hook  # noqa: TC001 - type hints are read at run time
 from .migrations import Migration  # noqa: TC001 - type hints are read at run time
@@ -214,6 +215,7 @@ class Manifest:
     python: Optional[Python] = None  # the interpreter, unless it is the host's own
     hooks: Tuple[Hook, ...] = ()
     migration: Optional[Migration] = None
+    balancer: Optional[LoadBalancer] = None  # that sends requests to the host
 
     @property
     def target(self) -> str:

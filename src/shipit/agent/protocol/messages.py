@@ -10,15 +10,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any, BinaryIO, Dict, Mapping, Optional, Tuple, Type
 
-from . import framing
-from .answers import (  # noqa: TC001
-    AttemptLine,
-    Drift,
-    Interpreter,
-    ReleaseLine,
-    Result,
-    UnitState,
-)
+from . import answers, framing
+from .balancers import Drained  # noqa: TC001 - type hints are read at run time
 from .controls import AskControls, Control, Controls, Hold
 from .fields import (
     APP,
@@ -222,7 +215,7 @@ class Facts:
     libc: Tuple[str, int, int]  # ("glibc", 2, 36)
     systemd: int
     agent_python: str
-    interpreters: Tuple[Interpreter, ...]
+    interpreters: Tuple[answers.Interpreter, ...]
     fullest: str  # the fullest folder: the app's root, or /var/lib/shipit
     free_bytes: int = field(metadata=COUNT)  # there
     free_inodes: int = field(metadata=COUNT)
@@ -231,7 +224,7 @@ class Facts:
     healthy: bool  # current's started units are all active and `current` points at it
     units: Dict[str, str]  # installed units of the app: name -> text
     env: Dict[str, Dict[str, str]]  # service -> key -> keyed digest of its value
-    releases: Tuple[ReleaseLine, ...]  # the newest last
+    releases: Tuple[answers.ReleaseLine, ...]  # the newest last
     # the possible rollback targets, the latest last
     behind: Tuple[str, ...] = field(metadata=RELEASES)
     holder: Optional[Holder]
@@ -240,7 +233,7 @@ class Facts:
     rejected: Tuple[Failure, ...] = ()  # why some interpreters are not used
     # equal for two names of one machine until it reboots; "" if unknown
     machine_digest: str = field(default="", metadata=HEX)
-    drift: Tuple[Drift, ...] = ()  # of the running release, if requested
+    drift: Tuple[answers.Drift, ...] = ()  # of the running release, if requested
     signed_only: bool = False
     holds: Tuple[Hold, ...] = ()
     migrations: Tuple[MigrationLine, ...] = ()  # the newest last
@@ -329,7 +322,7 @@ class Settled:
     """The end of a transaction on the host."""
 
     txn: str = field(metadata=TXN)
-    outcome: Result
+    outcome: answers.Result
     running: str = field(metadata=RELEASE_OR_NONE)  # id of the release that serves now, "" for none
     failure: Optional[Failure] = None  # why, unless it is committed
 
@@ -340,18 +333,19 @@ class Status:
     version: str
     since: str
     who: str
-    units: Tuple[UnitState, ...]
-    drift: Tuple[Drift, ...]
+    units: Tuple[answers.UnitState, ...]
+    drift: Tuple[answers.Drift, ...]
     holder: Optional[Holder]
     stuck: str
     holds: Tuple[Hold, ...] = ()
     pause: Optional[Control] = None  # of the run there
+    drained: Optional[Drained] = None  # it is out of its load balancer, and no deploy runs
 
 
 @dataclass(frozen=True)
 class History:
-    releases: Tuple[ReleaseLine, ...]  # the newest last
-    attempts: Tuple[AttemptLine, ...] = ()  # the newest last; only the last of very many
+    releases: Tuple[answers.ReleaseLine, ...]  # the newest last
+    attempts: Tuple[answers.AttemptLine, ...] = ()  # the newest last; only the last of very many
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,8 @@ class Server:
 
     def _recover(self) -> str:
         """Settle what an earlier run left open. Imports its code only if needed."""
-        if not os.path.lexists(self.paths.journal) and not boot_unit.is_armed(self.paths):
+        left = map(os.path.lexists, (self.paths.journal, self.paths.drained))
+        if not any(left) and not boot_unit.is_armed(self.paths):
             return ""
         from ..transaction import recovery  # noqa: PLC0415
 

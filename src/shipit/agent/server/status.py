@@ -11,7 +11,7 @@ from ..host.host import UnitView
 from ..protocol.answers import Drift, UnitState
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Status
-from ..records import history, holds, releases
+from ..records import drained, history, holds, releases
 from ..storage import drift
 from ..system.paths import Paths
 from ..transaction.store import Store
@@ -39,6 +39,7 @@ def gather(store: Store, *, verify: bool) -> Status:
         holder=holder,
         stuck=store.stuck(),
         pause=holds.pause(holds.said(paths), holder.attempt.txn) if holder else None,
+        drained=None if holder else drained.read(paths),
         holds=holds.reported(holds.now_standing(paths, attempts, store.host.wall())),
     )
 

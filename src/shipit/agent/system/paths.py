@@ -71,6 +71,7 @@ class Paths:
     txn_lock = At("var", "txn", "{app}.txn.lock")
     verdict = At("var", "txn", "{app}.verdict")  # created by link(2): the first verdict wins
     lease = At("var", "txn", "{app}.lease")
+    drained = At("var", "txn", "{app}.drained")  # while this host is out of its load balancer
     events = At("var", "txn", "{app}.events")  # the event log, a frame header a line
 
     # The unit that settles an interrupted transaction at boot, and the link that enables it;

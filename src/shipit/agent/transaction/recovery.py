@@ -9,9 +9,11 @@ from dataclasses import replace
 
 from ..protocol.answers import Result
 from ..protocol.messages import Settled
+from ..records import drained
 from ..system import files, folders
 from ..system.failures import Refused
 from . import boot_unit
+from .balancer import overdue
 from .effects.context import EffectContext
 from .effects.undoing import revert_on_disk
 from .journal import Journal
@@ -33,7 +35,7 @@ def recover(store: Store) -> str:
     open_ = store.load()
     if open_ is None:
         boot_unit.disarm(store.paths)
-        return ""
+        return overdue.undrain(store)
     if _has_session(store, open_) or is_driven(store, open_):
         return ""
     return recover_abandoned(store)
@@ -89,7 +91,10 @@ def _settle(store: Store, wait: float) -> str:
             return ""
         onward = resume(context, open_)
         rebooted = onward.boot not in ("", store.host.boot_id())
-        if rebooted and waits_for_boot(onward.state, booting=store.host.booting()):
+        waits = rebooted and waits_for_boot(
+            onward.state, booting=store.host.booting(), drained=bool(drained.read(store.paths))
+        )
+        if waits:
             _hand_to_boot(context, onward)
             return f"the {open_.what} was interrupted by a reboot and is being undone"
         settled = run(context, onward)

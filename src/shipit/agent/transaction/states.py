@@ -133,9 +133,12 @@ def after_disk_error(state: State, onward: State) -> State:
     return ON_ERROR[state] if onward.is_undecided else onward
 
 
-def waits_for_boot(state: State, *, booting: bool) -> bool:
-    """Whether this starts units, which during a boot wait for the unit that settles."""
-    return state is State.REVERT and booting
+def waits_for_boot(state: State, *, booting: bool, drained: bool) -> bool:
+    """Whether this needs running units, which during a boot wait for the unit that settles.
+
+    `drained`: this host has to be put back into its load balancer, which also needs a network.
+    """
+    return booting and (state is State.REVERT or (state is State.DISCARD and drained))
 
 
 def may_settle(state: State, *, commit: bool, healthy: bool) -> bool:

@@ -125,8 +125,8 @@ def test_only_what_has_started_nothing_is_discarded_and_only_a_rollback_waits_fo
 ) -> None:
     assert state.may_discard is (state in (State.RECEIVE, State.BUILD, State.ARM))
     assert state.may_have_session is (state.may_discard or state is State.DISCARD)
-    assert waits_for_boot(state, booting=True) is (state is State.REVERT)
-    assert not waits_for_boot(state, booting=False)
+    assert waits_for_boot(state, booting=True, drained=False) is (state is State.REVERT)
+    assert not waits_for_boot(state, booting=False, drained=False)
 
 
 @pytest.mark.parametrize("state", WORKING)

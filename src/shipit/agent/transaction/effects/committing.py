@@ -1,6 +1,7 @@
 """The release runs: check its health, wait for the verdict, commit it."""
 
 from dataclasses import replace
+from functools import partial
 
 from ...activation import switch
 from ...health import bake, gate
@@ -14,12 +15,17 @@ from ..journal import UNKNOWN, Journal
 from ..states import Ending, State
 from ..store import COMMIT
 from .context import EffectContext, Ended, previous_of, record, wanted_of
+from .draining import undrain, undrain_or_report
 from .hooked import hooked, reported
 from .verdict import confirm, rollback_reason
 
 
 def check(context: EffectContext, open_: Journal) -> Ended:
-    """Check the release's health, then wait for the verdict. The first verdict wins."""
+    """Check the release's health, undrain this host, then wait for the verdict.
+
+    The first verdict wins. A host that cannot be undrained does not pass, so that no batch after it
+    is drained as well; a rollback goes on.
+    """
     paths, host = context.paths, context.host
     wanted = switch.before_commit(wanted_of(paths, open_))
     watched = gate.context(paths, host, wanted, open_.began, open_.untouched)
@@ -32,6 +38,10 @@ def check(context: EffectContext, open_: Journal) -> Ended:
     open_, failure = replace(open_, **ended.changes), failure or ended.failure
     if failure is None:  # the units may have failed during a hook
         failure = gate.check_units(host, watched) if open_.hooks else None
+    if failure is None and open_.is_rollback:
+        undrain_or_report(context, open_)
+    elif failure is None:
+        failure = undrain(context, open_, partial(rollback_reason, context, open_))
     if failure is None:
         context.store.save(replace(open_, healthy=True))
         failure = confirm(context, open_, watched)

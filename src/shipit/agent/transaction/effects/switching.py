@@ -14,6 +14,7 @@ from ..hooks.migration import MIGRATE, MIGRATION
 from ..journal import Journal
 from ..states import Ending, State
 from .context import EffectContext, Ended, previous_of, wanted_of
+from .draining import drain, drain_or_report
 from .hooked import hooked
 from .verdict import rollback_reason
 
@@ -38,9 +39,13 @@ def arm(context: EffectContext, open_: Journal) -> Ended:
 
 
 def try_release(context: EffectContext, open_: Journal) -> Ended:
-    """Migrate, then check the release on private sockets; a rollback target was checked before."""
+    """Migrate, then check the release on private sockets; at the end drain this host.
+
+    A rollback target was checked before. Without a previous release there is nothing to drain.
+    """
     paths, wanted = context.paths, wanted_of(context.paths, open_)
     if open_.is_rollback:
+        drain_or_report(context, open_)
         return Ended()
     interrupted = partial(rollback_reason, context, open_)
     of = Run(context.store, context.emit, wanted, MIGRATE, interrupted)
@@ -50,7 +55,11 @@ def try_release(context: EffectContext, open_: Journal) -> Ended:
     failure = failure or trial.run(paths, context.host, wanted, context.emit, interrupted)
     if failure is not None:
         return Ended(Ending.ERROR, failure, {"hooks": open_.hooks})
-    return hooked(context, open_, hooks.BEFORE_ACTIVATE)
+    ended = hooked(context, open_, hooks.BEFORE_ACTIVATE)
+    if ended.failure is None and open_.previous:
+        failure = drain(context, open_, interrupted)
+        ended = replace(ended, failure=failure, ending=Ending.ERROR) if failure else ended
+    return ended
 
 
 def activate(context: EffectContext, open_: Journal) -> Ended:

@@ -10,14 +10,15 @@ from ...host.host import Host
 from ...protocol import hooks
 from ...protocol.answers import Result
 from ...protocol.manifest import Manifest
-from ...protocol.messages import Failure
-from ...records import app_root, releases
+from ...protocol.messages import Failure, StepFailed
+from ...records import app_root, drained, releases
 from ...system.paths import Paths
 from .. import tidy
 from ..hooks import interrupted, migration
 from ..journal import Journal
 from ..states import Ending, State
 from .context import EffectContext, Ended, record
+from .draining import drain_or_report, undrain_or_report
 from .hooked import reported
 
 
@@ -25,6 +26,7 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
     """Roll back to the previous release, and check that it is healthy."""
     paths, host = context.paths, context.host
     context.store.replace_by_revert(open_.txn)
+    drain_or_report(context, open_)
     began, previous = host.wall(), releases.verified(paths, open_.previous)
     if open_.previous and previous is None:
         what = f"the previous release {open_.previous} is no longer on this host"
@@ -37,6 +39,9 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
         failure = gate.run(host, watched, context.emit, lambda: None)
         if failure is not None:
             return Ended(Ending.HOPELESS, replace(failure, step=State.REVERT.value))
+        undrain_or_report(context, open_)
+    else:
+        drained.remove(paths)  # nothing runs here that could be undrained
     with suppress(OSError):  # else they are restarted once more if this state is started again
         open_ = context.store.save(replace(open_, boot=host.boot_id(), clean=True))
     record(context, open_, Result.ROLLED_BACK)
@@ -49,6 +54,8 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
 def revert_on_disk(context: EffectContext, open_: Journal) -> None:
     """Do the part of a rollback that needs no running unit: for the boot."""
     app_root.require(context.paths)
+    if open_.state is State.DISCARD:
+        return  # nothing was switched
     previous = releases.verified(context.paths, open_.previous)
     if open_.previous and previous is None:
         return  # the driver will report it
@@ -63,10 +70,25 @@ def discard(context: EffectContext, open_: Journal) -> Ended:
     tried = releases.manifest(context.paths, open_.release)
     if tried is not None:
         trial.clear(context.paths, context.host, tried)
+    _undrain_what_was_not_switched(context, open_)
     # First: it makes room for the history's line.
     tidy.after_undoing(context.paths, open_, keep_evidence=False)
     record(context, open_, Result.DISCARDED)
     return Ended(failure=migration.what_stays(context.paths, open_))
+
+
+def _undrain_what_was_not_switched(context: EffectContext, open_: Journal) -> None:
+    """Undrain a host that this transaction has drained, if its release is healthy: it may boot."""
+    paths, host = context.paths, context.host
+    record, running = drained.read(paths), releases.manifest(paths, open_.previous)
+    if record is None or record.txn != open_.txn or running is None:
+        return
+    watched = gate.context(paths, host, running, host.wall(), open_.untouched)
+    failure = gate.run(host, watched, context.emit, lambda: None)
+    if failure is None:
+        undrain_or_report(context, open_)
+    else:
+        context.emit(StepFailed(failure))
 
 
 def _rollback_switch(

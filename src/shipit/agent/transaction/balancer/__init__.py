@@ -1,0 +1,1 @@
+"""Takes this host out of its load balancer, and puts it back."""

@@ -1,0 +1,159 @@
+"""A client of haproxy's runtime API: one command a connection. Believes nothing that it answers.
+
+`state drain` lets connections end, and sends no new ones except those of clients that a cookie
+binds to this server. haproxy's own health checks go on meanwhile.
+"""
+
+import re
+from typing import Callable, Optional
+
+from ...host.host import Host
+from ...protocol.balancers import Haproxy
+from ...protocol.messages import Failure
+from ...protocol.values import dataclass
+from ...system.failures import Refused
+
+TIMEOUT = 5.0  # seconds for one command
+POLL = 0.1  # seconds
+GROWTH, LONGEST_PAUSE = 1.5, 1.0  # of the pauses between tries; seconds
+QUIET = 2  # looks without a connection: one may be on its way during the first
+UP_WITHIN = 30.0  # seconds for haproxy's own health check to pass
+SHOWN = 200  # characters of an answer in a failure
+EVERY_SERVER = "show stat -1 4 -1"  # of all proxies: haproxy before 2.0 knows no name here
+STEP = "load-balancer"
+FINAL = ("haproxy-denied", "haproxy-no-server")  # another try would not help
+
+Interrupted = Callable[[], Optional[Failure]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """This host as one haproxy has it."""
+
+    sessions: int
+    status: str  # UP, DRAIN, MAINT, DOWN 1/2, no check ...
+
+    @property
+    def is_up(self) -> bool:
+        return self.status.startswith("UP") or self.status == "no check"
+
+
+def look(host: Host, of: Haproxy) -> None:
+    """Check that each haproxy answers and has this server, before any of them is changed.
+
+    Raises:
+        Refused: haproxy-unreachable, haproxy-no-server, haproxy-answer.
+    """
+    for socket in of.sockets:
+        _server(host, socket, of)
+
+
+def drain(host: Host, of: Haproxy, wait: float, interrupted: Interrupted) -> int:
+    """Let no new connections begin; return how many are left when none is, or after `wait` seconds.
+
+    Raises:
+        Refused: haproxy-*; or it was interrupted.
+    """
+    for socket in of.sockets:
+        _set(host, socket, of, "drain")
+    began, quiet = host.now(), 0
+    while True:
+        left = sum(_server(host, socket, of).sessions for socket in of.sockets)
+        quiet = 0 if left else quiet + 1
+        if quiet >= QUIET or (left and host.now() - began >= wait):
+            return left
+        if failure := interrupted():
+            raise Refused(failure)
+        host.sleep(POLL)
+
+
+def undrain(host: Host, of: Haproxy, within: float, interrupted: Interrupted) -> None:
+    """Let new connections begin, and wait until each haproxy says that this server is up.
+
+    Tries again where one does not answer, for `within` seconds. One that fails does not hold up
+    the others.
+
+    Raises:
+        Refused: haproxy-*; or it was interrupted.
+    """
+    began, pause = host.now(), POLL
+    while True:
+        found = {socket: _not_up(host, socket, of) for socket in of.sockets}
+        failures = [failure for failure in found.values() if failure is not None]
+        if not failures:
+            return
+        is_final = any(failure.code in FINAL for failure in failures)
+        if is_final or host.now() - began >= within:
+            raise Refused(failures[0])
+        if failure := interrupted():
+            raise Refused(failure)
+        host.sleep(pause)
+        pause = min(pause * GROWTH, LONGEST_PAUSE)
+
+
+def _not_up(host: Host, socket: str, of: Haproxy) -> Optional[Failure]:
+    """Tell one haproxy; return why this server is not up there."""
+    try:
+        _set(host, socket, of, "ready")
+        server = _server(host, socket, of)
+    except Refused as refused:
+        return refused.failure
+    if server.is_up:
+        return None
+    what = f"haproxy at {socket} says that {of.name} is {server.status[:SHOWN]}"
+    hint = "this host's own health checks have passed: compare them with those of haproxy"
+    return Failure("haproxy-not-up", what, STEP, hint)
+
+
+# --- one command -------------------------------------------------------------------------------
+
+
+def _set(host: Host, socket: str, of: Haproxy, state: str) -> None:
+    answer = _asked(host, socket, f"set server {of.name} state {state}").strip()
+    if answer:  # it says nothing if it has done it
+        raise Refused(failure_in(answer, socket, of))
+
+
+def _server(host: Host, socket: str, of: Haproxy) -> Server:
+    answer = _asked(host, socket, EVERY_SERVER)
+    server = parsed(answer, of)
+    if server is None:
+        raise Refused(failure_in(answer.strip(), socket, of))
+    return server
+
+
+def _asked(host: Host, socket: str, line: str) -> str:
+    try:
+        return host.asked(socket, line, timeout=TIMEOUT)
+    except OSError as error:
+        what = f"haproxy at {socket} does not answer: {error.strerror or error}"
+        hint = "is it running? it needs `stats socket ... level admin` at that address"
+        raise Refused(Failure("haproxy-unreachable", what, STEP, hint)) from error
+
+
+def parsed(answer: str, of: Haproxy) -> Optional[Server]:
+    """Return this server in what `show stat` says; None if it is not there, or makes no sense."""
+    header, *lines = answer.splitlines() or [""]
+    names = header.lstrip("# ").split(",")
+    for line in lines:
+        row = dict(zip(names, line.split(",")))  # what is quoted comes later in a line
+        if (row.get("pxname"), row.get("svname")) == (of.backend, of.server):
+            sessions = row.get("scur", "")
+            is_number = re.fullmatch("[0-9]{1,12}", sessions)
+            return Server(int(sessions), row.get("status", "")) if is_number else None
+    return None
+
+
+def failure_in(answer: str, socket: str, of: Haproxy) -> Failure:
+    """Return what an answer means that is not the expected one."""
+    said = answer.split("\n", maxsplit=1)[0][:SHOWN]
+    if said.startswith("Permission denied"):
+        what = f"haproxy at {socket} does not let this host change servers: {said}"
+        return Failure("haproxy-denied", what, STEP, "its `stats socket` needs `level admin`")
+    if said.startswith("No such") or answer.startswith("# pxname,svname,"):
+        what = f"haproxy at {socket} has no server {of.name}"
+        hint = "compare `backend` and `server` of load_balancer with its configuration"
+        return Failure("haproxy-no-server", what, STEP, hint)
+    what = f"haproxy at {socket} gives an unexpected answer: {said!r}"
+    hint = "is this the runtime API of a haproxy of version 1.8 or later?"
+    return Failure("haproxy-answer", what, STEP, hint)

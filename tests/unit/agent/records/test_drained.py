@@ -1,0 +1,74 @@
+"""The record of a host that is out of its load balancer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from project import TESTS
+from shipit.agent.protocol.balancers import Drained, Haproxy, LoadBalancer
+from shipit.agent.records import drained
+from shipit.agent.records.history import Entry
+from shipit.agent.system.paths import Paths
+
+BALANCER = LoadBalancer(5.0, Haproxy(("lb:9999",), "web", "web1"))
+OURS = Drained("2026-01-02T00:00:00Z", "t2", "deploy", "ann@laptop", "r2", BALANCER)
+EARLIER = replace(OURS, since="2026-01-01T00:00:00Z", txn="t1", problem="no")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    (tmp_path / "txn").mkdir()
+    return Paths("app", str(tmp_path / "app"), str(tmp_path))
+
+
+def ended(outcome: str) -> list[Entry]:
+    return [Entry("t1", "deploy", "r1", "1", "", outcome, "ann@laptop", OURS.since)]
+
+
+def test_it_is_read_as_it_was_written_and_is_root_s_alone(paths: Paths) -> None:
+    assert drained.read(paths) is None
+    drained.write(paths, OURS)
+    assert drained.read(paths) == OURS
+    assert Path(paths.drained).stat().st_mode & 0o777 == 0o600
+    drained.remove(paths)
+    drained.remove(paths)
+    assert drained.read(paths) is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"txn": "../x"}', "\0"])
+def test_one_that_cannot_be_read_is_a_record_with_a_problem(paths: Paths, content: str) -> None:
+    Path(paths.drained).write_text(content)
+    found = drained.read(paths)
+    assert found is not None
+    assert "cannot be read" in found.problem
+    assert not drained.is_overdue(found, ended("committed"))
+
+
+def test_a_record_of_an_earlier_version_is_read(paths: Paths) -> None:
+    for written in (TESTS / "formats/records").glob("drained-*.json"):
+        Path(paths.drained).write_text(written.read_text())
+        found = drained.read(paths)
+        assert found is not None
+        assert found.balancer.haproxy is not None
+        assert "haproxy-unreachable" in found.problem
+
+
+@pytest.mark.parametrize("outcome", ["committed", "rolled_back", "discarded"])
+def test_a_host_is_overdue_once_its_transaction_is_over_and_a_healthy_release_runs(
+    outcome: str,
+) -> None:
+    assert drained.is_overdue(EARLIER, ended(outcome))
+    assert drained.begun(EARLIER, OURS, ended(outcome)) == replace(OURS, since=EARLIER.since)
+
+
+@pytest.mark.parametrize("history", [[], ended("stuck"), ended("of a newer version")])
+def test_where_nothing_healthy_runs_the_earlier_record_stays(history: list[Entry]) -> None:
+    assert not drained.is_overdue(EARLIER, history)
+    assert drained.begun(EARLIER, OURS, history) == EARLIER
+
+
+def test_a_host_that_serves_gets_a_record(paths: Paths) -> None:
+    assert drained.begun(drained.read(paths), OURS, []) == OURS
