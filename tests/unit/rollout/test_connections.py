@@ -65,8 +65,12 @@ def test_ctrl_c_that_another_thread_hears_is_noticed_while_hosts_work() -> None:
         finally:
             over.set()
 
-    with ThreadPoolExecutor() as executor:
-        connections = Connections(executor, lambda _: None, {"web1": cast("HostSession", None)})
-        with pytest.raises(KeyboardInterrupt):
-            interrupted(connections)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have ignored it
+    try:
+        with ThreadPoolExecutor() as executor:
+            connections = Connections(executor, lambda _: None, {"web1": cast("HostSession", None)})
+            with pytest.raises(KeyboardInterrupt):
+                interrupted(connections)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert seen == [True]
