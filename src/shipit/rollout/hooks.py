@@ -1,22 +1,16 @@
 """The hooks of a deploy: who runs them, and those of the controller, each once at its point.
 
 A hook of the controller runs as the user who deploys, without a shell, in the playbook's folder. It
-gets SHIPIT_* variables, and none of the app's secrets. When it ends, or its time is over, all
-processes that it has started are killed.
+gets SHIPIT_* variables, and none of the app's secrets.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import selectors
-import shlex
-import signal
-import subprocess
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shipit.agent.protocol.hooks import (
     AFTER_ACTIVATE,
@@ -30,6 +24,7 @@ from shipit.agent.protocol.migrations import PENDING_TIMEOUT
 from shipit.events import HookOutput, HostFailed, Problem, StepBegan, StepEnded
 from shipit.playbook.hooks.models import CONTROLLER, ONCE
 from shipit.release.plan import Action
+from shipit.rollout.controller import command
 from shipit.rollout.phase import Phase
 from shipit.rollout.strategy import Act
 
@@ -50,11 +45,6 @@ if TYPE_CHECKING:
 UNDRAIN, UNDRAIN_TRIES = 60.0, 3  # seconds that haproxy has, tries that a command has
 BEFORE_STAGE = "before_stage"
 STEP = "hook"
-POLL = 0.1  # seconds within which an interrupt is noticed
-SHOWN = 64 * 1024  # bytes of a hook's output that are passed on
-KEPT = 16 * 1024  # bytes of its end that are reported with a failure
-CHUNK = 64 * 1024
-KILLED = 5.0  # seconds in which a killed hook must be gone
 LONGEST_VARIABLE = 100_000  # bytes; Linux starts no program with one of 128 KiB
 _ENV_REFERENCE = re.compile(r"env:(\w+)")
 
@@ -191,10 +181,11 @@ class ControllerHooks:
         return all(results)
 
     def _run_one(self, hook: Hook, is_stopped: Callable[[], bool]) -> bool:
-        began, lines = time.monotonic(), _Lines(lambda text: self._heard(hook, text))
+        began, lines = time.monotonic(), command.Lines(lambda text: self._heard(hook, text))
         self.emit(StepBegan(CONTROLLER, STEP, f"{hook.name} ({hook.when})"))
         environment = {**self.environment, "SHIPIT_HOOK": hook.when}
-        wrong = _run_here(hook, self.folder, environment, lines, is_stopped)
+        wanted = command.Command(hook.command, self.folder, environment, hook.timeout)
+        wrong = command.run(wanted, lines, is_stopped).wrong
         self.emit(StepEnded(CONTROLLER, STEP, time.monotonic() - began, not wrong))
         if wrong:
             code = "hook-timeout" if "did not end" in wrong else "hook-failed"
@@ -222,131 +213,3 @@ def environment(
     kept = {name: value for name, value in own.items() if name not in hidden | set(ours)}
     fitting = {n: value for n, value in ours.items() if len(value.encode()) <= LONGEST_VARIABLE}
     return {**kept, **fitting}
-
-
-def _run_here(
-    hook: Hook,
-    folder: Path,
-    environment: Mapping[str, str],
-    lines: _Lines,
-    is_stopped: Callable[[], bool],
-) -> str:
-    """Run a hook; return in words how it has failed, "" if it has not."""
-    try:
-        child = subprocess.Popen(
-            shlex.split(hook.command),
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return f"could not be started: {error.strerror or error}"
-    except ValueError as error:  # a NUL in a word or in a variable
-        return f"could not be started: {error}"
-    try:
-        wrong = _followed(child, hook.timeout, lines, is_stopped)
-    finally:  # also after a second Ctrl-C
-        is_gone = _kill_group(child)
-    lines.read_rest(child)
-    if child.stdout:
-        child.stdout.close()
-    if child.returncode is None:
-        return f"{wrong}, and could not be killed: process {child.pid} still runs, as another user"
-    if not is_gone:
-        lines.add(f"[... its processes of another user could not be killed: group {child.pid}]")
-    return wrong or _end(child.returncode)
-
-
-def _followed(
-    child: subprocess.Popen[bytes], timeout: float, lines: _Lines, is_stopped: Callable[[], bool]
-) -> str:
-    """Pass the output on until the hook ends; return in words why it has to be killed, or ""."""
-    deadline = time.monotonic() + timeout
-    while child.poll() is None:
-        lines.read_from(child, POLL)
-        if is_stopped():
-            return "was interrupted"
-        if time.monotonic() >= deadline:
-            return f"did not end within {timeout:g} s"
-    return ""
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> bool:
-    """Kill what the hook has started; return False if others' processes are left.
-
-    Popen's own `__exit__` would wait for ever: a command such as sudo belongs to another user.
-    """
-    _signal_group(child.pid, signal.SIGKILL)
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(KILLED)
-    return _signal_group(child.pid, 0)
-
-
-def _signal_group(group: int, number: int) -> bool:
-    """Send a signal to a process group; return False if no process of it may be sent one."""
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return True
-
-
-def _end(status: int) -> str:
-    if status == 0:
-        return ""
-    return f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
-
-
-class _Lines:
-    """Passes output on in whole lines: of very much the beginning, and keeps its end."""
-
-    def __init__(self, heard: Callable[[str], None]) -> None:
-        self._heard = heard
-        self._open, self._end, self._total = b"", b"", 0
-
-    @property
-    def end_of_all(self) -> str:
-        return self._end.decode("utf-8", "replace")
-
-    def read_from(self, child: subprocess.Popen[bytes], wait: float) -> bool:
-        """Read the next output; return whether there was any."""
-        if child.stdout is None or not _is_readable(child.stdout, wait):
-            return False
-        chunk = os.read(child.stdout.fileno(), CHUNK)
-        if not chunk:
-            time.sleep(wait)  # it has closed its output, and has not ended
-            return False
-        shown = chunk[: max(0, SHOWN - self._total)]
-        self._total += len(chunk)
-        self._end = (self._end + chunk)[-KEPT:]
-        *whole, self._open = (self._open + shown).split(b"\n")
-        for line in whole:
-            self._pass_on(line)
-        return True
-
-    def read_rest(self, child: subprocess.Popen[bytes]) -> None:
-        """Read what is left in the pipe, and pass the last line on."""
-        while self._total < SHOWN + KEPT and self.read_from(child, 0.0):
-            pass
-        if self._open:
-            self._pass_on(self._open)
-        if self._total > SHOWN:
-            self.add("[... more output is not shown]")
-
-    def add(self, line: str) -> None:
-        self._heard(line)
-
-    def _pass_on(self, line: bytes) -> None:
-        self._heard(line.decode("utf-8", "replace").rstrip("\r"))
-
-
-def _is_readable(pipe: IO[bytes], wait: float) -> bool:
-    """Whether a pipe has output within this time; select() knows no descriptor above 1023."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        return bool(selector.select(wait))

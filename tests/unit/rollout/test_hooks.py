@@ -22,6 +22,7 @@ from shipit.playbook.balancer.models import BalancerCommand, Haproxy, LoadBalanc
 from shipit.playbook.hooks.models import Hook
 from shipit.release.plan import Action, HostPlan
 from shipit.rollout import hooks
+from shipit.rollout.controller import command
 from shipit.rollout.executor import drive, exit_status
 from shipit.rollout.hooks import ControllerHooks
 from shipit.rollout.phase import Phase
@@ -225,7 +226,7 @@ def test_a_hook_of_another_user_is_not_waited_for(
 
     monkeypatch.setattr(subprocess, "Popen", Kept)
     monkeypatch.setattr(os, "killpg", refuse)
-    monkeypatch.setattr(hooks, "KILLED", 0.2, raising=False)
+    monkeypatch.setattr(command, "KILLED", 0.2, raising=False)
     began = time.monotonic()
     ran = run(tmp_path, hook("staged", "import time; time.sleep(60)", timeout="500ms"))
     child = started[0]
@@ -260,7 +261,7 @@ def test_very_much_output_is_cut(tmp_path: Path) -> None:
     program = "import sys; [sys.stdout.write('y' * 1023 + chr(10)) for _ in range(10240)]"
     ran = run(tmp_path, hook("staged", program))
     assert ran.status == 0
-    assert sum(map(len, ran.lines)) < 2 * hooks.SHOWN
+    assert sum(map(len, ran.lines)) < 2 * command.SHOWN
     assert ran.lines[-1] == "[... more output is not shown]"
 
 

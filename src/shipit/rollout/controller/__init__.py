@@ -1,0 +1,1 @@
+"""What a rollout runs and asks on the controller itself."""
