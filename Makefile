@@ -1,5 +1,5 @@
 # Each target sets itself up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint fuzz faults transitions load bench bench-fleet recipes projects mutants support demo rehearsal clean
+.PHONY: help setup test lint fuzz faults transitions load bench bench-fleet recipes projects fleet mutants support demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -76,6 +76,9 @@ recipes: $(READY) ## test every recipe of docs/recipes.md under load on a real h
 
 projects: $(READY) ## deploy every project of tests/projects on a real host, from init to rollback
 	PROJECTS=all tests/as-root $(BIN)/pytest -s tests/hosts/test_projects.py tests/hosts/test_project.py
+
+fleet: $(READY) ## roll releases out to twelve real hosts, one of them bad in each phase
+	FLEET=whole tests/as-root $(BIN)/pytest -v tests/hosts/test_canary.py
 
 mutants: $(READY) ## change the pure modules, or MUTANTS="lock redaction": their unit tests must notice
 	$(BIN)/python -m pip install --quiet --group mutants

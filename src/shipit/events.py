@@ -120,6 +120,29 @@ class BatchBegan:
 
 
 @dataclass(frozen=True)
+class CanaryHeld:
+    hosts: tuple[str, ...]
+    until: str  # at least; ISO 8601, UTC
+    seconds: float
+    how: str  # it is promoted or aborted
+
+
+@dataclass(frozen=True)
+class CanaryChecked:
+    """The outcome of a check of a canary has changed."""
+
+    check: str
+    outcome: str  # pass, fail, inconclusive or error
+    detail: str
+
+
+@dataclass(frozen=True)
+class CanaryEnded:
+    promoted: bool  # else it is rolled back
+    why: str
+
+
+@dataclass(frozen=True)
 class Noted:
     """A note for the operator; host is empty when it is about the run."""
 
@@ -158,6 +181,7 @@ class RunEnded:
     hosts: dict[str, HostResult] = field(default_factory=dict)
     seconds: float = 0.0
     advice: str = ""  # the command to run next
+    mixed_seconds: float = 0.0  # between the first switch and the last end of several batches
 
 
 @dataclass(frozen=True)
@@ -194,6 +218,9 @@ Event = (
     | Probed
     | HookOutput
     | BatchBegan
+    | CanaryHeld
+    | CanaryChecked
+    | CanaryEnded
     | Noted
     | HostFailed
     | HostEnded

@@ -64,6 +64,8 @@ _SECTIONS = (
     ("RenderedFile", "A file: an item of `files`"),
     ("Migrate", "`migrate`"),
     ("Hook", "A hook: an item of `hooks`"),
+    ("Canary", "`canary`"),
+    ("CanaryCheck", "A check of a canary: an item of `canary.checks`"),
     ("Health", "`health`"),
     ("Check", "A check: an item of `health.checks`"),
 )

@@ -1,4 +1,4 @@
-"""The commands that hold or pause deploys, and those that end that."""
+"""The commands that hold, pause, promote or abort deploys, and those that end that."""
 
 # ruff: noqa: PLC0415 - late imports keep help and completion fast
 
@@ -56,14 +56,14 @@ def unhold(invocation: Invocation) -> int:
 def pause(invocation: Invocation) -> int:
     """Stop a deploy that runs before its next batch, from any machine; it waits for `resume`.
 
-    It counts only for hosts that are still to be switched: a deploy of one batch, or in its last
-    one, goes on to its end. Hosts that are switched stay so. After a day every host is rolled back.
-    Exits with 3 if no deploy runs on the hosts.
+    It counts only for hosts that are still to be switched; those that are switched stay so. After a
+    day every host is rolled back. Exits with 3 if there is nothing to pause: no deploy runs, or all
+    of its hosts are switched.
     """
     from shipit.commands import hold as use_case
 
     found = use_case.pause(invocation.run_options(), invocation.output.quiet)
-    return _answer(invocation, "pause", found, of_run=True)
+    return _answer(invocation, "pause", found)
 
 
 @command(*TARGETS, FORKS, REASON, example="  shipit resume playbooks/prod.yaml")
@@ -72,21 +72,41 @@ def resume(invocation: Invocation) -> int:
     from shipit.commands import hold as use_case
 
     found = use_case.resume(invocation.run_options(), invocation.output.quiet)
-    return _answer(invocation, "resume", found, of_run=True)
+    return _answer(invocation, "resume", found)
+
+
+@command(*TARGETS, FORKS, REASON, example="  shipit promote playbooks/prod.yaml")
+def promote(invocation: Invocation) -> int:
+    """Let a deploy whose canary is held go on with the other hosts at once, from any machine.
+
+    Exits with 3 if no canary is held.
+    """
+    from shipit.commands import hold as use_case
+
+    found = use_case.promote(invocation.run_options(), invocation.output.quiet)
+    return _answer(invocation, "promote", found)
+
+
+@command(*TARGETS, FORKS, WHY, example="  shipit abort playbooks/prod.yaml -m 'orders are lost'")
+def abort(invocation: Invocation) -> int:
+    """Roll back a deploy whose canary is held, from any machine.
+
+    The deploy ends with 4. The release is held: see docs/rollout.md. Exits with 3 if no canary is
+    held.
+    """
+    from shipit.commands import hold as use_case
+
+    found = use_case.abort(invocation.run_options(), invocation.output.quiet)
+    return _answer(invocation, "abort", found)
 
 
 def _answer(
-    invocation: Invocation,
-    what: str,
-    found: Sequence[tuple[str, Mapping[str, object]]],
-    *,
-    of_run: bool = False,
+    invocation: Invocation, what: str, found: Sequence[tuple[str, Mapping[str, object]]]
 ) -> int:
     from shipit.output import reports
+    from shipit.output.controls import report as controls
 
-    ended = reports.query_status(found)
-    if of_run and not any(reports.is_of_run(hosts) for _, hosts in found):
-        ended = DISCARDED
+    ended = reports.query_status(found) if controls.has_effect(what, found) else DISCARDED
     shown = reports.answers_data(found)
-    invocation.output.answer(what, ended, reports.controls(found, of_run=of_run), deployments=shown)
+    invocation.output.answer(what, ended, controls.answers(what, found), deployments=shown)
     return ended

@@ -108,6 +108,7 @@ class Invocation:
             passwords=passwords,
             extra_vars=variables,
             become_password=self._ask("BECOME password") if asks_sudo else None,
+            is_interactive=self.is_interactive,
             **given,
         )
 

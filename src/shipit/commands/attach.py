@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import messages
+from shipit.agent.protocol.controls import PROMOTE, AskControls
 from shipit.commands.deploy import Run, until_one_fails
 from shipit.events import Noted, Problem, SecretsKnown
 from shipit.release.inputs import secrets_at_hand, targets
@@ -59,6 +60,7 @@ def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_ove
 
     def fleet(connections: Connections) -> Fleet:
         facts = ask(found, connections, recover=True)
+        held = canaries(connections) if take_over else ()
         request = messages.Attach(rollout.attempt if take_over else None)
         under_way = {
             name: attached
@@ -66,7 +68,7 @@ def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_ove
             if attached
         }
         lease = found[0].deployment.confirm_timeout
-        replies = Replies(facts, under_way, dict(connections.lost))
+        replies = Replies(facts, under_way, dict(connections.lost), held)
         for name, text in replies.notes(take_over=take_over):
             emit(Noted(text, name))
         states = replies.states(take_over=take_over)
@@ -80,16 +82,32 @@ def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_ove
     return rollout.execute(fleet, TAKING_OVER if take_over else WATCHING)
 
 
+def canaries(connections: Connections) -> tuple[str, ...]:
+    """Return the canaries that nobody has promoted; before a transaction's messages are relayed."""
+
+    def is_held(_: str, session: HostSession) -> bool:
+        said = session.control(AskControls()).canary
+        return said is not None and said.what != PROMOTE
+
+    return tuple(name for name, held in connections.each(is_held).items() if held)
+
+
 # --- deciding ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Replies:
-    """The hosts' replies; `lost` are those that gave none, or refuse to be taken over."""
+    """The hosts' replies.
+
+    Attributes:
+        lost: those that gave none, or refuse to be taken over.
+        held: canaries that nobody has promoted.
+    """
 
     facts: Mapping[str, messages.Facts]
     under_way: Mapping[str, messages.Attached]
     lost: Mapping[str, Transition] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
 
     def states(self, *, take_over: bool) -> dict[str, Transition]:
         """Return the state of every host; STAGED means one to follow or take over."""
@@ -116,6 +134,8 @@ class Replies:
         """Return why a host is not taken over, or ""."""
         if self.lost:
             return f"not taken over, because of {', '.join(self.lost)}"
+        if self.held:
+            return f"not taken over, because the canary {self.held[0]} was not promoted"
         is_newest = self.under_way[name].holder.attempt.txn == self._newest().txn
         return "" if is_newest else "its transaction is not the newest one"
 

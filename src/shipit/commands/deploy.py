@@ -28,6 +28,7 @@ from shipit.release.inputs import secrets_at_hand, targets
 from shipit.release.plan import Action
 from shipit.rollout import executor, hooks, migrations, rollback_target, verdict
 from shipit.rollout.assignment import Assignment, Job
+from shipit.rollout.canary import choice, settings
 from shipit.rollout.connections import connect_all
 from shipit.rollout.executor import Fleet
 from shipit.rollout.host_session import SWITCH, WORK
@@ -153,7 +154,16 @@ def ship(
         )
         if chosen:
             emit(Noted("what runs once in this deploy runs here", chosen))
-        return replace(found, elected=chosen, hooks=rollout.own_hooks(_plans(made)))
+        own, canaries = rollout.own_hooks(_plans(made)), choice.canaries(made, wanted)
+        if deployment.canary and not canaries:
+            emit(Noted(choice.NONE))
+        return replace(
+            found,
+            elected=chosen,
+            hooks=own,
+            canaries=canaries,
+            hold=settings.hold(wanted[0], rollout.attempt.who, own.environment, run),
+        )
 
     return rollout.execute(fleet, _policy(deployment))
 
@@ -327,7 +337,7 @@ class Run:
         try:
             with connect_all(self._found, self._run, self._emit, self._logins) as connections:
                 fleet = fleet_of(connections)
-                policy = replace(policy, elected=fleet.elected)
+                policy = replace(policy, elected=fleet.elected, canaries=fleet.canaries)
                 executor.drive(fleet, policy, connections.executor, self._emit)
                 said = verdict.controls(fleet.results(), self._releases, self.attempt)
                 verdict.agree(said, connections)
@@ -340,7 +350,8 @@ class Run:
             advice = FIX
         if any(result.outcome is Outcome.UNKNOWN for result in results.values()):
             advice = FOLLOW
-        self._emit(RunEnded(self.attempt.what, app, status, results, seconds, advice))
+        mixed = fleet.mixed.seconds
+        self._emit(RunEnded(self.attempt.what, app, status, results, seconds, advice, mixed))
         return status
 
 

@@ -1,4 +1,4 @@
-"""Hold the deploys of an app on its hosts, pause one that runs, and end both."""
+"""Hold the deploys of an app on its hosts, pause one that runs, and decide on its canary."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def pause(run: RunOptions, emit: Emit) -> Answers:
 def resume(run: RunOptions, emit: Emit) -> Answers:
     """Let paused runs go on."""
     return _say("resume", run, emit)
+
+
+def promote(run: RunOptions, emit: Emit) -> Answers:
+    """End the hold of a canary: the other hosts follow."""
+    return _say("promote", run, emit)
+
+
+def abort(run: RunOptions, emit: Emit) -> Answers:
+    """Roll back a run whose canary is held."""
+    return _say("abort", run, emit)
 
 
 def _say(what: str, run: RunOptions, emit: Emit, until: str = "") -> Answers:

@@ -15,6 +15,7 @@ from shipit.release import plan as planning
 from shipit.release.inputs import HostInput, ResolvedInput, RunOptions, secrets_at_hand, targets
 from shipit.release.plan import Action, HostPlan
 from shipit.rollout import hooks, migrations
+from shipit.rollout.canary import choice
 from shipit.rollout.connections import connect_all
 from shipit.rollout.host_session import RefusedError
 from shipit.rollout.logins import logging_in
@@ -71,7 +72,7 @@ def _plans(
         attempt = attempt_to("plan", run)
         made = prepare(wanted, connections, attempt, recover=False, allow_older=True)
         chosen, migrate = hooks.elected(made, wanted), wanted[0].deployment.migrate
-        made = migrations.with_commands(made, wanted, others)
+        made = choice.planned(migrations.with_commands(made, wanted, others), wanted)
         found = surveyed(made, connections, chosen)
         plans = {
             name: replace(plan, problems=(*_problems(name, findings), *_refusals(plan, run)))

@@ -43,6 +43,9 @@ def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
         if result.outcome.needs_operator or (host not in wanted and result.problem)
     ]
     took_all = f" ({messages.seconds(ended.seconds)})" if ended.seconds else ""
+    if ended.mixed_seconds:
+        mixed = f"two releases were in use for {messages.seconds(ended.mixed_seconds)}"
+        parts.append(Line(mixed, "quiet"))
     style = "good" if ended.exit_status == 0 else "bad"
     parts.append(Line(messages.verdict(ended) + took_all, style))
     return [*parts, Line(f"next: {ended.advice}", "strong")] if ended.advice else parts

@@ -127,7 +127,8 @@ class JsonOutput:
 
     def _remember(self, ended: RunEnded) -> None:
         outcomes = {host: result.outcome.value for host, result in ended.hosts.items()}
-        self._runs.append({"what": ended.what, "app": ended.app, "hosts": outcomes})
+        run = {"what": ended.what, "app": ended.app, "hosts": outcomes}
+        self._runs.append({**run, "mixed_seconds": round(ended.mixed_seconds, 1)})
         for host, result in ended.hosts.items():
             known = self._hosts.get(host, result)
             self._hosts[host] = max(known, result, key=lambda it: _WORSE.index(it.outcome))

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from shipit.events import (
     BatchBegan,
+    CanaryChecked,
+    CanaryEnded,
+    CanaryHeld,
     Event,
     Fetching,
     HookOutput,
@@ -109,6 +112,17 @@ def names(hosts: Iterable[str], limit: int = NAMES_SHOWN) -> str:
     return ", ".join(every[:limit] + more)
 
 
+def canary(event: CanaryHeld | CanaryChecked | CanaryEnded) -> str:
+    """Return what has happened to a canary."""
+    match event:
+        case CanaryHeld(hosts, until, least, how):
+            return f"canary {names(hosts)}: held for {seconds(least)}, until {until}; {how}"
+        case CanaryChecked(check, ended, detail):
+            return ": ".join(filter(None, (f"canary check {check}", ended, detail)))
+        case CanaryEnded(promoted, why):
+            return f"canary {'promoted' if promoted else 'rolled back'}: {why}"
+
+
 def line(event: Event, width: int = 0) -> str:  # noqa: C901 - one case for each event
     """Return an event as one line, with host names padded to `width`; "" for other events."""
     columns: tuple[str, ...]
@@ -118,6 +132,8 @@ def line(event: Event, width: int = 0) -> str:  # noqa: C901 - one case for each
         case BatchBegan(number, of, hosts, act):
             verb = "roll back " if act == "roll_back" else ""
             return f"{verb}batch {number}/{of}: {names(hosts)}"
+        case CanaryHeld() | CanaryChecked() | CanaryEnded():
+            return one_line(canary(event))
         case Noted(text, ""):  # a report of several lines has its own form
             return text.rstrip("\n") if "\n" in text else f"note: {text}"
         case Noted(text, host):

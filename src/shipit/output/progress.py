@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from shipit.events import (
     BatchBegan,
+    CanaryHeld,
     Event,
     HostEnded,
     HostFailed,
@@ -69,7 +70,7 @@ class Progress:
         self.began = 0.0
         self.rows: dict[str, Row] = {}
 
-    def take(self, event: Event, now: float) -> None:
+    def take(self, event: Event, now: float) -> None:  # noqa: C901 - one case for each event
         """Apply one event."""
         match event:
             case RunBegan(what, app, hosts):
@@ -77,6 +78,8 @@ class Progress:
                 self.rows = {host: Row(host) for host in hosts}
             case BatchBegan(number, of, _, act):
                 self.batch = f"{'roll back ' * (act == 'roll_back')}batch {number}/{of}"
+            case CanaryHeld(hosts):
+                self.batch = f"canary {', '.join(hosts)} is held"
             case RunEnded():
                 for host, result in event.hosts.items():
                     why = result.problem or self.rows.get(host, Row(host)).problem

@@ -46,10 +46,12 @@ PLAYBOOK = frozenset(
         *("signers", "url", "transfer", "version", "source", "archives", "hooks", "when", "run"),
         *("migrate", "pending", "reversible"),
         *("load_balancer", "haproxy", "sockets", "backend", "server", "wait", "drain", "undrain"),
+        *("canary", "hold", "prometheus", "query", "max", "min", "at_most_times", "prompt"),
+        *("on_timeout",),
     }
 )
 # Keys of a playbook below which the user chooses the names, and whose values may be secret.
-OPEN = frozenset({"env", "vars", "secrets", "headers", "json", "body", "hardening"})
+OPEN = frozenset({"env", "vars", "secrets", "headers", "json", "body", "hardening", "token"})
 INVENTORY = frozenset(
     {
         *("ansible_host", "ansible_port", "ansible_user", "ansible_connection"),

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shipit.agent.protocol.controls import Controls
 from shipit.agent.protocol.messages import History, Status
 from shipit.events import Problem
 from shipit.output import messages
+from shipit.output.controls import report as controls
 from shipit.output.layout import Grid, Line, Part
 from shipit.release import repairs
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from shipit.agent.protocol.answers import AttemptLine
     from shipit.agent.protocol.balancers import Drained
-    from shipit.agent.protocol.controls import Control, Hold
     from shipit.commands.doctor import Finding
     from shipit.commands.init import File, Report
     from shipit.release.plan import HostPlan
@@ -119,6 +118,7 @@ def _changes(plan: HostPlan) -> dict[str, list[str]]:
         "overlaps": [messages.names(plan.handovers, limit=20)] if plan.handovers else [],
         "drains": list(plan.drains),
         "restarts": [messages.names(plan.restarts, limit=20)] if plan.restarts else [],
+        "canary": list(plan.canary),
         "migrates": list(plan.migration),
         "hooks": list(plan.hooks),
         "pulls": [pulls] if pulls else [],
@@ -173,8 +173,7 @@ def _details(host: str, answer: Status) -> Iterator[Line]:
         if unit.restarts or unit.active.startswith("failed"):
             again = f", {messages.count(unit.restarts, 'restart')}" if unit.restarts else ""
             yield Line(f"{host}: {unit.name} is {unit.active} since {unit.since}{again}", "warn")
-    yield from _holds(host, answer.holds)
-    yield from _pause(host, answer.pause)
+    yield from controls.standing(host, answer.holds, answer.pause, answer.canary)
     if answer.holder:
         yield Line(f"{host}: {messages.lock_owner(answer.holder)}")
 
@@ -189,57 +188,6 @@ def _drained(host: str, drained: Drained | None) -> Iterator[Line]:
         yield Line(f"{host}: next: fix that; any deploy or rollback tries again", "strong")
     else:
         yield Line(f"{host}: next: deploy or roll back to a release that is healthy", "strong")
-
-
-def controls(
-    found: Sequence[tuple[str, Mapping[str, object]]], *, of_run: bool = False
-) -> list[Part]:
-    """Return what holds each host now; hosts with the same holds are listed together."""
-    parts: list[Part] = []
-    for app, hosts in found:
-        parts.append(Line(app, "strong"))
-        alike: dict[Controls, list[str]] = {}
-        for host, answer in hosts.items():
-            if isinstance(answer, Controls):
-                alike.setdefault(answer, []).append(host)
-            elif isinstance(answer, Problem):
-                parts += (Line(text, "bad") for text in messages.problem(answer))
-        for answer, names in alike.items():
-            parts += _standing(messages.names(names), answer, of_run=of_run)
-    return parts
-
-
-def is_of_run(hosts: Mapping[str, object]) -> bool:
-    """Whether a deploy runs on any of these hosts."""
-    return any(isinstance(answer, Controls) and answer.run for answer in hosts.values())
-
-
-def _standing(host: str, answer: Controls, *, of_run: bool) -> Iterator[Line]:
-    if of_run and not answer.run:
-        yield Line(f"{host}: no deploy runs here", "quiet")
-    elif of_run and not answer.pause:
-        yield Line(f"{host}: the deploy goes on", "good")
-    elif not of_run and not answer.holds:
-        yield Line(f"{host}: nothing is held", "good")
-    yield from _holds(host, answer.holds)
-    yield from _pause(host, answer.pause)
-    if of_run and answer.pause:
-        yield Line(f"{host}: this counts only for hosts that are still to be switched", "quiet")
-
-
-def _pause(host: str, pause: Control | None) -> Iterator[Line]:
-    if pause:
-        why = f": {pause.why}" if pause.why else ""
-        yield Line(f"{host}: paused by {pause.who} since {pause.at}{why}", "warn")
-
-
-def _holds(host: str, holds: Sequence[Hold]) -> Iterator[Line]:
-    """Yield a line for each hold of a host."""
-    for hold in holds:
-        what = hold.release or "deploys of this app"
-        until = f" until {hold.until}" if hold.until else ""
-        why = f": {hold.why}" if hold.why else ""
-        yield Line(f"{host}: held: {what}{until}, by {hold.who} since {hold.at}{why}", "warn")
 
 
 def releases(found: Sequence[tuple[str, Mapping[str, History | Problem]]]) -> list[Part]:

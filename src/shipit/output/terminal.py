@@ -16,7 +16,18 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from shipit.events import Event, Fetching, HookOutput, HostFailed, Noted, RunBegan, RunEnded
+from shipit.events import (
+    CanaryChecked,
+    CanaryEnded,
+    CanaryHeld,
+    Event,
+    Fetching,
+    HookOutput,
+    HostFailed,
+    Noted,
+    RunBegan,
+    RunEnded,
+)
 from shipit.output import messages
 from shipit.output.layout import Line, Part, lines, safe
 from shipit.output.lines import TIMINGS, Lines, Printer
@@ -127,7 +138,7 @@ class LiveTable(Lines):
     def _parts(self, event: Event) -> Sequence[Part]:
         if isinstance(event, (RunEnded, HostFailed)):
             return super()._parts(event)
-        if isinstance(event, (Noted, HookOutput)):
+        if isinstance(event, (Noted, HookOutput, CanaryHeld, CanaryChecked, CanaryEnded)):
             return lines(messages.line(event))
         if self._verbosity and isinstance(event, TIMINGS):
             return lines(messages.line(event), "quiet")

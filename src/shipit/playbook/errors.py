@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shipit.errors import Mistake, nearest
 from shipit.playbook import foreign
 from shipit.playbook.balancer.models import BalancerCommand, Haproxy, LoadBalancer
+from shipit.playbook.canary.models import Canary, CanaryCheck
 from shipit.playbook.health import Check, Health
 from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.models import Deployment, RenderedFile
@@ -166,6 +167,8 @@ _MODELS: dict[Loc, type[Model]] = {
     ("load_balancer", "drain"): BalancerCommand,
     ("load_balancer", "undrain"): BalancerCommand,
     ("hooks", "*"): Hook,
+    ("canary",): Canary,
+    ("canary", "checks", "*"): CanaryCheck,
     ("health",): Health,
     ("health", "checks", "*"): Check,
 }

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, With
 
 from shipit.agent.protocol.hooks import ON_HOST
 from shipit.playbook import calendars, headers, parsers, paths
-from shipit.playbook.fleet import limits, windows
+from shipit.playbook.fleet import canaries, limits, windows
 from shipit.secrets import Secret, SecretUrl, Unopened
 
 # The keys that name files of this machine: a deploy needs these files, a rollback does not.
@@ -80,6 +80,13 @@ DurationOrZero = Annotated[float, FieldType(parsers.duration_or_zero, _TEXT_OR_N
 FreezeWindow = Annotated[windows.Window, FieldType(windows.window, _TEXT)]
 TimeZone = Annotated[ZoneInfo, FieldType(windows.zone, _TEXT)]
 Batches = Annotated[tuple[int | str, ...], FieldType(limits.batches, _BATCHES)]
+CanaryHosts = Annotated[int | str | tuple[str, ...], FieldType(canaries.hosts, _BATCHES)]
+Number = Annotated[float, FieldType(canaries.number, {"type": "number"})]
+Times = Annotated[float, FieldType(canaries.times, {"type": "number", "exclusiveMinimum": 0})]
+PrometheusUrl = Annotated[str, FieldType(canaries.server, _TEXT)]
+OnTimeout = Annotated[
+    str, FieldType(parsers.one_of("rollback", "promote"), {"enum": ["rollback", "promote"]})
+]
 BundleUrl = Annotated[
     SecretUrl, FieldType(paths.bundle_url, {**_TEXT, "pattern": "^[a-z][a-z0-9+.-]*://"})
 ]

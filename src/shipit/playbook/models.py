@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from shipit.playbook.balancer.models import LoadBalancer
+from shipit.playbook.canary.models import Canary, as_canary
 from shipit.playbook.fields import (
     AppName,
     Batches,
@@ -242,6 +243,12 @@ class Deployment(Model):
         default=(),
         description="Commands to run at the points of a deploy, on the hosts or here.",
         examples=[[{"when": "after_commit", "command": "demoapp warm-cache"}]],
+    )
+    canary: Annotated[Canary | None, BeforeValidator(as_canary)] = Field(
+        default=None,
+        description="The hosts that are switched first, and held there: a number, or a mapping."
+        " `serial` is about the others then (docs/rollout.md).",
+        examples=[1, {"hosts": 1, "hold": "10m", "checks": [{"command": "./errors-are-low.sh"}]}],
     )
     serial: Batches = Field(
         default_factory=lambda data: (1,) if data.get("load_balancer") else ("100%",),

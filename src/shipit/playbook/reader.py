@@ -152,6 +152,9 @@ def schema() -> dict[str, Any]:
     for key, model in (("project", "Project"), ("bundle", "PinnedFile"), ("python", "Python")):
         short = {"anyOf": [{"type": "string"}, _ref(model)]}
         deployment["properties"][key] = _annotations(deployment["properties"][key]) | short
+    short = definitions["Canary"]["properties"]["hosts"]
+    named = _annotations(deployment["properties"]["canary"])
+    deployment["properties"]["canary"] = named | {"anyOf": [*short["anyOf"], _ref("Canary")]}
     file = {"anyOf": [{"type": "string"}, _ref("EnvFile")]}
     for name in ("Deployment", "Service"):
         keys = definitions[name]["properties"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from shipit.agent.protocol.manifest import KINDS, RESTART
 from shipit.playbook import parsers, paths
 from shipit.playbook.balancer import rules as balancer
+from shipit.playbook.canary import rules as canary
 from shipit.playbook.hooks import rules as hooks
 from shipit.playbook.parsers import InvalidValueError, is_template
 from shipit.servers import serving
@@ -48,8 +49,8 @@ def findings(values: Mapping[str, object]) -> Iterator[RuleViolation]:
     yield from _sockets(values)
     yield from _health(values)
     yield from _limits(values)
-    yield from (RuleViolation(*found) for found in hooks.contradictions(values))
-    yield from (RuleViolation(*found) for found in balancer.contradictions(values))
+    for contradictions in (hooks.contradictions, balancer.contradictions, canary.contradictions):
+        yield from (RuleViolation(*found) for found in contradictions(values))
 
 
 def _hosts(values: Mapping[str, object]) -> Iterator[RuleViolation]:

@@ -112,8 +112,11 @@ def as_changed(wanted: Sequence[ResolvedInput], change: Change) -> list[Resolved
 
 
 def _changed(resolved: ResolvedInput, host: Host, change: Change) -> ResolvedInput:
-    # Its machines may not reach what the hosts do: they are sent what these would fetch.
-    kept = {key: each for key, each in change(resolved.draft.values).items() if key != "transfer"}
+    # Its machines may not reach what the hosts do: they are sent what these would fetch. They have
+    # no clients that a canary could be observed by.
+    left_out = ("transfer", "canary")
+    values = change(resolved.draft.values).items()
+    kept = {key: each for key, each in values if key not in left_out}
     draft = replace(resolved.draft, values=kept)
     return replace(resolved, **vars(HostInput.of(draft, host, resolved.extra_vars)))
 

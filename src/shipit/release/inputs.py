@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, TypeVar
 
 from shipit import secrets
@@ -16,7 +16,7 @@ from shipit.errors import ErrorCollector, InputError, Mistake, collect, merged
 from shipit.inventory import model
 from shipit.inventory.ansible_cfg import AnsibleConfig
 from shipit.playbook import reader
-from shipit.release import programs
+from shipit.release import canary_hosts, programs
 from shipit.release.sources import Named
 from shipit.release.sources import load as load_sources
 from shipit.render import units
@@ -70,6 +70,7 @@ class RunOptions:
     force_past_migration: bool = False
     bundle: PinnedFile | None = None  # shipped instead of what the playbook names
     builder: str = ""  # the host that builds what this machine cannot build for the hosts
+    is_interactive: bool = False  # whether a question can be asked on the terminal
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,12 @@ class ResolvedInput(HostInput):
     sources: Sources
     secrets: Mapping[str, Secret]
     from_files: Mapping[str, Values] = field(default_factory=dict)  # by service
+    tokens: Mapping[int, Secret] = field(default_factory=dict)  # of the canary's checks, by index
 
     def hidden(self) -> Iterator[Secret]:
         """Yield every value that must not be shown."""
         yield from self.secrets.values()
+        yield from self.tokens.values()
         for values in self.from_files.values():
             yield from secrets_among(values)
 
@@ -153,7 +156,9 @@ def targets(run: RunOptions, *, must_exist: Collection[str] = ()) -> list[list[H
     drafts = reader.read(run.playbook, run.passwords, must_exist=must_exist)
     known = inventory_of(run)
     found = collect(lambda draft: _targets_of(draft, known, run), drafts)
-    if mistakes := tuple(_that_meet(found)):
+    first = (each[0] for each in found)
+    unknown = (canary_hosts.unknown(it.draft, it.deployment.canary, it.host) for it in first)
+    if mistakes := (*_that_meet(found), *chain.from_iterable(unknown)):
         raise InputError(*merged(mistakes))
     return found
 
@@ -254,11 +259,14 @@ def resolve(found: Sequence[HostInput], readers: Readers = Readers()) -> list[Re
         if known is None:  # templates are tried even if wheels or secrets are wrong
             known = dict.fromkeys(wanted.secrets, Secret(PLACEHOLDER.id))
         from_files = errors.attempt(_from_files, target, dotenv) or {}
+        tokens = errors.attempt(_tokens, target, secret) or {}
         if sources is None:
             tried = (wanted, target.host, known, PLACEHOLDER)
             errors.attempt(units.release_texts, *tried, from_files)
             return errors.result(())
-        made = ResolvedInput(**vars(target), sources=sources, secrets=known, from_files=from_files)
+        made = ResolvedInput(
+            **vars(target), sources=sources, secrets=known, from_files=from_files, tokens=tokens
+        )
         errors.attempt(lambda: made.stand_in)
         return errors.result((made,))
 
@@ -271,6 +279,19 @@ def _secrets(target: HostInput, read: Callable[..., Secret]) -> dict[str, Secret
 
     def of(name: str) -> Secret:
         return read(wanted[name], draft.folder, draft.place(("secrets", name)))
+
+    return dict(zip(wanted, collect(of, wanted), strict=True))
+
+
+def _tokens(target: HostInput, read: Callable[..., Secret]) -> dict[int, Secret]:
+    """Return the tokens of the checks of the canary, by their index."""
+    draft, canary = target.draft, target.deployment.canary
+    wanted = {n: check.token for n, check in enumerate(canary.checks if canary else ())}
+    wanted = {number: token for number, token in wanted.items() if token}
+
+    def of(number: int) -> Secret:
+        place = draft.place(("canary", "checks", number, "token"))
+        return read(wanted[number], draft.folder, place)
 
     return dict(zip(wanted, collect(of, wanted), strict=True))
 

@@ -84,6 +84,7 @@ class HostPlan:
     served: tuple[str, ...] = ()  # what each `serve:` became
     repairs: tuple[Drift, ...] = ()  # drift of the same release that is repaired
     restarts: tuple[str, ...] = ()
+    canary: tuple[str, ...] = ()  # which hosts are held first, for how long, and what is asked
     hooks: tuple[str, ...] = ()  # what is run when, and where
     drains: tuple[str, ...] = ()  # the load balancer that the host leaves for its switch
     migration: tuple[str, ...] = ()  # what is migrated where, and what is known of it

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from shipit import events
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.answers import Result
-from shipit.agent.protocol.controls import AskControls
+from shipit.agent.protocol.controls import AskControls, Control, Controls
 from shipit.errors import HostError, InputError
 from shipit.rollout.host_session import ANSWER, LONG, WORK, RefusedError
 from shipit.rollout.phase import Phase, Transition, problem_of
@@ -223,7 +223,18 @@ class Assignment:
         problem = problem_of(refused, self.name) if refused else None
         return Transition(Phase(settled.outcome.value), settled.running, problem)
 
+    def tell(self, said: Control | AskControls) -> Controls | Transition:
+        try:
+            self._session.wire.send(said)
+            kinds = (Controls, messages.Settled)
+            answer = self._session.receive(*kinds, within=ANSWER, awaited="what stands there")
+            return self._ended(answer) if isinstance(answer, messages.Settled) else answer
+        except HostError as error:
+            return self._lost(error)
+
     def paused(self) -> str:
+        if self._job.built is None:
+            return ""  # nothing was staged: what is said of a run needs its lock
         with suppress(HostError):  # its next step reports it
             if pause := self._session.control(AskControls()).pause:
                 why = f": {pause.why}" if pause.why else ""

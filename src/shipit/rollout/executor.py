@@ -25,12 +25,16 @@ from shipit.events import (
     Problem,
 )
 from shipit.rollout import pause
+from shipit.rollout.canary.checks import Held
 from shipit.rollout.hooks import NoHooks, PointHooks
 from shipit.rollout.phase import HostControl, Phase, Transition, bug_of, problem_of
-from shipit.rollout.strategy import Act, Policy, Step, breach, decide
+from shipit.rollout.strategy import Act, MixedVersions, Policy, Step, breach, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from shipit.agent.protocol.controls import AskControls, Control, Controls
+    from shipit.rollout.canary.hold import CanaryHold
 
 T = TypeVar("T")
 POLL_SECONDS = 0.2  # within which a Ctrl-C is noticed
@@ -53,7 +57,11 @@ class Fleet:
     because: dict[str, str] = field(default_factory=dict)  # the reason, by hosts that did not fail
     elected: str = ""  # the host that runs what runs once
     hooks: PointHooks = field(default_factory=NoHooks)
-    refused: bool = False  # a hook of the controller has failed
+    refused: bool = False  # a hook of the controller has failed, or a canary was not promoted
+    canaries: tuple[str, ...] = ()
+    hold: CanaryHold | None = None  # of the canaries
+    promoted: bool = False
+    mixed: MixedVersions = field(default_factory=MixedVersions)
 
     @property
     def phases(self) -> dict[str, Phase]:
@@ -81,14 +89,19 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
     step: Step | None = None
     try:
         with _record_first_ctrl_c(fleet):
-            while step := decide(fleet.phases, policy, stop=fleet.interrupted or fleet.refused):
+            while step := _next(fleet, policy):
+                if step.act is Act.HOLD:
+                    _hold(step, fleet, executor, emit)
+                    continue
                 if not _may_begin(step, fleet, executor, emit):
                     continue
                 if not fleet.hooks.before(step, lambda: fleet.interrupted):
                     fleet.refused = True
                     continue
                 _announce(step, fleet, policy, emit)
+                fleet.mixed.before(step, time.monotonic())
                 _run_step(step, fleet, policy, executor, emit)
+                fleet.mixed.after(step, time.monotonic())
             fleet.hooks.at_end(fleet.phases.values(), lambda: fleet.interrupted)
     except KeyboardInterrupt:
         fleet.interrupted = True
@@ -99,9 +112,36 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
         )
 
 
+def _next(fleet: Fleet, policy: Policy) -> Step | None:
+    stop = fleet.interrupted or fleet.refused
+    return decide(fleet.phases, policy, stop=stop, promoted=fleet.promoted)
+
+
+def _hold(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> None:
+    """Hold the canaries until they are promoted, or the run is over."""
+
+    def tell(said: Control | AskControls) -> list[Controls]:
+        answers = _ask_all(
+            step.hosts, lambda host: host.tell(said), fleet, executor, emit, of_bug=Phase.UNKNOWN
+        )
+        return list(answers.values())
+
+    def is_over() -> bool:
+        return fleet.interrupted or any(
+            fleet.states[name].phase is not Phase.HEALTHY for name in step.hosts
+        )
+
+    others = tuple(name for name, phase in fleet.phases.items() if phase is Phase.STAGED)
+    ended = fleet.hold.run(Held(step.hosts, others), tell, is_over, emit) if fleet.hold else None
+    fleet.promoted = fleet.hold is None or (ended is not None and ended.promoted)
+    if ended and not ended.promoted:
+        fleet.refused, fleet.reason = True, ended.why
+        emit(Noted(f"{fleet.reason}: every host of this run is rolled back"))
+
+
 def _may_begin(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> bool:
     """Wait before a batch while the run is paused; False if `decide` has to look again."""
-    if step.act is not Act.SWITCH or step.of == 1:
+    if step.act is not Act.SWITCH:
         return True
 
     def is_over() -> bool:
@@ -119,23 +159,47 @@ def _may_begin(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> bool
 
 
 def _who_pauses(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> str:
-    """Ask the hosts of a batch alone: `shipit pause` reaches every host, so each batch has it.
+    """Ask the hosts of a batch alone: `shipit pause` reaches every host, so each batch has it."""
+    found = _ask_all(
+        step.hosts, lambda host: host.paused(), fleet, executor, emit, of_bug=Phase.DISCARDED
+    )
+    return next(filter(None, (found.get(name) for name in step.hosts)), "")
 
-    A Ctrl-C ends it soon: a host that does not answer in time is disconnected.
+
+def _ask_all(
+    names: Iterable[str],
+    question: Callable[[HostControl], T | Transition],
+    fleet: Fleet,
+    executor: Executor,
+    emit: Emit,
+    *,
+    of_bug: Phase,
+) -> dict[str, T]:
+    """Return the answers of these hosts; one that has failed meanwhile is noted instead.
+
+    A Ctrl-C ends it soon: a host that does not answer in time is interrupted.
     """
-    asked = {executor.submit(_ask_safely, fleet.hosts[name]): name for name in step.hosts}
-    found: dict[str, str] = {}
-    while asked and not fleet.interrupted:
+    asked: dict[Future[T | Transition], str] = {
+        executor.submit(_ask_safely, question, fleet.hosts[name], of_bug): name for name in names
+    }
+    found: dict[str, T] = {}
+
+    def collect() -> None:
         for future in wait(asked, timeout=POLL_SECONDS).done:
             name, answer = asked.pop(future), future.result()
             if isinstance(answer, Transition):
                 _note(name, answer, fleet, emit)
             else:
                 found[name] = answer
+
+    while asked and not fleet.interrupted:
+        collect()
     if asked:
         wait(asked, timeout=GRACE)
         _cancel(asked, fleet)
-    return next(filter(None, (found.get(name) for name in step.hosts)), "")
+    while asked:  # its channel is free only then
+        collect()
+    return found
 
 
 def _announce(step: Step, fleet: Fleet, policy: Policy, emit: Emit) -> None:
@@ -227,12 +291,14 @@ def _act_safely(step: Step, host: HostControl) -> Transition:
         return _failure(error, host.name, of_bug)
 
 
-def _ask_safely(host: HostControl) -> str | Transition:
-    """Ask a staged host who pauses the run; an error is that host's failure."""
+def _ask_safely(
+    question: Callable[[HostControl], T | Transition], host: HostControl, of_bug: Phase
+) -> T | Transition:
+    """Ask a host between two steps; an error is that host's failure."""
     try:
-        return host.paused()
+        return question(host)
     except Exception as error:  # noqa: BLE001 - as above
-        return _failure(error, host.name, Phase.DISCARDED)
+        return _failure(error, host.name, of_bug)
 
 
 def _failure(error: Exception, name: str, of_bug: Phase) -> Transition:

@@ -24,6 +24,7 @@ from shipit.agent.protocol.migrations import PENDING_TIMEOUT
 from shipit.events import HookOutput, HostFailed, Problem, StepBegan, StepEnded
 from shipit.playbook.hooks.models import CONTROLLER, ONCE
 from shipit.release.plan import Action
+from shipit.rollout.canary import choice
 from shipit.rollout.controller import command
 from shipit.rollout.phase import Phase
 from shipit.rollout.strategy import Act
@@ -53,15 +54,11 @@ _ENV_REFERENCE = re.compile(r"env:(\w+)")
 
 
 def elected(made: Made, order: Sequence[HostInput]) -> str:
-    """Return the host that runs what runs once: the first one that changes; "" if none has to."""
+    """Return the host that runs what runs once: the first that is switched; "" if none has to."""
     deployment = order[0].deployment
     runs_once = deployment.migrate or any(hook.run == ONCE for hook in deployment.hooks)
-    changing = (
-        target.name
-        for target in order
-        if target.name in made and made[target.name][1].action is not Action.NOTHING
-    )
-    return next(changing, "") if runs_once else ""
+    first = (*choice.canaries(made, order), *(each.name for each in choice.changing(made, order)))
+    return next(iter(first), "") if runs_once else ""
 
 
 def planned(made: Made, order: Sequence[HostInput]) -> dict[str, tuple[BuiltRelease, HostPlan]]:

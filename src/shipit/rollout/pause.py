@@ -35,13 +35,14 @@ def wait(
             shown = why
         if time.monotonic() - began >= longest:
             return False
-        _sleep(INTERVAL, is_stopped)
+        sleep(INTERVAL, is_stopped)
     if shown and not is_stopped():
         emit(Noted("resumed"))
     return True
 
 
-def _sleep(seconds: float, is_stopped: Callable[[], bool]) -> None:
+def sleep(seconds: float, is_stopped: Callable[[], bool]) -> None:
+    """Sleep, but not much longer than until it is stopped."""
     end = time.monotonic() + seconds
     while not is_stopped() and (left := end - time.monotonic()) > 0:
         time.sleep(min(SLICE, left))

@@ -13,6 +13,8 @@ from shipit.events import Outcome, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shipit.agent.protocol.controls import AskControls, Control, Controls
+
 
 class Phase(Enum):
     """The phase of a host in the rollout."""
@@ -66,6 +68,9 @@ class HostControl(Protocol):
     def roll_back(self) -> Transition: ...
     def paused(self) -> str:
         """Return who has paused the run on a staged host, and why; "" if it goes on."""
+
+    def tell(self, said: Control | AskControls) -> Controls | Transition:
+        """Say something to a healthy host; return what stands there, or how it has ended."""
 
     def interrupt(self) -> None:
         """End a running step soon: called from another thread, at most once per step."""

@@ -1,6 +1,7 @@
 """Decide what a fleet does next. Pure.
 
-Stage all hosts, then switch batch by batch, then commit all; or roll all back.
+Stage all hosts, then switch batch by batch, then commit all; or roll all back. Canaries are the
+first batch, and are held before another host is switched.
 How many hosts may fail is the table in docs/rollout.md; a test is made from each of its rows.
 """
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 
+CANARY = "a canary"
+
+
 @dataclass(frozen=True)
 class Policy:
     """How a rollout proceeds. A limit is about all hosts of the run, never about one batch.
@@ -29,6 +33,7 @@ class Policy:
         max_unreachable: how many hosts may be unreachable, a number or a share such as "25%".
         elected: the host that runs what runs once: if it fails, the rollout stops; "" for none.
         first_alone: whether that host is switched before all others.
+        canaries: the hosts that are switched first and then held; one that fails stops the rollout.
     """
 
     batches: tuple[int | str, ...] = ("100%",)
@@ -37,6 +42,7 @@ class Policy:
     max_unreachable: int | str | None = None
     elected: str = ""
     first_alone: bool = False
+    canaries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Act(Enum):
 
     STAGE = "stage"
     SWITCH = "switch"
+    HOLD = "hold"  # observe the canaries
     COMMIT = "commit"
     ROLL_BACK = "roll_back"  # discard what was only staged, or roll back what was switched
 
@@ -74,16 +81,20 @@ class Step:
     of: int = 0
 
 
-def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -> Step | None:
+def decide(
+    phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False, promoted: bool = False
+) -> Step | None:
     """Return the next step, None if nothing is left to do.
 
-    No host is switched before every host is staged; hosts are committed only when the whole fleet
-    has passed its gate; an exceeded limit rolls back every switched host.
+    No host is switched before every host is staged; after the canaries none before they are
+    promoted; hosts are committed only when the whole fleet has passed its gate; an exceeded limit
+    rolls back every switched host.
 
     Args:
         phases: in the inventory's order.
         policy: how the rollout proceeds.
         stop: whether the run was interrupted.
+        promoted: whether the canaries have been held.
     """
     here = {phase: tuple(h for h, p in phases.items() if p is phase) for phase in Phase}
     ready, staged, healthy = here[Phase.READY], here[Phase.STAGED], here[Phase.HEALTHY]
@@ -93,6 +104,9 @@ def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -
         return _last_batch(phases, policy) if healthy else None
     if ready:
         return Step(Act.STAGE, ready)
+    canaries = tuple(host for host in policy.canaries if host in healthy)
+    if canaries and not promoted and not set(policy.canaries) & set(staged):
+        return Step(Act.HOLD, canaries)
     if staged:
         return _next_batch(phases, policy)
     return Step(Act.COMMIT, healthy) if healthy else None
@@ -100,10 +114,12 @@ def decide(phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False) -
 
 def breach(phases: Mapping[str, Phase], policy: Policy) -> str:
     """Return which limit is exceeded and by how many hosts, as a clause; "" for none."""
-    needed = phases.get(policy.elected)
-    if needed is not None and (needed.has_failed or needed is Phase.UNREACHABLE):
-        how = "could not be reached" if needed is Phase.UNREACHABLE else "failed"
-        return f"{policy.elected}, which runs what runs once, {how}"
+    needed = {policy.elected: "which runs what runs once", **dict.fromkeys(policy.canaries, CANARY)}
+    for name, role in needed.items():
+        phase = phases.get(name)
+        if phase is not None and (phase.has_failed or phase is Phase.UNREACHABLE):
+            how = "could not be reached" if phase is Phase.UNREACHABLE else "failed"
+            return f"{name}, {role}, {how}"
     failed = [phase for phase in phases.values() if phase.has_failed]
     unreachable = [phase for phase in phases.values() if phase is Phase.UNREACHABLE]
     of_failed, of_unreachable = limits(policy)
@@ -145,8 +161,10 @@ def _batches_in(
     """Yield a step for each batch with hosts in this phase, in order."""
     changing = [h for h, p in phases.items() if p is not Phase.UNCHANGED]
     alone = tuple(h for h in changing if policy.first_alone and h == policy.elected)
-    batches = cut([h for h in changing if h not in alone], policy.batches)
-    batches = [alone, *batches] if alone else batches
+    canaries = tuple(h for h in changing if h in policy.canaries and h not in alone)
+    first = [batch for batch in (alone, canaries) if batch]
+    others = [h for h in changing if h not in (*alone, *canaries)]
+    batches = [*first, *cut(others, policy.batches)]
     for number, batch in enumerate(batches, 1):
         if hosts := tuple(host for host in batch if phases[host] is phase):
             yield Step(act, hosts, number, len(batches))
@@ -169,3 +187,19 @@ def _size(size: int | str, total: int) -> int:
     if isinstance(size, str):
         return max(1, int(float(size.removesuffix("%")) / 100 * total))
     return size if size > 0 else total
+
+
+@dataclass
+class MixedVersions:
+    """How long a run of several batches had hosts with either release; times are in seconds."""
+
+    began: float | None = None
+    seconds: float = 0.0
+
+    def before(self, step: Step, now: float) -> None:
+        if self.began is None and step.act is Act.SWITCH and step.of > 1:
+            self.began = now
+
+    def after(self, _step: Step, now: float) -> None:
+        if self.began is not None:
+            self.seconds = now - self.began

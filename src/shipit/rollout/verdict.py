@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol.controls import Control
-from shipit.agent.protocol.refusals import VERDICTS
+from shipit.agent.protocol.refusals import ABORTED, VERDICTS
 from shipit.errors import HostError
 from shipit.events import Noted, Outcome
 from shipit.rollout.connections import result_of
@@ -30,8 +30,10 @@ def speaks_against(result: HostResult) -> bool:
     """
     problem = result.problem
     had_another = bool(result.release)
-    is_own = result.outcome is Outcome.ROLLED_BACK and had_another and not result.because
-    return is_own and problem is not None and problem.code in VERDICTS
+    if problem is None or result.outcome is not Outcome.ROLLED_BACK or not had_another:
+        return False
+    is_own = not result.because or problem.code == ABORTED
+    return is_own and problem.code in VERDICTS
 
 
 def controls(

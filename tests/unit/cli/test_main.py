@@ -17,6 +17,7 @@ import pytest
 import cli_reference
 from project import TOP
 from recorded_runs import NEW, OLD, ended, failed_run, problem
+from shipit.agent.protocol.controls import Controls
 from shipit.agent.protocol.messages import History, Status
 from shipit.cli import main, program
 from shipit.commands.doctor import Finding
@@ -583,3 +584,18 @@ cli.entry()
     argv = [sys.executable, "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (4, "done\n", "")
+
+
+@pytest.mark.parametrize("what", ["pause", "promote"])
+def test_a_word_that_counts_on_no_host_ends_with_3(what: str) -> None:
+    found = [("demoapp", {"web1": Controls((), "t1")})]
+    with patch(f"shipit.commands.hold.{what}", lambda *_: found):
+        assert main.main([what, "prod.yaml"]) == 3
+    found = [("demoapp", {"web1": Controls((), "t1", counts=True)})]
+    with patch(f"shipit.commands.hold.{what}", lambda *_: found):
+        assert main.main([what, "prod.yaml"]) == 0
+
+
+def test_an_abort_needs_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["abort", "prod.yaml"]) == 2
+    assert "--reason" in capsys.readouterr().err

@@ -64,6 +64,11 @@ def test_where_one_host_refuses_none_is_taken_over() -> None:
     assert phases(mixed, take_over=False)["a"] is Phase.STAGED
 
 
+def test_a_run_whose_canary_was_not_promoted_is_not_taken_over() -> None:
+    canary = Replies({"a": facts(), "b": facts()}, {"a": attached()}, held=("a",))
+    assert phases(canary, take_over=True)["a"] is Phase.UNKNOWN
+
+
 def test_only_the_newest_transaction_is_taken_over() -> None:
     two = Replies({"a": facts(), "b": facts()}, {"a": attached(), "b": attached(OLDER)})
     assert phases(two, take_over=True) == {"a": Phase.STAGED, "b": Phase.UNKNOWN}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from recorded_runs import NEW, ended
 from shipit.events import Outcome
 from shipit.output.ending import ending
@@ -23,3 +25,10 @@ def test_the_end_of_a_large_run_lists_only_what_did_not_go_as_wanted() -> None:
         "mixed: 99 committed, 1 stuck; check web7 (9.6s)\n"
         "next: fix it and run the command again\n"
     )
+
+
+def test_the_end_of_several_batches_says_for_how_long_two_releases_were_in_use() -> None:
+    one = ended(0, {"web1": Outcome.COMMITTED})
+    assert "two releases" not in text(ending(one, {}))
+    mixed = replace(one, mixed_seconds=125.0)
+    assert "two releases were in use for 2m05s\n" in text(ending(mixed, {}))

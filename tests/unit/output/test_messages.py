@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from recorded_runs import NEW, OLD, ended, problem
-from shipit.events import Fetching, HostResult, Noted, Outcome, RunEnded
+from shipit.events import (
+    CanaryChecked,
+    CanaryEnded,
+    CanaryHeld,
+    Fetching,
+    HostResult,
+    Noted,
+    Outcome,
+    RunEnded,
+)
 from shipit.output import messages
 
 ALL_BACK = {"web1": Outcome.ROLLED_BACK, "web2": Outcome.DISCARDED}
@@ -103,3 +112,18 @@ def test_every_exit_status_has_a_word_of_its_own(status: int) -> None:
 def test_a_first_release_that_failed_has_no_old_one_to_be_back_on() -> None:
     reported = messages.host_summary("web2", HostResult(Outcome.ROLLED_BACK, "", problem()))
     assert reported.endswith("no release had run there")
+
+
+def test_a_canary_is_one_line_for_each_thing_that_happens_to_it() -> None:
+    held = CanaryHeld(("web1",), "2026-01-01T00:10:00+00:00", 600.0, "shipit promote does it")
+    assert messages.line(held) == (
+        "canary web1: held for 10m00s, until 2026-01-01T00:10:00+00:00; shipit promote does it"
+    )
+    checked = CanaryChecked("errors", "error", "it is\ndown\x1b[31m")
+    line = messages.line(checked)
+    assert line.startswith("canary check errors: error: it is")
+    assert not set(line) & set("\n\x1b")
+    assert messages.line(CanaryChecked("errors", "pass", "")) == "canary check errors: pass"
+    assert messages.line(CanaryEnded(promoted=True, why="all well")) == "canary promoted: all well"
+    rolled_back = CanaryEnded(promoted=False, why="aborted by ann")
+    assert messages.line(rolled_back) == "canary rolled back: aborted by ann"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shipit.errors import Place
 from shipit.output.quoting import INVENTORY, OPEN, PLAYBOOK, quotable
 from shipit.playbook.balancer.models import BalancerCommand, Haproxy, LoadBalancer
+from shipit.playbook.canary.models import Canary, CanaryCheck
 from shipit.playbook.health import Check, Health
 from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.models import Deployment, Freeze, RenderedFile
@@ -166,7 +167,7 @@ def test_of_an_encrypted_file_nothing_is_quoted() -> None:
 
 def test_for_each_key_of_a_playbook_it_is_decided_whether_its_value_is_public() -> None:
     of_release = (Project, PinnedFile, Python, PythonArchive)
-    hooks = (Hook, Migrate, LoadBalancer, Haproxy, BalancerCommand)
+    hooks = (Hook, Migrate, LoadBalancer, Haproxy, BalancerCommand, Canary, CanaryCheck)
     models = (
         Deployment,
         Service,

@@ -11,7 +11,6 @@ import pytest
 from recorded_runs import NEW, OLD, problem
 from shipit.agent.protocol.answers import AttemptLine, Drift, UnitState
 from shipit.agent.protocol.balancers import Drained, LoadBalancer
-from shipit.agent.protocol.controls import Control, Controls
 from shipit.agent.protocol.messages import Attempt, History, Holder, Status
 from shipit.commands.doctor import Finding
 from shipit.output import reports
@@ -59,16 +58,6 @@ STATUS = Status(
     holder=None,
     stuck="",
 )
-
-
-def test_a_pause_says_for_which_hosts_it_counts() -> None:
-    pause = Control("pause", "ann@laptop", SINCE, "errors", txn="t1")
-    answers = {"web1": Controls((), "t1", pause), "web2": Controls((), "t1", pause)}
-    shown = text(reports.controls([("demoapp", answers)], of_run=True))
-    assert "paused by ann@laptop" in shown
-    assert shown.count("counts only for hosts that are still to be switched") == 1
-    resumed = {"web1": Controls((), "t1")}
-    assert "still to be" not in text(reports.controls([("demoapp", resumed)], of_run=True))
 
 
 def text(parts: list[Part]) -> str:

@@ -74,9 +74,11 @@ def test_no_setting_leads_to_a_real_host_and_no_secret_is_written(tmp_path: Path
     assert SENTINEL not in "".join(path.read_text() for path in folder.iterdir())
 
 
-def test_its_machines_are_sent_what_hosts_fetch_themselves(tmp_path: Path) -> None:
+def test_its_machines_are_sent_what_hosts_fetch_themselves_and_hold_no_canary(
+    tmp_path: Path,
+) -> None:
     rest = BOOK[BOOK.index("services") :]
-    text = f"app: demo\nhosts: all\nbundle: s3://a/x.shipit\ntransfer: pull\n{rest}"
+    text = f"app: demo\nhosts: all\nbundle: s3://a/x.shipit\ntransfer: pull\ncanary: 1\n{rest}"
     (tmp_path / "book.yaml").write_text(text)
     (tmp_path / "hosts.yml").write_text("all: {hosts: {web1: {}}}")
     run = RunOptions(tmp_path / "book.yaml", (tmp_path / "hosts.yml",))
@@ -86,3 +88,4 @@ def test_its_machines_are_sent_what_hosts_fetch_themselves(tmp_path: Path) -> No
     environment = set_up(run, wanted, Assignment({"web1": "web1"}), cast("Any", Machines(tmp_path)))
     ((assigned,),) = environment.wanted
     assert assigned.deployment.transfer == "push"
+    assert assigned.deployment.canary is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,36 @@ def test_the_doctor_reports_an_env_file_that_every_user_can_read(
         (found,) = targets(wanting(project, env_file={"path": str(path), "public": public}))
         reported = [it.mend for it in doctor.open_to_all(found)]
     assert reported == ([f"chmod 600 '{path}'"] if is_reported else [])
+
+
+# --- canaries ----------------------------------------------------------------------------------
+
+
+def test_a_canary_that_the_inventory_does_not_have_is_refused(tmp_path: Path) -> None:
+    canary = {"hosts": ["web1", "wbe2", "batch"]}
+    with pytest.raises(InputError) as caught:
+        targets(run(tmp_path, {"app": "one", "hosts": "web", "canary": canary}))
+    (mistake,) = caught.value.mistakes
+    assert (mistake.code, mistake.hint) == ("unknown-canary", "did you mean 'web2'?")
+    assert "wbe2" in mistake.what
+
+
+def test_a_canary_may_be_left_out_by_a_limit(tmp_path: Path) -> None:
+    wanted = run(tmp_path, {"app": "one", "hosts": "web", "canary": "web2"})
+    ((target,),) = targets(replace(wanted, limit="web1"))
+    assert target.deployment.canary
+    assert target.deployment.canary.hosts == ("web2",)
+
+
+def test_the_tokens_of_a_canary_are_read_and_hidden(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "hunter2")
+    query = {"prometheus": "http://prom:9090", "query": "up", "max": 1, "token": "env:TOKEN"}
+    wanted = wanting(project, canary={"checks": [{"command": "./x.sh"}, query]})
+    (target, _) = resolve(targets(wanted, must_exist=EVERY_FILE)[0])
+    assert target.tokens == {1: Secret("hunter2")}
+    assert Secret("hunter2") in list(target.hidden())
+    monkeypatch.delenv("TOKEN")
+    with pytest.raises(InputError, match="TOKEN"):
+        resolve(targets(wanted, must_exist=EVERY_FILE)[0])

@@ -9,13 +9,15 @@ import pytest
 from fake_fleet import NEW, FakeStream, Liar
 from shipit import events
 from shipit.agent.protocol import messages
-from shipit.agent.protocol.controls import Control, Controls
+from shipit.agent.protocol.answers import Result
+from shipit.agent.protocol.controls import AskControls, Control, Controls
 from shipit.agent.protocol.pulls import Pulled as PulledBytes
 from shipit.errors import HostError
 from shipit.release.build import Blob, BuiltRelease
 from shipit.release.pulling import RemoteBundle
 from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.host_session import HostSession
+from shipit.rollout.phase import Phase, Transition
 from shipit.secrets import SecretUrl
 from shipit.transport.channel import FrameWire
 
@@ -91,7 +93,7 @@ def test_a_store_that_no_longer_signs_is_the_hosts_failure_too() -> None:
 
 def test_a_staged_host_says_who_has_paused_the_run() -> None:
     made = Session()
-    assignment = Assignment(made.session, Job(ATTEMPT, NEW.id, None, 60.0))
+    assignment = Assignment(made.session, Job(ATTEMPT, NEW.id, BuiltRelease(NEW, {}), 60.0))
     assert assignment.paused() == ""
     at = "2026-01-01T00:00:00Z"
     made.stream.host.pause = Control("pause", "ann@laptop", at, "errors", txn="txn-1")
@@ -102,4 +104,34 @@ def test_a_staged_host_says_who_has_paused_the_run() -> None:
 
 def test_a_host_that_does_not_answer_pauses_nothing() -> None:
     made = Session(Liar(Controls, lambda _: [b"junk\n"]))
+    job = Job(ATTEMPT, NEW.id, BuiltRelease(NEW, {}), 60.0)
+    assert Assignment(made.session, job).paused() == ""
+
+
+def test_a_rollback_has_staged_nothing_and_is_not_asked_about_a_pause() -> None:
+    made = Session()
+    at = "2026-01-01T00:00:00Z"
+    made.stream.host.pause = Control("pause", "ann@laptop", at, "errors", txn="txn-1")
     assert Assignment(made.session, Job(ATTEMPT, NEW.id, None, 60.0)).paused() == ""
+
+
+def test_a_canary_says_what_stands_or_how_it_has_ended() -> None:
+    made = Session()
+    assignment = Assignment(made.session, Job(ATTEMPT, NEW.id, None, 60.0))
+    answer = assignment.tell(AskControls())
+    assert isinstance(answer, Controls)
+    failure = messages.Failure("unit-failed", "it crashed", "check")
+    settled = messages.Settled(ATTEMPT.txn, Result.ROLLED_BACK, "r1", failure)
+    ended = Session(Liar(Controls, lambda _: [settled]))
+    crashed = Assignment(ended.session, Job(ATTEMPT, NEW.id, None, 60.0)).tell(AskControls())
+    assert isinstance(crashed, Transition)
+    assert (crashed.phase, crashed.release) == (Phase.ROLLED_BACK, "r1")
+    assert crashed.problem
+    assert crashed.problem.code == "unit-failed"
+
+
+def test_a_canary_that_is_lost_is_left_to_its_lease() -> None:
+    lost = Session(Liar(Controls, lambda _: [b"junk\n"]))
+    answer = Assignment(lost.session, Job(ATTEMPT, NEW.id, None, 60.0)).tell(AskControls())
+    assert isinstance(answer, Transition)
+    assert answer.phase is Phase.UNKNOWN

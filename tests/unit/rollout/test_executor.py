@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from patience import until
+from shipit.agent.protocol.controls import AskControls, Control, Controls
 from shipit.errors import HostError, Unreachable
-from shipit.events import BatchBegan, Event, HostResult, Noted, Outcome
+from shipit.events import BatchBegan, Event, HostResult, Noted, Outcome, Problem
 from shipit.rollout import executor as executors
 from shipit.rollout import pause
 from shipit.rollout.executor import Fleet, drive, exit_status
@@ -37,6 +38,7 @@ class Simulated:
     running: str = OLD
     committed: str = OLD
     pauses: list[str] | None = None  # the answers, one after another; None: never asked about it
+    canary: Control | None = None  # what was said of it last
 
     def _do(self, act: str) -> object:
         self.diary.append((self.name, act))
@@ -74,6 +76,15 @@ class Simulated:
             return ""
         self._do("paused?")
         return self.pauses.pop(0) if self.pauses else ""
+
+    def tell(self, said: Control | AskControls) -> Controls | Transition:
+        what = said.what if isinstance(said, Control) else "asked"
+        fault = self._do(f"tell {what}")
+        if isinstance(fault, Phase):
+            self.running = OLD
+            return Transition(fault, OLD, Problem(self.name, "unit-failed", "it crashed"))
+        self.canary = said if isinstance(said, Control) else self.canary
+        return Controls((), "t1", canary=self.canary)
 
     def interrupt(self) -> None:
         self._do("interrupt")
@@ -257,12 +268,15 @@ def test_a_bug_in_a_question_about_a_pause_is_that_host_s_failure(allowed: int) 
     assert (("c", "switch") in diary) is bool(allowed)
 
 
-def test_one_batch_is_not_asked_about_a_pause() -> None:
+def test_one_batch_can_be_paused_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pause, "INTERVAL", 0.01)
     made, hosts, diary = fleet("a b")
-    hosts["a"].pauses = hosts["b"].pauses = []
+    hosts["a"].pauses, hosts["b"].pauses = ["by ann", "by ann"], []
     with ThreadPoolExecutor(4) as executor:
         drive(made, Policy(), executor, lambda _: None)
-    assert "paused?" not in {act for _, act in diary}
+    acts = [act for _, act in diary]
+    assert acts.index("switch") > max(i for i, act in enumerate(acts) if act == "paused?")
+    assert acts.count("paused?") == 6
 
 
 def test_a_paused_run_is_interrupted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

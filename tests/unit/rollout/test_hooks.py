@@ -300,7 +300,7 @@ def test_a_variable_that_no_program_could_be_started_with_is_left_out(tmp_path: 
 
 
 def deploying(*found: Hook, actions: dict[str, Action]) -> tuple[Any, Any]:
-    deployment = SimpleNamespace(hooks=found, user="demo", migrate=None)
+    deployment = SimpleNamespace(hooks=found, user="demo", migrate=None, canary=None)
     order = [SimpleNamespace(name=name, deployment=deployment) for name in ("a", "b", "c")]
     built: BuiltRelease | None = None
     made = {name: (built, HostPlan(name, it, "r2", "2")) for name, it in actions.items()}

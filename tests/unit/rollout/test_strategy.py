@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipit.rollout.phase import Phase
-from shipit.rollout.strategy import Act, Policy, Step, breach, cut, decide
+from shipit.rollout.strategy import Act, MixedVersions, Policy, Step, breach, cut, decide
 
 HALF = Policy((1, "50%"), 50.0)
 
@@ -151,3 +151,60 @@ def test_decide_always_moves_hosts_that_can_be_moved(phases: dict[str, Phase], s
         assert {phases[host] for host in step.hosts} <= allowed[step.act]
     else:
         assert not {Phase.STAGED, Phase.HEALTHY} & set(phases.values())
+
+
+CANARY = Policy((1,), max_failures=9, canaries=("b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("phases", "step"),
+    [
+        ((Phase.STAGED, Phase.STAGED, Phase.STAGED), Step(Act.SWITCH, ("b", "c"), 1, 2)),
+        ((Phase.STAGED, Phase.HEALTHY, Phase.STAGED), Step(Act.SWITCH, ("c",), 1, 2)),
+        ((Phase.STAGED, Phase.HEALTHY, Phase.HEALTHY), Step(Act.HOLD, ("b", "c"))),
+        ((Phase.UNCHANGED, Phase.HEALTHY, Phase.HEALTHY), Step(Act.HOLD, ("b", "c"))),
+        ((Phase.STAGED, Phase.HEALTHY, Phase.ROLLED_BACK), Step(Act.ROLL_BACK, ("a",))),
+        ((Phase.DISCARDED, Phase.HEALTHY, Phase.HEALTHY), Step(Act.HOLD, ("b", "c"))),
+        ((Phase.DISCARDED, Phase.HEALTHY, Phase.UNKNOWN), Step(Act.ROLL_BACK, ("b",), 1, 2)),
+    ],
+)
+def test_canaries_are_switched_first_and_held(phases: tuple[Phase, ...], step: Step) -> None:
+    assert decide(fleet(*phases), CANARY) == step
+
+
+def test_after_a_promotion_the_others_follow() -> None:
+    held = fleet(Phase.STAGED, Phase.HEALTHY, Phase.HEALTHY, Phase.STAGED)
+    assert decide(held, CANARY, promoted=True) == Step(Act.SWITCH, ("a",), 2, 3)
+    done = fleet(Phase.HEALTHY, Phase.HEALTHY, Phase.HEALTHY)
+    assert decide(done, CANARY, promoted=True) == Step(Act.COMMIT, ("a", "b", "c"))
+    assert decide(done, CANARY, promoted=True, stop=True) == Step(Act.ROLL_BACK, ("a",), 2, 2)
+
+
+def test_the_host_that_runs_what_runs_once_is_switched_before_the_other_canaries() -> None:
+    policy = Policy((1,), elected="c", first_alone=True, canaries=("b", "c"))
+    staged = fleet(Phase.STAGED, Phase.STAGED, Phase.STAGED)
+    assert decide(staged, policy) == Step(Act.SWITCH, ("c",), 1, 3)
+    assert decide({**staged, "c": Phase.HEALTHY}, policy) == Step(Act.SWITCH, ("b",), 2, 3)
+
+
+def test_a_canary_that_fails_or_is_unreachable_is_named_whatever_is_allowed() -> None:
+    allowed = Policy(max_failures=9, max_unreachable=9, canaries=("a",))
+    assert breach(fleet(Phase.ROLLED_BACK), allowed) == "a, a canary, failed"
+    assert breach(fleet(Phase.UNREACHABLE), allowed) == "a, a canary, could not be reached"
+    assert breach(fleet(Phase.HEALTHY, Phase.ROLLED_BACK), allowed) == ""
+
+
+def test_two_releases_are_in_use_from_the_first_switch_to_the_last_end_of_several_batches() -> None:
+    stage, first = Step(Act.STAGE, ("a", "b")), Step(Act.SWITCH, ("a",), 1, 2)
+    mixed = MixedVersions()
+    for step, began, ended in ((stage, 1.0, 2.0), (first, 3.0, 5.0)):
+        mixed.before(step, began)
+        mixed.after(step, ended)
+    assert mixed.seconds == 2.0
+    mixed.before(Step(Act.SWITCH, ("b",), 2, 2), 6.0)
+    mixed.after(Step(Act.COMMIT, ("a", "b")), 9.0)
+    assert mixed.seconds == 6.0
+    alone = MixedVersions()
+    alone.before(Step(Act.SWITCH, ("a",), 1, 1), 1.0)
+    alone.after(Step(Act.SWITCH, ("a",), 1, 1), 2.0)
+    assert alone.seconds == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +21,7 @@ class Fate:
     before: Phase = Phase.READY
     staged: Phase = Phase.STAGED  # DISCARDED also where the host holds the release
     switched: Phase = Phase.HEALTHY
+    held: Phase = Phase.HEALTHY
     committed: Phase = Phase.COMMITTED
     rolled_back: Phase = Phase.ROLLED_BACK
 
@@ -36,6 +37,8 @@ FATES = (
     Fate(switched=Phase.ROLLED_BACK),
     Fate(switched=Phase.UNKNOWN),
     Fate(switched=Phase.STUCK),
+    Fate(held=Phase.ROLLED_BACK),
+    Fate(held=Phase.UNKNOWN),
     Fate(rolled_back=Phase.STUCK),
     Fate(rolled_back=Phase.UNKNOWN),
 )
@@ -57,19 +60,26 @@ def after(step: Step, host: str, phase: Phase, fates: dict[str, Fate]) -> Phase:
     return {
         Act.STAGE: fate.staged,
         Act.SWITCH: fate.switched,
+        Act.HOLD: fate.held,
         Act.COMMIT: fate.committed,
     }[step.act]
 
 
 def rolled_out(
-    fates: dict[str, Fate], policy: Policy, stop_at: int = MOST_STEPS
+    fates: dict[str, Fate], policy: Policy, stop_at: int = MOST_STEPS, *, promote: bool = True
 ) -> tuple[dict[str, Phase], list[Step]]:
-    """Run `decide`'s steps to the end, from a step on as after a Ctrl-C."""
+    """Run `decide`'s steps to the end, from a step on as after a Ctrl-C.
+
+    A canary that is held is promoted, or aborted.
+    """
     phases, steps = {host: fate.before for host, fate in fates.items()}, list[Step]()
-    while step := decide(phases, policy, stop=len(steps) >= stop_at):
+    stop = promoted = False
+    while step := decide(phases, policy, stop=stop or len(steps) >= stop_at, promoted=promoted):
         steps.append(step)
         assert len(steps) < MOST_STEPS
         phases |= {host: after(step, host, phases[host], fates) for host in step.hosts}
+        if step.act is Act.HOLD:
+            stop, promoted = not promote, promote
     return phases, steps
 
 
@@ -87,16 +97,33 @@ def is_within(phases: dict[str, Phase], policy: Policy) -> bool:
     return failed <= of_failed and unreachable <= of_unreachable
 
 
-def modelled(fates: dict[str, Fate], policy: Policy) -> dict[str, Phase]:
-    """Return how the hosts should end: stage all, then a loop over the batches."""
+def may_go_on(phases: dict[str, Phase], policy: Policy) -> bool:
+    """Whether the fleet is within its limits, and no canary has failed or is unreachable."""
+    bad = (Phase.UNREACHABLE, *(phase for phase in Phase if phase.has_failed))
+    canaries = [phases[host] for host in policy.canaries if host in phases]
+    return is_within(phases, policy) and not any(phase in bad for phase in canaries)
+
+
+def modelled(fates: dict[str, Fate], policy: Policy, *, promote: bool = True) -> dict[str, Phase]:
+    """Return how the hosts should end: stage all, then a loop over the batches.
+
+    The canaries are the first batch, and held after it.
+    """
     phases = {host: fate.before for host, fate in fates.items()}
-    if is_within(phases, policy):
+    if may_go_on(phases, policy):
         phases = {h: fates[h].staged if p is Phase.READY else p for h, p in phases.items()}
-    for batch in cut([h for h, p in phases.items() if p is not Phase.UNCHANGED], policy.batches):
-        for host in batch if is_within(phases, policy) else ():
+    changing = [h for h, p in phases.items() if p is not Phase.UNCHANGED]
+    canaries = [host for host in changing if host in policy.canaries]
+    others = [host for host in changing if host not in canaries]
+    goes_on = True
+    for batch in [canaries, *cut(others, policy.batches)]:
+        for host in batch if goes_on and may_go_on(phases, policy) else ():
             if phases[host] is Phase.STAGED:
                 phases[host] = fates[host].switched
-    if is_within(phases, policy):
+        if batch and batch is canaries and may_go_on(phases, policy):
+            phases |= {host: fates[host].held for host in canaries}
+            goes_on = promote
+    if goes_on and may_go_on(phases, policy):
         return {h: fates[h].committed if p is Phase.HEALTHY else p for h, p in phases.items()}
     back = {Phase.STAGED: Phase.DISCARDED}
     return {
@@ -108,12 +135,52 @@ def named(fates: list[Fate]) -> dict[str, Fate]:
     return {f"web{number}": fate for number, fate in enumerate(fates)}
 
 
-@given(FLEETS, POLICIES)
-def test_every_host_ends_as_the_model_says(fates: list[Fate], policy: Policy) -> None:
-    fleet = named(fates)
-    phases, _ = rolled_out(fleet, policy)
+CANARIES = st.sets(st.integers(0, 12), max_size=4)
+
+
+def with_canaries(fates: list[Fate], policy: Policy, numbers: set[int]) -> Policy:
+    """Return the policy with these canaries: of the hosts that change, as they are chosen."""
+    changing = [n for n, fate in enumerate(fates) if fate.before is Phase.READY]
+    return replace(policy, canaries=tuple(f"web{n}" for n in changing if n in numbers))
+
+
+@given(FLEETS, POLICIES, CANARIES, st.booleans())
+def test_every_host_ends_as_the_model_says(
+    fates: list[Fate],
+    policy: Policy,
+    numbers: set[int],
+    promote: bool,  # noqa: FBT001 - hypothesis fills it in
+) -> None:
+    fleet, policy = named(fates), with_canaries(fates, policy, numbers)
+    phases, _ = rolled_out(fleet, policy, promote=promote)
     # A host that was never reached is left as it was found: it counts as discarded.
-    assert phases == modelled(fleet, policy)
+    assert phases == modelled(fleet, policy, promote=promote)
+
+
+@given(FLEETS, POLICIES, CANARIES, st.integers(0, 12), st.booleans())
+def test_canaries_are_switched_first_and_held_once_before_any_other_host(
+    fates: list[Fate],
+    policy: Policy,
+    numbers: set[int],
+    stop_at: int,
+    promote: bool,  # noqa: FBT001 - hypothesis fills it in
+) -> None:
+    policy = with_canaries(fates, policy, numbers)
+    _, steps = rolled_out(named(fates), policy, stop_at, promote=promote)
+    acts = [step.act for step in steps]
+    switched = [set(step.hosts) for step in steps if step.act is Act.SWITCH]
+    held = [step for step in steps if step.act is Act.HOLD]
+    assert len(held) <= 1
+    if held:
+        assert held[0].hosts == policy.canaries
+        assert switched[0] == set(policy.canaries)
+        assert acts.index(Act.SWITCH) == acts.index(Act.HOLD) - 1
+    if policy.canaries and (len(switched) > 1 or Act.COMMIT in acts):
+        assert held
+        assert promote
+    if held and not promote:
+        assert Act.COMMIT not in acts
+        assert len(switched) == 1
 
 
 @given(FLEETS, POLICIES, st.integers(0, 12))

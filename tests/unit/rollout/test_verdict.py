@@ -23,6 +23,10 @@ CUT = HostResult(Outcome.ROLLED_BACK, "r1", Problem("", "lease-expired", "nobody
 BACK = HostResult(Outcome.ROLLED_BACK, "r1", because="1 of 2 hosts failed")
 # The budget was spent while its gate ran: what it says then counts for nothing.
 CALLED = HostResult(Outcome.ROLLED_BACK, "r1", Problem("", "check-failed", "late"), "1 of 2 failed")
+# Its canary was aborted: that is a verdict, though the run was rolled back for it.
+ABORTED = HostResult(
+    Outcome.ROLLED_BACK, "r1", Problem("", "canary-aborted", "answered 500"), "aborted by ann"
+)
 STAGED = HostResult(Outcome.DISCARDED, "r1", because="1 of 2 hosts failed")
 DONE = HostResult(Outcome.COMMITTED, "r2")
 SAME = HostResult(Outcome.UNCHANGED, "r2")
@@ -36,6 +40,8 @@ AWAY = HostResult(Outcome.UNREACHABLE, "")
         ((BAD, BACK, STAGED, AWAY), {"b": "hold", "c": "hold"}),
         ((BAD, CALLED), {"b": "hold"}),
         ((BAD, BAD), {}),  # each holds it by its own history
+        ((ABORTED, STAGED, STAGED), {"b": "hold", "c": "hold"}),
+        ((ABORTED, ABORTED, STAGED), {"c": "hold"}),
         ((BAD, DONE), {"a": "unhold"}),
         ((BAD, SAME), {"a": "unhold"}),  # within the limits: the fleet runs it
         ((BAD, BACK, SAME), {"b": "hold"}),

@@ -13,24 +13,29 @@ from .values import dataclass
 _UTC_OR_NONE = matching(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?")
 
 
+# What is said of the run that is there now. `canary` is its controller's: its canary is held.
+CANARY, PROMOTE, ABORT = "canary", "promote", "abort"
+OF_RUN = ("pause", "resume", CANARY, PROMOTE, ABORT)
+
+
 @dataclass(frozen=True)
 class Control:
     """What an operator says: a request, and a line of the host's record. Answer: Controls."""
 
-    what: str = field(metadata=one_of("hold", "unhold", "pause", "resume"))
+    what: str = field(metadata=one_of("hold", "unhold", *OF_RUN))
     who: str  # user@machine
     at: str = field(metadata=UTC)
     why: str = ""
     until: str = field(default="", metadata=_UTC_OR_NONE)  # "" for no end
     release: str = field(default="", metadata=RELEASE_OR_NONE)  # only this one; "" for all
-    # pause and resume: the run that they are about; of the host
+    # what is said of a run: the one that it is about; of the host
     txn: str = field(default="", metadata=TXN_OR_NONE)
     after: int = field(default=0, metadata=COUNT)  # lines of the history before it: of the host
 
 
 @dataclass(frozen=True)
 class AskControls:
-    """Ask what holds deploys, and whether the run is paused. Answer: Controls."""
+    """Ask what holds deploys, and what was said of the run. Answer: Controls."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,17 @@ class Hold:
 
 @dataclass(frozen=True)
 class Controls:
-    """What holds deploys on a host now, and whether the deploy that runs there is paused."""
+    """What holds deploys on a host now, and what was said of the run that is there.
+
+    Attributes:
+        run: the transaction that runs; "" for none.
+        pause: who has paused it.
+        canary: that its canary is held, or who has promoted or aborted it.
+        counts: whether what was just said has an effect on this host.
+    """
 
     holds: Tuple[Hold, ...]
-    run: str = field(default="", metadata=TXN_OR_NONE)  # the transaction that runs; "" for none
-    pause: Optional[Control] = None  # of it
+    run: str = field(default="", metadata=TXN_OR_NONE)
+    pause: Optional[Control] = None
+    canary: Optional[Control] = None
+    counts: bool = False

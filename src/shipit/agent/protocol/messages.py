@@ -340,6 +340,7 @@ class Status:
     holds: Tuple[Hold, ...] = ()
     pause: Optional[Control] = None  # of the run there
     drained: Optional[Drained] = None  # it is out of its load balancer, and no deploy runs
+    canary: Optional[Control] = None  # of the run there, while it is held
 
 
 @dataclass(frozen=True)

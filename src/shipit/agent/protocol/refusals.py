@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .controls import Hold  # noqa: TC001 - Python 3.8
+from .controls import Control, Hold  # noqa: TC001 - Python 3.8
 from .messages import Failure
 
 # Codes of failures that speak against the release itself; no other failure holds it.
-VERDICTS = frozenset({"check-failed", "unit-failed", "start-failed", "soak-failed"})
+ABORTED = "canary-aborted"
+VERDICTS = frozenset({"check-failed", "unit-failed", "start-failed", "soak-failed", ABORTED})
 STEP = "hold"
 _OVERRIDE = "--override-hold -m WHY, which is recorded"
 
@@ -20,3 +21,9 @@ def of_hold(hold: Hold, release: str) -> Failure:
         return Failure("app-held", f"deploys of this app are held{by}", STEP, hint)
     hint = f"deploy a fixed version; if this one was not to blame: {_OVERRIDE}"
     return Failure("release-held", f"{release} is held{by}", STEP, hint)
+
+
+def of_abort(said: Control, step: str) -> Failure:
+    """Return why a canary is rolled back: a check of it has failed, or an operator says so."""
+    why = said.why or "no reason given"
+    return Failure("canary-aborted", f"the canary was aborted by {said.who}: {why}", step)

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from ..protocol import refusals
 from ..protocol.answers import Result
 from ..protocol.codec import from_json
-from ..protocol.controls import Control, Hold
+from ..protocol.controls import ABORT, CANARY, PROMOTE, Control, Hold
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Attempt
 from ..protocol.rules import generations
@@ -118,6 +118,13 @@ def pause(said: Sequence[Control], run: str) -> Optional[Control]:
     """Return the pause of a run; None if it was never paused, or is resumed."""
     of_run = [each for each in said if each.what in ("pause", "resume") and each.txn == run]
     return of_run[-1] if run and of_run and of_run[-1].what == "pause" else None
+
+
+def canary(said: Sequence[Control], run: str) -> Optional[Control]:
+    """Return that the canary of a run is held, or who has ended that; None if it never was."""
+    words = (CANARY, PROMOTE, ABORT)
+    of_run = [each for each in said if each.what in words and each.txn == run]
+    return of_run[-1] if run and of_run else None
 
 
 # --- the record --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Iterator, Mapping, Optional, Tuple
 
 from ..host.host import UnitView
 from ..protocol.answers import Drift, UnitState
+from ..protocol.controls import CANARY
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Status
 from ..records import drained, history, holds, releases
@@ -28,6 +29,8 @@ def gather(store: Store, *, verify: bool) -> Status:
     top = history.head(attempts)
     manifest = releases.manifest(paths, top.release) if top else None
     units, holder = [unit.name for unit in manifest.units] if manifest else [], store.holder()
+    said, run = holds.said(paths), holder.attempt.txn if holder else ""
+    canary = holds.canary(said, run)
     views = store.host.show(units)
     return Status(
         release=top.release if top else "",
@@ -38,8 +41,9 @@ def gather(store: Store, *, verify: bool) -> Status:
         drift=_drift(paths, top, manifest, views) if verify else (),
         holder=holder,
         stuck=store.stuck(),
-        pause=holds.pause(holds.said(paths), holder.attempt.txn) if holder else None,
         drained=None if holder else drained.read(paths),
+        pause=holds.pause(said, run),
+        canary=canary if canary and canary.what == CANARY else None,
         holds=holds.reported(holds.now_standing(paths, attempts, store.host.wall())),
     )
 

@@ -25,6 +25,7 @@ CHECK_INTERVAL = 0.5  # seconds of silence after which the driver is checked
 UNIT_NAME_WAIT = 30.0  # seconds for the last transaction's unit to end
 PRUNING_TIME = 2.0  # seconds of these in which it may go on pruning; the next one prunes the rest
 LOCK_WAIT = 5.0  # seconds
+FOLLOWED = 3 * 86400.0  # seconds: a canary may be held for a day, and the run be paused for another
 
 
 # --- staging -----------------------------------------------------------------------------------
@@ -217,7 +218,7 @@ def attached(store: Store) -> Optional[Attached]:
     return Attached(found, open_.release, store.has_session())
 
 
-def follow(store: Store, *, timeout: float = 86400.0, is_guest: bool = False) -> Iterator[Any]:
+def follow(store: Store, *, timeout: float = FOLLOWED, is_guest: bool = False) -> Iterator[Any]:
     """Yield the driver's messages (StepBegan, StepEnded, Probed, Failure, Healthy), last Settled.
 
     Starts with the transaction's first message, from any process. Recovers the transaction if its

@@ -8,11 +8,15 @@ import pytest
 
 import agent_builders
 from agent_builders import NoSystemd
-from shipit.agent.protocol.controls import AskControls, Control
+from fake_deploy import Simulation, manifest
+from shipit.agent.protocol.controls import ABORT, CANARY, PROMOTE, AskControls, Control
 from shipit.agent.records import holds
 from shipit.agent.server import controls
 from shipit.agent.system import folders
 from shipit.agent.system.paths import Paths
+from shipit.agent.transaction import client
+from shipit.agent.transaction.journal import moved
+from shipit.agent.transaction.states import ARMED
 from shipit.agent.transaction.store import Store
 
 if TYPE_CHECKING:
@@ -57,3 +61,56 @@ def test_a_hold_needs_no_lock(store: Store) -> None:
         (hold,) = controls.answer(store, say("hold")).holds
         assert (hold.who, hold.why) == ("ann@laptop", "errors")
         assert controls.answer(store, say("unhold")).holds == ()
+
+
+def test_a_pause_has_no_effect_on_a_host_that_is_switched(tmp_path: Path) -> None:
+    simulation = Simulation.at(tmp_path)
+    attempt = simulation._attempt("deploy")
+    with simulation.store.session(attempt):
+        opened = client.begin(simulation.store, attempt, "r1", fresh=True)
+        assert controls.answer(simulation.store, say("pause")).counts
+        simulation.store.save(moved(opened, ARMED, None))
+        answer = controls.answer(simulation.store, say("pause"))
+        assert (answer.counts, answer.run) == (False, attempt.txn)
+    assert [each.what for each in holds.said(simulation.paths)] == ["pause"]
+
+
+def test_a_pause_has_no_effect_on_a_host_that_is_done(tmp_path: Path) -> None:
+    simulation = Simulation.at(tmp_path)
+    simulation.deploy(manifest(simulation.paths, "r1"))
+    with simulation.store.session(agent_builders.attempt("t1"), 0.0):
+        assert not controls.answer(simulation.store, say("pause")).counts
+
+
+@pytest.mark.parametrize("what", [PROMOTE, ABORT])
+def test_a_canary_is_promoted_or_aborted_once_while_it_is_held(store: Store, what: str) -> None:
+    assert not controls.answer(store, say(what)).counts
+    with store.session(agent_builders.attempt("t1"), 0.0):
+        assert not controls.answer(store, say(what)).counts, "it is not held yet"
+        held = controls.answer(store, say(CANARY))
+        assert held.canary
+        assert held.canary.what == CANARY
+        answer = controls.answer(store, say(what))
+        assert answer.counts
+        assert answer.canary
+        assert (answer.canary.what, answer.canary.txn) == (what, "t1")
+        for late in (PROMOTE, ABORT):
+            again = controls.answer(store, say(late))
+            assert (again.counts, again.canary) == (False, answer.canary), "the first one counts"
+    assert [each.what for each in holds.said(store.paths)] == [CANARY, what]
+
+
+def test_a_canary_whose_controller_is_gone_is_not_promoted(store: Store) -> None:
+    with store.session(agent_builders.attempt("t1"), 0.0):
+        controls.answer(store, say(CANARY))
+    with store.driving(agent_builders.attempt("t1"), 0.0):  # until its lease ends
+        answer = controls.answer(store, say(PROMOTE))
+        assert (answer.run, answer.counts) == ("t1", False)
+
+
+def test_what_was_said_of_one_canary_is_not_about_the_next_one(store: Store) -> None:
+    with store.session(agent_builders.attempt("t1"), 0.0):
+        controls.answer(store, say(CANARY))
+        controls.answer(store, say(PROMOTE))
+    with store.session(agent_builders.attempt("t2"), 0.0):
+        assert controls.answer(store, AskControls()).canary is None

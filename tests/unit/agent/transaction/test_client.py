@@ -14,8 +14,9 @@ from fake_deploy import Simulation, manifest, put
 from fake_disk import FullDisk
 from shipit.agent.host.host import QUICK
 from shipit.agent.protocol.answers import Result
+from shipit.agent.protocol.controls import Control
 from shipit.agent.protocol.messages import Activate, Failure, Healthy, Settled, StepBegan
-from shipit.agent.records import history, registry, releases
+from shipit.agent.records import history, holds, registry, releases
 from shipit.agent.storage import prune
 from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
@@ -413,3 +414,26 @@ def test_a_guest_leaves_to_a_live_session_what_it_has_begun(simulation: Simulati
         with pytest.raises(Refused, match="no end within"):
             list(guest)
         assert simulation.store.load() is not None
+
+
+@pytest.mark.parametrize("what", ["promote", "abort"])
+def test_the_history_of_a_canary_says_who_has_aborted_it_and_why(
+    simulation: Simulation, what: str
+) -> None:
+    simulation.deploy(manifest(simulation.paths, "r1"))
+    holds.say(
+        simulation.paths,
+        Control(what, "ann@laptop", "2026-01-01T00:00:00Z", "orders are lost", txn="t2"),
+    )
+    simulation.verdict = "revert"
+    simulation.deploy(manifest(simulation.paths, "r2"))
+    simulation.assert_serves("r1")
+    newest = history.entries(simulation.paths)[-1]
+    if what == "promote":
+        assert newest.failure_code == "called-back"
+        return
+    assert newest.failure == (
+        "[canary-aborted] the canary was aborted by ann@laptop: orders are lost"
+    )
+    (hold,) = holds.now_standing(simulation.paths, history.entries(simulation.paths), 0.0)
+    assert hold.release == "r2"

@@ -4,7 +4,10 @@ from typing import Optional
 
 from ...health import gate
 from ...health.gate import Context
+from ...protocol import refusals
+from ...protocol.controls import ABORT
 from ...protocol.messages import Failure, Healthy
+from ...records import holds
 from ..journal import Journal
 from ..states import State
 from ..store import COMMIT, EXPIRED, REVERT
@@ -42,6 +45,9 @@ def rollback_reason(context: EffectContext, open_: Journal) -> Optional[Failure]
     """Return why to roll back, or None. A host that confirms by itself needs no controller."""
     verdict = context.store.verdict(open_.txn)
     if verdict == REVERT:
+        said = holds.canary(holds.said(context.paths), open_.txn)
+        if said is not None and said.what == ABORT:
+            return refusals.of_abort(said, State.CHECK.value)
         return Failure("called-back", "the controller requested a rollback", State.CHECK.value)
     if open_.confirm == BY_HOST:
         return None

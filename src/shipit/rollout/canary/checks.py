@@ -1,0 +1,190 @@
+"""Ask the checks of a canary, each at its own interval and in its own thread.
+
+They hold nothing up: one that hangs has the outcome of an error, and the last answer of one that
+is over its time does not count any more.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, Self
+
+from shipit.playbook.fleet.canaries import HOSTS
+from shipit.rollout.canary.decision import Finding, Limits, Outcome, judge
+from shipit.rollout.controller import command, prometheus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from shipit.playbook.canary.models import CanaryCheck
+    from shipit.secrets import Secret
+
+GRACE = 5.0  # seconds over its time after which a check counts as hanging
+# As of plugins of Nagios; others are errors.
+STATUSES = {0: Outcome.PASS, 1: Outcome.FAIL, 2: Outcome.FAIL, 3: Outcome.INCONCLUSIVE}
+NOT_ASKED = Finding(Outcome.INCONCLUSIVE, "not asked yet")
+
+
+@dataclass(frozen=True)
+class Held:
+    """The canaries, and the hosts that run the old release meanwhile."""
+
+    canaries: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+
+class Check(Protocol):
+    """What can be asked about a canary; times are in seconds."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def interval(self) -> float: ...
+    @property
+    def longest(self) -> float: ...
+    def ask(self, held: Held, is_stopped: Callable[[], bool]) -> Finding: ...
+
+
+@dataclass(frozen=True)
+class CommandCheck:
+    """A command on the controller; its exit status is the outcome."""
+
+    written: CanaryCheck
+    name: str
+    folder: Path
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def interval(self) -> float:
+        return self.written.interval
+
+    @property
+    def longest(self) -> float:
+        return self.written.timeout + command.KILLED
+
+    def ask(self, held: Held, is_stopped: Callable[[], bool]) -> Finding:
+        hosts = {"SHIPIT_CANARY": held.canaries, "SHIPIT_OTHERS": held.others}
+        environment = {
+            **self.environment,
+            **{key: " ".join(names) for key, names in hosts.items()},
+        }
+        wanted = command.Command(
+            self.written.command, self.folder, environment, self.written.timeout
+        )
+        said: list[str] = []
+        ended = command.run(wanted, command.Lines(said.append), is_stopped)
+        outcome = STATUSES.get(-1 if ended.status is None else ended.status, Outcome.ERROR)
+        last = next((line.strip() for line in reversed(said) if line.strip()), "")
+        wrong = ended.wrong if outcome is Outcome.ERROR else ""
+        return Finding(outcome, ": ".join(filter(None, (wrong, last))))
+
+
+@dataclass(frozen=True)
+class QueryCheck:
+    """A query of a Prometheus; its result is judged by limits."""
+
+    written: CanaryCheck
+    name: str
+    token: Secret | None = None
+
+    @property
+    def interval(self) -> float:
+        return self.written.interval
+
+    @property
+    def longest(self) -> float:
+        return 2 * self.written.timeout
+
+    def ask(self, held: Held, _is_stopped: Callable[[], bool]) -> Finding:
+        limits = Limits(self.written.max, self.written.min, self.written.at_most_times)
+        others = None
+        try:
+            result = self._result(held.canaries)
+            if limits.times is not None and held.others:
+                others = self._result(held.others)
+        except prometheus.MetricsError as error:
+            return Finding(Outcome.ERROR, f"{self.written.prometheus}: {error}")
+        return judge(result, others, limits)
+
+    def _result(self, hosts: Sequence[str]) -> float | None:
+        query = self.written.query.replace(HOSTS, pattern(hosts))
+        return prometheus.ask(self.written.prometheus, query, self.token, self.written.timeout)
+
+
+def pattern(hosts: Sequence[str]) -> str:
+    """Return the regular expression of these names, without what PromQL's quotes would change."""
+    return "|".join(re.sub(r"[^\w:-]", lambda it: "[.]" if it[0] == "." else ".", h) for h in hosts)
+
+
+def load(
+    written: Sequence[CanaryCheck],
+    tokens: Mapping[int, Secret],
+    folder: Path,
+    environment: Mapping[str, str],
+) -> tuple[Check, ...]:
+    """Return the checks of a playbook; `tokens` by their index."""
+    names = [check.name for check in written]
+    found: list[Check] = []
+    for index, check in enumerate(written):
+        name = check.name if names.count(check.name) == 1 else f"{check.name} ({index + 1})"
+        if check.command:
+            found.append(CommandCheck(check, name, folder, environment))
+        else:
+            found.append(QueryCheck(check, name, tokens.get(index)))
+    return tuple(found)
+
+
+class Asking:
+    """Asks checks from its beginning to its end."""
+
+    def __init__(self, checks: Sequence[Check], held: Held) -> None:
+        self._held, self._over = held, threading.Event()
+        self._found: dict[str, Finding] = {check.name: NOT_ASKED for check in checks}
+        self._due: dict[str, float] = {}  # until when the present question has an answer
+        self._threads = [
+            threading.Thread(
+                target=self._run, args=(check,), name=f"check {check.name}", daemon=True
+            )
+            for check in checks
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(GRACE)
+
+    def findings(self) -> dict[str, Finding]:
+        """Return the last finding of each check."""
+        late = {name for name, due in self._due.copy().items() if time.monotonic() > due}
+        return {
+            name: Finding(Outcome.ERROR, "it has not answered in time") if name in late else found
+            for name, found in self._found.items()
+        }
+
+    def _run(self, check: Check) -> None:
+        while not self._over.is_set():
+            self._due[check.name] = time.monotonic() + check.longest + GRACE
+            try:
+                found = check.ask(self._held, self._over.is_set)
+            except Exception as error:  # noqa: BLE001 - the edge of a check: nothing is known then
+                found = Finding(Outcome.ERROR, f"shipit failed on its answer: {error!r}")
+            if self._over.is_set():  # it may have been cut short
+                return
+            self._found[check.name] = found
+            del self._due[check.name]
+            self._over.wait(check.interval)

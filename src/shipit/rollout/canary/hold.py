@@ -1,0 +1,162 @@
+"""Hold canaries: observe them until a check, an operator or the time decides.
+
+What is said on the hosts is the operators' part of it: `shipit promote` and `shipit abort` write it
+there from any machine, and so does this when it ends.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from shipit.agent.protocol.controls import ABORT, CANARY, PROMOTE, AskControls, Control, Controls
+from shipit.events import CanaryChecked, CanaryEnded, CanaryHeld, Noted
+from shipit.rollout import pause
+from shipit.rollout.canary.checks import Asking
+from shipit.rollout.canary.decision import Cause, Decision, Outcome, Rules, Time, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from shipit.events import Emit
+    from shipit.rollout.canary.checks import Check, Held
+    from shipit.rollout.canary.decision import Finding
+
+    Tell: TypeAlias = "Callable[[Control | AskControls], Sequence[Controls]]"
+
+INTERVAL = 1.0  # seconds between questions to the hosts
+SAID = {PROMOTE: Decision.GO_ON, ABORT: Decision.ROLL_BACK}
+ENDED_BY = {Decision.GO_ON: PROMOTE, Decision.ROLL_BACK: ABORT}
+HOW = "shipit promote PLAYBOOK lets it go on, shipit abort PLAYBOOK -m WHY rolls it back"
+QUESTION = "promote the canary? y lets it go on, n rolls it back"
+
+
+class Question(Protocol):
+    """A question to the operator of this run that is on the terminal."""
+
+    def answer(self) -> bool | None:
+        """Return the answer without waiting; None if there is none yet."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a hold has ended, and why."""
+
+    promoted: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class CanaryHold:
+    """How canaries are held.
+
+    Attributes:
+        least: seconds that it lasts at least.
+        timeout: seconds after these in which it must be decided.
+        who: the operator of this run, as user@machine.
+        ask: begins to ask that operator; None without a terminal.
+    """
+
+    rules: Rules
+    least: float
+    timeout: float
+    checks: Sequence[Check]
+    who: str
+    ask: Callable[[], Question] | None = None
+
+    def run(self, held: Held, tell: Tell, is_over: Callable[[], bool], emit: Emit) -> Ended | None:
+        """Hold canaries, and return how that ended; None if there is nothing to hold any more.
+
+        Args:
+            held: the hosts.
+            tell: says something to each canary, and returns their answers.
+            is_over: whether the run was interrupted, or a canary has failed.
+            emit: receives what happens.
+        """
+        began, until = time.monotonic(), datetime.now(UTC) + timedelta(seconds=self.least)
+        tell(_word(CANARY, self.who))
+        emit(CanaryHeld(held.canaries, until.isoformat(timespec="seconds"), self.least, HOW))
+        found: dict[str, Finding] = {}
+        operator = _Operator(self, tell, emit)
+        with Asking(self.checks, held) as asking:
+            while not is_over():
+                found = _reported(asking.findings(), found, emit)
+                said = operator.said()
+                outcomes = [finding.outcome for finding in found.values()]
+                word = SAID[said.what] if said else None
+                verdict = decide(outcomes, self._time(time.monotonic() - began), word, self.rules)
+                if verdict.decision in ENDED_BY:
+                    why = _reason(verdict.cause, said, found)
+                    word_of_run = _word(ENDED_BY[verdict.decision], self.who, why)
+                    if verdict.cause is not Cause.TIMEOUT:  # that is no verdict on the release
+                        tell(said or word_of_run)
+                    emit(CanaryEnded(verdict.decision is Decision.GO_ON, why))
+                    return Ended(verdict.decision is Decision.GO_ON, why)
+                if verdict.decision is Decision.ASK:
+                    operator.ask()
+                pause.sleep(INTERVAL, is_over)
+        return None
+
+    def _time(self, held: float) -> Time:
+        if held < self.least:
+            return Time.HOLD
+        return Time.TIMEOUT if held < self.least + self.timeout else Time.OVER
+
+
+class _Operator:
+    """What operators say of canaries: on their hosts, or on the terminal of this run."""
+
+    def __init__(self, hold: CanaryHold, tell: Tell, emit: Emit) -> None:
+        self._hold, self._tell, self._emit = hold, tell, emit
+        self._question: Question | None = None
+        self._is_asked = False
+
+    def said(self) -> Control | None:
+        """Return what was said, if anything; to abort counts more than to promote."""
+        answers = [each.canary for each in self._tell(AskControls())]
+        found = [said for said in answers if said and said.what in SAID]
+        found.sort(key=lambda said: said.what != ABORT)
+        answer = self._question.answer() if self._question and not found else None
+        if answer is not None:
+            return _word(PROMOTE if answer else ABORT, self._hold.who, "on the terminal")
+        return found[0] if found else None
+
+    def ask(self) -> None:
+        """Ask on the terminal, once; without one, report what is waited for."""
+        if self._is_asked:
+            return
+        self._is_asked = True
+        if self._hold.ask is None:
+            self._emit(Noted(f"there is no terminal to ask on, so the canary waits: {HOW}"))
+        else:
+            self._emit(Noted(QUESTION))
+            self._question = self._hold.ask()
+
+
+def _word(what: str, who: str, why: str = "") -> Control:
+    return Control(what, who, datetime.now(UTC).isoformat(timespec="seconds"), why)
+
+
+def _reported(
+    now: dict[str, Finding], before: Mapping[str, Finding], emit: Emit
+) -> dict[str, Finding]:
+    """Report the checks whose outcomes have changed."""
+    for name, finding in now.items():
+        if name not in before or before[name].outcome is not finding.outcome:
+            emit(CanaryChecked(name, finding.outcome.value, finding.detail))
+    return now
+
+
+def _reason(cause: Cause, said: Control | None, found: Mapping[str, Finding]) -> str:
+    """Return why a hold has ended, as a clause."""
+    if said is not None:
+        verb = "promoted" if said.what == PROMOTE else "aborted"
+        return f"the canary was {verb} by {said.who}" + (f": {said.why}" if said.why else "")
+    failed = [(name, it) for name, it in found.items() if it.outcome is Outcome.FAIL]
+    for name, finding in failed:
+        return f"the canary check {name} failed" + (f": {finding.detail}" if finding.detail else "")
+    if cause is Cause.TIMEOUT:
+        return "nobody has decided on the canary in time"
+    return "its checks have passed" if found else "it was held as long as it had to be"

@@ -1,0 +1,40 @@
+"""Make of a playbook's canary how it is held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shipit.playbook.canary.models import PROMOTE
+from shipit.rollout.canary import checks
+from shipit.rollout.canary.decision import Rules
+from shipit.rollout.canary.hold import CanaryHold
+from shipit.rollout.controller.terminal import YesOrNo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shipit.release.inputs import ResolvedInput, RunOptions
+
+
+def hold(
+    target: ResolvedInput, who: str, environment: Mapping[str, str], run: RunOptions
+) -> CanaryHold | None:
+    """Return how canaries are held; None if the playbook has none.
+
+    Args:
+        target: the first host of the deployment.
+        who: the operator, as user@machine.
+        environment: of the commands that check them.
+        run: the options of the command line.
+    """
+    canary = target.deployment.canary
+    if canary is None:
+        return None
+    return CanaryHold(
+        Rules(canary.prompt, canary.on_timeout == PROMOTE),
+        canary.hold,
+        canary.timeout,
+        checks.load(canary.checks, target.tokens, target.draft.folder, environment),
+        who,
+        YesOrNo if run.is_interactive else None,
+    )

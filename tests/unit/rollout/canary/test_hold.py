@@ -1,0 +1,226 @@
+"""A canary is held in a rollout over a simulated fleet, until it is decided."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipit.agent.protocol.controls import ABORT, PROMOTE, Control
+from shipit.events import CanaryChecked, CanaryEnded, CanaryHeld, Event, Noted, Outcome
+from shipit.rollout.canary import hold as holding
+from shipit.rollout.canary.decision import Finding, Rules
+from shipit.rollout.canary.decision import Outcome as Checked
+from shipit.rollout.canary.hold import CanaryHold
+from shipit.rollout.executor import Fleet, drive, exit_status
+from shipit.rollout.phase import Phase
+from shipit.rollout.strategy import Policy
+from unit.rollout.canary.test_checks import Scripted
+from unit.rollout.test_executor import NEW, OLD, Simulated, fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shipit.rollout.canary.hold import Question
+
+AT = "2026-01-01T00:00:00Z"
+PASS, FAIL, UNKNOWN, ERROR = (Finding(outcome, outcome.value) for outcome in Checked)
+LONG = 3600.0
+HOLD = CanaryHold(Rules(), 0.0, LONG, (), "me@here")
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "INTERVAL", 0.005)
+
+
+@dataclass
+class Run:
+    """What has become of two hosts, the first of which is the canary."""
+
+    fleet: Fleet
+    hosts: dict[str, Simulated]
+    diary: list[tuple[str, str]]
+    events: list[Event] = field(default_factory=list)
+
+    def outcomes(self) -> list[Outcome]:
+        return [result.outcome for result in self.fleet.results().values()]
+
+    def why(self) -> set[str]:
+        return {result.because for result in self.fleet.results().values()}
+
+    def of(self, kind: type) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def said(self) -> list[str]:
+        words = (act for _, act in self.diary if act.startswith("tell ") and act != "tell asked")
+        return [act.removeprefix("tell ") for act in words]
+
+
+def rolled_out(
+    hold: CanaryHold,
+    on_event: Callable[[Run, Event], None] = lambda *_: None,
+    faults: dict[str, dict[str, object]] | None = None,
+) -> Run:
+    made, hosts, diary = fleet("a b", faults)
+    made.canaries, made.hold = ("a",), hold
+    run = Run(made, hosts, diary)
+
+    def emit(event: Event) -> None:
+        run.events.append(event)
+        on_event(run, event)
+
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy(canaries=("a",)), executor, emit)
+    return run
+
+
+def says(what: str, why: str = "") -> Callable[[Run, Event], None]:
+    """Return what an operator says on the canary once it is held."""
+
+    def say(run: Run, event: Event) -> None:
+        if isinstance(event, CanaryHeld):
+            run.hosts["a"].canary = Control(what, "ann@laptop", AT, why)
+
+    return say
+
+
+def test_a_canary_whose_checks_pass_is_followed_by_the_others() -> None:
+    check = Scripted([UNKNOWN, ERROR, PASS])
+    run = rolled_out(replace(HOLD, checks=(check,)))
+    assert run.outcomes() == [Outcome.COMMITTED] * 2
+    assert run.diary.index(("a", "tell promote")) < run.diary.index(("b", "switch"))
+    assert run.said() == ["canary", "promote"]
+    assert check.asked[0].canaries == ("a",)
+    assert check.asked[0].others == ("b",)
+    assert run.of(CanaryEnded) == [CanaryEnded(True, "its checks have passed")]
+    outcomes = [event.outcome for event in run.events if isinstance(event, CanaryChecked)]
+    assert outcomes[-1] == "pass"
+    assert run.fleet.mixed.seconds > 0
+
+
+def test_a_canary_without_checks_is_held_for_its_time() -> None:
+    run = rolled_out(replace(HOLD, least=0.05))
+    assert run.outcomes() == [Outcome.COMMITTED] * 2
+    (held,) = run.of(CanaryHeld)
+    assert isinstance(held, CanaryHeld)
+    assert (held.hosts, held.seconds) == (("a",), 0.05)
+
+
+def test_a_check_that_fails_rolls_the_canary_back_before_the_hold_is_over() -> None:
+    run = rolled_out(replace(HOLD, least=LONG, checks=(Scripted([FAIL]),)))
+    assert run.outcomes() == [Outcome.ROLLED_BACK, Outcome.DISCARDED]
+    assert run.why() == {"the canary check errors failed: fail"}
+    assert run.said() == ["canary", "abort"]
+    assert ("b", "switch") not in run.diary
+    assert exit_status(run.fleet.results()) == 4
+
+
+@pytest.mark.parametrize("promotes", [True, False])
+def test_what_nobody_decides_ends_as_the_playbook_says(promotes: bool) -> None:  # noqa: FBT001 - a parameter
+    hold = replace(HOLD, rules=Rules(promotes=promotes), timeout=0.05, checks=(Scripted([ERROR]),))
+    run = rolled_out(hold)
+    ended = Outcome.COMMITTED if promotes else Outcome.ROLLED_BACK
+    assert run.outcomes()[0] is ended
+    assert run.said() == ["canary"], "that is no verdict on the release"
+    (end,) = run.of(CanaryEnded)
+    assert end == CanaryEnded(promotes, "nobody has decided on the canary in time")
+
+
+def test_an_operator_promotes_a_canary_at_once() -> None:
+    run = rolled_out(
+        replace(HOLD, least=LONG, checks=(Scripted([ERROR]),)), says(PROMOTE, "it is well")
+    )
+    assert run.outcomes() == [Outcome.COMMITTED] * 2
+    (end,) = run.of(CanaryEnded)
+    assert end == CanaryEnded(True, "the canary was promoted by ann@laptop: it is well")
+
+
+def test_an_operator_aborts_a_canary() -> None:
+    run = rolled_out(replace(HOLD, least=LONG), says(ABORT, "orders are lost"))
+    assert run.outcomes() == [Outcome.ROLLED_BACK, Outcome.DISCARDED]
+    assert run.why() == {"the canary was aborted by ann@laptop: orders are lost"}
+    notes = [event.text for event in run.events if isinstance(event, Noted)]
+    assert notes[-1].endswith("orders are lost: every host of this run is rolled back")
+
+
+@dataclass
+class Answering:
+    """An operator on the terminal, who answers after a while."""
+
+    answers: list[bool | None]
+
+    def answer(self) -> bool | None:
+        return self.answers.pop(0) if self.answers else None
+
+
+@pytest.mark.parametrize(("answer", "what"), [(True, PROMOTE), (False, ABORT)])
+def test_an_operator_answers_on_the_terminal(answer: bool, what: str) -> None:  # noqa: FBT001 - a parameter
+    asked: list[Question] = []
+
+    def ask() -> Question:
+        asked.append(Answering([None, None, answer]))
+        return asked[-1]
+
+    run = rolled_out(replace(HOLD, rules=Rules(prompt=True), ask=ask))
+    assert len(asked) == 1
+    assert run.said() == ["canary", what]
+    assert run.hosts["b"].running == (NEW if answer else OLD)
+    (end,) = run.of(CanaryEnded)
+    assert isinstance(end, CanaryEnded)
+    assert end.why.endswith("by me@here: on the terminal")
+
+
+def test_without_a_terminal_a_prompt_waits_for_a_command_and_says_so() -> None:
+    def promote_then(run: Run, event: Event) -> None:
+        if isinstance(event, Noted) and "there is no terminal" in event.text:
+            run.hosts["a"].canary = Control(PROMOTE, "ann@laptop", AT)
+
+    run = rolled_out(replace(HOLD, rules=Rules(prompt=True)), promote_then)
+    assert run.outcomes() == [Outcome.COMMITTED] * 2
+    (note,) = (event.text for event in run.events if isinstance(event, Noted))
+    assert "shipit promote PLAYBOOK" in note
+
+
+@pytest.mark.parametrize("allowed", [None, 1])
+def test_a_canary_that_crashes_while_it_is_held_rolls_back_whatever_is_allowed(
+    allowed: int | None,
+) -> None:
+    made, hosts, diary = fleet("a b", {"a": {"tell asked": Phase.ROLLED_BACK}})
+    made.hold = replace(HOLD, least=LONG)
+    with ThreadPoolExecutor(4) as executor:
+        policy = Policy(max_failures=allowed, canaries=("a",))
+        drive(made, policy, executor, lambda _: None)
+    results = made.results()
+    assert [it.outcome for it in results.values()] == [Outcome.ROLLED_BACK, Outcome.DISCARDED]
+    assert results["b"].because == "a, a canary, failed"
+    assert ("b", "switch") not in diary
+    assert hosts["b"].running == OLD
+
+
+def test_a_ctrl_c_ends_a_hold() -> None:
+    def press(run: Run, event: Event) -> None:
+        if isinstance(event, CanaryHeld):
+            run.fleet.interrupted = True
+
+    run = rolled_out(replace(HOLD, least=LONG, checks=(Scripted([PASS]),)), press)
+    assert run.outcomes() == [Outcome.ROLLED_BACK, Outcome.DISCARDED]
+    assert exit_status(run.fleet.results(), interrupted=True) == 130
+    assert run.of(CanaryEnded) == []
+
+
+def test_a_bug_in_a_question_to_a_canary_is_that_hosts_failure() -> None:
+    run = rolled_out(replace(HOLD, least=LONG), faults={"a": {"tell asked": ValueError("?")}})
+    assert run.outcomes() == [Outcome.UNKNOWN, Outcome.DISCARDED]
+
+
+def test_canaries_alone_are_held_and_then_committed() -> None:
+    made, _, diary = fleet("a b")
+    made.hold = HOLD
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy(canaries=("a", "b")), executor, lambda _: None)
+    acts = [act for _, act in diary]
+    assert acts.index("tell promote") < acts.index("commit")
+    assert made.mixed.seconds == 0, "there was one batch"
