@@ -1,5 +1,5 @@
 # Each target sets itself up, on a fresh Debian or Ubuntu too: packages by apt, then .venv.
-.PHONY: help setup test lint fuzz faults transitions load bench bench-fleet recipes projects fleet mutants support demo rehearsal clean
+.PHONY: help setup test lint fuzz faults transitions load bench bench-fleet recipes load-balancer projects fleet mutants support demo rehearsal clean
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -64,6 +64,9 @@ load: $(READY) ## deploy LOAD_DEPLOYS=100 times under load, and count lost reque
 	PYTHONPATH=tests:tests/support $(BIN)/python -m load.wheels
 	tests/as-root env PYTHONPATH=tests:tests/support $(BIN)/python -m load.run --deploys $(LOAD_DEPLOYS) \
 	  --rate $(LOAD_RATE) --servers "$(LOAD_SERVERS)" --long $(LOAD_LONG) --handover $(LOAD_HANDOVER)
+
+load-balancer: $(READY) ## deploy 20 times behind haproxy, at 200 requests a second, and count lost requests
+	LOAD_BALANCER=1 tests/as-root $(BIN)/pytest -s tests/hosts/test_load_balancer.py
 
 bench-fleet: $(READY) ## deploy to up to 2,000 simulated hosts; write docs/scale.md
 	PYTHONPATH=.:tests:tests/support $(BIN)/python -m bench.fleet $(FLEET)

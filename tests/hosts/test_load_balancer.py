@@ -77,6 +77,18 @@ def test_after_a_kill_between_drain_and_undrain_the_host_serves_again(balanced: 
     assert not is_drained(balanced, "web1")
 
 
+@pytest.mark.skipif(not LONG, reason="the fake machine plays it; make load-balancer")
+def test_after_a_power_cut_between_drain_and_undrain_the_host_serves_again(
+    balanced: Balanced,
+) -> None:
+    """The network comes after the unit that settles the transaction at boot."""
+    balanced.prepare(HELD)
+    balanced.workspace.deploy_and_lose_power("web1")
+    until(lambda: balanced.statuses() == {"UP"}, lambda: str(balanced.statuses()), 60)
+    until(lambda: not is_drained(balanced, "web1"), lambda: "the record is left", 10)
+    assert balanced.workspace.shipit("status").status == 0
+
+
 def test_a_host_that_is_left_out_is_shown_and_put_back_by_the_next_deploy(
     balanced: Balanced,
 ) -> None:

@@ -282,9 +282,7 @@ def check_migration(simulation: Simulation) -> None:
 
 
 def check_it_is_undrained(simulation: Simulation) -> None:
-    """Check that this host serves; where haproxy failed at last, once the next session comes."""
-    if drained.read(simulation.paths):
-        simulation.hello()
+    """Check that this host serves: in every scenario a healthy release runs at the end."""
     assert drained.read(simulation.paths) is None
     assert set(simulation.machine.balancer.values()) <= {"ready"}
 
