@@ -5,7 +5,7 @@ binds to this server. haproxy's own health checks go on meanwhile.
 """
 
 import re
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 from ...host.host import Host
 from ...protocol.balancers import Haproxy
@@ -51,14 +51,27 @@ def look(host: Host, of: Haproxy) -> None:
 def drain(host: Host, of: Haproxy, wait: float, interrupted: Interrupted) -> int:
     """Let no new connections begin; return how many are left when none is, or after `wait` seconds.
 
+    A haproxy that fails does not hold up the others.
+
     Raises:
         Refused: haproxy-*; or it was interrupted.
     """
-    for socket in of.sockets:
-        _set(host, socket, of, "drain")
+    failed = {socket: _refusal(host, socket, of, "drain") for socket in of.sockets}
+    reached = [socket for socket, failure in failed.items() if failure is None]
+    left = _left(host, of, reached, wait, interrupted)
+    for failure in failed.values():
+        if failure is not None:
+            raise Refused(failure)
+    return left
+
+
+def _left(
+    host: Host, of: Haproxy, sockets: Sequence[str], wait: float, interrupted: Interrupted
+) -> int:
+    """Wait until this server has no connections; return how many it has when time is over."""
     began, quiet = host.now(), 0
     while True:
-        left = sum(_server(host, socket, of).sessions for socket in of.sockets)
+        left = sum(_server(host, socket, of).sessions for socket in sockets)
         quiet = 0 if left else quiet + 1
         if quiet >= QUIET or (left and host.now() - began >= wait):
             return left
@@ -92,9 +105,10 @@ def undrain(host: Host, of: Haproxy, within: float, interrupted: Interrupted) ->
 
 
 def _not_up(host: Host, socket: str, of: Haproxy) -> Optional[Failure]:
-    """Tell one haproxy; return why this server is not up there."""
+    """Undrain in one haproxy; return why this server is not up there."""
+    if failure := _refusal(host, socket, of, "ready"):
+        return failure
     try:
-        _set(host, socket, of, "ready")
         server = _server(host, socket, of)
     except Refused as refused:
         return refused.failure
@@ -108,10 +122,13 @@ def _not_up(host: Host, socket: str, of: Haproxy) -> Optional[Failure]:
 # --- one command -------------------------------------------------------------------------------
 
 
-def _set(host: Host, socket: str, of: Haproxy, state: str) -> None:
-    answer = _asked(host, socket, f"set server {of.name} state {state}").strip()
-    if answer:  # it says nothing if it has done it
-        raise Refused(failure_in(answer, socket, of))
+def _refusal(host: Host, socket: str, of: Haproxy, state: str) -> Optional[Failure]:
+    """Set the state of this server; return why that was not possible."""
+    try:
+        answer = _asked(host, socket, f"set server {of.name} state {state}").strip()
+    except Refused as refused:
+        return refused.failure
+    return failure_in(answer, socket, of) if answer else None  # it says nothing if it has done it
 
 
 def _server(host: Host, socket: str, of: Haproxy) -> Server:

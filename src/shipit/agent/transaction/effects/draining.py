@@ -28,7 +28,8 @@ def drain(
 ) -> Optional[Failure]:
     """Take this host out of its load balancer; return why that failed.
 
-    `lenient`: also where the disk does not take the record.
+    `lenient`: as far as possible, also where one of several haproxies does not answer, or the disk
+    does not take the record.
 
     Raises:
         OSError: it could not be recorded, and was not begun.
@@ -39,7 +40,8 @@ def drain(
     balancer = of.of.balancer
 
     def recorded() -> None:
-        membership.look(of, balancer)
+        if not lenient:
+            membership.look(of, balancer)
         with suppress(*((OSError,) if lenient else ())):
             _record(context, open_, of.of.id, balancer)
         membership.drain(of, balancer)

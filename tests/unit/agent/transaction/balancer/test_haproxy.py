@@ -109,6 +109,15 @@ def test_one_that_is_down_is_noticed_before_the_others_are_changed(api: RuntimeA
     assert api.states == {"web/web1": "ready"}
 
 
+def test_where_one_is_down_the_others_are_drained_before_that_is_reported(api: RuntimeApi) -> None:
+    of = replace(at(api), sockets=(f"127.0.0.1:{connect.free_port('127.0.0.1')}", api.address))
+    api.sessions = [2, 0, 0]
+    with pytest.raises(Refused, match="does not answer"):
+        drain(HOST, of, 60.0, never)
+    assert api.states == {"web/web1": "drain"}
+    assert api.sessions == []
+
+
 def test_one_that_is_down_does_not_keep_the_others_drained(api: RuntimeApi) -> None:
     api.states = {"web/web1": "drain"}
     of = replace(at(api), sockets=(f"127.0.0.1:{connect.free_port('127.0.0.1')}", api.address))
