@@ -282,7 +282,7 @@ MIGRATE_AGAIN = click.Option(
 FORCE_PAST_MIGRATION = click.Option(
     ["--force-past-migration"],
     is_flag=True,
-    help="Go back past an irreversible migration; each host's history has it.",
+    help="Roll back past an irreversible migration; each host's history has it.",
 )
 OVERRIDE_FREEZE = click.Option(
     ["--override-freeze"],
