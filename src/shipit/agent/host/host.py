@@ -177,7 +177,7 @@ class Host(Protocol):
         """Return the uid and gid of a directory; None if it does not exist."""
 
     def hand_over(self, move: Move, *, lenient: bool) -> None:
-        """Chown a directory and its givers' content to its taker; see `chown_tree`."""
+        """Chown a directory and its givers' content to its taker; see `trees.chown`."""
 
     def booting(self) -> bool:
         """Whether the machine is still booting."""
@@ -315,9 +315,9 @@ class RealHost:
         return status.st_uid, status.st_gid
 
     def hand_over(self, move: Move, *, lenient: bool) -> None:
-        from . import chown_tree  # noqa: PLC0415 - only a change of the user needs it
+        from .trees import chown  # noqa: PLC0415 - only a change of the user needs it
 
-        chown_tree.hand_over(move, timeout=HAND_OVER, lenient=lenient)
+        chown.hand_over(move, timeout=HAND_OVER, lenient=lenient)
 
     def booting(self) -> bool:
         return self.systemctl("is-system-running").output.strip() in ("initializing", "starting")

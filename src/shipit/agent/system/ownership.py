@@ -2,8 +2,8 @@
 
 systemd chowns a service's directories, with all content, when it starts. That is too late for a
 release that runs beside its predecessor, omits `shared/`, and includes files that have another
-hard link elsewhere. So the switch chowns them itself (`chown_tree`). The users of `DynamicUser=`
-are left to systemd.
+hard link elsewhere. So the switch chowns them itself (`host.trees.chown`). The users of
+`DynamicUser=` are left to systemd.
 """
 
 from typing import Mapping, Sequence, Tuple

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from marks import needs_root
-from shipit.agent.host import chown_tree
+from shipit.agent.host.trees import chown, pinned
 from shipit.agent.system.failures import Refused
 from shipit.agent.system.ownership import Move, Owner
 
@@ -44,7 +44,7 @@ class Tree:
 
     def hand_over(self, *, timeout: float = 60.0, lenient: bool = False) -> None:
         move = Move(str(self.top), (OLD,), NEW)
-        chown_tree.hand_over(move, timeout=timeout, lenient=lenient)
+        chown.hand_over(move, timeout=timeout, lenient=lenient)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_directory_that_is_replaced_by_a_symlink_is_not_walked(
 ) -> None:
     inside = tree.make("folder/file")
     os.chown(tree.secret, OLD.uid, OLD.gid)
-    held = chown_tree._path
+    held = pinned.path
 
     def swapped(descriptor: int) -> str:
         """Swap it when it is held already, and looked at."""
@@ -144,20 +144,20 @@ def test_a_directory_that_is_replaced_by_a_symlink_is_not_walked(
             inside.parent.symlink_to(tmp_path)
         return held(descriptor)
 
-    monkeypatch.setattr(chown_tree, "_path", swapped)
+    monkeypatch.setattr(pinned, "path", swapped)
     tree.hand_over()
     assert owner(tree.secret) == OLD
 
 
 def _at_the_first_look(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    names, acts = chown_tree._names, [act]
+    names, acts = pinned.names, [act]
 
     def looked(folder: int) -> object:
         while acts:
             acts.pop()()
         return names(folder)
 
-    monkeypatch.setattr(chown_tree, "_names", looked)
+    monkeypatch.setattr(pinned, "names", looked)
 
 
 def test_a_directory_in_one_that_others_can_write_is_not_looked_for(tmp_path: Path) -> None:
@@ -167,17 +167,17 @@ def test_a_directory_in_one_that_others_can_write_is_not_looked_for(tmp_path: Pa
         os.chown(folder, OLD.uid, OLD.gid)
     (parent / "state").symlink_to(target)
     move = Move(str(parent / "state"), (OLD,), NEW)
-    chown_tree.hand_over(move, timeout=60, lenient=False)
+    chown.hand_over(move, timeout=60, lenient=False)
     assert owner(target) == OLD
 
 
 def test_a_directory_that_is_not_there_is_left_to_systemd(tmp_path: Path) -> None:
     move = Move(str(tmp_path / "none"), (OLD,), NEW)
-    chown_tree.hand_over(move, timeout=60, lenient=False)
+    chown.hand_over(move, timeout=60, lenient=False)
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize(("depth", "timeout"), [(chown_tree.DEPTH + 5, 60.0), (1, 0.0)])
+@pytest.mark.parametrize(("depth", "timeout"), [(chown.DEPTH + 5, 60.0), (1, 0.0)])
 def test_a_tree_without_end_is_refused_and_keeps_nobody_from_lenient(
     tree: Tree, depth: int, timeout: float
 ) -> None:

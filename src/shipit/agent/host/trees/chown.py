@@ -13,17 +13,16 @@ import os
 import stat
 import time
 from contextlib import ExitStack
-from typing import FrozenSet, Iterator
+from typing import FrozenSet
 
-from ..protocol.messages import Failure
-from ..system import files, trust
-from ..system.failures import Refused
-from ..system.ownership import Move
+from ...protocol.messages import Failure
+from ...system import trust
+from ...system.failures import Refused
+from ...system.ownership import Move
+from . import pinned
+from .pinned import FOLDER, PINNED
 
 DEPTH = 200  # nested directories; each takes three descriptors of 1024
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
-FDINFO = 256  # bytes, which contain mnt_id
-PINNED = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def hand_over(move: Move, *, timeout: float, lenient: bool) -> None:
@@ -46,7 +45,7 @@ def hand_over(move: Move, *, timeout: float, lenient: bool) -> None:
     walk = _Walk(move, time.monotonic() + timeout, lenient=lenient)
     with ExitStack() as opened:
         opened.callback(os.close, top)
-        walk.mount = _mount(top)
+        walk.mount = pinned.mount(top)
         walk.give(top, os.fstat(top))
         walk.below(top, 1)
 
@@ -62,7 +61,7 @@ class _Walk:
 
     def below(self, folder: int, depth: int) -> None:
         """Chown the content of a directory, recursively."""
-        for name in _names(folder):
+        for name in pinned.names(folder):
             if time.monotonic() >= self._deadline or depth > DEPTH:
                 if self._is_lenient:
                     return
@@ -80,12 +79,12 @@ class _Walk:
         child = os.open(name, PINNED, dir_fd=folder)
         with ExitStack() as opened:
             opened.callback(os.close, child)
-            if _mount(child) != self.mount:
+            if pinned.mount(child) != self.mount:
                 return  # on another mount not even the owner is read
             status = os.fstat(child)
             self.give(child, status)
             if stat.S_ISDIR(status.st_mode):
-                inside = os.open(_path(child), FOLDER)
+                inside = os.open(pinned.path(child), FOLDER)
                 opened.callback(os.close, inside)
                 self.below(inside, depth + 1)
 
@@ -96,7 +95,7 @@ class _Walk:
             return
         gid = taker.gid if own in self._pairs else status.st_gid
         if own != (taker.uid, gid):
-            os.chown(_path(held), taker.uid, gid)
+            os.chown(pinned.path(held), taker.uid, gid)
 
 
 def _unfinished(path: str, depth: int) -> Failure:
@@ -106,26 +105,9 @@ def _unfinished(path: str, depth: int) -> Failure:
     return Failure("hand-over-unfinished", what, "", hint)
 
 
-def _names(folder: int) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            yield entry.name
-
-
 def _may_be_given(status: os.stat_result) -> bool:
     """Whether an inode has no name elsewhere, and is no device."""
     if stat.S_ISDIR(status.st_mode):
         return True
     is_device = stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)
     return status.st_nlink == 1 and not is_device
-
-
-def _path(held: int) -> str:
-    """Return a path to exactly the inode of a descriptor, even of a symlink."""
-    return f"/proc/self/fd/{held}"
-
-
-def _mount(held: int) -> bytes:
-    """Return the mount in which an inode was opened."""
-    with files.opened(f"/proc/self/fdinfo/{held}", os.O_RDONLY) as fdinfo:
-        return os.read(fdinfo, FDINFO).partition(b"mnt_id:")[2].partition(b"\n")[0]

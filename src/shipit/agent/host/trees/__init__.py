@@ -1,0 +1,1 @@
+"""Trees of directories that other users can change meanwhile: chowned, copied, linked."""
