@@ -29,6 +29,7 @@ from shipit.agent.transaction.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from shipit.agent.protocol.assets import Assets
     from shipit.agent.protocol.balancers import LoadBalancer
     from shipit.agent.protocol.hooks import Hook
 
@@ -70,6 +71,7 @@ def manifest(  # noqa: PLR0913 - what scenarios differ in
     bake: float = 0.0,
     hooks: tuple[Hook, ...] = (),
     balancer: LoadBalancer | None = None,
+    assets: Assets | None = None,
 ) -> Manifest:
     return Manifest(
         id=release, app=paths.app, version=release, root=paths.root, user="root",
@@ -79,6 +81,7 @@ def manifest(  # noqa: PLR0913 - what scenarios differ in
         wheels=(), requirements="", bundle="", texts=(), env=(),
         gate=Gate((Check.of("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5, bake),
         smoke=(), keep_releases=keep, created="", created_by="", hooks=hooks, balancer=balancer,
+        assets=assets,
     )  # fmt: skip
 
 
@@ -94,6 +97,10 @@ def put(
     for directory in (release.units, release.trial, release.files, release.env):
         files.make_directory(directory)
     put_venv(release.venv)
+    if wanted.assets:
+        files.make_directory(release.text(wanted.assets.folder))
+        for name in (f"app.{wanted.id}.js", "site.css"):
+            Path(release.text(wanted.assets.folder), name).write_text(wanted.id)
     for name, text in texts.items():
         files.write(release.text(name), text.encode())
     rendered = (Rendered(name, 0o644, releases.digest(text)) for name, text in texts.items())

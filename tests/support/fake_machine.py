@@ -7,6 +7,7 @@ process that is killed leaves the machine as it was at that moment; after a powe
 from __future__ import annotations
 
 import errno
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -112,6 +113,7 @@ class Machine:
     logs: dict[str, str] = field(default_factory=dict)  # by unit
     answered: list[tuple[str, bool]] = field(default_factory=list)  # release; in its trial?
     idle: list[Callable[[], None]] = field(default_factory=list)  # done whenever time passes
+    observers: list[Callable[[], None]] = field(default_factory=list)  # called before each call
     label: Callable[[], str] = str  # put before the names of calls
     clock: float = 1000.0
     boots: int = 1
@@ -123,6 +125,7 @@ class Machine:
     ends: dict[str, int] = field(default_factory=dict)  # exit status of those with such a word
     balancer: dict[str, str] = field(default_factory=dict)  # state of this host, by haproxy
     is_deaf: bool = False  # haproxy does not answer
+    does: dict[str, Callable[[], object]] = field(default_factory=dict)  # what these words do
     refuses: str = ""  # a setting that systemd does not take in a unit
 
     # --- faults ----------------------------------------------------------------------------------
@@ -130,6 +133,8 @@ class Machine:
     def _call(self, name: str, *, fallible: bool = True) -> Fault | None:
         """Count a call; raise the fault before it, or return the one that is due after it."""
         self.clock += 0.001
+        for observe in self.observers:
+            observe()
         fault = self.faults.get(len(self.calls))
         self.calls.append(f"{self.label()}: {name}")
         if fault and fault.is_before:
@@ -303,6 +308,8 @@ class Machine:
             watch()
             heard(said.encode() + b"\n")
             self.ran.append(words)
+            for word in command.argv:
+                self.does.get(word, bool)()
             status = next((self.ends[word] for word in command.argv if word in self.ends), 0)
             return Done(status, f"{said}\n")
 
@@ -391,6 +398,21 @@ class Machine:
                 self.owners[move.path] = (move.taker.uid, move.taker.gid)
 
         self._disk(f"hand over {move.path}", move.path, effect)
+
+    def copy_tree(self, source: str, target: str, owner: int) -> None:
+        def effect() -> None:
+            if source != target:  # else it is the fake user's already
+                shutil.copytree(source, target)
+
+        self._disk(f"copy {Path(source).name}", target, effect)
+
+    def link_tree(self, target: str, links: Mapping[str, str]) -> None:
+        def effect() -> None:
+            for name, path in links.items():
+                Path(target, name).parent.mkdir(parents=True, exist_ok=True)
+                Path(target, name).hardlink_to(path)
+
+        self._disk(f"link {Path(target).name}", target, effect)
 
     # --- clocks ----------------------------------------------------------------------------------
 

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 from fake_deploy import Simulation, manifest
 from fake_machine import Fault, distinct
+from shipit.agent.protocol.assets import Assets
 from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
 from shipit.agent.protocol.hooks import AFTER_ACTIVATE, ON_HOST, Hook
 from shipit.agent.protocol.migrations import AGAIN, BEGUN, Migration, unfinished
-from shipit.agent.records import drained, migrations
+from shipit.agent.records import drained, migrations, releases, views
 from shipit.agent.server import adopt
 
 if TYPE_CHECKING:
@@ -164,6 +165,25 @@ def drained_sick_upgrade(simulation: Simulation) -> None:
     drained_upgrade(simulation)
 
 
+ASSETS = Assets(2, "files/static")
+
+
+def upgrade_with_assets(simulation: Simulation) -> None:
+    """Deploy a release with static files; those of the old one are found all the time."""
+
+    def old_pages_find_their_files() -> None:
+        assert Path(simulation.paths.assets, f"app.{OLD}.js").read_text() == OLD
+
+    simulation.machine.observers.append(old_pages_find_their_files)
+    simulation.deploy(manifest(simulation.paths, NEW, assets=ASSETS))
+    simulation.machine.observers.clear()
+
+
+def sick_upgrade_with_assets(simulation: Simulation) -> None:
+    simulation.machine.sick.add(NEW)
+    upgrade_with_assets(simulation)
+
+
 # scenario -> releases committed beforehand
 SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     first_deploy: (),
@@ -191,6 +211,8 @@ SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     migrated_sick_upgrade: (OLD,),
     drained_upgrade: (OLD,),
     drained_sick_upgrade: (OLD,),
+    upgrade_with_assets: (OLD,),
+    sick_upgrade_with_assets: (OLD,),
 }
 ENDS: dict[Scenario, str] = {
     first_deploy: NEW,
@@ -205,6 +227,7 @@ ENDS: dict[Scenario, str] = {
     hooked_rollback: NEW,
     migrated_upgrade: NEW,
     drained_upgrade: NEW,
+    upgrade_with_assets: NEW,
 }
 
 
@@ -217,7 +240,8 @@ def prepared(directory: Path, scenario: Scenario) -> Simulation:
     overlaps = "overlapping" in scenario.__name__ and scenario is not overlapping_from_restarts
     for release in SCENARIOS[scenario]:
         hooks = HOOKED if scenario is hooked_rollback else ()
-        made = manifest(simulation.paths, release, overlaps=overlaps, hooks=hooks)
+        assets = ASSETS if "assets" in scenario.__name__ else None
+        made = manifest(simulation.paths, release, overlaps=overlaps, hooks=hooks, assets=assets)
         simulation.deploy(made)
         assert simulation.head == release
     simulation.machine.calls.clear()
@@ -264,6 +288,7 @@ def check_invariants(simulation: Simulation, before: str) -> None:
     assert "stuck" not in simulation.outcomes
     assert len(set(simulation.machine.ran)) == len(simulation.machine.ran), "a hook ran twice"
     check_migration(simulation)
+    check_assets(simulation)
     simulation.assert_nothing_is_left()
     check_it_is_undrained(simulation)
     settled = simulation.settled()
@@ -285,6 +310,19 @@ def check_it_is_undrained(simulation: Simulation) -> None:
     """Check that this host serves: in every scenario a healthy release runs at the end."""
     assert drained.read(simulation.paths) is None
     assert set(simulation.machine.balancer.values()) <= {"ready"}
+
+
+def check_assets(simulation: Simulation) -> None:
+    """Check that clients find the files of what runs, whole, and after a rollback no others."""
+    running = releases.manifest(simulation.paths, simulation.head)
+    wanted = views.wanted(simulation.paths, running)
+    found = {path.name: path.read_text() for path in Path(simulation.paths.assets).glob("*")}
+    expected = {
+        name: Path(path).read_text() for name, path in views.links(simulation.paths, wanted).items()
+    }
+    assert found.items() >= expected.items()
+    if simulation.head == OLD:
+        assert found == expected
 
 
 def check_one_release_runs(simulation: Simulation, before: str) -> None:

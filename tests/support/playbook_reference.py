@@ -62,6 +62,7 @@ _SECTIONS = (
     ("Service", "A service: `services.<name>`"),
     ("EnvFile", "A file of variables: an item of `env_file`"),
     ("RenderedFile", "A file: an item of `files`"),
+    ("Assets", "Static files: `assets`"),
     ("Migrate", "`migrate`"),
     ("Hook", "A hook: an item of `hooks`"),
     ("Canary", "`canary`"),

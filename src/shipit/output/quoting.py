@@ -48,6 +48,7 @@ PLAYBOOK = frozenset(
         *("load_balancer", "haproxy", "sockets", "backend", "server", "wait", "drain", "undrain"),
         *("canary", "hold", "prometheus", "query", "max", "min", "at_most_times", "prompt"),
         *("on_timeout",),
+        *("assets", "from", "keep"),
     }
 )
 # Keys of a playbook below which the user chooses the names, and whose values may be secret.

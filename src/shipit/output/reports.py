@@ -120,6 +120,7 @@ def _changes(plan: HostPlan) -> dict[str, list[str]]:
         "restarts": [messages.names(plan.restarts, limit=20)] if plan.restarts else [],
         "canary": list(plan.canary),
         "migrates": list(plan.migration),
+        "assets": list(plan.assets),
         "hooks": list(plan.hooks),
         "pulls": [pulls] if pulls else [],
         "sends": [sends] if plan.missing and not pulls else [],

@@ -17,7 +17,7 @@ from shipit.playbook.health import Check, Health
 from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.models import Deployment, RenderedFile
 from shipit.playbook.parsers import InvalidValueError, is_template, shown, written
-from shipit.playbook.project import PinnedFile, Project
+from shipit.playbook.project import Assets, PinnedFile, Project
 from shipit.playbook.service import EnvFile, Service
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ _MODELS: dict[Loc, type[Model]] = {
     ("load_balancer", "haproxy"): Haproxy,
     ("load_balancer", "drain"): BalancerCommand,
     ("load_balancer", "undrain"): BalancerCommand,
+    ("assets",): Assets,
     ("hooks", "*"): Hook,
     ("canary",): Canary,
     ("canary", "checks", "*"): CanaryCheck,

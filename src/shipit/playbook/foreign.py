@@ -54,6 +54,7 @@ _KEYS = {
     "volumes": "`shared/` in the app's root, which survives releases, or $STATE_DIRECTORY",
     "networks": "nothing: services use the network of the host",
     "linkeddirs": "`shared/` in the app's root, which survives releases",
+    "assetpath assetspath assetsprefix staticroot": "`assets:`, with `from` or `command`",
     "linkedfiles": "`files:` for a file of the release, `shared/` for one that survives releases",
     "logging stdoutlogfile": "nothing: logs go to the journal: shipit logs",
     "workingdirectory cwd chdir": (

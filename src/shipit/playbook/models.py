@@ -46,6 +46,7 @@ from shipit.playbook.fields import (
 from shipit.playbook.health import Health, as_health
 from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.project import (
+    Assets,
     PinnedFile,
     Project,
     Python,
@@ -202,6 +203,12 @@ class Deployment(Model):
         default=(),
         description="Files of the release besides the code.",
         examples=[[{"src": "templates/logging.ini.j2", "dest": "logging.ini", "mode": "0640"}]],
+    )
+    assets: Assets | None = Field(
+        default=None,
+        description="Static files for browsers, kept beside those of earlier releases"
+        " (docs/assets.md).",
+        examples=[{"from": "demoapp:static", "keep": 3}],
     )
     services: Annotated[Mapping[Name, Service], Field(min_length=1)] = Field(
         description="What runs, by name; at least one. The unit of each is <app>-<name>.service.",

@@ -25,6 +25,7 @@ SYSTEM_DIRECTORIES = (
 )
 
 SHARED = "shared"  # below an app's root: what survives releases
+_PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*")  # means the same in units, shells and JSON
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\x00-\x1f\x7f]+")
 _WITHOUT_FRAGMENT = (
@@ -57,6 +58,17 @@ def destination(value: object) -> str:
     if parts[0] == BROUGHT:
         raise InvalidValueError(f"another folder: {BROUGHT} has what `serve:` brings along", value)
     return "/".join(parts)
+
+
+def assets_folder(value: object) -> str:
+    """A folder of the working directory, or PACKAGE:FOLDER for one in a package."""
+    package, colon, folder = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    parts = folder.rstrip("/").split("/")
+    is_plain = not has_control(folder) and not any(part in ("", ".", "..") for part in parts)
+    if not is_plain or (colon and not _PACKAGE.fullmatch(package)):
+        expected = "a folder without . or .. in it, or PACKAGE:FOLDER such as demoapp:static"
+        raise InvalidValueError(expected, value)
+    return f"{package}{colon}{'/'.join(parts)}"
 
 
 def work_directory(value: object) -> str:

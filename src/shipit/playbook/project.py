@@ -1,4 +1,4 @@
-"""What a release is made of: the keys below `project:`, `bundle:` and `python:`."""
+"""What a release is made of: the keys below `project:`, `bundle:`, `python:` and `assets:`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from pydantic import Field
 
 from shipit.playbook import parsers, paths
 from shipit.playbook.fields import (
+    AssetsFolder,
     BundleUrl,
+    Count,
     Directory,
+    Duration,
     File,
     Line,
     Model,
     PythonSource,
     Sha256,
     Specifier,
+    Words,
 )
 
 _PIN = "#sha256="
@@ -75,6 +79,36 @@ class PinnedFile(Model):
         default="",
         description="The sha256 that the file must have, in hexadecimal.",
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    )
+
+
+class Assets(Model):
+    """Static files that outlive releases, in the directory `assets` of the app's root."""
+
+    source: AssetsFolder = Field(
+        default="",
+        alias="from",
+        description="Where they are: a folder of the working directory of the release, or"
+        " PACKAGE:FOLDER for one in an installed package.",
+        examples=["static", "demoapp:static"],
+    )
+    command: Words = Field(
+        default="",
+        description="Instead of `from`, a command that writes them into the empty directory"
+        " $SHIPIT_ASSETS; run on each host as the app's user, without a shell, in the environment"
+        " of the services.",
+        examples=["django-admin collectstatic --noinput"],
+    )
+    timeout: Duration = Field(
+        default=300.0,
+        description="How long the command may take before it is killed.",
+        examples=["2m"],
+    )
+    keep: Count = Field(
+        default=3,
+        description="Of how many committed releases they are kept, the running one included; not"
+        " of more than `keep_releases`.",
+        examples=[3],
     )
 
 

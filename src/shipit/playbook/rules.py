@@ -51,6 +51,7 @@ def findings(values: Mapping[str, object]) -> Iterator[RuleViolation]:
     yield from _limits(values)
     for contradictions in (hooks.contradictions, balancer.contradictions, canary.contradictions):
         yield from (RuleViolation(*found) for found in contradictions(values))
+    yield from _assets(_mapping(values.get("assets")), values.get("keep_releases", 5))
 
 
 def _hosts(values: Mapping[str, object]) -> Iterator[RuleViolation]:
@@ -256,6 +257,25 @@ def _limits(values: Mapping[str, object]) -> Iterator[RuleViolation]:
         what = "`max_failures` and `max_fail_percentage` both say how many hosts may fail"
         hint = "keep one of the two; `max_unreachable` is for unreachable hosts"
         yield RuleViolation(("max_failures",), what, hint)
+
+
+def _assets(assets: Mapping[object, object], keep_releases: object) -> Iterator[RuleViolation]:
+    if not assets:
+        return
+    if "from" in assets and "command" in assets:
+        what = "assets are taken `from` a folder, or a `command` makes them, not both"
+        yield RuleViolation(("assets", "command"), what, "keep one of the two")
+    if "from" not in assets and "command" not in assets:
+        hint = "from: demoapp:static, or command: django-admin collectstatic --noinput"
+        what = "the key 'from' or 'command' is missing in assets"
+        yield RuleViolation(("assets",), what, hint, "playbook-missing-key")
+    if "timeout" in assets and "from" in assets and "command" not in assets:
+        what = "`timeout` belongs to the `command` of assets, and these have none"
+        yield RuleViolation(("assets", "timeout"), what, "remove it")
+    keep = assets.get("keep")
+    if isinstance(keep, int) and isinstance(keep_releases, int) and keep > keep_releases:
+        what = f"assets of {keep} releases are to be kept, but only {keep_releases} releases are"
+        yield RuleViolation(("assets", "keep"), what, f"write `keep_releases: {keep}` as well")
 
 
 def _is_fit(read: Callable[[object], object], value: object) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from shipit.agent.protocol import manifest
 from shipit.agent.protocol.answers import Interpreter
 from shipit.bundle.select import requirements_txt
-from shipit.render import units
+from shipit.render import commands, units
 from shipit.secrets import Secret
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def release_id(
             **asdict(gate),
             "checks": [_without(asdict(check), *READ) for check in gate.checks],
         },
-        "smoke": units.smoke(deployment),
+        "smoke": commands.smoke(deployment),
     }
     # The ids of releases without these are older than them.
     if stand_in.hooks:
@@ -78,6 +78,8 @@ def release_id(
         contents["migration"] = asdict(stand_in.migration)
     if stand_in.balancer:
         contents["balancer"] = _of_all_hosts(stand_in.balancer)
+    if stand_in.assets:
+        contents["assets"] = asdict(stand_in.assets)
     found = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
     return f"{_file_safe(bundle.version)}-{found[:DIGITS]}"
 
@@ -146,7 +148,7 @@ def build(
             for service, values in sorted(made.env.items())
         ),
         gate=units.gate(deployment),
-        smoke=units.smoke(deployment),
+        smoke=commands.smoke(deployment),
         keep_releases=deployment.keep_releases,
         created=attempt.started,
         created_by=attempt.who,
@@ -154,6 +156,7 @@ def build(
         hooks=made.hooks,
         migration=made.migration,
         balancer=made.balancer,
+        assets=made.assets,
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 from enum import Enum
@@ -85,6 +86,7 @@ class HostPlan:
     repairs: tuple[Drift, ...] = ()  # drift of the same release that is repaired
     restarts: tuple[str, ...] = ()
     canary: tuple[str, ...] = ()  # which hosts are held first, for how long, and what is asked
+    assets: tuple[str, ...] = ()  # which static files clients find where
     hooks: tuple[str, ...] = ()  # what is run when, and where
     drains: tuple[str, ...] = ()  # the load balancer that the host leaves for its switch
     migration: tuple[str, ...] = ()  # what is migrated where, and what is known of it
@@ -127,6 +129,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         texts=(*_unit_changes(wanted, facts), *_file_changes(old, new)),
         env=tuple(_env_changes(facts.env, wanted.env_digests)),
         served=wanted.served,
+        assets=tuple(_assets(old, new)),
         repairs=facts.drift if is_repair else (),
         restarts=tuple(_started_units(wanted, facts, RESTART)),
         handovers=tuple(_started_units(wanted, facts, OVERLAP)),
@@ -302,6 +305,20 @@ def _gaps(wanted: BuiltRelease) -> Iterator[str]:
                 f"port {port} of a health check has no `socket`: if {suspects} listens there,"
                 " connections are refused while it restarts"
             )
+
+
+def _assets(old: Manifest | None, new: Manifest) -> Iterator[str]:
+    where = f"{new.root}/assets"
+    if (wanted := new.assets) is None:
+        if old and old.assets:
+            yield f"{where} is removed: the release has no static files"
+        return
+    packages = "site-packages/" if wanted.is_in_package else ""
+    source = f"from {packages}{wanted.folder} of the release"
+    if wanted.command:
+        source = f"{shlex.join(wanted.command.command)} (on each host as {wanted.command.user})"
+    kept = f"with those of up to {wanted.keep - 1} before it" if wanted.keep > 1 else "alone"
+    yield f"{source}, in {where}, {kept}"
 
 
 def _notes(new: Manifest, facts: Facts) -> Iterator[str]:

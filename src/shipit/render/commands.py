@@ -1,12 +1,13 @@
-"""The commands that a host runs around a switch: hooks, the migration, the load balancer's."""
+"""The commands that a host runs besides services, around a switch or for its static files."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING
 
+from shipit.agent.protocol.assets import ASSETS, Assets
 from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
-from shipit.agent.protocol.hooks import BEFORE_ACTIVATE, Hook
+from shipit.agent.protocol.hooks import BEFORE_ACTIVATE, STAGED, Hook
 from shipit.agent.protocol.migrations import Migration
 from shipit.playbook.hooks.models import ONCE
 
@@ -61,3 +62,23 @@ def _balancing(
         return None
     words, user = tuple(shlex.split(wanted.command)), wanted.user or deployment.user
     return Hook(name, BEFORE_ACTIVATE, words, wanted.timeout, user, release.workdir)
+
+
+def smoke(deployment: Deployment) -> tuple[str, ...]:
+    """Return the smoke command as argv; empty if there is none."""
+    return tuple(shlex.split(deployment.smoke))
+
+
+def assets(deployment: Deployment, release: ReleaseNames) -> Assets | None:
+    """Return which static files a release has; no more releases are kept than there are."""
+    if (wanted := deployment.assets) is None:
+        return None
+    keep = min(wanted.keep, deployment.keep_releases)
+    if wanted.command:
+        words, where = tuple(shlex.split(wanted.command)), release.workdir
+        made = Hook(ASSETS, STAGED, words, wanted.timeout, deployment.user, where)
+        return Assets(keep, command=made)
+    package, colon, folder = wanted.source.rpartition(":")
+    if colon:
+        return Assets(keep, f"{package.replace('.', '/')}/{folder}", is_in_package=True)
+    return Assets(keep, f"{release.folder}/{folder}")

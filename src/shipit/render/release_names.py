@@ -23,6 +23,11 @@ class ReleaseNames:
     def workdir(self) -> str:
         return f"{self.path}/{self.folder}"
 
+    @property
+    def assets(self) -> str:
+        """Its static files."""
+        return f"{self.path}/assets"
+
     def variables(self) -> dict[str, str]:
         """Return what templates see as `release`."""
         return {"id": self.id, "version": self.version, "path": self.path, "workdir": self.workdir}

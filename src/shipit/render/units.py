@@ -11,7 +11,6 @@ inventory_hostname, group_names; a unit's template also has `service`.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ from shipit.vault import LOCKED, WAYS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shipit.agent.protocol.assets import Assets
     from shipit.agent.protocol.balancers import LoadBalancer
     from shipit.agent.protocol.hooks import Hook
     from shipit.agent.protocol.migrations import Migration
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, "str | Secret"]  # of environment variables, by name
 NO_FILES: Mapping[str, Values] = {}
+ASSETS_VARIABLE = "SHIPIT_ASSETS"  # of commands and services: the release's own static files
 _UNIT_MODE = 0o644
 _DEFAULTS = {"root": "/opt/{{ app }}", "user": "{{ app }}"}  # as in playbook.models
 
@@ -62,6 +63,7 @@ class ReleaseTexts:
         env_files: the text of each service's env file; holds secrets.
         hooks, migration: that hosts run.
         balancer: that hosts leave for their switch.
+        assets: the static files that they keep beside those of earlier releases.
     """
 
     deployment: Deployment
@@ -73,6 +75,7 @@ class ReleaseTexts:
     hooks: tuple[Hook, ...] = ()
     migration: Migration | None = None
     balancer: LoadBalancer | None = None
+    assets: Assets | None = None
 
 
 def deployment(
@@ -193,9 +196,10 @@ def release_texts(
     for file in deployment.files:
         writer.file(file)
     writer.texts |= _brought(deployment)
+    own = {ASSETS_VARIABLE: release.assets} if deployment.assets else {}
     of_all: Values = {**deployment.env, **{key: secrets[key] for key in deployment.secrets}}
     env: dict[str, Values] = {
-        name: {**from_files.get(name, {}), **of_all, **service.env}
+        name: {**from_files.get(name, {}), **of_all, **service.env, **own}
         for name, service in deployment.services.items()
     }
     env_files = {
@@ -217,6 +221,7 @@ def release_texts(
         commands.hooks(deployment, release),
         commands.migration(deployment, release),
         commands.balancer(deployment, release),
+        commands.assets(deployment, release),
     )
 
 
@@ -303,8 +308,3 @@ def gate(deployment: Deployment) -> manifest.Gate:
         if check.kind != "unit"
     )
     return manifest.Gate(checks, health.interval, health.deadline, health.min_healthy, health.bake)
-
-
-def smoke(deployment: Deployment) -> tuple[str, ...]:
-    """Return the smoke command as argv; empty if there is none."""
-    return tuple(shlex.split(deployment.smoke))

@@ -85,10 +85,11 @@ def _planned(hook: Hook, deployment: Deployment, chosen: str) -> str:
 
 
 def longest(deployment: Deployment) -> float:
-    """Return the seconds that the hooks of one host, and its migration, may take."""
+    """Return the seconds that the hooks of one host, its migration and its assets may take."""
     migration = deployment.migrate.timeout + PENDING_TIMEOUT if deployment.migrate else 0.0
     hooks = sum(hook.timeout for hook in deployment.hooks if hook.on_host)
-    return migration + draining(deployment) + hooks
+    assets = deployment.assets.timeout if deployment.assets and deployment.assets.command else 0.0
+    return migration + draining(deployment) + assets + hooks
 
 
 def draining(deployment: Deployment) -> float:

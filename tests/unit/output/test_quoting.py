@@ -15,7 +15,7 @@ from shipit.playbook.canary.models import Canary, CanaryCheck
 from shipit.playbook.health import Check, Health
 from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.models import Deployment, Freeze, RenderedFile
-from shipit.playbook.project import PinnedFile, Project, Python, PythonArchive
+from shipit.playbook.project import Assets, PinnedFile, Project, Python, PythonArchive
 from shipit.playbook.service import EnvFile, Service
 
 SECRET = "hunter2"
@@ -166,7 +166,7 @@ def test_of_an_encrypted_file_nothing_is_quoted() -> None:
 
 
 def test_for_each_key_of_a_playbook_it_is_decided_whether_its_value_is_public() -> None:
-    of_release = (Project, PinnedFile, Python, PythonArchive)
+    of_release = (Project, PinnedFile, Python, PythonArchive, Assets)
     hooks = (Hook, Migrate, LoadBalancer, Haproxy, BalancerCommand, Canary, CanaryCheck)
     models = (
         Deployment,

@@ -10,8 +10,10 @@ import pytest
 
 import relocatable
 from shipit.agent.protocol.answers import Interpreter
+from shipit.agent.protocol.assets import Assets
 from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
 from shipit.agent.protocol.codec import from_json, to_json
+from shipit.agent.protocol.hooks import Hook
 from shipit.agent.protocol.manifest import Manifest
 from shipit.agent.protocol.messages import Attempt, Facts
 from shipit.errors import InputError
@@ -203,6 +205,40 @@ def test_the_commands_of_a_load_balancer_run_in_the_release(folder: Path) -> Non
     assert (drain.command, drain.user, drain.timeout) == (("out", "a b"), "lb", 60.0)
     assert (undrain.command, undrain.user, undrain.timeout) == (("back",), "tinyapp", 5.0)
     assert drain.directory == f"/opt/tinyapp/releases/{made.id}/files"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{from: static/dist/}", Assets(3, "files/static/dist")),
+        ("{from: 'tiny.app:static', keep: 2}", Assets(2, "tiny/app/static", is_in_package=True)),
+    ],
+)
+def test_static_files_are_in_the_manifest_and_in_the_id(
+    folder: Path, written: str, expected: Assets
+) -> None:
+    plain = built(folder, PLAYBOOK).manifest
+    made = built(folder, f"{PLAYBOOK}assets: {written}\n").manifest
+    assert (plain.assets, made.assets) == (None, expected)
+    assert made.id != plain.id
+    assert from_json(Manifest, to_json(made)) == made
+
+
+def test_a_command_makes_static_files_where_services_find_those_of_their_release(
+    folder: Path,
+) -> None:
+    written = "assets: {command: tinyapp collect --all, timeout: 2m}\nkeep_releases: 2\n"
+    made = built(folder, PLAYBOOK + written + "env: {SHIPIT_ASSETS: /of/a/developer}\n")
+    assets = made.manifest.assets
+    assert assets is not None
+    assert assets.keep == 2  # of no more releases than there are
+    top = f"/opt/tinyapp/releases/{made.manifest.id}"
+    assert assets.command == Hook(
+        "assets", "staged", ("tinyapp", "collect", "--all"), 120.0, "tinyapp", f"{top}/files"
+    )
+    assert {text.splitlines()[-1] for text in made.env.values()} == {
+        f'SHIPIT_ASSETS="{top}/assets"'
+    }
 
 
 # --- serve ----------------------------------------------------------------------------------------

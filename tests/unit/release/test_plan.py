@@ -8,6 +8,7 @@ import pytest
 
 from shipit.agent.protocol import answers, messages
 from shipit.agent.protocol import manifest as manifests
+from shipit.agent.protocol.assets import Assets
 from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
 from shipit.agent.protocol.hooks import BEFORE_COMMIT, Hook
 from shipit.errors import HostError
@@ -111,6 +112,23 @@ def line(release: str, *, running: bool = False, **changes: object) -> answers.R
         running=running,
     )
     return replace(made, **changes)  # type: ignore[arg-type] # the tests' own fields
+
+
+def test_a_plan_says_where_static_files_come_from_and_when_they_end() -> None:
+    old, new = manifest("1.0.0"), manifest("1.1.0")
+    package = Assets(3, "demo/static", is_in_package=True)
+    collect = Hook("assets", "staged", ("collect", "a b"), 60.0, "demo", "/")
+    where = "in /opt/demo/assets"
+    kept = (
+        f"from site-packages/demo/static of the release, {where}, with those of up to 2 before it"
+    )
+    alone = f"collect 'a b' (on each host as demo), {where}, alone"
+    for assets, said in ((package, kept), (Assets(1, command=collect), alone)):
+        plan = compare("web1", wanted(replace(new, assets=assets)), facts(old))
+        assert plan.assets == (said,)
+    plan = compare("web1", wanted(new), facts(replace(old, assets=package)))
+    assert plan.assets == ("/opt/demo/assets is removed: the release has no static files",)
+    assert compare("web1", wanted(new), facts(old)).assets == ()
 
 
 def test_a_release_that_runs_already_needs_nothing() -> None:

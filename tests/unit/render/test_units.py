@@ -15,6 +15,7 @@ from shipit.errors import InputError
 from shipit.inventory.model import Host
 from shipit.playbook import reader
 from shipit.playbook.parsers import HARDENING
+from shipit.render import commands
 from shipit.render import units as rendering
 from shipit.render.release_names import ReleaseNames
 from shipit.secrets import Secret
@@ -426,8 +427,8 @@ health:
         deadline=30.0,
         min_healthy=1.0,
     )
-    assert rendering.smoke(wanted) == ("demoapp", "check", "a b")
-    assert rendering.smoke(rendered(folder, BASE)) == ()
+    assert commands.smoke(wanted) == ("demoapp", "check", "a b")
+    assert commands.smoke(rendered(folder, BASE)) == ()
 
 
 @pytest.mark.parametrize(

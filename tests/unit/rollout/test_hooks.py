@@ -300,7 +300,7 @@ def test_a_variable_that_no_program_could_be_started_with_is_left_out(tmp_path: 
 
 
 def deploying(*found: Hook, actions: dict[str, Action]) -> tuple[Any, Any]:
-    deployment = SimpleNamespace(hooks=found, user="demo", migrate=None, canary=None)
+    deployment = SimpleNamespace(hooks=found, user="demo", migrate=None, canary=None, assets=None)
     order = [SimpleNamespace(name=name, deployment=deployment) for name in ("a", "b", "c")]
     built: BuiltRelease | None = None
     made = {name: (built, HostPlan(name, it, "r2", "2")) for name, it in actions.items()}
@@ -371,5 +371,5 @@ def test_a_fleet_stops_without_the_host_that_runs_what_runs_once(phase: Phase) -
 def test_leaving_the_load_balancer_takes_its_time(
     balancer: LoadBalancer | None, seconds: float
 ) -> None:
-    deployment: Any = SimpleNamespace(hooks=(), migrate=None, load_balancer=balancer)
+    deployment: Any = SimpleNamespace(hooks=(), migrate=None, load_balancer=balancer, assets=None)
     assert hooks.longest(deployment) == seconds

@@ -53,9 +53,8 @@ def made(**records: tuple[MigrationLine, ...]) -> Any:  # noqa: ANN401 - no rele
 
 
 def order(migrate: Migrate | None = MIGRATE) -> Any:  # noqa: ANN401
-    deployment = SimpleNamespace(
-        hooks=(), migrate=migrate, user="demo", load_balancer=None, canary=None
-    )
+    others = dict.fromkeys(("load_balancer", "canary", "assets"))
+    deployment = SimpleNamespace(hooks=(), migrate=migrate, user="demo", **others)
     return [SimpleNamespace(name=name, deployment=deployment) for name in ("a", "b", "idle")]
 
 

@@ -1,4 +1,4 @@
-"""Switch this host to a release, or to none: units, `current`, processes. Used in both directions.
+"""Switch this host to a release, or to none: units, files, processes. Used in both directions.
 
 A service with a handover starts beside its predecessor, which stops once the new one serves: until
 then connections go to either, afterwards to the new one; systemd holds the listener. Each step can
@@ -20,6 +20,7 @@ from ..system.ownership import Move
 from ..system.paths import Paths
 from ..system.sockets import Endpoint
 from ..system.unit_names import is_timer
+from . import assets
 from .start import Starting, ask
 from .unit_plan import Actions, UnitState, call_limit, decide
 
@@ -150,7 +151,8 @@ def put_on_disk(paths: Paths, host: Host, to: Switch) -> None:
 
 
 def _install(paths: Paths, host: Host, to: Switch) -> Actions:
-    """Decide what to do, and write the texts of the units, which systemd does not read yet."""
+    """Decide what to do, and write what nothing reads yet: texts of units, a view of files."""
+    assets.prepare(paths, host, to.wanted, lenient=to.leads_to_earlier)
     names = list(dict.fromkeys([*unit_names(to.wanted), *to.others]))
     texts = texts_of(paths, to.wanted) if to.wanted else {}
     views = host.show(names)
@@ -215,6 +217,7 @@ def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None
         host.point(paths.current, to.wanted.target)
     else:
         host.remove(paths.current)
+    assets.switch(paths, host, to.wanted)
 
 
 def _running_sockets(views: Dict[str, UnitView]) -> FrozenSet[str]:

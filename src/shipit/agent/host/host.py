@@ -10,7 +10,7 @@ import os
 import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any, Callable, Dict, Iterator, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Protocol, Sequence, Tuple
 
 from ..protocol.messages import Failure
 from ..protocol.values import dataclass
@@ -179,6 +179,12 @@ class Host(Protocol):
     def hand_over(self, move: Move, *, lenient: bool) -> None:
         """Chown a directory and its givers' content to its taker; see `trees.chown`."""
 
+    def copy_tree(self, source: str, target: str, owner: int) -> None:
+        """Copy a directory of a user into one of root; see `trees.copies`."""
+
+    def link_tree(self, target: str, links: Mapping[str, str]) -> None:
+        """Make a directory of hard links to files, by their paths in it; see `trees.links`."""
+
     def booting(self) -> bool:
         """Whether the machine is still booting."""
 
@@ -318,6 +324,16 @@ class RealHost:
         from .trees import chown  # noqa: PLC0415 - only a change of the user needs it
 
         chown.hand_over(move, timeout=HAND_OVER, lenient=lenient)
+
+    def copy_tree(self, source: str, target: str, owner: int) -> None:
+        from .trees import copies  # noqa: PLC0415 - only releases with assets need it
+
+        copies.copy(source, target, owner)
+
+    def link_tree(self, target: str, links: Mapping[str, str]) -> None:
+        from .trees import links as trees  # noqa: PLC0415 - only releases with assets need it
+
+        trees.make(target, links)
 
     def booting(self) -> bool:
         return self.systemctl("is-system-running").output.strip() in ("initializing", "starting")

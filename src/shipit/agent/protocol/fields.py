@@ -49,6 +49,8 @@ HEX = matching(r"([0-9a-f]{2}){0,64}")
 WORD = matching(r"[a-z][a-z0-9-]{0,63}")  # kebab-case: a code, a type of run
 FILE_NAME = matching(r"(?!\.\.?$)[^/\x00-\x1f\x7f]{1,255}")
 PATH = matching(r"/[^\x00-\x1f\x7f]{0,4095}")
+# A path in a release, or none.
+INSIDE = matching(r"((?!\.\.?(/|$))[^/\x00-\x1f\x7f]+(/(?!\.\.?(/|$))[^/\x00-\x1f\x7f]+)*)?")
 PATHS_INSIDE = keys_matching(r"(?!/)[^\x00-\x1f\x7f]{1,4095}")  # in a release; staging does more
 SHA256 = matching(r"[0-9a-f]{64}")
 PYTHON_PROGRAM = r"bin/python3\.[0-9]{1,3}"  # in an interpreter's archive: venvs are made by it

@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import Any, Dict, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
+from .assets import Assets  # noqa: TC001 - type hints are read at run time
 from .balancers import LoadBalancer  # noqa: TC001 - type hints are read at run time
 from .fields import APP, COUNT, FILE_NAME, PATH, PROGRAM, RELEASE, SECONDS, SHA256, one_of
 from .hooks import Hook  # noqa: TC001 - type hints are read at run time
@@ -216,6 +217,7 @@ class Manifest:
     hooks: Tuple[Hook, ...] = ()
     migration: Optional[Migration] = None
     balancer: Optional[LoadBalancer] = None  # that sends requests to the host
+    assets: Optional[Assets] = None
 
     @property
     def target(self) -> str:

@@ -13,7 +13,7 @@ from ..protocol.hooks import Hook
 from ..protocol.manifest import Artifact, Manifest
 from ..protocol.messages import Failure, Survey
 from ..protocol.values import dataclass
-from ..records import app_root, releases
+from ..records import app_root, releases, views
 from ..storage import blobs, pythons
 from ..system import accounts, interpreters, process, sockets, trust
 from ..system.failures import Refused, existing
@@ -51,6 +51,7 @@ def problems(context: Context) -> Tuple[Failure, ...]:
         *_sockets(context),
         *_socket_folders(context),
         *_ports(context),
+        *_assets(context),
     )
 
 
@@ -69,6 +70,13 @@ def _dests(context: Context) -> Iterator[Failure]:
             releases.text_path(context.paths, context.manifest.id, name)
         except Refused as refused:
             yield refused.failure
+
+
+def _assets(context: Context) -> Iterator[Failure]:
+    if context.manifest.assets and views.is_taken(context.paths):
+        path = context.paths.assets
+        what = f"{path} was not made by shipit: clients are to find static files there"
+        yield problem("assets-taken", what, f"move it away: mv {path} {path}.old")
 
 
 def _machine(context: Context) -> Iterator[Failure]:
@@ -96,8 +104,12 @@ def _machine(context: Context) -> Iterator[Failure]:
 
 
 def _hooks(manifest: Manifest) -> Tuple[Hook, ...]:
-    """Return all commands of the release that run as hooks do: its migration is one."""
-    return (*manifest.hooks, *((manifest.migration.hook,) if manifest.migration else ()))
+    """Return all commands of the release that run as hooks do."""
+    others = (
+        manifest.migration.hook if manifest.migration else None,
+        manifest.assets.command if manifest.assets else None,
+    )
+    return (*manifest.hooks, *(hook for hook in others if hook))
 
 
 def _bus(context: Context) -> Iterator[Failure]:

@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from contextlib import ExitStack, suppress
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from ..protocol.messages import Failure
 from ..system import files
@@ -21,6 +21,7 @@ TIMEOUT = 600.0  # seconds
 FILES_A_WORKER = 100  # fewer do not justify another process
 WORKERS = 8
 CACHE = "__pycache__"
+PYTHONS = ("python", "pypy")  # names of the folder above site-packages, with a version
 SYNTAX_ERRORS = 1  # compileall's status if a file is invalid in this Python, as in some wheels
 
 
@@ -67,6 +68,18 @@ def configuration(venv: str) -> Dict[str, str]:
         pairs = [line.partition("=") for line in stream]
     wanted = ("home", "version", "version_info", "implementation")
     return {key.strip(): value.strip() for key, _, value in pairs if key.strip() in wanted}
+
+
+def site_packages(venv: str) -> Optional[str]:
+    """Return the venv's own site-packages; a wheel may add folders of any name beside it."""
+    try:
+        settings = configuration(venv)
+    except FileNotFoundError:
+        return None
+    version = settings.get("version_info") or settings.get("version", "")
+    short = ".".join(version.split(".")[:2])
+    places = [os.path.join(venv, "lib", name + short, "site-packages") for name in PYTHONS]
+    return next(filter(os.path.isdir, places), None)
 
 
 def _link_directory(new: str, old: str) -> Tuple[int, List[str]]:

@@ -53,13 +53,24 @@ def quarantine(paths: Paths, stay: FrozenSet[str]) -> None:
 
 def mark(paths: Paths, release: str) -> None:
     """Move one release out of releases/; `delete_marked` removes it."""
+    _mark(paths, paths.release(release).top)
+
+
+def mark_views(paths: Paths, spare: str) -> None:
+    """Move all views of static files but one out of their directory, as `mark` does."""
+    for entry in files.entries(paths.views):
+        if entry.name != spare:
+            _mark(paths, entry.path)
+
+
+def _mark(paths: Paths, path: str) -> None:
     files.make_directory(paths.marked, 0o700)
-    target = os.path.join(paths.marked, f"{release}.{time.monotonic_ns()}")
+    target = os.path.join(paths.marked, f"{os.path.basename(path)}.{time.monotonic_ns()}")
     try:
-        os.rename(paths.release(release).top, target)
+        os.rename(path, target)
     except FileNotFoundError:
         return
-    files.sync_directory(paths.releases)
+    files.sync_directory(os.path.dirname(path))
 
 
 def delete_unused(paths: Paths, now: float) -> None:

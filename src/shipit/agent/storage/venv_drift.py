@@ -20,7 +20,6 @@ from ..system.paths import Paths
 from . import blobs, bytecode, pythons
 
 INSTALLERS = ("_virtualenv.py", "_virtualenv.pth")  # created in site-packages by uv venv itself
-PYTHONS = ("python", "pypy")  # names of the folder above site-packages, with a version
 INFO, BYTECODE = ".dist-info", ".pyc"
 RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
 # The entries of a wheel that installers put elsewhere, or rewrite.
@@ -47,7 +46,7 @@ def found(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     venv = paths.release(manifest.id).venv
     yield from interpreter(paths, manifest)
     yield from brought(paths, manifest, is_whole=True)
-    packages = _site_packages(venv)
+    packages = bytecode.site_packages(venv)
     if packages is None:
         yield Drift("venv-missing", venv, f"{venv} has no site-packages")
         return
@@ -94,7 +93,7 @@ def brought(paths: Paths, manifest: Manifest, *, is_whole: bool = False) -> Iter
 def missing_packages(paths: Paths, manifest: Manifest) -> Iterator[Drift]:
     """Check by the names of folders whether every wheel is installed."""
     venv = paths.release(manifest.id).venv
-    packages = _site_packages(venv)
+    packages = bytecode.site_packages(venv)
     there = _distributions(packages) if packages else ()
     for item in (manifest.app_wheel, *manifest.wheels):
         if _normal(item.name) not in there:
@@ -109,18 +108,6 @@ def _distributions(packages: str) -> Set[str]:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
-
-
-def _site_packages(venv: str) -> Optional[str]:
-    """Return the venv's own site-packages; a wheel may add folders of any name beside it."""
-    try:
-        settings = bytecode.configuration(venv)
-    except FileNotFoundError:
-        return None
-    version = settings.get("version_info") or settings.get("version", "")
-    short = ".".join(version.split(".")[:2])
-    places = [os.path.join(venv, "lib", name + short, "site-packages") for name in PYTHONS]
-    return next(filter(os.path.isdir, places), None)
 
 
 def _add(claims: Claims, packages: str, listed: Mapping[str, _Claim]) -> None:

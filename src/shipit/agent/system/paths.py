@@ -41,6 +41,9 @@ class Paths:
     shared = At("root", "shared")
     ledger = At("root", "ledger.jsonl")
     migrations = At("root", "migrations.jsonl")
+    # What clients find: a link to a view of the static files of some releases.
+    assets = At("root", "assets")
+    views = At("root", ".assets")
     # Releases that are being removed; on the file system of releases/.
     marked = At("root", ".doomed")
 
@@ -140,6 +143,7 @@ class ReleasePaths:
     trial = At("top", "trial")
     files = At("top", "files")
     env = At("top", "env")
+    assets = At("top", "assets")  # its static files; the user's own while its command makes them
 
     def text(self, path: str) -> str:
         """The path of a rendered text: units/<name>, trial/<name> or files/<dest>."""

@@ -49,7 +49,8 @@ class Journal:
     python: str = ""
     confirm: str = "controller"  # or "host"
     signed_by: str = ""  # who has signed the release, where the host asks
-    # the hooks that have begun, by their number in the release: how each ended, "" if it has not
+    # the hooks that have begun, by their number in the release, or what else they are: how each
+    # ended, "" if it has not
     hooks: Dict[str, str] = field(default_factory=dict)
     readable: bool = True  # False: stands for an unreadable file
 

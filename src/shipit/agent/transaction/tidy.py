@@ -4,6 +4,8 @@ import os
 from contextlib import suppress
 from typing import List
 
+from ..activation import assets
+from ..host.host import Host
 from ..protocol.manifest import Manifest
 from ..records import history, releases
 from ..storage import prune
@@ -37,6 +39,12 @@ def around(paths: Paths, running: str, needed: List[str]) -> None:
         stay = prune.kept(history.entries(paths), running, found.keep_releases, needed)
         with suppress(OSError):  # the next deploy prunes again; this one is done
             prune.quarantine(paths, stay)
+
+
+def views(paths: Paths, host: Host, running: str) -> None:
+    """Leave the view of the running release alone: its static files, and what is kept of others."""
+    with suppress(OSError):  # clients find more than they need; the next deploy removes it
+        assets.settle(paths, host, releases.manifest(paths, running))
 
 
 def _take_down(paths: Paths) -> None:

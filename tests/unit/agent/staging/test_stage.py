@@ -18,6 +18,7 @@ import pytest
 import agent_builders
 from agent_builders import NoSystemd
 from marks import needs_root
+from shipit.agent.protocol.assets import Assets
 from shipit.agent.protocol.hooks import Hook
 from shipit.agent.protocol.manifest import Check, Gate, Manifest, Python, Rendered, Signed
 from shipit.agent.protocol.messages import Part, Staged, StepBegan, StepEnded, Survey
@@ -547,6 +548,7 @@ def test_a_migration_of_a_user_who_does_not_exist_is_a_problem(place: Stage) -> 
         ),
         ({"hooks": (hook("root"),)}, "a command check or a hook cannot"),
         ({"migration": Migration(hook("root"))}, "a command check or a hook cannot"),
+        ({"assets": Assets(3, command=hook("root"))}, "a command check or a hook cannot"),
         ({"gate": Gate((Check.of("tcp", "127.0.0.1:1"),), 0.25, 10.0, 0.0)}, ""),
     ],
 )
@@ -558,6 +560,22 @@ def test_a_host_without_a_system_bus_runs_no_command_of_an_app(
     assert [each.code for each in found] == ["no-system-bus"] * bool(says)
     assert says in "".join(each.what for each in found)
     assert all("apt-get install dbus" in each.hint for each in found)
+
+
+# --- static files ------------------------------------------------------------------------------
+
+
+def test_what_lies_where_clients_would_find_static_files_is_not_replaced(place: Stage) -> None:
+    Path(place.paths.assets).mkdir(parents=True)
+    found = [
+        problem.code
+        for assets in (None, Assets(3, "files/static"))
+        for problem in preflight.problems(
+            preflight.Context(place.paths, place.host, place.manifest(assets=assets), TEXTS)
+        )
+        if problem.code == "assets-taken"
+    ]
+    assert found == ["assets-taken"]  # only of the release that has some
 
 
 # --- unix sockets ------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ def commit(context: EffectContext, open_: Journal) -> Ended:
     record(context, open_, Result.COMMITTED)
     _start_timers(context, open_)
     tidy.around(paths, open_.release, [open_.previous])
+    tidy.views(paths, context.host, open_.release)
     registry.note_committed(paths, open_.release)
     migration.note_committed(context.store, open_)
     if open_.is_rollback:

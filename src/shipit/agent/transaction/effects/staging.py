@@ -1,10 +1,13 @@
-"""What a session does: receive the blobs of a release, and build it."""
+"""What a session does: receive the blobs of a release, build it, and make its static files."""
 
 from dataclasses import replace
 
 from ...protocol import hooks
+from ..hooks import assets
+from ..hooks.command import Run
 from ..journal import Journal
-from .context import EffectContext, Ended, Staging
+from ..states import Ending
+from .context import EffectContext, Ended, Staging, wanted_of
 from .hooked import hooked
 
 
@@ -18,7 +21,12 @@ def build(context: EffectContext, open_: Journal) -> Ended:
     """Build and verify the release's directory."""
     staging = _staging(context)
     staging.build()
-    return hooked(replace(context, emit=staging.emit), open_, hooks.STAGED)
+    context = replace(context, emit=staging.emit)
+    of = Run(context.store, context.emit, wanted_of(context.paths, open_), hooks.STAGED)
+    open_, failure = assets.stage(of, open_)
+    if failure is not None:
+        return Ended(Ending.ERROR, failure, {"hooks": open_.hooks})
+    return hooked(context, open_, hooks.STAGED)
 
 
 def _staging(context: EffectContext) -> Staging:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Dict
 
-from ...activation import owners, switch, trial
+from ...activation import assets, owners, switch, trial
 from ...health import bake
 from ...protocol import hooks
 from .. import boot_unit, verify
@@ -27,6 +27,8 @@ def arm(context: EffectContext, open_: Journal) -> Ended:
     verify.target(paths, wanted, is_rollback=is_rollback)
     if not is_rollback and open_.previous != wanted.id:  # a rollback may leave a damaged release
         verify.rollback_target(paths, previous)
+    for running in (previous, wanted):
+        assets.prepare(paths, host, running, lenient=is_rollback)
     waiting = switch.unit_names(wanted, previous)
     argv, before = boot_unit.driver_argv(paths, open_, "recover"), switch.unit_names(previous)
     views = boot_unit.arm(paths, host, boot_unit.texts(paths, argv, waiting), before)

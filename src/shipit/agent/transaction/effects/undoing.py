@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Dict, FrozenSet, Optional, Tuple
 
-from ...activation import owners, switch, trial
+from ...activation import assets, owners, switch, trial
 from ...health import gate
 from ...host.host import Host
 from ...protocol import hooks
@@ -47,6 +47,7 @@ def revert(context: EffectContext, open_: Journal) -> Ended:
     record(context, open_, Result.ROLLED_BACK)
     is_deploy = not open_.is_rollback
     ended = reported(context, open_, open_.release, hooks.ON_ROLLBACK) if is_deploy else Ended()
+    tidy.views(paths, host, open_.previous)
     tidy.after_undoing(paths, open_, keep_evidence=previous is not None)
     return replace(ended, failure=migration.what_stays(context.paths, open_))
 
@@ -73,6 +74,7 @@ def discard(context: EffectContext, open_: Journal) -> Ended:
     _undrain_what_was_not_switched(context, open_)
     # First: it makes room for the history's line.
     tidy.after_undoing(context.paths, open_, keep_evidence=False)
+    assets.settle(context.paths, context.host, releases.manifest(context.paths, open_.previous))
     record(context, open_, Result.DISCARDED)
     return Ended(failure=migration.what_stays(context.paths, open_))
 

@@ -6,7 +6,8 @@ interruption is reported.
 
 from dataclasses import replace
 
-from ...protocol.hooks import Hook, HookLine
+from ...protocol.assets import ASSETS
+from ...protocol.hooks import STAGED, Hook, HookLine
 from ...protocol.messages import Failure, StepFailed
 from ...records import releases
 from ...system.paths import Paths
@@ -40,6 +41,8 @@ def _hook(paths: Paths, open_: Journal, number: str) -> Hook:
     """Return a hook of the new release, or in a rollback of the one that is left."""
     if number == MIGRATION:
         return Hook(MIGRATION, MIGRATE, (), 0.0, "", "/")
+    if number == ASSETS:
+        return Hook(ASSETS, STAGED, (), 0.0, "", "/")
     both = (open_.release, open_.previous)
     for release in reversed(both) if open_.is_rollback else both:
         found = releases.manifest(paths, release)

@@ -24,7 +24,7 @@ def run(of: Run, open_: Journal) -> Tuple[Journal, Optional[Failure]]:
         OSError: one could not be written down before its start.
     """
     for number, hook in _due(of, open_):
-        open_, failure = _run_one(of, open_, number, hook)
+        open_, failure = run_one(of, open_, str(number), hook)
         if failure is not None:
             return open_, failure
     return open_, None
@@ -34,7 +34,7 @@ def report(of: Run, open_: Journal) -> Journal:
     """Run all hooks of this point, and report those that fail; return the journal."""
     for number, hook in _due(of, open_):
         try:
-            open_, failure = _run_one(of, open_, number, hook)
+            open_, failure = run_one(of, open_, str(number), hook)
         except OSError as error:
             failure = from_os_error(error, STEP)
         if failure is not None:
@@ -53,8 +53,13 @@ def _due(of: Run, open_: Journal) -> List[Tuple[int, Hook]]:
     ]
 
 
-def _run_one(of: Run, open_: Journal, number: int, hook: Hook) -> Tuple[Journal, Optional[Failure]]:
-    open_ = of.store.save(_with(open_, number, ""))
+def run_one(of: Run, open_: Journal, key: str, hook: Hook) -> Tuple[Journal, Optional[Failure]]:
+    """Run one hook; `key`: its number in the release, or what else the journal has it under.
+
+    Raises:
+        OSError: it could not be written down before its start.
+    """
+    open_ = of.store.save(_with(open_, key, ""))
     began = of.host.now()
     of.emit(StepBegan(STEP, f"{hook.name} ({hook.when})"))
     try:
@@ -64,12 +69,13 @@ def _run_one(of: Run, open_: Journal, number: int, hook: Hook) -> Tuple[Journal,
         how, failure = f"[{refused.failure.code}] {refused.failure.what}", refused.failure
     seconds = of.host.now() - began
     of.emit(StepEnded(STEP, seconds, ok=failure is None))
+    number = int(key) if key.isdecimal() else 0
     record(of.paths, open_, HookLine(hook.name, hook.when, how, seconds, number))
-    return of.store.save(_with(open_, number, how)), failure
+    return of.store.save(_with(open_, key, how)), failure
 
 
-def _with(open_: Journal, number: int, how: str) -> Journal:
-    return replace(open_, hooks={**open_.hooks, str(number): how})
+def _with(open_: Journal, key: str, how: str) -> Journal:
+    return replace(open_, hooks={**open_.hooks, key: how})
 
 
 def record(paths: Paths, open_: Journal, line: HookLine) -> None:
