@@ -157,11 +157,44 @@ def test_a_paused_deploy_waits_before_its_next_batch_and_is_resumed(workspace: W
         lease = json.loads(workspace.sh("web1", "cat /var/lib/shipit/txn/tinyapp.lease"))
         until(lambda: boottime(workspace) > lease["deadline"], lease.__str__, 60)
         assert workspace.versions() == {"web1": "1.1.0", "web2": "1.0.0"}
-        paused = {host: it["pause"]["why"] for host, it in workspace.asked("status").items()}
-        assert paused == dict.fromkeys(HOSTS, "errors on web1")
+        paused = {host: it["pause"] for host, it in workspace.asked("status").items()}
+        assert paused["web1"] is None, "it is switched already"
+        assert paused["web2"]["why"] == "errors on web1"
         done = workspace.shipit("resume")
         assert done.status == 0
         assert "the deploy goes on" in done.out
+        finished = ended(deploying, lines)
+    finally:
+        stopped(deploying)
+    assert finished.status == 0, finished.output
+    assert workspace.versions() == dict.fromkeys(HOSTS, "1.1.0")
+
+
+def test_a_deploy_of_one_batch_is_paused_before_it_and_not_after(workspace: Workspace) -> None:
+    workspace.wheel("1.1.0")
+    hooks = [
+        {"when": when, "command": "sh -c 'until test -e /tmp/go-on; do sleep 0.1; done'"}
+        for when in ("staged", "after_activate")
+    ]
+    workspace.playbook("1.1.0", hooks=hooks)
+    go_on, wait = "touch /tmp/go-on", "rm -f /tmp/go-on"
+    deploying = workspace.start("deploy", "--json")
+    try:
+        lines = heard(deploying, all_in("hook", HOSTS))
+        assert workspace.shipit("pause", "-m", "errors").status == 0
+        for host in HOSTS:
+            workspace.sh(host, go_on)
+        lines += heard(deploying, lambda it: "paused before the next batch" in it.get("text", ""))
+        assert workspace.versions() == dict.fromkeys(HOSTS, "1.0.0")
+        for host in HOSTS:
+            workspace.sh(host, wait)
+        assert workspace.shipit("resume").status == 0
+        lines += heard(deploying, all_in("hook", HOSTS))
+        late = workspace.shipit("pause", "-m", "errors")
+        assert late.status == 3
+        assert "nothing to pause" in late.out
+        for host in HOSTS:
+            workspace.sh(host, go_on)
         finished = ended(deploying, lines)
     finally:
         stopped(deploying)

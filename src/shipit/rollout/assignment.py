@@ -17,6 +17,7 @@ from shipit import events
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.controls import AskControls, Control, Controls
+from shipit.agent.protocol.refusals import PAUSED
 from shipit.errors import HostError, InputError
 from shipit.rollout.host_session import ANSWER, LONG, WORK, RefusedError
 from shipit.rollout.phase import Phase, Transition, problem_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shipit.release.pulling import RemoteBundle
     from shipit.rollout.host_session import HostSession, Wire
 
+MOST_PAUSES = 100  # that end a host's switch before it begins
 RENEWALS = 3  # renewals of a lease within its length, so that one lost packet costs nothing
 
 
@@ -62,6 +64,7 @@ class Assignment:
         self._session, self._job = session, job
         self._keeper: LeaseKeeper | None = None
         self._switched = False
+        self._pauses = 0
 
     @property
     def name(self) -> str:
@@ -147,9 +150,13 @@ class Assignment:
             within = WORK + job.lock_wait
             answer = self._session.receive(messages.Activating, within=within, awaited="the switch")
             self._check_answer(answer, txn=job.attempt.txn)
-        except RefusedError:
+        except RefusedError as error:  # the host has not begun
+            self._switched = False
+            self._pauses += error.code == PAUSED
+            if error.code == PAUSED and self._pauses <= MOST_PAUSES:
+                return Transition(Phase.STAGED)
             self.close()
-            raise  # the host has not begun
+            raise
         except HostError as error:
             return self._lost(error)
         return self.await_gate()

@@ -61,6 +61,7 @@ class Fleet:
     canaries: tuple[str, ...] = ()
     hold: CanaryHold | None = None  # of the canaries
     promoted: bool = False
+    paused: bool = False  # a host has refused to be switched, because the run is paused
     mixed: MixedVersions = field(default_factory=MixedVersions)
 
     @property
@@ -141,7 +142,7 @@ def _hold(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> None:
 
 def _may_begin(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> bool:
     """Wait before a batch while the run is paused; False if `decide` has to look again."""
-    if step.act is not Act.SWITCH:
+    if step.act is not Act.SWITCH or (step.of == 1 and not fleet.paused):
         return True
 
     def is_over() -> bool:
@@ -152,6 +153,7 @@ def _may_begin(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> bool
     def ask() -> str:
         return _who_pauses(step, fleet, executor, emit)
 
+    fleet.paused = False
     if not pause.wait(ask, is_over, emit, LONGEST_PAUSE):
         fleet.refused, fleet.reason = True, pause.TOO_LONG
         emit(Noted(f"{fleet.reason}: every host of this run is rolled back"))
@@ -265,6 +267,8 @@ def _run_step(step: Step, fleet: Fleet, policy: Policy, executor: Executor, emit
             if working and step.act is Act.SWITCH:
                 _give_reason(working.values(), fleet, policy, emit)
             _cancel(working, fleet)
+    staged = any(fleet.states[name].phase is Phase.STAGED for name in step.hosts)
+    fleet.paused = step.act is Act.SWITCH and staged
 
 
 def _cancel(working: dict[Future[T], str], fleet: Fleet) -> None:

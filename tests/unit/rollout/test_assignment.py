@@ -15,7 +15,7 @@ from shipit.agent.protocol.pulls import Pulled as PulledBytes
 from shipit.errors import HostError
 from shipit.release.build import Blob, BuiltRelease
 from shipit.release.pulling import RemoteBundle
-from shipit.rollout.assignment import Assignment, Job
+from shipit.rollout.assignment import MOST_PAUSES, Assignment, Job
 from shipit.rollout.host_session import HostSession
 from shipit.rollout.phase import Phase, Transition
 from shipit.secrets import SecretUrl
@@ -135,3 +135,29 @@ def test_a_canary_that_is_lost_is_left_to_its_lease() -> None:
     answer = Assignment(lost.session, Job(ATTEMPT, NEW.id, None, 60.0)).tell(AskControls())
     assert isinstance(answer, Transition)
     assert answer.phase is Phase.UNKNOWN
+
+
+def paused_switch(*, times: int) -> list[Transition | str]:
+    """Let a host refuse to be switched because the run is paused; return what became of it."""
+    failure = messages.Failure("paused", "the run is paused by ann@laptop", "arm")
+    made = Session(Liar(messages.Activating, lambda _: [failure]))
+    assignment = Assignment(made.session, Job(ATTEMPT, NEW.id, BuiltRelease(NEW, {}), 60.0))
+    found: list[Transition | str] = []
+    try:
+        for _ in range(times):
+            made.stream._out.clear()  # an agent that refuses sends nothing more
+            found.append(assignment.switch())
+    except HostError as error:
+        found.append(error.code)
+    finally:
+        assignment.close()
+    return found
+
+
+def test_a_host_whose_run_is_paused_stays_staged() -> None:
+    assert paused_switch(times=1) == [Transition(Phase.STAGED)]
+
+
+def test_a_host_that_is_paused_without_end_has_failed() -> None:
+    found = paused_switch(times=MOST_PAUSES + 1)
+    assert found == [*[Transition(Phase.STAGED)] * MOST_PAUSES, "paused"]

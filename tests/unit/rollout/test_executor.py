@@ -268,15 +268,36 @@ def test_a_bug_in_a_question_about_a_pause_is_that_host_s_failure(allowed: int) 
     assert (("c", "switch") in diary) is bool(allowed)
 
 
-def test_one_batch_can_be_paused_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+@dataclass
+class PausedOnce(Simulated):
+    """Refuses its first switch, because the run was paused meanwhile."""
+
+    def switch(self) -> Transition:
+        if ("a", "refused") not in self.diary:
+            self.diary.append((self.name, "refused"))
+            return Transition(Phase.STAGED)
+        return super().switch()
+
+
+def test_one_batch_is_asked_about_a_pause_only_once_a_host_refuses_to_be_switched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pause, "INTERVAL", 0.01)
     made, hosts, diary = fleet("a b")
-    hosts["a"].pauses, hosts["b"].pauses = ["by ann", "by ann"], []
+    hosts["a"] = PausedOnce("a", diary, pauses=["by ann", "by ann"])
+    hosts["b"].pauses = []
+    made.hosts = dict(hosts)
     with ThreadPoolExecutor(4) as executor:
         drive(made, Policy(), executor, lambda _: None)
-    acts = [act for _, act in diary]
-    assert acts.index("switch") > max(i for i, act in enumerate(acts) if act == "paused?")
-    assert acts.count("paused?") == 6
+    assert [act for host, act in diary if host == "a"] == [
+        *("stage", "refused", "paused?", "paused?", "paused?", "switch", "commit"),
+    ]
+    assert [act for host, act in diary if host == "b"] == ["stage", "switch", "commit"]
+    made, hosts, diary = fleet("a b")
+    hosts["a"].pauses = hosts["b"].pauses = []
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy(), executor, lambda _: None)
+    assert "paused?" not in {act for _, act in diary}
 
 
 def test_a_paused_run_is_interrupted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

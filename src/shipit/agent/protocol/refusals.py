@@ -8,6 +8,7 @@ from .messages import Failure
 # Codes of failures that speak against the release itself; no other failure holds it.
 ABORTED = "canary-aborted"
 VERDICTS = frozenset({"check-failed", "unit-failed", "start-failed", "soak-failed", ABORTED})
+PAUSED = "paused"  # the code of a host that waits for its run to be resumed
 STEP = "hold"
 _OVERRIDE = "--override-hold -m WHY, which is recorded"
 
@@ -27,3 +28,10 @@ def of_abort(said: Control, step: str) -> Failure:
     """Return why a canary is rolled back: a check of it has failed, or an operator says so."""
     why = said.why or "no reason given"
     return Failure("canary-aborted", f"the canary was aborted by {said.who}: {why}", step)
+
+
+def of_pause(said: Control) -> Failure:
+    """Return why a host is not switched: an operator has paused the run meanwhile."""
+    why = f": {said.why}" if said.why else ""
+    what = f"the run is paused by {said.who} since {said.at}{why}"
+    return Failure("paused", what, "arm", "shipit resume PLAYBOOK lets it go on")

@@ -172,3 +172,14 @@ def require_none(paths: Paths, wanted: Manifest, attempt: Attempt, wall: float) 
     for hold in now_standing(paths, histories.entries(paths), wall):
         if hold.applies(wanted):
             raise Refused(refusals.of_hold(hold, wanted.id))
+
+
+def require_no_pause(paths: Paths, run: str) -> None:
+    """Refuse to switch a host whose run is paused.
+
+    Raises:
+        Refused: paused.
+    """
+    paused = pause(said(paths), run)
+    if paused is not None:
+        raise Refused(refusals.of_pause(paused))

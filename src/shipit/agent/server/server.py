@@ -278,9 +278,11 @@ class Server:
     # --- switching -----------------------------------------------------------------------------
 
     def activate(self, ask: Activate) -> None:
+        from ..records import holds  # noqa: PLC0415
         from ..transaction import client  # noqa: PLC0415
 
         self._lock(ask.attempt, ask.lock_wait)
+        holds.require_no_pause(self.paths, ask.attempt.txn)
         try:
             client.launch(self.store, ask, agent_zip=self.agent_zip, python=sys.executable)
         except Refused as refused:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from shipit.agent.protocol.controls import ABORT, CANARY, PROMOTE, AskControls, Control, Controls
 from shipit.events import CanaryChecked, CanaryEnded, CanaryHeld, Noted
 from shipit.rollout import pause
-from shipit.rollout.canary.checks import Asking
+from shipit.rollout.canary.checks import NOT_ASKED, Asking
 from shipit.rollout.canary.decision import Cause, Decision, Outcome, Rules, Time, decide
 
 if TYPE_CHECKING:
@@ -142,9 +142,11 @@ def _word(what: str, who: str, why: str = "") -> Control:
 def _reported(
     now: dict[str, Finding], before: Mapping[str, Finding], emit: Emit
 ) -> dict[str, Finding]:
-    """Report the checks whose outcomes have changed."""
+    """Report the checks whose outcomes have changed, from their first answer on."""
     for name, finding in now.items():
-        if name not in before or before[name].outcome is not finding.outcome:
+        known = before.get(name, NOT_ASKED)
+        is_new = known is NOT_ASKED or known.outcome is not finding.outcome
+        if is_new and finding is not NOT_ASKED:
             emit(CanaryChecked(name, finding.outcome.value, finding.detail))
     return now
 

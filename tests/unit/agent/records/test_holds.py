@@ -232,3 +232,28 @@ def test_a_held_release_is_refused_unless_that_is_overridden(paths: Paths) -> No
     assert caught.value.failure.code == "release-held"
     assert "bob@ci since 2026-01-01" in caught.value.failure.what
     holds.require_none(paths, wanted("r2"), replace(attempt, overrides=("hold",)), 0.0)
+
+
+def test_a_paused_run_is_not_switched(paths: Paths) -> None:
+    holds.require_no_pause(paths, "t1")
+    holds.say(paths, Control("pause", "ann@laptop", AT, "errors", txn="t1"))
+    with pytest.raises(Refused, match=r"paused by ann@laptop since .*: errors") as caught:
+        holds.require_no_pause(paths, "t1")
+    assert caught.value.failure.code == "paused"
+    holds.require_no_pause(paths, "t2")
+    holds.say(paths, Control("resume", "ann@laptop", AT, txn="t1"))
+    holds.require_no_pause(paths, "t1")
+
+
+def test_what_was_said_of_a_canary_is_about_its_run() -> None:
+    held = Control("canary", "ci@runner", AT, txn="t1")
+    promoted = Control("promote", "ann@laptop", AT, txn="t1")
+    assert holds.canary([], "t1") is None
+    assert holds.canary([held, say_pause()], "t1") == held
+    assert holds.canary([held, promoted], "t1") == promoted
+    assert holds.canary([held, promoted], "t2") is None
+    assert holds.canary([Control("canary", "ci@runner", AT)], "") is None
+
+
+def say_pause() -> Control:
+    return Control("pause", "ann@laptop", AT, txn="t1")

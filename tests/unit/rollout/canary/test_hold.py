@@ -11,6 +11,7 @@ import pytest
 from shipit.agent.protocol.controls import ABORT, PROMOTE, Control
 from shipit.events import CanaryChecked, CanaryEnded, CanaryHeld, Event, Noted, Outcome
 from shipit.rollout.canary import hold as holding
+from shipit.rollout.canary.checks import NOT_ASKED
 from shipit.rollout.canary.decision import Finding, Rules
 from shipit.rollout.canary.decision import Outcome as Checked
 from shipit.rollout.canary.hold import CanaryHold
@@ -96,8 +97,9 @@ def test_a_canary_whose_checks_pass_is_followed_by_the_others() -> None:
     assert check.asked[0].canaries == ("a",)
     assert check.asked[0].others == ("b",)
     assert run.of(CanaryEnded) == [CanaryEnded(True, "its checks have passed")]
-    outcomes = [event.outcome for event in run.events if isinstance(event, CanaryChecked)]
-    assert outcomes[-1] == "pass"
+    checked = [event for event in run.events if isinstance(event, CanaryChecked)]
+    assert checked[-1].outcome == "pass"
+    assert NOT_ASKED.detail not in {event.detail for event in checked}
     assert run.fleet.mixed.seconds > 0
 
 
