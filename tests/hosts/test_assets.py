@@ -140,7 +140,7 @@ def block(language: str) -> str:
     return str(found[-1])
 
 
-def release_of_django(workspace: Workspace, version: str) -> None:
+def release_of_django(workspace: Workspace, version: str, **changes: object) -> None:
     """Write the wheel of a release whose style sheet says its version, and the book's playbook."""
     content = modules("mysite")
     apps = '\nINSTALLED_APPS = ["django.contrib.staticfiles", "mysite"]\n'
@@ -153,7 +153,7 @@ def release_of_django(workspace: Workspace, version: str) -> None:
     brisk = {"min_healthy": "300ms", "interval": "50ms", "deadline": "60s"}
     health = {"checks": part.pop("health"), **brisk}
     usual = {"app": "mysite", "wheel": wheel.name, "smoke": None}
-    workspace.playbook(version, **{**part, **usual, "health": health})
+    workspace.playbook(version, **{**part, **usual, "health": health, **changes})
 
 
 def asked(workspace: Workspace, page: str) -> tuple[int, str, str]:
@@ -192,3 +192,9 @@ def test_django_s_pages_find_their_files_behind_nginx_also_after_a_deploy(
         assert "immutable" in cached
     assert asked(workspace, "/static/mysite/site.css") == (200, "no-cache", "/* 2.0.0 */")
     assert asked(workspace, "/static/mysite/site.0123456789ab.css")[:2] == (404, "")
+    # The same files from the folder of the package, beside those that the command has made.
+    release_of_django(workspace, "3.0.0", assets={"from": "mysite:static", "keep": 2})
+    done = workspace.shipit("deploy")
+    assert done.status == 0, done.output
+    assert asked(workspace, "/static/mysite/site.css") == (200, "no-cache", "/* 3.0.0 */")
+    assert [asked(workspace, style)[0] for style in styles] == [404, 200]

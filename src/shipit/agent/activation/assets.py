@@ -28,18 +28,18 @@ def build(paths: Paths, host: Host, layers: Layers) -> None:
         host.link_tree(views.path(paths, layers), views.links(paths, layers))
 
 
-def prepare(paths: Paths, host: Host, running: Optional[Manifest], *, lenient: bool) -> None:
-    """Build the view of a release that is about to run; `lenient`: a full disk must not stop it."""
+def prepare(paths: Paths, host: Host, running: Optional[Manifest], *, lenient: bool) -> Layers:
+    """Build the view of a release that is about to run, and return what it is made of.
+
+    `lenient`: a full disk must not stop a release that has run before.
+    """
+    layers = views.wanted(paths, running)
     try:
-        build(paths, host, views.wanted(paths, running))
+        build(paths, host, layers)
     except OSError:
         if not lenient:
             raise
-
-
-def switch(paths: Paths, host: Host, running: Optional[Manifest]) -> None:
-    """Let clients find what belongs to a release that is about to run."""
-    point(paths, host, views.wanted(paths, running))
+    return layers
 
 
 def point(paths: Paths, host: Host, layers: Layers) -> None:

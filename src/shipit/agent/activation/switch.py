@@ -15,6 +15,7 @@ from ..host.host import Host, UnitView
 from ..protocol.manifest import Manifest
 from ..protocol.values import dataclass
 from ..records import releases
+from ..records.views import Layers
 from ..system import files, sockets
 from ..system.ownership import Move
 from ..system.paths import Paths
@@ -77,6 +78,7 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
         ask(host, "daemon-reload", to.step)
     patience = to.wanted.gate.deadline if to.wanted else 0.0
     starting = Starting(paths, host, to.step, host.wall(), to.limit, patience, to.interrupted)
+    view = assets.prepare(paths, host, to.wanted, lenient=to.leads_to_earlier)
     actions = _install(paths, host, to)
     if to.moves:
         ask(host, "stop", to.step, actions.quiet, to.limit)
@@ -84,7 +86,7 @@ def switch(paths: Paths, host: Host, to: Switch) -> None:
     if actions.reload_first:
         ask(host, "daemon-reload", to.step)
     ask(host, "stop", to.step, actions.retire, to.limit)
-    _put_on_disk(paths, host, to, actions)
+    _put_on_disk(paths, host, to, actions, view)
     ask(host, "stop", to.step, actions.stop, to.limit)
     if actions.reset:
         host.systemctl("reset-failed", actions.reset)  # fails for units that never ran: fine
@@ -143,16 +145,16 @@ def put_on_disk(paths: Paths, host: Host, to: Switch) -> None:
 
     For the boot, when nothing of the app runs yet and nothing may be waited for.
     """
+    view = assets.prepare(paths, host, to.wanted, lenient=to.leads_to_earlier)
     actions = _install(paths, host, to)
     _hand_over(host, to)
     if actions.disable:
         host.systemctl("stop --no-block", actions.disable)  # takes back a queued start
-    _put_on_disk(paths, host, to, actions)
+    _put_on_disk(paths, host, to, actions, view)
 
 
 def _install(paths: Paths, host: Host, to: Switch) -> Actions:
-    """Decide what to do, and write what nothing reads yet: texts of units, a view of files."""
-    assets.prepare(paths, host, to.wanted, lenient=to.leads_to_earlier)
+    """Decide what to do, and write the texts of the units, which systemd does not read yet."""
     names = list(dict.fromkeys([*unit_names(to.wanted), *to.others]))
     texts = texts_of(paths, to.wanted) if to.wanted else {}
     views = host.show(names)
@@ -204,7 +206,7 @@ def _hand_over(host: Host, to: Switch) -> None:
         host.hand_over(move, lenient=to.leads_to_earlier)
 
 
-def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None:
+def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions, view: Layers) -> None:
     ask(host, "disable --no-reload", to.step, actions.disable)
     for name in actions.remove:
         host.remove(os.path.join(paths.units, name))
@@ -217,7 +219,7 @@ def _put_on_disk(paths: Paths, host: Host, to: Switch, actions: Actions) -> None
         host.point(paths.current, to.wanted.target)
     else:
         host.remove(paths.current)
-    assets.switch(paths, host, to.wanted)
+    assets.point(paths, host, view)
 
 
 def _running_sockets(views: Dict[str, UnitView]) -> FrozenSet[str]:
