@@ -109,6 +109,10 @@ class _Streak:
             return float("inf")
         return max(LAST_ATTEMPT, self.gate.deadline - (now - self.began))
 
+    @property
+    def tries(self) -> str:
+        return f"{self.attempts} attempts in {self.now - self.began:.1f} s"
+
     def shortened(self, pause: float) -> float:
         """Return a pause that does not end after the streak has been long enough."""
         if self.good_since is None:
@@ -160,16 +164,31 @@ def run(host: Host, of: Context, emit: Emit, interrupted: Interrupted) -> Option
         if finding.fatal or streak.is_over:
             # The check may have waited for a unit that has failed meanwhile.
             ill = finding if finding.ill else _units(host, of)
-            return _failure(host, of, ill if ill.wrong else finding, streak)
+            return failure_of(host, of, ill if ill.wrong else finding, streak.tries)
         host.sleep(streak.shortened(pause))
         pause = max(FIRST_PAUSE, min(pause * GROWTH, wanted.interval))
 
 
 def check_units(host: Host, of: Context) -> Optional[Failure]:
     """Return why the units are no longer healthy, or None. For use after the gate has passed."""
-    finding, now = _units(host, of), host.now()
-    streak = _Streak(of.manifest.gate, now, now, attempts=1)
-    return _failure(host, of, finding, streak) if finding.fatal else None
+    finding = _units(host, of)
+    return failure_of(host, of, finding, "seen once") if finding.fatal else None
+
+
+def look(host: Host, of: Context) -> Tuple[GateState, Context]:
+    """Look once, with one attempt of each check; return the result, and what to look at next.
+
+    A unit that was started again since the last look is wrong in this one, not in the next.
+
+    Raises:
+        Refused: systemd does not answer.
+    """
+    views = host.show([unit.name for unit in of.manifest.units if unit.start])
+    finding = _judged(of, views)
+    if not finding.wrong:
+        streak = _Streak(of.manifest.gate, host.now(), host.now())
+        finding = _ask_all(host, of, streak, lambda _: None) or finding
+    return finding, replace(of, views=views)
 
 
 def _observe(host: Host, of: Context, streak: _Streak, emit: Emit) -> GateState:
@@ -179,6 +198,16 @@ def _observe(host: Host, of: Context, streak: _Streak, emit: Emit) -> GateState:
         streak.units, streak.viewed_at = _units(host, of), now
     if streak.units.wrong:
         return streak.units
+    wrong = _ask_all(host, of, streak, emit)
+    if wrong is not None:
+        return wrong
+    if has_old_view:
+        streak.units, streak.viewed_at = _units(host, of), now
+    return streak.units
+
+
+def _ask_all(host: Host, of: Context, streak: _Streak, emit: Emit) -> Optional[GateState]:
+    """Make one attempt of each check, up to the first wrong one, and return that."""
     left = streak.left(host.now())
     for check in of.manifest.gate.checks:
         name = described(check)
@@ -189,21 +218,24 @@ def _observe(host: Host, of: Context, streak: _Streak, emit: Emit) -> GateState:
             emit(Probed(name, not wrong, "; ".join(filter(None, [wrong, hint]))))
         if wrong:
             return GateState(name, wrong, answer.body, lasting=is_lasting(check, answer), hint=hint)
-    if has_old_view:
-        streak.units, streak.viewed_at = _units(host, of), now
-    return streak.units
+    return None
 
 
 # --- units -------------------------------------------------------------------------------------
 
 
 def _units(host: Host, of: Context) -> GateState:
-    """Check all units; of several unhealthy ones, report a service before its socket."""
-    started = [unit for unit in of.manifest.units if unit.start]
+    """Check all units."""
     try:
-        views = host.show([unit.name for unit in started])
+        views = host.show([unit.name for unit in of.manifest.units if unit.start])
     except Refused as refused:  # systemd may be re-executing: check again
         return GateState("systemd", refused.failure.what)
+    return _judged(of, views)
+
+
+def _judged(of: Context, views: Mapping[str, UnitView]) -> GateState:
+    """Judge the views of all units; of several unhealthy ones, report a service first."""
+    started = [unit for unit in of.manifest.units if unit.start]
     fatal: List[Tuple[UnitView, str]] = []
     waiting: List[Tuple[UnitView, str]] = []
     for unit in sorted(started, key=lambda unit: not unit.watched):
@@ -266,11 +298,10 @@ def ask(host: Host, of: Context, check: Check, timeout: float) -> Answer:
 # --- the report --------------------------------------------------------------------------------
 
 
-def _failure(host: Host, of: Context, finding: GateState, streak: _Streak) -> Failure:
+def failure_of(host: Host, of: Context, finding: GateState, tries: str) -> Failure:
     """Return why the gate has failed; secrets in the answer are masked before it is cut."""
     watched = [unit.name for unit in of.manifest.units if unit.watched]
     ill = finding.ill or tuple(host.show(watched).values())
-    tries = f"{streak.attempts} attempts in {streak.now - streak.began:.1f} s"
     answer = Redactor(of.paths).text(finding.answer.decode("utf-8", "replace"))[:SHOWN]
     what = evidence.described(ill[0]) if finding.ill else f"{finding.check}: {finding.wrong}"
     logs = evidence.of_units(of.paths, host, ill, of.since)
