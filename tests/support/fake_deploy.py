@@ -25,6 +25,7 @@ from shipit.agent.system.paths import Paths
 from shipit.agent.transaction import client, recovery, runner
 from shipit.agent.transaction.effects.context import EffectContext
 from shipit.agent.transaction.store import Store
+from shipit.agent.watch import watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from shipit.agent.protocol.assets import Assets
     from shipit.agent.protocol.balancers import LoadBalancer
     from shipit.agent.protocol.hooks import Hook
+    from shipit.agent.protocol.manifest import Watch
 
 LEASE = 6.0
+RESTARTS = 6  # of the watch, by its unit
 LIMIT = 60  # processes in one simulation; more of them are an endless loop
 TOOL = Artifact("uv", "1", "uv-1-py3-none-any.whl", "a" * 64, 1)
 SOCKET = "[Socket]\nListenStream={port}\nService={wakes}\n[Install]\nWantedBy=sockets.target\n"
@@ -72,6 +75,7 @@ def manifest(  # noqa: PLR0913 - what scenarios differ in
     hooks: tuple[Hook, ...] = (),
     balancer: LoadBalancer | None = None,
     assets: Assets | None = None,
+    watch: Watch | None = None,
 ) -> Manifest:
     return Manifest(
         id=release, app=paths.app, version=release, root=paths.root, user="root",
@@ -82,6 +86,7 @@ def manifest(  # noqa: PLR0913 - what scenarios differ in
         gate=Gate((Check.of("http", "http://127.0.0.1:8000/healthz"),), 0.25, 5.0, 0.5, bake),
         smoke=(), keep_releases=keep, created="", created_by="", hooks=hooks, balancer=balancer,
         assets=assets,
+        watch=watch,
     )  # fmt: skip
 
 
@@ -193,6 +198,21 @@ class Simulation:
     def rollback(self, release: str) -> None:
         self._lives(lambda: self._launched(self._attempt("rollback"), release))
         self._rest()
+
+    def watch(self) -> None:
+        """Let the host's watch look until it ends; systemd starts it again when it is killed."""
+        for _ in range(RESTARTS):
+            if not self.machine.watches:
+                break
+            self._lives(self._watched)
+        self._rest()
+
+    def _watched(self) -> None:
+        try:
+            watcher.run(self.store)
+        except (Killed, Refused, OSError):
+            return
+        self.machine.watches = False
 
     def _attempt(self, what: str) -> Attempt:
         self.txns += 1

@@ -109,6 +109,7 @@ class Machine:
     loaded: dict[str, str] = field(default_factory=dict)  # what systemd has read
     running: dict[str, Running] = field(default_factory=dict)
     driver: list[str] = field(default_factory=list)  # command of the transient unit; [] without
+    watches: bool = False  # the unit that watches the committed release is up
     needs: dict[str, int] = field(default_factory=dict)  # bytes, by unit
     logs: dict[str, str] = field(default_factory=dict)  # by unit
     answered: list[tuple[str, bool]] = field(default_factory=list)  # release; in its trial?
@@ -179,6 +180,9 @@ class Machine:
     def _start_one(self, name: str) -> bool:
         if name not in self.loaded and not self._load(name):
             return False
+        if name.startswith("shipit-watch@"):
+            self.watches = True
+            return True
         self.starts += 1
         self.started.append(name)
         started = Running(self.loaded[name], f"i{self.starts}", 100 + self.starts, self.wall_time)
@@ -193,6 +197,7 @@ class Machine:
 
     def _stop(self, names: list[str]) -> Done:
         for name in names:
+            self.watches = self.watches and not name.startswith("shipit-watch@")
             self.running.pop(name, None)
         return GOOD
 
@@ -254,6 +259,8 @@ class Machine:
     def _view(self, name: str) -> UnitView:
         if name == self.paths.unit:
             return UnitView(name, active="active" if self.driver else "inactive")
+        if name.startswith("shipit-watch@"):
+            return UnitView(name, active="active" if self.watches else "inactive")
         text = self._text(name)
         enabled = self._wants(name).is_symlink()
         state = "" if not text else "enabled" if enabled else "disabled"
@@ -457,7 +464,7 @@ class Machine:
     def boot(self, settle: Callable[[], object]) -> None:
         """Boot from the state of the disk; `settle` is the boot unit's work."""
         self.boots += 1
-        self.running, self.loaded, self.driver = {}, {}, []
+        self.running, self.loaded, self.driver, self.watches = {}, {}, [], False
         self.is_booting = True
         for path in Path(self.paths.runtime_units).iterdir():
             path.unlink()

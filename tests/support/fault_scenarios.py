@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING
 
 from fake_deploy import Simulation, manifest
 from fake_machine import Fault, distinct
+from shipit.agent.protocol.answers import BY_WATCH
 from shipit.agent.protocol.assets import Assets
 from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
 from shipit.agent.protocol.hooks import AFTER_ACTIVATE, ON_HOST, Hook
+from shipit.agent.protocol.manifest import ROLLBACK, Watch
 from shipit.agent.protocol.migrations import AGAIN, BEGUN, Migration, unfinished
-from shipit.agent.records import drained, migrations, releases, views
+from shipit.agent.records import drained, history, migrations, releases, views
 from shipit.agent.server import adopt
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 MEMORY = Path("/dev/shm")
 OLD, NEW = "r1", "r2"
+WATCH = Watch(600.0, 30.0, on_failure=ROLLBACK, at_boot=ROLLBACK)
 Case = tuple[int, Fault, str]  # at which call, and its name with the state before it
 
 
@@ -184,6 +187,20 @@ def sick_upgrade_with_assets(simulation: Simulation) -> None:
     upgrade_with_assets(simulation)
 
 
+def rollback_by_the_watch(simulation: Simulation) -> None:
+    """Let the last release fail for as long as its watch looks at it."""
+    simulation.machine.sick.add(OLD)
+    simulation.machine.idle.append(lambda: failed_long_enough(simulation))
+    simulation.watch()
+    simulation.machine.sick.clear()
+
+
+def failed_long_enough(simulation: Simulation) -> None:
+    """End the failure once the rollback has begun: this is about faults, not about two at once."""
+    if simulation.store.load() is not None:
+        simulation.machine.sick.discard(OLD)
+
+
 # scenario -> releases committed beforehand
 SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     first_deploy: (),
@@ -213,6 +230,7 @@ SCENARIOS: dict[Scenario, tuple[str, ...]] = {
     drained_sick_upgrade: (OLD,),
     upgrade_with_assets: (OLD,),
     sick_upgrade_with_assets: (OLD,),
+    rollback_by_the_watch: (NEW, OLD),
 }
 ENDS: dict[Scenario, str] = {
     first_deploy: NEW,
@@ -228,6 +246,7 @@ ENDS: dict[Scenario, str] = {
     migrated_upgrade: NEW,
     drained_upgrade: NEW,
     upgrade_with_assets: NEW,
+    rollback_by_the_watch: NEW,
 }
 
 
@@ -242,6 +261,8 @@ def prepared(directory: Path, scenario: Scenario) -> Simulation:
         hooks = HOOKED if scenario is hooked_rollback else ()
         assets = ASSETS if "assets" in scenario.__name__ else None
         made = manifest(simulation.paths, release, overlaps=overlaps, hooks=hooks, assets=assets)
+        watch = WATCH if scenario is rollback_by_the_watch else None
+        made = manifest(simulation.paths, release, overlaps=overlaps, hooks=hooks, watch=watch)
         simulation.deploy(made)
         assert simulation.head == release
     simulation.machine.calls.clear()
@@ -289,6 +310,8 @@ def check_invariants(simulation: Simulation, before: str) -> None:
     assert len(set(simulation.machine.ran)) == len(simulation.machine.ran), "a hook ran twice"
     check_migration(simulation)
     check_assets(simulation)
+    by_watch = [e for e in history.entries(simulation.paths) if e.who == BY_WATCH]
+    assert len({entry.txn for entry in by_watch}) <= 1, "the watch has rolled back twice"
     simulation.assert_nothing_is_left()
     check_it_is_undrained(simulation)
     settled = simulation.settled()

@@ -28,7 +28,7 @@ FROM_HOST = tuple(kind for kind in messages.MESSAGES.values() if kind not in TO_
 WORDS = (
     *("demo", "r1-aa", "t1", "2026-01-01T00:00:00+00:00", "/opt/demo", "3.11.2", "00ff"),
     *("committed", "commit", "controller", "http", "restart", "0f" * 32, "bin/python3.11"),
-    *("hold", "2026-01-01T00:00:00Z", "staged"),
+    *("hold", "2026-01-01T00:00:00Z", "staged", "report"),
 )
 TOKENS = (  # of JSON, or what looks like it
     *("1e999", "-1e999", "NaN", "-Infinity", "null", "true", "-1", "0", "0.5", '""', "[]", "{}"),

@@ -69,6 +69,7 @@ _SECTIONS = (
     ("CanaryCheck", "A check of a canary: an item of `canary.checks`"),
     ("Health", "`health`"),
     ("Check", "A check: an item of `health.checks`"),
+    ("Watch", "`watch`"),
 )
 _UNITS = """\
 

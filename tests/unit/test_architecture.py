@@ -31,7 +31,7 @@ ORDER = (
 )
 AGENT_ORDER = (
     *("boot", "protocol", "system", "host", "records", "storage", "health", "activation"),
-    *("transaction", "staging", "server", "__main__"),
+    *("transaction", "staging", "watch", "server", "__main__"),
 )
 SHARED = "agent.protocol"  # all that the controller knows of the agent
 

@@ -5,15 +5,16 @@ receive            receive parts of blobs on stdin
 download           fetch pieces of a file over HTTP, without being root
 transact APP ROOT  drive the open transaction: the main of its transient unit
 recover APP ROOT   settle a transaction that nobody drives: the main of the boot-time unit
+watch APP ROOT     look at the committed release for a while: the main of the unit that watches
 """
 
 import os
 import sys
 from typing import List
 
-USAGE = "usage: agent.pyz serve | receive | download | transact APP ROOT | recover APP ROOT\n"
-WRONG_USE = 2
-SESSION_ROLES, DRIVING_ROLES = ("serve", "receive"), ("transact", "recover")
+USAGE = "usage: agent.pyz serve | receive | download | (transact | recover | watch) APP ROOT\n"
+WRONG_USE, LOCKED = 2, 75  # EX_TEMPFAIL: systemd starts it again, as often as its unit allows
+SESSION_ROLES, APP_ROLES = ("serve", "receive"), ("transact", "recover", "watch")
 
 
 def main(argv: List[str]) -> int:
@@ -30,27 +31,35 @@ def main(argv: List[str]) -> int:
         if role == "receive":
             return server.receive(sys.stdin.fileno(), sys.stdout.fileno())
         return server.serve(sys.stdin.fileno(), sys.stdout.fileno(), sys.argv[0])
-    if role in DRIVING_ROLES and len(arguments) == len(("APP", "ROOT")):
-        return _drive(role, *arguments)
+    if role in APP_ROLES and len(arguments) == len(("APP", "ROOT")):
+        return _of_app(role, *arguments)
     sys.stderr.write(USAGE)
     return WRONG_USE
 
 
-def _drive(role: str, app: str, root: str) -> int:
+def _of_app(role: str, app: str, root: str) -> int:
     from .host.host import RealHost  # noqa: PLC0415
     from .system.failures import Refused  # noqa: PLC0415
     from .system.paths import Paths  # noqa: PLC0415
-    from .transaction import recovery, runner  # noqa: PLC0415
     from .transaction.store import Store  # noqa: PLC0415
 
-    store = Store(Paths(app, root), RealHost())
+    store, sentence = Store(Paths(app, root), RealHost()), ""
     try:
-        if role == "transact":
+        if role == "watch":
+            from .watch import watcher  # noqa: PLC0415
+
+            watcher.run(store)
+        elif role == "transact":
+            from .transaction import runner  # noqa: PLC0415
+
             return runner.transact(store)
-        sentence = recovery.recover_at_boot(store)
-    except Refused as refused:  # systemd starts it again
+        else:
+            from .transaction import recovery  # noqa: PLC0415
+
+            sentence = recovery.recover_at_boot(store)
+    except Refused as refused:
         sys.stderr.write(f"[{refused.failure.code}] {refused.failure.what}\n")
-        return runner.LOCKED
+        return LOCKED
     sys.stdout.write(f"{sentence}\n" if sentence else "")
     return 0
 

@@ -25,7 +25,7 @@ from shipit.events import (
 )
 from shipit.release import freeze, saved_plan
 from shipit.release.inputs import secrets_at_hand, targets
-from shipit.release.plan import Action
+from shipit.release.plan import Action, short
 from shipit.rollout import executor, hooks, migrations, rollback_target, verdict
 from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.canary import choice, settings
@@ -73,6 +73,7 @@ ADVICE: Mapping[int, str] = {
     130: "run the command again when you are ready",
 }
 FIX = "deploy a fixed version; this one is held: --override-hold -m WHY if it was not to blame"
+WATCHED = "the hosts go on watching it for {}: shipit status PLAYBOOK shows what they find"
 FOLLOW = "shipit attach PLAYBOOK follows the transactions of the lost hosts"
 
 
@@ -348,6 +349,9 @@ class Run:
         seconds, advice = time.monotonic() - self._began, ADVICE.get(status, "")
         if status == ROLLED_BACK and any(map(verdict.speaks_against, results.values())):
             advice = FIX
+        watch = self._found[0].deployment.watch
+        if status == 0 and watch and any(r.outcome is Outcome.COMMITTED for r in results.values()):
+            advice = WATCHED.format(short(watch.duration))
         if any(result.outcome is Outcome.UNKNOWN for result in results.values()):
             advice = FOLLOW
         mixed = fleet.mixed.seconds

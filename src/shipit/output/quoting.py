@@ -49,6 +49,7 @@ PLAYBOOK = frozenset(
         *("canary", "hold", "prometheus", "query", "max", "min", "at_most_times", "prompt"),
         *("on_timeout",),
         *("assets", "from", "keep"),
+        *("watch", "for", "every", "on_failure", "at_boot"),
     }
 )
 # Keys of a playbook below which the user chooses the names, and whose values may be secret.

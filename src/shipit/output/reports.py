@@ -20,7 +20,7 @@ from shipit.release import repairs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from shipit.agent.protocol.answers import AttemptLine
+    from shipit.agent.protocol.answers import AttemptLine, WatchState
     from shipit.agent.protocol.balancers import Drained
     from shipit.commands.doctor import Finding
     from shipit.commands.init import File, Report
@@ -122,6 +122,7 @@ def _changes(plan: HostPlan) -> dict[str, list[str]]:
         "migrates": list(plan.migration),
         "assets": list(plan.assets),
         "hooks": list(plan.hooks),
+        "watches": [plan.watch] if plan.watch else [],
         "pulls": [pulls] if pulls else [],
         "sends": [sends] if plan.missing and not pulls else [],
     }
@@ -159,7 +160,8 @@ def _status_row(host: str, answer: Status) -> tuple[str, ...]:
 
 
 def _is_worrying(answer: Status) -> bool:
-    return bool(answer.stuck or answer.drift or answer.drained)
+    failed = answer.watch is not None and answer.watch.needs_operator
+    return bool(answer.stuck or answer.drift or answer.drained or failed)
 
 
 def _details(host: str, answer: Status) -> Iterator[Line]:
@@ -174,9 +176,32 @@ def _details(host: str, answer: Status) -> Iterator[Line]:
         if unit.restarts or unit.active.startswith("failed"):
             again = f", {messages.count(unit.restarts, 'restart')}" if unit.restarts else ""
             yield Line(f"{host}: {unit.name} is {unit.active} since {unit.since}{again}", "warn")
+    yield from _watch(host, answer.watch)
     yield from controls.standing(host, answer.holds, answer.pause, answer.canary)
     if answer.holder:
         yield Line(f"{host}: {messages.lock_owner(answer.holder)}")
+
+
+def _watch(host: str, watch: WatchState | None) -> Iterator[Line]:
+    """Yield what the host's watch has found of the release, and what it has done."""
+    if watch is None:
+        return
+    if watch.left:
+        yield Line(f"{host}: rolled back by the host: {watch.left}", "bad")
+    if watch.until and watch.runs:
+        yield Line(f"{host}: watched until {watch.until}", "quiet")
+    if not watch.runs:
+        yield Line(f"{host}: its watch does not run: see systemctl status 'shipit-watch@*'", "bad")
+    if not watch.checked:
+        yield Line(f"{host}: not checked yet since the host has booted", "warn")
+    if found := watch.found:
+        since = f"from {found.since} to {found.until}" if found.until else f"since {found.since}"
+        when = f"{since}, after a boot" if found.at_boot else since
+        what = f"{when}: {found.what}"
+        failed = Problem(host, found.code, what, "watch", found.hint, found.evidence)
+        style = "warn" if found.until else "bad"
+        yield from (Line(text, style) for text in messages.problem(failed))
+        yield Line(f"{host}: {watch.done}", style)
 
 
 def _drained(host: str, drained: Drained | None) -> Iterator[Line]:

@@ -13,7 +13,7 @@ from shipit.errors import Mistake, nearest
 from shipit.playbook import foreign
 from shipit.playbook.balancer.models import BalancerCommand, Haproxy, LoadBalancer
 from shipit.playbook.canary.models import Canary, CanaryCheck
-from shipit.playbook.health import Check, Health
+from shipit.playbook.health import Check, Health, Watch
 from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.models import Deployment, RenderedFile
 from shipit.playbook.parsers import InvalidValueError, is_template, shown, written
@@ -171,6 +171,7 @@ _MODELS: dict[Loc, type[Model]] = {
     ("canary",): Canary,
     ("canary", "checks", "*"): CanaryCheck,
     ("health",): Health,
+    ("watch",): Watch,
     ("health", "checks", "*"): Check,
 }
 

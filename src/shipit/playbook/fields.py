@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
 
 from shipit.agent.protocol.hooks import ON_HOST
+from shipit.agent.protocol.manifest import REPORT, ROLLBACK
 from shipit.playbook import calendars, headers, parsers, paths
 from shipit.playbook.fleet import canaries, limits, windows
 from shipit.secrets import Secret, SecretUrl, Unopened
@@ -129,6 +130,9 @@ _HOOK_POINTS = ("before_stage", *ON_HOST)
 HookPoint = Annotated[str, FieldType(parsers.one_of(*_HOOK_POINTS), {"enum": [*_HOOK_POINTS]})]
 _HOOK_RUNS = ("each", "once", "controller")
 HookRun = Annotated[str, FieldType(parsers.one_of(*_HOOK_RUNS), {"enum": [*_HOOK_RUNS]})]
+_ON_FAILURE = (REPORT, ROLLBACK)
+OnFailure = Annotated[str, FieldType(parsers.one_of(*_ON_FAILURE), {"enum": [*_ON_FAILURE]})]
+Pause = Annotated[float, FieldType(parsers.pause, _TEXT_OR_NUMBER)]
 Confirm = Annotated[str, FieldType(parsers.confirm, {"enum": ["controller", "host"]})]
 Transfer = Annotated[str, FieldType(parsers.transfer, {"enum": ["push", "pull"]})]
 Installer = Annotated[Literal["uv", "pip"], FieldType(parsers.installer, {"enum": ["uv", "pip"]})]

@@ -1,4 +1,4 @@
-"""The health settings of a playbook, as frozen models."""
+"""The health settings of a playbook, before the commit and after it, as frozen models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from shipit.agent.protocol.manifest import KINDS
+from shipit.agent.protocol.manifest import KINDS, REPORT
 from shipit.playbook.fields import (
     Duration,
     DurationOrZero,
@@ -17,6 +17,8 @@ from shipit.playbook.fields import (
     JsonFields,
     Model,
     Name,
+    OnFailure,
+    Pause,
     TcpAddress,
     Text,
     UnixAddress,
@@ -129,4 +131,36 @@ class Health(Model):
         " more) or logs three times its errors (and 5 more) is rolled back. A rollback does not"
         " bake.",
         examples=["2m"],
+    )
+
+
+def as_watch(value: object) -> object:
+    """Expand a duration, which is short for a mapping with `for` only."""
+    return value if value is None or isinstance(value, Mapping) else {"for": value}
+
+
+class Watch(Model):
+    """How each host goes on checking a release that it has committed, without a controller."""
+
+    duration: DurationOrZero = Field(
+        alias="for",
+        description="How long after the commit. With `0s` it is checked at boots alone.",
+        examples=["10m"],
+    )
+    every: Pause = Field(
+        default=30.0,
+        description="The pause between two looks, at least a second. Three bad ones of the last ten"
+        " are a failure.",
+        examples=["30s"],
+    )
+    on_failure: OnFailure = Field(
+        default=REPORT,
+        description="What follows a failure in that time: `report` it in `shipit status`, or"
+        " `rollback`, once, to the release before.",
+        examples=["rollback"],
+    )
+    at_boot: OnFailure = Field(
+        default=REPORT,
+        description="The same where it does not come up after a boot of the host.",
+        examples=["report"],
     )

@@ -43,7 +43,7 @@ from shipit.playbook.fields import (
     VarName,
     Words,
 )
-from shipit.playbook.health import Health, as_health
+from shipit.playbook.health import Health, Watch, as_health, as_watch
 from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.project import (
     Assets,
@@ -224,6 +224,12 @@ class Deployment(Model):
         default=Health(),
         description="When the release counts as healthy: a list of checks, or a mapping.",
         examples=[[{"http": "http://127.0.0.1:8000/healthz"}]],
+    )
+    watch: Annotated[Watch | None, BeforeValidator(as_watch)] = Field(
+        default=None,
+        description="How long each host goes on checking the release after its commit, and at its"
+        " boots (docs/watch.md): a duration, or a mapping.",
+        examples=["10m", {"for": "10m", "on_failure": "rollback"}],
     )
     migrate: Migrate | None = Field(
         default=None,

@@ -221,6 +221,14 @@ def duration(value: object) -> float:
     return seconds
 
 
+def pause(value: object) -> float:
+    """Return seconds; at least one."""
+    seconds = duration_or_zero(value)
+    if seconds < 1:
+        raise InvalidValueError("a duration of at least 1s, such as 30s or 5m", value)
+    return seconds
+
+
 def duration_or_zero(value: object) -> float:
     """Return seconds; at most a day."""
     seconds: float | None = None

@@ -80,6 +80,8 @@ def release_id(
         contents["balancer"] = _of_all_hosts(stand_in.balancer)
     if stand_in.assets:
         contents["assets"] = asdict(stand_in.assets)
+    if watch := units.watch(deployment):
+        contents["watch"] = asdict(watch)
     found = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
     return f"{_file_safe(bundle.version)}-{found[:DIGITS]}"
 
@@ -157,6 +159,7 @@ def build(
         migration=made.migration,
         balancer=made.balancer,
         assets=made.assets,
+        watch=units.watch(deployment),
     )
 
 

@@ -11,10 +11,11 @@ from difflib import unified_diff
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from shipit.agent.protocol.manifest import OVERLAP, RESTART, lasting
+from shipit.agent.protocol.manifest import OVERLAP, REPORT, RESTART, ROLLBACK, lasting
 from shipit.agent.protocol.rules import generations
 from shipit.bundle.wheel import is_older
 from shipit.errors import HostError
+from shipit.playbook.parsers import UNITS_OF_TIME
 from shipit.servers.limits import gap, may_listen, ports_without_socket, remarks
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from shipit.agent.protocol.answers import Drift
     from shipit.agent.protocol.controls import Hold
-    from shipit.agent.protocol.manifest import Manifest
+    from shipit.agent.protocol.manifest import Manifest, Watch
     from shipit.agent.protocol.messages import Facts
     from shipit.agent.protocol.migrations import MigrationLine
     from shipit.events import Problem
@@ -100,6 +101,7 @@ class HostPlan:
     notes: tuple[str, ...] = ()
     signed_only: bool = False  # the host takes signed releases alone
     holds: tuple[Hold, ...] = ()  # that apply to it
+    watch: str = ""  # what the host does after its commit
 
 
 def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
@@ -139,6 +141,7 @@ def compare(host: str, wanted: BuiltRelease, facts: Facts) -> HostPlan:
         pulled_from=str(wanted.pulled) if wanted.pulled and missing else "",
         notes=(*_notes(new, facts), *_gaps(wanted)),
         holds=holds,
+        watch=watched(new.watch) if new.watch else "",
     )
 
 
@@ -319,6 +322,20 @@ def _assets(old: Manifest | None, new: Manifest) -> Iterator[str]:
         source = f"{shlex.join(wanted.command.command)} (on each host as {wanted.command.user})"
     kept = f"with those of up to {wanted.keep - 1} before it" if wanted.keep > 1 else "alone"
     yield f"{source}, in {where}, {kept}"
+
+
+def watched(watch: Watch) -> str:
+    """Return what a host does after its commit, and what follows if it finds a failure."""
+    follows = {REPORT: "a failure is reported", ROLLBACK: "a failure is rolled back"}
+    window = f"{short(watch.seconds)} after the commit: {follows[watch.on_failure]}"
+    boot = f"at boots: {follows[watch.at_boot]}"
+    return f"for {window}; {boot}" if watch.seconds else boot
+
+
+def short(seconds: float) -> str:
+    """Return a duration as a playbook has it: `90s`, `10m`, `2h`."""
+    unit = next((u for u in ("h", "m") if seconds % UNITS_OF_TIME[u] == 0), "s")
+    return f"{seconds / UNITS_OF_TIME[unit]:g}{unit}"
 
 
 def _notes(new: Manifest, facts: Facts) -> Iterator[str]:

@@ -308,3 +308,10 @@ def gate(deployment: Deployment) -> manifest.Gate:
         if check.kind != "unit"
     )
     return manifest.Gate(checks, health.interval, health.deadline, health.min_healthy, health.bake)
+
+
+def watch(deployment: Deployment) -> manifest.Watch | None:
+    """Return how hosts watch the release after its commit."""
+    if (wanted := deployment.watch) is None:
+        return None
+    return manifest.Watch(wanted.duration, wanted.every, wanted.on_failure, wanted.at_boot)

@@ -12,7 +12,7 @@ from shipit.errors import Place
 from shipit.output.quoting import INVENTORY, OPEN, PLAYBOOK, quotable
 from shipit.playbook.balancer.models import BalancerCommand, Haproxy, LoadBalancer
 from shipit.playbook.canary.models import Canary, CanaryCheck
-from shipit.playbook.health import Check, Health
+from shipit.playbook.health import Check, Health, Watch
 from shipit.playbook.hooks.models import Hook, Migrate
 from shipit.playbook.models import Deployment, Freeze, RenderedFile
 from shipit.playbook.project import Assets, PinnedFile, Project, Python, PythonArchive
@@ -176,6 +176,7 @@ def test_for_each_key_of_a_playbook_it_is_decided_whether_its_value_is_public() 
         Health,
         Check,
         Freeze,
+        Watch,
         *hooks,
         *of_release,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recorded_runs import NEW, OLD, problem
-from shipit.agent.protocol.answers import AttemptLine, Drift, UnitState
+from shipit.agent.protocol.answers import AttemptLine, Drift, UnitState, WatchFailure, WatchState
 from shipit.agent.protocol.balancers import Drained, LoadBalancer
 from shipit.agent.protocol.messages import Attempt, History, Holder, Status
 from shipit.commands.doctor import Finding
@@ -198,6 +198,47 @@ def test_a_plan_shows_what_each_host_leaves() -> None:
     plan = replace(PLAN, drains=("before its switch: x", "back once it is healthy: y"))
     shown = text(reports.plans([("demoapp", [plan])], diff=False))
     assert "  drains    before its switch: x\n            back once it is healthy: y\n" in shown
+
+
+FOUND = WatchFailure(
+    "check-failed", "no answer (3 of the last 3 looks)", "read it", "its log", SINCE
+)
+WATCHED = WatchState(NEW, until=SINCE, found=FOUND, done="it is only reported")
+
+
+def test_status_shows_how_long_a_release_is_watched() -> None:
+    healthy = replace(STATUS, watch=WatchState(NEW, until=SINCE, checked=False))
+    reported = text(reports.status([("demoapp", {"web1": healthy})]))
+    assert f"web1: watched until {SINCE}\n" in reported
+    assert "web1: not checked yet since the host has booted\n" in reported
+    assert reports.query_status([("demoapp", {"web1": healthy})]) == 0
+    dead = replace(STATUS, watch=WatchState(NEW, until=SINCE, runs=False))
+    assert "web1: its watch does not run" in text(reports.status([("demoapp", {"web1": dead})]))
+    assert reports.query_status([("demoapp", {"web1": dead})]) == 5
+
+
+def test_status_shows_what_a_watch_has_found_and_done_until_it_is_over() -> None:
+    failed = replace(STATUS, watch=WATCHED)
+    reported = text(reports.status([("demoapp", {"web1": failed})]))
+    assert (
+        f"web1  watch  failed: since {SINCE}: no answer (3 of the last 3 looks) [check-failed]\n"
+        "  | its log\n"
+        "  next: read it\n"
+        "web1: it is only reported\n"
+    ) in reported
+    assert reports.query_status([("demoapp", {"web1": failed})]) == 5
+    over = replace(STATUS, watch=replace(WATCHED, found=replace(FOUND, until="now", at_boot=True)))
+    reported = text(reports.status([("demoapp", {"web1": over})]))
+    assert f"failed: from {SINCE} to now, after a boot: no answer" in reported
+    assert reports.query_status([("demoapp", {"web1": over})]) == 0
+
+
+def test_status_shows_that_a_host_has_rolled_back_by_itself() -> None:
+    left = replace(STATUS, watch=WatchState(OLD, left=f"{NEW}: [check-failed] no answer"))
+    reported = text(reports.status([("demoapp", {"web1": left})]))
+    assert f"web1: rolled back by the host: {NEW}: [check-failed] no answer\n" in reported
+    assert "watched until" not in reported
+    assert reports.query_status([("demoapp", {"web1": left})]) == 5
 
 
 def past(release: str, outcome: str = "committed", **changes: object) -> AttemptLine:

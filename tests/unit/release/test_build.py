@@ -14,7 +14,7 @@ from shipit.agent.protocol.assets import Assets
 from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
 from shipit.agent.protocol.codec import from_json, to_json
 from shipit.agent.protocol.hooks import Hook
-from shipit.agent.protocol.manifest import Manifest
+from shipit.agent.protocol.manifest import Manifest, Watch
 from shipit.agent.protocol.messages import Attempt, Facts
 from shipit.errors import InputError
 from shipit.playbook import models
@@ -239,6 +239,18 @@ def test_a_command_makes_static_files_where_services_find_those_of_their_release
     assert {text.splitlines()[-1] for text in made.env.values()} == {
         f'SHIPIT_ASSETS="{top}/assets"'
     }
+
+
+def test_how_a_release_is_watched_is_in_the_manifest_and_in_the_id(folder: Path) -> None:
+    plain = built(folder, PLAYBOOK).manifest
+    watched = built(folder, PLAYBOOK + "watch: 10m\n").manifest
+    assert plain.watch is None
+    assert watched.watch == Watch(600.0, 30.0, "report", "report")
+    chosen = "watch: {for: 0s, every: 5, on_failure: report, at_boot: rollback}\n"
+    at_boot = built(folder, PLAYBOOK + chosen).manifest
+    assert at_boot.watch == Watch(0.0, 5.0, "report", "rollback")
+    assert len({plain.id, watched.id, at_boot.id}) == 3
+    assert from_json(Manifest, to_json(at_boot)) == at_boot
 
 
 # --- serve ----------------------------------------------------------------------------------------

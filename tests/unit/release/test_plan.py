@@ -11,6 +11,7 @@ from shipit.agent.protocol import manifest as manifests
 from shipit.agent.protocol.assets import Assets
 from shipit.agent.protocol.balancers import Haproxy, LoadBalancer
 from shipit.agent.protocol.hooks import BEFORE_COMMIT, Hook
+from shipit.agent.protocol.manifest import Watch
 from shipit.errors import HostError
 from shipit.release.build import BuiltRelease
 from shipit.release.manifest import keyed
@@ -445,6 +446,27 @@ def test_what_a_host_leaves_is_shown_and_a_first_release_leaves_nothing(
     else:
         assert (before, after) == ("before its switch: x out", "back once it is healthy: x back")
     assert compare("web1", wanted(manifest()), facts()).drains == ()
+
+
+@pytest.mark.parametrize(
+    ("watch", "said"),
+    [
+        (None, ""),
+        (
+            Watch(600.0, 30.0),
+            "for 10m after the commit: a failure is reported; at boots: a failure is reported",
+        ),
+        (
+            Watch(90.0, 5.0, on_failure="rollback"),
+            "for 90s after the commit: a failure is rolled back; at boots: a failure is reported",
+        ),
+        (Watch(0.0, 5.0, at_boot="rollback"), "at boots: a failure is rolled back"),
+    ],
+)
+def test_a_plan_says_what_hosts_do_after_the_commit(watch: Watch | None, said: str) -> None:
+    made = replace(manifest(), watch=watch)
+    assert compare("web1", wanted(made), facts()).watch == said
+    assert compare("web1", wanted(made), facts(made)).watch == ""  # nothing is committed
 
 
 def test_another_user_is_reported() -> None:

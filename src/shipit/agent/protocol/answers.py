@@ -1,4 +1,4 @@
-"""A host's Pythons, history and drift, as reported to controllers. Values only."""
+"""A host's Pythons, history, drift and watch, as reported to controllers. Values only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Mapping, Optional, Tuple
 from .fields import COUNT, PATH, PYTHON, RELEASE, TXN_OR_NONE, WORD
 from .hooks import HookLine  # noqa: TC001 - type hints are read at run time
 from .values import dataclass
+
+BY_WATCH = "the host's watch"  # who rolls back by itself; an operator's name has an @
 
 
 class Result(str, Enum):
@@ -105,3 +107,50 @@ class Drift:
     code: str = field(metadata=WORD)  # one of the codes above
     path: str  # of the file or directory; the name of a unit that does not run
     what: str  # a sentence that names it
+
+
+@dataclass(frozen=True)
+class WatchFailure:
+    """A failure that stayed. Times are ISO 8601, UTC.
+
+    Attributes:
+        since: when the first of the bad looks began.
+        until: when it was healthy again; "" while it is not known to be.
+        at_boot: whether it has not been healthy since a boot.
+    """
+
+    code: str
+    what: str
+    hint: str
+    evidence: str
+    since: str
+    until: str = ""
+    at_boot: bool = False
+
+
+@dataclass(frozen=True)
+class WatchState:
+    """What a host's watch reports of the committed release.
+
+    Attributes:
+        until: when it ends, ISO 8601, UTC; "" where the release is not watched.
+        checked: whether it was healthy, or has failed, since the host has booted.
+        runs: whether the watch is up, or has come to its end.
+        found: the last failure that stayed.
+        done: what the host has done about it.
+        left: the release that the watch has rolled back, and why; "" for none.
+    """
+
+    release: str = field(metadata=RELEASE)
+    until: str = ""
+    checked: bool = True
+    runs: bool = True
+    found: Optional[WatchFailure] = None
+    done: str = ""
+    left: str = ""
+
+    @property
+    def needs_operator(self) -> bool:
+        """Whether the release is not healthy or was rolled back, or nobody watches it."""
+        is_ill = self.found is not None and not self.found.until
+        return bool(self.left) or is_ill or not self.runs

@@ -15,6 +15,7 @@ from .migrations import Migration  # noqa: TC001 - type hints are read at run ti
 from .values import dataclass
 
 RESTART, OVERLAP = "restart", "overlap"
+REPORT, ROLLBACK = "report", "rollback"  # what follows a failure after the commit
 KINDS = ("http", "tcp", "unix", "command")  # of health checks
 PYTHONS = "/var/lib/shipit-python"  # the interpreters that came with releases, each by its sha256
 
@@ -188,6 +189,22 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """How a release is watched after its commit.
+
+    Attributes:
+        seconds: how long, from its commit on; 0 for at boot alone.
+        every: seconds between two looks.
+        on_failure, at_boot: what follows a failure in that time, or of the first looks of a boot.
+    """
+
+    seconds: float = field(metadata=SECONDS)
+    every: float = field(metadata=SECONDS)
+    on_failure: str = field(default=REPORT, metadata=one_of(REPORT, ROLLBACK))
+    at_boot: str = field(default=REPORT, metadata=one_of(REPORT, ROLLBACK))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A whole release, as written into its directory: all that a rollback needs to know."""
 
@@ -218,6 +235,7 @@ class Manifest:
     migration: Optional[Migration] = None
     balancer: Optional[LoadBalancer] = None  # that sends requests to the host
     assets: Optional[Assets] = None
+    watch: Optional[Watch] = None
 
     @property
     def target(self) -> str:

@@ -158,9 +158,8 @@ class Unstage:
 class Attach:
     """Follow the running transaction. Answer: Attached, then as for Activate; End for none."""
 
-    take_over: Optional[Attempt] = (
-        None  # the attempt that leads it from now on, and takes the session's lock
-    )
+    # the attempt that leads it from now on, and takes the session's lock
+    take_over: Optional[Attempt] = None
 
 
 @dataclass(frozen=True)
@@ -341,6 +340,7 @@ class Status:
     pause: Optional[Control] = None  # of the run there
     drained: Optional[Drained] = None  # it is out of its load balancer, and no deploy runs
     canary: Optional[Control] = None  # of the run there, while it is held
+    watch: Optional[answers.WatchState] = None
 
 
 @dataclass(frozen=True)

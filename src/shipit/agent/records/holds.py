@@ -1,9 +1,10 @@
 """What holds deploys of an app on this host: pure rules over the history and operators' words.
 
-An operator holds all deploys. A release that was rolled back is held by itself: by an operator's
-rollback, or because it failed its health checks, did not start or crashed. Nothing else speaks
-against a release: after a lost controller, a full disk or an unreachable host it may be deployed
-again. A release that failed before clients met it, or where there was none before, is not held.
+An operator holds all deploys. A release that was rolled back is held by itself: by a rollback of an
+operator or of the host's watch, or because it failed its health checks, did not start or crashed.
+Nothing else speaks against a release: after a lost controller, a full disk or an unreachable host
+it may be deployed again. A release that failed before clients met it, or where there was none
+before, is not held.
 
 The operators' record is append-only and fsynced; only root can write and read it. Nothing is
 removed from it.
@@ -14,7 +15,7 @@ from dataclasses import asdict, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..protocol import refusals
-from ..protocol.answers import Result
+from ..protocol.answers import BY_WATCH, Result
 from ..protocol.codec import from_json
 from ..protocol.controls import ABORT, CANARY, PROMOTE, Control, Hold
 from ..protocol.manifest import Manifest
@@ -82,7 +83,8 @@ def _after(history: Sequence[Entry], number: int) -> Dict[str, Hold]:
         return _hold(entry.release, entry.previous, entry, entry.failure, known)
     is_rollback = (entry.what, entry.outcome) == ("rollback", Result.COMMITTED)
     if is_rollback and entry.release in histories.line_of_succession(history[:number]):
-        why = "rolled back by an operator" + (f": {entry.reason}" if entry.reason else "")
+        by = BY_WATCH if entry.who == BY_WATCH else "an operator"
+        why = f"rolled back by {by}" + (f": {entry.reason}" if entry.reason else "")
         return _hold(entry.previous, entry.release, entry, why, history[:number])
     return {}
 

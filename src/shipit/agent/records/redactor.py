@@ -10,6 +10,7 @@ import os
 from dataclasses import replace
 from typing import Any, Dict, Iterable, Mapping, Optional, Set, Tuple, Type, TypeVar
 
+from ..protocol.answers import WatchFailure, WatchState
 from ..protocol.hooks import HookOutput
 from ..protocol.manifest import Manifest
 from ..protocol.messages import (
@@ -36,7 +37,9 @@ FREE_TEXT: Mapping[Type[Any], Tuple[str, ...]] = {
     Probed: ("detail",),
     LogLines: ("text",),
     HookOutput: ("text",),
-    Status: ("stuck",),
+    Status: ("stuck", "watch"),
+    WatchState: ("found", "done", "left"),
+    WatchFailure: ("what", "hint", "evidence"),
     Facts: ("recovered", "stuck"),
 }
 MASKED_LENGTH = 4  # characters; a shorter value that is not known to be secret stays readable

@@ -16,6 +16,7 @@ from ..records import drained, history, holds, releases
 from ..storage import drift
 from ..system.paths import Paths
 from ..transaction.store import Store
+from ..watch import report
 from .facts import is_running
 
 POLICY = ("service.d", "socket.d", "timer.d")  # for all units of a type: systemd.unit(5)
@@ -45,6 +46,7 @@ def gather(store: Store, *, verify: bool) -> Status:
         pause=holds.pause(said, run),
         canary=canary if canary and canary.what == CANARY else None,
         holds=holds.reported(holds.now_standing(paths, attempts, store.host.wall())),
+        watch=report.state(store, attempts),
     )
 
 

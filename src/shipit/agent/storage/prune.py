@@ -13,7 +13,7 @@ from typing import FrozenSet, Iterable, List, Optional, Sequence
 
 from ..protocol.manifest import Manifest
 from ..protocol.rules import generations
-from ..records import history, registry, releases
+from ..records import history, registry, releases, watches
 from ..records.history import Entry
 from ..system import files, folders, trust
 from ..system.paths import Paths
@@ -88,7 +88,7 @@ def delete_unused(paths: Paths, now: float) -> None:
         if None not in needed:
             used = [found.python.sha256 for found in needed if found and found.python]
             pythons.delete_unused(paths, used, now - BLOB_GRACE)
-    _remove_old(paths.agents, now - AGENT_UNUSED)
+    _remove_old(paths.agents, now - AGENT_UNUSED, spare=watches.agents(paths))
     uv_cache.limit(paths)
 
 

@@ -19,9 +19,10 @@ from .paths import Paths
 def folders(paths: Paths) -> Tuple[str, ...]:
     """Return all folders, parents first."""
     incoming, txn = os.path.dirname(paths.incoming("")), os.path.dirname(paths.journal)
-    controls = os.path.dirname(paths.controls)
+    controls, watch = os.path.dirname(paths.controls), os.path.dirname(paths.watch)
     blobs = (os.path.dirname(paths.blobs), paths.blobs, incoming, paths.wheels)
-    return (paths.var, paths.agents, paths.apps, txn, controls, *blobs, paths.tools, paths.uv_cache)
+    records = (paths.apps, txn, controls, watch)
+    return (paths.var, paths.agents, *records, *blobs, paths.tools, paths.uv_cache)
 
 
 def secure(paths: Paths) -> None:

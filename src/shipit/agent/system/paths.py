@@ -65,6 +65,10 @@ class Paths:
 
     controls = At("var", "controls", "{app}.jsonl")  # what operators have said of its deploys
 
+    # The committed release that the host watches, and what its watch has found.
+    watch = At("var", "watch", "{app}.json")
+    watch_found = At("var", "watch", "{app}.found.json")
+
     # --- of its transaction ---
     journal = At("var", "txn", "{app}.json")
     unreadable = At("var", "txn", "{app}.json.unreadable")  # a journal, kept for an operator
@@ -83,6 +87,9 @@ class Paths:
     boot_link = At("units", "multi-user.target.wants", "shipit-recover@{app}.service")
     # Its name in earlier versions, which an app's driver may have as well.
     old_boot_unit = At("units", "shipit-recover-{app}.service")
+
+    # The unit that watches the committed release, at each boot as well.
+    watch_unit = At("units", "shipit-watch@{app}.service")
 
     @property
     def unit(self) -> str:

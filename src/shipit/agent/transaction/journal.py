@@ -56,7 +56,7 @@ class Journal:
 
     @property
     def is_rollback(self) -> bool:
-        """Whether an operator has asked for a release that was checked before."""
+        """Whether an operator, or the host itself, wants a release that was checked before."""
         return self.attempt.what == ROLLBACK
 
     @property

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 READERS = {"zipfile", "tarfile", "csv", "shipit.agent.storage.venv_drift"}  # of wheels and venvs
 NETWORK = {"http.client", "ssl", "email", "shipit.agent.host.probes"}
 OF_STAGING = {"tempfile", "shipit.agent.storage.bytecode", "shipit.agent.staging"}
+OF_ROLLBACKS = {"shipit.agent.transaction.runner", "shipit.agent.activation"}
 ROLES = {
     # In every deploy, while the controller waits. A rollback reads its target, a check may probe.
     "from shipit.agent.transaction import runner": READERS | NETWORK | OF_STAGING,
     # A new release is read by nobody yet; uv's wheel is unpacked once.
     "from shipit.agent.staging import stage": READERS | NETWORK,
+    # It is up for minutes: what a rollback needs comes when there is one.
+    "from shipit.agent.watch import watcher": READERS | NETWORK | OF_STAGING | OF_ROLLBACKS,
     # A no-op needs no more than the facts.
     "from shipit.agent.server import server, facts": READERS | NETWORK | OF_STAGING,
 }

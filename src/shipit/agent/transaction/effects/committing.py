@@ -18,6 +18,7 @@ from .context import EffectContext, Ended, previous_of, record, wanted_of
 from .draining import undrain, undrain_or_report
 from .hooked import hooked, reported
 from .verdict import confirm, rollback_reason
+from .watched import watch
 
 
 def check(context: EffectContext, open_: Journal) -> Ended:
@@ -51,7 +52,7 @@ def check(context: EffectContext, open_: Journal) -> Ended:
 
 
 def commit(context: EffectContext, open_: Journal) -> Ended:
-    """Record the release as committed, and prune what it replaces."""
+    """Record the release as committed, prune what it replaces, and go on watching it."""
     paths = context.paths
     if open_.release == UNKNOWN:
         what = "the commit was decided, but its release is no longer known"
@@ -62,9 +63,13 @@ def commit(context: EffectContext, open_: Journal) -> Ended:
     tidy.views(paths, context.host, open_.release)
     registry.note_committed(paths, open_.release)
     migration.note_committed(context.store, open_)
-    if open_.is_rollback:
-        return reported(context, open_, open_.previous, hooks.ON_ROLLBACK)
-    return reported(context, open_, open_.release, hooks.AFTER_COMMIT)
+    unwatched = watch(context, open_)
+    ended = (
+        reported(context, open_, open_.previous, hooks.ON_ROLLBACK)
+        if open_.is_rollback
+        else reported(context, open_, open_.release, hooks.AFTER_COMMIT)
+    )
+    return replace(ended, failure=unwatched)
 
 
 def _start_timers(context: EffectContext, open_: Journal) -> None:
