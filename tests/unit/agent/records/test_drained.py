@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from project import TESTS
 from shipit.agent.protocol.balancers import Drained, Haproxy, LoadBalancer
 from shipit.agent.records import drained
 from shipit.agent.records.history import Entry
@@ -45,15 +44,6 @@ def test_one_that_cannot_be_read_is_a_record_with_a_problem(paths: Paths, conten
     assert found is not None
     assert "cannot be read" in found.problem
     assert not drained.is_overdue(found, ended("committed"))
-
-
-def test_a_record_of_an_earlier_version_is_read(paths: Paths) -> None:
-    for written in (TESTS / "formats/records").glob("drained-*.json"):
-        Path(paths.drained).write_text(written.read_text())
-        found = drained.read(paths)
-        assert found is not None
-        assert found.balancer.haproxy is not None
-        assert "haproxy-unreachable" in found.problem
 
 
 @pytest.mark.parametrize("outcome", ["committed", "rolled_back", "discarded"])
