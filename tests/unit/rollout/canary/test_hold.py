@@ -148,6 +148,24 @@ def test_an_operator_aborts_a_canary() -> None:
     assert notes[-1].endswith("orders are lost: every host of this run is rolled back")
 
 
+def test_of_two_canaries_one_that_is_aborted_counts() -> None:
+    made, hosts, _ = fleet("a b")
+    made.hold = replace(HOLD, least=LONG)
+
+    def decide(event: Event) -> None:
+        if isinstance(event, CanaryHeld):
+            hosts["a"].canary = Control(PROMOTE, "ann@laptop", AT)
+            hosts["b"].canary = Control(ABORT, "bob@laptop", AT, "orders are lost")
+
+    with ThreadPoolExecutor(4) as executor:
+        drive(made, Policy(canaries=("a", "b")), executor, decide)
+    results = made.results().values()
+    assert [result.outcome for result in results] == [Outcome.ROLLED_BACK] * 2
+    assert {it.because for it in results} == {
+        "the canary was aborted by bob@laptop: orders are lost"
+    }
+
+
 @dataclass
 class Answering:
     """An operator on the terminal, who answers after a while."""
