@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from shipit.agent.records import watches
+from shipit.agent.records.watches import Watched
 from shipit.agent.storage import blobs, prune, uv_cache
 from shipit.agent.system import files, folders
 from shipit.agent.system.failures import Refused
@@ -38,6 +40,18 @@ def blob(paths: Paths, digest: str = DIGEST) -> Path:
 def aged(path: Path) -> Path:
     os.utime(path, (LONG_AGO, LONG_AGO), follow_symlinks=False)
     return path
+
+
+def test_an_agent_that_watches_a_release_stays_for_its_next_boot(paths: Paths) -> None:
+    used, unused = Path(paths.agents, "a.pyz"), Path(paths.agents, "b.pyz")
+    folders.make(paths, paths.agents)
+    for agent in (used, unused):
+        agent.touch()
+        aged(agent)
+    watched = Watched("t1", "r1", LONG_AGO, "boot-1", str(used), is_rollback=False)
+    watches.begin(paths, watched)
+    prune.delete_unused(paths, prune.AGENT_UNUSED + NOW)
+    assert (used.exists(), unused.exists()) == (True, False)
 
 
 # --- blobs -------------------------------------------------------------------------------------

@@ -11,15 +11,17 @@ import pytest
 
 from fake_deploy import Simulation, manifest
 from fake_machine import Machine
-from shipit.agent.protocol.answers import BY_WATCH, WatchState
+from shipit.agent.protocol.answers import BY_WATCH, WatchFailure, WatchState
 from shipit.agent.protocol.hooks import ON_ROLLBACK, Hook
 from shipit.agent.protocol.manifest import REPORT, ROLLBACK, Watch
 from shipit.agent.protocol.messages import Attempt, StepFailed
 from shipit.agent.protocol.migrations import APPLIED
 from shipit.agent.records import history, holds, migrations, watches
+from shipit.agent.records.watches import Findings
 from shipit.agent.server import status
+from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
-from shipit.agent.watch import watcher
+from shipit.agent.watch import rollback, watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,6 +187,7 @@ def test_nothing_is_rolled_back_while_a_lock_is_held_or_a_transaction_is_open(
 ) -> None:
     simulation = deployed(tmp_path, ROLLED_BACK)
     simulation.machine.sick.add("r2")
+    before = looks(simulation)
     attempt = Attempt("t9", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
     if busy == "stuck":
         Path(simulation.paths.journal).write_text("torn")
@@ -194,6 +197,36 @@ def test_nothing_is_rolled_back_while_a_lock_is_held_or_a_transaction_is_open(
             watcher.run(simulation.store)
     assert rollbacks(simulation) == []
     assert shown(simulation).found is None
+    assert looks(simulation) == before
+
+
+def test_a_transaction_that_has_just_been_opened_goes_first(tmp_path: Path) -> None:
+    simulation = deployed(tmp_path, ROLLED_BACK)
+    watched = watches.load(simulation.paths)
+    assert watched is not None
+    Path(simulation.paths.journal).write_text("torn")
+    failure = WatchFailure("check-failed", "no answer", "", "", "2026-11-30T18:00:00Z")
+    with pytest.raises(files.Locked):
+        rollback.begin(simulation.store, watched, failure, "t9", "r1")
+    assert Path(simulation.paths.journal).read_text() == "torn"
+
+
+def test_a_rollback_that_was_given_up_before_its_switch_is_not_tried_again(tmp_path: Path) -> None:
+    simulation = deployed(tmp_path, ROLLED_BACK)
+    watches.note(simulation.paths, Findings("t2", rollback="t9", target="r1"))
+    given_up = ("t9", "rollback", "r1", "r1", "r2", "discarded", BY_WATCH, "2026-11-30T18:00:00Z")
+    history.append(simulation.paths, history.Entry(*given_up))
+    simulation.machine.sick.add("r2")
+    simulation.watch()
+    simulation.assert_serves("r2")
+    assert "to r1 was given up before its switch" in shown(simulation).done
+
+
+def test_a_clock_that_was_set_back_makes_no_watch_longer(tmp_path: Path) -> None:
+    simulation = deployed(tmp_path, REPORTED)
+    before, simulation.machine.jump = looks(simulation), -1e6
+    simulation.watch()
+    assert looks(simulation) - before == 20 + 1
 
 
 def test_on_rollback_hooks_of_the_release_that_is_left_run(tmp_path: Path) -> None:
