@@ -260,10 +260,9 @@ def prepared(directory: Path, scenario: Scenario) -> Simulation:
     for release in SCENARIOS[scenario]:
         hooks = HOOKED if scenario is hooked_rollback else ()
         assets = ASSETS if "assets" in scenario.__name__ else None
-        made = manifest(simulation.paths, release, overlaps=overlaps, hooks=hooks, assets=assets)
         watch = WATCH if scenario is rollback_by_the_watch else None
-        made = manifest(simulation.paths, release, overlaps=overlaps, hooks=hooks, watch=watch)
-        simulation.deploy(made)
+        made = manifest(simulation.paths, release, overlaps=overlaps, hooks=hooks, assets=assets)
+        simulation.deploy(replace(made, watch=watch))
         assert simulation.head == release
     simulation.machine.calls.clear()
     simulation.machine.ran.clear()
