@@ -138,7 +138,7 @@ class CanaryChecked:
 
 @dataclass(frozen=True)
 class CanaryEnded:
-    promoted: bool  # else it is rolled back
+    how: str  # goes on, stops or rolls back
     why: str
 
 

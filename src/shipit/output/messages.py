@@ -119,8 +119,8 @@ def canary(event: CanaryHeld | CanaryChecked | CanaryEnded) -> str:
             return f"canary {names(hosts)}: held for {seconds(least)}, until {until}; {how}"
         case CanaryChecked(check, ended, detail):
             return ": ".join(filter(None, (f"canary check {check}", ended, detail)))
-        case CanaryEnded(promoted, why):
-            return f"canary {'promoted' if promoted else 'rolled back'}: {why}"
+        case CanaryEnded(how, why):
+            return f"canary {how}: {why}"
 
 
 def line(event: Event, width: int = 0) -> str:  # noqa: C901 - one case for each event

@@ -86,7 +86,10 @@ Number = Annotated[float, FieldType(canaries.number, {"type": "number"})]
 Times = Annotated[float, FieldType(canaries.times, {"type": "number", "exclusiveMinimum": 0})]
 PrometheusUrl = Annotated[str, FieldType(canaries.server, _TEXT)]
 OnTimeout = Annotated[
-    str, FieldType(parsers.one_of("rollback", "promote"), {"enum": ["rollback", "promote"]})
+    str,
+    FieldType(
+        parsers.one_of("stop", "rollback", "promote"), {"enum": ["stop", "rollback", "promote"]}
+    ),
 ]
 BundleUrl = Annotated[
     SecretUrl, FieldType(paths.bundle_url, {**_TEXT, "pattern": "^[a-z][a-z0-9+.-]*://"})

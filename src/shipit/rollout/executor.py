@@ -26,9 +26,10 @@ from shipit.events import (
 )
 from shipit.rollout import pause
 from shipit.rollout.canary.checks import Held
+from shipit.rollout.canary.decision import Decision
 from shipit.rollout.hooks import NoHooks, PointHooks
 from shipit.rollout.phase import HostControl, Phase, Transition, bug_of, problem_of
-from shipit.rollout.strategy import Act, MixedVersions, Policy, Step, breach, decide
+from shipit.rollout.strategy import Act, Canaries, MixedVersions, Policy, Step, breach, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,6 +43,10 @@ ULIMIT = "check that no wheel was removed; for many hosts: ulimit -n 8192"
 GRACE = 1.0  # seconds after a Ctrl-C for answers that are on their way
 LONGEST_PAUSE = 24 * 3600.0  # seconds; then the run is rolled back
 INTERRUPTED = "the run was interrupted"
+STOPPED = (
+    "the canary keeps the new release, and no other host follows; to go on, deploy again; or"
+    " roll it back: shipit rollback PLAYBOOK --limit HOST"
+)
 HOOK_FAILED = "a hook of the controller failed"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -60,7 +65,7 @@ class Fleet:
     refused: bool = False  # a hook of the controller has failed, or a canary was not promoted
     canaries: tuple[str, ...] = ()
     hold: CanaryHold | None = None  # of the canaries
-    promoted: bool = False
+    decided: Canaries = Canaries.HELD
     paused: bool = False  # a host has refused to be switched, because the run is paused
     mixed: MixedVersions = field(default_factory=MixedVersions)
 
@@ -115,11 +120,11 @@ def drive(fleet: Fleet, policy: Policy, executor: Executor, emit: Emit) -> None:
 
 def _next(fleet: Fleet, policy: Policy) -> Step | None:
     stop = fleet.interrupted or fleet.refused
-    return decide(fleet.phases, policy, stop=stop, promoted=fleet.promoted)
+    return decide(fleet.phases, policy, fleet.decided, stop=stop)
 
 
 def _hold(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> None:
-    """Hold the canaries until they are promoted, or the run is over."""
+    """Hold the canaries until it is decided what becomes of them, or the run is over."""
 
     def tell(said: Control | AskControls) -> list[Controls]:
         answers = _ask_all(
@@ -134,8 +139,13 @@ def _hold(step: Step, fleet: Fleet, executor: Executor, emit: Emit) -> None:
 
     others = tuple(name for name, phase in fleet.phases.items() if phase is Phase.STAGED)
     ended = fleet.hold.run(Held(step.hosts, others), tell, is_over, emit) if fleet.hold else None
-    fleet.promoted = fleet.hold is None or (ended is not None and ended.promoted)
-    if ended and not ended.promoted:
+    decision = ended.decision if ended else None
+    if fleet.hold is None or decision is Decision.GO_ON:
+        fleet.decided = Canaries.PROMOTED
+    elif ended and decision is Decision.STOP:
+        fleet.decided, fleet.reason = Canaries.ALONE, ended.why
+        emit(Noted(f"{fleet.reason}: {STOPPED}"))
+    elif ended:
         fleet.refused, fleet.reason = True, ended.why
         emit(Noted(f"{fleet.reason}: every host of this run is rolled back"))
 

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 CANARY = "a canary"
 
 
+class Canaries(Enum):
+    """What was decided on the canaries."""
+
+    HELD = "held"  # nothing yet
+    PROMOTED = "promoted"  # the other hosts follow
+    ALONE = "alone"  # they are committed, and no other host follows
+
+
 @dataclass(frozen=True)
 class Policy:
     """How a rollout proceeds. A limit is about all hosts of the run, never about one batch.
@@ -82,7 +90,11 @@ class Step:
 
 
 def decide(
-    phases: Mapping[str, Phase], policy: Policy, *, stop: bool = False, promoted: bool = False
+    phases: Mapping[str, Phase],
+    policy: Policy,
+    canaries: Canaries = Canaries.HELD,
+    *,
+    stop: bool = False,
 ) -> Step | None:
     """Return the next step, None if nothing is left to do.
 
@@ -93,8 +105,8 @@ def decide(
     Args:
         phases: in the inventory's order.
         policy: how the rollout proceeds.
+        canaries: what was decided on them.
         stop: whether the run was interrupted.
-        promoted: whether the canaries have been held.
     """
     here = {phase: tuple(h for h, p in phases.items() if p is phase) for phase in Phase}
     ready, staged, healthy = here[Phase.READY], here[Phase.STAGED], here[Phase.HEALTHY]
@@ -104,12 +116,14 @@ def decide(
         return _last_batch(phases, policy) if healthy else None
     if ready:
         return Step(Act.STAGE, ready)
-    canaries = tuple(host for host in policy.canaries if host in healthy)
-    if canaries and not promoted and not set(policy.canaries) & set(staged):
-        return Step(Act.HOLD, canaries)
-    if staged:
+    held = tuple(host for host in policy.canaries if host in healthy)
+    if held and canaries is Canaries.HELD and not set(policy.canaries) & set(staged):
+        return Step(Act.HOLD, held)
+    if staged and canaries is not Canaries.ALONE:
         return _next_batch(phases, policy)
-    return Step(Act.COMMIT, healthy) if healthy else None
+    # The canaries first: what is only staged counts as failed once it is discarded.
+    acts = ((Act.COMMIT, healthy), (Act.ROLL_BACK, staged))
+    return next((Step(act, hosts) for act, hosts in acts if hosts), None)
 
 
 def breach(phases: Mapping[str, Phase], policy: Policy) -> str:

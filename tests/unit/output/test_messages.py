@@ -124,6 +124,6 @@ def test_a_canary_is_one_line_for_each_thing_that_happens_to_it() -> None:
     assert line.startswith("canary check errors: error: it is")
     assert not set(line) & set("\n\x1b")
     assert messages.line(CanaryChecked("errors", "pass", "")) == "canary check errors: pass"
-    assert messages.line(CanaryEnded(promoted=True, why="all well")) == "canary promoted: all well"
-    rolled_back = CanaryEnded(promoted=False, why="aborted by ann")
-    assert messages.line(rolled_back) == "canary rolled back: aborted by ann"
+    assert messages.line(CanaryEnded(how="goes on", why="all well")) == "canary goes on: all well"
+    rolled_back = CanaryEnded(how="rolls back", why="aborted by ann")
+    assert messages.line(rolled_back) == "canary rolls back: aborted by ann"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipit.rollout.phase import Phase
-from shipit.rollout.strategy import Act, MixedVersions, Policy, Step, breach, cut, decide
+from shipit.rollout.strategy import Act, Canaries, MixedVersions, Policy, Step, breach, cut, decide
 
 HALF = Policy((1, "50%"), 50.0)
 
@@ -174,10 +174,10 @@ def test_canaries_are_switched_first_and_held(phases: tuple[Phase, ...], step: S
 
 def test_after_a_promotion_the_others_follow() -> None:
     held = fleet(Phase.STAGED, Phase.HEALTHY, Phase.HEALTHY, Phase.STAGED)
-    assert decide(held, CANARY, promoted=True) == Step(Act.SWITCH, ("a",), 2, 3)
+    assert decide(held, CANARY, Canaries.PROMOTED) == Step(Act.SWITCH, ("a",), 2, 3)
     done = fleet(Phase.HEALTHY, Phase.HEALTHY, Phase.HEALTHY)
-    assert decide(done, CANARY, promoted=True) == Step(Act.COMMIT, ("a", "b", "c"))
-    assert decide(done, CANARY, promoted=True, stop=True) == Step(Act.ROLL_BACK, ("a",), 2, 2)
+    assert decide(done, CANARY, Canaries.PROMOTED) == Step(Act.COMMIT, ("a", "b", "c"))
+    assert decide(done, CANARY, Canaries.PROMOTED, stop=True) == Step(Act.ROLL_BACK, ("a",), 2, 2)
 
 
 def test_the_host_that_runs_what_runs_once_is_switched_before_the_other_canaries() -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SHOWN = 60  # characters of a query that stands for a name
-PROMOTE = "promote"
 
 
 def as_canary(value: object) -> object:
@@ -129,7 +128,8 @@ class Canary(Model):
         examples=["1h"],
     )
     on_timeout: OnTimeout = Field(
-        default="rollback",
-        description="What happens then: `rollback`, or `promote`.",
-        examples=["promote"],
+        default="stop",
+        description="What happens then: `stop` commits the canary, and no other host follows;"
+        " `rollback`; or `promote`.",
+        examples=["rollback"],
     )

@@ -37,6 +37,7 @@ class Decision(Enum):
     HOLD = "stays held"
     ASK = "asks"  # stays held, and an operator is asked
     GO_ON = "goes on"
+    STOP = "stops"  # it keeps the new release, and no other host follows
     ROLL_BACK = "rolls back"
 
 
@@ -64,11 +65,11 @@ class Rules:
 
     Attributes:
         prompt: whether an operator decides.
-        promotes: whether it goes on if nothing was decided in time.
+        on_timeout: what becomes of it if nothing was decided in time.
     """
 
     prompt: bool = False
-    promotes: bool = False
+    on_timeout: Decision = Decision.STOP
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,7 @@ def decide(
     if not rules.prompt and set(outcomes) <= {Outcome.PASS}:
         return Verdict(Decision.GO_ON, Cause.PASSED)
     if time is Time.OVER:
-        decision = Decision.GO_ON if rules.promotes else Decision.ROLL_BACK
-        return Verdict(decision, Cause.TIMEOUT)
+        return Verdict(rules.on_timeout, Cause.TIMEOUT)
     return Verdict(Decision.ASK if rules.prompt else Decision.HOLD)
 
 

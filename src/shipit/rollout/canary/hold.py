@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 1.0  # seconds between questions to the hosts
 SAID = {PROMOTE: Decision.GO_ON, ABORT: Decision.ROLL_BACK}
-ENDED_BY = {Decision.GO_ON: PROMOTE, Decision.ROLL_BACK: ABORT}
+WORDS = {Decision.GO_ON: PROMOTE, Decision.ROLL_BACK: ABORT}  # on the hosts, of what has ended it
 HOW = "shipit promote PLAYBOOK lets it go on, shipit abort PLAYBOOK -m WHY rolls it back"
 QUESTION = "promote the canary? y lets it go on, n rolls it back"
 
@@ -42,9 +42,9 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class Ended:
-    """How a hold has ended, and why."""
+    """What becomes of canaries, and why: they go on, stop or roll back."""
 
-    promoted: bool
+    decision: Decision
     why: str
 
 
@@ -87,15 +87,14 @@ class CanaryHold:
                 outcomes = [finding.outcome for finding in found.values()]
                 word = SAID[said.what] if said else None
                 verdict = decide(outcomes, self._time(time.monotonic() - began), word, self.rules)
-                if verdict.decision in ENDED_BY:
-                    why = _reason(verdict.cause, said, found)
-                    word_of_run = _word(ENDED_BY[verdict.decision], self.who, why)
-                    if verdict.cause is not Cause.TIMEOUT:  # that is no verdict on the release
-                        tell(said or word_of_run)
-                    emit(CanaryEnded(verdict.decision is Decision.GO_ON, why))
-                    return Ended(verdict.decision is Decision.GO_ON, why)
                 if verdict.decision is Decision.ASK:
                     operator.ask()
+                elif verdict.decision is not Decision.HOLD:
+                    why = _reason(verdict.cause, said, found)
+                    if verdict.cause is not Cause.TIMEOUT:  # that is no verdict on the release
+                        tell(said or _word(WORDS[verdict.decision], self.who, why))
+                    emit(CanaryEnded(verdict.decision.value, why))
+                    return Ended(verdict.decision, why)
                 pause.sleep(INTERVAL, is_over)
         return None
 

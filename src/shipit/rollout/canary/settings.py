@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipit.playbook.canary.models import PROMOTE
 from shipit.rollout.canary import checks
-from shipit.rollout.canary.decision import Rules
+from shipit.rollout.canary.decision import Decision, Rules
 from shipit.rollout.canary.hold import CanaryHold
 from shipit.rollout.controller.terminal import YesOrNo
 
@@ -14,6 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shipit.release.inputs import ResolvedInput, RunOptions
+
+ON_TIMEOUT = {
+    "stop": Decision.STOP,
+    "rollback": Decision.ROLL_BACK,
+    "promote": Decision.GO_ON,
+}
 
 
 def hold(
@@ -31,7 +36,7 @@ def hold(
     if canary is None:
         return None
     return CanaryHold(
-        Rules(canary.prompt, canary.on_timeout == PROMOTE),
+        Rules(canary.prompt, ON_TIMEOUT[canary.on_timeout]),
         canary.hold,
         canary.timeout,
         checks.load(canary.checks, target.tokens, target.draft.folder, environment),

@@ -12,7 +12,7 @@ from shipit.release.plan import Action, HostPlan
 from shipit.rollout import hooks
 from shipit.rollout.canary import choice
 
-WAITS = "up to 3600 s more until it is decided, then rollback"
+WAITS = "up to 3600 s more until it is decided, then stop"
 GROUPS = {"web1": (), "web2": ("eu",), "web3": ("eu", "slow"), "web4": ()}
 
 

@@ -39,7 +39,7 @@ CHECKS: dict[str, Callable[[Collection[Outcome]], bool]] = {
 TIMES = {"in the hold": Time.HOLD, "after the hold": Time.TIMEOUT, "too late": Time.OVER}
 SAID = {"promotes": Decision.GO_ON, "aborts": Decision.ROLL_BACK, "-": None}
 PROMPT = {"yes": True, "no": False}
-ON_TIMEOUT = {"promote": True, "rollback": False}
+ENDS = {"promote": Decision.GO_ON, "rollback": Decision.ROLL_BACK, "stop": Decision.STOP}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Case:
     time: Time
     said: Decision | None
     prompt: bool
-    promotes: bool
+    on_timeout: Decision
 
     def fits(self, row: tuple[str, ...]) -> bool:
         checks, time, operator, prompt, on_timeout, *_ = row
@@ -57,13 +57,15 @@ class Case:
             and time in ("any", *(word for word, it in TIMES.items() if it is self.time))
             and (operator == "any" or SAID[operator] is self.said)
             and (prompt == "any" or PROMPT[prompt] is self.prompt)
-            and (on_timeout == "any" or ON_TIMEOUT[on_timeout] is self.promotes)
+            and (on_timeout == "any" or ENDS[on_timeout] is self.on_timeout)
         )
 
 
 OUTCOMES = [each for size in range(3) for each in itertools.combinations(Outcome, size)]
 BOTH = (True, False)
-CASES = [Case(*each) for each in itertools.product(OUTCOMES, Time, SAID.values(), BOTH, BOTH)]
+CASES = [
+    Case(*each) for each in itertools.product(OUTCOMES, Time, SAID.values(), BOTH, ENDS.values())
+]
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -84,21 +86,21 @@ def test_a_canary_ends_as_the_table_says(row: tuple[str, ...]) -> None:
     cases = [case for case in CASES if row_of(case) == row]
     assert cases, "no case is left for this row"
     for case in cases:
-        rules = Rules(prompt=case.prompt, promotes=case.promotes)
+        rules = Rules(case.prompt, case.on_timeout)
         verdict = decide(case.outcomes, case.time, case.said, rules)
         assert verdict == Verdict(Decision(row[5]), Cause(row[6])), case
 
 
-@pytest.mark.parametrize("promotes", [True, False])
-def test_checks_that_pass_do_not_answer_for_an_operator(promotes: bool) -> None:  # noqa: FBT001 - a parameter
-    rules = Rules(prompt=True, promotes=promotes)
-    ended = Decision.GO_ON if promotes else Decision.ROLL_BACK
+@pytest.mark.parametrize("ended", ENDS.values())
+def test_checks_that_pass_do_not_answer_for_an_operator(ended: Decision) -> None:
+    rules = Rules(prompt=True, on_timeout=ended)
     assert decide([PASS], Time.OVER, None, rules) == Verdict(ended, Cause.TIMEOUT)
     assert decide([PASS], Time.HOLD, None, rules).decision is Decision.HOLD
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN, ERROR])
-def test_what_is_not_known_never_rolls_back_before_the_time_is_over(outcome: Outcome) -> None:
+def test_what_is_not_known_never_rolls_back_unless_the_playbook_says_so(outcome: Outcome) -> None:
+    assert decide([outcome], Time.OVER, None, Rules()).decision is Decision.STOP
     for time, prompt in itertools.product((Time.HOLD, Time.TIMEOUT), (True, False)):
         decision = decide([outcome, PASS], time, None, Rules(prompt=prompt)).decision
         assert decision in (Decision.HOLD, Decision.ASK)

@@ -12,7 +12,7 @@ from shipit.agent.protocol.controls import ABORT, PROMOTE, Control
 from shipit.events import CanaryChecked, CanaryEnded, CanaryHeld, Event, Noted, Outcome
 from shipit.rollout.canary import hold as holding
 from shipit.rollout.canary.checks import NOT_ASKED
-from shipit.rollout.canary.decision import Finding, Rules
+from shipit.rollout.canary.decision import Decision, Finding, Rules
 from shipit.rollout.canary.decision import Outcome as Checked
 from shipit.rollout.canary.hold import CanaryHold
 from shipit.rollout.executor import Fleet, drive, exit_status
@@ -96,7 +96,7 @@ def test_a_canary_whose_checks_pass_is_followed_by_the_others() -> None:
     assert run.said() == ["canary", "promote"]
     assert check.asked[0].canaries == ("a",)
     assert check.asked[0].others == ("b",)
-    assert run.of(CanaryEnded) == [CanaryEnded(True, "its checks have passed")]
+    assert run.of(CanaryEnded) == [CanaryEnded("goes on", "its checks have passed")]
     checked = [event for event in run.events if isinstance(event, CanaryChecked)]
     assert checked[-1].outcome == "pass"
     assert NOT_ASKED.detail not in {event.detail for event in checked}
@@ -120,15 +120,36 @@ def test_a_check_that_fails_rolls_the_canary_back_before_the_hold_is_over() -> N
     assert exit_status(run.fleet.results()) == 4
 
 
-@pytest.mark.parametrize("promotes", [True, False])
-def test_what_nobody_decides_ends_as_the_playbook_says(promotes: bool) -> None:  # noqa: FBT001 - a parameter
-    hold = replace(HOLD, rules=Rules(promotes=promotes), timeout=0.05, checks=(Scripted([ERROR]),))
-    run = rolled_out(hold)
-    ended = Outcome.COMMITTED if promotes else Outcome.ROLLED_BACK
-    assert run.outcomes()[0] is ended
+@pytest.mark.parametrize(
+    ("decision", "outcomes", "status"),
+    [
+        (Decision.GO_ON, [Outcome.COMMITTED, Outcome.COMMITTED], 0),
+        (Decision.STOP, [Outcome.COMMITTED, Outcome.DISCARDED], 5),
+        (Decision.ROLL_BACK, [Outcome.ROLLED_BACK, Outcome.DISCARDED], 4),
+    ],
+    ids=lambda given: given.value if isinstance(given, Decision) else "",
+)
+def test_what_nobody_decides_ends_as_the_playbook_says(
+    decision: Decision, outcomes: list[Outcome], status: int
+) -> None:
+    rules = Rules(on_timeout=decision)
+    run = rolled_out(replace(HOLD, rules=rules, timeout=0.05, checks=(Scripted([ERROR]),)))
+    assert run.outcomes() == outcomes
+    assert exit_status(run.fleet.results()) == status
     assert run.said() == ["canary"], "that is no verdict on the release"
-    (end,) = run.of(CanaryEnded)
-    assert end == CanaryEnded(promotes, "nobody has decided on the canary in time")
+    why = "nobody has decided on the canary in time"
+    assert run.of(CanaryEnded) == [CanaryEnded(decision.value, why)]
+    if decision is Decision.STOP:
+        assert run.fleet.results()["b"].because == why
+        assert ("b", "switch") not in run.diary
+
+
+def test_a_canary_that_fails_while_a_run_stops_is_rolled_back_with_the_others() -> None:
+    rules = Rules(on_timeout=Decision.STOP)
+    faults: dict[str, dict[str, object]] = {"a": {"commit": Phase.ROLLED_BACK}}
+    hold = replace(HOLD, rules=rules, timeout=0.0, checks=(Scripted([ERROR]),))
+    run = rolled_out(hold, faults=faults)
+    assert run.outcomes() == [Outcome.ROLLED_BACK, Outcome.DISCARDED]
 
 
 def test_an_operator_promotes_a_canary_at_once() -> None:
@@ -137,7 +158,7 @@ def test_an_operator_promotes_a_canary_at_once() -> None:
     )
     assert run.outcomes() == [Outcome.COMMITTED] * 2
     (end,) = run.of(CanaryEnded)
-    assert end == CanaryEnded(True, "the canary was promoted by ann@laptop: it is well")
+    assert end == CanaryEnded("goes on", "the canary was promoted by ann@laptop: it is well")
 
 
 def test_an_operator_aborts_a_canary() -> None:
