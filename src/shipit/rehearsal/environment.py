@@ -113,8 +113,9 @@ def as_changed(wanted: Sequence[ResolvedInput], change: Change) -> list[Resolved
 
 def _changed(resolved: ResolvedInput, host: Host, change: Change) -> ResolvedInput:
     # Its machines may not reach what the hosts do: they are sent what these would fetch. They have
-    # no clients that a canary could be observed by.
-    left_out = ("transfer", "canary")
+    # no clients that a canary could be observed by. A load balancer that they do reach is the real
+    # one: it would drain the hosts whose names they have.
+    left_out = ("transfer", "canary", "load_balancer")
     values = change(resolved.draft.values).items()
     kept = {key: each for key, each in values if key not in left_out}
     draft = replace(resolved.draft, values=kept)

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from shipit.inventory.ansible_cfg import AnsibleConfig
 from shipit.rehearsal.environment import set_up
 from shipit.rehearsal.hosts import Assignment
@@ -89,3 +91,24 @@ def test_its_machines_are_sent_what_hosts_fetch_themselves_and_hold_no_canary(
     ((assigned,),) = environment.wanted
     assert assigned.deployment.transfer == "push"
     assert assigned.deployment.canary is None
+
+
+@pytest.mark.parametrize(
+    "balancer",
+    [
+        "{haproxy: {sockets: ['lb1:9999'], backend: web, server: '{{ inventory_hostname }}'}}",
+        "{drain: {command: lb out}, undrain: {command: lb back}}",
+    ],
+)
+def test_no_machine_drains_the_host_that_it_stands_for(tmp_path: Path, balancer: str) -> None:
+    rest = BOOK[BOOK.index("services") :]
+    text = f"app: demo\nhosts: all\nbundle: s3://a/x.shipit\nload_balancer: {balancer}\n{rest}"
+    (tmp_path / "book.yaml").write_text(text)
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {web1: {}}}")
+    run = RunOptions(tmp_path / "book.yaml", (tmp_path / "hosts.yml",))
+    ((target,),) = inputs.targets(run)
+    assert target.deployment.load_balancer is not None
+    wanted = [[ResolvedInput(**vars(target), sources=cast("Any", None), secrets={})]]
+    environment = set_up(run, wanted, Assignment({"web1": "web1"}), cast("Any", Machines(tmp_path)))
+    ((assigned,),) = environment.wanted
+    assert assigned.deployment.load_balancer is None
