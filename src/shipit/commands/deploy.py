@@ -13,11 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shipit.agent.protocol.migrations import PAST
+from shipit.commands import advice
 from shipit.errors import ShipitError
 from shipit.events import (
     DeploymentEnd,
     Noted,
-    Outcome,
     PlaybookEnded,
     RunBegan,
     RunEnded,
@@ -25,7 +25,7 @@ from shipit.events import (
 )
 from shipit.release import freeze, saved_plan
 from shipit.release.inputs import secrets_at_hand, targets
-from shipit.release.plan import Action, short
+from shipit.release.plan import Action
 from shipit.rollout import executor, hooks, migrations, rollback_target, verdict
 from shipit.rollout.assignment import Assignment, Job
 from shipit.rollout.canary import choice, settings
@@ -63,18 +63,8 @@ if TYPE_CHECKING:
     Made = Mapping[str, tuple[BuiltRelease, HostPlan]]
 
 HOLD, FREEZE = "hold", "freeze"  # what a deploy may override, as histories name it
-ROLLED_BACK = 4
 ABORTED = 1  # the exit status of a bug
 AT_ONCE = Policy()  # a rollback switches all hosts in one batch
-ADVICE: Mapping[int, str] = {
-    3: "fix the problem above and run the command again",
-    4: "fix the problem above and run the command again; no cleanup is needed",
-    5: "look at the hosts named above: shipit status PLAYBOOK --limit HOST",
-    130: "run the command again when you are ready",
-}
-FIX = "deploy a fixed version; this one is held: --override-hold -m WHY if it was not to blame"
-WATCHED = "the hosts go on watching it for {}: shipit status PLAYBOOK shows what they find"
-FOLLOW = "shipit attach PLAYBOOK follows the transactions of the lost hosts"
 
 
 # --- deploy ------------------------------------------------------------------------------------
@@ -346,16 +336,9 @@ class Run:
             fleet.interrupted = True
         results = fleet.results()
         status = executor.exit_status(results, interrupted=fleet.interrupted)
-        seconds, advice = time.monotonic() - self._began, ADVICE.get(status, "")
-        if status == ROLLED_BACK and any(map(verdict.speaks_against, results.values())):
-            advice = FIX
-        watch = self._found[0].deployment.watch
-        if status == 0 and watch and any(r.outcome is Outcome.COMMITTED for r in results.values()):
-            advice = WATCHED.format(short(watch.duration))
-        if any(result.outcome is Outcome.UNKNOWN for result in results.values()):
-            advice = FOLLOW
-        mixed = fleet.mixed.seconds
-        self._emit(RunEnded(self.attempt.what, app, status, results, seconds, advice, mixed))
+        what_next = advice.after(status, fleet, self._found[0].deployment)
+        seconds, mixed = time.monotonic() - self._began, fleet.mixed.seconds
+        self._emit(RunEnded(self.attempt.what, app, status, results, seconds, what_next, mixed))
         return status
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shipit.events import HostResult, Outcome, RunEnded
     from shipit.output.progress import Row
 
+MIXED = 5  # the exit status
 FULL_TABLE = 40  # hosts; of a larger fleet only the unwanted outcomes are listed
 
 
@@ -44,8 +45,9 @@ def ending(ended: RunEnded, rows: Mapping[str, Row]) -> list[Part]:
     ]
     took_all = f" ({messages.seconds(ended.seconds)})" if ended.seconds else ""
     if ended.mixed_seconds:
-        mixed = f"two releases were in use for {messages.seconds(ended.mixed_seconds)}"
-        parts.append(Line(mixed, "quiet"))
+        lasted = messages.seconds(ended.mixed_seconds)
+        are = "have been" if ended.exit_status == MIXED else "were"
+        parts.append(Line(f"two releases {are} in use for {lasted}", "quiet"))
     style = "good" if ended.exit_status == 0 else "bad"
     parts.append(Line(messages.verdict(ended) + took_all, style))
     return [*parts, Line(f"next: {ended.advice}", "strong")] if ended.advice else parts

@@ -43,10 +43,7 @@ ULIMIT = "check that no wheel was removed; for many hosts: ulimit -n 8192"
 GRACE = 1.0  # seconds after a Ctrl-C for answers that are on their way
 LONGEST_PAUSE = 24 * 3600.0  # seconds; then the run is rolled back
 INTERRUPTED = "the run was interrupted"
-STOPPED = (
-    "the canary keeps the new release, and no other host follows; to go on, deploy again; or"
-    " roll it back: shipit rollback PLAYBOOK --limit HOST"
-)
+STOPPED = "the canary keeps the new release, and no other host follows"
 HOOK_FAILED = "a hook of the controller failed"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
