@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+SHOWN = 300  # characters of what a host or a check says
+
 
 class Outcome(Enum):
     """How a check of a canary has ended, the last time that it was asked."""
@@ -145,3 +147,8 @@ def _compared(result: float, of_others: float | None, times: float) -> Finding:
 def _unknown(result: float | None, whose: str = "") -> Finding:
     what = "there is no data" if result is None else f"the result is {result}"
     return Finding(Outcome.INCONCLUSIVE, what + whose)
+
+
+def one_line(text: str) -> str:
+    """Return what a host or a check says as one line that is not long."""
+    return " ".join(text.split())[:SHOWN]

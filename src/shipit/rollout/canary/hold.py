@@ -15,7 +15,7 @@ from shipit.agent.protocol.controls import ABORT, CANARY, PROMOTE, AskControls, 
 from shipit.events import CanaryChecked, CanaryEnded, CanaryHeld, Noted
 from shipit.rollout import pause
 from shipit.rollout.canary.checks import NOT_ASKED, Asking
-from shipit.rollout.canary.decision import Cause, Decision, Outcome, Rules, Time, decide
+from shipit.rollout.canary.decision import Cause, Decision, Outcome, Rules, Time, decide, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +79,7 @@ class CanaryHold:
         tell(_word(CANARY, self.who))
         emit(CanaryHeld(held.canaries, until.isoformat(timespec="seconds"), self.least, HOW))
         found: dict[str, Finding] = {}
-        operator = _Operator(self, tell, emit)
+        operator = _Operator(self, len(held.canaries), tell, emit)
         with Asking(self.checks, held) as asking:
             while not is_over():
                 found = _reported(asking.findings(), found, emit)
@@ -107,20 +107,18 @@ class CanaryHold:
 class _Operator:
     """What operators say of canaries: on their hosts, or on the terminal of this run."""
 
-    def __init__(self, hold: CanaryHold, tell: Tell, emit: Emit) -> None:
-        self._hold, self._tell, self._emit = hold, tell, emit
+    def __init__(self, hold: CanaryHold, number: int, tell: Tell, emit: Emit) -> None:
+        self._hold, self._number, self._tell, self._emit = hold, number, tell, emit
         self._question: Question | None = None
         self._is_asked = False
 
     def said(self) -> Control | None:
-        """Return what was said, if anything; to abort counts more than to promote."""
-        answers = [each.canary for each in self._tell(AskControls())]
-        found = [said for said in answers if said and said.what in SAID]
-        found.sort(key=lambda said: said.what != ABORT)
+        """Return what was said, if anything."""
+        found = agreed([each.canary for each in self._tell(AskControls())], self._number)
         answer = self._question.answer() if self._question and not found else None
         if answer is not None:
             return _word(PROMOTE if answer else ABORT, self._hold.who, "on the terminal")
-        return found[0] if found else None
+        return found
 
     def ask(self) -> None:
         """Ask on the terminal, once; without one, report what is waited for."""
@@ -132,6 +130,20 @@ class _Operator:
         else:
             self._emit(Noted(QUESTION))
             self._question = self._hold.ask()
+
+
+def agreed(said: Sequence[Control | None], number: int) -> Control | None:
+    """Return the word of operators that this number of canaries have; None for none.
+
+    One that says abort is enough. To promote, all have to say so: a host may lie, and it decides on
+    no other host. For the same reason only one short line of its text is passed on.
+    """
+    aborted = [each for each in said if each and each.what == ABORT]
+    promoted = [each for each in said if each and each.what == PROMOTE]
+    if not aborted and len(promoted) < number:
+        return None
+    word = (aborted or promoted)[0]
+    return _word(word.what, one_line(word.who), one_line(word.why))
 
 
 def _word(what: str, who: str, why: str = "") -> Control:

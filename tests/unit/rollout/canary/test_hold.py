@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipit.agent.protocol.controls import ABORT, PROMOTE, Control
+from shipit.agent.protocol.controls import ABORT, CANARY, PROMOTE, Control
 from shipit.events import CanaryChecked, CanaryEnded, CanaryHeld, Event, Noted, Outcome
 from shipit.rollout.canary import hold as holding
 from shipit.rollout.canary.checks import NOT_ASKED
 from shipit.rollout.canary.decision import Decision, Finding, Rules
 from shipit.rollout.canary.decision import Outcome as Checked
-from shipit.rollout.canary.hold import CanaryHold
+from shipit.rollout.canary.hold import CanaryHold, agreed
 from shipit.rollout.executor import Fleet, drive, exit_status
 from shipit.rollout.phase import Phase
 from shipit.rollout.strategy import Policy
@@ -169,22 +169,74 @@ def test_an_operator_aborts_a_canary() -> None:
     assert notes[-1].endswith("orders are lost: every host of this run is rolled back")
 
 
-def test_of_two_canaries_one_that_is_aborted_counts() -> None:
-    made, hosts, _ = fleet("a b")
-    made.hold = replace(HOLD, least=LONG)
+ANN = Control(PROMOTE, "ann@laptop", AT, "it is well")
+BOB = Control(ABORT, "bob@laptop", AT, "orders are lost")
 
-    def decide(event: Event) -> None:
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ([ANN, ANN], PROMOTE),
+        ([ANN, None], ""),
+        ([ANN, replace(ANN, what=CANARY)], ""),
+        ([ANN], ""),  # the other one gave no answer
+        ([ANN, BOB], ABORT),
+        ([None, BOB], ABORT),
+        ([BOB], ABORT),
+        ([], ""),
+    ],
+)
+def test_all_canaries_have_to_say_promote_and_one_that_says_abort_is_enough(
+    said: list[Control | None], what: str
+) -> None:
+    word = agreed(said, 2)
+    assert (word.what if word else "") == what
+
+
+def test_of_what_a_host_says_one_short_line_is_passed_on() -> None:
+    lying = replace(BOB, who="a\nb", why="x\r\n[host b] ok " + "y" * 5000, until=AT, release=NEW)
+    word = agreed([lying], 1)
+    assert word is not None
+    assert (word.who, word.why) == ("a b", ("x [host b] ok " + "y" * 5000)[:300])
+    assert (word.until, word.release, word.at == AT) == ("", "", False)
+
+
+def both_held(
+    hold: CanaryHold, on_held: Callable[[dict[str, Simulated]], object]
+) -> tuple[Fleet, list[tuple[str, str]]]:
+    """Return what has become of two canaries, of which something is said once they are held."""
+    made, hosts, diary = fleet("a b")
+    made.hold = hold
+
+    def emit(event: Event) -> None:
         if isinstance(event, CanaryHeld):
-            hosts["a"].canary = Control(PROMOTE, "ann@laptop", AT)
-            hosts["b"].canary = Control(ABORT, "bob@laptop", AT, "orders are lost")
+            on_held(hosts)
 
     with ThreadPoolExecutor(4) as executor:
-        drive(made, Policy(canaries=("a", "b")), executor, decide)
+        drive(made, Policy(canaries=("a", "b")), executor, emit)
+    return made, diary
+
+
+def test_of_two_canaries_one_that_is_aborted_counts() -> None:
+    def say(hosts: dict[str, Simulated]) -> None:
+        hosts["a"].canary, hosts["b"].canary = ANN, BOB
+
+    made, _ = both_held(replace(HOLD, least=LONG), say)
     results = made.results().values()
     assert [result.outcome for result in results] == [Outcome.ROLLED_BACK] * 2
     assert {it.because for it in results} == {
         "the canary was aborted by bob@laptop: orders are lost"
     }
+
+
+def test_of_two_canaries_one_cannot_promote_the_other() -> None:
+    def lie(hosts: dict[str, Simulated]) -> None:
+        hosts["a"].canary = ANN
+
+    hold = replace(HOLD, timeout=0.05, checks=(Scripted([ERROR]),))
+    made, diary = both_held(hold, lie)
+    assert made.reason == "nobody has decided on the canary in time"
+    assert ("b", "tell promote") not in diary
 
 
 @dataclass
