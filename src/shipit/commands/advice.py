@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from shipit.playbook.models import Deployment
     from shipit.rollout.executor import Fleet
 
-ROLLED_BACK = 4
+ROLLED_BACK, MIXED = 4, 5
 ADVICE: Mapping[int, str] = {
     3: "fix the problem above and run the command again",
     ROLLED_BACK: "fix the problem above and run the command again; no cleanup is needed",
-    5: "look at the hosts named above: shipit status PLAYBOOK --limit HOST",
+    MIXED: "look at the hosts named above: shipit status PLAYBOOK --limit HOST",
     130: "run the command again when you are ready",
 }
 FIX = "deploy a fixed version; this one is held: --override-hold -m WHY if it was not to blame"
@@ -39,7 +39,7 @@ def after(status: int, fleet: Fleet, deployment: Deployment) -> str:
         return FOLLOW
     if status == ROLLED_BACK and any(map(verdict.speaks_against, results)):
         return FIX
-    if fleet.decided is Canaries.ALONE and Outcome.COMMITTED in outcomes:
+    if status == MIXED and fleet.decided is Canaries.ALONE:
         return DECIDE
     if status == 0 and deployment.watch and Outcome.COMMITTED in outcomes:
         return WATCHED.format(short(deployment.watch.duration))

@@ -33,6 +33,7 @@ DONE, UNDONE, STAGED = Phase.COMMITTED, Phase.ROLLED_BACK, Phase.DISCARDED
     [
         (0, fleet(DONE), UNWATCHED, ""),
         (0, fleet(DONE), WATCHED, "the hosts go on watching it for 10m"),
+        (0, fleet(DONE, decided=Canaries.ALONE), UNWATCHED, ""),
         (0, fleet(Phase.UNCHANGED), WATCHED, ""),
         (3, fleet(STAGED), UNWATCHED, "fix the problem above and run the command again"),
         (4, fleet(UNDONE), UNWATCHED, "fix the problem above and run the command again; no"),
