@@ -13,6 +13,7 @@ from typing import AbstractSet, Dict, FrozenSet, Optional, Sequence, Tuple
 from ..health.gate import Interrupted
 from ..host.host import Host, UnitView
 from ..protocol.manifest import Manifest
+from ..protocol.rules.unit_names import is_timer
 from ..protocol.values import dataclass
 from ..records import releases
 from ..records.views import Layers
@@ -20,7 +21,6 @@ from ..system import files, sockets
 from ..system.ownership import Move
 from ..system.paths import Paths
 from ..system.sockets import Endpoint
-from ..system.unit_names import is_timer
 from . import assets
 from .start import Starting, ask
 from .unit_plan import Actions, UnitState, call_limit, decide

@@ -12,8 +12,8 @@ from typing import AbstractSet, Dict, Iterable, List, Mapping, Set, Tuple
 from ..host.host import UnitView
 from ..protocol.manifest import OVERLAP, Unit, lasting
 from ..protocol.rules import unit_text
+from ..protocol.rules.unit_names import family, is_timer
 from ..protocol.values import dataclass
-from ..system.unit_names import family, is_timer
 
 INSTALLABLE_BY_NOBODY = ("static", "alias", "generated", "transient")
 START_MARGIN = 120.0  # seconds; systemd's own limit for a start is 90

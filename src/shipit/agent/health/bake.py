@@ -10,8 +10,8 @@ from typing import Dict, Iterable, List, Mapping, Optional
 from ..host.host import Host, UnitView
 from ..protocol.manifest import Manifest
 from ..protocol.messages import Failure, StepBegan, StepEnded
+from ..protocol.rules.unit_names import family
 from ..system.failures import Refused
-from ..system.unit_names import family
 from . import evidence, gate
 from .gate import Context, Emit, Interrupted
 from .measure import Measure

@@ -6,7 +6,6 @@ quarantined by a rename, which is quick, and deleted when nobody waits for it.
 """
 
 import os
-import shutil
 import time
 from contextlib import suppress
 from typing import FrozenSet, Iterable, List, Optional, Sequence
@@ -15,7 +14,7 @@ from ..protocol.manifest import Manifest
 from ..protocol.rules import generations
 from ..records import history, registry, releases, watches
 from ..records.history import Entry
-from ..system import files, folders, trust
+from ..system import files, folders, removal, trust
 from ..system.paths import Paths
 from . import blobs, pythons, uv_cache
 
@@ -118,7 +117,7 @@ def _is_older(path: str, before: float) -> bool:
 
 def delete_marked(paths: Paths) -> None:
     """Remove quarantined releases, including trees half removed by a killed predecessor."""
-    shutil.rmtree(paths.marked, ignore_errors=True)
+    removal.remove(paths.marked)
 
 
 def _manifests(paths: Paths) -> List[Optional[Manifest]]:

@@ -5,13 +5,12 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import stat
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, BinaryIO, Iterator, List, Optional, Union
 
-from . import lock_owner, process
+from . import lock_owner, process, removal
 
 SYNC_TIMEOUT = 300.0  # seconds; a slow disk with much to write
 PRIVATE = 0o700  # mode of a directory that only its owner can read
@@ -147,7 +146,7 @@ def unlink(path: str) -> None:
 def remove(path: str) -> None:
     """Remove a file, a link or a directory tree, as far as possible."""
     if is_real_directory(path):
-        shutil.rmtree(path, ignore_errors=True)
+        removal.remove(path)
     else:
         unlink(path)
 
@@ -159,13 +158,17 @@ def touch(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory tree. Renames it first, so that half of it is never mistaken for it."""
+    """Remove a directory tree as far as possible; its path is free afterwards.
+
+    Renames it first, so that half of it is never mistaken for it.
+    """
     marked = f"{path}.{os.getpid()}.old"
+    remove(marked)  # what an earlier call could not
     try:
         os.rename(path, marked)
     except FileNotFoundError:
         return
-    shutil.rmtree(marked)
+    remove(marked)
 
 
 def make_directory(path: str, mode: int = 0o755) -> None:

@@ -14,7 +14,7 @@ from shipit.agent.activation.unit_plan import (
 )
 from shipit.agent.host.host import UnitView
 from shipit.agent.protocol.manifest import OVERLAP, Unit
-from shipit.agent.system.unit_names import family
+from shipit.agent.protocol.rules.unit_names import family
 
 SOCKET = Unit("a-web.socket", "web", start=True, watched=False, stop_timeout=1)
 WEB = Unit("a-web.service", "web", start=True, watched=True, stop_timeout=1)

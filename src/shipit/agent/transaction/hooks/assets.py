@@ -65,7 +65,7 @@ def _make(of: Run, open_: Journal, wanted: Assets) -> Tuple[Journal, Optional[Fa
         source, owner = _folder(of, wanted), os.geteuid()
     else:
         source, owner = target, pwd.getpwnam(wanted.command.user).pw_uid
-        files.remove(target)
+        files.remove_tree(target)
         os.mkdir(target, files.PRIVATE)
         os.chown(target, owner, -1)
         open_, failure = run_one(of, open_, ASSETS, wanted.command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import nested_folders
 from fake_deploy import Simulation, manifest
 from fake_machine import Fault
 from fault_scenarios import ASSETS, NEW, OLD, prepared, upgrade_with_assets
@@ -195,6 +196,23 @@ def test_a_command_that_fails_or_writes_nothing_fails_its_staging(site: Simulati
     site.deploy(wanted)
     assert "[assets-missing]" in last_failure(site)
     assert (site.outcomes[-2:], found(site)) == (["discarded"] * 2, files(OLD))
+
+
+@needs_root
+def test_a_host_is_free_again_whatever_a_command_has_made(site: Simulation) -> None:
+    def nest() -> None:
+        nested_folders.make(Path(site.paths.release(NEW).assets), 1_200)  # Python's stack: 1,000
+
+    for ends in (0, 3):
+        wanted = collecting(site, NEW)
+        site.machine.does["collect"] = nest
+        site.machine.ends["collect"] = ends
+        site.deploy(wanted)
+        assert (site.outcomes[-1], site.state, found(site)) == ("discarded", "closed", files(OLD))
+        assert not Path(site.paths.marked).exists()
+    site.machine.ends.clear()
+    site.deploy(collecting(site, NEW))
+    assert (site.head, site.outcomes[-1]) == (NEW, "committed")
 
 
 @needs_root
