@@ -153,7 +153,7 @@ def ship(
             elected=chosen,
             hooks=own,
             canaries=canaries,
-            hold=settings.hold(wanted[0], rollout.attempt.who, own.environment, run),
+            hold=settings.hold(wanted, rollout.attempt.who, own.environment, run),
         )
 
     return rollout.execute(fleet, _policy(deployment))

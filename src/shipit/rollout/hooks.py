@@ -30,7 +30,7 @@ from shipit.rollout.phase import Phase
 from shipit.rollout.strategy import Act
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from shipit.events import Emit
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 UNDRAIN, UNDRAIN_TRIES = 60.0, 3  # seconds that haproxy has, tries that a command has
 BEFORE_STAGE = "before_stage"
 STEP = "hook"
-LONGEST_VARIABLE = 100_000  # bytes; Linux starts no program with one of 128 KiB
 _ENV_REFERENCE = re.compile(r"env:(\w+)")
 
 
@@ -200,14 +199,19 @@ class ControllerHooks:
 def environment(
     targets: Sequence[HostInput], variables: Mapping[str, str], own: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Return the environment of the controller's hooks: the user's own, without the app's secrets.
+    """Return the environment of the controller's commands: the user's own, without the secrets.
 
-    A variable that a secret of the playbook is read from is left out, and so is one of ours that
-    is too long to start a program with.
+    A variable that a secret of the playbook or the token of a check is read from is left out, and
+    so is one of ours that is too long to start a program with.
     """
-    references = {str(value) for target in targets for value in target.deployment.secrets.values()}
+    references = {each for target in targets for each in _references(target.deployment)}
     hidden = {found[1] for each in references if (found := _ENV_REFERENCE.fullmatch(each))}
     ours = {f"SHIPIT_{name}": value for name, value in variables.items()}
     kept = {name: value for name, value in own.items() if name not in hidden | set(ours)}
-    fitting = {n: value for n, value in ours.items() if len(value.encode()) <= LONGEST_VARIABLE}
-    return {**kept, **fitting}
+    return {**kept, **command.fitting(ours)}
+
+
+def _references(deployment: Deployment) -> Iterator[str]:
+    yield from map(str, deployment.secrets.values())
+    if deployment.canary:
+        yield from (str(check.token) for check in deployment.canary.checks)

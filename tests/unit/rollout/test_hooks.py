@@ -275,10 +275,13 @@ def test_an_interrupt_ends_a_hook(tmp_path: Path) -> None:
     assert "was interrupted" in problems[0].what
 
 
-def test_the_environment_has_no_secret_of_the_app() -> None:
-    deployment = SimpleNamespace(secrets={"URL": "env:PROD_URL", "KEY": "file:key"})
+def test_the_environment_has_no_secret_of_the_app_and_no_token_of_a_check() -> None:
+    checks = (SimpleNamespace(token="env:PROM_TOKEN"), SimpleNamespace(token=""))
+    canary = SimpleNamespace(checks=checks)
+    deployment = SimpleNamespace(secrets={"URL": "env:PROD_URL", "KEY": "file:key"}, canary=canary)
     targets: Any = [SimpleNamespace(deployment=deployment)]
-    found = hooks.environment(targets, {"APP": "x"}, {"PROD_URL": "secret", "HOME": "/root"})
+    own = {"PROD_URL": "secret", "PROM_TOKEN": "secret", "HOME": "/root"}
+    found = hooks.environment(targets, {"APP": "x"}, own)
     assert found == {"HOME": "/root", "SHIPIT_APP": "x"}
 
 
@@ -287,7 +290,7 @@ def test_a_variable_that_no_program_could_be_started_with_is_left_out(tmp_path: 
     own = {"SHIPIT_HOSTS": "old", "PATH": os.environ["PATH"]}
     found = hooks.environment([], {"APP": "x", "HOSTS": names}, own)
     assert found == {"PATH": own["PATH"], "SHIPIT_APP": "x"}
-    most = "h" * hooks.LONGEST_VARIABLE
+    most = "h" * command.LONGEST_VARIABLE
     ran = Ran([])
     fits = hooks.environment([], {"HOSTS": most}, own)
     program = "import os; print(len(os.environ['SHIPIT_HOSTS']))"

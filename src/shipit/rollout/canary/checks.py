@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, Self
 
 from shipit.playbook.fleet.canaries import HOSTS
-from shipit.rollout.canary.decision import Finding, Limits, Outcome, judge
-from shipit.rollout.controller import command, prometheus
+from shipit.rollout.canary.decision import Finding, Limits, Outcome, judge, one_line
+from shipit.rollout.controller import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from shipit.playbook.canary.models import CanaryCheck
-    from shipit.secrets import Secret
+    from shipit.secrets import Mask, Secret
 
 GRACE = 5.0  # seconds over its time after which a check counts as hanging
+LEAVING = 1.0  # seconds in which all checks are to end; a rollback may wait for that
 # As of plugins of Nagios; others are errors.
 STATUSES = {0: Outcome.PASS, 1: Outcome.FAIL, 2: Outcome.FAIL, 3: Outcome.INCONCLUSIVE}
 NOT_ASKED = Finding(Outcome.INCONCLUSIVE, "not asked yet")
@@ -69,10 +70,8 @@ class CommandCheck:
 
     def ask(self, held: Held, is_stopped: Callable[[], bool]) -> Finding:
         hosts = {"SHIPIT_CANARY": held.canaries, "SHIPIT_OTHERS": held.others}
-        environment = {
-            **self.environment,
-            **{key: " ".join(names) for key, names in hosts.items()},
-        }
+        ours = command.fitting({key: " ".join(names) for key, names in hosts.items()})
+        environment = {**self.environment, **ours}
         wanted = command.Command(
             self.written.command, self.folder, environment, self.written.timeout
         )
@@ -101,19 +100,23 @@ class QueryCheck:
         return 2 * self.written.timeout
 
     def ask(self, held: Held, _is_stopped: Callable[[], bool]) -> Finding:
-        limits = Limits(self.written.max, self.written.min, self.written.at_most_times)
-        others = None
-        try:
-            result = self._result(held.canaries)
-            if limits.times is not None and held.others:
-                others = self._result(held.others)
-        except prometheus.MetricsError as error:
-            return Finding(Outcome.ERROR, f"{self.written.prometheus}: {error}")
-        return judge(result, others, limits)
+        # Late: it loads ssl, and every command of shipit imports this module.
+        from shipit.rollout.controller import prometheus  # noqa: PLC0415
 
-    def _result(self, hosts: Sequence[str]) -> float | None:
-        query = self.written.query.replace(HOSTS, pattern(hosts))
-        return prometheus.ask(self.written.prometheus, query, self.token, self.written.timeout)
+        written, others = self.written, None
+        limits = Limits(written.max, written.min, written.at_most_times)
+
+        def result_of(hosts: Sequence[str]) -> float | None:
+            query = written.query.replace(HOSTS, pattern(hosts))
+            return prometheus.ask(written.prometheus, query, self.token, written.timeout)
+
+        try:
+            result = result_of(held.canaries)
+            if limits.times is not None and held.others:
+                others = result_of(held.others)
+        except prometheus.MetricsError as error:
+            return Finding(Outcome.ERROR, f"{written.prometheus}: {error}")
+        return judge(result, others, limits)
 
 
 def pattern(hosts: Sequence[str]) -> str:
@@ -140,10 +143,13 @@ def load(
 
 
 class Asking:
-    """Asks checks from its beginning to its end."""
+    """Asks checks from its beginning to its end.
 
-    def __init__(self, checks: Sequence[Check], held: Held) -> None:
-        self._held, self._over = held, threading.Event()
+    What a check says is masked and cut here: it reaches the hosts' histories, which all may read.
+    """
+
+    def __init__(self, checks: Sequence[Check], held: Held, mask: Mask) -> None:
+        self._held, self._mask, self._over = held, mask, threading.Event()
         self._found: dict[str, Finding] = {check.name: NOT_ASKED for check in checks}
         self._due: dict[str, float] = {}  # until when the present question has an answer
         self._threads = [
@@ -165,8 +171,9 @@ class Asking:
         tb: TracebackType | None,
     ) -> None:
         self._over.set()
+        deadline = time.monotonic() + LEAVING
         for thread in self._threads:
-            thread.join(GRACE)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def findings(self) -> dict[str, Finding]:
         """Return the last finding of each check."""
@@ -183,6 +190,7 @@ class Asking:
                 found = check.ask(self._held, self._over.is_set)
             except Exception as error:  # noqa: BLE001 - the edge of a check: nothing is known then
                 found = Finding(Outcome.ERROR, f"shipit failed on its answer: {error!r}")
-            self._found[check.name] = found
+            shown = one_line(self._mask.cut(found.detail))
+            self._found[check.name] = replace(found, detail=shown)
             del self._due[check.name]
             self._over.wait(check.interval)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shipit.events import Emit
     from shipit.rollout.canary.checks import Check, Held
     from shipit.rollout.canary.decision import Finding
+    from shipit.secrets import Mask
 
     Tell: TypeAlias = "Callable[[Control | AskControls], Sequence[Controls]]"
 
@@ -56,6 +57,7 @@ class CanaryHold:
         least: seconds that it lasts at least.
         timeout: seconds after these in which it must be decided.
         who: the operator of this run, as user@machine.
+        mask: of the secrets of this run.
         ask: begins to ask that operator; None without a terminal.
     """
 
@@ -64,6 +66,7 @@ class CanaryHold:
     timeout: float
     checks: Sequence[Check]
     who: str
+    mask: Mask
     ask: Callable[[], Question] | None = None
 
     def run(self, held: Held, tell: Tell, is_over: Callable[[], bool], emit: Emit) -> Ended | None:
@@ -80,7 +83,7 @@ class CanaryHold:
         emit(CanaryHeld(held.canaries, until.isoformat(timespec="seconds"), self.least, HOW))
         found: dict[str, Finding] = {}
         operator = _Operator(self, len(held.canaries), tell, emit)
-        with Asking(self.checks, held) as asking:
+        with Asking(self.checks, held, self.mask) as asking:
             while not is_over():
                 found = _reported(asking.findings(), found, emit)
                 said = operator.said()

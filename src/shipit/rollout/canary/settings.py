@@ -8,9 +8,10 @@ from shipit.rollout.canary import checks
 from shipit.rollout.canary.decision import Decision, Rules
 from shipit.rollout.canary.hold import CanaryHold
 from shipit.rollout.controller.terminal import YesOrNo
+from shipit.secrets import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shipit.release.inputs import ResolvedInput, RunOptions
 
@@ -22,16 +23,17 @@ ON_TIMEOUT = {
 
 
 def hold(
-    target: ResolvedInput, who: str, environment: Mapping[str, str], run: RunOptions
+    wanted: Sequence[ResolvedInput], who: str, environment: Mapping[str, str], run: RunOptions
 ) -> CanaryHold | None:
     """Return how canaries are held; None if the playbook has none.
 
     Args:
-        target: the first host of the deployment.
+        wanted: the hosts of the deployment.
         who: the operator, as user@machine.
         environment: of the commands that check them.
         run: the options of the command line.
     """
+    target = wanted[0]
     canary = target.deployment.canary
     if canary is None:
         return None
@@ -41,5 +43,6 @@ def hold(
         canary.timeout,
         checks.load(canary.checks, target.tokens, target.draft.folder, environment),
         who,
+        Mask(secret for each in wanted for secret in each.hidden()),
         YesOrNo if run.is_interactive else None,
     )

@@ -24,6 +24,7 @@ SHOWN = 64 * 1024  # bytes of its output that are passed on
 KEPT = 16 * 1024  # bytes of its end that are reported with a failure
 CHUNK = 64 * 1024
 KILLED = 5.0  # seconds in which a killed command must be gone
+LONGEST_VARIABLE = 100_000  # bytes; Linux starts no program with one of 128 KiB
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Ended:
 
     status: int | None
     wrong: str = ""
+
+
+def fitting(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are not too long to start a program with."""
+    return {n: value for n, value in variables.items() if len(value.encode()) <= LONGEST_VARIABLE}
 
 
 def run(command: Command, lines: Lines, is_stopped: Callable[[], bool]) -> Ended:

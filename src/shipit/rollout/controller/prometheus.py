@@ -28,10 +28,12 @@ class MetricsError(Exception):
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """Lets an answer that redirects be an error."""
+    """Lets an answer that redirects be an error, wherever to."""
 
-    def redirect_request(self, *_: object) -> None:
-        """Return no request."""
+    def http_error_302(self, *_: object) -> None:
+        """Return no answer from elsewhere."""
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302  # type: ignore[assignment] # it needs none of what it gets
 
 
 def ask(url: str, query: str, token: Secret | None, timeout: float) -> float | None:
@@ -50,7 +52,7 @@ def ask(url: str, query: str, token: Secret | None, timeout: float) -> float | N
     form = urlencode({"query": query, "timeout": f"{timeout:g}"}).encode()
     request = Request(url + PATH, form, {"Accept": "application/json"})  # noqa: S310 - http(s), by the playbook
     if token:
-        request.add_unredirected_header("Authorization", f"Bearer {token.reveal()}")
+        request.add_unredirected_header("Authorization", f"Bearer {_of_header(token)}")
     try:
         with build_opener(_NoRedirects).open(request, timeout=timeout) as response:
             content = _read(response, deadline)
@@ -59,12 +61,19 @@ def ask(url: str, query: str, token: Secret | None, timeout: float) -> float | N
             raise MetricsError(_refusal(error)) from None
     except URLError as error:
         raise MetricsError(f"it cannot be reached: {error.reason}") from None
-    except ValueError:  # it would show the token
-        raise MetricsError("the request cannot be made: is the token one line of text?") from None
     except (OSError, HTTPException) as error:
         why = "it did not answer in time" if isinstance(error, TimeoutError) else _said(error)
         raise MetricsError(why) from None
+    except ValueError as error:  # such as a proxy that is no URL
+        raise MetricsError(f"the request cannot be made: {error}") from None
     return _number(_json(content))
+
+
+def _of_header(token: Secret) -> str:
+    value = token.reveal()
+    if not (value.isascii() and value.isprintable()):
+        raise MetricsError("its token is not one line of ASCII text")
+    return value
 
 
 def _read(response: HTTPResponse, deadline: float) -> bytes:
@@ -81,7 +90,10 @@ def _read(response: HTTPResponse, deadline: float) -> bytes:
 def _refusal(error: HTTPError) -> str:
     """Return why a query was refused; the server may say it in JSON."""
     if error.code in REDIRECTS:
-        return f"it redirects to {urlsplit(error.headers.get('Location', '')).netloc or 'a path'}"
+        where = ""
+        with suppress(ValueError):  # it is no URL
+            where = urlsplit(error.headers.get("Location", "")).netloc[:SHOWN]
+        return f"it redirects to {where or 'a path'}"
     why = ""
     with suppress(MetricsError, OSError, HTTPException, KeyError, TypeError):  # the status is known
         why = f": {_json(error.read1(CHUNK))['error']}"[:SHOWN]

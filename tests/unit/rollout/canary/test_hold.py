@@ -18,6 +18,7 @@ from shipit.rollout.canary.hold import CanaryHold, agreed
 from shipit.rollout.executor import Fleet, drive, exit_status
 from shipit.rollout.phase import Phase
 from shipit.rollout.strategy import Policy
+from shipit.secrets import Mask
 from unit.rollout.canary.test_checks import Scripted
 from unit.rollout.test_executor import NEW, OLD, Simulated, fleet
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 AT = "2026-01-01T00:00:00Z"
 PASS, FAIL, UNKNOWN, ERROR = (Finding(outcome, outcome.value) for outcome in Checked)
 LONG = 3600.0
-HOLD = CanaryHold(Rules(), 0.0, LONG, (), "me@here")
+HOLD = CanaryHold(Rules(), 0.0, LONG, (), "me@here", Mask([]))
 
 
 @pytest.fixture(autouse=True)
