@@ -4,9 +4,14 @@ import errno
 import socket
 import time
 from contextlib import closing
+from typing import List
 
 ANSWER_LIMIT = 4 * 1024 * 1024  # bytes; haproxy needs about 600 for each server
 CHUNK = 65536
+
+
+class AmbiguousError(OSError):
+    """A name has several addresses, which may be several services."""
 
 
 def opened(to: str, timeout: float) -> socket.socket:
@@ -27,19 +32,60 @@ def opened(to: str, timeout: float) -> socket.socket:
 def asked(to: str, line: str, timeout: float) -> str:
     """Send one line, and return all that is answered until the other side closes.
 
+    To look up a name takes as long as the resolver of this host takes.
+
     Raises:
+        AmbiguousError: the name has several addresses.
         OSError: it cannot be reached, does not close within `timeout` seconds, or says too much.
     """
     deadline, answer = time.monotonic() + timeout, bytearray()
-    with closing(opened(to, timeout)) as sock:
+    with closing(_connected(to, deadline)) as sock:
         sock.sendall(line.encode() + b"\n")
         while len(answer) <= ANSWER_LIMIT:
-            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            sock.settimeout(_left(deadline))
             chunk = sock.recv(CHUNK)
             if not chunk:
                 return answer.decode("utf-8", "replace")
             answer += chunk
     raise OSError(errno.EMSGSIZE, f"it answers more than {ANSWER_LIMIT} bytes")
+
+
+def _connected(to: str, deadline: float) -> socket.socket:
+    """Connect to one service: its IPv6 address and its IPv4 address are tried in turn."""
+    places = [to] if to.startswith("/") else _addresses(to)
+    for number, place in enumerate(places, 1):
+        try:
+            return opened(place, _left(deadline) / (len(places) - number + 1))
+        except OSError:
+            if number == len(places):
+                raise
+    raise OSError(errno.EADDRNOTAVAIL, "it has no address")
+
+
+def _addresses(to: str) -> List[str]:
+    """Return the addresses of host:port, at most one of each family.
+
+    With more of them, two commands could reach two different services.
+
+    Raises:
+        AmbiguousError, OSError
+    """
+    name, _, port = to.rpartition(":")
+    try:
+        found = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # an empty label, or one that is too long
+        raise OSError(errno.EINVAL, "it is no name of a host") from error
+    hosts = list(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
+    if len(hosts) > len({family for family, _ in hosts}):
+        raise AmbiguousError(errno.EINVAL, f"it has {len(hosts)} addresses")
+    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for _, host in hosts]
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError(errno.ETIMEDOUT, "it takes too long")
+    return left
 
 
 def free_port(address: str) -> int:

@@ -10,7 +10,10 @@ from .hooks import Hook  # noqa: TC001 - type hints are read at run time
 from .values import dataclass
 
 NAME = r"[A-Za-z0-9_.:-]{1,255}"  # what haproxy takes as a name; a `;` would be another command
-SOCKET = r"/[^\x00-\x20\x7f]{1,106}|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
+LABEL = r"[A-Za-z0-9_-]{1,63}"  # of a host name
+SOCKET = (
+    rf"/[^\x00-\x20\x7f]{{1,106}}|(\[[0-9A-Fa-f:.]+\]|({LABEL}\.){{0,16}}{LABEL}\.?):[0-9]{{1,5}}"
+)
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,36 @@ def test_what_could_be_another_command_is_no_name(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["lb1:9999", "10.0.0.5:1", "[fd00::5]:65535", "/run/haproxy/admin.sock"]
+    "value",
+    [
+        "lb1:9999",
+        "lb-1.example.com.:9999",
+        f"{'a' * 63}.b:1",
+        "10.0.0.5:1",
+        "[fd00::5]:65535",
+        "/run/haproxy/admin.sock",
+    ],
 )
 def test_addresses_of_a_runtime_api(value: str) -> None:
     assert haproxy_socket(value) == value
 
 
 @pytest.mark.parametrize(
-    "value", ["lb1", ":9999", "lb1:", "lb1:0", "lb1:65536", "run/x", "/a b", "/" + "x" * 107, 9999]
+    "value",
+    [
+        "lb1",
+        ":9999",
+        "lb1:",
+        "lb1:0",
+        "lb1:65536",
+        "lb1..example.com:9999",
+        ".lb1:9999",
+        f"{'a' * 64}.b:1",
+        "run/x",
+        "/a b",
+        "/" + "x" * 107,
+        9999,
+    ],
 )
 def test_what_is_no_address(value: object) -> None:
     with pytest.raises(InvalidValueError, match="host:port"):

@@ -7,6 +7,7 @@ binds to this server. haproxy's own health checks go on meanwhile.
 import re
 from typing import Callable, Optional, Sequence
 
+from ...host.connect import AmbiguousError
 from ...host.host import Host
 from ...protocol.balancers import Haproxy
 from ...protocol.messages import Failure
@@ -142,6 +143,10 @@ def _server(host: Host, socket: str, of: Haproxy) -> Server:
 def _asked(host: Host, socket: str, line: str) -> str:
     try:
         return host.asked(socket, line, timeout=TIMEOUT)
+    except AmbiguousError as error:
+        what = f"haproxy at {socket} may be several, of which one would be asked: {error.strerror}"
+        hint = "name each of them in `sockets`, by a name or an address of its own"
+        raise Refused(Failure("haproxy-ambiguous", what, STEP, hint)) from error
     except OSError as error:
         what = f"haproxy at {socket} does not answer: {error.strerror or error}"
         hint = "is it running? it needs `stats socket ... level admin` at that address"

@@ -8,7 +8,7 @@ from ...health import bake, gate
 from ...protocol import hooks
 from ...protocol.answers import Result
 from ...protocol.messages import Failure
-from ...records import registry, releases
+from ...records import drained, registry, releases
 from .. import tidy
 from ..hooks import migration
 from ..journal import UNKNOWN, Journal
@@ -37,12 +37,13 @@ def check(context: EffectContext, open_: Journal) -> Ended:
         )
     ended = hooked(context, open_, hooks.BEFORE_COMMIT) if failure is None else Ended()
     open_, failure = replace(open_, **ended.changes), failure or ended.failure
-    if failure is None:  # the units may have failed during a hook
-        failure = gate.check_units(host, watched) if open_.hooks else None
+    may_be_out = wanted.balancer is not None or drained.read(paths) is not None
     if failure is None and open_.is_rollback:
         undrain_or_report(context, open_)
     elif failure is None:
         failure = undrain(context, open_, partial(rollback_reason, context, open_))
+    if failure is None and (open_.hooks or may_be_out):
+        failure = gate.check_units(host, watched)  # a hook, or the first clients, may end one
     if failure is None:
         context.store.save(replace(open_, healthy=True))
         failure = confirm(context, open_, watched)

@@ -11,8 +11,9 @@ from typing import Callable, Optional
 from ...protocol.balancers import Drained, LoadBalancer
 from ...protocol.messages import Failure, StepBegan, StepEnded, StepFailed
 from ...records import drained, history
-from ...system.failures import Refused
+from ...system.failures import Refused, from_os_error
 from ..balancer import membership
+from ..balancer.haproxy import STEP
 from ..balancer.membership import DRAIN, UNDRAIN
 from ..hooks.command import Interrupted, Run, uninterrupted
 from ..journal import Journal
@@ -39,14 +40,15 @@ def drain(
         return None
     balancer = of.of.balancer
 
-    def recorded() -> None:
-        if not lenient:
-            membership.look(of, balancer)
+    def drained_and_recorded() -> Optional[Failure]:
+        failure = None if lenient else _failure_of(lambda: membership.look(of, balancer))
+        if failure is not None:
+            return failure
         with suppress(*((OSError,) if lenient else ())):
             _record(context, open_, of.of.id, balancer)
-        membership.drain(of, balancer)
+        return _failure_of(lambda: membership.drain(of, balancer))
 
-    return _step(of, DRAIN, balancer, recorded)
+    return _step(of, DRAIN, balancer, drained_and_recorded)
 
 
 def undrain(
@@ -57,7 +59,9 @@ def undrain(
     if of is None or of.of.balancer is None:
         return None
     balancer = of.of.balancer
-    failure = _step(of, UNDRAIN, balancer, lambda: membership.undrain(of, balancer))
+    failure = _step(
+        of, UNDRAIN, balancer, lambda: _failure_of(lambda: membership.undrain(of, balancer))
+    )
     if failure is None:
         drained.remove(context.paths)
         return None
@@ -103,15 +107,25 @@ def _run(
     return Run(context.store, context.emit, found, when, interrupted)
 
 
-def _step(of: Run, name: str, balancer: LoadBalancer, act: Callable[[], None]) -> Optional[Failure]:
-    began, failure = of.host.now(), None
+def _step(
+    of: Run, name: str, balancer: LoadBalancer, act: Callable[[], Optional[Failure]]
+) -> Optional[Failure]:
+    began = of.host.now()
     of.emit(StepBegan(name, membership.described(balancer)))
+    failure = act()
+    of.emit(StepEnded(name, of.host.now() - began, ok=failure is None))
+    return failure
+
+
+def _failure_of(act: Callable[[], None]) -> Optional[Failure]:
+    """Return why something failed; it may be that this host can start no process just now."""
     try:
         act()
     except Refused as refused:
-        failure = refused.failure
-    of.emit(StepEnded(name, of.host.now() - began, ok=failure is None))
-    return failure
+        return refused.failure
+    except OSError as error:
+        return from_os_error(error, STEP)
+    return None
 
 
 def _record(context: EffectContext, open_: Journal, release: str, balancer: LoadBalancer) -> None:

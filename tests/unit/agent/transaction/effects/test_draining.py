@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipit.agent.protocol.manifest import Manifest
+    from shipit.agent.system.process import Done
 
 COMMANDS = LoadBalancer(
     0.0,
@@ -255,6 +257,41 @@ def test_a_command_that_cannot_drain_discards_and_undrains(upgraded: Simulation)
     assert upgraded.outcomes[-1] == "discarded"
     assert upgraded.failure().code == "drain-failed"
     assert [words.partition(" ")[2] for words in upgraded.machine.ran] == ["out", "back"]
+
+
+def test_a_host_that_can_start_no_command_is_rolled_back_nevertheless(
+    upgraded: Simulation,
+) -> None:
+    def refuse(*_: object, **__: object) -> Done:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    def from_now_on() -> None:
+        upgraded.machine.run_as = refuse  # type: ignore[method-assign]
+
+    upgraded.machine.sick.add(NEW)
+    upgraded.machine.does["out"] = from_now_on
+    upgraded.deploy(release(upgraded, balancer=COMMANDS))
+    assert upgraded.outcomes[-1] == "rolled_back"
+    upgraded.assert_serves(OLD)
+    assert [each.code for each in reported(upgraded)] == [
+        "check-failed",
+        "os-error",
+        "os-error",
+    ]
+    assert record(upgraded) is not None
+
+
+def test_units_that_fail_while_the_host_is_undrained_fail_the_release(
+    upgraded: Simulation,
+) -> None:
+    def crash(line: str) -> None:
+        if line.endswith("ready") and calls(upgraded, DRAIN) == [DRAIN]:
+            upgraded.machine.running["app-web.service"].active = "failed"
+
+    before_each(upgraded, crash)
+    drained_upgrade(upgraded)
+    assert upgraded.outcomes[-1] == "rolled_back"
+    assert upgraded.failure().code == "unit-failed"
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
