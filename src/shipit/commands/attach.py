@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shipit.agent.protocol import messages
-from shipit.agent.protocol.controls import PROMOTE, AskControls
+from shipit.agent.protocol.controls import CANARY, PROMOTE, AskControls
 from shipit.commands.deploy import Run, until_one_fails
 from shipit.events import Noted, Problem, SecretsKnown
 from shipit.release.inputs import secrets_at_hand, targets
@@ -60,7 +60,7 @@ def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_ove
 
     def fleet(connections: Connections) -> Fleet:
         facts = ask(found, connections, recover=True)
-        held = canaries(connections) if take_over else ()
+        promoted = promoted_on(connections) if take_over else frozenset()
         request = messages.Attach(rollout.attempt if take_over else None)
         under_way = {
             name: attached
@@ -68,7 +68,7 @@ def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_ove
             if attached
         }
         lease = found[0].deployment.confirm_timeout
-        replies = Replies(facts, under_way, dict(connections.lost), held)
+        replies = Replies(facts, under_way, dict(connections.lost), promoted)
         for name, text in replies.notes(take_over=take_over):
             emit(Noted(text, name))
         states = replies.states(take_over=take_over)
@@ -82,14 +82,14 @@ def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_ove
     return rollout.execute(fleet, TAKING_OVER if take_over else WATCHING)
 
 
-def canaries(connections: Connections) -> tuple[str, ...]:
-    """Return the canaries that nobody has promoted; before a transaction's messages are relayed."""
+def promoted_on(connections: Connections) -> frozenset[str]:
+    """Return the canaries that were promoted; before a transaction's messages are relayed."""
 
-    def is_held(_: str, session: HostSession) -> bool:
+    def is_promoted(_: str, session: HostSession) -> bool:
         said = session.control(AskControls()).canary
-        return said is not None and said.what != PROMOTE
+        return said is not None and said.what == PROMOTE
 
-    return tuple(name for name, held in connections.each(is_held).items() if held)
+    return frozenset(name for name, it in connections.each(is_promoted).items() if it)
 
 
 # --- deciding ----------------------------------------------------------------------------------
@@ -101,13 +101,13 @@ class Replies:
 
     Attributes:
         lost: those that gave none, or refuse to be taken over.
-        held: canaries that nobody has promoted.
+        promoted: the canaries that somebody has promoted.
     """
 
     facts: Mapping[str, messages.Facts]
     under_way: Mapping[str, messages.Attached]
     lost: Mapping[str, Transition] = field(default_factory=dict)
-    held: tuple[str, ...] = ()
+    promoted: frozenset[str] = frozenset()
 
     def states(self, *, take_over: bool) -> dict[str, Transition]:
         """Return the state of every host; STAGED means one to follow or take over."""
@@ -134,10 +134,16 @@ class Replies:
         """Return why a host is not taken over, or ""."""
         if self.lost:
             return f"not taken over, because of {', '.join(self.lost)}"
-        if self.held:
-            return f"not taken over, because the canary {self.held[0]} was not promoted"
+        for canary in self._not_promoted():
+            return f"not taken over, because the canary {canary} was not promoted"
         is_newest = self.under_way[name].holder.attempt.txn == self._newest().txn
         return "" if is_newest else "its transaction is not the newest one"
+
+    def _not_promoted(self) -> list[str]:
+        """Return the canaries of the run that nobody has promoted, also those not held yet."""
+        attempts = {name: attached.holder.attempt for name, attached in self.under_way.items()}
+        canaries = (name for name, attempt in attempts.items() if CANARY in attempt.options)
+        return [name for name in canaries if name not in self.promoted]
 
     def _idle(self, name: str) -> Transition:
         facts = self.facts[name]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from shipit.agent.protocol.controls import CANARY
 from shipit.agent.protocol.migrations import PAST
 from shipit.commands import advice
 from shipit.errors import ShipitError
@@ -133,19 +134,20 @@ def ship(
         if run.force_past_migration and migrations.past_by_older(migrations.plans(made)):
             rollout.override(PAST)
         made = migrations.refuse(made, connections, others, run)
-        chosen = hooks.elected(made, wanted)
+        chosen, canaries = hooks.elected(made, wanted), choice.canaries(made, wanted)
         options = migrations.options(made, others, again=run.migrate_again)
+        known = {name: (*options, CANARY) if name in canaries else options for name in made}
         found = rollout.fleet(
             connections,
             {
-                name: elect(rollout.job(plan.release, built), options, elected=name == chosen)
+                name: elect(rollout.job(plan.release, built), known[name], elected=name == chosen)
                 for name, (built, plan) in made.items()
             },
             {name: _before(plan) for name, (_, plan) in made.items()},
         )
         if chosen:
             emit(Noted("what runs once in this deploy runs here", chosen))
-        own, canaries = rollout.own_hooks(_plans(made)), choice.canaries(made, wanted)
+        own = rollout.own_hooks(_plans(made))
         if deployment.canary and not canaries:
             emit(Noted(choice.NONE))
         return replace(

@@ -54,6 +54,8 @@ def left_out(found: Sequence[HostInput], run: RunOptions, emit: Emit) -> dict[st
         return {}
     others = [t for each in everyone for t in each if t.deployment.app == app]
     others = [target for target in others if target.name not in names]
+    if others:  # one that is gone may take as long as a connection may
+        emit(Noted(f"asks {', '.join(t.name for t in others)} about migrations; changes nothing"))
 
     def quietly(event: Event) -> None:
         if isinstance(event, SecretsKnown):  # these hosts take no part in the run

@@ -65,8 +65,12 @@ def test_where_one_host_refuses_none_is_taken_over() -> None:
 
 
 def test_a_run_whose_canary_was_not_promoted_is_not_taken_over() -> None:
-    canary = Replies({"a": facts(), "b": facts()}, {"a": attached()}, held=("a",))
-    assert phases(canary, take_over=True)["a"] is Phase.UNKNOWN
+    held = attached(replace(ATTEMPT, options=("canary",)))
+    canary = Replies({"a": facts(), "b": facts()}, {"a": held, "b": attached()})
+    assert set(phases(canary, take_over=True).values()) == {Phase.UNKNOWN}
+    assert set(phases(canary, take_over=False).values()) == {Phase.STAGED}
+    promoted = replace(canary, promoted=frozenset("a"))
+    assert set(phases(promoted, take_over=True).values()) == {Phase.STAGED}
 
 
 def test_only_the_newest_transaction_is_taken_over() -> None:

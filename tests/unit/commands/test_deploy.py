@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from shipit.agent.protocol.messages import Attempt
     from shipit.release.inputs import RunOptions
 
 
@@ -201,6 +202,29 @@ def test_a_plan_of_others_is_refused_before_the_first_deployment(
     assert shipped == []
 
 
+def attempts(run: RunOptions, plan: HostPlan, monkeypatch: pytest.MonkeyPatch) -> set[Attempt]:  # noqa: F811
+    """Return what hosts get to know of a deploy in which each has this plan."""
+    seen: set[Attempt] = set()
+
+    def drive(fleet: executor.Fleet, *_: object) -> None:
+        seen.update(each._job.attempt for each in fleet.hosts.values())  # type: ignore[attr-defined]
+
+    def wanted_by(run: RunOptions, _: object, check: Callable[[object], None]) -> object:
+        check(targets(run))
+        return resolved(run)
+
+    def prepare(wanted: list[ResolvedInput], *_: object, **__: object) -> object:
+        plans = {each.name: replace(plan, host=each.name) for each in wanted}
+        return {name: (BuiltRelease(NEW, {}), it) for name, it in plans.items()}
+
+    monkeypatch.setattr(connect, "connect", Fleet({}).connect)
+    monkeypatch.setattr(executor, "drive", drive)
+    monkeypatch.setattr(deploy, "wanted_by", wanted_by)
+    monkeypatch.setattr(deploy, "prepare", prepare)
+    deploy.deploy(run, lambda _: None)
+    return seen
+
+
 @pytest.mark.parametrize(
     ("is_held", "is_frozen", "recorded"),
     [(False, False, ()), (True, False, ("hold",)), (False, True, ("freeze",))],
@@ -218,25 +242,20 @@ def test_only_what_was_overridden_is_recorded(
     overriding = replace(run, override_hold=True, override_freeze=True, reason="why")
     holds = (Hold("ann@laptop", AT, "moving"),) if is_held else ()
     plan = HostPlan("web1", Action.DEPLOY, NEW.id, "1.1.0", holds=holds)
-    seen: set[tuple[str, ...]] = set()
+    seen = attempts(overriding, plan, monkeypatch)
+    assert {attempt.overrides for attempt in seen} == {recorded}
 
-    def drive(fleet: executor.Fleet, *_: object) -> None:
-        seen.update(each._job.attempt.overrides for each in fleet.hosts.values())  # type: ignore[attr-defined]
 
-    def wanted_by(run: RunOptions, _: object, check: Callable[[object], None]) -> object:
-        check(targets(run))
-        return resolved(run)
-
-    def prepare(wanted: list[ResolvedInput], *_: object, **__: object) -> object:
-        plans = {each.name: replace(plan, host=each.name) for each in wanted}
-        return {name: (BuiltRelease(NEW, {}), it) for name, it in plans.items()}
-
-    monkeypatch.setattr(connect, "connect", Fleet({}).connect)
-    monkeypatch.setattr(executor, "drive", drive)
-    monkeypatch.setattr(deploy, "wanted_by", wanted_by)
-    monkeypatch.setattr(deploy, "prepare", prepare)
-    deploy.deploy(overriding, lambda _: None)
-    assert seen == {recorded}
+@pytest.mark.parametrize(("canary", "options"), [("", ()), ("\ncanary: 1\n", ("canary",))])
+def test_a_canary_knows_from_the_beginning_that_it_is_one(
+    canary: str,
+    options: tuple[str, ...],
+    run: RunOptions,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run.playbook.write_text(PLAYBOOK + canary)
+    seen = attempts(run, HostPlan("web1", Action.DEPLOY, NEW.id, "1.1.0"), monkeypatch)
+    assert {attempt.options for attempt in seen} == {options, ()}, "web2 is no canary"
 
 
 @pytest.mark.parametrize(

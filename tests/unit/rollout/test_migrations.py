@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,13 +20,17 @@ from shipit.agent.protocol.migrations import (
     PENDING_TIMEOUT,
     MigrationLine,
 )
+from shipit.events import Noted
 from shipit.playbook.hooks.models import Migrate
 from shipit.release.inputs import RunOptions
 from shipit.release.plan import Action, HostPlan
 from shipit.rollout import hooks, migrations
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shipit.errors import HostError
+    from shipit.events import Event
 
 RUN = RunOptions(Path("prod.yaml"))
 AGAIN_RUN = replace(RUN, migrate_again=True)
@@ -108,6 +113,27 @@ def test_the_records_of_hosts_that_are_left_out_count_as_well() -> None:
     plans = {name: plan for name, (_, plan) in fleet.items()}
     explained = migrations.explained(plans, others, None, None, RUN)
     assert {name: len(plan.problems) for name, plan in explained.items()} == {"a": 1, "idle": 0}
+
+
+def test_it_is_said_which_hosts_that_limit_leaves_out_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    everyone = order()
+    events: list[Event] = []
+    for target in everyone:
+        target.deployment.app = "demo"
+    note = Noted("asks b, idle about migrations; changes nothing")
+
+    @contextmanager
+    def connect_all(*_: object) -> Iterator[Any]:
+        assert events == [note], "before it connects"
+        yield SimpleNamespace(problems=dict)
+
+    monkeypatch.setattr(migrations, "targets", lambda _: [everyone])
+    monkeypatch.setattr(migrations, "connect_all", connect_all)
+    monkeypatch.setattr(migrations, "ask", lambda *_, **__: {})
+    migrations.left_out(everyone[:1], replace(RUN, limit="a"), events.append)
+    assert events == [note]
 
 
 def test_a_migration_makes_the_first_host_that_changes_go_first_and_alone() -> None:

@@ -57,7 +57,7 @@ class Attempt:
     elected: bool = False  # this host runs what runs once
     # "hold", "freeze", "migration": what it was allowed to override
     overrides: Tuple[str, ...] = ()
-    options: Tuple[str, ...] = ()  # of the migration: see `migrations`
+    options: Tuple[str, ...] = ()  # of the migration: see `migrations`; `canary` of a canary
 
 
 # --- controller to agent -----------------------------------------------------------------------

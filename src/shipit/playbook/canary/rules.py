@@ -41,10 +41,18 @@ def _times(canary: Mapping[object, object]) -> Iterator[Contradiction]:
 def _interval(
     loc: Loc, check: Mapping[object, object], canary: Mapping[object, object]
 ) -> Iterator[Contradiction]:
-    hold, interval = _seconds(canary.get("hold", 600.0)), _seconds(check.get("interval", 30.0))
-    if "interval" in check and hold and interval is not None and interval > hold:
+    hold, wait = _seconds(canary.get("hold", 600.0)), _seconds(canary.get("timeout", 3600.0))
+    interval, timeout = _seconds(check.get("interval", 30.0)), _seconds(check.get("timeout", 10.0))
+    if hold is None or wait is None or interval is None or timeout is None:
+        return
+    where = (*loc, "interval") if "interval" in check else loc
+    if hold and interval > hold:
         what = "the `interval` is longer than the `hold`: nothing would be asked at its end"
-        yield (*loc, "interval"), what, "shorten it"
+        yield where, what, f"write an `interval` of at most {hold:g} s: it is {interval:g} s"
+    elif interval + timeout > hold + wait:
+        what = "the canary may end before this check has answered twice"
+        fix = f"write a `timeout` of the canary of at least {interval + timeout - hold:g} s"
+        yield where, what, fix
 
 
 def _check(loc: Loc, check: Mapping[object, object]) -> Iterator[Contradiction]:

@@ -416,21 +416,22 @@ def test_a_guest_leaves_to_a_live_session_what_it_has_begun(simulation: Simulati
         assert simulation.store.load() is not None
 
 
+@pytest.mark.parametrize(("verdict", "code"), [("revert", "called-back"), ("", "lease-expired")])
 @pytest.mark.parametrize("what", ["promote", "abort"])
 def test_the_history_of_a_canary_says_who_has_aborted_it_and_why(
-    simulation: Simulation, what: str
+    simulation: Simulation, what: str, verdict: str, code: str
 ) -> None:
     simulation.deploy(manifest(simulation.paths, "r1"))
     holds.say(
         simulation.paths,
         Control(what, "ann@laptop", "2026-01-01T00:00:00Z", "orders are lost", txn="t2"),
     )
-    simulation.verdict = "revert"
+    simulation.verdict = verdict  # "": its controller dies before it gives one
     simulation.deploy(manifest(simulation.paths, "r2"))
     simulation.assert_serves("r1")
     newest = history.entries(simulation.paths)[-1]
     if what == "promote":
-        assert newest.failure_code == "called-back"
+        assert newest.failure_code == code
         return
     assert newest.failure == (
         "[canary-aborted] the canary was aborted by ann@laptop: orders are lost"

@@ -43,15 +43,22 @@ def _await_verdict(context: EffectContext, open_: Journal, watched: Context) -> 
 
 def rollback_reason(context: EffectContext, open_: Journal) -> Optional[Failure]:
     """Return why to roll back, or None. A host that confirms by itself needs no controller."""
-    verdict = context.store.verdict(open_.txn)
+    verdict, step = context.store.verdict(open_.txn), State.CHECK.value
     if verdict == REVERT:
-        said = holds.canary(holds.said(context.paths), open_.txn)
-        if said is not None and said.what == ABORT:
-            return refusals.of_abort(said, State.CHECK.value)
-        return Failure("called-back", "the controller requested a rollback", State.CHECK.value)
+        back = Failure("called-back", "the controller requested a rollback", step)
+        return _aborted(context, open_) or back
     if open_.confirm == BY_HOST:
         return None
     if not verdict and context.store.lease_has_expired(open_.txn):
         hint = "the controller did not renew the lease in time (confirm_timeout)"
-        return Failure(EXPIRED, "nobody confirmed the release", State.CHECK.value, hint)
+        expired = Failure(EXPIRED, "nobody confirmed the release", step, hint)
+        return _aborted(context, open_) or expired
     return None
+
+
+def _aborted(context: EffectContext, open_: Journal) -> Optional[Failure]:
+    """Return who has aborted this canary; its controller may have died before it acted on that."""
+    said = holds.canary(holds.said(context.paths), open_.txn)
+    if said is None or said.what != ABORT:
+        return None
+    return refusals.of_abort(said, State.CHECK.value)
