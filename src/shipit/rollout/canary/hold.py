@@ -32,13 +32,14 @@ SAID = {PROMOTE: Decision.GO_ON, ABORT: Decision.ROLL_BACK}
 WORDS = {Decision.GO_ON: PROMOTE, Decision.ROLL_BACK: ABORT}  # on the hosts, of what has ended it
 HOW = "shipit promote PLAYBOOK lets it go on, shipit abort PLAYBOOK -m WHY rolls it back"
 QUESTION = "promote the canary? y lets it go on, n rolls it back"
+ANSWERS = {"y": PROMOTE, "yes": PROMOTE, "n": ABORT, "no": ABORT}
 
 
 class Question(Protocol):
     """A question to the operator of this run that is on the terminal."""
 
-    def answer(self) -> bool | None:
-        """Return the answer without waiting; None if there is none yet."""
+    def answer(self) -> str | None:
+        """Return what was typed, without waiting; None if nothing was yet."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,16 @@ class CanaryHold:
                 said = operator.said()
                 outcomes = [finding.outcome for finding in found.values()]
                 word = SAID[said.what] if said else None
-                verdict = decide(outcomes, self._time(time.monotonic() - began), word, self.rules)
-                if verdict.decision is Decision.ASK:
-                    operator.ask()
-                elif verdict.decision is not Decision.HOLD:
+                at = self._time(time.monotonic() - began)
+                verdict = decide(outcomes, at, word, self.rules)
+                if verdict.decision not in (Decision.HOLD, Decision.ASK):
                     why = _reason(verdict.cause, said, found)
                     if verdict.cause is not Cause.TIMEOUT:  # that is no verdict on the release
                         tell(said or _word(WORDS[verdict.decision], self.who, why))
                     emit(CanaryEnded(verdict.decision.value, why))
                     return Ended(verdict.decision, why)
+                if at is Time.TIMEOUT:
+                    operator.inform(found)
                 pause.sleep(INTERVAL, is_over)
         return None
 
@@ -113,26 +115,44 @@ class _Operator:
     def __init__(self, hold: CanaryHold, number: int, tell: Tell, emit: Emit) -> None:
         self._hold, self._number, self._tell, self._emit = hold, number, tell, emit
         self._question: Question | None = None
-        self._is_asked = False
+        self._is_informed = False
 
     def said(self) -> Control | None:
         """Return what was said, if anything."""
         found = agreed([each.canary for each in self._tell(AskControls())], self._number)
-        answer = self._question.answer() if self._question and not found else None
-        if answer is not None:
-            return _word(PROMOTE if answer else ABORT, self._hold.who, "on the terminal")
-        return found
+        if found or not self._question or (typed := self._question.answer()) is None:
+            return found
+        if typed in ANSWERS:
+            return _word(ANSWERS[typed], self._hold.who, "on the terminal")
+        self._emit(Noted(f"answer y or n: {QUESTION}"))
+        return None
 
-    def ask(self) -> None:
-        """Ask on the terminal, once; without one, report what is waited for."""
-        if self._is_asked:
+    def inform(self, found: Mapping[str, Finding]) -> None:
+        """Say once what is waited for, until when and what follows; ask, if there is a terminal."""
+        if self._is_informed:
             return
-        self._is_asked = True
-        if self._hold.ask is None:
-            self._emit(Noted(f"there is no terminal to ask on, so the canary waits: {HOW}"))
-        else:
+        self._is_informed = True
+        self._emit(Noted(_waits(self._hold, found)))
+        if self._hold.rules.prompt and self._hold.ask:
             self._emit(Noted(QUESTION))
             self._question = self._hold.ask()
+
+
+def _waits(hold: CanaryHold, found: Mapping[str, Finding]) -> str:
+    """Return what a canary waits for after its hold, as a sentence."""
+    until = datetime.now(UTC) + timedelta(seconds=hold.timeout)
+    asks = "an operator decides" if hold.ask else "there is no terminal to ask on"
+    reasons = (_not_passed(found), asks if hold.rules.prompt else "")
+    return (
+        f"the canary has been held, and {' and '.join(filter(None, reasons))}: it waits until"
+        f" {until.isoformat(timespec='seconds')}, then it {hold.rules.on_timeout.value}; {HOW}"
+    )
+
+
+def _not_passed(found: Mapping[str, Finding]) -> str:
+    """Return which checks have not passed, as a clause; "" if all have."""
+    waited_for = [name for name, it in found.items() if it.outcome is not Outcome.PASS]
+    return f"these checks have not passed: {', '.join(waited_for)}" if waited_for else ""
 
 
 def agreed(said: Sequence[Control | None], number: int) -> Control | None:
@@ -174,5 +194,6 @@ def _reason(cause: Cause, said: Control | None, found: Mapping[str, Finding]) ->
     for name, finding in failed:
         return f"the canary check {name} failed" + (f": {finding.detail}" if finding.detail else "")
     if cause is Cause.TIMEOUT:
-        return "nobody has decided on the canary in time"
+        late = "nobody has decided on the canary in time"
+        return ", and ".join(filter(None, (late, _not_passed(found))))
     return "its checks have passed" if found else "it was held as long as it had to be"

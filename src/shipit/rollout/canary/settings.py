@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shipit.rollout.canary import checks
 from shipit.rollout.canary.decision import Decision, Rules
 from shipit.rollout.canary.hold import CanaryHold
-from shipit.rollout.controller.terminal import YesOrNo
+from shipit.rollout.controller.terminal import Question
 from shipit.secrets import Mask
 
 if TYPE_CHECKING:
@@ -44,5 +44,5 @@ def hold(
         checks.load(canary.checks, target.tokens, target.draft.folder, environment),
         who,
         Mask(secret for each in wanted for secret in each.hidden()),
-        YesOrNo if run.is_interactive else None,
+        Question if run.is_interactive else None,
     )

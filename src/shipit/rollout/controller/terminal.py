@@ -9,12 +9,11 @@ import termios
 from contextlib import suppress
 from typing import TextIO
 
-ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 LONGEST = 1024  # bytes of an answer
 
 
-class YesOrNo:
-    """A question with the answers y and n; everything else is left out.
+class Question:
+    """A question that was asked on the terminal.
 
     What was typed before it began is no answer to it.
     """
@@ -24,14 +23,14 @@ class YesOrNo:
         with suppress(termios.error, OSError):  # it has no terminal any more
             termios.tcflush(self._input, termios.TCIFLUSH)
 
-    def answer(self) -> bool | None:
-        """Return the answer; None if there is none yet, or this runs in the background."""
+    def answer(self) -> str | None:
+        """Return what was typed; None if nothing was yet, or this runs in the background."""
         try:
             if os.tcgetpgrp(self._input) != os.getpgrp():
                 return None
             if not select.select([self._input], [], [], 0)[0]:
                 return None
-            line = os.read(self._input, LONGEST).decode("utf-8", "replace")
+            line = os.read(self._input, LONGEST)
         except OSError:
             return None
-        return ANSWERS.get(line.strip().lower())
+        return line.decode("utf-8", "replace").strip().lower() if line else None

@@ -98,6 +98,7 @@ def test_a_canary_whose_checks_pass_is_followed_by_the_others() -> None:
     assert check.asked[0].canaries == ("a",)
     assert check.asked[0].others == ("b",)
     assert run.of(CanaryEnded) == [CanaryEnded("goes on", "its checks have passed")]
+    assert len(run.of(Noted)) == 1, "what it waits for after the hold"
     checked = [event for event in run.events if isinstance(event, CanaryChecked)]
     assert checked[-1].outcome == "pass"
     assert NOT_ASKED.detail not in {event.detail for event in checked}
@@ -107,6 +108,7 @@ def test_a_canary_whose_checks_pass_is_followed_by_the_others() -> None:
 def test_a_canary_without_checks_is_held_for_its_time() -> None:
     run = rolled_out(replace(HOLD, least=0.05))
     assert run.outcomes() == [Outcome.COMMITTED] * 2
+    assert run.of(Noted) == [], "it waits for nothing"
     (held,) = run.of(CanaryHeld)
     assert isinstance(held, CanaryHeld)
     assert (held.hosts, held.seconds) == (("a",), 0.05)
@@ -138,7 +140,7 @@ def test_what_nobody_decides_ends_as_the_playbook_says(
     assert run.outcomes() == outcomes
     assert exit_status(run.fleet.results()) == status
     assert run.said() == ["canary"], "that is no verdict on the release"
-    why = "nobody has decided on the canary in time"
+    why = "nobody has decided on the canary in time, and these checks have not passed: errors"
     assert run.of(CanaryEnded) == [CanaryEnded(decision.value, why)]
     if decision is Decision.STOP:
         assert run.fleet.results()["b"].because == why
@@ -236,7 +238,7 @@ def test_of_two_canaries_one_cannot_promote_the_other() -> None:
 
     hold = replace(HOLD, timeout=0.05, checks=(Scripted([ERROR]),))
     made, diary = both_held(hold, lie)
-    assert made.reason == "nobody has decided on the canary in time"
+    assert made.reason.startswith("nobody has decided on the canary in time")
     assert ("b", "tell promote") not in diary
 
 
@@ -244,27 +246,46 @@ def test_of_two_canaries_one_cannot_promote_the_other() -> None:
 class Answering:
     """An operator on the terminal, who answers after a while."""
 
-    answers: list[bool | None]
+    answers: list[str | None]
 
-    def answer(self) -> bool | None:
+    def answer(self) -> str | None:
         return self.answers.pop(0) if self.answers else None
 
 
-@pytest.mark.parametrize(("answer", "what"), [(True, PROMOTE), (False, ABORT)])
-def test_an_operator_answers_on_the_terminal(answer: bool, what: str) -> None:  # noqa: FBT001 - a parameter
+@pytest.mark.parametrize(("answer", "what"), [("y", PROMOTE), ("no", ABORT)])
+def test_an_operator_answers_on_the_terminal(answer: str, what: str) -> None:
     asked: list[Question] = []
 
     def ask() -> Question:
-        asked.append(Answering([None, None, answer]))
+        asked.append(Answering([None, "promote", None, answer]))
         return asked[-1]
 
     run = rolled_out(replace(HOLD, rules=Rules(prompt=True), ask=ask))
     assert len(asked) == 1
     assert run.said() == ["canary", what]
-    assert run.hosts["b"].running == (NEW if answer else OLD)
+    assert run.hosts["b"].running == (NEW if what == PROMOTE else OLD)
     (end,) = run.of(CanaryEnded)
     assert isinstance(end, CanaryEnded)
     assert end.why.endswith("by me@here: on the terminal")
+    notes = [event.text for event in run.events if isinstance(event, Noted)]
+    assert "an operator decides: it waits until" in notes[0]
+    assert notes[1:3] == [holding.QUESTION, f"answer y or n: {holding.QUESTION}"]
+
+
+@pytest.mark.parametrize("ends", [Decision.STOP, Decision.ROLL_BACK, Decision.GO_ON])
+def test_after_the_hold_it_is_said_once_what_is_waited_for_and_what_follows(ends: Decision) -> None:
+    checks = (Scripted([PASS], "good"), Scripted([ERROR], "errors"), Scripted([UNKNOWN], "slow"))
+    rules = Rules(on_timeout=ends)
+    run = rolled_out(replace(HOLD, rules=rules, least=0.05, timeout=0.1, checks=checks))
+    events = [event for event in run.events if isinstance(event, (Noted, CanaryEnded))]
+    first = events[0]
+    assert isinstance(first, Noted)
+    assert first.text.startswith(
+        "the canary has been held, and these checks have not passed: errors, slow: it waits until 2"
+    )
+    assert first.text.endswith(f", then it {ends.value}; {holding.HOW}")
+    assert isinstance(events[1], CanaryEnded)
+    assert events[1].why.endswith("in time, and these checks have not passed: errors, slow")
 
 
 def test_without_a_terminal_a_prompt_waits_for_a_command_and_says_so() -> None:
