@@ -21,7 +21,7 @@ from hostile_frames import FROM_HOST, TO_HOST, Mutator, sample
 from shipit.agent.protocol import framing, messages
 from shipit.agent.server.channel import Channel
 from shipit.commands import inspect
-from shipit.commands.attach import Replies, Watcher
+from shipit.commands.attach import Follower, Replies
 from shipit.errors import HostError
 from shipit.output import messages as output_messages
 from shipit.output import reports
@@ -123,7 +123,7 @@ def attached(message: messages.Attached) -> None:
     list(found.notes(take_over=True))
     found.states(take_over=True)
     output_messages.lock_owner(message.holder)
-    Watcher(HostSession("web1", ScriptedWire(deque()), print, print), message)
+    Follower(HostSession("web1", ScriptedWire(deque()), print, print), message)
 
 
 def looked(said: messages.Facts) -> None:

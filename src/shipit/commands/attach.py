@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from shipit.rollout.host_session import HostSession
     from shipit.rollout.phase import HostControl
 
-WATCHING = Policy(max_fail_percentage=100.0)  # a follower rolls no host back
+FOLLOWING = Policy(max_fail_percentage=100.0)  # a follower rolls no host back
 TAKING_OVER = Policy()
 
 
@@ -76,10 +76,10 @@ def _follow(found: Sequence[HostInput], run: RunOptions, emit: Emit, *, take_ove
         for name in (name for name, state in states.items() if state.phase is Phase.STAGED):
             session, attached = connections.sessions[name], under_way[name]
             job = Job(attached.holder.attempt, attached.release, None, lease)
-            parts[name] = Leader(session, job) if take_over else Watcher(session, attached)
+            parts[name] = Leader(session, job) if take_over else Follower(session, attached)
         return Fleet(parts, {target.name: states[target.name] for target in found})
 
-    return rollout.execute(fleet, TAKING_OVER if take_over else WATCHING)
+    return rollout.execute(fleet, TAKING_OVER if take_over else FOLLOWING)
 
 
 def promoted_on(connections: Connections) -> frozenset[str]:
@@ -196,7 +196,7 @@ def under_way_note(attached: messages.Attached, *, take_over: bool) -> str:
 # --- following and taking over -----------------------------------------------------------------
 
 
-class Watcher(Assignment):
+class Follower(Assignment):
     """Follows a host's transaction; it gives no verdict and renews no lease."""
 
     def __init__(self, session: HostSession, attached: messages.Attached) -> None:

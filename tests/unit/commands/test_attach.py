@@ -11,9 +11,9 @@ import pytest
 from shipit.agent.protocol import messages
 from shipit.agent.protocol.answers import Result
 from shipit.commands.attach import (
+    Follower,
     Leader,
     Replies,
-    Watcher,
     idle_note,
     rolled_back,
     under_way_note,
@@ -129,17 +129,17 @@ def scripted(*answers: object) -> tuple[HostSession, ScriptedWire]:
 )
 def test_who_only_follows_says_nothing_to_the_host(outcome: Result, phase: Phase) -> None:
     talk, wire = scripted(HEALTHY, settled(outcome))
-    watcher = Watcher(talk, attached())
-    assert watcher.switch().phase is phase
-    assert watcher.roll_back().phase is Phase.UNKNOWN
+    follower = Follower(talk, attached())
+    assert follower.switch().phase is phase
+    assert follower.roll_back().phase is Phase.UNKNOWN
     assert wire.sent == []
 
 
 def test_a_stopped_follower_reports_that_the_transaction_continues() -> None:
     talk, wire = scripted()  # the wire ends, as one does that was closed here
-    watcher = Watcher(talk, attached())
-    watcher.interrupt()
-    transition = watcher.switch()
+    follower = Follower(talk, attached())
+    follower.interrupt()
+    transition = follower.switch()
     assert (wire.closed, transition.phase) == (True, Phase.UNKNOWN)
     assert transition.problem is not None
     assert (transition.problem.code, "continues" in transition.problem.what) == ("detached", True)
@@ -147,7 +147,7 @@ def test_a_stopped_follower_reports_that_the_transaction_continues() -> None:
 
 def test_a_link_that_is_lost_while_following_is_reported_as_such() -> None:
     talk, _ = scripted()
-    transition = Watcher(talk, attached()).switch()
+    transition = Follower(talk, attached()).switch()
     assert transition.problem is not None
     assert transition.problem.code == "link-lost"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, Self
 
 from shipit.playbook.fleet.canaries import HOSTS
-from shipit.rollout.canary.decision import Finding, Limits, Outcome, judge, one_line
+from shipit.rollout.canary.decision import CheckOutcome, CheckResult, Limits, judge, one_line
 from shipit.rollout.controller import command
 
 if TYPE_CHECKING:
@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 GRACE = 5.0  # seconds over its time after which a check counts as hanging
 LEAVING = 1.0  # seconds in which all checks are to end; a rollback may wait for that
 # As of plugins of Nagios; others are errors.
-STATUSES = {0: Outcome.PASS, 1: Outcome.FAIL, 2: Outcome.FAIL, 3: Outcome.INCONCLUSIVE}
-NOT_ASKED = Finding(Outcome.INCONCLUSIVE, "not asked yet")
+STATUSES = {
+    0: CheckOutcome.PASS,
+    1: CheckOutcome.FAIL,
+    2: CheckOutcome.FAIL,
+    3: CheckOutcome.INCONCLUSIVE,
+}
+NOT_ASKED = CheckResult(CheckOutcome.INCONCLUSIVE, "not asked yet")
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Check(Protocol):
     def interval(self) -> float: ...
     @property
     def longest(self) -> float: ...
-    def ask(self, held: Held, is_stopped: Callable[[], bool]) -> Finding: ...
+    def ask(self, held: Held, is_stopped: Callable[[], bool]) -> CheckResult: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class CommandCheck:
     def longest(self) -> float:
         return self.written.timeout + command.KILLED
 
-    def ask(self, held: Held, is_stopped: Callable[[], bool]) -> Finding:
+    def ask(self, held: Held, is_stopped: Callable[[], bool]) -> CheckResult:
         hosts = {"SHIPIT_CANARY": held.canaries, "SHIPIT_OTHERS": held.others}
         ours = command.fitting({key: " ".join(names) for key, names in hosts.items()})
         environment = {**self.environment, **ours}
@@ -77,10 +82,10 @@ class CommandCheck:
         )
         said: list[str] = []
         ended = command.run(wanted, command.Lines(said.append), is_stopped)
-        outcome = STATUSES.get(-1 if ended.status is None else ended.status, Outcome.ERROR)
+        outcome = STATUSES.get(-1 if ended.status is None else ended.status, CheckOutcome.ERROR)
         last = next((line.strip() for line in reversed(said) if line.strip()), "")
-        wrong = ended.wrong if outcome is Outcome.ERROR else ""
-        return Finding(outcome, ": ".join(filter(None, (wrong, last))))
+        wrong = ended.wrong if outcome is CheckOutcome.ERROR else ""
+        return CheckResult(outcome, ": ".join(filter(None, (wrong, last))))
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class QueryCheck:
     def longest(self) -> float:
         return 2 * self.written.timeout
 
-    def ask(self, held: Held, _is_stopped: Callable[[], bool]) -> Finding:
+    def ask(self, held: Held, _is_stopped: Callable[[], bool]) -> CheckResult:
         # Late: it loads ssl, and every command of shipit imports this module.
         from shipit.rollout.controller import prometheus  # noqa: PLC0415
 
@@ -115,7 +120,7 @@ class QueryCheck:
             if limits.times is not None and held.others:
                 others = result_of(held.others)
         except prometheus.MetricsError as error:
-            return Finding(Outcome.ERROR, f"{written.prometheus}: {error}")
+            return CheckResult(CheckOutcome.ERROR, f"{written.prometheus}: {error}")
         return judge(result, others, limits)
 
 
@@ -150,7 +155,7 @@ class Asking:
 
     def __init__(self, checks: Sequence[Check], held: Held, mask: Mask) -> None:
         self._held, self._mask, self._over = held, mask, threading.Event()
-        self._found: dict[str, Finding] = {check.name: NOT_ASKED for check in checks}
+        self._found: dict[str, CheckResult] = {check.name: NOT_ASKED for check in checks}
         self._due: dict[str, float] = {}  # until when the present question has an answer
         self._threads = [
             threading.Thread(
@@ -175,11 +180,13 @@ class Asking:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def findings(self) -> dict[str, Finding]:
+    def results(self) -> dict[str, CheckResult]:
         """Return the last finding of each check."""
         late = {name for name, due in self._due.copy().items() if time.monotonic() > due}
         return {
-            name: Finding(Outcome.ERROR, "it has not answered in time") if name in late else found
+            name: CheckResult(CheckOutcome.ERROR, "it has not answered in time")
+            if name in late
+            else found
             for name, found in self._found.items()
         }
 
@@ -189,7 +196,7 @@ class Asking:
             try:
                 found = check.ask(self._held, self._over.is_set)
             except Exception as error:  # noqa: BLE001 - the edge of a check: nothing is known then
-                found = Finding(Outcome.ERROR, f"shipit failed on its answer: {error!r}")
+                found = CheckResult(CheckOutcome.ERROR, f"shipit failed on its answer: {error!r}")
             shown = one_line(self._mask.cut(found.detail))
             self._found[check.name] = replace(found, detail=shown)
             del self._due[check.name]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHOWN = 300  # characters of what a host or a check says
 
 
-class Outcome(Enum):
+class CheckOutcome(Enum):
     """How a check of a canary has ended, the last time that it was asked."""
 
     PASS = "pass"  # noqa: S105 - no password
@@ -75,10 +75,10 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The outcome of a check, and what it has found."""
 
-    outcome: Outcome
+    outcome: CheckOutcome
     detail: str = ""
 
 
@@ -92,7 +92,7 @@ class Limits:
 
 
 def decide(
-    outcomes: Collection[Outcome], time: Time, said: Decision | None, rules: Rules
+    outcomes: Collection[CheckOutcome], time: Time, said: Decision | None, rules: Rules
 ) -> Verdict:
     """Return what becomes of a canary.
 
@@ -104,11 +104,11 @@ def decide(
     """
     if said is not None:
         return Verdict(said, Cause.OPERATOR)
-    if Outcome.FAIL in outcomes:
+    if CheckOutcome.FAIL in outcomes:
         return Verdict(Decision.ROLL_BACK, Cause.FAILED)
     if time is Time.HOLD:
         return Verdict(Decision.HOLD)
-    if not rules.prompt and set(outcomes) <= {Outcome.PASS}:
+    if not rules.prompt and set(outcomes) <= {CheckOutcome.PASS}:
         return Verdict(Decision.GO_ON, Cause.PASSED)
     if time is Time.OVER:
         return Verdict(rules.on_timeout, Cause.TIMEOUT)
@@ -118,7 +118,7 @@ def decide(
 # --- results of queries ------------------------------------------------------------------------
 
 
-def judge(result: float | None, of_others: float | None, limits: Limits) -> Finding:
+def judge(result: float | None, of_others: float | None, limits: Limits) -> CheckResult:
     """Return whether the result of the canaries passes; None is a query without data.
 
     `of_others` is the result of the hosts with the old release, where it is compared.
@@ -126,27 +126,27 @@ def judge(result: float | None, of_others: float | None, limits: Limits) -> Find
     if result is None or not math.isfinite(result):
         return _unknown(result)
     if limits.smallest is not None and result < limits.smallest:
-        return Finding(Outcome.FAIL, f"{result:g} is less than {limits.smallest:g}")
+        return CheckResult(CheckOutcome.FAIL, f"{result:g} is less than {limits.smallest:g}")
     if limits.largest is None or result > limits.largest:
         if limits.times is not None:
             return _compared(result, of_others, limits.times)
         if limits.largest is not None:
-            return Finding(Outcome.FAIL, f"{result:g} is more than {limits.largest:g}")
-    return Finding(Outcome.PASS, f"{result:g}")
+            return CheckResult(CheckOutcome.FAIL, f"{result:g} is more than {limits.largest:g}")
+    return CheckResult(CheckOutcome.PASS, f"{result:g}")
 
 
-def _compared(result: float, of_others: float | None, times: float) -> Finding:
+def _compared(result: float, of_others: float | None, times: float) -> CheckResult:
     if of_others is None or not math.isfinite(of_others):
         return _unknown(of_others, " for the hosts with the old release")
     compared = f"{times:g} times {of_others:g}, that of the old release"
     if result > times * of_others:
-        return Finding(Outcome.FAIL, f"{result:g} is more than {compared}")
-    return Finding(Outcome.PASS, f"{result:g} is at most {compared}")
+        return CheckResult(CheckOutcome.FAIL, f"{result:g} is more than {compared}")
+    return CheckResult(CheckOutcome.PASS, f"{result:g} is at most {compared}")
 
 
-def _unknown(result: float | None, whose: str = "") -> Finding:
+def _unknown(result: float | None, whose: str = "") -> CheckResult:
     what = "there is no data" if result is None else f"the result is {result}"
-    return Finding(Outcome.INCONCLUSIVE, what + whose)
+    return CheckResult(CheckOutcome.INCONCLUSIVE, what + whose)
 
 
 def one_line(text: str) -> str:

@@ -15,14 +15,22 @@ from shipit.agent.protocol.controls import ABORT, CANARY, PROMOTE, AskControls, 
 from shipit.events import CanaryChecked, CanaryEnded, CanaryHeld, Noted
 from shipit.rollout import pause
 from shipit.rollout.canary.checks import NOT_ASKED, Asking
-from shipit.rollout.canary.decision import Cause, Decision, Outcome, Rules, Time, decide, one_line
+from shipit.rollout.canary.decision import (
+    Cause,
+    CheckOutcome,
+    Decision,
+    Rules,
+    Time,
+    decide,
+    one_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from shipit.events import Emit
     from shipit.rollout.canary.checks import Check, Held
-    from shipit.rollout.canary.decision import Finding
+    from shipit.rollout.canary.decision import CheckResult
     from shipit.secrets import Mask
 
     Tell: TypeAlias = "Callable[[Control | AskControls], Sequence[Controls]]"
@@ -82,11 +90,11 @@ class CanaryHold:
         began, until = time.monotonic(), datetime.now(UTC) + timedelta(seconds=self.least)
         tell(_word(CANARY, self.who))
         emit(CanaryHeld(held.canaries, until.isoformat(timespec="seconds"), self.least, HOW))
-        found: dict[str, Finding] = {}
+        found: dict[str, CheckResult] = {}
         operator = _Operator(self, len(held.canaries), tell, emit)
         with Asking(self.checks, held, self.mask) as asking:
             while not is_over():
-                found = _reported(asking.findings(), found, emit)
+                found = _reported(asking.results(), found, emit)
                 said = operator.said()
                 outcomes = [finding.outcome for finding in found.values()]
                 word = SAID[said.what] if said else None
@@ -127,7 +135,7 @@ class _Operator:
         self._emit(Noted(f"answer y or n: {QUESTION}"))
         return None
 
-    def inform(self, found: Mapping[str, Finding]) -> None:
+    def inform(self, found: Mapping[str, CheckResult]) -> None:
         """Say once what is waited for, until when and what follows; ask, if there is a terminal."""
         if self._is_informed:
             return
@@ -138,7 +146,7 @@ class _Operator:
             self._question = self._hold.ask()
 
 
-def _waits(hold: CanaryHold, found: Mapping[str, Finding]) -> str:
+def _waits(hold: CanaryHold, found: Mapping[str, CheckResult]) -> str:
     """Return what a canary waits for after its hold, as a sentence."""
     until = datetime.now(UTC) + timedelta(seconds=hold.timeout)
     asks = "an operator decides" if hold.ask else "there is no terminal to ask on"
@@ -149,9 +157,9 @@ def _waits(hold: CanaryHold, found: Mapping[str, Finding]) -> str:
     )
 
 
-def _not_passed(found: Mapping[str, Finding]) -> str:
+def _not_passed(found: Mapping[str, CheckResult]) -> str:
     """Return which checks have not passed, as a clause; "" if all have."""
-    waited_for = [name for name, it in found.items() if it.outcome is not Outcome.PASS]
+    waited_for = [name for name, it in found.items() if it.outcome is not CheckOutcome.PASS]
     return f"these checks have not passed: {', '.join(waited_for)}" if waited_for else ""
 
 
@@ -174,8 +182,8 @@ def _word(what: str, who: str, why: str = "") -> Control:
 
 
 def _reported(
-    now: dict[str, Finding], before: Mapping[str, Finding], emit: Emit
-) -> dict[str, Finding]:
+    now: dict[str, CheckResult], before: Mapping[str, CheckResult], emit: Emit
+) -> dict[str, CheckResult]:
     """Report the checks whose outcomes have changed, from their first answer on."""
     for name, finding in now.items():
         known = before.get(name, NOT_ASKED)
@@ -185,12 +193,12 @@ def _reported(
     return now
 
 
-def _reason(cause: Cause, said: Control | None, found: Mapping[str, Finding]) -> str:
+def _reason(cause: Cause, said: Control | None, found: Mapping[str, CheckResult]) -> str:
     """Return why a hold has ended, as a clause."""
     if said is not None:
         verb = "promoted" if said.what == PROMOTE else "aborted"
         return f"the canary was {verb} by {said.who}" + (f": {said.why}" if said.why else "")
-    failed = [(name, it) for name, it in found.items() if it.outcome is Outcome.FAIL]
+    failed = [(name, it) for name, it in found.items() if it.outcome is CheckOutcome.FAIL]
     for name, finding in failed:
         return f"the canary check {name} failed" + (f": {finding.detail}" if finding.detail else "")
     if cause is Cause.TIMEOUT:

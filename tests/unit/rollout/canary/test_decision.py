@@ -13,10 +13,10 @@ import pytest
 
 from shipit.rollout.canary.decision import (
     Cause,
+    CheckOutcome,
+    CheckResult,
     Decision,
-    Finding,
     Limits,
-    Outcome,
     Rules,
     Time,
     Verdict,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 GUIDE = Path(__file__).parents[4] / "docs" / "rollout.md"
 HEAD = "| checks | time | operator |"
-PASS, FAIL, UNKNOWN, ERROR = Outcome
-CHECKS: dict[str, Callable[[Collection[Outcome]], bool]] = {
+PASS, FAIL, UNKNOWN, ERROR = CheckOutcome
+CHECKS: dict[str, Callable[[Collection[CheckOutcome]], bool]] = {
     "any": lambda _: True,
     "one fails": lambda outcomes: FAIL in outcomes,
     "all pass": lambda outcomes: set(outcomes) <= {PASS},
@@ -44,7 +44,7 @@ ENDS = {"promote": Decision.GO_ON, "rollback": Decision.ROLL_BACK, "stop": Decis
 
 @dataclass(frozen=True)
 class Case:
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CheckOutcome, ...]
     time: Time
     said: Decision | None
     prompt: bool
@@ -61,7 +61,7 @@ class Case:
         )
 
 
-OUTCOMES = [each for size in range(3) for each in itertools.combinations(Outcome, size)]
+OUTCOMES = [each for size in range(3) for each in itertools.combinations(CheckOutcome, size)]
 BOTH = (True, False)
 CASES = [
     Case(*each) for each in itertools.product(OUTCOMES, Time, SAID.values(), BOTH, ENDS.values())
@@ -99,7 +99,9 @@ def test_checks_that_pass_do_not_answer_for_an_operator(ended: Decision) -> None
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN, ERROR])
-def test_what_is_not_known_never_rolls_back_unless_the_playbook_says_so(outcome: Outcome) -> None:
+def test_what_is_not_known_never_rolls_back_unless_the_playbook_says_so(
+    outcome: CheckOutcome,
+) -> None:
     assert decide([outcome], Time.OVER, None, Rules()).decision is Decision.STOP
     for time, prompt in itertools.product((Time.HOLD, Time.TIMEOUT), (True, False)):
         decision = decide([outcome, PASS], time, None, Rules(prompt=prompt)).decision
@@ -139,13 +141,17 @@ NAN, INFINITE = math.nan, math.inf
     ],
 )
 def test_a_result_passes_within_its_limits(
-    result: float | None, of_others: float | None, limits: Limits, outcome: Outcome, detail: str
+    result: float | None,
+    of_others: float | None,
+    limits: Limits,
+    outcome: CheckOutcome,
+    detail: str,
 ) -> None:
-    assert judge(result, of_others, limits) == Finding(outcome, detail)
+    assert judge(result, of_others, limits) == CheckResult(outcome, detail)
 
 
 def test_the_guide_has_all_outcomes() -> None:
     named = set(
         re.findall(r"^\| (pass|fail|inconclusive|error) \|", GUIDE.read_text(), re.MULTILINE)
     )
-    assert named == {outcome.value for outcome in Outcome}
+    assert named == {outcome.value for outcome in CheckOutcome}

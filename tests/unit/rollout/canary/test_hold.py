@@ -12,8 +12,8 @@ from shipit.agent.protocol.controls import ABORT, CANARY, PROMOTE, Control
 from shipit.events import CanaryChecked, CanaryEnded, CanaryHeld, Event, Noted, Outcome
 from shipit.rollout.canary import hold as holding
 from shipit.rollout.canary.checks import NOT_ASKED
-from shipit.rollout.canary.decision import Decision, Finding, Rules
-from shipit.rollout.canary.decision import Outcome as Checked
+from shipit.rollout.canary.decision import CheckOutcome as Checked
+from shipit.rollout.canary.decision import CheckResult, Decision, Rules
 from shipit.rollout.canary.hold import CanaryHold, agreed
 from shipit.rollout.executor import Fleet, drive, exit_status
 from shipit.rollout.phase import Phase
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shipit.rollout.canary.hold import Question
 
 AT = "2026-01-01T00:00:00Z"
-PASS, FAIL, UNKNOWN, ERROR = (Finding(outcome, outcome.value) for outcome in Checked)
+PASS, FAIL, UNKNOWN, ERROR = (CheckResult(outcome, outcome.value) for outcome in Checked)
 LONG = 3600.0
 HOLD = CanaryHold(Rules(), 0.0, LONG, (), "me@here", Mask([]))
 
