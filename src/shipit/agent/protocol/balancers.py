@@ -48,6 +48,18 @@ class LoadBalancer:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A load balancer that a host may be out of.
+
+    Attributes:
+        release: whose load balancer that is.
+    """
+
+    release: str = field(metadata=RELEASE_OR_NONE)
+    balancer: LoadBalancer
+
+
+@dataclass(frozen=True)
 class Drained:
     """A host is out of its load balancer, or about to be.
 
@@ -56,6 +68,7 @@ class Drained:
         txn: the deploy or rollback that drains it, or has to undrain it.
         release: whose load balancer that is.
         problem: why it could not be undrained; "" while that was not tried.
+        others: what it may be out of as well, of earlier releases.
     """
 
     since: str
@@ -65,3 +78,8 @@ class Drained:
     release: str = field(metadata=RELEASE_OR_NONE)
     balancer: LoadBalancer
     problem: str = ""
+    others: Tuple[Left, ...] = ()
+
+    @property
+    def lefts(self) -> Tuple[Left, ...]:
+        return (Left(self.release, self.balancer), *self.others)

@@ -7,10 +7,10 @@ between.
 import json
 from contextlib import suppress
 from dataclasses import replace
-from typing import Optional, Sequence
+from typing import List, Optional, Sequence, Set, Tuple
 
 from ..protocol.answers import Result
-from ..protocol.balancers import Drained, LoadBalancer
+from ..protocol.balancers import Drained, Left, LoadBalancer
 from ..protocol.codec import from_json, parse, to_json
 from ..system import files
 from ..system.paths import Paths
@@ -18,6 +18,8 @@ from .history import Entry, outcome_of
 
 LIMIT = 1024 * 1024  # bytes
 MODE = 0o600
+MOST = 8  # load balancers in a record
+COMMANDS = ("commands",)
 UNKNOWN = "unknown"
 OVER = (Result.COMMITTED, Result.ROLLED_BACK, Result.DISCARDED)  # a healthy release runs
 
@@ -50,14 +52,42 @@ def remove(paths: Paths) -> None:
 def begun(record: Optional[Drained], wanted: Drained, history: Sequence[Entry]) -> Drained:
     """Return the record of a host that `wanted.txn` is about to drain. Pure.
 
-    Of a host that is out already because no healthy release runs there, the record stays: that
-    transaction does not undrain it if it changes nothing.
+    Of a host that is out already because no healthy release runs there, the transaction stays: this
+    one does not undrain it if it changes nothing. What is recorded stays as well, until it is
+    undrained.
     """
-    if record is None:
+    if record is None or record.txn == UNKNOWN:
         return wanted
-    if not is_overdue(record, history):
-        return record
-    return replace(wanted, since=record.since)
+    owner = replace(wanted, since=record.since) if is_overdue(record, history) else record
+    return of_lefts(owner, merged((*wanted.lefts, *record.lefts)))
+
+
+def of_lefts(record: Drained, lefts: Sequence[Left]) -> Drained:
+    """Return the record with these load balancers, of which there is at least one."""
+    first, *others = lefts
+    return replace(record, release=first.release, balancer=first.balancer, others=tuple(others))
+
+
+def merged(lefts: Sequence[Left]) -> Tuple[Left, ...]:
+    """Return what each of them has besides those before it. Pure.
+
+    All commands are of one load balancer: those of a newer release stand for those before.
+    """
+    found: List[Left] = []
+    seen: Set[Tuple[str, ...]] = set()
+    for left in lefts:
+        haproxy = left.balancer.haproxy
+        if haproxy is None:
+            if left.balancer.undrain is not None and COMMANDS not in seen:
+                found.append(left)
+                seen.add(COMMANDS)
+            continue
+        sockets = tuple(each for each in haproxy.sockets if (each, haproxy.name) not in seen)
+        seen.update((each, haproxy.name) for each in sockets)
+        if sockets:
+            rest = replace(left.balancer, haproxy=replace(haproxy, sockets=sockets))
+            found.append(replace(left, balancer=rest))
+    return tuple(found[:MOST])
 
 
 def is_overdue(record: Drained, history: Sequence[Entry]) -> bool:

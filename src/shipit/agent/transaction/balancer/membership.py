@@ -6,7 +6,7 @@ Both may be repeated at any time. Records nothing: see `records.drained`.
 from dataclasses import replace
 from typing import Iterator, Optional, Sequence
 
-from ...protocol.balancers import Drained, LoadBalancer
+from ...protocol.balancers import Left, LoadBalancer
 from ...protocol.hooks import Hook, HookOutput
 from ...protocol.manifest import Manifest
 from ...protocol.messages import Failure
@@ -22,24 +22,27 @@ TRIES = 3  # of a command that undrains
 PAUSE = 1.0  # seconds between them
 
 
-def of_one(
-    paths: Paths, candidates: Sequence[str], record: Optional[Drained]
-) -> Optional[Manifest]:
-    """Return the first of some releases that has a load balancer; None for none.
+def newest(paths: Paths, candidates: Sequence[str]) -> Optional[Manifest]:
+    """Return the first of some releases that has a load balancer; None for none."""
+    having = (each for each in _there(paths, candidates) if each.balancer is not None)
+    return next(having, None)
 
-    If none has one, but this host is drained, the first release stands in with that load balancer.
+
+def ways_back(
+    paths: Paths, left: Left, running: str, candidates: Sequence[str]
+) -> Sequence[Manifest]:
+    """Return the releases whose load balancer puts this host back, the best first.
+
+    `running`: the release whose commands are tried before those that have failed; "" for none.
+    `candidates`: the first of them that is here stands in for a release that is gone.
     """
-    for manifest in _there(paths, candidates):
-        if manifest.balancer is not None:
-            return manifest
-    return of_record(paths, candidates, record) if record is not None else None
-
-
-def of_record(paths: Paths, candidates: Sequence[str], record: Drained) -> Optional[Manifest]:
-    """Return the first of some releases, with the load balancer that this host is out of."""
-    for manifest in _there(paths, candidates):
-        return replace(manifest, balancer=record.balancer)
-    return None
+    own = next(_there(paths, (left.release, *candidates)), None)
+    found = [] if own is None else [replace(own, balancer=left.balancer)]
+    if left.balancer.haproxy is None:
+        better = next(_there(paths, (running,)), None)
+        if better is not None and better.balancer is not None and better.balancer.undrain:
+            return [better, *(each for each in found if each.balancer != better.balancer)]
+    return found
 
 
 def _there(paths: Paths, candidates: Sequence[str]) -> Iterator[Manifest]:
@@ -49,11 +52,12 @@ def _there(paths: Paths, candidates: Sequence[str]) -> Iterator[Manifest]:
             yield manifest
 
 
-def described(balancer: LoadBalancer) -> str:
+def described(balancer: LoadBalancer, step: str) -> str:
     """Return what the load balancer is, for the report of a step."""
     if balancer.haproxy is not None:
         return f"{balancer.haproxy.name} in haproxy at {', '.join(balancer.haproxy.sockets)}"
-    return " ".join(balancer.drain.command) if balancer.drain else "nothing"
+    hook = balancer.drain if step == DRAIN else balancer.undrain
+    return " ".join(hook.command) if hook else "no load balancer"
 
 
 def look(of: Run, balancer: LoadBalancer) -> None:

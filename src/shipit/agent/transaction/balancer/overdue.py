@@ -3,7 +3,10 @@
 That transaction is over, and a healthy release runs: only the load balancer did not answer.
 """
 
-from ...protocol.balancers import Drained
+from contextlib import suppress
+from dataclasses import replace
+
+from ...protocol.balancers import Drained, Left, LoadBalancer
 from ...protocol.manifest import Manifest
 from ...protocol.messages import Attempt
 from ...records import drained, history, releases
@@ -12,8 +15,10 @@ from ...system.failures import Refused
 from ..hooks.command import Run
 from ..store import Store
 from . import membership
+from .membership import UNDRAIN
 
 LOCK_WAIT = 0.2  # seconds
+COMMAND_TIMEOUT = 10.0  # seconds: an operator waits for the session
 
 
 def undrain(store: Store) -> str:
@@ -33,20 +38,44 @@ def undrain(store: Store) -> str:
 
 
 def _undrained(store: Store, record: Drained) -> str:
-    paths, top = store.paths, history.head(history.entries(store.paths))
-    of = membership.of_record(paths, (record.release, top.release if top else ""), record)
-    running = releases.manifest(paths, top.release) if top else None
-    if of is None or running is None or not _runs(store, running):
+    top = history.head(history.entries(store.paths))
+    running = releases.manifest(store.paths, top.release) if top else None
+    if running is None or not _runs(store, running):
         return ""
-    where = membership.described(record.balancer)
-    try:
-        membership.undrain(
-            Run(store, lambda _: None, of, membership.UNDRAIN), record.balancer, patient=False
-        )
-    except Refused as refused:
-        return f"this host is still out of its load balancer ({where}): {refused.failure.what}"
-    drained.remove(paths)
-    return f"this host was put back into its load balancer: {where}"
+    lefts = drained.merged(record.lefts)
+    where = ", ".join(membership.described(left.balancer, UNDRAIN) for left in lefts)
+    tried = [(left, _failure(store, left, running.id)) for left in lefts]
+    failed = [(left, failure) for left, failure in tried if failure]
+    if not failed:
+        drained.remove(store.paths)
+        return f"this host was put back into its load balancer: {where}"
+    with suppress(OSError):
+        drained.write(store.paths, drained.of_lefts(record, [left for left, _ in failed]))
+    left, failure = failed[0]
+    where = membership.described(left.balancer, UNDRAIN)
+    return f"this host is still out of its load balancer ({where}): {failure}"
+
+
+def _failure(store: Store, left: Left, running: str) -> str:
+    """Undrain in one load balancer; return why every way has failed, "" if one has not."""
+    found = ""
+    for way in membership.ways_back(store.paths, left, running, (running,)):
+        of = Run(store, lambda _: None, way, UNDRAIN)
+        try:
+            membership.undrain(of, _shortened(way.balancer or left.balancer), patient=False)
+        except Refused as refused:
+            said = refused.failure.evidence.strip().splitlines()[-1:]
+            found = ": ".join((refused.failure.what, *said))
+        else:
+            return ""
+    return found
+
+
+def _shortened(balancer: LoadBalancer) -> LoadBalancer:
+    """Return it with a command that does not hold up the session for long."""
+    hook = balancer.undrain
+    short = replace(hook, timeout=min(hook.timeout, COMMAND_TIMEOUT)) if hook else None
+    return replace(balancer, undrain=short)
 
 
 def _runs(store: Store, release: Manifest) -> bool:

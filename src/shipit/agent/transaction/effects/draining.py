@@ -6,9 +6,10 @@ failed; the caller decides whether that counts.
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Callable, Optional
+from functools import partial
+from typing import Callable, List, Optional, Sequence, Tuple
 
-from ...protocol.balancers import Drained, LoadBalancer
+from ...protocol.balancers import Drained, Left, LoadBalancer
 from ...protocol.messages import Failure, StepBegan, StepEnded, StepFailed
 from ...records import drained, history
 from ...system.failures import Refused, from_os_error
@@ -17,6 +18,7 @@ from ..balancer.haproxy import STEP
 from ..balancer.membership import DRAIN, UNDRAIN
 from ..hooks.command import Interrupted, Run, uninterrupted
 from ..journal import Journal
+from ..states import State
 from .context import EffectContext
 
 
@@ -35,10 +37,10 @@ def drain(
     Raises:
         OSError: it could not be recorded, and was not begun.
     """
-    of = _run(context, open_, DRAIN, interrupted)
-    if of is None or of.of.balancer is None:
+    newest = membership.newest(context.paths, _candidates(open_))
+    if newest is None or newest.balancer is None:
         return None
-    balancer = of.of.balancer
+    of, balancer = Run(context.store, context.emit, newest, DRAIN, interrupted), newest.balancer
 
     def drained_and_recorded() -> Optional[Failure]:
         failure = None if lenient else _failure_of(lambda: membership.look(of, balancer))
@@ -54,23 +56,58 @@ def drain(
 def undrain(
     context: EffectContext, open_: Journal, interrupted: Interrupted = uninterrupted
 ) -> Optional[Failure]:
-    """Put this host back, and remove the record; return why that failed."""
-    of = _run(context, open_, UNDRAIN, interrupted)
-    if of is None or of.of.balancer is None:
-        return None
-    balancer = of.of.balancer
-    failure = _step(
-        of, UNDRAIN, balancer, lambda: _failure_of(lambda: membership.undrain(of, balancer))
-    )
-    if failure is None:
+    """Put this host back wherever it may be out, and remove the record; return why that failed.
+
+    Only the first load balancer counts, that of the newest release; others are reported, and stay
+    on record.
+    """
+    record = drained.read(context.paths)
+    lefts = _lefts(context, open_, record)
+    if not lefts:
+        return _unknown(record) if record is not None else None
+    failed: List[Tuple[Left, Failure]] = []
+    for left in lefts:
+        failure = _undrained(context, open_, left, interrupted, patient=left is lefts[0])
+        if failure is not None:
+            failed.append((left, failure))
+    if not failed:
         drained.remove(context.paths)
         return None
-    made = _made(context, open_, of.of.id, balancer)
-    since = (drained.read(context.paths) or made).since
-    problem = f"[{failure.code}] {failure.what}"
+    _record_failed(context, open_, record, failed)
+    if failed[0][0] is lefts[0]:
+        return failed[0][1]
+    _report(context, failed[0][1], "this host stays out there")
+    return None
+
+
+def _undrained(
+    context: EffectContext, open_: Journal, left: Left, interrupted: Interrupted, *, patient: bool
+) -> Optional[Failure]:
+    """Put this host back into one load balancer; return why every way has failed."""
+    running = "" if open_.state is State.CHECK else open_.previous
+    candidates = (open_.previous, open_.release)
+    failure: Optional[Failure] = None
+    for way in membership.ways_back(context.paths, left, running, candidates):
+        of, balancer = Run(context.store, context.emit, way, UNDRAIN, interrupted), way.balancer
+        if balancer is not None:
+            act = partial(membership.undrain, of, balancer, patient=patient)
+            failure = _step(of, UNDRAIN, balancer, partial(_failure_of, act))
+        if failure is None:
+            return None
+    return failure
+
+
+def _record_failed(
+    context: EffectContext,
+    open_: Journal,
+    record: Optional[Drained],
+    failed: Sequence[Tuple[Left, Failure]],
+) -> None:
+    (first, failure), lefts = failed[0], [left for left, _ in failed]
+    made = drained.of_lefts(_made(context, open_, first.release, first.balancer), lefts)
+    since, problem = (record or made).since, f"[{failure.code}] {failure.what}"
     with suppress(OSError):  # the record from before it was drained stays
         drained.write(context.paths, replace(made, since=since, problem=problem))
-    return failure
 
 
 def drain_or_report(context: EffectContext, open_: Journal) -> None:
@@ -90,28 +127,32 @@ def _report(context: EffectContext, failure: Optional[Failure], then: str) -> No
         context.emit(StepFailed(replace(failure, what=f"{failure.what}; {then}")))
 
 
-def _run(
-    context: EffectContext, open_: Journal, when: str, interrupted: Interrupted
-) -> Optional[Run]:
-    """Return what runs in the release whose load balancer counts: the newest, or the recorded one.
+def _candidates(open_: Journal) -> Tuple[str, ...]:
+    """Return whose load balancer counts, the newest release first: a rollback leaves the newer."""
+    return (open_.previous, open_.release) if open_.is_rollback else (open_.release,)
 
-    A rollback leaves the newer release.
-    """
-    newest = (open_.previous, open_.release) if open_.is_rollback else (open_.release,)
-    record = drained.read(context.paths)
-    found = membership.of_one(context.paths, newest, record)
-    if found is None and record is not None:
-        found = membership.of_one(context.paths, (open_.previous, record.release), record)
-    if found is None:
-        return None
-    return Run(context.store, context.emit, found, when, interrupted)
+
+def _lefts(context: EffectContext, open_: Journal, record: Optional[Drained]) -> Sequence[Left]:
+    """Return what this host may be out of: the newest release's load balancer, and the record's."""
+    candidates = _candidates(open_)
+    if record is not None and not drained.merged(record.lefts):
+        candidates = (*candidates, open_.previous)  # the record cannot be read
+    newest = membership.newest(context.paths, candidates)
+    wanted = [Left(newest.id, newest.balancer)] if newest and newest.balancer else []
+    return drained.merged((*wanted, *(record.lefts if record else ())))
+
+
+def _unknown(record: Drained) -> Failure:
+    what = f"this host may be out of a load balancer that nobody knows: {record.problem}"
+    hint = "put this host back by hand, then remove that file"
+    return Failure("drained-unknown", what, STEP, hint)
 
 
 def _step(
     of: Run, name: str, balancer: LoadBalancer, act: Callable[[], Optional[Failure]]
 ) -> Optional[Failure]:
     began = of.host.now()
-    of.emit(StepBegan(name, membership.described(balancer)))
+    of.emit(StepBegan(name, membership.described(balancer, name)))
     failure = act()
     of.emit(StepEnded(name, of.host.now() - began, ok=failure is None))
     return failure

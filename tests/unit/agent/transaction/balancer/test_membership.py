@@ -9,15 +9,18 @@ import pytest
 
 from fake_deploy import Simulation, manifest, put
 from fault_scenarios import BALANCER, NEW, OLD
-from shipit.agent.protocol.balancers import Drained, LoadBalancer
+from shipit.agent.protocol.balancers import Left, LoadBalancer
 from shipit.agent.protocol.hooks import BEFORE_COMMIT, Hook
 from shipit.agent.transaction.balancer import membership
+from shipit.agent.transaction.balancer.membership import DRAIN, UNDRAIN
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 OTHER = replace(BALANCER, wait=1.0)
-RECORD = Drained("2026-01-01T00:00:00Z", "t1", "deploy", "ann@laptop", OLD, OTHER)
+OUT = Hook("drain", BEFORE_COMMIT, ("x", "out"), 1.0, "u", "/")
+BACK = Hook("undrain", BEFORE_COMMIT, ("x", "back"), 1.0, "u", "/")
+COMMANDS = LoadBalancer(0.0, drain=OUT, undrain=BACK)
 
 
 @pytest.fixture
@@ -30,36 +33,34 @@ def simulation(tmp_path: Path) -> Simulation:
 
 
 @pytest.mark.parametrize(
-    ("candidates", "record", "found"),
-    [
-        ((NEW, OLD), None, (NEW, BALANCER)),
-        ((OLD, NEW), None, (NEW, BALANCER)),
-        (("gone", NEW), RECORD, (NEW, BALANCER)),
-        ((OLD,), RECORD, (OLD, OTHER)),
-        (("gone", OLD), RECORD, (OLD, OTHER)),
-    ],
+    ("candidates", "found"),
+    [((NEW, OLD), NEW), ((OLD, NEW), NEW), (("gone", NEW), NEW), ((OLD,), ""), (("gone",), "")],
 )
-def test_the_first_release_that_has_one_counts_and_else_the_record(
+def test_the_first_release_that_has_one_counts(
+    simulation: Simulation, candidates: tuple[str, ...], found: str
+) -> None:
+    made = membership.newest(simulation.paths, candidates)
+    assert (made.id if made else "") == found
+
+
+@pytest.mark.parametrize("release", [OLD, "gone"])
+def test_what_is_on_record_is_undrained_by_that_release_or_by_one_that_stands_in(
+    simulation: Simulation, release: str
+) -> None:
+    [way] = membership.ways_back(simulation.paths, Left(release, OTHER), NEW, (OLD,))
+    assert (way.id, way.balancer) == (OLD, OTHER)
+
+
+def test_commands_of_the_release_that_runs_come_before_those_on_record(
     simulation: Simulation,
-    candidates: tuple[str, ...],
-    record: Drained | None,
-    found: tuple[str, LoadBalancer],
 ) -> None:
-    made = membership.of_one(simulation.paths, candidates, record)
-    assert made is not None
-    assert (made.id, made.balancer) == found
-
-
-@pytest.mark.parametrize(
-    ("candidates", "record"), [((OLD,), None), (("gone",), RECORD), ((), RECORD)]
-)
-def test_without_one_there_is_none(
-    simulation: Simulation, candidates: tuple[str, ...], record: Drained | None
-) -> None:
-    assert membership.of_one(simulation.paths, candidates, record) is None
+    put(simulation.paths, manifest(simulation.paths, "r3", balancer=COMMANDS))
+    broken = replace(COMMANDS, undrain=replace(BACK, command=("x", "broken")))
+    ways = membership.ways_back(simulation.paths, Left(OLD, broken), "r3", ())
+    assert [(each.id, each.balancer) for each in ways] == [("r3", COMMANDS), (OLD, broken)]
 
 
 def test_a_step_names_what_the_host_leaves() -> None:
-    commands = LoadBalancer(0.0, drain=Hook("drain", BEFORE_COMMIT, ("x", "out"), 1.0, "u", "/"))
-    assert membership.described(BALANCER) == "web/web1 in haproxy at lb:9999"
-    assert membership.described(commands) == "x out"
+    assert membership.described(BALANCER, DRAIN) == "web/web1 in haproxy at lb:9999"
+    assert membership.described(COMMANDS, DRAIN) == "x out"
+    assert membership.described(COMMANDS, UNDRAIN) == "x back"

@@ -10,9 +10,11 @@ import pytest
 
 from fake_deploy import manifest
 from fault_scenarios import BALANCER, NEW, drained_upgrade, prepared
-from shipit.agent.protocol.balancers import Drained
+from shipit.agent.protocol.balancers import Drained, LoadBalancer
+from shipit.agent.protocol.hooks import BEFORE_COMMIT, Hook
 from shipit.agent.protocol.messages import Attempt
 from shipit.agent.records import drained
+from shipit.agent.system.process import Done
 from shipit.agent.transaction.balancer import overdue
 
 if TYPE_CHECKING:
@@ -74,3 +76,36 @@ def test_the_record_is_enough_where_the_release_is_gone(left_out: Simulation) ->
     shutil.rmtree(left_out.paths.release(NEW).top)
     assert "put back" in overdue.undrain(left_out.store)
     assert not is_out(left_out)
+
+
+def commands(back: str, timeout: float = 9.0) -> LoadBalancer:
+    hook = Hook("undrain", BEFORE_COMMIT, ("/bin/true", back), timeout, "root", "/")
+    return LoadBalancer(0.0, drain=replace(hook, name="drain"), undrain=hook)
+
+
+def test_the_command_of_the_release_that_runs_is_tried_before_that_of_a_failed_one(
+    left_out: Simulation,
+) -> None:
+    left_out.deploy(manifest(left_out.paths, "r3", balancer=commands("good")))
+    left_out.machine.ran.clear()
+    record = Drained("", "t3", "deploy", "ann@laptop", NEW, commands("broken"))
+    drained.write(left_out.paths, record)
+    assert "put back" in overdue.undrain(left_out.store)
+    assert left_out.machine.ran == ["/bin/true good"]
+    assert drained.read(left_out.paths) is None
+
+
+def test_a_command_does_not_hold_up_the_session_and_says_why_it_failed(
+    left_out: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Drained("", "t2", "deploy", "ann@laptop", NEW, commands("back", timeout=300.0))
+    drained.write(left_out.paths, record)
+    limits: list[float] = []
+
+    def late(_: object, *, timeout: float, **__: object) -> Done:
+        limits.append(timeout)
+        return Done(1, "first\nno such group\n")
+
+    monkeypatch.setattr(left_out.machine, "run_as", late)
+    assert overdue.undrain(left_out.store).endswith("no such group")
+    assert limits == [overdue.COMMAND_TIMEOUT]

@@ -230,12 +230,92 @@ def test_without_a_release_to_go_back_to_nothing_is_left_on_record(tmp_path: Pat
     assert record(simulation) is None
 
 
-def test_a_release_whose_playbook_has_no_load_balancer_any_more_puts_the_host_back(
+def test_a_record_that_cannot_be_read_is_made_anew_by_the_deploy_that_drains(
     upgraded: Simulation,
 ) -> None:
-    files.write(upgraded.paths.drained, b"{", 0o600)  # nobody knows where it is out
+    files.write(upgraded.paths.drained, b"{", 0o600)
+    asked = upgraded.machine.asked
+
+    def late(to: str, line: str, *, timeout: float) -> str:
+        answer = asked(to, line, timeout=timeout)
+        if line.endswith("drain"):
+            raise TimeoutError
+        return answer
+
+    upgraded.machine.asked = late  # type: ignore[method-assign]
+    drained_upgrade(upgraded)
+    assert upgraded.outcomes[-1] == "discarded"
+    assert upgraded.machine.balancer == {"lb:9999": "ready"}
+    assert record(upgraded) is None
+
+
+def test_without_a_load_balancer_in_the_playbook_the_previous_one_counts(
+    upgraded: Simulation,
+) -> None:
+    drained_upgrade(upgraded)
+    files.write(upgraded.paths.drained, b"{", 0o600)
+    upgraded.machine.balancer = {"lb:9999": "drain"}
+    upgraded.deploy(manifest(upgraded.paths, "r3"))
+    assert upgraded.head == "r3"
+    assert upgraded.machine.balancer == {"lb:9999": "ready"}
+    assert record(upgraded) is None
+
+
+def test_nobody_says_that_a_host_is_back_in_a_load_balancer_that_nobody_knows(
+    upgraded: Simulation,
+) -> None:
+    files.write(upgraded.paths.drained, b"{", 0o600)
     upgraded.deploy(manifest(upgraded.paths, NEW))
-    assert status.gather(upgraded.store, verify=False).drained is None
+    assert upgraded.failure().code == "drained-unknown"
+    assert record(upgraded) is not None
+
+
+def test_a_haproxy_that_has_left_the_playbook_is_undrained_as_well(upgraded: Simulation) -> None:
+    assert BALANCER.haproxy
+    two = replace(BALANCER.haproxy, sockets=("lb:9999", "lb2:9999"))
+    asked, is_down = upgraded.machine.asked, False
+
+    def down(to: str, line: str, *, timeout: float) -> str:
+        if is_down and to == "lb2:9999":
+            raise ConnectionRefusedError
+        return asked(to, line, timeout=timeout)
+
+    def fails() -> None:
+        nonlocal is_down
+        is_down = is_down or upgraded.machine.balancer.get("lb2:9999") == "drain"
+
+    upgraded.machine.asked = down  # type: ignore[method-assign]
+    upgraded.machine.observers.append(fails)
+    upgraded.machine.sick.add(NEW)
+    upgraded.deploy(release(upgraded, balancer=replace(BALANCER, haproxy=two)))
+    upgraded.deploy(release(upgraded, "r3"))
+    assert upgraded.head == "r3"
+    assert upgraded.machine.balancer == {"lb:9999": "ready", "lb2:9999": "drain"}
+    found = record(upgraded)
+    assert found is not None
+    assert [each.balancer.haproxy and each.balancer.haproxy.sockets for each in found.lefts] == [
+        ("lb2:9999",)
+    ]
+
+    upgraded.machine.observers.clear()
+    is_down = False
+    assert "put back" in upgraded.hello()
+    assert upgraded.machine.balancer == {"lb:9999": "ready", "lb2:9999": "ready"}
+    assert record(upgraded) is None
+
+
+def test_on_the_way_back_the_healthy_release_s_own_command_undrains(upgraded: Simulation) -> None:
+    upgraded.deploy(release(upgraded, balancer=COMMANDS))
+    assert COMMANDS.undrain
+    broken = replace(COMMANDS.undrain, command=("/bin/true", "broken"))
+    upgraded.machine.ends["broken"] = 1
+    upgraded.machine.ran.clear()
+    upgraded.deploy(release(upgraded, "r3", balancer=replace(COMMANDS, undrain=broken)))
+    assert upgraded.outcomes[-1] == "rolled_back"
+    assert upgraded.failure().code == "undrain-failed"
+    ran = [words.partition(" ")[2] for words in upgraded.machine.ran]
+    assert ran == ["out", "broken", "broken", "broken", "out", "back"]
+    assert record(upgraded) is None
 
 
 def test_commands_run_as_hooks_do_and_one_that_fails_is_tried_again(upgraded: Simulation) -> None:
