@@ -32,7 +32,8 @@ warnings; `audit`: findings |
 host is unreachable before the switch); a query: a host has problems or gave no answer |
 | 4 | `rolled_back` | failed after a switch; every host is rolled back to its previous release |
 | 5 | `needs-operator` | mixed or unknown: some host needs an operator; the last lines name it and \
-the command to run. `status` exits with it where a host is stuck or has drifted |
+the command to run. `status` exits with it where a host is stuck, drained \
+or has drifted, or its watch reports |
 | 6 | `changes` | only with `--detailed-exitcode`, of `plan` and `deploy --check`: a deploy would \
 change something; 0: it would not |
 | 130 | `interrupted` | Ctrl-C or SIGTERM; the output says what was done about it |

@@ -13,7 +13,7 @@ import sys
 from typing import List
 
 USAGE = "usage: agent.pyz serve | receive | download | (transact | recover | watch) APP ROOT\n"
-WRONG_USE, LOCKED = 2, 75  # EX_TEMPFAIL: systemd starts it again, as often as its unit allows
+WRONG_USE = 2
 SESSION_ROLES, APP_ROLES = ("serve", "receive"), ("transact", "recover", "watch")
 
 
@@ -39,7 +39,7 @@ def main(argv: List[str]) -> int:
 
 def _of_app(role: str, app: str, root: str) -> int:
     from .host.host import RealHost  # noqa: PLC0415
-    from .system.failures import Refused  # noqa: PLC0415
+    from .system.failures import TRY_AGAIN, Refused  # noqa: PLC0415
     from .system.paths import Paths  # noqa: PLC0415
     from .transaction.store import Store  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ def _of_app(role: str, app: str, root: str) -> int:
         if role == "watch":
             from .watch import watcher  # noqa: PLC0415
 
-            watcher.run(store)
+            sentence = watcher.run(store)
         elif role == "transact":
             from .transaction import runner  # noqa: PLC0415
 
@@ -59,7 +59,7 @@ def _of_app(role: str, app: str, root: str) -> int:
             sentence = recovery.recover_at_boot(store)
     except Refused as refused:
         sys.stderr.write(f"[{refused.failure.code}] {refused.failure.what}\n")
-        return LOCKED
+        return TRY_AGAIN
     sys.stdout.write(f"{sentence}\n" if sentence else "")
     return 0
 

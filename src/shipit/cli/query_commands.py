@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def status(invocation: Invocation) -> int:
     """Show what runs on each host and since when, and whether it is still what was deployed.
 
-    Shows how to fix drift. Exits with 3 if a host gave no answer, 5 if one is stuck or has drifted.
+    Shows how to fix drift. Exits with 3 if a host gave no answer; 5 if one is stuck, has drifted or
+    is drained, or if its watch has failed, does not run or has rolled back.
     """
     from shipit.commands import inspect as use_case
     from shipit.output import reports

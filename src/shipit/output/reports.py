@@ -189,9 +189,9 @@ def _watch(host: str, watch: WatchState | None) -> Iterator[Line]:
     if watch.left:
         yield Line(f"{host}: rolled back by the host: {watch.left}", "bad")
     if watch.until and watch.runs:
-        yield Line(f"{host}: watched until {watch.until}", "quiet")
+        yield Line(f"{host}: watched until {watch.ended or watch.until}", "quiet")
     if not watch.runs:
-        yield Line(f"{host}: its watch does not run: see systemctl status 'shipit-watch@*'", "bad")
+        yield Line(f"{host}: its watch does not run: see systemctl status {watch.unit}", "bad")
     if not watch.checked:
         yield Line(f"{host}: not checked yet since the host has booted", "warn")
     if found := watch.found:
@@ -202,6 +202,12 @@ def _watch(host: str, watch: WatchState | None) -> Iterator[Line]:
         style = "warn" if found.until else "bad"
         yield from (Line(text, style) for text in messages.problem(failed))
         yield Line(f"{host}: {watch.done}", style)
+    is_left = watch.is_ill and watch.ended
+    if is_left:
+        yield Line(f"{host}: it was failing when its watch ended, at {watch.ended}", "bad")
+    if is_left or not watch.runs:
+        fix = f"on the host: systemctl restart {watch.unit}, which looks at it again"
+        yield Line(f"{host}: next: {fix}", "strong")
 
 
 def _drained(host: str, drained: Drained | None) -> Iterator[Line]:

@@ -212,9 +212,25 @@ def test_status_shows_how_long_a_release_is_watched() -> None:
     assert f"web1: watched until {SINCE}\n" in reported
     assert "web1: not checked yet since the host has booted\n" in reported
     assert reports.query_status([("demoapp", {"web1": healthy})]) == 0
-    dead = replace(STATUS, watch=WatchState(NEW, until=SINCE, runs=False))
-    assert "web1: its watch does not run" in text(reports.status([("demoapp", {"web1": dead})]))
+    ended = replace(STATUS, watch=WatchState(NEW, until=SINCE, ended="now"))
+    assert "web1: watched until now\n" in text(reports.status([("demoapp", {"web1": ended})]))
+    assert reports.query_status([("demoapp", {"web1": ended})]) == 0
+
+
+def test_status_says_how_a_watch_is_started_that_does_not_run() -> None:
+    dead = replace(STATUS, watch=WatchState(NEW, until=SINCE, runs=False, unit="its.service"))
+    reported = text(reports.status([("demoapp", {"web1": dead})]))
+    assert "web1: its watch does not run: see systemctl status its.service\n" in reported
+    assert "web1: next: on the host: systemctl restart its.service, which looks" in reported
     assert reports.query_status([("demoapp", {"web1": dead})]) == 5
+
+
+def test_status_says_that_a_failure_was_not_over_when_the_watch_ended() -> None:
+    failing = replace(STATUS, watch=replace(WATCHED, ended="now", unit="its.service"))
+    reported = text(reports.status([("demoapp", {"web1": failing})]))
+    assert "web1: it was failing when its watch ended, at now\n" in reported
+    assert "next: on the host: systemctl restart its.service" in reported
+    assert reports.query_status([("demoapp", {"web1": failing})]) == 5
 
 
 def test_status_shows_what_a_watch_has_found_and_done_until_it_is_over() -> None:

@@ -1,13 +1,14 @@
 """The systemd unit that watches a committed release: after its commit, and at each boot.
 
-It ends by itself, and has a time after which systemd ends it. It is started again after it was
-killed, a few times. Its text depends on the agent, its Python and how long the watch lasts.
+It ends by itself. One that hangs is ended by systemd, with a signal that nobody else sends, and not
+started again; after any other signal it is, a few times. Its text depends on the agent, its Python
+and how long the watch lasts.
 """
 
 import os
 from typing import Sequence
 
-from ..health.watched import OF
+from ..health.watched import AFTER_FAILURE, OF
 from ..host.host import Host
 from ..protocol.manifest import Gate, Watch
 from ..protocol.messages import Failure
@@ -15,7 +16,7 @@ from ..system import files
 from ..system.failures import Refused
 from ..system.paths import Paths
 
-SPARE = 120.0  # seconds beside those of the watch
+SPARE = 120.0  # seconds after which a watch that should have ended hangs
 TEMPLATE = """\
 # Written by shipit: checks the committed release of {app} for a while, then ends.
 [Unit]
@@ -31,7 +32,10 @@ ExecStart={argv}
 Restart=on-failure
 RestartForceExitStatus=SIGTERM SIGINT SIGHUP SIGPIPE
 RestartSec=5
-RuntimeMaxSec={longest:.0f}
+RuntimeMaxSec={runtime:.0f}
+KillSignal=SIGALRM
+SuccessExitStatus=SIGALRM
+RestartPreventExitStatus=SIGALRM
 Nice=5
 
 [Install]
@@ -43,13 +47,16 @@ def text(paths: Paths, watch: Watch, gate: Gate, argv: Sequence[str]) -> str:
     """Return the text of the unit that watches a release. No word of the argv has spaces."""
     words = " ".join(word.replace("%", "%%") for word in argv)
     values = {"app": paths.app, "var": paths.var, "root": paths.root}
-    return TEMPLATE.format(**values, argv=words, longest=longest(watch, gate))
+    return TEMPLATE.format(**values, argv=words, runtime=longest(watch, gate) + SPARE)
 
 
 def longest(watch: Watch, gate: Gate) -> float:
-    """Return the seconds that a watch may take: at a boot it first waits for the deadline."""
+    """Return the seconds after which a watch ends by itself, whatever is due.
+
+    At a boot it first waits for the deadline.
+    """
     look = watch.every + sum(check.timeout for check in gate.checks)
-    return gate.deadline + watch.seconds + OF * look + SPARE
+    return gate.deadline + watch.seconds + OF * look + AFTER_FAILURE
 
 
 def start(paths: Paths, host: Host, wanted: str) -> None:

@@ -10,6 +10,7 @@ from typing import Optional, Tuple
 from ..protocol.values import dataclass
 
 BAD, OF = 3, 10  # bad looks that are a failure, among so many
+AFTER_FAILURE = 3600.0  # seconds after the end for which one that has failed is looked at on
 
 
 @dataclass(frozen=True)

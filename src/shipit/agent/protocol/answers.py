@@ -134,6 +134,8 @@ class WatchState:
 
     Attributes:
         until: when it ends, ISO 8601, UTC; "" where the release is not watched.
+        ended: when it has come to its end; "" before, and for an earlier version's.
+        unit: that watches, on the host.
         checked: whether it was healthy, or has failed, since the host has booted.
         runs: whether the watch is up, or has come to its end.
         found: the last failure that stayed.
@@ -148,9 +150,15 @@ class WatchState:
     found: Optional[WatchFailure] = None
     done: str = ""
     left: str = ""
+    ended: str = ""
+    unit: str = ""
 
     @property
     def needs_operator(self) -> bool:
         """Whether the release is not healthy or was rolled back, or nobody watches it."""
-        is_ill = self.found is not None and not self.found.until
-        return bool(self.left) or is_ill or not self.runs
+        return bool(self.left) or self.is_ill or not self.runs
+
+    @property
+    def is_ill(self) -> bool:
+        """Whether the last failure is not known to be over."""
+        return self.found is not None and not self.found.until

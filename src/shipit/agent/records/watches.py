@@ -45,6 +45,13 @@ class Findings:
     rollback: str = ""  # the transaction that rolls back; written before it begins
     target: str = ""  # the release that it rolls back to
     why_not: str = ""  # why it is not rolled back
+    failed_at: float = 0.0  # when `found` was written, seconds since the epoch
+    ended: str = ""  # when the watch has come to its end since then; ISO 8601, UTC
+
+    @property
+    def is_ill(self) -> bool:
+        """Whether the last failure is not known to be over."""
+        return self.found is not None and not self.found.until
 
 
 def load(paths: Paths) -> Optional[Watched]:

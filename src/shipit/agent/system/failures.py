@@ -12,6 +12,7 @@ from typing import Dict, Tuple
 from ..protocol.messages import Failure
 
 BECOME_ROOT = "the agent must run as root: set ansible_become: true, or log in as root"
+TRY_AGAIN = 75  # exit status (EX_TEMPFAIL): systemd starts it again, as often as its unit allows
 SPARE_BYTES, SPARE_INODES = 1024 * 1024, 4  # with so many bytes free, so few inodes are none
 # errno -> (code, what, hint)
 NAMED: Dict[int, Tuple[str, str, str]] = {

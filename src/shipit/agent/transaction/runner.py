@@ -13,7 +13,7 @@ from ..protocol.messages import Failure, Settled, StepBegan, StepEnded, StepFail
 from ..records import app_root, releases
 from ..storage import prune
 from ..system import files, folders
-from ..system.failures import Refused, from_os_error
+from ..system.failures import TRY_AGAIN, Refused, from_os_error
 from . import boot_unit
 from .effects.context import EffectContext, Ended, record
 from .effects.table import EFFECTS
@@ -23,15 +23,14 @@ from .states import Ending, State, after, after_crash, after_disk_error
 from .store import COMMIT, Store
 
 LOCK_WAIT = 5.0  # seconds; a recovery holds the lock only while it works
-LOCKED = 75  # exit status (EX_TEMPFAIL): systemd restarts it, as often as the unit allows
 RETRY_PAUSE = 0.5  # seconds, times the number of tries
 
 
 def transact(store: Store) -> int:
     """Drive the open transaction to an end.
 
-    Return the exit status: 0, also if there was nothing to do, or LOCKED if another process holds
-    the transaction.
+    Return the exit status: 0, also if there was nothing to do, or TRY_AGAIN if another process
+    holds the transaction.
 
     Raises:
         Refused: the lock's file cannot be written.
@@ -45,7 +44,7 @@ def transact(store: Store) -> int:
         with store.driving(open_.attempt, LOCK_WAIT):
             settled = _drive(context)
     except files.Locked:
-        return LOCKED
+        return TRY_AGAIN
     except OSError as error:
         raise Refused(from_os_error(error, open_.state.value)) from error
     if settled is not None:

@@ -13,11 +13,12 @@ it is about to do, are on the disk before.
 from dataclasses import replace
 from typing import Optional
 
+from ..activation import watch_unit
 from ..health import gate
 from ..health.gate import Context, GateState
 from ..health.watched import Looks
 from ..protocol.answers import WatchFailure
-from ..protocol.manifest import ROLLBACK, Manifest, Watch
+from ..protocol.manifest import Manifest, Watch
 from ..protocol.messages import Failure
 from ..records import history, releases, watches
 from ..records.redactor import Redactor
@@ -25,88 +26,99 @@ from ..records.watches import Findings, Watched
 from ..system import files, folders
 from ..system.failures import Refused, from_os_error
 from ..transaction.store import Store
+from . import due
+from .due import Due
 
 EVIDENCE_KEPT = 16 * 1024  # characters
 
 
-def run(store: Store) -> None:
-    """Watch what is to be watched, to its end.
+def run(store: Store) -> str:
+    """Watch what is to be watched, to its end; return a sentence if it gives up before, or "".
 
     Raises:
         Refused: systemd or the disk does not answer; the caller is started again.
     """
     folders.secure(store.paths)
     try:
-        _run(store)
+        return _run(store)
     except OSError as error:
         raise Refused(from_os_error(error, "watch")) from error
 
 
-def _run(store: Store) -> None:
-    paths, host, of = store.paths, store.host, watches.load(store.paths)
+def _run(store: Store) -> str:
+    paths, of = store.paths, watches.load(store.paths)
     top = history.head(history.entries(paths))
     found = releases.manifest(paths, of.release) if of and top and top.txn == of.txn else None
     if of is None or found is None or found.watch is None:
-        return
-    known = watches.findings(paths, of.txn)
-    has_begun = bool(known.rollback) and _has_begun(store, known.rollback)
-    is_boot = host.boot_id() not in (of.boot, known.boot)
-    if is_boot:
-        host.sleep(found.gate.deadline)
-    left = min(found.watch.seconds, of.began + found.watch.seconds - host.wall())
-    if left > 0 or is_boot:
-        watcher = Watcher(store, of, found, found.watch, known, is_boot=is_boot)
-        watcher.may_roll_back = not has_begun  # at most once for a commit
-        watcher.look_for(left)
+        return ""
+    _settle(store, watches.findings(paths, of.txn))
+    watcher = Watcher(store, of, found, found.watch)
+    if watcher.due().check:
+        store.host.sleep(found.gate.deadline)
+    return watcher.look_on(watch_unit.longest(found.watch, found.gate))
 
 
-def _has_begun(store: Store, txn: str) -> bool:
-    """Whether a rollback has begun. Settles one whose launch was killed."""
+def _settle(store: Store, known: Findings) -> None:
+    """Settle a rollback whose launch was killed."""
     from ..transaction import recovery  # noqa: PLC0415 - imports cost time
 
     open_ = store.load()
-    if open_ is not None and open_.txn == txn:
+    if open_ is not None and open_.txn == known.rollback:
         recovery.recover(store)
-        return True
-    return bool(history.outcome_of(history.entries(store.paths), txn))
 
 
 class Watcher:
-    """Watches one commit in one process.
+    """Watches one commit in one process. What it knows is on the disk, but for the last looks."""
 
-    Args:
-        store, of, manifest, watch: the commit, its release, and how that is watched.
-        known: what was found before.
-        may_roll_back: whether it has not begun a rollback.
-        is_boot: whether the release has not been healthy yet since a boot.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        of: Watched,
-        manifest: Manifest,
-        watch: Watch,
-        known: Findings,
-        *,
-        is_boot: bool,
-    ) -> None:
-        self._store, self._of, self._watch, self._known = store, of, watch, known
-        self._paths, self._host, self._is_boot = store.paths, store.host, is_boot
-        self._looks, self.may_roll_back = Looks(), True
+    def __init__(self, store: Store, of: Watched, manifest: Manifest, watch: Watch) -> None:
+        self._store, self._of, self._watch = store, of, watch
+        self._paths, self._host = store.paths, store.host
+        self._known, self._looks = watches.findings(store.paths, of.txn), Looks()
+        # A clock that was set back makes no watch longer, nor one that is set while it is up.
+        self._epoch = max(self._host.wall(), of.began) - self._host.now()
         names = [unit.name for unit in manifest.units if unit.start]
         views = self._host.show(names)
         self._context = Context(self._paths, manifest, self._host.wall(), views)
 
-    def look_for(self, seconds: float) -> None:
-        """Look for so long, and on until the last looks are decided."""
-        end = self._host.now() + seconds
+    def due(self) -> Due:
+        """Return what is still due."""
+        known, attempts, open_ = self._known, [], None
+        if known.rollback:
+            attempts, open_ = history.entries(self._paths), self._store.load()
+        return due.due(
+            self._of,
+            known,
+            self._watch,
+            boot=self._host.boot_id(),
+            now=self._now(),
+            has_begun=due.has_begun(known, attempts, open_.txn if open_ else ""),
+        )
+
+    def _now(self) -> float:
+        """Return seconds since the epoch, as at the start."""
+        return self._epoch + self._host.now()
+
+    def look_on(self, longest: float) -> str:
+        """Look for as long as something is due, and until the last looks are decided.
+
+        Gives up after `longest` seconds, and returns a sentence about that. Looks at a failure
+        that is not over once more, though its time has ended: the watch was started by hand.
+        """
+        end = self._host.now() + longest
+        if not (self.due().is_any or self._known.is_ill):
+            return ""
         while self._is_current():
             self._look()
-            is_settled = self._looks.are_decided or self._is_deployed_to()
-            if is_settled and self._host.now() >= end:
-                return
+            has_time = self._host.now() < end
+            if not (has_time and self._goes_on()):
+                self._note(replace(self._known, ended=history.utc(self._host.wall())))
+                return "" if has_time else f"gave up after {longest:.0f} s: see shipit status"
             self._host.sleep(self._watch.every)
+        return ""
+
+    def _goes_on(self) -> bool:
+        is_settled = self._looks.are_decided or self._is_deployed_to()
+        return not is_settled or self.due().is_any
 
     def _is_current(self) -> bool:
         """Whether no later commit has ended this watch."""
@@ -145,18 +157,16 @@ class Watcher:
         found = self._known.found
         if found is not None and not found.until:
             found = replace(found, until=history.utc(self._host.wall()))
-        self._is_boot = False
         self._note(replace(self._known, boot=self._host.boot_id(), found=found))
 
     def _failed(self, finding: GateState) -> None:
-        found = self._known.found
         boot = self._host.boot_id()
-        if found is None or found.until or self._known.boot != boot:
-            found = self._failure(finding)
-            self._note(replace(self._known, boot=boot, found=found, why_not=""))
-        action = self._watch.at_boot if found.at_boot else self._watch.on_failure
-        if action == ROLLBACK and self.may_roll_back and not self._known.why_not:
-            self._roll_back(found)
+        if not self._known.is_ill or self._known.boot != boot:
+            found, at = self._failure(finding), self._now()
+            known = replace(self._known, boot=boot, found=found, failed_at=at)
+            self._note(replace(known, why_not="", ended=""))
+        if self._known.found and self.due().rollback:
+            self._roll_back(self._known.found)
 
     def _note(self, known: Findings) -> None:
         if known != self._known:
@@ -169,7 +179,7 @@ class Watcher:
         of = replace(self._context, since=since - max(self._watch.every, wanted.deadline))
         failure = gate.failure_of(self._host, of, finding, str(self._looks))
         masked = Redactor(self._paths)(failure)
-        return recorded(masked, history.utc(since), at_boot=self._is_boot)
+        return recorded(masked, history.utc(since), at_boot=self.due().check)
 
     def _roll_back(self, found: WatchFailure) -> None:
         """Begin the rollback, if there is one; a deploy that has just begun goes first."""
@@ -188,8 +198,6 @@ class Watcher:
         except Refused as refused:
             failure = refused.failure
             self._note(replace(self._known, why_not=f"[{failure.code}] {failure.what}"))
-            return
-        self.may_roll_back = False
 
 
 def recorded(failure: Failure, since: str, *, at_boot: bool) -> WatchFailure:

@@ -14,6 +14,8 @@ from shipit.agent.system.process import Done
 
 ARGV = ["/usr/bin/python3", "-I", "-S", "/var/a.pyz", "watch", "app", "/opt/100%"]
 
+ENDED_BY_SYSTEMD = ("KillSignal", "SuccessExitStatus", "RestartPreventExitStatus")
+
 
 @pytest.fixture
 def simulation(tmp_path: Path) -> Simulation:
@@ -27,9 +29,12 @@ def written(simulation: Simulation, seconds: float = 600.0) -> str:
 
 def test_it_ends_by_itself_and_is_started_again_a_few_times(simulation: Simulation) -> None:
     lines = written(simulation).splitlines()
-    # The deadline of the gate, the watch, ten more looks with their check, and something to spare.
-    assert f"RuntimeMaxSec={5 + 600 + 10 * (30 + 5) + 120}" in lines
+    # The gate's deadline, the watch, ten more looks with their check, an hour after a failure, and
+    # something to spare.
+    assert f"RuntimeMaxSec={5 + 600 + 10 * (30 + 5) + 3600 + 120}" in lines
     assert {"Restart=on-failure", "StartLimitBurst=5", "Type=exec"} <= set(lines)
+    # One that hangs is no failure to start again after.
+    assert {f"{key}=SIGALRM" for key in ENDED_BY_SYSTEMD} <= set(lines)
     assert lines.count("After=multi-user.target") == 1
     assert "ExecStart=/usr/bin/python3 -I -S /var/a.pyz watch app /opt/100%%" in lines
 

@@ -14,10 +14,9 @@ import pytest
 from fake_deploy import Simulation, manifest, put
 from fake_machine import Killed
 from shipit.agent.records import history
-from shipit.agent.system.failures import Refused
+from shipit.agent.system.failures import TRY_AGAIN, Refused
 from shipit.agent.transaction import client, recovery, runner
 from shipit.agent.transaction.journal import FORMAT, UNREADABLE
-from shipit.agent.transaction.runner import LOCKED
 from shipit.agent.transaction.states import State
 from shipit.agent.transaction.store import COMMIT, REVERT
 
@@ -316,7 +315,7 @@ def test_a_driver_that_can_not_take_the_transaction_is_started_again(
     interrupted(simulation)
     monkeypatch.setattr("shipit.agent.transaction.runner.LOCK_WAIT", 0.0)
     with simulation.store.driving(simulation._attempt("deploy"), 0.0):
-        assert runner.transact(simulation.store) == LOCKED
+        assert runner.transact(simulation.store) == TRY_AGAIN
     simulation._rest()
     simulation.assert_serves(OLD)
     assert runner.transact(simulation.store) == 0  # it ended elsewhere

@@ -27,8 +27,6 @@ def ended(how: str) -> list[Entry]:
         (Findings("t2"), [], "", ""),
         (KNOWN, [], "", "it is only reported"),
         (replace(BEGUN, why_not="no room"), [], "", "it is not rolled back: no room"),
-        (BEGUN, [], "", "it will be rolled back to r1"),
-        (BEGUN, [], "t9", "it will be rolled back to r1"),
         (BEGUN, [], "t3", "it is being rolled back to r1"),
         (BEGUN, ended("stuck"), "t3", f"{ROLLED} has failed, and the host is stuck{SEE}"),
         (BEGUN, ended("discarded"), "", f"{ROLLED} was given up before its switch{SEE}"),
@@ -38,4 +36,9 @@ def ended(how: str) -> list[Entry]:
 def test_status_says_what_was_done(
     known: Findings, attempts: list[Entry], running: str, said: str
 ) -> None:
-    assert done(known, attempts, running) == said
+    assert done(known, attempts, running, is_due=False) == said
+
+
+def test_status_says_that_a_rollback_is_due_also_before_its_target_is_known() -> None:
+    assert done(KNOWN, [], "", is_due=True) == "it will be rolled back to the release before it"
+    assert done(BEGUN, [], "t9", is_due=True) == "it will be rolled back to r1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fake_deploy import Simulation, manifest
-from fake_machine import Machine
+from fake_machine import Killed, Machine
 from shipit.agent.protocol.answers import BY_WATCH, WatchFailure, WatchState
 from shipit.agent.protocol.hooks import ON_ROLLBACK, Hook
 from shipit.agent.protocol.manifest import REPORT, ROLLBACK, Watch
@@ -21,10 +22,15 @@ from shipit.agent.records.watches import Findings
 from shipit.agent.server import status
 from shipit.agent.system import files
 from shipit.agent.system.failures import Refused
+from shipit.agent.system.process import Done
 from shipit.agent.watch import rollback, watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from shipit.agent.records.watches import Watched
+    from shipit.agent.system.paths import Paths
+    from shipit.agent.transaction.store import Store
 
 REPORTED = Watch(600.0, 30.0)
 ROLLED_BACK = Watch(600.0, 30.0, on_failure=ROLLBACK)
@@ -87,7 +93,7 @@ def test_a_failure_that_stays_is_reported_with_its_check_and_evidence(tmp_path: 
     assert rollbacks(simulation) == []
 
 
-def test_a_failure_that_passes_is_none_and_one_that_has_ended_says_when(tmp_path: Path) -> None:
+def test_a_few_bad_looks_that_pass_are_no_failure(tmp_path: Path) -> None:
     simulation = deployed(tmp_path, REPORTED)
     machine, seen = simulation.machine, looks(simulation)
 
@@ -222,6 +228,41 @@ def test_a_rollback_that_was_given_up_before_its_switch_is_not_tried_again(tmp_p
     assert "to r1 was given up before its switch" in shown(simulation).done
 
 
+def test_a_rollback_whose_launch_is_refused_is_begun_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = deployed(tmp_path, ROLLED_BACK)
+    machine, seen = simulation.machine, looks(simulation)
+    started: list[str] = []
+
+    def refused(unit: str, *_: object, **__: object) -> Done:
+        started.append(unit)
+        return Done(1, "no")
+
+    def ill_twice() -> None:
+        machine.sick = set() if 4 <= looks(simulation) - seen <= 15 else {"r2"}
+
+    monkeypatch.setattr(machine, "start_driver", refused)
+    machine.idle.append(ill_twice)
+    machine.sick.add("r2")
+    watcher.run(simulation.store)
+    found = shown(simulation).found
+    assert found is not None
+    assert not found.until  # it is the second failure
+    assert len(started) == 1
+    assert simulation.outcomes[2:] == ["discarded"]
+
+
+def test_a_clock_that_was_ahead_at_the_commit_is_no_reason_to_alarm(tmp_path: Path) -> None:
+    simulation = Simulation.at(tmp_path)
+    simulation.machine.jump = 1e6
+    simulation.deploy(manifest(simulation.paths, "r2", watch=REPORTED))
+    simulation.machine.jump = 0.0
+    simulation.watch()
+    assert shown(simulation).runs
+    assert not shown(simulation).needs_operator
+
+
 def test_a_clock_that_was_set_back_makes_no_watch_longer(tmp_path: Path) -> None:
     simulation = deployed(tmp_path, REPORTED)
     before, simulation.machine.jump = looks(simulation), -1e6
@@ -300,6 +341,109 @@ def test_a_boot_is_judged_anew_whatever_was_found_before_it(tmp_path: Path) -> N
     simulation.watch()
     assert simulation.head == "r2"
     rebooted(simulation, after=9000.0)
+    simulation.watch()
+    simulation.assert_serves("r1")
+
+
+def test_a_failure_at_boot_that_passes_later_is_over_for_status(tmp_path: Path) -> None:
+    simulation = rebooted(deployed(tmp_path, REPORTED), after=9000.0)
+    machine, seen = simulation.machine, looks(simulation)
+
+    def ill_at_first() -> None:
+        machine.sick = {"r2"} if looks(simulation) - seen <= 8 else set()
+
+    machine.idle.append(ill_at_first)
+    machine.sick.add("r2")
+    simulation.watch()
+    found = shown(simulation).found
+    assert found is not None
+    assert found.at_boot
+    assert found.until
+    assert not shown(simulation).needs_operator
+
+
+def test_a_failure_that_stays_is_looked_at_for_an_hour_and_again_by_hand(tmp_path: Path) -> None:
+    simulation = rebooted(deployed(tmp_path, REPORTED), after=9000.0)
+    machine = simulation.machine
+    machine.sick.add("r2")
+    began = machine.clock
+    simulation.watch()
+    assert 3600.0 < machine.clock - began < 3800.0
+    assert shown(simulation).runs
+    assert shown(simulation).ended
+    assert shown(simulation).needs_operator
+    machine.sick.clear()
+    machine.watches = True  # systemctl restart
+    simulation.watch()
+    assert not shown(simulation).needs_operator
+
+
+def test_a_boot_is_checked_though_a_session_is_under_way_at_its_first_look(tmp_path: Path) -> None:
+    simulation = rebooted(deployed(tmp_path, REPORTED), after=9000.0)
+    attempt = Attempt("t9", "deploy", "dev@laptop", 1, "2026-01-01T00:00:00Z")
+    session = ExitStack()
+    session.enter_context(simulation.store.session(attempt))
+    ends = simulation.machine.clock + 60.0
+
+    def over() -> None:
+        if simulation.machine.clock > ends:
+            session.close()
+
+    simulation.machine.idle.append(over)
+    simulation.watch()
+    assert shown(simulation).checked
+    assert not shown(simulation).needs_operator
+
+
+def test_a_boot_that_cannot_be_checked_is_given_up_and_reported(tmp_path: Path) -> None:
+    simulation = rebooted(deployed(tmp_path, REPORTED), after=9000.0)
+    Path(simulation.paths.journal).write_text("torn")
+    assert watcher.run(simulation.store).startswith("gave up after ")
+    simulation.machine.watches = False
+    state = shown(simulation)
+    assert (state.checked, state.runs, state.needs_operator) == (False, False, True)
+
+
+@pytest.mark.parametrize("note", [2, 3])
+def test_a_rollback_at_boot_is_not_lost_where_the_watch_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: int
+) -> None:
+    """It is killed once the failure is written down, or the target as well."""
+    simulation = rebooted(deployed(tmp_path, Watch(0.0, 30.0, at_boot=ROLLBACK)), after=9000.0)
+    simulation.machine.sick.add("r2")
+    notes, write = [note], watches.note
+
+    def killed_after(paths: Paths, known: Findings) -> Findings:
+        notes[0] -= 1
+        written = write(paths, known)
+        if notes[0] == 1:
+            raise Killed
+        return written
+
+    monkeypatch.setattr(watches, "note", killed_after)
+    simulation._lives(simulation._watched)
+    assert simulation.head == "r2"
+    assert shown(simulation).done.startswith("it will be rolled back to ")
+    simulation.watch()
+    simulation.assert_serves("r1")
+    assert rollbacks(simulation) == ["r1"]
+
+
+def test_a_rollback_waits_for_a_deploy_that_has_just_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = rebooted(deployed(tmp_path, Watch(0.0, 30.0, at_boot=ROLLBACK)), after=9000.0)
+    simulation.machine.sick.add("r2")
+    refused, begin = [simulation.paths.session_lock], rollback.begin
+
+    def locked_at_first(
+        store: Store, of: Watched, found: WatchFailure, txn: str, target: str
+    ) -> None:
+        if refused:
+            raise files.Locked(refused.pop())
+        begin(store, of, found, txn, target)
+
+    monkeypatch.setattr(rollback, "begin", locked_at_first)
     simulation.watch()
     simulation.assert_serves("r1")
 
