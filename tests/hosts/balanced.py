@@ -126,7 +126,7 @@ class Balanced:
     def status(self, host: str) -> str:
         """Return what haproxy says of a host."""
         of = Haproxy((f"{self.gateway}:{self.admin}",), BACKEND, host)
-        return haproxy._server(RealHost(), of.sockets[0], of).status
+        return haproxy.server_at(RealHost(), of.sockets[0], of).status
 
     def statuses(self) -> set[str]:
         return {self.status(host) for host in HOSTS}

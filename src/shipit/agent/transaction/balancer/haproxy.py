@@ -4,8 +4,9 @@
 binds to this server. haproxy's own health checks go on meanwhile.
 """
 
+import errno
 import re
-from typing import Callable, Optional, Sequence
+from typing import Callable, List, Optional, Sequence, Tuple
 
 from ...host.connect import AmbiguousError
 from ...host.host import Host
@@ -20,11 +21,15 @@ GROWTH, LONGEST_PAUSE = 1.5, 1.0  # of the pauses between tries; seconds
 QUIET = 2  # looks without a connection: one may be on its way during the first
 UP_WITHIN = 30.0  # seconds for haproxy's own health check to pass
 SHOWN = 200  # characters of an answer in a failure
-EVERY_SERVER = "show stat -1 4 -1"  # of all proxies: haproxy before 2.0 knows no name here
+EVERY_PROXY = "-1"  # haproxy before 2.0 knows no name here
 STEP = "load-balancer"
 FINAL = ("haproxy-denied", "haproxy-no-server")  # another try would not help
 
 Interrupted = Callable[[], Optional[Failure]]
+
+
+class NoneDrained(Refused):
+    """No haproxy has drained this server: each has refused to."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def look(host: Host, of: Haproxy) -> None:
         Refused: haproxy-unreachable, haproxy-no-server, haproxy-answer.
     """
     for socket in of.sockets:
-        _server(host, socket, of)
+        server_at(host, socket, of)
 
 
 def drain(host: Host, of: Haproxy, wait: float, interrupted: Interrupted) -> int:
@@ -55,30 +60,47 @@ def drain(host: Host, of: Haproxy, wait: float, interrupted: Interrupted) -> int
     A haproxy that fails does not hold up the others.
 
     Raises:
+        NoneDrained: each of them has refused it.
         Refused: haproxy-*; or it was interrupted.
     """
-    failed = {socket: _refusal(host, socket, of, "drain") for socket in of.sockets}
-    reached = [socket for socket, failure in failed.items() if failure is None]
-    left = _left(host, of, reached, wait, interrupted)
-    for failure in failed.values():
-        if failure is not None:
-            raise Refused(failure)
+    refused = {socket: _refusal(host, socket, of, "drain") for socket in of.sockets}
+    failures = [failure for failure in refused.values() if failure is not None]
+    reached = [socket for socket, failure in refused.items() if failure is None]
+    if not reached and all(failure.code in FINAL for failure in failures):
+        raise NoneDrained(failures[0])
+    left, lost = _left(host, of, reached, wait, interrupted)
+    for failure in (*failures, *lost):
+        raise Refused(failure)
     return left
 
 
 def _left(
     host: Host, of: Haproxy, sockets: Sequence[str], wait: float, interrupted: Interrupted
-) -> int:
-    """Wait until this server has no connections; return how many it has when time is over."""
-    began, quiet = host.now(), 0
+) -> Tuple[int, List[Failure]]:
+    """Wait until this server has no connections, or time is over.
+
+    Return how many it has, and why some were not waited for: they failed twice in a row.
+    """
+    began, pause, quiet, lost = host.now(), POLL, 0, []
+    failed = dict.fromkeys(sockets, False)
     while True:
-        left = sum(_server(host, socket, of).sessions for socket in sockets)
-        quiet = 0 if left else quiet + 1
-        if quiet >= QUIET or (left and host.now() - began >= wait):
-            return left
+        left = 0
+        for socket, again in list(failed.items()):
+            try:
+                left += server_at(host, socket, of).sessions
+                failed[socket] = False
+            except Refused as refused:
+                failed[socket] = True
+                if again:
+                    del failed[socket]
+                    lost.append(refused.failure)
+        quiet = 0 if left or any(failed.values()) else quiet + 1
+        if quiet >= QUIET or (quiet == 0 and host.now() - began >= wait):
+            return left, lost
         if failure := interrupted():
             raise Refused(failure)
-        host.sleep(POLL)
+        host.sleep(pause)
+        pause = min(pause * GROWTH, LONGEST_PAUSE)
 
 
 def undrain(host: Host, of: Haproxy, within: float, interrupted: Interrupted) -> None:
@@ -110,7 +132,7 @@ def _not_up(host: Host, socket: str, of: Haproxy) -> Optional[Failure]:
     if failure := _refusal(host, socket, of, "ready"):
         return failure
     try:
-        server = _server(host, socket, of)
+        server = server_at(host, socket, of)
     except Refused as refused:
         return refused.failure
     if server.is_up:
@@ -132,12 +154,19 @@ def _refusal(host: Host, socket: str, of: Haproxy, state: str) -> Optional[Failu
     return failure_in(answer, socket, of) if answer else None  # it says nothing if it has done it
 
 
-def _server(host: Host, socket: str, of: Haproxy) -> Server:
-    answer = _asked(host, socket, EVERY_SERVER)
-    server = parsed(answer, of)
-    if server is None:
-        raise Refused(failure_in(answer.strip(), socket, of))
-    return server
+def server_at(host: Host, socket: str, of: Haproxy) -> Server:
+    """Return this server as one haproxy has it.
+
+    Raises:
+        Refused: haproxy-unreachable, haproxy-no-server, haproxy-answer.
+    """
+    answer = ""
+    for proxy in (of.backend, EVERY_PROXY):
+        answer = _asked(host, socket, f"show stat {proxy} 4 -1")
+        server = parsed(answer, of)
+        if server is not None:
+            return server
+    raise Refused(failure_in(answer.strip(), socket, of))
 
 
 def _asked(host: Host, socket: str, line: str) -> str:
@@ -148,6 +177,10 @@ def _asked(host: Host, socket: str, line: str) -> str:
         hint = "name each of them in `sockets`, by a name or an address of its own"
         raise Refused(Failure("haproxy-ambiguous", what, STEP, hint)) from error
     except OSError as error:
+        if error.errno == errno.EMSGSIZE:
+            what = f"haproxy at {socket} has too many servers: {error.strerror}"
+            hint = "haproxy 2.0 or later is asked for one backend only"
+            raise Refused(Failure("haproxy-answer", what, STEP, hint)) from error
         what = f"haproxy at {socket} does not answer: {error.strerror or error}"
         hint = "is it running? it needs `stats socket ... level admin` at that address"
         raise Refused(Failure("haproxy-unreachable", what, STEP, hint)) from error

@@ -14,7 +14,7 @@ from ...protocol.messages import Failure, StepBegan, StepEnded, StepFailed
 from ...records import drained, history
 from ...system.failures import Refused, from_os_error
 from ..balancer import membership
-from ..balancer.haproxy import STEP
+from ..balancer.haproxy import FINAL, STEP, NoneDrained
 from ..balancer.membership import DRAIN, UNDRAIN
 from ..hooks.command import Interrupted, Run, uninterrupted
 from ..journal import Journal
@@ -46,11 +46,21 @@ def drain(
         failure = None if lenient else _failure_of(lambda: membership.look(of, balancer))
         if failure is not None:
             return failure
+        before = drained.read(context.paths)
         with suppress(*((OSError,) if lenient else ())):
-            _record(context, open_, of.of.id, balancer)
-        return _failure_of(lambda: membership.drain(of, balancer))
+            _record(context, open_, of.of.id, balancer, before)
+        return _failure_of(partial(_drain_or_forget, of, balancer, before))
 
     return _step(of, DRAIN, balancer, drained_and_recorded)
+
+
+def _drain_or_forget(of: Run, balancer: LoadBalancer, before: Optional[Drained]) -> None:
+    try:
+        membership.drain(of, balancer)
+    except NoneDrained:
+        if before is None:
+            drained.remove(of.paths)  # it is not out
+        raise
 
 
 def undrain(
@@ -73,7 +83,8 @@ def undrain(
     if not failed:
         drained.remove(context.paths)
         return None
-    _record_failed(context, open_, record, failed)
+    if record is not None or failed[0][1].code not in FINAL:  # else it has never been out
+        _record_failed(context, open_, record, failed)
     if failed[0][0] is lefts[0]:
         return failed[0][1]
     _report(context, failed[0][1], "this host stays out there")
@@ -169,11 +180,16 @@ def _failure_of(act: Callable[[], None]) -> Optional[Failure]:
     return None
 
 
-def _record(context: EffectContext, open_: Journal, release: str, balancer: LoadBalancer) -> None:
-    paths = context.paths
+def _record(
+    context: EffectContext,
+    open_: Journal,
+    release: str,
+    balancer: LoadBalancer,
+    before: Optional[Drained],
+) -> None:
     made = _made(context, open_, release, balancer)
-    before = drained.read(paths)
-    drained.write(paths, drained.begun(before, made, history.entries(paths)))
+    entries = history.entries(context.paths)
+    drained.write(context.paths, drained.begun(before, made, entries))
 
 
 def _made(context: EffectContext, open_: Journal, release: str, balancer: LoadBalancer) -> Drained:

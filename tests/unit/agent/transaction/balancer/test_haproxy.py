@@ -118,6 +118,41 @@ def test_where_one_is_down_the_others_are_drained_before_that_is_reported(api: R
     assert api.sessions == []
 
 
+@pytest.mark.parametrize(("fails", "expected"), [(1, ""), (2, "haproxy-answer")])
+def test_one_lost_answer_does_not_end_the_wait_and_a_second_one_not_that_for_the_others(
+    tmp_path: Path, fails: int, expected: str
+) -> None:
+    with RuntimeApi(tmp_path).serving() as one, RuntimeApi().serving() as other:
+        other.sessions = [3] * 6
+        lost = [b"\n"] * fails * 2  # each look asks twice
+
+        def said(line: str) -> bytes:
+            is_look = line.startswith("show")
+            return lost.pop() if is_look and lost else RuntimeApi._answer(one, line)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(one, "_answer", said)
+            if expected:
+                assert code_of_drain(at(one, other)) == expected
+            else:
+                assert drain(HOST, at(one, other), 60.0, never) == 0
+        assert other.sessions == []
+
+
+def code_of_drain(of: Haproxy) -> str:
+    with pytest.raises(Refused) as refused:
+        drain(HOST, of, 60.0, never)
+    return refused.value.failure.code
+
+
+def test_a_haproxy_that_knows_no_names_there_is_asked_for_all_servers(api: RuntimeApi) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        known = api._answer
+        patch.setattr(api, "_answer", lambda line: known(line) if " -1 4 " in line else b"\n")
+        look(HOST, at(api))
+    assert api.lines == ["show stat web 4 -1", "show stat -1 4 -1"]
+
+
 def test_one_that_is_down_does_not_keep_the_others_drained(api: RuntimeApi) -> None:
     api.states = {"web/web1": "drain"}
     of = replace(at(api), sockets=(f"127.0.0.1:{connect.free_port('127.0.0.1')}", api.address))
@@ -152,14 +187,15 @@ def test_one_that_comes_back_in_time_is_undrained(tmp_path: Path) -> None:
 def test_a_server_that_haproxy_does_not_have_is_named(
     api: RuntimeApi, of: Haproxy, act: str
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(haproxy, "UP_WITHIN", 0.0)
-        assert code_of(replace(of, sockets=(api.address,)), act) == "haproxy-no-server"
+    assert code_of(replace(of, sockets=(api.address,)), act) == "haproxy-no-server"
 
 
 def test_a_final_failure_is_not_tried_again(api: RuntimeApi) -> None:
+    def tried_again() -> None:
+        raise AssertionError
+
     with pytest.raises(Refused, match="no server web/web9"):
-        undrain(HOST, replace(at(api), server="web9"), 3600.0, never)
+        undrain(HOST, replace(at(api), server="web9"), 3600.0, tried_again)
 
 
 def test_a_socket_of_a_lower_level_is_named(api: RuntimeApi) -> None:
@@ -187,7 +223,9 @@ def test_an_answer_that_makes_no_sense_is_a_failure(api: RuntimeApi, says: bytes
 
 def test_an_answer_without_an_end_is_given_up(api: RuntimeApi) -> None:
     api.says, api.endless = b"x" * 65536, True
-    assert code_of(at(api)) == "haproxy-unreachable"
+    with pytest.raises(Refused, match="too many servers") as refused:
+        look(HOST, at(api))
+    assert refused.value.failure.code == "haproxy-answer"
 
 
 def test_no_answer_is_given_up(api: RuntimeApi, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,20 @@ def test_a_host_that_is_partly_drained_is_undrained(upgraded: Simulation) -> Non
     assert record(upgraded) is None
 
 
+def test_a_host_that_no_haproxy_has_drained_is_not_out(upgraded: Simulation) -> None:
+    asked = upgraded.machine.asked
+
+    def deny(to: str, line: str, *, timeout: float) -> str:
+        is_look = line.startswith("show")
+        return asked(to, line, timeout=timeout) if is_look else "Permission denied\n"
+
+    upgraded.machine.asked = deny  # type: ignore[method-assign]
+    drained_upgrade(upgraded)
+    assert upgraded.outcomes[-1] == "discarded"
+    assert upgraded.failure().code == "haproxy-denied"
+    assert record(upgraded) is None
+
+
 def test_a_host_that_cannot_be_undrained_does_not_pass_its_gate(upgraded: Simulation) -> None:
     """So that no batch after it is drained as well. It is drained again, and then undrained."""
     upgraded.lease = 600.0
