@@ -62,6 +62,8 @@ def settle(paths: Paths, host: Host, running: Optional[Manifest]) -> None:
         OSError: the disk is full, for instance.
     """
     layers = views.wanted(paths, running)
+    if views.is_taken(paths):
+        return
     build(paths, host, layers)
     point(paths, host, layers)
     prune.mark_views(paths, spare=views.linked(paths))

@@ -32,7 +32,7 @@ def wanted(paths: Paths, running: Optional[Manifest]) -> Layers:
 
     Until it is committed nothing leaves: its files only win over those that are found now.
     """
-    if running is None:
+    if running is None or (running.assets is None and not os.path.isdir(paths.views)):
         return ()
     committed = generations.last_of_each(history.verified(history.entries(paths)))[::-1]
     if committed[:1] == [running.id]:
@@ -128,5 +128,5 @@ def linked(paths: Paths) -> str:
 
 
 def is_taken(paths: Paths) -> bool:
-    """Whether something else than shipit has made what lies at <root>/assets."""
-    return os.path.lexists(paths.assets) and not linked(paths)
+    """Whether something else than shipit has made what lies where views and their link do."""
+    return os.path.islink(paths.views) or (os.path.lexists(paths.assets) and not linked(paths))

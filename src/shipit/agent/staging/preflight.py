@@ -74,7 +74,8 @@ def _dests(context: Context) -> Iterator[Failure]:
 
 def _assets(context: Context) -> Iterator[Failure]:
     if context.manifest.assets and views.is_taken(context.paths):
-        path = context.paths.assets
+        views_path, link = context.paths.views, context.paths.assets
+        path = views_path if os.path.islink(views_path) else link
         what = f"{path} was not made by shipit: clients are to find static files there"
         yield problem("assets-taken", what, f"move it away: mv {path} {path}.old")
 

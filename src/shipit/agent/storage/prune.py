@@ -42,12 +42,17 @@ def quarantine(paths: Paths, stay: FrozenSet[str]) -> None:
 
     Keeps what no transaction has ever named, as it belongs to others.
     """
-    known = registry.load(paths)
-    ours = {entry.release for entry in history.entries(paths)}
-    ours.update(known.begun if known else ())
+    ours = _named(paths)
     for name in releases.listed(paths):
         if name in ours and name not in stay:
             mark(paths, name)
+
+
+def _named(paths: Paths) -> FrozenSet[str]:
+    """Return every release that a transaction of this app has ever named."""
+    known = registry.load(paths)
+    ours = {entry.release for entry in history.entries(paths)}
+    return frozenset(ours.union(known.begun if known else ()))
 
 
 def mark(paths: Paths, release: str) -> None:
@@ -56,9 +61,14 @@ def mark(paths: Paths, release: str) -> None:
 
 
 def mark_views(paths: Paths, spare: str) -> None:
-    """Move all views of static files but one out of their directory, as `mark` does."""
-    for entry in files.entries(paths.views):
-        if entry.name != spare:
+    """Move all views of static files but one out of their directory, as `mark` does.
+
+    Keeps what has not the name of a view, as it belongs to others.
+    """
+    found = [entry for entry in files.entries(paths.views) if entry.name != spare]
+    ours = tuple(f"{release}." for release in _named(paths)) if found else ()
+    for entry in found:
+        if entry.name.startswith(ours) and entry.is_dir(follow_symlinks=False):
             _mark(paths, entry.path)
 
 
@@ -97,7 +107,7 @@ def remove_leftovers(paths: Paths, now: float) -> None:
     In shared folders, remove only leftovers of shipit's writes: an administrator's backup of a unit
     may have a similar name.
     """
-    ours = ("current.", "shipit-", paths.app + "-")
+    ours = ("current.", "assets.", "shipit-", paths.app + "-")
     shared_with_others = (paths.root, paths.units, os.path.dirname(paths.boot_link))
     for folder in (*folders.folders(paths), *shared_with_others):
         for entry in files.entries(folder):

@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Dict, FrozenSet, Optional, Tuple
 
-from ...activation import assets, owners, switch, trial
+from ...activation import owners, switch, trial
 from ...health import gate
 from ...host.host import Host
 from ...protocol import hooks
@@ -74,7 +74,7 @@ def discard(context: EffectContext, open_: Journal) -> Ended:
     _undrain_what_was_not_switched(context, open_)
     # First: it makes room for the history's line.
     tidy.after_undoing(context.paths, open_, keep_evidence=False)
-    assets.settle(context.paths, context.host, releases.manifest(context.paths, open_.previous))
+    tidy.views(context.paths, context.host, open_.previous)
     record(context, open_, Result.DISCARDED)
     return Ended(failure=migration.what_stays(context.paths, open_))
 

@@ -6,7 +6,6 @@ so that a release has its own whatever becomes of its venv.
 """
 
 import os
-import pwd
 from contextlib import contextmanager, suppress
 from typing import Iterator, Optional, Tuple
 
@@ -14,7 +13,7 @@ from ...activation import assets
 from ...protocol.assets import ASSETS, Assets
 from ...protocol.messages import Failure
 from ...records import releases, views
-from ...system import files
+from ...system import accounts, files
 from ...system.failures import Refused
 from ..journal import Journal
 from .command import Run
@@ -64,7 +63,7 @@ def _make(of: Run, open_: Journal, wanted: Assets) -> Tuple[Journal, Optional[Fa
     if wanted.command is None:
         source, owner = _folder(of, wanted), os.geteuid()
     else:
-        source, owner = target, pwd.getpwnam(wanted.command.user).pw_uid
+        source, owner = target, _uid(wanted.command.user)
         files.remove_tree(target)
         os.mkdir(target, files.PRIVATE)
         os.chown(target, owner, -1)
@@ -75,6 +74,13 @@ def _make(of: Run, open_: Journal, wanted: Assets) -> Tuple[Journal, Optional[Fa
     if not views.links(of.paths, (of.of.id,)):
         raise Refused(_missing(wanted, f"there is no file in {source}"))
     return open_, None
+
+
+def _uid(name: str) -> int:
+    user = accounts.user(name)
+    if user is None:  # it was there when the deploy began
+        raise Refused(Failure("no-user", f"there is no user {name}", ""))
+    return user.pw_uid
 
 
 def _folder(of: Run, wanted: Assets) -> str:

@@ -11,7 +11,7 @@ import pytest
 import nested_folders
 from fake_deploy import Simulation, manifest
 from fake_machine import Fault
-from fault_scenarios import ASSETS, NEW, OLD, prepared, upgrade_with_assets
+from fault_scenarios import ASSETS, NEW, OLD, prepared, upgrade, upgrade_with_assets
 from marks import needs_root
 from shipit.agent.protocol.assets import Assets
 from shipit.agent.protocol.hooks import STAGED, Hook
@@ -159,6 +159,26 @@ def test_what_somebody_else_puts_in_its_place_is_left_alone(site: Simulation) ->
     site.rollback(OLD)
     assert site.head == OLD
     assert list(Path(site.paths.assets).iterdir()) == []
+
+
+@pytest.mark.parametrize("wanted", [None, ASSETS])
+def test_files_of_others_stay_where_views_lie(site: Simulation, wanted: Assets | None) -> None:
+    (foreign := Path(site.paths.views, "theirs")).mkdir()
+    for name in ("r3", "r4"):
+        site.deploy(release(site, name, wanted))
+    assert site.head == "r4"
+    assert foreign.is_dir()
+    assert len(views_left(site)) == (2 if wanted else 1)
+
+
+def test_a_link_of_others_where_views_would_lie_is_left_alone(tmp_path: Path) -> None:
+    site = prepared(tmp_path, upgrade)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (elsewhere / "r1.0123456789ab").mkdir()
+    Path(site.paths.views).symlink_to(elsewhere)
+    site.deploy(release(site, NEW, None))
+    assert site.head == NEW
+    assert [it.name for it in elsewhere.iterdir()] == ["r1.0123456789ab"]
 
 
 # --- of a command --------------------------------------------------------------------------------
