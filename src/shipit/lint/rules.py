@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from shipit.agent.protocol.manifest import OVERLAP
+from shipit.agent.protocol.manifest import OVERLAP, ROLLBACK
 from shipit.errors import Mistake, merged
 from shipit.playbook.parsers import is_template
 from shipit.servers import limits
@@ -66,6 +66,24 @@ def failures_ignored(target: HostInput) -> Iterator[Mistake]:
         what = "with max_fail_percentage 100, a rollout goes on even if every host fails"
         hint = "write the share of hosts that may fail before all are rolled back"
         yield Mistake("failures-ignored", what, target.draft.place(("max_fail_percentage",)), hint)
+
+
+def drained_together(target: HostInput) -> Iterator[Mistake]:
+    """Find hosts that may all leave their load balancer at the same time."""
+    wanted, place = target.deployment, target.draft.place
+    if wanted.load_balancer is None:
+        return
+    if wanted.serial == ("100%",):
+        what = "with serial 100%, all hosts leave the load balancer at the same time"
+        hint = "write serial: 1, the default with a load_balancer, or a part such as 25%"
+        yield Mistake("drained-together", what, place(("serial",)), hint)
+    if wanted.watch and ROLLBACK in (wanted.watch.on_failure, wanted.watch.at_boot):
+        what = (
+            "each host rolls back by itself: where a check fails on all of them, all leave the"
+            " load balancer at the same time"
+        )
+        hint = "report instead, or let no check depend on what all hosts share"
+        yield Mistake("drained-together", what, place(("watch",)), hint)
 
 
 def plain_secret(target: HostInput) -> Iterator[Mistake]:
@@ -129,6 +147,7 @@ def handover_options(target: HostInput) -> Iterator[Mistake]:
 RULES: tuple[Callable[[HostInput], Iterator[Mistake]], ...] = (
     no_health_check,
     failures_ignored,
+    drained_together,
     plain_secret,
     secret_in_command,
     socket_ignored,

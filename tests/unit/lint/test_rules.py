@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 CHECKED = [{"tcp": 8000}]
 SERVER = {"command": "uvicorn a:app --fd 3", "socket": 8000}
 
+BALANCED: dict[str, Any] = {
+    "health": CHECKED,
+    "load_balancer": {"haproxy": {"sockets": ["lb:9999"], "backend": "web", "server": "web1"}},
+}
+
 # What a playbook says, and the code and the place (the text that it is at) of each warning.
 WARNED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a socket that no check asks": ({"services": {"web": SERVER}}, "no-health-check", "web:"),
@@ -35,6 +40,12 @@ WARNED: dict[str, tuple[dict[str, Any], str, str]] = {
         "web:",
     ),
     "a budget of all hosts": ({"max_fail_percentage": "100%"}, "failures-ignored", "100%"),
+    "all hosts drained": (BALANCED | {"serial": "100%"}, "drained-together", "100%"),
+    "a watch that drains": (
+        BALANCED | {"watch": {"for": "10m", "on_failure": "rollback"}},
+        "drained-together",
+        "for",
+    ),
     "a password": ({"env": {"SMTP_PASSWORD": "hunter2"}}, "plain-secret", "hunter2"),
     "a key": ({"env": {"Django_Secret_Key": "x1"}}, "plain-secret", "x1"),
     "a token of a service": (
@@ -70,6 +81,8 @@ WARNED: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 FINE: dict[str, dict[str, Any]] = {
+    "a load balancer": BALANCED | {"watch": "10m", "serial": ["25%", "100%"]},
+    "a watch that rolls back": {"watch": {"for": "10m", "on_failure": "rollback"}},
     "a worker without a check": {"services": {"worker": {"command": "worker"}}},
     "a socket that a check asks": {"services": {"web": SERVER}, "health": CHECKED},
     "a command that asks": {"services": {"web": SERVER}, "health": [{"command": "a check"}]},

@@ -79,7 +79,7 @@ def drain(of: Run, balancer: LoadBalancer) -> None:
     if balancer.haproxy is not None:
         left = haproxy.drain(of.host, balancer.haproxy, balancer.wait, of.interrupted)
         if left:
-            text = f"{left} connections were left after {balancer.wait:g} s"
+            text = f"connections left after {balancer.wait:g} s: {left}"
             of.emit(HookOutput(DRAIN, text))
     elif balancer.drain is not None:
         failure = _failure(of, balancer.drain)
