@@ -12,10 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-import pytest
-
 from hosts.load import Demand, Load
-from hosts.test_recipes import FETCHING, stored
+from hosts.packages import unpacked
 from hosts.workspace import PORT, Done, Workspace
 from patience import until
 from shipit.agent.host import connect
@@ -23,7 +21,6 @@ from shipit.agent.host.host import RealHost
 from shipit.agent.protocol.balancers import Haproxy
 from shipit.agent.system.failures import Refused
 from shipit.agent.transaction.balancer import haproxy
-from shipit.lab.commands import LabError, call
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,18 +48,6 @@ backend web
     option httpchk GET /healthz
 {servers}
 """
-
-
-def unpack_haproxy(folder: Path) -> None:
-    """Fetch haproxy, and what it needs besides what is on every machine."""
-    script = (
-        f"cd $0 && apt-get download -qq {PACKAGES} && "
-        "for package in *.deb; do dpkg-deb -x $package . && rm $package; done"
-    )
-    try:
-        call("sh", "-c", script, str(folder), timeout=FETCHING)
-    except LabError as error:
-        pytest.skip(f"no haproxy by apt: {error}")
 
 
 @dataclass
@@ -97,7 +82,7 @@ class Balanced:
     # --- haproxy ----------------------------------------------------------------------------------
 
     def start_haproxy(self) -> None:
-        folder, hosts = stored("haproxy", unpack_haproxy), self.workspace.lab.hosts
+        folder, hosts = unpacked("haproxy", PACKAGES), self.workspace.lab.hosts
         servers = "\n".join(
             f"    server {name} {hosts[name].address}:{PORT} check inter 200ms" for name in HOSTS
         )

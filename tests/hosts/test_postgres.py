@@ -15,18 +15,22 @@ import pytest
 import yaml
 
 import wheelhouse
+from hosts.packages import unpacked
 from hosts.site import HOSTS, at_rest
 from hosts.test_migrations import migrating, problems
-from hosts.test_recipes import APPS, FETCHING, filled, modules, stored
+from hosts.test_recipes import APPS, filled, modules
 from hosts.workspace import Done, Workspace, ended, heard
 from patience import until
-from shipit.lab.commands import LabError, call
 
 if TYPE_CHECKING:
     from shipit.lab.lab import Lab
 
 BOOK = Path(__file__).parents[2] / "docs/migrations.md"
 APP, PASSWORD = "mystore", "Pg-s3ntinel-7Q"
+POSTGRES = (
+    "postgresql-15 postgresql-client-15 libpq5 libicu72 libxml2 libldap-2.5-0 libsasl2-2"
+    " libsasl2-modules-db"
+)
 PATIENCE = 60.0  # seconds
 NOTE = '    note = models.CharField(max_length=100, default="", db_default="")\n'
 CONTRACT = """
@@ -50,19 +54,6 @@ systemd-run -q --unit postgres --uid postgres -E LD_LIBRARY_PATH=%(libraries)s \
 """
 
 
-def unpack_postgres(folder: Path) -> None:
-    """Fetch PostgreSQL, and what it needs besides what is on every host."""
-    names = "postgresql-15 postgresql-client-15 libpq5 libicu72 libxml2 libldap-2.5-0 libsasl2-2"
-    script = (
-        f"cd $0 && apt-get download -qq {names} libsasl2-modules-db && "
-        "for package in *.deb; do dpkg-deb -x $package . && rm $package; done"
-    )
-    try:
-        call("sh", "-c", script, str(folder), timeout=FETCHING)
-    except LabError as error:
-        pytest.skip(f"no PostgreSQL by apt: {error}")
-
-
 @dataclass
 class Shop:
     """An app on two hosts, whose database is on the second one."""
@@ -71,7 +62,7 @@ class Shop:
 
     def start_database(self) -> None:
         root, host = self.workspace.lab.hosts["web2"].root, "web2"
-        shutil.copytree(stored("postgres", unpack_postgres), root / "srv/postgres", symlinks=True)
+        shutil.copytree(unpacked("postgres", POSTGRES), root / "srv/postgres", symlinks=True)
         libraries = "/srv/postgres/usr/lib/x86_64-linux-gnu"
         names = {"libraries": libraries, "password": PASSWORD, "bin": self.programs}
         self.workspace.sh(host, "chown -R root:root /srv/postgres; chmod 1777 /srv")

@@ -19,21 +19,16 @@ import yaml
 import wheelhouse
 from hosts.hesitant import Hesitant
 from hosts.load import Demand, Load
+from hosts.packages import stored, unpacked
 from hosts.workspace import PORT, Done, Workspace
 from marks import left_out_unless
-from shipit.lab.commands import LabError, call, held
-from shipit.lab.image import CACHE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hosts.book import Result
     from shipit.lab.lab import Lab
 
 TOP = Path(__file__).parents[2]
 BOOK, APPS = TOP / "docs/recipes.md", TOP / "tests/recipes"
-STORE = CACHE / "recipes"
-FETCHING = 600.0  # seconds
 FLAGS = re.MULTILINE | re.DOTALL
 HOST = "web1"
 IS_WHOLE = os.environ.get("RECIPES") == "all"
@@ -118,20 +113,6 @@ def filled(lock: Path) -> Path:
     return stored(wheelhouse.sha256(lock)[:16], fetch)
 
 
-def stored(name: str, fetch: Callable[[Path], None]) -> Path:
-    """Return a folder that lasts, filled whole by whoever comes first."""
-    folder = STORE / name
-    STORE.mkdir(parents=True, exist_ok=True)
-    with held(STORE / "lock", timeout=FETCHING):
-        if not folder.exists():
-            unfinished = folder.with_suffix(".part")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
-            fetch(unfinished)
-            unfinished.rename(folder)
-    return folder
-
-
 def serve_nginx(workspace: Workspace, server: str) -> None:
     """Start nginx on the host; skip where it can't be had."""
     root = workspace.lab.hosts[HOST].root
@@ -149,15 +130,7 @@ def nginx() -> Path:
     """Return this machine's nginx, or that of its package, which is not installed for it."""
     if installed := shutil.which("nginx"):
         return Path(installed)
-    return stored("nginx", unpack_nginx) / "usr/sbin/nginx"
-
-
-def unpack_nginx(folder: Path) -> None:
-    script = "cd $0 && apt-get download -qq nginx && dpkg-deb -x nginx_*.deb ."
-    try:
-        call("sh", "-c", script, str(folder), timeout=FETCHING)
-    except LabError as error:
-        pytest.skip(f"no nginx here, and none by apt: {error}")
+    return unpacked("nginx", "nginx") / "usr/sbin/nginx"
 
 
 def serve_redis(workspace: Workspace) -> None:
@@ -166,24 +139,14 @@ def serve_redis(workspace: Workspace) -> None:
     It keeps nothing, and is gone with the host's disk.
     """
     folder = workspace.lab.hosts[HOST].root / "srv/redis"
-    shutil.copytree(stored("redis", unpack_redis), folder, symlinks=True)
-    libraries = [f"/srv/redis/usr/lib/{at.name}" for at in (folder / "usr/lib").iterdir()]
-    service = ("systemd-run", "--unit", "redis", f"-ELD_LIBRARY_PATH={':'.join(libraries)}")
+    libraries = "libjemalloc2 liblzf1 liblua5.1-0 lua-bitop lua-cjson libatomic1"
+    found = unpacked("redis", f"redis-server redis-tools {libraries}")
+    shutil.copytree(found, folder, symlinks=True)
+    paths = [f"/srv/redis/usr/lib/{at.name}" for at in (folder / "usr/lib").iterdir()]
+    service = ("systemd-run", "--unit", "redis", f"-ELD_LIBRARY_PATH={':'.join(paths)}")
     command = ("/srv/redis/usr/bin/redis-server", "--save", "")
     started = workspace.lab.run(HOST, *service, *command)
     assert started.returncode == 0, started.stderr
-
-
-def unpack_redis(folder: Path) -> None:
-    libraries = "libjemalloc2 liblzf1 liblua5.1-0 lua-bitop lua-cjson libatomic1"
-    script = (
-        f"cd $0 && apt-get download -qq redis-server redis-tools {libraries} && "
-        "for package in *.deb; do dpkg-deb -x $package . && rm $package; done"
-    )
-    try:
-        call("sh", "-c", script, str(folder), timeout=FETCHING)
-    except LabError as error:
-        pytest.fail(f"no Redis by apt: {error}")
 
 
 def reported(result: Result) -> str:

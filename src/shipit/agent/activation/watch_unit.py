@@ -8,7 +8,7 @@ and how long the watch lasts.
 import os
 from typing import Sequence
 
-from ..health.watched import AFTER_FAILURE, OF
+from ..health.watched import longest
 from ..host.host import Host
 from ..protocol.manifest import Gate, Watch
 from ..protocol.messages import Failure
@@ -48,15 +48,6 @@ def text(paths: Paths, watch: Watch, gate: Gate, argv: Sequence[str]) -> str:
     words = " ".join(word.replace("%", "%%") for word in argv)
     values = {"app": paths.app, "var": paths.var, "root": paths.root}
     return TEMPLATE.format(**values, argv=words, runtime=longest(watch, gate) + SPARE)
-
-
-def longest(watch: Watch, gate: Gate) -> float:
-    """Return the seconds after which a watch ends by itself, whatever is due.
-
-    At a boot it first waits for the deadline.
-    """
-    look = watch.every + sum(check.timeout for check in gate.checks)
-    return gate.deadline + watch.seconds + OF * look + AFTER_FAILURE
 
 
 def start(paths: Paths, host: Host, wanted: str) -> None:

@@ -7,10 +7,20 @@ that crashes again and again is a failure, also if it looks well in between.
 
 from typing import Optional, Tuple
 
+from ..protocol.manifest import Gate, Watch
 from ..protocol.values import dataclass
 
 BAD, OF = 3, 10  # bad looks that are a failure, among so many
 AFTER_FAILURE = 3600.0  # seconds after the end for which one that has failed is looked at on
+
+
+def longest(watch: Watch, gate: Gate) -> float:
+    """Return the seconds after which a watch ends by itself, whatever is due.
+
+    At a boot it first waits for the deadline.
+    """
+    look = watch.every + sum(check.timeout for check in gate.checks)
+    return gate.deadline + watch.seconds + OF * look + AFTER_FAILURE
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ it is about to do, are on the disk before.
 from dataclasses import replace
 from typing import Optional
 
-from ..activation import watch_unit
 from ..health import gate
 from ..health.gate import Context, GateState
-from ..health.watched import Looks
+from ..health.watched import Looks, longest
 from ..protocol.answers import WatchFailure
 from ..protocol.manifest import Manifest, Watch
 from ..protocol.messages import Failure
@@ -55,7 +54,7 @@ def _run(store: Store) -> str:
     watcher = Watcher(store, of, found, found.watch)
     if watcher.due().check:
         store.host.sleep(found.gate.deadline)
-    return watcher.look_on(watch_unit.longest(found.watch, found.gate))
+    return watcher.look_on(longest(found.watch, found.gate))
 
 
 def _settle(store: Store, known: Findings) -> None:
@@ -98,13 +97,13 @@ class Watcher:
         """Return seconds since the epoch, as at the start."""
         return self._epoch + self._host.now()
 
-    def look_on(self, longest: float) -> str:
+    def look_on(self, most: float) -> str:
         """Look for as long as something is due, and until the last looks are decided.
 
-        Gives up after `longest` seconds, and returns a sentence about that. Looks at a failure
+        Gives up after `most` seconds, and returns a sentence about that. Looks at a failure
         that is not over once more, though its time has ended: the watch was started by hand.
         """
-        end = self._host.now() + longest
+        end = self._host.now() + most
         if not (self.due().is_any or self._known.is_ill):
             return ""
         while self._is_current():
@@ -112,7 +111,7 @@ class Watcher:
             has_time = self._host.now() < end
             if not (has_time and self._goes_on()):
                 self._note(replace(self._known, ended=history.utc(self._host.wall())))
-                return "" if has_time else f"gave up after {longest:.0f} s: see shipit status"
+                return "" if has_time else f"gave up after {most:.0f} s: see shipit status"
             self._host.sleep(self._watch.every)
         return ""
 
