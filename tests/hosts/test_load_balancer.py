@@ -77,7 +77,6 @@ def test_after_a_kill_between_drain_and_undrain_the_host_serves_again(balanced: 
     assert not is_drained(balanced, "web1")
 
 
-@pytest.mark.skipif(not LONG, reason="the fake machine plays it; make load-balancer")
 def test_after_a_power_cut_between_drain_and_undrain_the_host_serves_again(
     balanced: Balanced,
 ) -> None:

@@ -131,7 +131,7 @@ def ship(
         elif not run.override_hold:
             made = refuse_held(made, connections)
         made = refuse_unsigned(made, connections)
-        if run.force_past_migration and migrations.past_by_older(migrations.plans(made)):
+        if run.force_past_migration and migrations.past_by_older(migrations.plans(made) | others):
             rollout.override(PAST)
         made = migrations.refuse(made, connections, others, run)
         chosen, canaries = hooks.elected(made, wanted), choice.canaries(made, wanted)

@@ -19,6 +19,7 @@ from shipit.agent.protocol.answers import Result
 from shipit.agent.protocol.controls import AskControls, Control, Controls
 from shipit.agent.protocol.refusals import PAUSED
 from shipit.errors import HostError, InputError
+from shipit.rollout.canary.decision import one_line
 from shipit.rollout.host_session import ANSWER, LONG, WORK, RefusedError
 from shipit.rollout.phase import Phase, Transition, problem_of
 
@@ -245,7 +246,7 @@ class Assignment:
         with suppress(HostError):  # its next step reports it
             if pause := self._session.control(AskControls()).pause:
                 why = f": {pause.why}" if pause.why else ""
-                return f"by {pause.who} since {pause.at}{why}"
+                return one_line(f"by {pause.who} since {pause.at}{why}")
         return ""
 
     def interrupt(self) -> None:

@@ -13,6 +13,7 @@ from shipit.release.inputs import targets
 from shipit.release.plan import Action, HostPlan
 from shipit.release.saved_plan import PENDING
 from shipit.rollout import hooks
+from shipit.rollout.canary.decision import one_line
 from shipit.rollout.connections import connect_all
 from shipit.rollout.phase import problem_of
 from shipit.rollout.prepare import ask
@@ -64,7 +65,9 @@ def left_out(found: Sequence[HostInput], run: RunOptions, emit: Emit) -> dict[st
     with connect_all(others, run, quietly) as connections:
         answers = ask(others, connections, recover=False)
         for name, problem in connections.problems().items():
-            emit(Noted(_UNASKED.format(f"{name}, which --limit leaves out,", problem.what)))
+            emit(
+                Noted(_UNASKED.format(f"{name}, which --limit leaves out,", one_line(problem.what)))
+            )
     return {name: _idle(name, facts) for name, facts in answers.items()}
 
 

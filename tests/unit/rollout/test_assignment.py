@@ -100,6 +100,9 @@ def test_a_staged_host_says_who_has_paused_the_run() -> None:
     assert assignment.paused() == f"by ann@laptop since {at}: errors"
     made.stream.host.pause = Control("pause", "ann@laptop", at, txn="txn-1")
     assert assignment.paused() == f"by ann@laptop since {at}"
+    forged = Control("pause", "ann@laptop", at, "no\nweb2  committed  1.1.0", txn="txn-1")
+    made.stream.host.pause = forged
+    assert "\n" not in assignment.paused(), "a host writes no lines of the output"
 
 
 def test_a_host_that_does_not_answer_pauses_nothing() -> None:

@@ -146,8 +146,7 @@ def test_a_mount_in_it_is_not_emptied(top: Path) -> None:
     (outside / "file").touch()
     (top / "a/mounted").mkdir(parents=True)
     bind = ["mount", "--bind", str(outside), str(top / "a/mounted")]
-    if subprocess.run(bind, check=False, capture_output=True).returncode:
-        pytest.skip("this machine allows no mount")
+    subprocess.run(bind, check=True)
     try:
         removal.remove(str(top))
         assert (outside / "file").exists()
