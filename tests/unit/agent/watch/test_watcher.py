@@ -105,15 +105,20 @@ def test_a_few_bad_looks_that_pass_are_no_failure(tmp_path: Path) -> None:
     assert shown(simulation).found is None  # never three of ten
 
 
-def test_a_failure_that_has_ended_says_when(tmp_path: Path) -> None:
-    simulation = deployed(tmp_path, REPORTED)
+def sick_for(simulation: Simulation, number: int) -> None:
+    """Let the next looks be bad, so many and no more."""
     machine, seen = simulation.machine, looks(simulation)
 
     def ill_at_first() -> None:
-        machine.sick = {"r2"} if looks(simulation) - seen <= 4 else set()
+        machine.sick = {"r2"} if looks(simulation) - seen <= number else set()
 
     machine.idle.append(ill_at_first)
     machine.sick.add("r2")
+
+
+def test_a_failure_that_has_ended_says_when(tmp_path: Path) -> None:
+    simulation = deployed(tmp_path, REPORTED)
+    sick_for(simulation, 4)
     simulation.watch()
     found = shown(simulation).found
     assert found is not None
@@ -347,13 +352,7 @@ def test_a_boot_is_judged_anew_whatever_was_found_before_it(tmp_path: Path) -> N
 
 def test_a_failure_at_boot_that_passes_later_is_over_for_status(tmp_path: Path) -> None:
     simulation = rebooted(deployed(tmp_path, REPORTED), after=9000.0)
-    machine, seen = simulation.machine, looks(simulation)
-
-    def ill_at_first() -> None:
-        machine.sick = {"r2"} if looks(simulation) - seen <= 8 else set()
-
-    machine.idle.append(ill_at_first)
-    machine.sick.add("r2")
+    sick_for(simulation, 8)
     simulation.watch()
     found = shown(simulation).found
     assert found is not None
