@@ -48,7 +48,7 @@ class LoadBalancer:
 
 
 @dataclass(frozen=True)
-class Left:
+class Place:
     """A load balancer that a host may be out of.
 
     Attributes:
@@ -78,8 +78,8 @@ class Drained:
     release: str = field(metadata=RELEASE_OR_NONE)
     balancer: LoadBalancer
     problem: str = ""
-    others: Tuple[Left, ...] = ()
+    others: Tuple[Place, ...] = ()
 
     @property
-    def lefts(self) -> Tuple[Left, ...]:
-        return (Left(self.release, self.balancer), *self.others)
+    def places(self) -> Tuple[Place, ...]:
+        return (Place(self.release, self.balancer), *self.others)

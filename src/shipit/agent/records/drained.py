@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import List, Optional, Sequence, Set, Tuple
 
 from ..protocol.answers import Result
-from ..protocol.balancers import Drained, Left, LoadBalancer
+from ..protocol.balancers import Drained, LoadBalancer, Place
 from ..protocol.codec import from_json, parse, to_json
 from ..system import files
 from ..system.paths import Paths
@@ -59,34 +59,34 @@ def begun(record: Optional[Drained], wanted: Drained, history: Sequence[Entry]) 
     if record is None or record.txn == UNKNOWN:
         return wanted
     owner = replace(wanted, since=record.since) if is_overdue(record, history) else record
-    return of_lefts(owner, merged((*wanted.lefts, *record.lefts)))
+    return of_places(owner, merged((*wanted.places, *record.places)))
 
 
-def of_lefts(record: Drained, lefts: Sequence[Left]) -> Drained:
+def of_places(record: Drained, places: Sequence[Place]) -> Drained:
     """Return the record with these load balancers, of which there is at least one."""
-    first, *others = lefts
+    first, *others = places
     return replace(record, release=first.release, balancer=first.balancer, others=tuple(others))
 
 
-def merged(lefts: Sequence[Left]) -> Tuple[Left, ...]:
+def merged(places: Sequence[Place]) -> Tuple[Place, ...]:
     """Return what each of them has besides those before it. Pure.
 
     All commands are of one load balancer: those of a newer release stand for those before.
     """
-    found: List[Left] = []
+    found: List[Place] = []
     seen: Set[Tuple[str, ...]] = set()
-    for left in lefts:
-        haproxy = left.balancer.haproxy
+    for place in places:
+        haproxy = place.balancer.haproxy
         if haproxy is None:
-            if left.balancer.undrain is not None and COMMANDS not in seen:
-                found.append(left)
+            if place.balancer.undrain is not None and COMMANDS not in seen:
+                found.append(place)
                 seen.add(COMMANDS)
             continue
         sockets = tuple(each for each in haproxy.sockets if (each, haproxy.name) not in seen)
         seen.update((each, haproxy.name) for each in sockets)
         if sockets:
-            rest = replace(left.balancer, haproxy=replace(haproxy, sockets=sockets))
-            found.append(replace(left, balancer=rest))
+            rest = replace(place.balancer, haproxy=replace(haproxy, sockets=sockets))
+            found.append(replace(place, balancer=rest))
     return tuple(found[:MOST])
 
 

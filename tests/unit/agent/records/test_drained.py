@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shipit.agent.protocol.balancers import Drained, Haproxy, Left, LoadBalancer
+from shipit.agent.protocol.balancers import Drained, Haproxy, LoadBalancer, Place
 from shipit.agent.protocol.hooks import BEFORE_COMMIT, Hook
 from shipit.agent.records import drained
 from shipit.agent.records.history import Entry
@@ -70,7 +70,7 @@ def test_another_load_balancer_stays_on_record_as_far_as_the_new_one_does_not_ha
     before = replace(EARLIER, release="r1", balancer=both)
     found = drained.begun(before, OURS, ended("committed"))
     rest = replace(BALANCER, haproxy=Haproxy(("lb2:9999",), "web", "web1"))
-    assert found.lefts == (Left("r2", BALANCER), Left("r1", rest))
+    assert found.places == (Place("r2", BALANCER), Place("r1", rest))
 
 
 def test_a_record_that_cannot_be_read_does_not_stand_for_a_new_one(paths: Paths) -> None:
@@ -81,12 +81,17 @@ def test_a_record_that_cannot_be_read_does_not_stand_for_a_new_one(paths: Paths)
 def test_newer_commands_stand_for_older_ones() -> None:
     back = Hook("undrain", BEFORE_COMMIT, ("x", "back"), 1.0, "u", "/")
     new, old = LoadBalancer(0.0, undrain=back), LoadBalancer(1.0, undrain=back)
-    lefts = [Left("r3", new), Left("r2", old), Left("r1", BALANCER), Left("", LoadBalancer(0.0))]
-    assert drained.merged(lefts) == (Left("r3", new), Left("r1", BALANCER))
+    places = [
+        Place("r3", new),
+        Place("r2", old),
+        Place("r1", BALANCER),
+        Place("", LoadBalancer(0.0)),
+    ]
+    assert drained.merged(places) == (Place("r3", new), Place("r1", BALANCER))
 
 
 def test_a_record_has_a_limit() -> None:
     many = [
-        Left("r1", replace(BALANCER, haproxy=Haproxy((f"lb{n}:1",), "b", "s"))) for n in range(99)
+        Place("r1", replace(BALANCER, haproxy=Haproxy((f"lb{n}:1",), "b", "s"))) for n in range(99)
     ]
     assert drained.merged(many) == tuple(many[: drained.MOST])

@@ -6,7 +6,7 @@ Both may be repeated at any time. Records nothing: see `records.drained`.
 from dataclasses import replace
 from typing import Iterator, Optional, Sequence
 
-from ...protocol.balancers import Left, LoadBalancer
+from ...protocol.balancers import LoadBalancer, Place
 from ...protocol.hooks import Hook, HookOutput
 from ...protocol.manifest import Manifest
 from ...protocol.messages import Failure
@@ -29,16 +29,16 @@ def newest(paths: Paths, candidates: Sequence[str]) -> Optional[Manifest]:
 
 
 def ways_back(
-    paths: Paths, left: Left, running: str, candidates: Sequence[str]
+    paths: Paths, place: Place, running: str, candidates: Sequence[str]
 ) -> Sequence[Manifest]:
     """Return the releases whose load balancer puts this host back, the best first.
 
     `running`: the release whose commands are tried before those that have failed; "" for none.
     `candidates`: the first of them that is here stands in for a release that is gone.
     """
-    own = next(_there(paths, (left.release, *candidates)), None)
-    found = [] if own is None else [replace(own, balancer=left.balancer)]
-    if left.balancer.haproxy is None:
+    own = next(_there(paths, (place.release, *candidates)), None)
+    found = [] if own is None else [replace(own, balancer=place.balancer)]
+    if place.balancer.haproxy is None:
         better = next(_there(paths, (running,)), None)
         if better is not None and better.balancer is not None and better.balancer.undrain:
             return [better, *(each for each in found if each.balancer != better.balancer)]

@@ -6,7 +6,7 @@ That transaction is over, and a healthy release runs: only the load balancer did
 from contextlib import suppress
 from dataclasses import replace
 
-from ...protocol.balancers import Drained, Left, LoadBalancer
+from ...protocol.balancers import Drained, LoadBalancer, Place
 from ...protocol.manifest import Manifest
 from ...protocol.messages import Attempt
 from ...records import drained, history, releases
@@ -42,27 +42,27 @@ def _undrained(store: Store, record: Drained) -> str:
     running = releases.manifest(store.paths, top.release) if top else None
     if running is None or not _runs(store, running):
         return ""
-    lefts = drained.merged(record.lefts)
-    where = ", ".join(membership.described(left.balancer, UNDRAIN) for left in lefts)
-    tried = [(left, _failure(store, left, running.id)) for left in lefts]
-    failed = [(left, failure) for left, failure in tried if failure]
+    places = drained.merged(record.places)
+    where = ", ".join(membership.described(place.balancer, UNDRAIN) for place in places)
+    tried = [(place, _failure(store, place, running.id)) for place in places]
+    failed = [(place, failure) for place, failure in tried if failure]
     if not failed:
         drained.remove(store.paths)
         return f"this host was put back into its load balancer: {where}"
     with suppress(OSError):
-        drained.write(store.paths, drained.of_lefts(record, [left for left, _ in failed]))
-    left, failure = failed[0]
-    where = membership.described(left.balancer, UNDRAIN)
+        drained.write(store.paths, drained.of_places(record, [place for place, _ in failed]))
+    place, failure = failed[0]
+    where = membership.described(place.balancer, UNDRAIN)
     return f"this host is still out of its load balancer ({where}): {failure}"
 
 
-def _failure(store: Store, left: Left, running: str) -> str:
+def _failure(store: Store, place: Place, running: str) -> str:
     """Undrain in one load balancer; return why every way has failed, "" if one has not."""
     found = ""
-    for way in membership.ways_back(store.paths, left, running, (running,)):
+    for way in membership.ways_back(store.paths, place, running, (running,)):
         of = Run(store, lambda _: None, way, UNDRAIN)
         try:
-            membership.undrain(of, _shortened(way.balancer or left.balancer), patient=False)
+            membership.undrain(of, _shortened(way.balancer or place.balancer), patient=False)
         except Refused as refused:
             said = refused.failure.evidence.strip().splitlines()[-1:]
             found = ": ".join((refused.failure.what, *said))

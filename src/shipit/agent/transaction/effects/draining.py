@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Callable, List, Optional, Sequence, Tuple
 
-from ...protocol.balancers import Drained, Left, LoadBalancer
+from ...protocol.balancers import Drained, LoadBalancer, Place
 from ...protocol.messages import Failure, StepBegan, StepEnded, StepFailed
 from ...records import drained, history
 from ...system.failures import Refused, from_os_error
@@ -72,33 +72,38 @@ def undrain(
     on record.
     """
     record = drained.read(context.paths)
-    lefts = _lefts(context, open_, record)
-    if not lefts:
+    places = _places(context, open_, record)
+    if not places:
         return _unknown(record) if record is not None else None
-    failed: List[Tuple[Left, Failure]] = []
-    for left in lefts:
-        failure = _undrained(context, open_, left, interrupted, patient=left is lefts[0])
+    failed: List[Tuple[Place, Failure]] = []
+    for place in places:
+        failure = _undrained(context, open_, place, interrupted, patient=place is places[0])
         if failure is not None:
-            failed.append((left, failure))
+            failed.append((place, failure))
     if not failed:
         drained.remove(context.paths)
         return None
     if record is not None or failed[0][1].code not in FINAL:  # else it has never been out
         _record_failed(context, open_, record, failed)
-    if failed[0][0] is lefts[0]:
+    if failed[0][0] is places[0]:
         return failed[0][1]
     _report(context, failed[0][1], "this host stays out there")
     return None
 
 
 def _undrained(
-    context: EffectContext, open_: Journal, left: Left, interrupted: Interrupted, *, patient: bool
+    context: EffectContext,
+    open_: Journal,
+    place: Place,
+    interrupted: Interrupted,
+    *,
+    patient: bool,
 ) -> Optional[Failure]:
     """Put this host back into one load balancer; return why every way has failed."""
     running = "" if open_.state is State.CHECK else open_.previous
     candidates = (open_.previous, open_.release)
     failure: Optional[Failure] = None
-    for way in membership.ways_back(context.paths, left, running, candidates):
+    for way in membership.ways_back(context.paths, place, running, candidates):
         of, balancer = Run(context.store, context.emit, way, UNDRAIN, interrupted), way.balancer
         if balancer is not None:
             act = partial(membership.undrain, of, balancer, patient=patient)
@@ -112,10 +117,10 @@ def _record_failed(
     context: EffectContext,
     open_: Journal,
     record: Optional[Drained],
-    failed: Sequence[Tuple[Left, Failure]],
+    failed: Sequence[Tuple[Place, Failure]],
 ) -> None:
-    (first, failure), lefts = failed[0], [left for left, _ in failed]
-    made = drained.of_lefts(_made(context, open_, first.release, first.balancer), lefts)
+    (first, failure), places = failed[0], [place for place, _ in failed]
+    made = drained.of_places(_made(context, open_, first.release, first.balancer), places)
     since, problem = (record or made).since, f"[{failure.code}] {failure.what}"
     with suppress(OSError):  # the record from before it was drained stays
         drained.write(context.paths, replace(made, since=since, problem=problem))
@@ -143,14 +148,14 @@ def _candidates(open_: Journal) -> Tuple[str, ...]:
     return (open_.previous, open_.release) if open_.is_rollback else (open_.release,)
 
 
-def _lefts(context: EffectContext, open_: Journal, record: Optional[Drained]) -> Sequence[Left]:
+def _places(context: EffectContext, open_: Journal, record: Optional[Drained]) -> Sequence[Place]:
     """Return what this host may be out of: the newest release's load balancer, and the record's."""
     candidates = _candidates(open_)
-    if record is not None and not drained.merged(record.lefts):
+    if record is not None and not drained.merged(record.places):
         candidates = (*candidates, open_.previous)  # the record cannot be read
     newest = membership.newest(context.paths, candidates)
-    wanted = [Left(newest.id, newest.balancer)] if newest and newest.balancer else []
-    return drained.merged((*wanted, *(record.lefts if record else ())))
+    wanted = [Place(newest.id, newest.balancer)] if newest and newest.balancer else []
+    return drained.merged((*wanted, *(record.places if record else ())))
 
 
 def _unknown(record: Drained) -> Failure:

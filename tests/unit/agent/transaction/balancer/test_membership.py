@@ -9,7 +9,7 @@ import pytest
 
 from fake_deploy import Simulation, manifest, put
 from fault_scenarios import BALANCER, NEW, OLD
-from shipit.agent.protocol.balancers import Left, LoadBalancer
+from shipit.agent.protocol.balancers import LoadBalancer, Place
 from shipit.agent.protocol.hooks import BEFORE_COMMIT, Hook
 from shipit.agent.transaction.balancer import membership
 from shipit.agent.transaction.balancer.membership import DRAIN, UNDRAIN
@@ -47,7 +47,7 @@ def test_the_first_release_that_has_one_counts(
 def test_what_is_on_record_is_undrained_by_that_release_or_by_one_that_stands_in(
     simulation: Simulation, release: str
 ) -> None:
-    [way] = membership.ways_back(simulation.paths, Left(release, OTHER), NEW, (OLD,))
+    [way] = membership.ways_back(simulation.paths, Place(release, OTHER), NEW, (OLD,))
     assert (way.id, way.balancer) == (OLD, OTHER)
 
 
@@ -56,7 +56,7 @@ def test_commands_of_the_release_that_runs_come_before_those_on_record(
 ) -> None:
     put(simulation.paths, manifest(simulation.paths, "r3", balancer=COMMANDS))
     broken = replace(COMMANDS, undrain=replace(BACK, command=("x", "broken")))
-    ways = membership.ways_back(simulation.paths, Left(OLD, broken), "r3", ())
+    ways = membership.ways_back(simulation.paths, Place(OLD, broken), "r3", ())
     assert [(each.id, each.balancer) for each in ways] == [("r3", COMMANDS), (OLD, broken)]
 
 

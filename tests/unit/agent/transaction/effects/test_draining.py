@@ -307,7 +307,7 @@ def test_a_haproxy_that_has_left_the_playbook_is_undrained_as_well(upgraded: Sim
     assert upgraded.machine.balancer == {"lb:9999": "ready", "lb2:9999": "drain"}
     found = record(upgraded)
     assert found is not None
-    assert [each.balancer.haproxy and each.balancer.haproxy.sockets for each in found.lefts] == [
+    assert [each.balancer.haproxy and each.balancer.haproxy.sockets for each in found.places] == [
         ("lb2:9999",)
     ]
 
